@@ -1,0 +1,134 @@
+"""The worker: `python -m engine run FOLDER` does what the folder's config.yaml asks for, and goes on where it stopped.
+
+`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run.
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from engine import pipeline, revisit
+from engine.context import STAGES, Clock, Context
+from engine.manifest import write_manifest
+from engine.run.errors import InputError, LtddError, RunFailed, Stopped
+from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
+from engine.run.folder import RunFolder
+from engine.run.presets import load_preset
+from engine.run.settings import NetworkName, settings_hash
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
+    asked = _parser().parse_args(arguments)
+    folder = RunFolder(asked.folder)
+    try:
+        with folder.held():
+            folder.stop_request.unlink(missing_ok=True)
+            return _work(asked, folder)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
+    log = EventLog(folder.events)
+    try:
+        context = _context(asked, folder, log)
+        if asked.command == "run":
+            log.emit(_started(context))
+            pipeline.run(context)
+        elif asked.command == "evaluate":
+            revisit.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
+        else:
+            revisit.export_copies(context, asked.images, asked.pt)
+        return 0
+    except Stopped as stop:
+        log.emit(RunStopped(str(stop)))
+        raise
+    except LtddError as error:
+        for fault in error.faults:
+            log.emit(RunBroke(fault.what, fault.where, fault.hint))
+        raise
+    except torch.cuda.OutOfMemoryError as error:
+        log.emit(RunBroke("the GPU's memory is full", str(asked.device), "lower matching.batch_syn, or --device cpu"))
+        raise RunFailed(f"the GPU's memory is full: {error}") from error
+    except BaseException as error:
+        log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
+        raise
+
+
+def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
+    settings = load_preset(str(folder.config))
+    device = pick_device(asked.device)
+    write_manifest(folder, settings, device)
+    return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device of a name; `auto` is the first GPU where there is one. Raises InputError for one that is not."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"there is no device {name!r}: {str(error).splitlines()[0]}", "--device",
+                         "`ltdd-tui doctor` lists what is there; auto picks one") from None
+    return device
+
+
+def _stop_check(folder: RunFolder) -> Callable[[], None]:
+    """Stops at the next safe point after SIGINT, SIGTERM or the stop file; a second signal ends the process at once."""
+    asked: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        if asked:
+            os._exit(130)
+        asked.append(number)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+
+    def check() -> None:
+        if asked or folder.stop_request.exists():
+            folder.stop_request.unlink(missing_ok=True)
+            raise Stopped("stopped on request", folder.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+
+    return check
+
+
+def _started(context: Context) -> RunStarted:
+    settings = context.settings
+    return RunStarted(
+        context.folder.name, settings.method, settings.dataset.name, settings.dataset.imbalance_factor, settings.ipc,
+        settings.seed, settings.experts.network, str(context.device), STAGES, settings.matching.iterations,
+        settings_hash(settings), os.getpid(), resumed=context.folder.checkpoint.exists())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "evaluate", "export"):
+        command = commands.add_parser(name)
+        command.add_argument("folder", type=Path)
+        command.add_argument("--device", default="auto")
+        if name == "evaluate":
+            command.add_argument("--arch", default=",".join(get_args(NetworkName)))
+            command.add_argument("--repeats", type=int, default=None)
+        if name == "export":
+            command.add_argument("--images", type=Path)
+            command.add_argument("--pt", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What every stage is given beside its own inputs: where to write, whom to tell, when to stop, how time is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from engine.run.events import Emit, StageDone, StageProgress, StageStarted
+from engine.run.folder import RunFolder, write_json
+from engine.run.settings import RunSettings
+
+STAGES = ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate", "export"]
+
+
+class Clock:
+    """Seconds of work by stage, kept in the run folder so that they add up over interruptions."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._file = folder.checkpoint / "seconds.json"
+        self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self._running: list[str] = []
+        self._since = time.monotonic()
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Counts the time of the block for a stage, and for no other one around it, also when an error ends it."""
+        self._count()
+        self._running.append(stage)
+        try:
+            yield
+        finally:
+            self._count()
+            self._running.pop()
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        if self._running:
+            stage = self._running[-1]
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+            write_json(self._file, self.seconds)
+        self._since = now
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of the worker. `check_stop` raises Stopped at a safe point when a stop was asked for."""
+
+    settings: RunSettings
+    folder: RunFolder
+    device: torch.device
+    emit: Emit
+    check_stop: Callable[[], None]
+    clock: Clock
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+        """Times a stage and says when it begins and ends; yields what to call when one more unit is done."""
+        self.emit(StageStarted(name, total, unit))
+        self.check_stop()
+        done = 0
+
+        def progress() -> None:
+            nonlocal done
+            done += 1
+            self.emit(StageProgress(name, done, total))
+            self.check_stop()
+
+        with self.clock.timed(name):
+            yield progress
+        self.emit(StageDone(name, self.clock.seconds[name]))

@@ -1,0 +1,84 @@
+"""Phase cls in closed form: with the backbone frozen, the student's inner loop is softmax regression on its features.
+
+For step t with features f (B, F), targets q, probabilities p at weights W_t and J_p u = p * (u - p.u):
+    g_t = (p - q)^T f / B,
+and for a direction a (C, F) the derivative of a . g_t is, with u_b = a f_b,
+    in f_b: [a^T (p - q)_b + W_t^T J_p u_b] / B,   in the label logits: -J_q u_b / B,   in W_t: sum_b (J_p u_b) f_b^T / B.
+Bias terms follow with a constant feature 1. No double backward: one first-order pass through the backbone ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.matching.batches import StudentBatch, Synthetic
+from engine.matching.phase import PhaseGradient, loss_and_adjoint
+from engine.nets.flat import FlatNetwork
+
+
+@dataclass(frozen=True)
+class HeadGradient:
+    """Matching loss of the classifier, its derivative in each step's features (B, F) and label logits (B, C), and in beta."""
+
+    loss: Tensor
+    features: list[Tensor]
+    label_logits: list[Tensor]
+    beta: Tensor
+
+
+def match_head(start: Tensor, target: Tensor, features: Sequence[Tensor], label_logits: Sequence[Tensor],
+               beta: Tensor, *, exact: bool, scale: float = 1.0) -> HeadGradient:
+    """Softmax regression from `start` towards `target`, both (C, F + 1) with the bias last, and its derivatives.
+
+    `scale` multiplies the student's loss. `exact`: back through all steps; otherwise with later weights held (TESLA).
+    """
+    inputs = [F.pad(f, (0, 1), value=1.0) for f in features]
+    targets = [logits.softmax(dim=1) for logits in label_logits]
+    path, errors, gradients = [start], [], []
+    for f, q in zip(inputs, targets, strict=True):
+        errors.append((f @ path[-1].T).softmax(dim=1) - q)
+        gradients.append(scale / len(f) * errors[-1].T @ f)
+        path.append(path[-1] - beta * gradients[-1])
+    loss, adjoint = loss_and_adjoint(path[-1].flatten(), start.flatten(), target.flatten(), slice(None))
+    adjoint = adjoint.view_as(start)
+    in_features, in_labels, in_beta = [], [], torch.zeros_like(beta)
+    for weights, f, q, error, gradient in zip(
+        reversed(path[:-1]), reversed(inputs), reversed(targets), reversed(errors), reversed(gradients), strict=True
+    ):
+        in_beta = in_beta - (adjoint * gradient).sum()
+        u = f @ adjoint.T  # (B, C)
+        p_u = _softmax_jacobian(error + q, u)
+        step = -beta * scale / len(f)
+        in_features.append(step * (error @ adjoint + p_u @ weights)[:, :-1])
+        in_labels.append(-step * _softmax_jacobian(q, u))
+        if exact:
+            adjoint = adjoint + step * p_u.T @ f
+    return HeadGradient(loss, in_features[::-1], in_labels[::-1], in_beta)
+
+
+def _softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
+    """J_p u a row: p * (u - p.u), (B, C)."""
+    return p * (u - (p * u).sum(dim=1, keepdim=True))
+
+
+def match_classifier(network: FlatNetwork, theta_start: Tensor, theta_target: Tensor, *, synthetic: Synthetic,
+                     batches: Sequence[StudentBatch], exact: bool, scale: float = 1.0) -> PhaseGradient:
+    """Phase cls: matching loss and gradient in the synthetic set; the student's backbone stays at theta_start's."""
+    with torch.no_grad():
+        features = [network.features(theta_start, batch.images(synthetic.images)) for batch in batches]
+        start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
+        labels = [synthetic.label_logits[batch.indices] for batch in batches]
+        head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
+    total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), head.beta)
+    for batch, in_features, in_labels in zip(batches, head.features, head.label_logits, strict=True):
+        # The features are computed again instead of kept, so that memory does not grow with the steps.
+        own = synthetic.images[batch.indices].requires_grad_()
+        in_images = torch.autograd.grad(network.features(theta_start, batch.augmented(own)), own, in_features)[0]
+        total.images.index_add_(0, batch.indices, in_images)
+        total.label_logits.index_add_(0, batch.indices, in_labels)
+    return PhaseGradient(head.loss, total)

@@ -1,0 +1,115 @@
+"""One outer iteration: draw experts and start epochs, match in phase rep and phase cls, add the two gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.losses import StudentLoss
+from engine.matching.batches import StudentBatch, Synthetic, student_batches
+from engine.matching.head import match_classifier
+from engine.matching.phase import PhaseGradient
+from engine.matching.plain import match_plainly
+from engine.matching.sweep import match_by_sweep
+from engine.nets.flat import FlatNetwork
+from engine.run.methods import Method
+from engine.run.settings import AugmentationName, MatchingSettings
+from engine.trajectories import Trajectory
+
+
+@dataclass(frozen=True)
+class IterationResult:
+    """The weighted gradient of an iteration and its matching losses; `drawn` names the experts and epochs."""
+
+    gradient: Synthetic
+    loss_rep: Tensor
+    loss_cls: Tensor | None
+    drawn: str
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Everything an outer iteration needs that does not change from one to the next."""
+
+    settings: MatchingSettings
+    method: Method
+    network: FlatNetwork
+    representation: list[Trajectory]
+    classifiers: list[Trajectory]
+    loss: StudentLoss
+    augmentation: tuple[AugmentationName, ...]
+    device: torch.device
+
+    def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
+        """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`."""
+        expert = _draw(len(self.representation), generator)
+        epoch = _draw_between(self.settings.min_start_epoch, self.start_epoch_bound(iteration), generator)
+        rep = self._phase_rep(synthetic, expert, epoch, generator)
+        total = synthetic.map(rep.gradient, by=lambda _, g: self.settings.lambda_rep * g)
+        drawn = f"expert {expert} from epoch {epoch}"
+        if not self.method.decoupled:
+            return IterationResult(total, rep.loss, None, drawn)
+        expert = _draw(len(self.classifiers), generator)
+        cls = self._phase_cls(synthetic, expert, generator)
+        total = total.map(cls.gradient, by=lambda a, b: a + self.settings.lambda_cls * b)
+        return IterationResult(total, rep.loss, cls.loss, f"{drawn}, classifier expert {expert}")
+
+    def start_epoch_bound(self, iteration: int) -> int:
+        """Start epochs are drawn below this; grows from sequential_from to max_start_epoch (DATM's easy to hard)."""
+        first, last = self.settings.sequential_from, self.settings.max_start_epoch
+        if first is None or iteration >= self.settings.sequential_until:
+            return last
+        return max(self.settings.min_start_epoch + 1, first + (last - first) * iteration // self.settings.sequential_until)
+
+    def _phase_rep(self, synthetic: Synthetic, expert: int, epoch: int, generator: torch.Generator) -> PhaseGradient:
+        trajectory, settings, network = self.representation[expert], self.settings, self.network
+        start = trajectory.at(epoch).to(self.device)
+        target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
+        matched = network.backbone if self.method.matched == "backbone" else slice(0, network.num_parameters)
+        batches = self._batches(settings.syn_steps, synthetic, generator)
+        loss = self._step_loss()
+        if settings.gradient == "unrolled":
+            return match_plainly(start, target, moved=slice(0, network.num_parameters), matched=matched, loss=loss,
+                                 synthetic=synthetic, batches=batches, hold_later_weights=False)
+        return match_by_sweep(start, target, matched=matched, loss=loss, synthetic=synthetic, batches=batches,
+                              exact=settings.gradient == "exact")
+
+    def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
+        backbone, heads = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
+        start, target = (
+            torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
+        )
+        batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
+        return match_classifier(self.network, start, target, synthetic=synthetic, batches=batches,
+                                exact=self.settings.gradient != "published", scale=1 / self.settings.emulate_replicas)
+
+    def _batches(self, steps: int, synthetic: Synthetic, generator: torch.Generator) -> list[StudentBatch]:
+        return student_batches(steps, len(synthetic.images), self.settings.batch_syn, synthetic.images.shape[-1],
+                               self.augmentation, generator, self.device)
+
+    def _step_loss(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        def loss(theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
+            targets = target_probabilities(label_logits, self.method.learns_labels)
+            # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
+            return self.loss(self.network(theta, images), targets) / self.settings.emulate_replicas
+
+        return loss
+
+
+def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
+    """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
+    if learns_labels:
+        return label_logits.softmax(dim=1)
+    return F.one_hot(label_logits.argmax(dim=1), label_logits.shape[1]).to(label_logits.dtype)
+
+
+def _draw(count: int, generator: torch.Generator) -> int:
+    return _draw_between(0, count, generator)
+
+
+def _draw_between(low: int, high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(low, high, (), generator=generator))

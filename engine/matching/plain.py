@@ -1,0 +1,42 @@
+"""The plain form of a phase: differentiate through the student's steps with autograd, everything kept in memory.
+
+Every other form is proved equal to this one. `hold_later_weights` treats the weights of each step as constants, which
+is what the published (TESLA) gradient computes; without it, this is unrolled back-propagation (MTT, DATM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from engine.matching.batches import StudentBatch, Synthetic
+from engine.matching.phase import PhaseGradient, matching_loss
+
+StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The student's loss, a scalar, at weights (P,) on augmented images (B, ...) with label logits (B, C)."""
+
+
+def match_plainly(theta_start: Tensor, theta_target: Tensor, *, moved: slice, matched: slice, loss: StepLoss,
+                  synthetic: Synthetic, batches: Sequence[StudentBatch], hold_later_weights: bool) -> PhaseGradient:
+    """Matching loss and gradient of one phase; the student moves the weights in `moved`, of which `matched` count."""
+    leaves = synthetic.map(by=lambda tensor: tensor.detach().clone().requires_grad_())
+    theta, displacement = theta_start, torch.zeros_like(theta_start)
+    for batch in batches:
+        weights = (theta.detach() if hold_later_weights else theta).requires_grad_()
+        value = loss(weights, batch.images(leaves.images), leaves.label_logits[batch.indices])
+        gradient = torch.autograd.grad(value, weights, create_graph=True)[0]
+        displacement = displacement + only(gradient, moved)
+        theta = theta_start.detach() - leaves.beta * displacement
+    value = matching_loss(theta[matched], theta_start[matched].detach(), theta_target[matched])
+    gradients = torch.autograd.grad(value, [leaves.images, leaves.label_logits, leaves.beta],
+                                    materialize_grads=True)
+    return PhaseGradient(value.detach(), Synthetic(*gradients))
+
+
+def only(gradient: Tensor, kept: slice) -> Tensor:
+    """The vector (P,) with zeros outside `kept`."""
+    mask = torch.zeros_like(gradient)
+    mask[kept] = 1
+    return gradient * mask

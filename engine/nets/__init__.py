@@ -1,0 +1,45 @@
+"""The networks, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from engine.nets.alexnet import AlexNet
+from engine.nets.convnet import ConvNet
+from engine.nets.resnet import ResNet18
+from engine.nets.vgg import VGG11
+from engine.run.errors import InputError
+from engine.run.settings import NetworkName
+
+
+def build_network(
+    name: NetworkName, *, channels: int, classes: int, image_size: int, width: int, depth: int, seed: int
+) -> nn.Module:
+    """A network on the CPU, its weights drawn from `seed` alone; `width` and `depth` are the ConvNet's.
+
+    Raises InputError where the images are too small for the network.
+    """
+    smallest = 2**depth if name == "convnet" else 8
+    if image_size < smallest:
+        what = f"{name} needs images of {smallest} pixels or more, these have {image_size}"
+        raise InputError(what, hint="raise dataset.resolution, or lower experts.depth")
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would also reseed every GPU, which fork_rng(devices=[]) does not put back.
+        torch.default_generator.manual_seed(seed)
+        match name:
+            case "convnet":
+                return ConvNet(channels, classes, image_size, width, depth)
+            case "resnet18":
+                return ResNet18(channels, classes, image_size)
+            case "vgg11":
+                return VGG11(channels, classes, image_size)
+            case "alexnet":
+                return AlexNet(channels, classes, image_size)
+
+
+def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
+    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
+    names = [name for name, _ in net.named_parameters()]
+    classifier = [name for name in names if name.startswith("classifier.")]
+    return [name for name in names if name not in classifier], classifier

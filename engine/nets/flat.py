@@ -1,0 +1,82 @@
+"""A network as a function of one flat weight vector, backbone first and classifier last."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from engine.nets import split_at_classifier
+
+
+class FlatNetwork:
+    """The architecture of `module` without its weights: logits = network(theta, x), theta of shape (P,).
+
+    theta[:num_backbone] is the backbone, theta[num_backbone:] the classifier: its weight (C, F), then its bias (C,).
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        backbone, classifier = split_at_classifier(module)
+        parameters = dict(module.named_parameters())
+        self._module = module
+        self._features = _Features(module)
+        self._names = backbone + classifier
+        self._shapes = [parameters[name].shape for name in self._names]
+        self._sizes = [shape.numel() for shape in self._shapes]
+        self.num_backbone = sum(parameters[name].numel() for name in backbone)
+        self.num_parameters = sum(self._sizes)
+        self.num_classes = parameters[classifier[-1]].shape[0]
+        self.backbone = slice(0, self.num_backbone)
+        self.classifier = slice(self.num_backbone, self.num_parameters)
+
+    def flatten(self, module: nn.Module) -> Tensor:
+        """The weights of a module of this architecture as a new vector (P,)."""
+        parameters = dict(module.named_parameters())
+        return torch.cat([parameters[name].detach().flatten() for name in self._names])
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views of theta (P,) under the module's parameter names."""
+        pieces = zip(self._names, theta.split(self._sizes), self._shapes, strict=True)
+        return {name: piece.view(shape) for name, piece, shape in pieces}
+
+    def module(self, theta: Tensor) -> nn.Module:
+        """The torch module itself, its weights set to a copy of theta."""
+        state = {name: value.detach().clone() for name, value in self.unflatten(theta).items()}
+        self._module.load_state_dict(state)
+        return self._module
+
+    def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Logits (B, C) of images x (B, channels, H, W) at weights theta (P,)."""
+        logits: Tensor = functional_call(self._module, self.unflatten(theta), (x,))
+        return logits
+
+    def features(self, theta: Tensor, x: Tensor) -> Tensor:
+        """What the classifier sees, (B, F), of images x at weights theta (only its backbone matters)."""
+        weights = {f"module.{name}": value for name, value in self.unflatten(theta).items()}
+        features: Tensor = functional_call(self._features, weights, (x,))
+        return features
+
+    def head(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The classifier's weight (C, F) and bias (C,) in theta."""
+        return self.split_head(theta[self.classifier])
+
+    def split_head(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, F) and bias (C,) of a flat classifier (C * F + C,)."""
+        return classifier[: -self.num_classes].view(self.num_classes, -1), classifier[-self.num_classes :]
+
+    def classifier_norms(self, theta: Tensor) -> list[float]:
+        """The length of each class's row of the classifier: the balance picture of the paper."""
+        norms: list[float] = self.head(theta)[0].norm(dim=1).tolist()
+        return norms
+
+
+class _Features(nn.Module):
+    """Lets functional_call reach `features` instead of `forward`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.module.features(x)  # type: ignore[operator]
+        return features

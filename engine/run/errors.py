@@ -1,0 +1,59 @@
+"""What can go wrong, for the person who has to mend it.
+
+LtddError
+|- SettingsError     a preset, an override or a form: every fault at once      (exit code 2)
+|- InputError        a folder, a file or a name that does not fit              (exit code 2)
+|- RunFailed         the run itself went wrong: a loss that is not finite, no memory  (exit code 1)
+`- Stopped           somebody asked the run to stop; it can be resumed         (exit code 130)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: `what` happened, `where` (file, line and key), and a `hint` that mends it."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}"
+        return f"{head}\nhint: {self.hint}" if self.hint else head
+
+
+class LtddError(Exception):
+    """The base of every error that is shown without a traceback; carries one or more faults."""
+
+    exit_code = 1
+
+    def __init__(self, what: str | list[Fault], where: str = "", hint: str = "") -> None:
+        self.faults = [Fault(what, where, hint)] if isinstance(what, str) else list(what)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class SettingsError(LtddError):
+    """Settings that were refused, with all their faults."""
+
+    exit_code = 2
+
+
+class InputError(LtddError):
+    """A folder, a file or a name that cannot be used as given."""
+
+    exit_code = 2
+
+
+class RunFailed(LtddError):
+    """The run stopped by itself before a wrong number could be written."""
+
+    exit_code = 1
+
+
+class Stopped(LtddError):
+    """The run was asked to stop and did so at a safe point; `resume` goes on from there."""
+
+    exit_code = 130

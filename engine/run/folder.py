@@ -1,0 +1,94 @@
+"""Names every file of a run, and writes the ones that must survive a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from engine.run.errors import InputError
+
+
+def cache_root() -> Path:
+    """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder."""
+    return Path(os.environ.get("LTDD_CACHE") or user_cache_path("ltdd-tui"))
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+class RunFolder:
+    """The files of one run below `root`; creating the object touches nothing."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+        self.name = self.root.name
+        self.config = self.root / "config.yaml"
+        self.manifest = self.root / "manifest.json"
+        self.events = self.root / "events.jsonl"
+        self.console = self.root / "console.log"
+        self.lock = self.root / "lock"
+        self.stop_request = self.root / "stop"
+        self.checkpoint = self.root / "checkpoint"
+        self.evaluations = self.checkpoint / "evaluations"
+        self.previews = self.root / "previews"
+        self.result = self.root / "result"
+        self.distilled = self.result / "distilled.safetensors"
+        self.metrics = self.result / "metrics.json"
+        self.grid = self.result / "grid.png"
+        self.card = self.result / "README.md"
+
+    def exists(self) -> bool:
+        """Whether this is a run: a folder with a resolved configuration."""
+        return self.config.is_file()
+
+    def is_running(self) -> bool:
+        """Whether a worker holds the folder; a killed worker's lock is free again at once."""
+        if not self.lock.exists():
+            return False
+        with open(self.lock, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one worker; raises InputError where another one has it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.lock, blocking=False):
+            yield
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path, blocking: bool = True) -> Iterator[None]:
+    """Holds the lock file for this process; waits for it, or raises InputError when `blocking` is false."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError("another worker has this run", str(lock.parent), "`ltdd-tui watch` shows it") from None
+        yield

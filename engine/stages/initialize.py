@@ -1,0 +1,62 @@
+"""Where the synthetic set starts: real images that an expert gets right, labelled by the experts that do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.context import Context
+from engine.data.dataset import LongTailedData
+from engine.data.selection import pick_real_images
+from engine.matching.batches import Synthetic
+from engine.nets.flat import FlatNetwork
+from engine.run.events import Initialized, Warned
+from engine.seeding import generator
+from engine.training.accuracy import predictions
+
+
+def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
+    """IPC images a class with their label logits, from the experts' last weights (P,) each; random ones without experts."""
+    settings = context.settings
+    with context.stage("initialize", 1, "set"):
+        chosen, images = _images(context, data, network, experts)
+        logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+        rate = settings.matching.beta if settings.traits.distills else settings.evaluate.real_learning_rate
+        repeated = [data.class_names[c] for c, count in enumerate(data.class_counts) if count < settings.ipc]
+        context.emit(Initialized(repeated, unrecognized))
+        if unrecognized:
+            context.emit(Warned(f"{unrecognized} starting images are right for no expert; their label is their class",
+                                "more experts or more epochs would recognize them"))
+    return Synthetic(images, logits, torch.tensor(rate, device=context.device))
+
+
+def _images(context: Context, data: LongTailedData, network: FlatNetwork,
+            experts: list[Tensor]) -> tuple[Tensor, Tensor]:
+    kind, draw = context.settings.initialize.images, generator(context.settings.seed, "initialize")
+    allowed = None
+    if kind == "correct" and experts:
+        judge = experts[int(torch.randint(len(experts), (), generator=draw))]
+        allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
+    chosen = pick_real_images(data, context.settings.ipc, draw, allowed)
+    images = data.train_images[chosen].clone()
+    if kind == "noise":
+        images = torch.randn(images.shape, generator=draw).to(images.device)
+    return chosen, images
+
+
+@torch.no_grad()
+def _label_logits(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor,
+                  classes: Tensor) -> tuple[Tensor, int]:
+    """Mean logits (S, C) of the experts that are right about an image; the class itself where none is, and how many."""
+    own = F.one_hot(classes, data.num_classes)
+    by_class = own * context.settings.initialize.class_logit
+    if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
+        return by_class, 0
+    total, votes = torch.zeros_like(by_class), torch.zeros_like(by_class[:, :1])
+    for theta in experts:
+        logits = network(theta, images)
+        right = (logits.argmax(dim=1) == classes)[:, None].to(logits.dtype)
+        total, votes = total + right * logits, votes + right
+    known = votes > 0
+    return torch.where(known, total / votes.clamp(min=1), by_class), int((~known).sum())

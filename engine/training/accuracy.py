@@ -1,0 +1,41 @@
+"""Accuracy on the balanced test set, per class and in the many / medium / few-shot groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.nets.flat import FlatNetwork
+
+_BATCH = 500
+
+
+@torch.no_grad()
+def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
+    """The predicted class of each image (N, channels, H, W), as (N,) int64."""
+    return torch.cat([network(theta, batch).argmax(dim=1) for batch in images.split(_BATCH)])
+
+
+def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy in percent for each class, (C,) float64 on the CPU; a class without test images gives NaN."""
+    right = predictions(network, theta, images) == labels
+    seen = torch.bincount(labels, minlength=network.num_classes)
+    hits = torch.bincount(labels[right], minlength=network.num_classes)
+    return (100 * hits.double() / seen).cpu()
+
+
+def overall(per_class: Tensor, labels: Tensor) -> float:
+    """Accuracy in percent over all test images, from the accuracy per class (C,) and the test labels (N,)."""
+    seen = torch.bincount(labels, minlength=len(per_class)).cpu()
+    return float((per_class.nan_to_num() * seen).sum() / seen.sum())
+
+
+def group_accuracy(per_class: Sequence[float], groups: Sequence[str]) -> dict[str, float | None]:
+    """Mean accuracy of the many, medium and few-shot classes; None for a group without classes."""
+    means: dict[str, float | None] = {}
+    for name in ("many", "medium", "few"):
+        own = [accuracy for accuracy, group in zip(per_class, groups, strict=True) if group == name]
+        means[name] = sum(own) / len(own) if own else None
+    return means

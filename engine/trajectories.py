@@ -1,0 +1,91 @@
+"""Expert trajectories: what is kept of an expert's training, on disk (a cache shared between runs) and in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from engine.run.folder import cache_root, write_atomically
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One expert's weights: `weights` (K, P) at epochs 0..K-2 and, as the last row, after the last epoch.
+
+    For a classifier expert P counts the classifier alone. per_class: its test accuracy in percent (C,).
+    norms: the lengths of its classifier's rows (C,).
+    """
+
+    weights: Tensor
+    per_class: Tensor
+    norms: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """The weights after the last epoch, (P,)."""
+        return self.weights[-1]
+
+    @property
+    def last_epoch_kept(self) -> int:
+        """Epochs 0 to this one can be read."""
+        return self.weights.shape[0] - 2
+
+    def at(self, epoch: int) -> Tensor:
+        """The weights after `epoch` epochs, (P,)."""
+        assert epoch <= self.last_epoch_kept, f"epoch {epoch} was not kept (last kept: {self.last_epoch_kept})"
+        return self.weights[epoch]
+
+
+@dataclass
+class Recorder:
+    """Collects the snapshots of one expert: epochs 0..keep and the last, each a copy that training cannot touch."""
+
+    keep: int
+    kept: list[Tensor]
+
+    @staticmethod
+    def started(theta: Tensor, keep: int) -> Recorder:
+        """A recorder that has seen epoch 0."""
+        return Recorder(keep, [theta.detach().clone()])
+
+    def record(self, theta: Tensor) -> None:
+        """Takes the weights after one more epoch, where they will be read again."""
+        if len(self.kept) <= self.keep:
+            self.kept.append(theta.detach().clone())
+
+    def finish(self, theta: Tensor, per_class: Tensor, norms: list[float]) -> Trajectory:
+        """The trajectory, with theta as its last weights."""
+        weights = torch.stack([*self.kept, theta.detach().clone()])
+        return Trajectory(weights, per_class, torch.tensor(norms, dtype=weights.dtype))
+
+
+class ExpertStore:
+    """The experts of one kind under one hash: `<cache>/experts/<hash>/0000.safetensors`, written whole or not at all."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.folder = cache_root() / "experts" / key
+        self.lock = self.folder / "lock"
+
+    def path(self, expert: int) -> Path:
+        """The file of one expert."""
+        return self.folder / f"{expert:04d}.safetensors"
+
+    def load(self, expert: int, keep: int, device: torch.device) -> Trajectory | None:
+        """The expert, or None where it is not there, is damaged, or holds fewer epochs than `keep`."""
+        try:
+            tensors = load(self.path(expert).read_bytes())
+            trajectory = Trajectory(tensors["weights"].to(device), tensors["per_class"], tensors["norms"])
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
+            return None
+        return trajectory if trajectory.last_epoch_kept >= keep else None
+
+    def save(self, expert: int, trajectory: Trajectory) -> None:
+        """Writes one expert, atomically."""
+        tensors = {"weights": trajectory.weights.cpu(), "per_class": trajectory.per_class, "norms": trajectory.norms.cpu()}
+        write_atomically(self.path(expert), save(tensors))

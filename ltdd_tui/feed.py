@@ -1,0 +1,76 @@
+"""Follows events.jsonl: a live run and an old one are read by the same code."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from engine.run.events import Stamped, Warned, decode
+
+CHUNK_BYTES = 1 << 16
+LONGEST_LINE_BYTES = 1 << 24
+
+
+class Feed:
+    """Reads what is new in a file of events; a torn last line waits until it is whole.
+
+    `restarts` counts how often the file was truncated or replaced and reading began anew: who folds the events
+    into a state begins a new one when it grows. `caught_up` is whether the last read reached the end of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.restarts = 0
+        self.caught_up = False
+        self._offset = 0
+        self._file_id: tuple[int, int] | None = None
+        self._torn = b""
+
+    def read_new(self, budget_seconds: float = 0.1) -> list[Stamped | Warned]:
+        """The events since the last call, in file order; stops early, to be called again, when the time is spent."""
+        deadline = time.monotonic() + budget_seconds
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                found = self._notice_restart(os.fstat(file.fileno()))
+                file.seek(self._offset)
+                self.caught_up = False
+                while not self.caught_up:
+                    chunk = file.read(CHUNK_BYTES)
+                    self._offset += len(chunk)
+                    self.caught_up = len(chunk) < CHUNK_BYTES
+                    found += self._split(chunk)
+                    if time.monotonic() >= deadline:
+                        break
+                return found
+        except FileNotFoundError:
+            self.caught_up = True
+            return []
+
+    def read_all(self) -> list[Stamped | Warned]:
+        """Everything up to the present end of the file, however long it takes."""
+        found = self.read_new()
+        while not self.caught_up:
+            found += self.read_new()
+        return found
+
+    def _notice_restart(self, stat: os.stat_result) -> list[Stamped | Warned]:
+        identity = (stat.st_dev, stat.st_ino)
+        known, self._file_id = self._file_id, identity
+        if known is None or (known == identity and stat.st_size >= self._offset):
+            return []
+        self._offset, self._torn = 0, b""
+        self.restarts += 1
+        return [Warned("the events were cut short or replaced; they are read again from their beginning")]
+
+    def _split(self, chunk: bytes) -> list[Stamped | Warned]:
+        whole, line_end, rest = chunk.rpartition(b"\n")
+        if not line_end:
+            self._torn += rest
+            if len(self._torn) <= LONGEST_LINE_BYTES:
+                return []
+            whole, rest = self._torn, b""
+            self._torn = b""
+        text = (self._torn + whole).decode("utf-8", errors="replace")
+        self._torn = rest
+        return [decode(line) for line in text.split("\n") if line.strip()]

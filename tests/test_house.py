@@ -1,0 +1,86 @@
+"""The house rules that no linter knows: small files, short functions, docstrings, and nothing written twice."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for package in ("engine", "ltdd_tui") for path in (ROOT / package).rglob("*.py"))
+COMMITTED = ("engine", "ltdd_tui", "tests", "presets", "docs", "scripts", "benchmarks", ".ci", ".github")
+# In two pieces each, so that this file does not name what it looks for.
+REGISTRY_HOSTS = ("pypi.org", "pythonhosted.org", "registry.npmjs", "deb.debian.org")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def definitions(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function | ast.ClassDef))
+
+
+def place(path: Path, node: Function | ast.ClassDef) -> str:
+    return f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+
+
+def body_without_docstring(node: Function) -> list[ast.stmt]:
+    return node.body[1:] if ast.get_docstring(node) is not None else node.body
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in SOURCES}
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SOURCES) > 20
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if len(path.read_text().splitlines()) > 300] == []
+
+
+def test_no_function_is_longer_than_60_lines(trees: dict[Path, ast.Module]) -> None:
+    functions = [
+        (path, node) for path, tree in trees.items() for node in definitions(tree) if isinstance(node, Function)
+    ]
+    assert [place(path, node) for path, node in functions if (node.end_lineno or 0) - node.lineno >= 60] == []
+
+
+def test_every_public_function_and_class_says_what_it_is(trees: dict[Path, ast.Module]) -> None:
+    bare = [
+        place(path, node)
+        for path, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert bare == []
+
+
+def test_no_file_is_a_drawer() -> None:
+    drawers = {"util", "utils", "helper", "helpers", "common", "misc"}
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if drawers & {path.stem, path.parent.name}] == []
+
+
+def test_no_function_body_is_written_twice(trees: dict[Path, ast.Module]) -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, tree in trees.items():
+        for node in definitions(tree):
+            if isinstance(node, Function):
+                body = ast.Module(body_without_docstring(node), [])
+                # Forty nodes are about two lines of code: below that, two functions may well say the same.
+                if sum(1 for _ in ast.walk(body)) >= 40:
+                    places[ast.dump(body)].append(place(path, node))
+    assert [same for same in places.values() if len(same) > 1] == []
+
+
+def test_no_committed_file_names_a_package_registry() -> None:
+    files = [path for path in ROOT.iterdir() if path.is_file()]
+    files += [path for folder in COMMITTED for path in (ROOT / folder).rglob("*") if path.is_file()]
+    naming = []
+    for path in files:
+        text = path.read_bytes().decode(errors="ignore")
+        naming += [f"{path.relative_to(ROOT)}: {host}" for host in REGISTRY_HOSTS if host in text]
+    assert naming == []
