@@ -61,7 +61,7 @@ class Recorder:
     def finish(self, theta: Tensor, per_class: Tensor, norms: list[float]) -> Trajectory:
         """The trajectory, with theta as its last weights."""
         weights = torch.stack([*self.kept, theta.detach().clone()])
-        return Trajectory(weights, per_class, torch.tensor(norms, dtype=weights.dtype))
+        return Trajectory(weights.cpu(), per_class, torch.tensor(norms, dtype=weights.dtype))
 
 
 class ExpertStore:
@@ -76,16 +76,16 @@ class ExpertStore:
         """The file of one expert."""
         return self.folder / f"{expert:04d}.safetensors"
 
-    def load(self, expert: int, keep: int, device: torch.device) -> Trajectory | None:
+    def load(self, expert: int, keep: int) -> Trajectory | None:
         """The expert, or None where it is not there, is damaged, or holds fewer epochs than `keep`."""
         try:
             tensors = load(self.path(expert).read_bytes())
-            trajectory = Trajectory(tensors["weights"].to(device), tensors["per_class"], tensors["norms"])
+            trajectory = Trajectory(tensors["weights"], tensors["per_class"], tensors["norms"])
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
             return None
         return trajectory if trajectory.last_epoch_kept >= keep else None
 
     def save(self, expert: int, trajectory: Trajectory) -> None:
         """Writes one expert, atomically."""
-        tensors = {"weights": trajectory.weights.cpu(), "per_class": trajectory.per_class, "norms": trajectory.norms.cpu()}
+        tensors = {"weights": trajectory.weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         write_atomically(self.path(expert), save(tensors))

@@ -10,6 +10,7 @@ from engine.run.events import Stamped, Warned, decode
 
 CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
+GONE = (-1, -1)
 
 
 class Feed:
@@ -44,6 +45,8 @@ class Feed:
                         break
                 return found
         except FileNotFoundError:
+            # A file that comes back is another file, even where it is given the same number.
+            self._file_id = None if self._offset == 0 else GONE
             self.caught_up = True
             return []
 

@@ -28,6 +28,12 @@ class Series(Sequence[Item], Generic[Item]):
         longer._length = self._length + 1
         return longer
 
+    def first(self, length: int) -> Series[Item]:
+        """The first `length` items, without copying them."""
+        shorter: Series[Item] = Series.__new__(Series)
+        shorter._items, shorter._length = self._items, min(length, self._length)
+        return shorter
+
     def __len__(self) -> int:
         return self._length
 

@@ -209,22 +209,24 @@ def type_name(event_class: type) -> str:
 
 
 EVENT_TYPES: dict[str, type] = {type_name(kind): kind for kind in Event.__args__}
+_FIELDS = {kind: frozenset(field.name for field in dataclasses.fields(kind)) for kind in Event.__args__}
 
 
 def encode(event: Event, seq: int, seconds: float) -> str:
     """One line of events.jsonl, without its line end; a number that is not finite becomes null."""
-    fields = {key: _finite(value) for key, value in dataclasses.asdict(event).items()}
+    fields = {key: finite(value) for key, value in dataclasses.asdict(event).items()}
     head = {"v": VERSION, "seq": seq, "t": round(seconds, 3), "type": type_name(type(event))}
     return json.dumps(head | fields, separators=(",", ":"), allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for every number in it that JSON has no name for."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     return value
 
 
@@ -244,8 +246,10 @@ def decode(line: str) -> Stamped | Warned:
         kind = EVENT_TYPES[fields.pop("type")]
         seq, seconds = int(fields.pop("seq")), float(fields.pop("t"))
         fields.pop("v", None)
-        known = {field.name for field in dataclasses.fields(kind)}
-        return Stamped(seq, seconds, kind(**{key: value for key, value in fields.items() if key in known}))
+        known = _FIELDS[kind]
+        if not fields.keys() <= known:
+            fields = {key: value for key, value in fields.items() if key in known}
+        return Stamped(seq, seconds, kind(**fields))
     except KeyError as error:
         return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
     except (ValueError, TypeError, AttributeError, RecursionError):

@@ -6,9 +6,10 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from platformdirs import user_cache_path
 
@@ -69,7 +70,8 @@ class RunFolder:
             return False
         with open(self.lock, "a") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Shared: two that ask at once must not take each other for a worker.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
         return False
@@ -87,8 +89,18 @@ def exclusive(lock: Path, blocking: bool = True) -> Iterator[None]:
     """Holds the lock file for this process; waits for it, or raises InputError when `blocking` is false."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise InputError("another worker has this run", str(lock.parent), "`ltdd-tui watch` shows it") from None
+        if blocking:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif not _taken(file):
+            raise InputError("another worker has this run", str(lock.parent), "`ltdd-tui watch` shows it")
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    """Tries for a moment: somebody may just be asking, for microseconds, whether a worker is at work."""
+    for _ in range(20):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False

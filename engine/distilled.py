@@ -1,0 +1,141 @@
+"""The way from a distilled.safetensors file to a trained network, for those who only have the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from engine.data.augment import apply, draw
+from engine.data.whitening import Whitening
+from engine.nets import build_network
+from engine.nets.known import known_network
+from engine.run.errors import InputError
+from engine.training.sampling import shuffled_batches
+
+FORMAT = 1
+METADATA_KEY = "ltdd"
+WHITENING_PREFIX = "whitening."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained on the set: SGD, its rate a tenth from `decay_epoch` on."""
+
+    epochs: int
+    batch_size: int
+    momentum: float
+    weight_decay: float
+    decay_at: float
+
+    @property
+    def decay_epoch(self) -> int:
+        """The first epoch, from 0, at a tenth of the rate."""
+        return math.ceil(self.decay_at * self.epochs)
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """A distilled set: S images of C classes with soft labels, class after class, and how to train on them.
+
+    images: whitened, (S, channels, H, W), what networks see; pixels: the same in [0, 1]. soft_labels: probabilities
+    (S, C), softmax of label_logits where labels were learnt; labels: class indices (S,). about: the file's metadata.
+    """
+
+    images: Tensor
+    pixels: Tensor
+    soft_labels: Tensor
+    label_logits: Tensor
+    labels: Tensor
+    learning_rate: float
+    whitening: Whitening
+    recipe: Recipe
+    about: dict[str, Any]
+
+    @staticmethod
+    def load(path: str | Path, device: str | torch.device = "cpu") -> DistilledSet:
+        """Reads the file onto a device; raises InputError where it is missing, damaged or something else."""
+        tensors, about = _read(Path(path), torch.device(device))
+        try:
+            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
+            state = {name.removeprefix(WHITENING_PREFIX): value.cpu() for name, value in tensors.items()
+                     if name.startswith(WHITENING_PREFIX)}
+            return DistilledSet(**named, learning_rate=float(tensors["learning_rate"]), about=about,
+                                whitening=Whitening.from_state(state), recipe=Recipe(**about["recipe"]))
+        except (KeyError, TypeError, IndexError) as error:
+            raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of the labels."""
+        names: list[str] = self.about["class_names"]
+        return names
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return len(self.images) // len(self.class_names)
+
+    def preprocess(self, pixels: Tensor) -> Tensor:
+        """Images (N, channels, H, W), uint8 or in [0, 1], as a network trained on this set is to see them at test.
+
+        Raises InputError for another shape or range.
+        """
+        wanted = tuple(self.images.shape[1:])
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != wanted:
+            raise InputError(f"images of shape {tuple(pixels.shape)}", "preprocess",
+                             f"they must be (N, {', '.join(map(str, wanted))}): resize or convert them first")
+        images = pixels.to(self.images.device)
+        images = images.float() / 255 if images.dtype == torch.uint8 else images.to(self.images.dtype)
+        if len(images) and not (images.min() >= 0 and images.max() <= 1):
+            raise InputError(f"pixels from {images.min():g} to {images.max():g}", "preprocess",
+                             "give uint8, or floats from 0 to 1 that are not normalized yet")
+        return self.whitening.test(images)
+
+    def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of (images, soft labels), shuffled and augmented as in the run; another seed, another epoch."""
+        generator = torch.Generator().manual_seed(seed)
+        for chosen in shuffled_batches(len(self.images), batch_size or self.recipe.batch_size, generator):
+            augmentation = draw(self.about["augmentation"], len(chosen), self.images.shape[-1], generator)
+            indices = chosen.to(self.images.device)
+            yield apply(augmentation, self.images[indices]), self.soft_labels[indices]
+
+    def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
+        """A fresh network for this set on its device, the ConvNet in the run's width and depth."""
+        size = self.about["network"]
+        return build_network(
+            known_network(arch), channels=self.images.shape[1], classes=len(self.class_names),
+            image_size=self.images.shape[-1], width=size["width"], depth=size["depth"], seed=seed
+        ).to(self.images.device)
+
+
+def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of the file and what its metadata says of them."""
+    if not path.is_file():
+        raise InputError("there is no such file", str(path), "a finished run has result/distilled.safetensors")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            about = _about(file.metadata() or {}, path)
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the file is damaged: {error}", str(path), "export it, or download it, anew") from None
+
+
+def _about(metadata: dict[str, str], path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(metadata[METADATA_KEY])
+        written = int(about["format"])
+    except (KeyError, ValueError, TypeError):
+        raise InputError("the file holds tensors, but no distilled set of ltdd-tui", str(path),
+                         "use a run's result/distilled.safetensors") from None
+    if written > FORMAT:
+        raise InputError(f"the file has format {written}, this version reads up to {FORMAT}", str(path),
+                         "update ltdd-tui")
+    return about

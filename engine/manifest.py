@@ -1,0 +1,79 @@
+"""manifest.json: on what, by what and from which code a run was made."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from engine.run.folder import RunFolder, write_json
+from engine.run.settings import RunSettings, settings_hash
+
+_CODE = Path(__file__).parents[1]
+
+
+def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.device) -> None:
+    """Writes manifest.json for the worker that begins now; `created` stays the time of the run's first one."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder.manifest, {
+        "schema": 1,
+        "created": _first_created(folder) or now,
+        "updated": now,
+        "settings_hash": settings_hash(settings),
+        "seed": settings.seed,
+        "commit": commit(),
+        "versions": versions(),
+        "device": str(device),
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "argv": sys.argv,
+    })
+
+
+def versions() -> dict[str, str]:
+    """The versions of the tool itself, Python, torch and torchvision."""
+    # torch's own word also tells its build, such as +cpu or +cu132.
+    return {"ltdd-tui": _version("ltdd-tui"), "torch": str(torch.__version__), "torchvision": _version("torchvision"),
+            "python": platform.python_version()}
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called: the GPU's name, or the processor's as far as it is known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with -dirty where files differ from it; None outside of a checkout."""
+    # An installed package may lie inside somebody else's repository: only its own has .git right beside it.
+    if not (_CODE / ".git").exists():
+        return None
+    ask = ["git", "-C", str(_CODE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _first_created(folder: RunFolder) -> str | None:
+    try:
+        created = json.loads(folder.manifest.read_text())["created"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return created if isinstance(created, str) else None

@@ -1,0 +1,159 @@
+"""The dataset card: Markdown with the YAML head that hubs read, from metrics.json and the set's own metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from engine.results.metrics import Metrics
+from engine.run.methods import METHODS
+
+_TEXT = """\
+# {title}
+
+{count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, made by the method `{method}`
+of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).
+
+## Accuracy
+
+| trained on | network | accuracy | many | medium | few |
+| --- | --- | --- | --- | --- | --- |
+{accuracy_rows}
+
+Percent on the balanced test set: mean and sample standard deviation over n networks, each trained from scratch.
+
+- **final** is the set in this folder, after the last iteration.
+- **best** was chosen *on the test set* among the checks on the way, as the field reports it, so it flatters.
+- **random** and **initialization** are real images under the same recipe, and where matching started.
+- **experts** were trained on all long-tailed images: what the source itself gives.
+- many, medium and few-shot classes: {grouping}.
+{expected}
+## Evaluation protocol
+
+A fresh {arch} is trained on this set alone and tested once: {epochs} epochs, batches of {batch_size}, soft
+cross-entropy, SGD with momentum {momentum:g}, weight decay {weight_decay:g} and the learning rate stored in the file,
+a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentation}. ConvNet width {width}, depth
+{depth}. Whitening: {whitening_text}
+
+## Classes
+
+| class | source images | images here |
+| --- | --- | --- |
+{class_rows}
+
+## Load it
+
+```python
+{loading}```
+
+`network(distilled.preprocess(pixels))` then gives logits for images of the same size, uint8 or floats in [0, 1].
+
+## Files
+
+- `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
+- `metrics.json`: every figure, per class as well
+- `grid.png`: the images, a class a row
+
+## License
+
+These images derive from `{dataset}`: the license of its images holds for them. Look it up before passing them on.
+"""
+
+_LOADING = """\
+import torch
+from engine.distilled import DistilledSet
+distilled = DistilledSet.load("distilled.safetensors")
+network = distilled.network("{network}", seed=0)
+optimizer = torch.optim.SGD(network.parameters(), distilled.learning_rate, {momentum:g}, weight_decay={weight_decay:g})
+schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.decay_epoch])
+for epoch in range({epochs}):
+    for images, targets in distilled.batches(batch_size={batch_size}, seed=epoch):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    schedule.step()
+"""
+
+_WHITENING = {
+    "paper": "ZCA, test images normalized per channel before it, as the official code does.",
+    "corrected": "ZCA, fitted on the long-tailed training images and the same for train and test.",
+    "none": "none, only mean and standard deviation per channel.",
+}
+
+
+def dataset_card(metrics: Metrics, about: dict[str, Any]) -> str:
+    """README.md of a result; `about` is the metadata inside its distilled.safetensors."""
+    classes = len(about["class_names"])
+    count = classes * about["ipc"]
+    title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
+    text = _TEXT.format(
+        title=title, count=count, classes=classes, source_count=f"{sum(about['class_counts']):,}",
+        kind="synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
+        ipc=about["ipc"], channels=about["channels"], size=about["image_size"], method=about["method"],
+        dataset=about["dataset"], imbalance=_imbalance(about), seed=about["seed"], arch=metrics["arch"],
+        accuracy_rows=_accuracy_rows(metrics), grouping=metrics["grouping"], expected=_expected(metrics),
+        augmentation=", ".join(about["augmentation"]) or "none", width=about["network"]["width"],
+        depth=about["network"]["depth"], whitening_text=_WHITENING[about["whitening"]], class_rows=_class_rows(about),
+        loading=_LOADING.format(network=metrics["arch"], **about["recipe"]), **about["recipe"])
+    return f"---\n{_head(title, count, about)}---\n\n{text}"
+
+
+def _head(title: str, count: int, about: dict[str, Any]) -> str:
+    return yaml.safe_dump({
+        "pretty_name": title,
+        "license": "other",
+        "license_name": "that-of-the-source-images",
+        "task_categories": ["image-classification"],
+        "size_categories": [_size_category(count)],
+        "source_datasets": ["original" if about["dataset"] == "folder" else f"extended|{about['dataset']}"],
+        "tags": ["dataset-distillation", "long-tailed"],
+        # Without this a hub would take grid.png for the data and show it.
+        "viewer": False,
+    }, sort_keys=False, allow_unicode=True)
+
+
+def _size_category(count: int) -> str:
+    categories = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return next((name for limit, name in categories if count < limit), "1M<n<10M")
+
+
+def _imbalance(about: dict[str, Any]) -> str:
+    measured = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
+    return f"natural, {measured}" if about["imbalance_factor"] == "natural" else f"{about['imbalance_factor']:g}"
+
+
+def _accuracy_rows(metrics: Metrics) -> str:
+    arch = metrics["arch"]
+    named = [(name, arch, metrics[name]) for name in ("final", "best", "random", "initialization")]
+    named += [("final", other, figures) for other, figures in metrics["architectures"].items()]
+    named += [(f"{kind} experts", "-", figures) for kind, figures in metrics["experts"].items()]
+    return "\n".join(_accuracy_row(*row) for row in named if row[2] is not None)
+
+
+def _accuracy_row(name: str, arch: str, figures: Metrics) -> str:
+    at = f", iteration {figures['iteration']}" if figures.get("iteration") else ""
+    accuracy = f"{_percent(figures['accuracy_mean'])} +- {_percent(figures['accuracy_std'])} (n = {figures['repeats']})"
+    groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
+    return f"| {name}{at} | {arch} | {accuracy} | {groups} |"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _expected(metrics: Metrics) -> str:
+    expected = metrics["expected"]
+    if not expected:
+        return ""
+    note = f" {expected['note']}" if expected["note"] else ""
+    return f"- **published** for this cell: {expected['accuracy']:g} ({expected['source']}).{note}\n"
+
+
+def _class_rows(about: dict[str, Any]) -> str:
+    pairs = zip(about["class_names"], about["class_counts"], strict=True)
+    return "\n".join(f"| {_cell(name)} | {count} | {about['ipc']} |" for name, count in pairs)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,147 @@
+"""The runs below a folder: which there are, how each one stands, and which one a name means."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.run.errors import InputError
+from engine.run.events import RunStarted, Stamped, decode
+from engine.run.folder import RunFolder
+from ltdd_tui.feed import Feed
+from ltdd_tui.state import RunState, fold, with_worker
+
+HEAD_BYTES = 1 << 14
+TAIL_BYTES = 1 << 16
+
+
+def default_runs_dir() -> Path:
+    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
+    return Path(os.environ.get("LTDD_RUNS_DIR") or "runs")
+
+
+def find_run(run: str, runs_dir: Path) -> RunFolder:
+    """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
+    if run == "last":
+        return _newest(runs_dir)
+    named = RunFolder(runs_dir / run)
+    if run and named.exists():
+        return named
+    with contextlib.suppress(ValueError):
+        given = RunFolder(run)
+        if run and given.exists():
+            return given
+    raise InputError(f"there is no run {run!r}", str(runs_dir), _known(runs_dir, run))
+
+
+def _newest(runs_dir: Path) -> RunFolder:
+    folders = list(run_folders(runs_dir))
+    if not folders:
+        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
+    return max(folders, key=last_change)
+
+
+def _known(runs_dir: Path, wanted: str) -> str:
+    import difflib
+
+    names = [folder.name for folder in run_folders(runs_dir)]
+    near = difflib.get_close_matches(wanted, names, 1)
+    return f"did you mean {near[0]!r}?" if near else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
+
+
+def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
+    """Every run below `runs_dir`, by name; nothing where there is no such folder."""
+    if runs_dir.is_dir():
+        yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
+
+
+def last_change(folder: RunFolder) -> float:
+    """When the run last said something, in seconds since 1970."""
+    for path in (folder.events, folder.config):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0
+
+
+def replayed(folder: RunFolder) -> RunState:
+    """The state of a run by all of its events up to now."""
+    alive = folder.is_running()
+    return with_worker(fold(RunState(), Feed(folder.events).read_all()), alive)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A run in one line of a list. Accuracy in percent, where there is a result."""
+
+    name: str
+    state: str
+    stage: str | None
+    dataset: str | None
+    imbalance_factor: float | str | None
+    ipc: int | None
+    method: str | None
+    accuracy_mean: float | None
+    accuracy_std: float | None
+    changed: float
+    path: str
+
+    @property
+    def cell(self) -> str:
+        """Data set, imbalance factor and IPC."""
+        factor = f"{self.imbalance_factor:g}" if isinstance(self.imbalance_factor, float | int) else "natural"
+        return f"{self.dataset} IF {factor} IPC {self.ipc}" if self.dataset else "?"
+
+
+def overview(folder: RunFolder) -> Overview:
+    """How a run stands, from the two ends of its events, so that a list of long runs stays quick."""
+    alive = folder.is_running()
+    started, state = _ends(folder)
+    metrics = _metrics(folder)
+    status = state.status
+    if status == "waiting":
+        # The end of a long file may hold no start and no end.
+        status = "done" if metrics else "running" if started or alive else "waiting"
+    if status == "running" and not alive:
+        status = "crashed"
+    stage = state.stages.current
+    final = metrics.get("final") or {}
+    return Overview(
+        folder.name, status, f"{stage.name} {stage.done:g}/{stage.total}" if stage and status == "running" else None,
+        started and started.dataset, started and started.imbalance_factor, started and started.ipc,
+        started and started.method, final.get("accuracy_mean"), final.get("accuracy_std"), last_change(folder),
+        str(folder.root))
+
+
+def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
+    """The first RunStarted of the file, and the state that its last lines give."""
+    try:
+        with open(folder.events, "rb") as file:
+            head = file.read(HEAD_BYTES)
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - TAIL_BYTES))
+            tail = file.read()
+    except OSError:
+        return None, RunState()
+    lines = tail.decode("utf-8", errors="replace").split("\n")[0 if size <= TAIL_BYTES else 1 : -1]
+    state = fold(RunState(), [item for line in lines if isinstance(item := decode(line), Stamped)])
+    return _first_start(head) or state.started, state
+
+
+def _first_start(head: bytes) -> RunStarted | None:
+    for line in head.decode("utf-8", errors="replace").split("\n")[:-1]:
+        item = decode(line)
+        if isinstance(item, Stamped) and isinstance(item.event, RunStarted):
+            return item.event
+    return None
+
+
+def _metrics(folder: RunFolder) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(folder.metrics.read_text())
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -1,0 +1,31 @@
+"""How times, sizes and accuracies are written, everywhere the same."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float | None) -> str:
+    """`42 s`, `3:07`, `2:05:09`; a dash for what is not known."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def percent(value: float | None) -> str:
+    """One decimal; a dash for what is not known."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
+    """`86.9 +- 0.7`; without a spread where one network cannot have one."""
+    if mean is None:
+        return "-"
+    return f"{mean:.1f} +- {std:.1f}" if repeats > 1 and std is not None else f"{mean:.1f}"
+
+
+def stage_name(name: str) -> str:
+    """A stage's name as it is said."""
+    return name.replace("_", " ")

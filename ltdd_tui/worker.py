@@ -1,0 +1,102 @@
+"""Starts, stops and watches the worker, the child process that does the work: the only file that does.
+
+The worker lives in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import engine.run
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder, write_atomically
+
+COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
+LONGEST_NAME = 100
+
+
+def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
+    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped."""
+    return launch(folder, ["run", str(folder.root), "--device", device])
+
+
+def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts a worker with `arguments`; what it prints goes to console.log. Raises InputError where one is at work."""
+    if folder.is_running():
+        raise InputError("a worker is at work on this run", str(folder.root),
+                         f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
+    folder.stop_request.unlink(missing_ok=True)
+    with open(folder.console, "ab") as console:
+        return subprocess.Popen([*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                                start_new_session=True, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, with the folder of this very `engine` first: a folder of that name elsewhere loses."""
+    home = str(Path(engine.run.__path__[0]).resolve().parents[1])
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([home, *known])}
+
+
+def create(name: str, runs_dir: Path, config: str) -> RunFolder:
+    """A new run folder that holds `config`; raises InputError for a name that is taken or cannot be one."""
+    check_name(name)
+    folder = RunFolder(runs_dir / name)
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        # Not exist_ok: of two that ask for one name at once, one is refused.
+        folder.root.mkdir()
+    except FileExistsError:
+        raise InputError(f"there is a run named {name!r} already", str(folder.root),
+                         f"`ltdd-tui resume {name}` goes on with it; another --name starts a new one") from None
+    except OSError as error:
+        raise InputError(f"the run's folder cannot be made: {error.strerror}", str(folder.root),
+                         "--runs-dir or LTDD_RUNS_DIR names another place") from None
+    write_atomically(folder.config, config)
+    return folder
+
+
+def check_name(name: str) -> None:
+    """Raises InputError unless `name` is a plain folder name."""
+    if not name.strip():
+        raise InputError("a run's name must not be empty", "--name")
+    if any(sign in name for sign in "/\\") or name in {".", "..", "last"} or not name.isprintable() \
+            or name[0] in ".- " or len(name) > LONGEST_NAME:
+        raise InputError(f"{name!r} cannot be a run's name", "--name",
+                         "a plain name such as cifar10-ipc10; --runs-dir says where it lies")
+
+
+def free_name(wanted: str, runs_dir: Path) -> str:
+    """`wanted`, or `wanted`-2, -3 and so on: the first that is not taken."""
+    name, number = wanted, 1
+    while (runs_dir / name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def request_stop(folder: RunFolder) -> None:
+    """Asks the worker to stop at its next safe point."""
+    folder.stop_request.touch()
+
+
+def kill(pid: int) -> None:
+    """Ends the worker at once, and what it has started; the last checkpoint stays."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def console_tail(folder: RunFolder, lines: int = 8) -> list[str]:
+    """The last lines that the worker printed, for one that ended without a word in its events."""
+    try:
+        with open(folder.console, "rb") as console:
+            console.seek(max(0, os.fstat(console.fileno()).st_size - 8192))
+            return console.read().decode("utf-8", errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []

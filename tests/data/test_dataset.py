@@ -1,0 +1,102 @@
+"""What a run gets: the tail, whitened and labeled alike, with everything that a person should be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.run.errors import InputError
+from engine.run.events import DataReady, Event, Warned
+from engine.run.settings import DatasetSettings
+
+
+def load(ipc: int = 2, **given: object) -> tuple[LongTailedData, list[Event]]:
+    events: list[Event] = []
+    data = load_long_tailed(DatasetSettings(**given), ipc, torch.device("cpu"), events.append)  # type: ignore[arg-type]
+    return data, events
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> str:
+    """Classes a, b, c, d of 3, 9, 3 and 6 noisy train images whose brightness is 20, 60, 100 and 140."""
+    noise = np.random.RandomState(0)
+    for split in ("train", "test"):
+        for level, (name, count) in zip((20, 60, 100, 140), {"a": 3, "b": 9, "c": 3, "d": 6}.items(), strict=True):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.uint8(level + noise.randint(-9, 10, (8, 8, 3)))
+                Image.fromarray(pixels).save(tmp_path / split / name / f"{i}.png")
+    return str(tmp_path)
+
+
+def brightness(data: LongTailedData) -> list[float]:
+    pixels = data.whitening.to_pixels(data.train_images) * 255
+    return [round(pixels[data.class_indices(c)].mean().item(), -1) for c in range(data.num_classes)]
+
+
+def test_digits_toy_of_the_method() -> None:
+    data, events = load(imbalance_factor=50.0)
+    assert data.class_counts == [134, 86, 56, 36, 23, 15, 9, 6, 4, 2]
+    assert [len(data.class_indices(c)) for c in range(10)] == data.class_counts
+    assert all((data.train_labels[data.class_indices(c)] == c).all() for c in range(10))
+    assert (data.train_images.dtype, data.train_labels.dtype) == (torch.float32, torch.int64)
+    assert data.train_images.shape == (371, 1, 8, 8) and data.test_images.shape == (400, 1, 8, 8)
+    assert events == [DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, [1, 8, 8],
+                                371 / 20)]
+
+
+def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() -> None:
+    one, again = load(imbalance_factor=50.0)[0], load(imbalance_factor=50.0)[0]
+    assert torch.equal(one.train_images, again.train_images) and torch.equal(one.test_images, again.test_images)
+    others: list[dict[str, object]] = [
+        {}, {"imbalance_factor": 50.0, "whitening": "paper"}, {"imbalance_factor": 50.0, "whitening_epsilon": 0.2},
+        {"imbalance_factor": 50.0, "subset_seed": 1}, {"imbalance_factor": 50.0, "test_per_class": 20},
+    ]
+    prints = [one.fingerprint] + [load(**other)[0].fingerprint for other in others]
+    assert one.fingerprint == again.fingerprint and len(set(prints)) == len(prints)
+
+
+def test_classes_with_fewer_images_than_ipc_are_named() -> None:
+    warnings = [event for event in load(5, imbalance_factor=50.0)[1] if isinstance(event, Warned)]
+    assert [warning.message for warning in warnings] == ["fewer train images than ipc 5: 8, 9"]
+
+
+def test_natural_keeps_every_image_and_label_order(uneven: str) -> None:
+    data, _ = load(name="folder", path=uneven)
+    assert (data.class_names, data.class_counts) == (["a", "b", "c", "d"], [3, 9, 3, 6])
+    assert brightness(data) == [20, 60, 100, 140]
+
+
+def test_order_by_count_renumbers_names_train_and_test_alike(uneven: str) -> None:
+    data, _ = load(name="folder", path=uneven, class_order="count")
+    assert (data.class_names, data.class_counts) == (["b", "d", "a", "c"], [9, 6, 3, 3])
+    assert brightness(data) == [60, 140, 20, 100]
+    assert torch.bincount(data.test_labels).tolist() == [9, 6, 3, 3]
+    pixels = data.whitening.to_pixels(data.test_images) * 255
+    assert [round(pixels[data.test_labels == c].mean().item(), -1) for c in range(4)] == [60, 140, 20, 100]
+
+
+def test_a_class_too_small_for_its_place_gives_all_and_is_named(uneven: str) -> None:
+    data, events = load(name="folder", path=uneven, imbalance_factor=3.0)
+    assert data.class_counts == [3, 6, 3, 3]
+    warning = next(event for event in events if isinstance(event, Warned))
+    assert "a (3 of 9), c (3 of 4)" in warning.message and "class_order" in warning.hint
+
+
+def test_a_tail_without_images_is_refused(uneven: str) -> None:
+    with pytest.raises(InputError, match=r"leaves none for d"):
+        load(name="folder", path=uneven, imbalance_factor=20.0)
+
+
+@pytest.mark.cuda
+def test_cuda_gets_the_same_images() -> None:
+    settings = DatasetSettings(imbalance_factor=50.0)
+    here, there = (load_long_tailed(settings, 2, torch.device(kind), lambda _: None) for kind in ("cpu", "cuda"))
+    assert here.fingerprint == there.fingerprint and there.train_labels.is_cuda
+    torch.testing.assert_close(there.train_images.cpu(), here.train_images, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(there.test_images.cpu(), here.test_images, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,47 @@
+"""The manifest says on what a run was made, and keeps the time of its first worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from engine import manifest
+from engine.manifest import write_manifest
+from engine.run.folder import RunFolder
+from engine.run.settings import settings_hash
+from tests.tiny_run import CPU, tiny_settings
+
+
+def test_it_names_settings_code_versions_and_device(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings(seed=7)
+    write_manifest(folder, settings, CPU)
+    written = json.loads(folder.manifest.read_text())
+    assert written["settings_hash"] == settings_hash(settings)
+    assert (written["seed"], written["device"]) == (7, "cpu")
+    assert written["versions"]["torch"] == torch.__version__
+    assert written["threads"] == torch.get_num_threads()
+    assert "commit" in written
+
+
+def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings()
+    folder.manifest.write_text('{"created": "2020-01-01T00:00:00+00:00", "argv": []}')
+    write_manifest(folder, settings, CPU)
+    written = json.loads(folder.manifest.read_text())
+    assert written["created"] == "2020-01-01T00:00:00+00:00"
+    assert written["updated"] > written["created"]
+
+
+def test_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.manifest.write_text('{"created":')
+    write_manifest(folder, tiny_settings(), CPU)
+    assert json.loads(folder.manifest.read_text())["created"]
+
+
+def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(manifest, "_CODE", tmp_path / "site-packages")
+    assert manifest.commit() is None

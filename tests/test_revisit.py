@@ -1,0 +1,116 @@
+"""A finished run can be evaluated on other networks and copied into other forms, and nothing foreign is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from engine.distilled import DistilledSet
+from engine.results.copies import folder_names
+from engine.revisit import evaluate_architectures, export_copies
+from engine.run.errors import InputError
+from engine.run.events import Evaluated, Event, RunFinished
+from tests.tiny_run import finish_run, tiny_context, tiny_settings
+
+
+def test_further_networks_are_added_to_metrics_and_card_and_remembered(tmp_path: Path) -> None:
+    finish_run(tmp_path)
+    events: list[Event] = []
+    context = tiny_context(tmp_path, tiny_settings(), events)
+    before = json.loads(context.folder.metrics.read_text())
+    evaluate_architectures(context, ["vgg11", "alexnet", "vgg11"], 1)
+    metrics = json.loads(context.folder.metrics.read_text())
+    told = [event for event in events if isinstance(event, Evaluated)]
+    named = [(event.subject, event.arch, event.iteration) for event in told]
+    assert named == [("final", "vgg11", 3), ("final", "alexnet", 3)]
+    assert metrics["architectures"]["vgg11"]["accuracy_mean"] == told[0].accuracy_mean
+    assert metrics["architectures"]["alexnet"] == before["architectures"]["alexnet"], "two networks say more than one"
+    assert metrics["final"] == before["final"]
+    assert "| final, iteration 3 | vgg11 |" in context.folder.card.read_text()
+    assert isinstance(events[-1], RunFinished)
+    remembered = list(context.folder.evaluations.iterdir())
+    assert sorted(file.name for file in remembered) == ["set-000003-alexnet-0.json", "set-000003-vgg11-0.json"]
+
+
+def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:
+    finish_run(tmp_path)
+    context = tiny_context(tmp_path, tiny_settings())
+    evaluate_architectures(context, ["convnet"], 3)
+    metrics = json.loads(context.folder.metrics.read_text())
+    assert (metrics["final"]["repeats"], metrics["best"]["repeats"]) == (3, 2)
+    assert "convnet" not in metrics["architectures"]
+
+
+@pytest.mark.parametrize(("archs", "repeats", "message"), [
+    (["convnet", "resnet50"], None, "no network 'resnet50'"), (["convnet"], 0, "0 networks"),
+    ([""], None, "no network")])
+def test_wrong_questions_are_refused(tmp_path: Path, archs: list[str], repeats: int | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate_architectures(tiny_context(tmp_path, tiny_settings()), archs, repeats)
+
+
+def test_an_unfinished_run_is_refused_with_how_to_finish_it(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path, tiny_settings())
+    with pytest.raises(InputError, match="resume"):
+        evaluate_architectures(context, ["convnet"])
+    with pytest.raises(InputError, match="resume"):
+        export_copies(context, tmp_path / "x", None)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_image_folder_reads_as_one_and_shows_the_pixels(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    export_copies(context, tmp_path / "images", None)
+    distilled = DistilledSet.load(context.folder.distilled)
+    assert len(ImageFolder(tmp_path / "images")) == 20
+    with Image.open(tmp_path / "images" / "3" / "1.png") as picture:
+        levels = torch.from_numpy(np.array(picture)).long()
+        assert picture.mode == "L"
+    assert torch.equal(levels, (distilled.pixels[7, 0] * 255).round().long())
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("ltdd", torch.float32), ("mtt", torch.int64)])
+def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str, dtype: torch.dtype) -> None:
+    context = finish_run(tmp_path / "run", tiny_settings(method))
+    export_copies(context, None, tmp_path / "pt")
+    images, labels, rate = (torch.load(tmp_path / "pt" / f"{name}.pt", weights_only=True)
+                            for name in ("images", "labels", "lr"))
+    distilled = DistilledSet.load(context.folder.distilled)
+    assert torch.equal(images, distilled.images)
+    assert torch.equal(labels, distilled.label_logits if method == "ltdd" else distilled.labels)
+    assert labels.dtype == dtype
+    assert float(rate) == distilled.learning_rate
+
+
+def test_a_copy_can_be_made_again_but_never_over_something_else(tmp_path: Path) -> None:
+    context, target = finish_run(tmp_path / "run"), tmp_path / "copy"
+    export_copies(context, target, target)
+    export_copies(context, target, None)
+    other = finish_run(tmp_path / "other", tiny_settings(seed=1))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for run, folder in ((other, target), (context, mine), (context, mine / "thesis.txt")):
+        with pytest.raises(InputError, match="new or an empty folder"):
+            export_copies(run, folder, None)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_asked_for_no_copy_the_picture_and_the_card_are_drawn_again(tmp_path: Path) -> None:
+    context = finish_run(tmp_path)
+    grid, card = context.folder.grid.read_bytes(), context.folder.card.read_text()
+    context.folder.grid.unlink()
+    context.folder.card.write_text("scribbled over")
+    export_copies(context, None, None)
+    assert (context.folder.grid.read_bytes(), context.folder.card.read_text()) == (grid, card)
+
+
+def test_class_folders_are_safe_and_no_two_alike() -> None:
+    names = folder_names(["cat", "../etc", "Cat", "a/b", "", "CAT_2"])
+    assert names == ["cat", "etc", "Cat_2", "a_b", "class_4", "CAT_2_5"]
