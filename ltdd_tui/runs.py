@@ -29,13 +29,11 @@ def find_run(run: str, runs_dir: Path) -> RunFolder:
     """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
     if run == "last":
         return _newest(runs_dir)
-    named = RunFolder(runs_dir / run)
-    if run and named.exists():
-        return named
-    with contextlib.suppress(ValueError):
-        given = RunFolder(run)
-        if run and given.exists():
-            return given
+    for path in (runs_dir / run, Path(run)) if run else ():
+        # A name may be longer than the system allows.
+        with contextlib.suppress(OSError, ValueError):
+            if (folder := RunFolder(path)).exists():
+                return folder
     raise InputError(f"there is no run {run!r}", str(runs_dir), _known(runs_dir, run))
 
 
@@ -112,9 +110,9 @@ def overview(folder: RunFolder) -> Overview:
     final = metrics.get("final") or {}
     return Overview(
         folder.name, status, f"{stage.name} {stage.done:g}/{stage.total}" if stage and status == "running" else None,
-        started and started.dataset, started and started.imbalance_factor, started and started.ipc,
-        started and started.method, final.get("accuracy_mean"), final.get("accuracy_std"), last_change(folder),
-        str(folder.root))
+        started.dataset if started else None, started.imbalance_factor if started else None,
+        started.ipc if started else None, started.method if started else None,
+        final.get("accuracy_mean"), final.get("accuracy_std"), last_change(folder), str(folder.root))
 
 
 def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:

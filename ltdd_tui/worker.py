@@ -38,7 +38,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, with the folder of this very `engine` first: a folder of that name elsewhere loses."""
+    """This process's environment, with this very `engine` first: a folder of that name elsewhere loses."""
     home = str(Path(engine.run.__path__[0]).resolve().parents[1])
     known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return os.environ | {"PYTHONPATH": os.pathsep.join([home, *known])}

@@ -132,7 +132,7 @@ def _accuracy_rows(metrics: Metrics) -> str:
 
 
 def _accuracy_row(name: str, arch: str, figures: Metrics) -> str:
-    at = f", iteration {figures['iteration']}" if figures.get("iteration") else ""
+    at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
     accuracy = f"{_percent(figures['accuracy_mean'])} +- {_percent(figures['accuracy_std'])} (n = {figures['repeats']})"
     groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
     return f"| {name}{at} | {arch} | {accuracy} | {groups} |"

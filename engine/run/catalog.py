@@ -1,0 +1,132 @@
+"""Facts about the known data sets, class counts, and what a run will cost: pure arithmetic, nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.run.costs import ParameterCounts, parameter_counts
+from engine.run.errors import InputError
+from engine.run.settings import DatasetName, DatasetSettings, RunSettings
+from engine.run.workload import CUDA, Device, Workload, cpu
+
+__all__ = [
+    "CUDA", "FACTS", "DatasetFacts", "Device", "Estimate", "ParameterCounts", "class_counts", "counts_for", "cpu",
+    "estimate", "image_size_for", "parameter_counts",
+]
+
+GIB = 2**30
+FOLDER_CHANNELS = 3
+FOLDER_TEST_PER_CLASS = 100  # a guess, and of little weight
+
+
+def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> list[int]:
+    """Images of each class, head first: int(N_max * rate ** (c / (C - 1))), rate = 1 / IF (method.md section 1)."""
+    rate = 1 / imbalance_factor
+    last = max(num_classes - 1, 1)
+    return [int(largest * rate ** (c / last)) for c in range(num_classes)]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set before it is loaded; class_sizes are its train images, class_names its short names."""
+
+    channels: int
+    image_size: int
+    classes: int
+    class_sizes: tuple[int, ...]
+    test_images: int
+    class_names: tuple[str, ...] = ()
+
+
+DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
+IMAGENET_LT_LARGEST = 1280
+_DIGITS = tuple(str(digit) for digit in range(10))
+FACTS: dict[DatasetName, DatasetFacts] = {
+    # Every class gives as many as the smallest one has left when the test images are held out.
+    "digits": DatasetFacts(1, 8, 10, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
+    "cifar10": DatasetFacts(3, 32, 10, (5000,) * 10, 10_000, (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")),
+    "cifar100": DatasetFacts(3, 32, 100, (500,) * 100, 10_000),
+    "fashion_mnist": DatasetFacts(1, 28, 10, (6000,) * 10, 10_000, (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")),
+    "svhn": DatasetFacts(
+        3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
+    "tiny-imagenet": DatasetFacts(3, 64, 200, (500,) * 200, 10_000),
+    # 1280 is its largest class; the other classes' sizes are in its list of files alone.
+    "imagenet-lt": DatasetFacts(3, 64, 1000, (IMAGENET_LT_LARGEST,) * 1000, 50_000),
+}
+
+
+def counts_for(settings: DatasetSettings) -> list[int] | None:
+    """Train images of each class, or None where only the files tell: folder, and imagenet-lt as it is.
+
+    imagenet-lt with an imbalance factor assumes a list that has as many images as the factor asks for.
+    """
+    factor, name = settings.imbalance_factor, settings.name
+    if name == "folder" or (name == "imagenet-lt" and factor == "natural"):
+        return None
+    sizes = list(FACTS[name].class_sizes)
+    if name == "digits" and settings.test_per_class is not None:
+        sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
+    if settings.class_order == "count":
+        sizes.sort(reverse=True)
+    if factor == "natural":
+        return sizes
+    wanted = class_counts(max(sizes), factor, len(sizes))
+    return [min(size, count) for size, count in zip(sizes, wanted, strict=True)]
+
+
+def image_size_for(settings: DatasetSettings) -> int | None:
+    """The side of the images in pixels, or None where only the files of a folder tell."""
+    if settings.resolution is not None:
+        return settings.resolution
+    return None if settings.name == "folder" else FACTS[settings.name].image_size
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take: seconds by stage, peak memory of the device, disk of cache and run folder together.
+
+    compression_ratio: real images for each synthetic one.
+    """
+
+    experts_seconds: float
+    classifier_experts_seconds: float
+    matching_seconds: float
+    evaluation_seconds: float
+    total_seconds: float
+    memory_gib: float
+    disk_gib: float
+    compression_ratio: float
+
+
+def estimate(settings: RunSettings, throughput: Device, cached_experts: bool = False,
+             class_counts: Sequence[int] | None = None) -> Estimate:
+    """The cost of a run on a device, from operation counts; `class_counts` where the catalog cannot know them.
+
+    Raises InputError where neither knows them, or where the side of a folder's images is not given.
+    """
+    work = _workload(settings, throughput, class_counts)
+    experts = 0.0 if cached_experts else work.experts_seconds()
+    classifier_experts = 0.0 if cached_experts else work.classifier_experts_seconds()
+    matching, evaluation = work.matching_seconds(), work.evaluation_seconds()
+    return Estimate(
+        experts, classifier_experts, matching, evaluation, experts + classifier_experts + matching + evaluation,
+        work.memory_bytes() / GIB + throughput.runtime_gib, work.disk_bytes() / GIB, sum(work.counts) / work.synthetic)
+
+
+def _workload(settings: RunSettings, device: Device, counts: Sequence[int] | None) -> Workload:
+    dataset = settings.dataset
+    counts, size = counts or counts_for(dataset), image_size_for(dataset)
+    if counts is None:
+        raise InputError("how many images a class has is known from the files alone", "dataset.name",
+                         "an estimate needs those counts; a run says them when its data is ready")
+    if size is None:
+        raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
+    facts = FACTS.get(dataset.name)
+    channels = facts.channels if facts else FOLDER_CHANNELS
+    test_images = facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts)
+    if dataset.test_per_class is not None:
+        test_images = dataset.test_per_class * len(counts)
+    return Workload(settings, device, counts, channels, size, test_images)

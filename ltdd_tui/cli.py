@@ -1,0 +1,68 @@
+"""The command line `ltdd-tui`: what it is made of. stdout is data, stderr everything else.
+
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped. Commands import what is heavy inside.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from engine.run.errors import LtddError
+from ltdd_tui.commands import doctor, presets, results, revisit, run
+from ltdd_tui.consoles import note
+
+app = typer.Typer(name="ltdd-tui", no_args_is_help=False, pretty_exceptions_show_locals=False,
+                  context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"ltdd-tui {version('ltdd-tui')}")
+        except PackageNotFoundError:
+            print("ltdd-tui (not installed)")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def ltdd_tui(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Distills a long-tailed image set into a small balanced one."""
+    if context.invoked_subcommand is None:
+        note("error: the screen is not built yet\n"
+             "hint: `ltdd-tui run quickstart` distills a first set; `ltdd-tui --help` lists the commands")
+        raise typer.Exit(2)
+
+
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("watch")(run.watch)
+app.command("stop")(run.stop)
+app.command("runs")(results.runs)
+app.command("show")(results.show_run)
+app.command("evaluate")(revisit.evaluate)
+app.command("export")(revisit.export)
+app.add_typer(presets.app, name="presets")
+app.command("estimate")(presets.estimate)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Runs the command that sys.argv names; an error that a person can mend is told without a traceback."""
+    try:
+        app()
+    except LtddError as error:
+        note(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; Python would complain once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,83 @@
+"""`presets` and `estimate`: which experiments there are, what they say and what they cost, before anything starts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ltdd_tui.consoles import note, show, show_json
+from ltdd_tui.options import AsJson, Device, Overrides, PresetName
+
+app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
+    """List all presets: cell, method, published figure, estimated time and memory."""
+    from engine.run.presets import list_presets, load_preset
+    from ltdd_tui.planning import as_plain, cost, device_here
+    from ltdd_tui.tables import preset_table
+
+    here = device_here(device)
+    found = [(preset.name, load_preset(preset.name)) for preset in list_presets()]
+    rows: list[dict[str, Any]] = [
+        {"name": name, "dataset": settings.dataset.name, "imbalance_factor": settings.dataset.imbalance_factor,
+         "ipc": settings.ipc, "method": settings.method,
+         "expected": settings.expected and settings.expected.accuracy,
+         "source": settings.expected and settings.expected.source, "estimate": as_plain(cost(settings, here), here)}
+        for name, settings in found]
+    if as_json:
+        show_json(rows)
+    else:
+        show(preset_table(rows))
+        note(f"times are estimates for {here.name}; --device cpu or cuda asks for another")
+
+
+@app.command("show")
+def show_preset(preset: PresetName, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print a preset with every setting resolved, as YAML that `run` takes."""
+    from engine.run.presets import dump, load_preset
+
+    settings = load_preset(preset, overrides or [])
+    if as_json:
+        show_json(settings.model_dump(mode="json"))
+    else:
+        print(dump(settings), end="")
+
+
+@app.command("check")
+def check(preset: PresetName, overrides: Overrides = None) -> None:
+    """Check a preset or a file: every fault at once with file and key, exit code 2; nothing on stdout."""
+    from engine.run.presets import check_runnable, load_preset
+
+    check_runnable(load_preset(preset, overrides or []))
+    note(f"{preset}: no faults")
+
+
+@app.command("save")
+def save(
+    preset: PresetName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="the new preset's name")],
+    overrides: Overrides = None,
+) -> None:
+    """Save a preset of your own: another one with some settings changed."""
+    from engine.run.presets import load_preset, save_preset
+
+    print(save_preset(name, load_preset(preset, overrides or [])))
+
+
+def estimate(preset: PresetName, overrides: Overrides = None, device: Device = "auto", as_json: AsJson = False) -> None:
+    """Estimate time, memory and disk of a preset, stage by stage, before anything starts."""
+    from engine.run.presets import load_preset
+    from ltdd_tui.planning import as_plain, cost, device_here
+    from ltdd_tui.tables import estimate_table
+
+    here = device_here(device)
+    found = cost(load_preset(preset, overrides or []), here)
+    if as_json:
+        show_json(as_plain(found, here))
+    elif found:
+        show(estimate_table(found, here.name))
+    else:
+        note("the cost is known only when the data is: its classes or the size of its images are in the files alone")

@@ -1,0 +1,87 @@
+"""`evaluate` and `export`: what can be asked of a finished run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.run.errors import Fault, InputError
+from engine.run.folder import RunFolder
+from ltdd_tui import worker
+from ltdd_tui.consoles import note, show, show_json
+from ltdd_tui.options import AsJson, Device, Plain, RunName, RunsDir
+from ltdd_tui.runs import find_run
+from ltdd_tui.state import RunState
+
+
+def evaluate(
+    run: RunName, runs_dir: RunsDir,
+    arch: Annotated[str, typer.Option("--arch", help="networks, with commas: convnet,resnet18,vgg11,alexnet")],
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks of each")] = 5,
+    device: Device = "auto", plain: Plain = False, as_json: AsJson = False,
+) -> None:
+    """Train fresh networks on a run's result and test them; adds the figures to its metrics.json."""
+    from ltdd_tui.results import Row
+    from ltdd_tui.tables import result_table
+
+    folder = find_run(run, runs_dir)
+    _must_be_finished(folder)
+    names = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
+    state = _at_work(folder, ["evaluate", str(folder.root), "--arch", ",".join(names), "--repeats", str(repeats),
+                              "--device", device], plain)
+    found = [event for name in names for event in state.evaluations.values()
+             if event.subject == "final" and event.arch == name]
+    if as_json:
+        show_json([dataclasses.asdict(event) for event in found])
+    else:
+        show(result_table(Row(f"final on {event.arch}", event.accuracy_mean, event.accuracy_std, event.repeats,
+                              event.per_class, event.groups, event.iteration) for event in found))
+
+
+def export(
+    run: RunName, runs_dir: RunsDir,
+    images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder a class")] = None,
+    pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
+    plain: Plain = False,
+) -> None:
+    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card."""
+    folder = find_run(run, runs_dir)
+    _must_be_finished(folder)
+    arguments = ["export", str(folder.root), "--device", "cpu"]
+    for option, path in (("--images", images), ("--pt", pt)):
+        arguments += [option, str(path.absolute())] if path is not None else []
+    _at_work(folder, arguments, plain)
+    for path in [path for path in (images, pt) if path is not None] or [folder.grid, folder.card]:
+        print(path)
+
+
+def _must_be_finished(folder: RunFolder) -> None:
+    if not folder.distilled.exists():
+        raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
+
+
+def _at_work(folder: RunFolder, arguments: Sequence[str], plain: bool) -> RunState:
+    """Lets a worker do it, showing how far it is, and returns the state after; exits as the worker did on failure."""
+    from ltdd_tui.attend import HandOn, display_for
+    from ltdd_tui.follow import Interrupts, Watched, follow
+
+    watched = Watched(folder)
+    watched.skip_old()
+    process = worker.launch(folder, arguments)
+    display = display_for(plain, as_json=False)
+    with Interrupts() as interrupts:
+        state = follow(watched, display, process, HandOn(folder, display, interrupts, process))
+    code = process.returncode
+    if interrupts.count:
+        note("stopped; what was finished is kept, the same command goes on")
+        raise typer.Exit(130)
+    if code:
+        if not state.failures:
+            note(str(Fault(f"the worker is gone without a last word (exit code {code})", str(folder.console))))
+            note("\n".join(worker.console_tail(folder)))
+        raise typer.Exit(code if code in (2, 130) else 1)
+    return state

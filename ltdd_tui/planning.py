@@ -1,0 +1,56 @@
+"""What a preset will cost on the device that this machine has, told without torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate
+from engine.run.errors import InputError
+from engine.run.settings import RunSettings
+
+
+def device_here(name: str) -> Device:
+    """The estimate's device for `auto`, `cpu` or `cuda:0`; auto is a GPU where its driver shows one."""
+    if name == "auto":
+        name = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+    return CUDA if name.startswith("cuda") else cpu(_cores())
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def cost(settings: RunSettings, device: Device) -> Estimate | None:
+    """The estimate, or None where only the data's own files could give it."""
+    try:
+        return estimate(settings, device, class_counts=_folder_counts(settings))
+    except InputError:
+        return None
+
+
+def _folder_counts(settings: RunSettings) -> list[int] | None:
+    """Images of each class in a folder data set, counted by name alone; None where the catalog knows or nobody does."""
+    dataset = settings.dataset
+    if dataset.name != "folder" or dataset.path is None:
+        return None
+    train = Path(dataset.path).expanduser() / "train"
+    if not train.is_dir():
+        return None
+    counts = [sum(1 for _ in os.scandir(folder)) for folder in sorted(train.iterdir()) if folder.is_dir()]
+    factor = dataset.imbalance_factor
+    if not counts or factor == "natural":
+        return [count for count in counts if count] or None
+    from engine.run.catalog import class_counts
+
+    return [max(1, min(have, want)) for have, want in
+            zip(counts, class_counts(max(counts), factor, len(counts)), strict=True)]
+
+
+def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:
+    """An estimate as JSON, null where it is not known, with the device it is for."""
+    figures = asdict(found) if found else dict.fromkeys(Estimate.__dataclass_fields__)
+    return {"device": device.name} | figures

@@ -1,0 +1,97 @@
+"""Tables and bars for the command line, drawn from rows and overviews; nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from engine.run.catalog import Estimate
+from ltdd_tui.results import GROUPS, Row
+from ltdd_tui.runs import Overview
+from ltdd_tui.wording import duration, mean_and_std, percent, stage_name
+
+BAR_COLUMNS = 40
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table without frames; the columns named in `right` are set flush right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    return table
+
+
+def result_table(rows: Iterable[Row]) -> Table:
+    """One row a set: accuracy with its spread, and by group, in percent."""
+    figures = ("accuracy %", "n", *GROUPS, "iteration")
+    table = plain_table("set", *figures, right=figures)
+    for row in rows:
+        table.add_row(row.label, mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats), str(row.repeats),
+                      *(percent(row.groups.get(group)) for group in GROUPS),
+                      "" if row.iteration is None else str(row.iteration))
+    return table
+
+
+def class_table(names: Sequence[str], counts: Sequence[int], rows: Sequence[Row]) -> Table:
+    """One row a class from head to tail: a bar for the last of `rows`, then a column for each."""
+    labels = [row.label for row in rows]
+    table = plain_table("class", "images", "", *labels, right=("images", *labels))
+    for place in sorted(range(len(counts)), key=lambda place: (-counts[place], place)):
+        values = [row.per_class[place] if place < len(row.per_class) else None for row in rows]
+        shown = values[-1] if values else None
+        table.add_row(names[place] if place < len(names) else str(place), str(counts[place]),
+                      "#" * round((shown or 0.0) / 100 * BAR_COLUMNS), *(percent(value) for value in values))
+    return table
+
+
+def expected_line(expected: Mapping[str, Any] | None, final: float | None) -> str | None:
+    """What a publication reports, beside what came out; None where nothing is known."""
+    if not expected:
+        return None
+    here = f"here {final:.1f} ({final - expected['accuracy']:+.1f})" if final is not None else "not reached yet"
+    note = f"; {expected['note']}" if expected.get("note") else ""
+    return f"published {expected['accuracy']:.1f} [{expected['source']}], {here}{note}"
+
+
+def runs_table(found: Iterable[Overview]) -> Table:
+    """One row a run."""
+    table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", right=("accuracy %",))
+    for run in found:
+        accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
+        table.add_row(run.name, run.state, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+    return table
+
+
+def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """One row a preset; time and memory are estimates."""
+    table = plain_table("preset", "data set", "IF", "IPC", "method", "published %", "time", "GiB",
+                        right=("IF", "IPC", "published %", "time", "GiB"))
+    for row in rows:
+        factor, cost = row["imbalance_factor"], row["estimate"]
+        table.add_row(row["name"], row["dataset"], factor if isinstance(factor, str) else f"{factor:g}",
+                      str(row["ipc"]), row["method"], percent(row["expected"]), duration(cost["total_seconds"]),
+                      percent(cost["memory_gib"]))
+    return table
+
+
+def estimate_table(found: Estimate, device: str) -> Table:
+    """Time by stage, memory, disk, and how many real images one synthetic image stands for."""
+    table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
+    for stage in ("experts", "classifier_experts", "matching", "evaluation", "total"):
+        table.add_row("in all" if stage == "total" else stage_name(stage),
+                      duration(getattr(found, f"{stage}_seconds")))
+    table.add_row("memory", f"{found.memory_gib:.1f} GiB")
+    table.add_row("disk", f"{found.disk_gib:.2f} GiB")
+    table.add_row("real images for each synthetic one", f"{found.compression_ratio:.1f}")
+    return table
+
+
+def seconds_table(seconds: Mapping[str, float]) -> Table:
+    """Seconds of work by stage, and their sum."""
+    table = plain_table("stage", "time", right=("time",))
+    for name, value in seconds.items():
+        table.add_row(stage_name(name), duration(value))
+    table.add_row("in all", duration(sum(seconds.values())))
+    return table

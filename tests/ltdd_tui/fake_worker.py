@@ -1,0 +1,95 @@
+"""Stands in for `python -m engine`: emits the events of a small run, stops, fails or dies as config.yaml says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from engine.run import events as e
+from engine.run.folder import RunFolder, write_json
+
+STAGES = ["data", "experts", "distill", "evaluate"]
+GROUPS = {"many": 90.0, "medium": 80.0, "few": 70.0}
+PER_CLASS = [90.0, 80.0, 70.0]
+
+
+def evaluated(subject: str, iteration: int | None = None, arch: str = "convnet", mean: float = 80.0) -> e.Evaluated:
+    return e.Evaluated(subject, iteration, arch, 5, mean, 0.7, PER_CLASS, GROUPS, [1.0, 1.0, 1.0])
+
+
+def main() -> int:
+    command, folder = sys.argv[1], RunFolder(sys.argv[2])
+    asked = yaml.safe_load(os.environ.get("FAKE_WORKER", "{}")) or {}
+    if asked.get("mute"):
+        print("Segmentation fault of sorts", file=sys.stderr)
+        return 3
+    with folder.held():
+        log = e.EventLog(folder.events)
+        if command == "evaluate":
+            for arch in sys.argv[sys.argv.index("--arch") + 1].split(","):
+                log.emit(evaluated("final", 30, arch, 75.0))
+            return 0
+        return run(log, folder, asked)
+
+
+def run(log: e.EventLog, folder: RunFolder, asked: dict[str, object]) -> int:
+    iterations = int(str(asked.get("iterations", 30)))
+    begun = 0
+    if folder.checkpoint.exists():
+        begun = json.loads((folder.checkpoint / "at.json").read_text())
+    log.emit(e.RunStarted(folder.name, "ltdd", "digits", 50.0, 2, 0, "convnet", "cpu", STAGES, iterations, "abc",
+                          os.getpid(), resumed=folder.checkpoint.exists()))
+    log.emit(e.DataReady(["cat", "dog", "eel"], [100, 10, 2], ["many", "medium", "few"], "thirds", 30, [1, 8, 8], 9.0))
+    if asked.get("breaks"):
+        log.emit(e.RunBroke("the loss is not finite", "matching, iteration 3", "lower matching.image_lr"))
+        return 1
+    log.emit(e.StageStarted("experts", 1, "experts"))
+    log.emit(e.ExpertDone("representation", 0, False, 81.0, PER_CLASS, [1.0, 1.0, 1.0]))
+    log.emit(e.StageDone("experts", 0.5))
+    log.emit(evaluated("random", mean=60.0))
+    log.emit(e.StageStarted("distill", iterations, "iterations"))
+    for iteration in range(begun + 1, iterations + 1):
+        time.sleep(float(str(asked.get("pause", 0))))
+        log.emit(e.MatchingStep(iteration, 0.9, 0.5, 0.05, 0.01))
+        if iteration % 10 == 0:
+            write_json(folder.checkpoint / "at.json", iteration)
+            log.emit(e.Checkpointed(iteration))
+        if asked.get("dies_at") == iteration:
+            print("about to die", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if folder.stop_request.exists() and not asked.get("deaf"):
+            folder.stop_request.unlink()
+            log.emit(e.RunStopped("distill"))
+            return 130
+    log.emit(e.StageDone("distill", 1.0))
+    final = evaluated("final", iterations, mean=86.9)
+    log.emit(final)
+    write_metrics(folder, final)
+    log.emit(e.RunFinished(86.9, 0.7))
+    return 0
+
+
+def write_metrics(folder: RunFolder, final: e.Evaluated) -> None:
+    names = ("accuracy_mean", "accuracy_std", "repeats", "per_class", "groups", "iteration")
+    figures = {key: value for key, value in asdict(final).items() if key in names}
+    folder.result.mkdir(exist_ok=True)
+    folder.distilled.write_bytes(b"")
+    write_json(folder.metrics, {
+        "schema": 1, "method": "ltdd", "dataset": "digits", "imbalance_factor": 50.0, "ipc": 2,
+        "class_counts": [100, 10, 2], "class_names": ["cat", "dog", "eel"], "repeats": 5, "arch": "convnet", "seed": 0,
+        "settings_hash": "abc", "final": figures, "best": figures, "random": figures | {"accuracy_mean": 60.0},
+        "initialization": figures, "experts": {"representation": figures, "classifier": None},
+        "architectures": {}, "expected": {"accuracy": 53.4, "source": "Table 1", "note": ""},
+        "stage_seconds": {"experts": 0.5, "distill": 1.0}})
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.exit(main())

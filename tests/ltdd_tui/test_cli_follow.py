@@ -1,0 +1,172 @@
+"""Following a run: lines, JSON lines, Ctrl-C, detaching, attaching, and every way to end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.run.folder import RunFolder
+
+Spawn = Callable[..., subprocess.Popen[str]]
+SLOW = '{"pause": 0.05, "iterations": 400}'
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def distills(root: Path) -> bool:
+    events = root / "events.jsonl"
+    return events.exists() and events.read_text().count("matching_step") >= 3
+
+
+def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, make_run: Callable) -> None:
+    make_run()
+    done = command("resume", "first")
+    assert done.code == 0
+    assert "\x1b" not in done.err + done.out
+    assert len(done.err.splitlines()) < 20
+    assert "evaluated final at 30 on convnet: 86.9 +- 0.7 % (n=5; many 90.0, medium 80.0, few 70.0)" in done.err
+    rows = done.out.splitlines()
+    assert [row.split()[0] for row in rows[1:6]] == ["random", "initialization", "representation", "final", "best"]
+    assert "86.9 +- 0.7" in rows[4] and "90.0" in rows[4] and "published 53.4 [Table 1], here 86.9 (+33.5)" in rows[6]
+
+
+def test_json_gives_the_events_as_written(command: Callable, make_run: Callable) -> None:
+    root = make_run()
+    done = command("resume", "first", "--json")
+    assert done.code == 0
+    assert done.out == (root / "events.jsonl").read_text()
+    assert [json.loads(line)["type"] for line in done.out.splitlines()][-1] == "run_finished"
+    assert command("watch", "first", "--json").out == done.out
+
+
+def test_a_run_that_breaks_says_why_and_exits_1(
+    command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    monkeypatch.setenv("FAKE_WORKER", '{"breaks": true}')
+    done = command("resume", "first")
+    assert done.code == 1 and done.out == ""
+    assert "error: matching, iteration 3: the loss is not finite\nhint: lower matching.image_lr" in done.err
+    assert done.err.count("not finite") == 1
+    as_json = command("resume", "first", "--json")
+    assert as_json.code == 1 and as_json.err.count("not finite") == 1
+    assert all(json.loads(line) for line in as_json.out.splitlines())
+
+
+def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
+    command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    monkeypatch.setenv("FAKE_WORKER", '{"dies_at": 13}')
+    done = command("resume", "first")
+    assert done.code == 1
+    assert "the worker is gone without a last word (exit code -9)" in done.err and "about to die" in done.err
+    assert "Traceback" not in done.err
+    assert json.loads(command("runs", "--json").out)[0]["state"] == "crashed"
+    monkeypatch.setenv("FAKE_WORKER", "{}")
+    again = command("resume", "first")
+    assert again.code == 0 and "goes on" in again.err
+
+
+def test_a_worker_that_never_speaks_is_a_crash_too(
+    command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
+    for more in ([], ["--json"], ["--detach"]):
+        done = command("resume", "first", *more)
+        assert done.code == 1 and "Segmentation fault of sorts" in done.err, more
+
+
+def test_one_interrupt_stops_at_a_safe_point_and_resume_goes_on(
+    spawn: Spawn, command: Callable, make_run: Callable
+) -> None:
+    root = make_run()
+    face = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: distills(root))
+    face.send_signal(signal.SIGINT)
+    out, err = face.communicate(timeout=30)
+    assert face.returncode == 130, err
+    assert "stopping at the next safe point" in err and "`ltdd-tui resume first` goes on" in err and out == ""
+    assert not RunFolder(root).is_running() and not (root / "stop").exists()
+    assert json.loads(command("runs", "--json").out)[0]["state"] == "stopped"
+    assert command("resume", "first").code == 0
+
+
+def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, make_run: Callable) -> None:
+    root = make_run()
+    face = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
+    wait_for(lambda: distills(root))
+    face.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert face.poll() is None and RunFolder(root).is_running()
+    face.send_signal(signal.SIGINT)
+    _, err = face.communicate(timeout=30)
+    assert face.returncode == 130 and "ended at once" in err
+    assert not RunFolder(root).is_running()
+
+
+def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
+    spawn: Spawn, command: Callable, make_run: Callable
+) -> None:
+    root = make_run()
+    began = spawn("resume", "first", "--detach", FAKE_WORKER=SLOW)
+    _, err = began.communicate(timeout=30)
+    assert began.returncode == 0 and "`ltdd-tui watch first`" in err
+    assert RunFolder(root).is_running()
+    refused = command("resume", "first")
+    assert refused.code == 2 and "a worker is at work on this run" in refused.err
+    watcher = spawn("watch", "first")
+    wait_for(lambda: distills(root))
+    time.sleep(0.5)
+    watcher.send_signal(signal.SIGINT)
+    _, err = watcher.communicate(timeout=30)
+    assert watcher.returncode == 0 and "goes on by itself" in err
+    assert RunFolder(root).is_running()
+    assert command("stop", "first", "--wait").code == 0
+    assert not RunFolder(root).is_running()
+    stopped = command("watch", "first")
+    assert stopped.code == 130 and "stopped at a safe point" in stopped.err
+
+
+def test_a_face_that_is_killed_leaves_its_run_alive(spawn: Spawn, command: Callable, make_run: Callable) -> None:
+    root = make_run()
+    face = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: distills(root))
+    face.kill()
+    face.communicate(timeout=10)
+    assert RunFolder(root).is_running()
+    assert command("stop", "first", "--wait").code == 0
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_on_a_terminal_there_are_bars_and_no_color_is_obeyed(spawn: Spawn, make_run: Callable, no_color: str) -> None:
+    make_run()
+    terminal, far_end = pty.openpty()
+    face = spawn("resume", "first", stderr=far_end, TERM="xterm-256color", NO_COLOR=no_color)
+    os.close(far_end)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    out, _ = face.communicate(timeout=30)
+    os.close(terminal)
+    assert face.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
+    assert b"30/30 iterations" in shown and "\u2501".encode() in shown
+    colors = re.findall(rb"\x1b\[[0-9;]+m", shown)
+    assert bool(colors) is not bool(no_color)

@@ -1,0 +1,180 @@
+"""The state: pure, the same however events are cut into batches, and honest about what it does not know."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+from engine.run import events as e
+from ltdd_tui.results import rows_from_state
+from ltdd_tui.state import RunState, apply, fold, with_worker
+
+STAGES = ["data", "experts", "distill", "evaluate"]
+
+
+def stamp(*events: e.Event, start: int = 0, every: float = 1.0) -> list[e.Stamped | e.Warned]:
+    return [e.Stamped(start + place, 1000.0 + (start + place) * every, event) for place, event in enumerate(events)]
+
+
+def started(resumed: bool = False) -> e.RunStarted:
+    return e.RunStarted("x", "ltdd", "digits", 50.0, 2, 0, "convnet", "cpu", STAGES, 100, "h", 7, resumed)
+
+
+def step(iteration: int) -> e.MatchingStep:
+    return e.MatchingStep(iteration, 1.0 / iteration, None, 0.05, 0.1)
+
+
+def check(iteration: int | None, subject: str = "check", mean: float = 50.0) -> e.Evaluated:
+    return e.Evaluated(subject, iteration, "convnet", 1, mean, 0.0, [mean, mean], {"many": mean, "few": None}, [1.0])
+
+
+def expert(number: int, accuracy: float) -> e.ExpertDone:
+    return e.ExpertDone("classifier", number, False, accuracy, [accuracy, accuracy - 10], [1.0, 1.0])
+
+
+def whole_run() -> list[e.Stamped | e.Warned]:
+    return [
+        *stamp(started(), e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+               e.StageStarted("experts", 2, "experts"), e.ExpertEpoch("classifier", 0, 1, 2, 0.7),
+               e.ExpertEpoch("classifier", 0, 2, 2, 0.6), expert(0, 70.0), expert(1, 80.0),
+               e.StageProgress("experts", 2, 2), e.StageDone("experts", 6.0), check(None, "random"),
+               e.StageStarted("distill", 100, "iterations"), *(step(at) for at in range(1, 61)),
+               e.Checkpointed(50), check(60), e.Preview(60, "p.png", "p.json", 2, 2, 8)),
+        e.Warned("a line that is no event was skipped"),
+        *stamp(started(resumed=True), e.StageStarted("distill", 100, "iterations"),
+               *(step(at) for at in range(51, 101)), e.Checkpointed(100), e.StageDone("distill", 90.0),
+               check(100, "final"), e.RunFinished(50.0, 1.0), start=200),
+    ]
+
+
+def test_batches_do_not_matter() -> None:
+    items = whole_run()
+    at_once = fold(RunState(), items)
+    for seed in range(20):
+        cuts = sorted(random.Random(seed).sample(range(len(items)), 5))
+        state = RunState()
+        for begin, end in zip([0, *cuts], [*cuts, len(items)], strict=True):
+            state = fold(state, items[begin:end])
+        assert state == at_once
+
+
+def test_apply_leaves_the_state_before_as_it_was() -> None:
+    state = RunState()
+    for item in whole_run():
+        before = copy.deepcopy(state)
+        after = apply(state, item)
+        assert state == before
+        state = after
+
+
+def test_two_futures_of_one_state_do_not_mix() -> None:
+    common = fold(RunState(), stamp(started(), step(1), step(2)))
+    left, right = apply(common, e.Stamped(9, 9.0, step(3))), apply(common, e.Stamped(9, 9.0, step(4)))
+    assert [point.iteration for point in left.points] == [1, 2, 3]
+    assert [point.iteration for point in right.points] == [1, 2, 4]
+    assert [point.iteration for point in common.points] == [1, 2]
+
+
+def test_status_follows_the_events() -> None:
+    running = fold(RunState(), stamp(started()))
+    assert RunState().status == "waiting" and running.status == "running"
+    assert fold(running, stamp(e.RunStopped("distill"), start=5)).status == "stopped"
+    broken = fold(running, stamp(e.RunBroke("no memory"), e.RunBroke("no disk"), start=5))
+    assert broken.status == "failed" and [fault.what for fault in broken.failures] == ["no memory", "no disk"]
+    again = fold(broken, stamp(started(resumed=True), start=9))
+    assert again.status == "running" and again.failures == ()
+    assert fold(running, stamp(e.RunFinished(1.0, 0.0), start=5)).status == "done"
+
+
+def test_a_run_without_its_worker_has_crashed_only_if_it_says_that_it_runs() -> None:
+    running = fold(RunState(), stamp(started()))
+    assert with_worker(running, alive=True).status == "running"
+    assert with_worker(running, alive=False).status == "crashed"
+    assert with_worker(RunState(), alive=False).status == "waiting"
+    stopped = fold(running, stamp(e.RunStopped("distill"), start=5))
+    assert with_worker(stopped, alive=False).status == "stopped"
+
+
+def test_what_fails_after_the_end_does_not_undo_the_result() -> None:
+    done = fold(RunState(), stamp(started(), e.RunFinished(50.0, 1.0), e.RunBroke("no such network")))
+    assert done.status == "done" and done.finished == e.RunFinished(50.0, 1.0) and len(done.failures) == 1
+
+
+def test_a_resumed_run_forgets_what_comes_again() -> None:
+    items = [*stamp(started(), *(step(at) for at in range(1, 8)), e.Checkpointed(5), check(5), check(7),
+                    check(None, "random"), e.Preview(7, "p", "l", 1, 1, 8)), *stamp(started(resumed=True), start=50)]
+    state = fold(RunState(), items)
+    assert state.iteration == 5 and len(state.points) == 5 and state.previews == {}
+    assert {(key[0], key[1]) for key in state.evaluations} == {("check", 5), ("random", None)}
+    assert [point.iteration for point in fold(state, stamp(step(6), step(7), start=60)).points] == list(range(1, 8))
+
+
+def test_a_run_begun_anew_forgets_everything() -> None:
+    state = fold(RunState(), [*whole_run(), *stamp(started(), start=900)])
+    assert len(state.points) == 0 and state.evaluations == {} and state.finished is None and state.checkpoint == 0
+
+
+def test_seconds_of_a_stage_add_up_over_an_interruption_and_leave_out_the_pause() -> None:
+    items = stamp(started(), e.StageStarted("distill", 100, "iterations"), step(1), step(2), step(3))
+    pause = stamp(started(resumed=True), e.StageStarted("distill", 100, "iterations"), start=500)
+    state = fold(RunState(), items)
+    assert state.stages.by_name["distill"].elapsed(now=1004.0) == 3.0
+    state = fold(state, pause)
+    assert state.stages.by_name["distill"].elapsed(now=1511.0) == 3.0 + 10.0
+
+
+def test_time_left_is_the_pace_of_late_and_grows_when_nothing_moves() -> None:
+    items = stamp(started(), e.StageStarted("distill", 400, "iterations"), *(step(at) for at in range(1, 201)))
+    state = fold(RunState(), items)
+    now = state.last_seconds
+    assert now is not None
+    left = state.seconds_left(now)
+    assert left is not None and abs(left - 200) < 10
+    stalled = state.seconds_left(now + 600)
+    assert stalled is not None and stalled > 5 * left
+
+
+def test_time_left_is_unknown_before_there_is_a_pace_and_after_the_end() -> None:
+    begun = fold(RunState(), stamp(started(), e.StageStarted("distill", 400, "iterations")))
+    assert begun.seconds_left(2000.0) is None
+    assert fold(RunState(), whole_run()).seconds_left(2000.0) is None
+
+
+def test_a_slow_start_is_forgotten() -> None:
+    begin = e.StageStarted("distill", 1000, "iterations")
+    slow = stamp(started(), begin, *(step(at) for at in range(1, 21)), every=60.0)
+    fast = stamp(*(step(at) for at in range(21, 221)), start=1300)
+    state = fold(RunState(), [*slow, *fast])
+    assert state.last_seconds is not None
+    left = state.seconds_left(state.last_seconds)
+    assert left is not None and left < 1000
+
+
+def test_an_event_with_values_of_the_wrong_kind_is_a_warning() -> None:
+    state = fold(RunState(), stamp(started(), step(1)))
+    foreign = e.decode('{"seq":3,"t":5.0,"type":"matching_step","iteration":"x","loss_rep":1,"loss_cls":1,"beta":1,'
+                       '"seconds":1}')
+    after = apply(state, foreign)
+    assert after.points == state.points and len(after.warnings) == 1
+
+
+def test_an_expert_trained_again_does_not_double_its_losses() -> None:
+    epochs = [e.ExpertEpoch("representation", 3, epoch, 5, 1.0 / epoch) for epoch in (1, 2, 3, 1, 2)]
+    state = fold(RunState(), stamp(started(), *epochs))
+    assert [event.epoch for event in state.experts["representation"].losses[3]] == [1, 2]
+
+
+def test_rows_on_the_way_hold_the_last_and_the_best_check_and_the_experts() -> None:
+    items = stamp(started(), e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+                  expert(0, 70.0), expert(1, 80.0), check(None, "random", 30.0), check(10, mean=60.0),
+                  check(20, mean=55.0))
+    rows = {row.label: row for row in rows_from_state(fold(RunState(), items))}
+    assert list(rows) == ["random", "classifier experts", "last check", "best check"]
+    assert rows["best check"].iteration == 10 and rows["last check"].iteration == 20
+    experts = rows["classifier experts"]
+    assert experts.accuracy_mean == 75.0 and experts.groups == {"many": 75.0, "medium": None, "few": 65.0}
+
+
+def test_of_a_finished_run_the_checks_give_way_to_final_and_best() -> None:
+    items = stamp(started(), check(20), check(20, "final", 61.0), check(10, "best", 62.0))
+    assert [row.label for row in rows_from_state(fold(RunState(), items))] == ["final", "best"]

@@ -1,0 +1,67 @@
+"""Names of runs, and a worker that is started where it should be and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder
+from ltdd_tui import worker
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a/b", "..", ".", "/abs", "last", "-x", ".hidden", "a\nb", "a\\b", "x" * 101])
+def test_a_name_that_is_a_path_or_nothing_is_refused_before_anything_is_made(runs_dir: Path, name: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        worker.create(name, runs_dir, "")
+    assert refusal.value.exit_code == 2
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["quickstart", "moles natural", "cifar10-ipc10.v2", "\u00e9tude"])
+def test_plain_names_are_taken(runs_dir: Path, name: str) -> None:
+    assert worker.create(name, runs_dir, "ipc: 2\n").config.read_text() == "ipc: 2\n"
+
+
+def test_a_taken_name_is_refused_and_left_as_it_is(runs_dir: Path) -> None:
+    worker.create("one", runs_dir, "ipc: 2\n")
+    with pytest.raises(InputError, match="already"):
+        worker.create("one", runs_dir, "ipc: 9\n")
+    assert RunFolder(runs_dir / "one").config.read_text() == "ipc: 2\n"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made|already"):
+        worker.create("one", tmp_path / "file", "")
+
+
+def test_free_names_count_on(runs_dir: Path) -> None:
+    names = []
+    for _ in range(3):
+        names.append(worker.free_name("cell", runs_dir))
+        worker.create(names[-1], runs_dir, "")
+    assert names == ["cell", "cell-2", "cell-3"]
+
+
+def test_an_old_stop_request_does_not_stop_a_new_worker(runs_dir: Path, command: Callable) -> None:
+    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    worker.request_stop(folder)
+    assert command("resume", "one").code == 0
+
+
+def test_a_folder_that_is_held_gets_no_second_worker(runs_dir: Path) -> None:
+    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    with folder.held(), pytest.raises(InputError, match="at work"):
+        worker.start(folder, "cpu")
+    assert not folder.is_running()
+
+
+def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
+    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    assert worker.start(folder, "cpu").wait(30) == 3
+    assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
