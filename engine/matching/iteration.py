@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from engine.matching.batches import StudentBatch, Synthetic, student_batches
 from engine.matching.head import match_classifier
 from engine.matching.phase import PhaseGradient
 from engine.matching.plain import match_plainly
+from engine.matching.student import Student, compiled_student, eager_student
 from engine.matching.sweep import match_by_sweep
 from engine.nets.flat import FlatNetwork
 from engine.run.methods import Method
@@ -71,12 +72,11 @@ class Matcher:
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
         matched = network.backbone if self.method.matched == "backbone" else slice(0, network.num_parameters)
         batches = self._batches(settings.syn_steps, synthetic, generator)
-        loss = self._step_loss()
         if settings.gradient == "unrolled":
-            return match_plainly(start, target, moved=slice(0, network.num_parameters), matched=matched, loss=loss,
-                                 synthetic=synthetic, batches=batches, hold_later_weights=False)
-        return match_by_sweep(start, target, matched=matched, loss=loss, synthetic=synthetic, batches=batches,
-                              exact=settings.gradient == "exact")
+            return match_plainly(start, target, moved=slice(0, network.num_parameters), matched=matched,
+                                 loss=self._step_loss, synthetic=synthetic, batches=batches, hold_later_weights=False)
+        return match_by_sweep(start, target, matched=matched, student=self._student, synthetic=synthetic,
+                              batches=batches, exact=settings.gradient == "exact")
 
     def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
         backbone, heads = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
@@ -91,13 +91,15 @@ class Matcher:
         return student_batches(steps, len(synthetic.images), self.settings.batch_syn, synthetic.images.shape[-1],
                                self.augmentation, generator, self.device)
 
-    def _step_loss(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        def loss(theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
-            targets = target_probabilities(label_logits, self.method.learns_labels)
-            # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
-            return self.loss(self.network(theta, images), targets) / self.settings.emulate_replicas
+    @cached_property
+    def _student(self) -> Student:
+        make = compiled_student if self.settings.compile else eager_student
+        return make(self._step_loss, self.settings.gradient == "exact")
 
-        return loss
+    def _step_loss(self, theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
+        targets = target_probabilities(label_logits, self.method.learns_labels)
+        # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
+        return self.loss(self.network(theta, images), targets) / self.settings.emulate_replicas
 
 
 def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:

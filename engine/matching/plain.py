@@ -6,16 +6,14 @@ is what the published (TESLA) gradient computes; without it, this is unrolled ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from engine.matching.batches import StudentBatch, Synthetic
 from engine.matching.phase import PhaseGradient, matching_loss
-
-StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The student's loss, a scalar, at weights (P,) on augmented images (B, ...) with label logits (B, C)."""
+from engine.matching.student import StepLoss
 
 
 def match_plainly(theta_start: Tensor, theta_target: Tensor, *, moved: slice, matched: slice, loss: StepLoss,

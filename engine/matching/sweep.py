@@ -15,45 +15,35 @@ from torch import Tensor
 
 from engine.matching.batches import StudentBatch, Synthetic
 from engine.matching.phase import PhaseGradient, loss_and_adjoint
-from engine.matching.plain import StepLoss
+from engine.matching.student import Student
 
 
-def match_by_sweep(theta_start: Tensor, theta_target: Tensor, *, matched: slice, loss: StepLoss,
+def match_by_sweep(theta_start: Tensor, theta_target: Tensor, *, matched: slice, student: Student,
                    synthetic: Synthetic, batches: Sequence[StudentBatch], exact: bool) -> PhaseGradient:
     """Matching loss and gradient of a phase in which the student moves all its weights; memory flat in its steps."""
-    path, gradients = _walk(theta_start, loss, synthetic, batches)
+    path, gradients = _walk(theta_start, student, synthetic, batches)
     value, adjoint = loss_and_adjoint(path[-1], theta_start, theta_target, matched)
     total = synthetic.map(by=torch.zeros_like)
     for theta, gradient, batch in zip(reversed(path[:-1]), reversed(gradients), reversed(batches), strict=True):
         total.beta.sub_(torch.dot(adjoint, gradient))
-        images, labels, pulled = _mixed_derivative(theta, adjoint, loss, synthetic, batch, with_theta=exact)
-        total.images.index_add_(0, batch.indices, images, alpha=-float(synthetic.beta))
-        total.label_logits.index_add_(0, batch.indices, labels, alpha=-float(synthetic.beta))
-        if pulled is not None:
-            adjoint = adjoint - synthetic.beta * pulled
+        own = synthetic.images[batch.indices].requires_grad_()
+        augmented = batch.augmented(own)
+        labels = synthetic.label_logits[batch.indices]
+        in_augmented, in_labels, *in_theta = student.mixed(theta, adjoint, augmented.detach(), labels)
+        in_images = torch.autograd.grad(augmented, own, in_augmented)[0]
+        total.images.index_add_(0, batch.indices, -synthetic.beta * in_images)
+        total.label_logits.index_add_(0, batch.indices, -synthetic.beta * in_labels)
+        if exact:
+            adjoint = adjoint - synthetic.beta * in_theta[0]
     return PhaseGradient(value, total)
 
 
-def _walk(theta: Tensor, loss: StepLoss, synthetic: Synthetic,
+def _walk(theta: Tensor, student: Student, synthetic: Synthetic,
           batches: Sequence[StudentBatch]) -> tuple[list[Tensor], list[Tensor]]:
     """The student's weights before each step and at the end, and its gradients; no graph is kept."""
     path, gradients = [theta], []
     for batch in batches:
-        leaf = path[-1].detach().requires_grad_()
-        value = loss(leaf, batch.images(synthetic.images), synthetic.label_logits[batch.indices])
-        gradients.append(torch.autograd.grad(value, leaf)[0])
+        labels = synthetic.label_logits[batch.indices]
+        gradients.append(student.gradient(path[-1], batch.images(synthetic.images), labels))
         path.append(path[-1] - synthetic.beta * gradients[-1])
     return path, gradients
-
-
-def _mixed_derivative(theta: Tensor, direction: Tensor, loss: StepLoss, synthetic: Synthetic, batch: StudentBatch,
-                      with_theta: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """d/d(images, labels, theta) of direction . grad_theta loss, for one step's own images and labels."""
-    images = synthetic.images[batch.indices].requires_grad_()
-    labels = synthetic.label_logits[batch.indices].requires_grad_()
-    weights = theta.detach().requires_grad_()
-    value = loss(weights, batch.augmented(images), labels)
-    gradient = torch.autograd.grad(value, weights, create_graph=True)[0]
-    leaves = [images, labels, weights] if with_theta else [images, labels]
-    pulled = torch.autograd.grad(torch.dot(direction, gradient), leaves, materialize_grads=True)
-    return pulled[0], pulled[1], pulled[2] if with_theta else None

@@ -143,6 +143,8 @@ class MatchingSettings(Strict):
         "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or the true one by"
         " back-propagation through every student step",
         source="paper")
+    compile: bool = setting(
+        False, "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler")
     emulate_replicas: int = setting(
         1, "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
         unit="GPUs", source="official code", ge=1)

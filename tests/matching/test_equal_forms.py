@@ -11,6 +11,7 @@ from engine.matching.batches import Synthetic, student_batches
 from engine.matching.head import match_classifier
 from engine.matching.iteration import target_probabilities
 from engine.matching.plain import match_plainly
+from engine.matching.student import compiled_student, eager_student
 from engine.matching.sweep import match_by_sweep
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
@@ -65,8 +66,8 @@ def test_the_sweep_equals_plain_autograd(augmentation, learns_labels, exact):
     for matched in (network.backbone, everything):
         plain = match_plainly(start, target, moved=everything, matched=matched, loss=loss, synthetic=synthetic,
                               batches=batches, hold_later_weights=not exact)
-        swept = match_by_sweep(start, target, matched=matched, loss=loss, synthetic=synthetic, batches=batches,
-                               exact=exact)
+        swept = match_by_sweep(start, target, matched=matched, student=eager_student(loss, exact), synthetic=synthetic,
+                               batches=batches, exact=exact)
         _assert_equal(plain, swept)
 
 
@@ -84,11 +85,20 @@ def test_the_analytic_head_equals_plain_autograd(exact, augmentation):
     _assert_equal(plain, match_classifier(network, start, target, synthetic=synthetic, batches=batches, exact=exact))
 
 
+@pytest.mark.parametrize("exact", [False, True], ids=["published", "exact"])
+def test_the_compiled_student_equals_the_eager_one(exact):
+    network, start, target, synthetic, batches = _setting()
+    loss = _loss(network)
+    eager, compiled = (match_by_sweep(start, target, matched=network.backbone, student=make(loss, exact), exact=exact,
+                                      synthetic=synthetic, batches=batches) for make in (eager_student, compiled_student))
+    _assert_equal(eager, compiled)
+
+
 def test_published_and_exact_differ_only_by_the_held_weights():
     network, start, target, synthetic, batches = _setting()
     loss = _loss(network)
-    published, exact = (match_by_sweep(start, target, matched=network.backbone, loss=loss, synthetic=synthetic,
-                                       batches=batches, exact=exact) for exact in (False, True))
+    published, exact = (match_by_sweep(start, target, matched=network.backbone, student=eager_student(loss, exact),
+                                       synthetic=synthetic, batches=batches, exact=exact) for exact in (False, True))
     assert not torch.allclose(published.gradient.images, exact.gradient.images, rtol=1e-3)
     last = batches[-1].indices  # nothing comes after the last step, so there is nothing to hold
     only_last = [index for index in last.tolist() if all(index not in b.indices.tolist() for b in batches[:-1])]
@@ -99,11 +109,11 @@ def test_float32_stays_within_a_ten_thousandth():
     torch.set_default_dtype(torch.float64)
     network, start, target, synthetic, batches = _setting()
     loss = _loss(network)
-    reference = match_by_sweep(start, target, matched=network.backbone, loss=loss, synthetic=synthetic,
-                               batches=batches, exact=False)
+    reference = match_by_sweep(start, target, matched=network.backbone, student=eager_student(loss, False),
+                               synthetic=synthetic, batches=batches, exact=False)
     torch.set_default_dtype(torch.float32)
-    single = match_by_sweep(start.float(), target.float(), matched=network.backbone, loss=_loss(network),
-                            synthetic=synthetic.map(by=lambda tensor: tensor.float()), batches=batches, exact=False)
+    single = match_by_sweep(start.float(), target.float(), matched=network.backbone,
+                            student=eager_student(_loss(network), False), synthetic=synthetic.map(by=lambda tensor: tensor.float()), batches=batches, exact=False)
     error = (single.gradient.images - reference.gradient.images).norm() / reference.gradient.images.norm()
     assert error < 1e-4
 
@@ -114,7 +124,7 @@ def test_replicas_move_the_student_by_their_share():
     synthetic = Synthetic(synthetic.images, synthetic.label_logits, torch.tensor(1e-4))
     whole = _loss(network)
     one, four = (match_by_sweep(start, target, matched=network.backbone, synthetic=synthetic, batches=batches,
-                                exact=False, loss=lambda *inputs, r=r: whole(*inputs) / r) for r in (1, 4))
+                                exact=False, student=eager_student(lambda *inputs, r=r: whole(*inputs) / r, False)) for r in (1, 4))
     difference = one.gradient.images - 4 * four.gradient.images
     assert difference.norm() < 1e-2 * one.gradient.images.norm()
 
@@ -122,8 +132,8 @@ def test_replicas_move_the_student_by_their_share():
 def test_a_student_that_stays_has_loss_one():
     network, start, target, synthetic, batches = _setting()
     still = Synthetic(synthetic.images, synthetic.label_logits, torch.tensor(0.0))
-    result = match_by_sweep(start, target, matched=network.backbone, loss=_loss(network), synthetic=still,
-                            batches=batches, exact=False)
+    result = match_by_sweep(start, target, matched=network.backbone, student=eager_student(_loss(network), False),
+                            synthetic=still, batches=batches, exact=False)
     assert result.loss == 1
 
 
