@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from rich.console import Console, RenderableType
 
@@ -13,15 +13,19 @@ PIPE_COLUMNS = 200
 
 
 def data_console() -> Console:
-    """stdout; wide in a pipe, so that no table is cut there."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False,
-                   color_system=_colors(), soft_wrap=False)
+    """stdout."""
+    return _console(sys.stdout)
 
 
 def note_console() -> Console:
     """stderr."""
-    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else PIPE_COLUMNS, highlight=False,
-                   color_system=_colors())
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    """Wide in a pipe, so that no table is cut there; brackets in names are only brackets."""
+    return Console(file=file, width=None if file.isatty() else PIPE_COLUMNS, color_system=_colors(),
+                   highlight=False, markup=False, emoji=False)
 
 
 def _colors() -> Literal["auto"] | None:

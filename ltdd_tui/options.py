@@ -18,9 +18,9 @@ def complete_run(incomplete: str) -> list[str]:
 
 def complete_preset(incomplete: str) -> list[str]:
     """Names of presets that begin like this."""
-    from engine.run.presets import list_presets
+    from engine.run.preset_folders import preset_files
 
-    return [preset.name for preset in list_presets() if preset.name.startswith(incomplete)]
+    return [name for name in preset_files() if name.startswith(incomplete)]
 
 
 RunName = Annotated[str, typer.Argument(

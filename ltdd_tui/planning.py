@@ -12,6 +12,9 @@ from engine.run.errors import InputError
 from engine.run.settings import RunSettings
 
 
+UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
+
+
 def device_here(name: str) -> Device:
     """The estimate's device for `auto`, `cpu` or `cuda:0`; auto is a GPU where its driver shows one."""
     if name == "auto":

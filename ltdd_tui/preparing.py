@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
-from engine.run.presets import check_runnable, dump, load_preset
+from engine.run.presets import check_runnable, dump, load_preset, resolve
 from engine.run.settings import RunSettings
 from ltdd_tui import worker
+from ltdd_tui.consoles import show, show_json
+from ltdd_tui.planning import UNKNOWN_COST, as_plain, cost, device_here
+from ltdd_tui.tables import DEFAULT, estimate_table, settings_table
 
 
 def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
@@ -15,7 +21,8 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     if name is not None:
         worker.check_name(name)
     settings = load_preset(preset, overrides)
-    check_runnable(settings)
+    if lacking := check_runnable(settings):
+        raise InputError(lacking)
     config = dump(_with_absolute_path(settings))
     return worker.create(name or worker.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
@@ -33,3 +40,32 @@ def _with_absolute_path(settings: RunSettings) -> RunSettings:
         return settings
     path = str(Path(settings.dataset.path).expanduser().absolute())
     return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
+
+
+def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
+    """Prints every resolved setting with where its value came from, and the estimate, to stdout; starts nothing.
+
+    Raises SettingsError, and after the plan InputError where this machine lacks the data.
+    """
+    resolved = resolve(preset, overrides)
+    here = device_here(device)
+    found = cost(resolved.settings, here)
+    values = flat(resolved.settings.model_dump(mode="json"))
+    if as_json:
+        show_json({"preset": preset, "settings": [{"key": key, "value": value, "origin": resolved.origins.get(key, DEFAULT)}
+                                for key, value in values.items()],
+                   "estimate": as_plain(found, here)})
+    else:
+        show(settings_table(values, resolved.origins))
+        show("")
+        show(estimate_table(found, here.name) if found else UNKNOWN_COST)
+    if lacking := check_runnable(resolved.settings):
+        raise InputError(lacking)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of settings as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found

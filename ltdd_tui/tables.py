@@ -13,6 +13,7 @@ from ltdd_tui.runs import Overview
 from ltdd_tui.wording import duration, mean_and_std, percent, stage_name
 
 BAR_COLUMNS = 40
+DEFAULT = "default"
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -73,6 +74,15 @@ def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(row["name"], row["dataset"], factor if isinstance(factor, str) else f"{factor:g}",
                       str(row["ipc"]), row["method"], percent(row["expected"]), duration(cost["total_seconds"]),
                       percent(cost["memory_gib"]))
+    return table
+
+
+def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
+    """One row a setting: its dotted key, its value and where that came from."""
+    table = plain_table("setting", "value", "from")
+    for key, value in values.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+        table.add_row(key, shown, origins.get(key, DEFAULT))
     return table
 
 

@@ -29,7 +29,7 @@ def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> lis
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of a data set before it is loaded; class_sizes are its train images, class_names its short names."""
+    """What is known of a data set before it is loaded; class_sizes: train images a class; class_names: short ones."""
 
     channels: int
     image_size: int

@@ -92,7 +92,9 @@ def _alexnet(channels: int, side: int) -> tuple[Convolution, ...]:
     return (
         Convolution(channels, 128, side, kernel=5, per_channel=1),
         Convolution(128, 192, side // 2, kernel=5, per_channel=1),
-        *(Convolution(before, after, side // 4, per_channel=1) for before, after in ((192, 256), (256, 192), (192, 192))),
+        Convolution(192, 256, side // 4, per_channel=1),
+        Convolution(256, 192, side // 4, per_channel=1),
+        Convolution(192, 192, side // 4, per_channel=1),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from engine.run.settings import RunSettings
 
-KINDS = {int: "a whole number", float: "a number", str: "text"}
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 BOUNDS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
 
 

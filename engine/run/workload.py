@@ -142,7 +142,8 @@ class Workload:
 
     def _evaluated(self, network: NetworkName) -> float:
         recipe = self.settings.evaluate
-        return recipe.epochs * self._epoch(network, self.synthetic, recipe.batch_size, TRAINING_STEP) + self._test(network)
+        epoch = self._epoch(network, self.synthetic, recipe.batch_size, TRAINING_STEP)
+        return recipe.epochs * epoch + self._test(network)
 
     def _whitening_bytes(self) -> float:
         # Covariance, eigenvectors, the matrix and its inverse, in float64.

@@ -15,23 +15,25 @@ app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=Tr
 @app.command("list")
 def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
     """List all presets: cell, method, published figure, estimated time and memory."""
-    from engine.run.presets import list_presets, load_preset
+    from engine.run.presets import broken_presets, list_presets
     from ltdd_tui.planning import as_plain, cost, device_here
     from ltdd_tui.tables import preset_table
 
     here = device_here(device)
-    found = [(preset.name, load_preset(preset.name)) for preset in list_presets()]
     rows: list[dict[str, Any]] = [
-        {"name": name, "dataset": settings.dataset.name, "imbalance_factor": settings.dataset.imbalance_factor,
+        {"name": preset.name, "origin": preset.origin, "path": str(preset.path),
+         "dataset": settings.dataset.name, "imbalance_factor": settings.dataset.imbalance_factor,
          "ipc": settings.ipc, "method": settings.method,
          "expected": settings.expected and settings.expected.accuracy,
          "source": settings.expected and settings.expected.source, "estimate": as_plain(cost(settings, here), here)}
-        for name, settings in found]
+        for preset in list_presets() for settings in [preset.settings]]
     if as_json:
         show_json(rows)
     else:
         show(preset_table(rows))
         note(f"times are estimates for {here.name}; --device cpu or cuda asks for another")
+    for fault in broken_presets():
+        note(str(fault))
 
 
 @app.command("show")
@@ -48,11 +50,13 @@ def show_preset(preset: PresetName, overrides: Overrides = None, as_json: AsJson
 
 @app.command("check")
 def check(preset: PresetName, overrides: Overrides = None) -> None:
-    """Check a preset or a file: every fault at once with file and key, exit code 2; nothing on stdout."""
+    """Check a preset or a file: every fault at once with file and key, exit code 2."""
     from engine.run.presets import check_runnable, load_preset
 
-    check_runnable(load_preset(preset, overrides or []))
+    lacking = check_runnable(load_preset(preset, overrides or []))
     note(f"{preset}: no faults")
+    for fault in lacking:
+        note(f"before it runs here, {fault.where}: {fault.what}\nhint: {fault.hint}")
 
 
 @app.command("save")
@@ -60,17 +64,18 @@ def save(
     preset: PresetName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="the new preset's name")],
     overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace one of this name")] = False,
 ) -> None:
     """Save a preset of your own: another one with some settings changed."""
     from engine.run.presets import load_preset, save_preset
 
-    print(save_preset(name, load_preset(preset, overrides or [])))
+    print(save_preset(name, load_preset(preset, overrides or []), overwrite))
 
 
 def estimate(preset: PresetName, overrides: Overrides = None, device: Device = "auto", as_json: AsJson = False) -> None:
     """Estimate time, memory and disk of a preset, stage by stage, before anything starts."""
     from engine.run.presets import load_preset
-    from ltdd_tui.planning import as_plain, cost, device_here
+    from ltdd_tui.planning import UNKNOWN_COST, as_plain, cost, device_here
     from ltdd_tui.tables import estimate_table
 
     here = device_here(device)
@@ -80,4 +85,4 @@ def estimate(preset: PresetName, overrides: Overrides = None, device: Device = "
     elif found:
         show(estimate_table(found, here.name))
     else:
-        note("the cost is known only when the data is: its classes or the size of its images are in the files alone")
+        note(UNKNOWN_COST)

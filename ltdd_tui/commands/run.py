@@ -33,7 +33,7 @@ def run(
     from ltdd_tui.preparing import prepare, show_plan
 
     if dry_run:
-        show_plan(preset, overrides or [], as_json)
+        show_plan(preset, overrides or [], device, as_json)
         return
     folder = prepare(preset, overrides or [], runs_dir, name)
     _begin(folder, device, plain, as_json, detach)

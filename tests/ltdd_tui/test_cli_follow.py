@@ -42,7 +42,8 @@ def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, ma
     assert "evaluated final at 30 on convnet: 86.9 +- 0.7 % (n=5; many 90.0, medium 80.0, few 70.0)" in done.err
     rows = done.out.splitlines()
     assert [row.split()[0] for row in rows[1:6]] == ["random", "initialization", "representation", "final", "best"]
-    assert "86.9 +- 0.7" in rows[4] and "90.0" in rows[4] and "published 53.4 [Table 1], here 86.9 (+33.5)" in rows[6]
+    assert "86.9 +- 0.7" in rows[4] and "90.0" in rows[4]
+    assert "published 53.4 [[R] Table 1], here 86.9 (+33.5)" in rows[6]
 
 
 def test_json_gives_the_events_as_written(command: Callable, make_run: Callable) -> None:

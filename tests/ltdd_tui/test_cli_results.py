@@ -59,8 +59,8 @@ def test_show_json_is_the_file_to_the_byte(command: Callable, finished: Path) ->
 
 def test_show_draws_classes_from_head_to_tail_with_bars(command: Callable, finished: Path) -> None:
     out = command("show", "last").out
-    classes = [line.split() for line in out.splitlines() if line.startswith(("cat", "dog", "eel"))]
-    assert [row[:2] for row in classes] == [["cat", "100"], ["dog", "10"], ["eel", "2"]]
+    classes = [line.split() for line in out.splitlines() if line.startswith(("cat", "dog", "[eel]"))]
+    assert [row[:2] for row in classes] == [["cat", "100"], ["dog", "10"], ["[eel]", "2"]]
     assert [len(row[2]) for row in classes] == [36, 32, 28] and set(classes[0][2]) == {"#"}
     assert "published 53.4" in out
 

@@ -1,0 +1,139 @@
+"""What is wrong with settings, said for the person who wrote them: from pydantic's errors to faults."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.run.errors import Fault
+from engine.run.schema import Leaf, blocks, leaves
+from engine.run.yaml_text import KeyPath
+
+NUMBER_IN_TEXT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
+OUT_OF_RANGE = ("greater_than", "less_than", "greater_than_equal", "less_than_equal")
+
+
+def complaints(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[KeyPath, Fault]:
+    """One fault for each wrong value, by key path; `places` says where each key stands."""
+    found: dict[KeyPath, Fault] = {}
+    grouped: dict[KeyPath, list[Any]] = {}
+    for one in error.errors(include_url=False):
+        grouped.setdefault(_written_path(one["loc"], places), []).append(one)
+    for path, errors in grouped.items():
+        what, hint = _complaint(path, errors)
+        found[path] = Fault(what, location(path, places), hint)
+    return found
+
+
+def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
+    """File, line and key: of the key itself, or of the nearest block above it that was written."""
+    key = ".".join(path)
+    for length in range(len(path), 0, -1):
+        if path[:length] in places:
+            return f"{places[path[:length]]}: {key}"
+    return key
+
+
+def mentioned(text: str) -> list[KeyPath]:
+    """The settings that a sentence names, by key path."""
+    return [tuple(key.split(".")) for key in KEY_IN_TEXT.findall(text) if key in leaves()]
+
+
+def _written_path(loc: tuple[int | str, ...], places: Mapping[KeyPath, str]) -> KeyPath:
+    """The key path of an error without pydantic's own tags; elements of a list keep their number."""
+    path = tuple(str(part) for part in loc)
+    for length in range(len(path), 0, -1):
+        if path[:length] in places or ".".join(path[:length]) in leaves():
+            numbers = (str(part) for part in loc[length:] if isinstance(part, int))
+            return (*path[:length], *numbers)
+    return path
+
+
+def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
+    value, kinds = errors[0]["input"], {one["type"] for one in errors}
+    if "extra_forbidden" in kinds:
+        return "there is no such setting", _nearest(path)
+    leaf = leaves().get(".".join(path)) or leaves().get(".".join(path[:-1]))
+    if leaf is None:
+        return f"a block of settings is needed, this is {_shown(value)}", "write its settings below it, indented"
+    if "missing" in kinds:
+        return "this key is missing", f"it is the {leaf.help}"
+    return _about_value(leaf, value, kinds)
+
+
+def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
+    if "too_short" in kinds:
+        return "at least one is needed, this is an empty list", f"known: {', '.join(leaf.choices)}"
+    if kinds & set(OUT_OF_RANGE):
+        words = " or ".join([leaf.bounds, *leaf.choices])
+        return f"must be {words}, this is {_shown(value)}", leaf.help
+    if isinstance(value, str) and leaf.choices and not _number_hint(value):
+        near = difflib.get_close_matches(value, leaf.choices, n=1)
+        what = f"{value!r} is not known; known: {', '.join(leaf.choices)}"
+        return what, f"did you mean {near[0]}?" if near else leaf.help
+    return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
+
+
+def _hint(leaf: Leaf, value: Any) -> str:
+    if isinstance(value, str) and "number" in leaf.kind and _number_hint(value):
+        return _number_hint(value)
+    if isinstance(value, float) and value.is_integer() and "whole" in leaf.kind:
+        return f"write it without a fraction: {int(value)}"
+    if leaf.is_list:
+        return "write [a, b]"
+    if value is None and leaf.default is not None:
+        return "give it a value, or leave the key out"
+    return leaf.help
+
+
+def _number_hint(text: str) -> str:
+    """How YAML wants a number written that it reads as text."""
+    if not NUMBER_IN_TEXT.fullmatch(text):
+        return ""
+    mantissa, found, exponent = text.lower().partition("e")
+    if not found:
+        return f"write it without quotes: {text}"
+    lacks = "a dot" if "." not in mantissa else "a sign" if exponent[:1] not in "+-" else "no quotes"
+    dotted = mantissa if "." in mantissa else f"{mantissa}.0"
+    return f"YAML 1.1 needs {lacks}: write {dotted}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
+
+
+def _nearest(path: KeyPath) -> str:
+    key, known = ".".join(path), [*leaves(), *blocks(), "extends"]
+    if key in leaves() and len(path) == 1 and "." in key:
+        block, _, name = key.partition(".")
+        return f"write {name} in the block {block}"
+    # A right name in the wrong block is nearer than any misspelling.
+    same_name = [candidate for candidate in known if candidate.rpartition(".")[2] == path[-1]]
+    siblings = [candidate for candidate in known if candidate.startswith(f"{path[0]}.")] if len(path) > 1 else []
+    for candidates in (siblings, known):
+        by_name = {candidate.rpartition(".")[2]: candidate for candidate in candidates}
+        near = difflib.get_close_matches(path[-1], list(by_name), n=1, cutoff=0.75)
+        if near and not (same_name and candidates is known):
+            return f"did you mean {by_name[near[0]]}?"
+    near = same_name or difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {' or '.join(near)}?" if near else "`ltdd-tui presets show quickstart` shows all settings"
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text {value!r}"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a block"
+        case float() if not math.isfinite(value):
+            return f"{value}, not a finite number"
+        case _:
+            return f"{value}"

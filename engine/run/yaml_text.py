@@ -1,0 +1,105 @@
+"""YAML as plain values and the line of each key; what YAML lets pass silently (duplicate keys) is a fault here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.run.errors import Fault
+
+KeyPath = tuple[str, ...]
+DEEPEST = 6
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class ParsedFile:
+    """The values of one file by key path, where each key stands ("presets/mine.yaml:5"), and what is wrong."""
+
+    name: str
+    values: dict[KeyPath, Any] = field(default_factory=dict)
+    places: dict[KeyPath, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def display_name(path: Path) -> str:
+    """A path as messages show it: relative to the current folder where it is below."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
+
+
+def parse_file(path: Path) -> ParsedFile:
+    """Reads a file; one that cannot be read is a fault too."""
+    try:
+        return parse_text(path.read_text(encoding="utf-8"), display_name(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        return ParsedFile(display_name(path), faults=[Fault(f"cannot be read: {reason}", display_name(path))])
+
+
+def parse_text(text: str, name: str) -> ParsedFile:
+    """Parses one YAML document whose top level is a mapping."""
+    parsed = ParsedFile(name)
+    loader = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if isinstance(root, yaml.MappingNode):
+            _read_mapping(root, (), loader, parsed)
+        else:
+            found = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
+            parsed.faults.append(Fault(f"a mapping of keys is needed, the file is {found}", name, "write `key: value`"))
+    except yaml.MarkedYAMLError as error:
+        parsed.faults.append(_syntax_fault(error, name))
+    except yaml.YAMLError as error:
+        parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """One value as typed on a command line, by YAML's rules; raises ValueError."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    what = f"this is no YAML: {error.problem or error.context}"
+    return Fault(what, f"{name}:{mark.line + 1}" if mark else name, "indent with spaces, and put a space after `:`")
+
+
+def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
+    for key_node, value_node in node.value:
+        where = f"{parsed.name}:{key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            parsed.faults.append(Fault("a key must be a word", where))
+            continue
+        path = (*above, key_node.value)
+        if path in parsed.places:
+            first = parsed.places[path].rpartition(":")[2]
+            what = f"this key stands here a second time, first in line {first}"
+            parsed.faults.append(Fault(what, f"{where}: {'.'.join(path)}", "keep one of the two"))
+            continue
+        parsed.places[path] = where
+        _read_value(value_node, path, loader, parsed)
+
+
+def _read_value(node: yaml.Node, path: KeyPath, loader: Any, parsed: ParsedFile) -> None:
+    if isinstance(node, yaml.MappingNode) and len(path) < DEEPEST:
+        _read_mapping(node, path, loader, parsed)
+        return
+    try:
+        # Nested deeper than any setting, or an alias of itself: the constructor copes with both.
+        parsed.values[path] = loader.construct_object(node, deep=True)
+    except yaml.MarkedYAMLError as error:
+        parsed.faults.append(_syntax_fault(error, parsed.name))
+    except ValueError as error:
+        parsed.faults.append(Fault(f"this is no value: {error}", f"{parsed.places[path]}: {'.'.join(path)}"))

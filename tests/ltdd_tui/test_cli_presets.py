@@ -1,0 +1,122 @@
+"""Presets and new runs from the command line: what is asked is what is written, and faults come all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOY = """\
+dataset: {name: digits, imbalance_factor: 50}
+ipc: 2
+experts: {num_experts: 8, epochs: 40, width: 32, depth: 2}
+expected: {accuracy: 87.0, source: "[R] ours"}
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("LTDD_HOME", str(tmp_path / "home"))
+    path = tmp_path / "toy.yaml"
+    path.write_text(TOY)
+    return str(path)
+
+
+def test_a_run_is_named_after_its_preset_and_method_and_counts_on(
+    command: Callable, runs_dir: Path, toy: str
+) -> None:
+    for arguments in ([], [], ["--set", "method=datm"], ["--name", "mine"]):
+        assert command("run", toy, *arguments).code == 0
+    assert sorted(path.name for path in runs_dir.iterdir()) == ["mine", "toy", "toy-2", "toy-datm"]
+
+
+def test_config_holds_every_value_and_what_was_set(command: Callable, runs_dir: Path, toy: str) -> None:
+    assert command("run", toy, "--set", "matching.iterations=7", "--detach").code == 0
+    config = yaml.safe_load((runs_dir / "toy" / "config.yaml").read_text())
+    assert config["matching"]["iterations"] == 7 and config["experts"]["width"] == 32
+    assert config["evaluate"]["momentum"] == 0.9, "a default is written out too"
+    again = command("presets", "check", str(runs_dir / "toy" / "config.yaml"))
+    assert again.code == 0
+
+
+def test_a_relative_path_of_data_still_holds_from_another_folder(
+    command: Callable, runs_dir: Path, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert command("run", toy, "--set", "dataset.name=folder", "--set", "dataset.path=images", "--detach").code == 0
+    config = yaml.safe_load((runs_dir / "toy" / "config.yaml").read_text())
+    assert config["dataset"]["path"] == str(tmp_path / "images")
+
+
+def test_faults_come_all_at_once_and_nothing_is_made(command: Callable, runs_dir: Path, toy: str) -> None:
+    done = command("run", toy, "--set", "ipc=0", "--set", "method=foo", "--set", "matching.iteration=3",
+                   "--set", "experts.epochs=many", "--set", "dataset.imbalance_factor=0.5")
+    assert done.code == 2 and done.out == "" and "Traceback" not in done.err
+    for key in ("ipc", "method", "matching.iteration", "experts.epochs", "dataset.imbalance_factor"):
+        assert key in done.err
+    assert not runs_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "..", "toy"])
+def test_a_bad_or_taken_name_is_refused(command: Callable, runs_dir: Path, toy: str, name: str) -> None:
+    assert command("run", toy).code == 0
+    done = command("run", toy, "--name", name)
+    assert done.code == 2 and "hint: " in done.err or name == ""
+    assert [path.name for path in runs_dir.iterdir()] == ["toy"]
+
+
+def test_an_unknown_preset_is_bad_input(command: Callable) -> None:
+    done = command("run", "no-such-preset")
+    assert done.code == 2 and "there is no preset 'no-such-preset'" in done.err
+
+
+def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
+    command: Callable, runs_dir: Path, toy: str
+) -> None:
+    done = command("run", toy, "--dry-run", "--set", "ipc=3", "--device", "cpu")
+    assert done.code == 0 and not runs_dir.exists()
+    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
+    assert rows["ipc"] == ["3", "--set"]
+    assert rows["experts.width"][0] == "32" and "toy.yaml" in rows["experts.width"][1]
+    assert rows["evaluate.momentum"] == ["0.9", "default"]
+    assert "memory" in rows and "disk" in rows
+    plan = json.loads(command("run", toy, "--dry-run", "--json", "--set", "ipc=3").out)
+    assert {"key": "ipc", "value": 3, "origin": "--set"} in plan["settings"]
+    assert plan["estimate"]["total_seconds"] > 0
+
+
+def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
+    def seconds(*more: str) -> float:
+        found = json.loads(command("estimate", toy, "--json", "--device", "cpu", *more).out)
+        return float(found["matching_seconds"])
+
+    assert seconds("--set", "matching.iterations=2000") == pytest.approx(
+        2 * seconds("--set", "matching.iterations=1000"))
+
+
+def test_the_cost_of_data_nobody_has_seen_is_not_made_up(command: Callable, toy: str) -> None:
+    done = command("estimate", toy, "--set", "dataset.name=folder", "--json")
+    assert done.code == 0 and json.loads(done.out)["total_seconds"] is None
+
+
+def test_a_saved_preset_is_listed_shown_and_not_overwritten(command: Callable, toy: str) -> None:
+    saved = command("presets", "save", toy, "mine", "--set", "ipc=4")
+    assert saved.code == 0 and Path(saved.out.strip()).is_file()
+    (listed,) = (row for row in json.loads(command("presets", "list", "--json").out) if row["name"] == "mine")
+    assert (listed["ipc"], listed["dataset"], listed["imbalance_factor"]) == (4, "digits", 50.0)
+    assert "mine" in command("presets", "list").out
+    shown = command("presets", "show", "mine")
+    assert yaml.safe_load(shown.out)["ipc"] == 4
+    assert json.loads(command("presets", "show", "mine", "--json").out)["ipc"] == 4
+    assert command("presets", "save", toy, "mine").code == 2
+
+
+def test_completion_knows_the_presets(command: Callable, toy: str) -> None:
+    from ltdd_tui.options import complete_preset
+
+    command("presets", "save", toy, "zebra")
+    assert complete_preset("zeb") == ["zebra"]
