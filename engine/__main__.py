@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
     folder = RunFolder(asked.folder)
     try:
         with folder.held():
-            folder.stop_request.unlink(missing_ok=True)
             return _work(asked, folder)
     except LtddError as error:
         print(error, file=sys.stderr)

@@ -120,7 +120,7 @@ def bars(state: RunState, now: float) -> RenderableType:
         table.add_row(
             stage_name(stage.name), ProgressBar(total=max(stage.total, 1), completed=stage.done, width=30),
             f"{stage.done:g}/{stage.total} {stage.unit}", duration(stage.elapsed(now)),
-            "" if left is None else f"about {duration(left)} left")
+            "" if not left else f"about {duration(left)} left")
     return Group(table, Text(summary(state)))
 
 

@@ -55,7 +55,7 @@ def progress_line(stage: Stage, state: RunState, now: float) -> str:
     line = f"{stage_name(stage.name)}: {stage.done:g}/{stage.total} {stage.unit}"
     if stage.name == "distill" and state.points:
         line += f", {losses(state.points[-1])}"
-    return line if left is None else f"{line}, about {duration(left)} left"
+    return line if not left else f"{line}, about {duration(left)} left"
 
 
 def losses(point: e.MatchingStep) -> str:

@@ -11,7 +11,6 @@ from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate
 from engine.run.errors import InputError
 from engine.run.settings import RunSettings
 
-
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
 
 

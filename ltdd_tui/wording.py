@@ -4,11 +4,13 @@ from __future__ import annotations
 
 
 def duration(seconds: float | None) -> str:
-    """`42 s`, `3:07`, `2:05:09`; a dash for what is not known."""
+    """`42 s`, `3:07`, `2:05:09`, `44 days`; a dash for what is not known."""
     if seconds is None:
         return "-"
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds >= 48 * 3600:
+        return f"{seconds / 86400:.0f} days"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

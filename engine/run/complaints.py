@@ -24,20 +24,29 @@ def complaints(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[Ke
     found: dict[KeyPath, Fault] = {}
     grouped: dict[KeyPath, list[Any]] = {}
     for one in error.errors(include_url=False):
-        grouped.setdefault(_written_path(one["loc"], places), []).append(one)
+        if not one["loc"]:
+            continue  # values that do not fit together: misfits()
+        path = _key_path(one["loc"]) if one["type"] != "extra_forbidden" else tuple(map(str, one["loc"]))
+        grouped.setdefault(path, []).append(one)
     for path, errors in grouped.items():
         what, hint = _complaint(path, errors)
         found[path] = Fault(what, location(path, places), hint)
     return found
 
 
+def misfits(error: ValidationError) -> list[Fault]:
+    """The faults of values that are right by themselves and do not fit together, as the model says them."""
+    return [Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
+            for one in error.errors(include_url=False) if not one["loc"]]
+
+
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key: of the key itself, or of the nearest block above it that was written."""
+    """File, line and key: where the key stands, or what is below it, or the nearest block above it."""
     key = ".".join(path)
-    for length in range(len(path), 0, -1):
-        if path[:length] in places:
-            return f"{places[path[:length]]}: {key}"
-    return key
+    below = next((place for written, place in places.items() if written[: len(path)] == path), None)
+    above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
+    place = below or next(above, None)
+    return f"{place}: {key}" if place else key
 
 
 def mentioned(text: str) -> list[KeyPath]:
@@ -45,13 +54,12 @@ def mentioned(text: str) -> list[KeyPath]:
     return [tuple(key.split(".")) for key in KEY_IN_TEXT.findall(text) if key in leaves()]
 
 
-def _written_path(loc: tuple[int | str, ...], places: Mapping[KeyPath, str]) -> KeyPath:
-    """The key path of an error without pydantic's own tags; elements of a list keep their number."""
+def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
+    """The key path of an error without pydantic's own tags for alternatives; elements of a list keep their number."""
     path = tuple(str(part) for part in loc)
-    for length in range(len(path), 0, -1):
-        if path[:length] in places or ".".join(path[:length]) in leaves():
-            numbers = (str(part) for part in loc[length:] if isinstance(part, int))
-            return (*path[:length], *numbers)
+    for length in range(1, len(path) + 1):
+        if ".".join(path[:length]) in leaves():
+            return (*path[:length], *(str(part) for part in loc[length:] if isinstance(part, int)))
     return path
 
 
@@ -63,8 +71,13 @@ def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
     if leaf is None:
         return f"a block of settings is needed, this is {_shown(value)}", "write its settings below it, indented"
     if "missing" in kinds:
-        return "this key is missing", f"it is the {leaf.help}"
-    return _about_value(leaf, value, kinds)
+        return "this key is missing", leaf.help
+    return _about_element(leaf, value) if ".".join(path) != leaf.key else _about_value(leaf, value, kinds)
+
+
+def _about_element(leaf: Leaf, value: Any) -> tuple[str, str]:
+    near = difflib.get_close_matches(str(value), leaf.choices, n=1)
+    return f"{_shown(value)} is not known", f"known: {', '.join(leaf.choices)}" if not near else f"did you mean {near[0]}?"
 
 
 def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
@@ -114,7 +127,7 @@ def _nearest(path: KeyPath) -> str:
     siblings = [candidate for candidate in known if candidate.startswith(f"{path[0]}.")] if len(path) > 1 else []
     for candidates in (siblings, known):
         by_name = {candidate.rpartition(".")[2]: candidate for candidate in candidates}
-        near = difflib.get_close_matches(path[-1], list(by_name), n=1, cutoff=0.75)
+        near = difflib.get_close_matches(path[-1], list(by_name), n=1, cutoff=0.8)
         if near and not (same_name and candidates is known):
             return f"did you mean {by_name[near[0]]}?"
     near = same_name or difflib.get_close_matches(key, known, n=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,15 +11,21 @@ import yaml
 from pydantic import ValidationError
 
 from engine.run.checks import check_runnable, impossible
-from engine.run.complaints import complaints, location, mentioned
-from engine.run.drafts import Draft, put_override, read_chain
+from engine.run.complaints import complaints, location, mentioned, misfits
+from engine.run.drafts import OVERRIDE, Draft, put_override, read_chain
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import write_atomically
-from engine.run.preset_folders import NAME, Origin, find_preset, preset_files, user_folder
+from engine.run.preset_folders import NAME, SUFFIXES, Origin, find_preset, preset_files, user_folder
+from engine.run.schema import leaves
 from engine.run.settings import RunSettings
+from engine.run.yaml_text import KeyPath, display_name, parse_text
 
 __all__ = ["PresetInfo", "Resolved", "broken_presets", "check_runnable", "dump", "list_presets", "load_preset",
            "resolve", "save_preset"]
+
+DEFAULT = "default"
+# A published figure belongs to its cell: it goes when one of these is changed on the command line.
+CELL: tuple[KeyPath, ...] = (("dataset", "name"), ("dataset", "imbalance_factor"), ("ipc",), ("method",))
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class PresetInfo:
 
 
 class Resolved(NamedTuple):
-    """Settings, and for each dotted key that was written, where: file and line, or --set."""
+    """Settings, and for each dotted key where its value was written: file and line, --set, or default."""
 
     settings: RunSettings
     origins: dict[str, str]
@@ -65,70 +71,78 @@ def load_preset(name_or_path: str, overrides: Sequence[str] = ()) -> RunSettings
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
-    """The settings as load_preset gives them, and where each written value came from."""
+    """The settings as load_preset gives them, and where each value came from."""
     draft = _draft(name_or_path, overrides)
-    return Resolved(_settings(draft), {".".join(path): place for path, place in draft.places.items()})
+    settings = _settings(draft)
+    return Resolved(settings, {key: draft.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
 def _draft(name_or_path: str, overrides: Sequence[str]) -> Draft:
     draft = read_chain(find_preset(name_or_path))
     for override in overrides:
         put_override(draft, override)
+    overridden = [path for path, place in draft.places.items() if place == OVERRIDE]
+    if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
+        draft.forget("expected")
     return draft
 
 
 def _settings(draft: Draft) -> RunSettings:
     """The checked settings of a draft; raises SettingsError with the faults of files, keys, values and their fit."""
-    faults = list(draft.faults)
+    settings: RunSettings | None = None
+    wrong: dict[KeyPath, Fault] = {}
     try:
         settings = RunSettings.model_validate(draft.nested())
     except ValidationError as error:
-        found = complaints(error, draft.places)
-        raise SettingsError(faults + list(found.values()) + _impossible_beside(draft, set(found))) from None
-    faults += [_placed(fault, draft) for fault in impossible(settings)]
-    if faults:
+        wrong = complaints(error, draft.places)
+    faults = [*draft.faults, *wrong.values(), *_faults_together(draft, wrong)]
+    if faults or settings is None:
         raise SettingsError(faults)
     return settings
 
 
-def _impossible_beside(draft: Draft, wrong: set[tuple[str, ...]]) -> list[Fault]:
-    """What cannot fit among the values that are right by themselves; nothing where that cannot be told."""
+def _faults_together(draft: Draft, wrong: Collection[KeyPath]) -> list[Fault]:
+    """Faults of values that do not fit together, judged with defaults in place of those that are wrong by themselves.
+
+    A fault that names a wrong value is left out: mending that one may mend it.
+    """
+    doubtful = frozenset(path for path in draft.values if any(_overlap(path, bad) for bad in wrong))
     try:
-        settings = RunSettings.model_validate(draft.nested(frozenset(wrong)))
-    except ValidationError:
-        return []
-    faults = impossible(settings)
-    return [_placed(fault, draft) for fault in faults if not wrong & set(mentioned(f"{fault.where} {fault.what}"))]
+        found = impossible(RunSettings.model_validate(draft.nested(without=doubtful)))
+    except ValidationError as error:
+        found = misfits(error)
+    placed = []
+    for fault in found:
+        keys = mentioned(f"{fault.where} {fault.what}")
+        if not any(_overlap(key, bad) for key in keys for bad in wrong):
+            written = next((key for key in keys if key in draft.places), keys[0])
+            placed.append(Fault(fault.what, location(written, draft.places), fault.hint))
+    return placed
 
 
-def _placed(fault: Fault, draft: Draft) -> Fault:
-    return Fault(fault.what, location(tuple(fault.where.split(".")), draft.places), fault.hint)
+def _overlap(one: KeyPath, other: KeyPath) -> bool:
+    """Whether one key path is the other or leads to it."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def dump(settings: RunSettings) -> str:
     """Every value as YAML that loads back to equal settings."""
-    text: str = yaml.dump(settings.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes 1e-05 as 1.0e-05, which YAML 1.1 reads back as a number."""
+def save_preset(name: str, content: RunSettings | str, overwrite: bool = False) -> Path:
+    """Saves settings, or YAML text, as a preset of yours.
 
-
-def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(value)
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text if "." in text else text.replace("e", ".0e"))
-
-
-_Dumper.add_representer(float, _represent_float)
-
-
-def save_preset(name: str, settings: RunSettings) -> Path:
-    """Saves settings as a preset of yours; raises InputError for a name that is taken or no file name."""
-    if not NAME.fullmatch(name):
+    Raises SettingsError for text with faults, InputError for a name that is taken or no file name.
+    """
+    if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
-    if name in preset_files():
-        raise InputError(f"there is a preset {name!r} already", hint="choose another name")
     path = user_folder() / f"{name}.yaml"
-    write_atomically(path, dump(settings))
+    text = content if isinstance(content, str) else dump(content)
+    _settings(read_chain(path, parse_text(text, display_name(path))))
+    if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
+        raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
+    write_atomically(path, text)
     return path

@@ -140,11 +140,12 @@ class MatchingSettings(Strict):
     dam_weight_total: Literal["one", "classes"] = setting(
         "one", "what g sums to: 1 as published, or the number of classes (ours)", source="official code")
     gradient: Literal["published", "exact", "unrolled"] = setting(
-        "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or the true one by"
-        " back-propagation through every student step",
+        "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or the"
+        " true one by back-propagation through every student step",
         source="paper")
     compile: bool = setting(
-        False, "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler")
+        False,
+        "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler")
     emulate_replicas: int = setting(
         1, "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
         unit="GPUs", source="official code", ge=1)
@@ -164,7 +165,7 @@ class EvaluateSettings(Strict):
         source="paper", min_length=1, strict=False)
     epochs: int = setting(1000, "epochs of a network", unit="epochs", source="paper", ge=1)
     batch_size: int = setting(128, "synthetic images a batch", unit="images", source="official code", ge=1)
-    learning_rate: float | Literal["learnt"] = setting(
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = setting(
         "learnt", "SGD step size; learnt: the synthetic set's own beta", source="official code")
     real_learning_rate: float = setting(
         0.01, "SGD step size on random real images, which have no learnt one", gt=0)

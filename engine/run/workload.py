@@ -146,9 +146,11 @@ class Workload:
         return recipe.epochs * epoch + self._test(network)
 
     def _whitening_bytes(self) -> float:
-        # Covariance, eigenvectors, the matrix and its inverse, in float64.
+        if self.settings.dataset.whitening == "none":
+            return 0.0
+        # In float64: the covariance, its eigenvectors and what their search needs; few images span few directions.
         pixels = self.channels * self.image_size**2
-        return 0.0 if self.settings.dataset.whitening == "none" else 4.0 * pixels**2 * 8
+        return 4.0 * pixels * min(pixels, sum(self.counts)) * 8
 
     def _training_bytes(self) -> float:
         kept = self._cost(self.settings.experts.network).activations * FLOAT_BYTES

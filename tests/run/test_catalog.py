@@ -1,0 +1,155 @@
+"""Facts and arithmetic of the catalog, against literals that were worked out apart from it and against real networks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from engine.run.catalog import CUDA, FACTS, class_counts, counts_for, cpu, estimate, image_size_for, parameter_counts
+from engine.run.costs import network_cost
+from engine.run.errors import InputError
+from engine.run.settings import DatasetSettings, RunSettings
+
+
+def settings(**blocks: object) -> RunSettings:
+    return RunSettings.model_validate({"dataset": {"name": "cifar10", "imbalance_factor": 100}, **blocks})
+
+
+# Class 9 is 5000 / IF; the totals at IF 10, 50, 100 and 200 are those of the paper's data.
+CIFAR10 = {
+    10: [5000, 3871, 2997, 2320, 1796, 1391, 1077, 834, 645, 500],
+    50: [5000, 3237, 2096, 1357, 878, 568, 368, 238, 154, 100],
+    100: [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50],
+    200: [5000, 2775, 1540, 854, 474, 263, 146, 81, 45, 25],
+}
+CIFAR10_TOTALS = {10: 20431, 50: 13996, 100: 12406, 200: 11203}
+
+
+@pytest.mark.parametrize("factor", CIFAR10)
+def test_counts_of_cifar10(factor: int) -> None:
+    counts = class_counts(5000, factor, 10)
+    assert counts == CIFAR10[factor]
+    assert sum(counts) == CIFAR10_TOTALS[factor]
+
+
+@pytest.mark.parametrize(("classes", "factor", "total", "head", "tail"), [
+    (100, 10, 19573, [500, 488, 477, 466], [53, 52, 51, 50]),
+    (100, 20, 15907, [500, 485, 470, 456], [27, 26, 25, 25]),
+    (100, 50, 12608, [500, 480, 462, 444], [11, 10, 10, 10]),
+    (200, 10, 39072, [500, 494, 488, 482], [51, 51, 50, 50]),
+    (200, 20, 31711, [500, 492, 485, 477], [26, 25, 25, 25]),
+])
+def test_counts_of_cifar100_and_tiny(classes: int, factor: int, total: int, head: list[int], tail: list[int]) -> None:
+    counts = class_counts(500, factor, classes)
+    assert (len(counts), sum(counts), counts[:4], counts[-4:]) == (classes, total, head, tail)
+
+
+@pytest.mark.parametrize("factor", [10, 20, 50])
+def test_counts_agree_with_their_definition_in_integers(factor: int) -> None:
+    # n is the largest integer with n^99 * IF^c <= 500^99: no floating point, so off by one only where that rounds.
+    for c, count in enumerate(class_counts(500, factor, 100)):
+        assert count**99 * factor**c <= 500**99
+        exact = next(n for n in itertools.count(count + 1) if n**99 * factor**c > 500**99) - 1
+        assert exact - count in (0, 1)
+
+
+def test_counts_of_the_digits_toy_and_of_a_single_class() -> None:
+    assert class_counts(134, 50, 10) == [134, 86, 56, 36, 23, 15, 9, 6, 4, 2]
+    assert class_counts(7, 30, 1) == [7]
+
+
+def test_counts_of_each_known_set() -> None:
+    def counts(**values: object) -> list[int] | None:
+        return counts_for(DatasetSettings.model_validate(values))
+
+    assert counts(name="cifar10", imbalance_factor=100) == CIFAR10[100]
+    assert counts(name="digits") == [134] * 10
+    assert counts(name="digits", test_per_class=74) == [100] * 10
+    assert sum(counts(name="svhn") or []) == 73257
+    assert (counts(name="svhn", class_order="count", imbalance_factor=10) or [])[::9] == [13861, 1386]
+    # Class 0 has fewer images than the head asks for, and gives all it has.
+    assert (counts(name="svhn", imbalance_factor=10) or [])[:2] == [4948, 10732]
+    assert counts(name="folder") is None
+    assert counts(name="imagenet-lt") is None
+    assert len(counts(name="imagenet-lt", imbalance_factor=5) or []) == 1000
+
+
+def test_facts_are_consistent() -> None:
+    for name, facts in FACTS.items():
+        assert len(facts.class_sizes) == facts.classes, name
+        assert len(facts.class_names) in (0, facts.classes), name
+    assert image_size_for(DatasetSettings(name="tiny-imagenet")) == 64
+    assert image_size_for(DatasetSettings(name="cifar10", resolution=16)) == 16
+    assert image_size_for(DatasetSettings(name="folder")) is None
+
+
+def test_parameters_of_the_papers_network() -> None:
+    assert parameter_counts(3, 10, 32, 128, 3) == (299_520, 20_490)
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnet18", "vgg11", "alexnet"])
+@pytest.mark.parametrize(("channels", "image_size"), [(3, 32), (1, 8), (3, 64)])
+def test_parameters_equal_the_real_networks(name: str, channels: int, image_size: int) -> None:
+    pytest.importorskip("torch")
+    from engine.nets import build_network, split_at_classifier
+
+    shape = {"channels": channels, "classes": 7, "image_size": image_size, "width": 24, "depth": 3}
+    network = build_network(name, **shape, seed=0)  # type: ignore[arg-type]
+    sizes = {key: value.numel() for key, value in network.named_parameters()}
+    real = tuple(sum(sizes[key] for key in part) for part in split_at_classifier(network))
+    assert network_cost(name, **shape).parameters == real  # type: ignore[arg-type]
+
+
+def test_operations_of_the_papers_network_by_hand() -> None:
+    # 2 * 9 * in * out * side^2 for the three blocks, and 2 * 2048 * 10 for the classifier.
+    by_hand = 18 * 128 * (3 * 32**2 + 128 * 16**2 + 128 * 8**2) + 40_960
+    assert network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3).flops == by_hand
+
+
+def test_estimate_adds_up_and_grows_with_the_work() -> None:
+    base = estimate(settings(), CUDA)
+    parts = (base.experts_seconds, base.classifier_experts_seconds, base.matching_seconds, base.evaluation_seconds)
+    assert min(parts) > 0
+    assert base.total_seconds == pytest.approx(sum(parts))
+    assert base.compression_ratio == pytest.approx(12406 / 100)
+    twice = estimate(settings(matching={"iterations": 20000}), CUDA)
+    assert twice.matching_seconds == pytest.approx(2 * base.matching_seconds)
+    assert twice.experts_seconds == base.experts_seconds
+    plain = estimate(settings(experts={"optimizer": "sgd"}), CUDA)
+    assert plain.experts_seconds < 0.6 * base.experts_seconds
+    unrolled = estimate(settings(matching={"gradient": "unrolled"}), CUDA)
+    assert unrolled.memory_gib > 4 * base.memory_gib
+    assert estimate(settings(), cpu(2)).total_seconds > 20 * base.total_seconds
+
+
+def test_estimate_knows_what_a_method_leaves_out() -> None:
+    full, cached = estimate(settings(), CUDA), estimate(settings(), CUDA, cached_experts=True)
+    assert (cached.experts_seconds, cached.classifier_experts_seconds) == (0, 0)
+    assert cached.total_seconds == pytest.approx(full.matching_seconds + full.evaluation_seconds)
+    datm = estimate(settings(method="datm"), CUDA)
+    assert datm.classifier_experts_seconds == 0
+    assert datm.matching_seconds < full.matching_seconds
+    selected = estimate(settings(method="random"), CUDA)
+    assert selected.total_seconds == selected.evaluation_seconds > 0
+
+
+def test_disk_is_that_of_the_epochs_which_are_read_again() -> None:
+    few = settings(experts={"num_experts": 1}, matching={"max_start_epoch": 5, "iterations": 1}, method="datm", ipc=1)
+    # Epochs 0 to 6 and the last, of 320,010 parameters; the synthetic sets are less than 2 MiB.
+    experts = 8 * 320_010 * 4 / 2**30
+    assert experts < estimate(few, CUDA).disk_gib < experts + 2 / 1024
+
+
+def test_tiny_networks_are_not_free() -> None:
+    tiny = settings(dataset={"name": "digits"}, experts={"width": 1, "depth": 1, "num_experts": 1, "epochs": 22})
+    assert estimate(tiny, cpu(2)).matching_seconds > 10
+
+
+def test_estimate_of_a_folder_needs_its_counts_and_side() -> None:
+    folder = settings(dataset={"name": "folder", "resolution": 32})
+    with pytest.raises(InputError, match="files alone"):
+        estimate(folder, CUDA)
+    assert estimate(folder, CUDA, class_counts=[30, 10]).compression_ratio == 2
+    with pytest.raises(InputError, match="side"):
+        estimate(settings(dataset={"name": "folder"}), CUDA, class_counts=[30, 10])
