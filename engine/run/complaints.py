@@ -77,7 +77,8 @@ def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
 
 def _about_element(leaf: Leaf, value: Any) -> tuple[str, str]:
     near = difflib.get_close_matches(str(value), leaf.choices, n=1)
-    return f"{_shown(value)} is not known", f"known: {', '.join(leaf.choices)}" if not near else f"did you mean {near[0]}?"
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(leaf.choices)}"
+    return f"{_shown(value)} is not known", hint
 
 
 def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:

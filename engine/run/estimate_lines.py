@@ -1,4 +1,4 @@
-"""`python -m engine.run.estimate_lines` brings the `# Estimate, DEVICE: ...` line of every shipped preset up to date."""
+"""`python -m engine.run.estimate_lines` brings the `# Estimate, DEVICE: ...` line of each shipped preset up to date."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
     candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
     for path in candidates:
-        if path.is_file() and not (beside and path.samefile(beside)):
+        if path.is_file() and not (beside and path.resolve() == beside.resolve()):
             return path
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 

@@ -140,8 +140,8 @@ class MatchingSettings(Strict):
     dam_weight_total: Literal["one", "classes"] = setting(
         "one", "what g sums to: 1 as published, or the number of classes (ours)", source="official code")
     gradient: Literal["published", "exact", "unrolled"] = setting(
-        "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or the"
-        " true one by back-propagation through every student step",
+        "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or"
+        " the true one by back-propagation through every student step",
         source="paper")
     compile: bool = setting(
         False,

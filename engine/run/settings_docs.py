@@ -16,14 +16,16 @@ A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` fo
 the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
 YAML 1.1 reads `1e2` as text: in a file write `1.0e+2`. `expected` is never inherited.
 
-Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` this program's choice.
+Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
+here.
 """
 HEAD = "| key | default | unit | range | source | help |\n| --- | --- | --- | --- | --- | --- |"
 
 
 def document() -> str:
     """docs/settings.md as it has to be."""
-    sections = [INTRODUCTION, _section("The run itself", "", [leaf for leaf in leaves().values() if "." not in leaf.key])]
+    top = [leaf for leaf in leaves().values() if "." not in leaf.key]
+    sections = [INTRODUCTION, _section("The run itself", "", top)]
     for name, block in blocks().items():
         rows = [leaf for leaf in leaves().values() if leaf.key.startswith(f"{name}.")]
         sections.append(_section(f"`{name}`", inspect.getdoc(block) or "", rows))
@@ -43,12 +45,15 @@ def _row(leaf: Leaf) -> str:
 
 def range_of(leaf: Leaf) -> str:
     """What a setting takes, with its bounds."""
-    text = leaf.kind.replace(" or ", f" {leaf.bounds} or ", 1) if " or " in leaf.kind else f"{leaf.kind} {leaf.bounds}"
-    return f"{text.strip()}{', or empty' if leaf.optional else ''}"
+    first, *others = leaf.kind.split(" or ") if leaf.bounds else [leaf.kind]
+    text = " or ".join([f"{first} {leaf.bounds}".strip(), *others])
+    return f"{text}{', or empty' if leaf.optional else ''}"
 
 
 def _plain(value: Any) -> str:
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

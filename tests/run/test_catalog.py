@@ -1,4 +1,4 @@
-"""Facts and arithmetic of the catalog, against literals that were worked out apart from it and against real networks."""
+"""The catalog against literals that were worked out apart from it, and against real networks."""
 
 from __future__ import annotations
 

@@ -1,0 +1,79 @@
+"""The table of methods on one preset: python benchmarks/methods.py PRESET [--seed S ...] [--set a.b=c ...]
+
+Runs ltdd, ed, dam and datm with the same settings (the experts are trained once and shared), and writes final, best,
+random, initialization and the experts' accuracy to benchmarks/results/methods-<preset>.json, with what it was run on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+METHODS = ["ltdd", "ed", "dam", "datm"]
+RESULTS = Path(__file__).parent / "results"
+FIGURES = ["random", "initialization", "final", "best"]
+
+
+def main() -> None:
+    """Runs every method at every seed, one after another, and prints the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    asked = parser.parse_args()
+    rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
+    record = {
+        "name": f"methods-{asked.preset}", "preset": asked.preset,
+        "command": _without_paths(["python", "benchmarks/methods.py", *sys.argv[1:]]),
+        "commit": _commit(), "processor": platform.processor() or platform.machine(),
+        "device": rows[0]["device"], "versions": rows[0]["versions"], "rows": rows}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print("\n".join(table(rows)))
+
+
+def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
+    name = f"table-{asked.preset}-{method}-{seed}"
+    if not (asked.runs_dir / name / "result" / "metrics.json").exists():
+        overrides = [f"--set={text}" for text in (*asked.overrides, f"method={method}", f"seed={seed}")]
+        subprocess.run([sys.executable, "-m", "ltdd_tui", "run", asked.preset, *overrides, "--name", name,
+                        "--runs-dir", str(asked.runs_dir), "--plain"], check=True)
+    metrics = json.loads((asked.runs_dir / name / "result" / "metrics.json").read_text())
+    row = {key: metrics[key] for key in ("method", "seed", "repeats", "device", "versions", "stage_seconds")}
+    for figure in FIGURES:
+        row[figure] = {key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")}
+    row["experts"] = {kind: found and {key: found[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
+                      for kind, found in metrics["experts"].items()}
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown lines, a run a row: accuracy in percent as mean +- sample standard deviation over `repeats` networks."""
+    lines = ["| method | seed | n | final | best (at) | initialization | random | many / medium / few, final | minutes |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        cells = {figure: f"{row[figure]['accuracy_mean']:.1f} +- {row[figure]['accuracy_std']:.1f}" for figure in FIGURES}
+        groups = " / ".join("-" if value is None else f"{value:.1f}" for value in row["final"]["groups"].values())
+        lines.append(f"| {row['method']} | {row['seed']} | {row['repeats']} | {cells['final']} | {cells['best']}"
+                     f" ({row['best']['iteration']}) | {cells['initialization']} | {cells['random']} | {groups} |"
+                     f" {sum(row['stage_seconds'].values()) / 60:.1f} |")
+    return lines
+
+
+def _without_paths(words: list[str]) -> str:
+    return " ".join("dataset.path=..." if word.startswith("dataset.path=") else word for word in words)
+
+
+def _commit() -> str:
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
+                          cwd=Path(__file__).parent).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

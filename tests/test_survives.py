@@ -1,0 +1,118 @@
+"""The real worker, in processes of its own: one seed gives one result, also when it is killed in every stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.run.folder import RunFolder
+from engine.run.presets import dump
+from engine.run.settings import RunSettings
+
+PRESET_OF_SECONDS = {
+    "dataset": {"name": "digits", "imbalance_factor": 20, "whitening": "corrected"},
+    "ipc": 2,
+    "experts": {"width": 4, "depth": 2, "num_experts": 3, "epochs": 4, "batch_size": 64, "learning_rate": 0.05},
+    "classifier_experts": {"epochs": 3, "learning_rate": 0.05},
+    "matching": {"iterations": 24, "syn_steps": 3, "syn_steps_cls": 3, "max_start_epoch": 2, "batch_syn": 8,
+                 "image_lr": 1.0, "checkpoint_every": 5, "preview_every": 10},
+    "evaluate": {"every": 8, "repeats": 3, "epochs": 20},
+}
+
+# Where each kill strikes: the type of an event, what it says, and how many such lines the file has by then.
+KILLS = [
+    ("stage_started", {"stage": "data"}, 1),
+    ("expert_epoch", {"kind": "representation", "expert": 0}, 2),
+    ("expert_epoch", {"kind": "representation", "expert": 1}, 3),
+    ("expert_epoch", {"kind": "classifier", "expert": 1}, 2),
+    ("stage_started", {"stage": "initialize"}, 1),
+    ("stage_progress", {"stage": "baselines"}, 2),
+    ("matching_step", {"iteration": 3}, 1),
+    ("matching_step", {"iteration": 9}, 1),
+    ("matching_step", {"iteration": 19}, 1),
+    ("stage_progress", {"stage": "evaluate"}, 2),
+    ("stage_started", {"stage": "export"}, 1),
+]
+
+
+def _folder(root: Path, **changes) -> RunFolder:
+    folder = RunFolder(root)
+    folder.root.mkdir(parents=True)
+    folder.config.write_text(dump(RunSettings.model_validate(PRESET_OF_SECONDS | changes)))
+    return folder
+
+
+def _start(folder: RunFolder, cache: Path, threads: str = "1") -> subprocess.Popen[bytes]:
+    environment = os.environ | {"LTDD_CACHE": str(cache), "OMP_NUM_THREADS": threads}
+    with open(folder.console, "ab") as console:
+        return subprocess.Popen([sys.executable, "-m", "engine", "run", str(folder.root), "--device", "cpu"],
+                                stdout=console, stderr=console, env=environment, start_new_session=True)
+
+
+def _count(folder: RunFolder, kind: str, fields: dict) -> int:
+    if not folder.events.exists():
+        return 0
+    lines = [json.loads(line) for line in folder.events.read_text().splitlines() if line.endswith("}")]
+    return sum(line["type"] == kind and fields.items() <= line.items() for line in lines)
+
+
+def _kill_at(process: subprocess.Popen[bytes], folder: RunFolder, kind: str, fields: dict, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while _count(folder, kind, fields) < count:
+        assert process.poll() is None, f"ended before {kind} {fields}: {folder.console.read_text()[-2000:]}"
+        assert time.monotonic() < deadline, f"no {kind} {fields} within a minute"
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> RunFolder:
+    root = tmp_path_factory.mktemp("reference")
+    folder = _folder(root / "run")
+    assert _start(folder, root / "cache").wait(timeout=120) == 0, folder.console.read_text()[-2000:]
+    return folder
+
+
+def test_one_seed_gives_the_same_bytes_twice_and_another_seed_does_not(reference, tmp_path):
+    again, other = _folder(tmp_path / "again"), _folder(tmp_path / "other", seed=1)
+    for folder in (again, other):
+        assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0
+    assert again.distilled.read_bytes() == reference.distilled.read_bytes()
+    assert other.distilled.read_bytes() != reference.distilled.read_bytes()
+
+
+def test_a_run_killed_in_every_stage_and_resumed_gives_the_same_bytes(reference, tmp_path):
+    folder = _folder(tmp_path / "run")
+    killed = 0
+    for kind, fields, count in KILLS:
+        process = _start(folder, tmp_path / "cache")
+        _kill_at(process, folder, kind, fields, count)
+        killed += process.returncode == -signal.SIGKILL
+        assert not folder.is_running()
+    assert killed == len(KILLS)
+    assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0, folder.console.read_text()[-2000:]
+    assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
+    ours, theirs = (json.loads(f.metrics.read_text()) for f in (folder, reference))
+    for figures in ("final", "best", "random", "initialization", "experts"):
+        assert ours[figures] == theirs[figures]
+
+
+def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(reference, tmp_path):
+    folder = _folder(tmp_path / "run")
+    process = _start(folder, tmp_path / "cache")
+    while not _count(folder, "matching_step", {"iteration": 3}):
+        assert process.poll() is None
+        time.sleep(0.002)
+    folder.stop_request.touch()
+    assert process.wait(timeout=60) == 130
+    assert _count(folder, "run_stopped", {}) == 1 and not folder.distilled.exists()
+    assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0
+    assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
