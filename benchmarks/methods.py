@@ -29,10 +29,15 @@ def main() -> None:
     asked = parser.parse_args()
     rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
     record = {
-        "name": f"methods-{asked.preset}", "preset": asked.preset,
+        "name": f"methods-{asked.preset}",
+        "preset": asked.preset,
         "command": _without_paths(["python", "benchmarks/methods.py", *sys.argv[1:]]),
-        "commit": _commit(), "processor": platform.processor() or platform.machine(),
-        "device": rows[0]["device"], "versions": rows[0]["versions"], "rows": rows}
+        "commit": _commit(),
+        "processor": platform.processor() or platform.machine(),
+        "device": rows[0]["device"],
+        "versions": rows[0]["versions"],
+        "rows": rows,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
@@ -42,27 +47,51 @@ def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     name = f"table-{asked.preset}-{method}-{seed}"
     if not (asked.runs_dir / name / "result" / "metrics.json").exists():
         overrides = [f"--set={text}" for text in (*asked.overrides, f"method={method}", f"seed={seed}")]
-        subprocess.run([sys.executable, "-m", "ltdd_tui", "run", asked.preset, *overrides, "--name", name,
-                        "--runs-dir", str(asked.runs_dir), "--plain"], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ltdd_tui",
+                "run",
+                asked.preset,
+                *overrides,
+                "--name",
+                name,
+                "--runs-dir",
+                str(asked.runs_dir),
+                "--plain",
+            ],
+            check=True,
+        )
     metrics = json.loads((asked.runs_dir / name / "result" / "metrics.json").read_text())
     row = {key: metrics[key] for key in ("method", "seed", "repeats", "device", "versions", "stage_seconds")}
     for figure in FIGURES:
-        row[figure] = {key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")}
-    row["experts"] = {kind: found and {key: found[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
-                      for kind, found in metrics["experts"].items()}
+        row[figure] = {
+            key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")
+        }
+    row["experts"] = {
+        kind: found and {key: found[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
+        for kind, found in metrics["experts"].items()
+    }
     return row
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown lines, a run a row: accuracy in percent as mean +- sample standard deviation over `repeats` networks."""
-    lines = ["| method | seed | n | final | best (at) | initialization | random | many / medium / few, final | minutes |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| method | seed | n | final | best (at) | initialization | random | many / medium / few, final | minutes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
-        cells = {figure: f"{row[figure]['accuracy_mean']:.1f} +- {row[figure]['accuracy_std']:.1f}" for figure in FIGURES}
+        cells = {
+            figure: f"{row[figure]['accuracy_mean']:.1f} +- {row[figure]['accuracy_std']:.1f}" for figure in FIGURES
+        }
         groups = " / ".join("-" if value is None else f"{value:.1f}" for value in row["final"]["groups"].values())
-        lines.append(f"| {row['method']} | {row['seed']} | {row['repeats']} | {cells['final']} | {cells['best']}"
-                     f" ({row['best']['iteration']}) | {cells['initialization']} | {cells['random']} | {groups} |"
-                     f" {sum(row['stage_seconds'].values()) / 60:.1f} |")
+        lines.append(
+            f"| {row['method']} | {row['seed']} | {row['repeats']} | {cells['final']} | {cells['best']}"
+            f" ({row['best']['iteration']}) | {cells['initialization']} | {cells['random']} | {groups} |"
+            f" {sum(row['stage_seconds'].values()) / 60:.1f} |"
+        )
     return lines
 
 
@@ -71,8 +100,9 @@ def _without_paths(words: list[str]) -> str:
 
 
 def _commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
-                          cwd=Path(__file__).parent).stdout.strip()
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -80,8 +80,11 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"there is no device {name!r}: {str(error).splitlines()[0]}", "--device",
-                         "`ltdd-tui doctor` lists what is there; auto picks one") from None
+        raise InputError(
+            f"there is no device {name!r}: {str(error).splitlines()[0]}",
+            "--device",
+            "`ltdd-tui doctor` lists what is there; auto picks one",
+        ) from None
     return device
 
 
@@ -108,9 +111,20 @@ def _stop_check(folder: RunFolder) -> Callable[[], None]:
 def _started(context: Context) -> RunStarted:
     settings = context.settings
     return RunStarted(
-        context.folder.name, settings.method, settings.dataset.name, settings.dataset.imbalance_factor, settings.ipc,
-        settings.seed, settings.experts.network, str(context.device), STAGES, settings.matching.iterations,
-        settings_hash(settings), os.getpid(), resumed=context.folder.checkpoint.exists())
+        context.folder.name,
+        settings.method,
+        settings.dataset.name,
+        settings.dataset.imbalance_factor,
+        settings.ipc,
+        settings.seed,
+        settings.experts.network,
+        str(context.device),
+        STAGES,
+        settings.matching.iterations,
+        settings_hash(settings),
+        os.getpid(),
+        resumed=context.folder.checkpoint.exists(),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -65,10 +65,18 @@ class DistilledSet:
         tensors, about = _read(Path(path), torch.device(device))
         try:
             named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
-            state = {name.removeprefix(WHITENING_PREFIX): value.cpu() for name, value in tensors.items()
-                     if name.startswith(WHITENING_PREFIX)}
-            return DistilledSet(**named, learning_rate=float(tensors["learning_rate"]), about=about,
-                                whitening=Whitening.from_state(state), recipe=Recipe(**about["recipe"]))
+            state = {
+                name.removeprefix(WHITENING_PREFIX): value.cpu()
+                for name, value in tensors.items()
+                if name.startswith(WHITENING_PREFIX)
+            }
+            return DistilledSet(
+                **named,
+                learning_rate=float(tensors["learning_rate"]),
+                about=about,
+                whitening=Whitening.from_state(state),
+                recipe=Recipe(**about["recipe"]),
+            )
         except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
 
@@ -90,13 +98,19 @@ class DistilledSet:
         """
         wanted = tuple(self.images.shape[1:])
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != wanted:
-            raise InputError(f"images of shape {tuple(pixels.shape)}", "preprocess",
-                             f"they must be (N, {', '.join(map(str, wanted))}): resize or convert them first")
+            raise InputError(
+                f"images of shape {tuple(pixels.shape)}",
+                "preprocess",
+                f"they must be (N, {', '.join(map(str, wanted))}): resize or convert them first",
+            )
         images = pixels.to(self.images.device)
         images = images.float() / 255 if images.dtype == torch.uint8 else images.to(self.images.dtype)
         if len(images) and not (images.min() >= 0 and images.max() <= 1):
-            raise InputError(f"pixels from {images.min():g} to {images.max():g}", "preprocess",
-                             "give uint8, or floats from 0 to 1 that are not normalized yet")
+            raise InputError(
+                f"pixels from {images.min():g} to {images.max():g}",
+                "preprocess",
+                "give uint8, or floats from 0 to 1 that are not normalized yet",
+            )
         return self.whitening.test(images)
 
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -111,8 +125,13 @@ class DistilledSet:
         """A fresh network for this set on its device, the ConvNet in the run's width and depth."""
         size = self.about["network"]
         return build_network(
-            known_network(arch), channels=self.images.shape[1], classes=len(self.class_names),
-            image_size=self.images.shape[-1], width=size["width"], depth=size["depth"], seed=seed
+            known_network(arch),
+            channels=self.images.shape[1],
+            classes=len(self.class_names),
+            image_size=self.images.shape[-1],
+            width=size["width"],
+            depth=size["depth"],
+            seed=seed,
         ).to(self.images.device)
 
 
@@ -133,9 +152,13 @@ def _about(metadata: dict[str, str], path: Path) -> dict[str, Any]:
         about = json.loads(metadata[METADATA_KEY])
         written = int(about["format"])
     except (KeyError, ValueError, TypeError):
-        raise InputError("the file holds tensors, but no distilled set of ltdd-tui", str(path),
-                         "use a run's result/distilled.safetensors") from None
+        raise InputError(
+            "the file holds tensors, but no distilled set of ltdd-tui",
+            str(path),
+            "use a run's result/distilled.safetensors",
+        ) from None
     if written > FORMAT:
-        raise InputError(f"the file has format {written}, this version reads up to {FORMAT}", str(path),
-                         "update ltdd-tui")
+        raise InputError(
+            f"the file has format {written}, this version reads up to {FORMAT}", str(path), "update ltdd-tui"
+        )
     return about

@@ -29,7 +29,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class StudentLoss:
-    """The loss that a student minimizes in phase rep, as a function of logits (B, C) and target probabilities (B, C)."""
+    """The loss that a student minimizes in phase rep, of logits (B, C) and target probabilities (B, C)."""
 
     weights: Tensor
     adjustment: Tensor

@@ -21,27 +21,34 @@ _CODE = Path(__file__).parents[1]
 def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.device) -> None:
     """Writes manifest.json for the worker that begins now; `created` stays the time of the run's first one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder.manifest, {
-        "schema": 1,
-        "created": _first_created(folder) or now,
-        "updated": now,
-        "settings_hash": settings_hash(settings),
-        "seed": settings.seed,
-        "commit": commit(),
-        "versions": versions(),
-        "device": str(device),
-        "device_name": device_name(device),
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "argv": sys.argv,
-    })
+    write_json(
+        folder.manifest,
+        {
+            "schema": 1,
+            "created": _first_created(folder) or now,
+            "updated": now,
+            "settings_hash": settings_hash(settings),
+            "seed": settings.seed,
+            "commit": commit(),
+            "versions": versions(),
+            "device": str(device),
+            "device_name": device_name(device),
+            "threads": torch.get_num_threads(),
+            "platform": platform.platform(),
+            "argv": sys.argv,
+        },
+    )
 
 
 def versions() -> dict[str, str]:
     """The versions of the tool itself, Python, torch and torchvision."""
     # torch's own word also tells its build, such as +cpu or +cu132.
-    return {"ltdd-tui": _version("ltdd-tui"), "torch": str(torch.__version__), "torchvision": _version("torchvision"),
-            "python": platform.python_version()}
+    return {
+        "ltdd-tui": _version("ltdd-tui"),
+        "torch": str(torch.__version__),
+        "torchvision": _version("torchvision"),
+        "python": platform.python_version(),
+    }
 
 
 def device_name(device: torch.device) -> str:

@@ -11,9 +11,10 @@ from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.losses import StudentLoss
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import Matcher
+from engine.matching.student import why_not_compile
 from engine.nets.flat import FlatNetwork
 from engine.preview import save_preview
-from engine.run.events import Evaluated, RunFinished
+from engine.run.events import Evaluated, RunFinished, Warned
 from engine.stages.classifier_experts import train_classifier_experts
 from engine.stages.distill import distill
 from engine.stages.evaluate import evaluate, random_subject, synthetic_subject
@@ -42,16 +43,30 @@ def run(context: Context) -> None:
     end = DistillState.at_start(start)
     if method.distills:
         loss = StudentLoss.of(method, settings.matching, data.class_counts, start.images)
-        end = _distill_and_check(context, data, start, Matcher(
-            settings.matching, method, network, representation, classifiers, loss,
-            settings.dataset.augmentation, context.device))
+        end = _distill_and_check(
+            context,
+            data,
+            start,
+            Matcher(
+                settings.matching,
+                method,
+                network,
+                representation,
+                classifiers,
+                loss,
+                settings.dataset.augmentation,
+                context.device,
+                _compiles(context),
+            ),
+        )
     evaluations += _evaluate_result(context, data, end)
     export(context, data, end.synthetic, evaluations, representation, classifiers)
     context.emit(RunFinished(evaluations[2].accuracy_mean, evaluations[2].accuracy_std))
 
 
-def _last_weights(network: FlatNetwork, representation: list[Trajectory], classifiers: list[Trajectory],
-                  device: torch.device) -> list[Tensor]:
+def _last_weights(
+    network: FlatNetwork, representation: list[Trajectory], classifiers: list[Trajectory], device: torch.device
+) -> list[Tensor]:
     """The experts that choose and label the first images: classifier experts where there are any."""
     if not classifiers:
         return [expert.last.to(device) for expert in representation]
@@ -64,6 +79,20 @@ def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic
     subjects = [random_subject(context, data), synthetic_subject(context, "initialization", "set", 0, start)]
     with context.stage("baselines", len(subjects) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, subject, recipe.arch[0], recipe.repeats, progress) for subject in subjects]
+
+
+def _compiles(context: Context) -> bool:
+    if not context.settings.matching.compile:
+        return False
+    reason = why_not_compile(context.device)
+    if reason:
+        context.emit(
+            Warned(
+                f"nothing can be compiled here, the slower eager form is used: {reason}",
+                "install a C++ compiler and Python's headers (CPU) or Triton (GPU)",
+            )
+        )
+    return reason is None
 
 
 def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher) -> DistillState:
@@ -88,8 +117,11 @@ def _evaluate_result(context: Context, data: LongTailedData, end: DistillState) 
     recipe = context.settings.evaluate
     final = synthetic_subject(context, "final", "set", end.iteration, end.synthetic)
     at = best_check(context.folder)
-    best = final if at is None else synthetic_subject(
-        context, "best", "set", at, load_set(context.folder, at, context.device))
+    best = (
+        final
+        if at is None
+        else synthetic_subject(context, "best", "set", at, load_set(context.folder, at, context.device))
+    )
     with context.stage("evaluate", (1 + len(recipe.arch)) * recipe.repeats, "networks") as progress:
         pairs = [(final, recipe.arch[0]), (best, recipe.arch[0]), *((final, arch) for arch in recipe.arch[1:])]
         return [evaluate(context, data, subject, arch, recipe.repeats, progress) for subject, arch in pairs]

@@ -20,8 +20,16 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
     png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
     write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
-    context.emit(Preview(iteration, str(png.relative_to(context.folder.root)),
-                         str(labels.relative_to(context.folder.root)), data.num_classes, synthetic.ipc, data.image_size))
+    context.emit(
+        Preview(
+            iteration,
+            str(png.relative_to(context.folder.root)),
+            str(labels.relative_to(context.folder.root)),
+            data.num_classes,
+            synthetic.ipc,
+            data.image_size,
+        )
+    )
 
 
 def grid_png(pixels: Tensor, columns: int) -> bytes:

@@ -65,7 +65,7 @@ class Recorder:
 
 
 class ExpertStore:
-    """The experts of one kind under one hash: `<cache>/experts/<hash>/0000.safetensors`, written whole or not at all."""
+    """One kind of experts under one hash, `<cache>/experts/<hash>/0000.safetensors`, written whole or not at all."""
 
     def __init__(self, key: str) -> None:
         self.key = key

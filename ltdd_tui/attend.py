@@ -39,8 +39,9 @@ def attend(watched: Watched, display: Display, process: subprocess.Popen[bytes] 
 class HandOn:
     """Called in every turn of the loop: one Ctrl-C asks the worker to stop, a second ends it; true means leave."""
 
-    def __init__(self, folder: RunFolder, display: Display, interrupts: Interrupts,
-                 process: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self, folder: RunFolder, display: Display, interrupts: Interrupts, process: subprocess.Popen[bytes] | None
+    ) -> None:
         self._folder, self._display, self._interrupts, self._process = folder, display, interrupts, process
         self._handled = 0
 
@@ -57,8 +58,9 @@ class HandOn:
         return False
 
 
-def _say_how_it_ended(folder: RunFolder, state: RunState, process: subprocess.Popen[bytes] | None, killed: bool,
-                      show_table: bool) -> int:
+def _say_how_it_ended(
+    folder: RunFolder, state: RunState, process: subprocess.Popen[bytes] | None, killed: bool, show_table: bool
+) -> int:
     code = process.returncode if process else None
     if state.status == "done" and not code:
         if show_table:
@@ -86,8 +88,15 @@ def _say_how_it_ended(folder: RunFolder, state: RunState, process: subprocess.Po
 def _say_it_crashed(folder: RunFolder, code: int | None) -> int:
     how = "" if code is None else f" (exit code {code})"
     tail = "\n".join(f"  {line}" for line in worker.console_tail(folder))
-    note(str(Fault(f"the worker is gone without a last word{how}", str(folder.console),
-                   f"`ltdd-tui resume {handle(folder)}` goes on from the last checkpoint")))
+    note(
+        str(
+            Fault(
+                f"the worker is gone without a last word{how}",
+                str(folder.console),
+                f"`ltdd-tui resume {handle(folder)}` goes on from the last checkpoint",
+            )
+        )
+    )
     if tail:
         note(f"it printed at last:\n{tail}")
     return code if code in (BAD_INPUT, STOPPED) else FAILED

@@ -15,8 +15,12 @@ from engine.run.errors import LtddError
 from ltdd_tui.commands import doctor, presets, results, revisit, run
 from ltdd_tui.consoles import note
 
-app = typer.Typer(name="ltdd-tui", no_args_is_help=False, pretty_exceptions_show_locals=False,
-                  context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(
+    name="ltdd-tui",
+    no_args_is_help=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _version(asked: bool) -> None:
@@ -33,13 +37,16 @@ def _version(asked: bool) -> None:
 @app.callback(invoke_without_command=True)
 def ltdd_tui(
     context: typer.Context,
-    version: Annotated[bool, typer.Option(
-        "--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Distills a long-tailed image set into a small balanced one."""
     if context.invoked_subcommand is None:
-        note("error: the screen is not built yet\n"
-             "hint: `ltdd-tui run quickstart` distills a first set; `ltdd-tui --help` lists the commands")
+        note(
+            "error: the screen is not built yet\n"
+            "hint: `ltdd-tui run quickstart` distills a first set; `ltdd-tui --help` lists the commands"
+        )
         raise typer.Exit(2)
 
 

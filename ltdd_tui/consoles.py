@@ -24,8 +24,14 @@ def note_console() -> Console:
 
 def _console(file: TextIO) -> Console:
     """Wide in a pipe, so that no table is cut there; brackets in names are only brackets."""
-    return Console(file=file, width=None if file.isatty() else PIPE_COLUMNS, color_system=_colors(),
-                   highlight=False, markup=False, emoji=False)
+    return Console(
+        file=file,
+        width=None if file.isatty() else PIPE_COLUMNS,
+        color_system=_colors(),
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def _colors() -> Literal["auto"] | None:

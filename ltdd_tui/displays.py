@@ -41,8 +41,9 @@ class _Steady:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def refresh(self, state: RunState) -> None:
@@ -91,8 +92,9 @@ class Bars:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._live.stop()
 
     def show(self, item: Item, state: RunState) -> None:
@@ -118,9 +120,12 @@ def bars(state: RunState, now: float) -> RenderableType:
             continue
         left = stage.seconds_left(now)
         table.add_row(
-            stage_name(stage.name), ProgressBar(total=max(stage.total, 1), completed=stage.done, width=30),
-            f"{stage.done:g}/{stage.total} {stage.unit}", duration(stage.elapsed(now)),
-            "" if not left else f"about {duration(left)} left")
+            stage_name(stage.name),
+            ProgressBar(total=max(stage.total, 1), completed=stage.done, width=30),
+            f"{stage.done:g}/{stage.total} {stage.unit}",
+            duration(stage.elapsed(now)),
+            "" if not left else f"about {duration(left)} left",
+        )
     return Group(table, Text(summary(state)))
 
 
@@ -130,8 +135,9 @@ def summary(state: RunState) -> str:
     checks = [event for event in state.evaluations.values() if event.subject == "check"]
     if checks:
         best = max(checks, key=lambda event: event.accuracy_mean)
-        parts.append(f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)}"
-                     f" at {best.iteration}")
+        parts.append(
+            f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)} at {best.iteration}"
+        )
     if state.reading:
         parts.append(f"{state.reading.device} {state.reading.memory_gib:.1f}/{state.reading.memory_total_gib:.1f} GiB")
     return "   ".join(part for part in parts if part)

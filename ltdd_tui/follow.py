@@ -44,8 +44,12 @@ class Watched:
             pass
 
 
-def follow(watched: Watched, display: Display, process: subprocess.Popen[bytes] | None = None,
-           leave: Callable[[], bool] = lambda: False) -> RunState:
+def follow(
+    watched: Watched,
+    display: Display,
+    process: subprocess.Popen[bytes] | None = None,
+    leave: Callable[[], bool] = lambda: False,
+) -> RunState:
     """Shows the run until its worker is gone or `leave` says so, and returns the last state.
 
     Without `process`, a run that no worker has taken up yet is waited for, for a minute.
@@ -78,8 +82,9 @@ class Interrupts:
         self._before = signal.signal(signal.SIGINT, self._pressed)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         signal.signal(signal.SIGINT, self._before)
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:

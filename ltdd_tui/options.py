@@ -23,14 +23,30 @@ def complete_preset(incomplete: str) -> list[str]:
     return [name for name in preset_files() if name.startswith(incomplete)]
 
 
-RunName = Annotated[str, typer.Argument(
-    metavar="RUN", help="a run's name, its path, or `last` for the newest", autocompletion=complete_run)]
-PresetName = Annotated[str, typer.Argument(
-    metavar="PRESET", help="a preset's name (`ltdd-tui presets list`) or a YAML file", autocompletion=complete_preset)]
-Overrides = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="change one setting, e.g. matching.iterations=500; may be repeated")]
-RunsDir = Annotated[Path, typer.Option(
-    "--runs-dir", envvar="LTDD_RUNS_DIR", help="the folder that holds the runs", default_factory=default_runs_dir)]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="a run's name, its path, or `last` for the newest", autocompletion=complete_run),
+]
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="a preset's name (`ltdd-tui presets list`) or a YAML file",
+        autocompletion=complete_preset,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change one setting, e.g. matching.iterations=500; may be repeated"
+    ),
+]
+RunsDir = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir", envvar="LTDD_RUNS_DIR", help="the folder that holds the runs", default_factory=default_runs_dir
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
 Plain = Annotated[bool, typer.Option("--plain", help="plain lines, on a terminal too")]

@@ -38,15 +38,19 @@ def news(item: e.Stamped | e.Warned, state: RunState) -> str | None:
 
 def _data_line(data: e.DataReady) -> str:
     counts = data.class_counts
-    return (f"data: {sum(counts)} images in {len(counts)} classes ({max(counts)} to {min(counts)} a class),"
-            f" {data.test_images} test images")
+    return (
+        f"data: {sum(counts)} images in {len(counts)} classes ({max(counts)} to {min(counts)} a class),"
+        f" {data.test_images} test images"
+    )
 
 
 def _evaluated_line(event: e.Evaluated) -> str:
     at = "" if event.iteration is None else f" at {event.iteration}"
     groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-    return (f"evaluated {event.subject}{at} on {event.arch}:"
-            f" {mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)} % (n={event.repeats}; {groups})")
+    return (
+        f"evaluated {event.subject}{at} on {event.arch}:"
+        f" {mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)} % (n={event.repeats}; {groups})"
+    )
 
 
 def progress_line(stage: Stage, state: RunState, now: float) -> str:

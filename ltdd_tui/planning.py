@@ -48,8 +48,10 @@ def _folder_counts(settings: RunSettings) -> list[int] | None:
         return [count for count in counts if count] or None
     from engine.run.catalog import class_counts
 
-    return [max(1, min(have, want)) for have, want in
-            zip(counts, class_counts(max(counts), factor, len(counts)), strict=True)]
+    return [
+        max(1, min(have, want))
+        for have, want in zip(counts, class_counts(max(counts), factor, len(counts)), strict=True)
+    ]
 
 
 def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:

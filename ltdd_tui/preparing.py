@@ -52,8 +52,9 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
     found = cost(resolved.settings, here)
     values = flat(resolved.settings.model_dump(mode="json"))
     if as_json:
-        settings = [{"key": key, "value": value, "origin": resolved.origins.get(key, DEFAULT)}
-                    for key, value in values.items()]
+        settings = [
+            {"key": key, "value": value, "origin": resolved.origins.get(key, DEFAULT)} for key, value in values.items()
+        ]
         show_json({"preset": preset, "settings": settings, "estimate": as_plain(found, here)})
     else:
         show(settings_table(values, resolved.origins))

@@ -29,30 +29,46 @@ class Row:
 def rows_from_metrics(metrics: Mapping[str, Any]) -> list[Row]:
     """random, initialization, the experts, final, best, then final on further architectures."""
     experts = metrics.get("experts") or {}
-    named = [("random", metrics.get("random")), ("initialization", metrics.get("initialization")),
-             ("representation experts", experts.get("representation")),
-             ("classifier experts", experts.get("classifier")),
-             ("final", metrics.get("final")), ("best", metrics.get("best"))]
+    named = [
+        ("random", metrics.get("random")),
+        ("initialization", metrics.get("initialization")),
+        ("representation experts", experts.get("representation")),
+        ("classifier experts", experts.get("classifier")),
+        ("final", metrics.get("final")),
+        ("best", metrics.get("best")),
+    ]
     named += [(f"final on {arch}", figures) for arch, figures in (metrics.get("architectures") or {}).items()]
     return [_row(label, figures, metrics.get("repeats", 1)) for label, figures in named if figures]
 
 
 def _row(label: str, figures: Mapping[str, Any], repeats: int) -> Row:
-    return Row(label, figures["accuracy_mean"], figures["accuracy_std"], figures.get("repeats", repeats),
-               figures["per_class"], figures["groups"], figures.get("iteration"))
+    return Row(
+        label,
+        figures["accuracy_mean"],
+        figures["accuracy_std"],
+        figures.get("repeats", repeats),
+        figures["per_class"],
+        figures["groups"],
+        figures.get("iteration"),
+    )
 
 
 def rows_from_state(state: RunState) -> list[Row]:
     """The same rows, as far as the run has come; while it distills, with the last and the best check."""
     found = list(state.evaluations.values())
     rows = [_evaluated(subject, event) for subject in ("random", "initialization") for event in _of(found, subject)]
-    rows += [_experts(f"{kind} experts", list(state.experts[kind].done.values()), state)
-             for kind in ("representation", "classifier") if kind in state.experts and state.experts[kind].done]
+    rows += [
+        _experts(f"{kind} experts", list(state.experts[kind].done.values()), state)
+        for kind in ("representation", "classifier")
+        if kind in state.experts and state.experts[kind].done
+    ]
     finals = _of(found, "final")
     checks = [] if finals else sorted(_of(found, "check"), key=lambda event: event.iteration or 0)
     if checks:
-        rows += [_evaluated("last check", checks[-1]),
-                 _evaluated("best check", max(checks, key=lambda event: event.accuracy_mean))]
+        rows += [
+            _evaluated("last check", checks[-1]),
+            _evaluated("best check", max(checks, key=lambda event: event.accuracy_mean)),
+        ]
     main = finals[0].arch if finals else ""
     rows += [_evaluated("final", event) for event in finals if event.arch == main]
     rows += [_evaluated("best", event) for event in _of(found, "best")]
@@ -64,15 +80,22 @@ def _of(found: Sequence[Evaluated], subject: str) -> list[Evaluated]:
 
 
 def _evaluated(label: str, event: Evaluated) -> Row:
-    return Row(label, event.accuracy_mean, event.accuracy_std, event.repeats, event.per_class, event.groups,
-               event.iteration)
+    return Row(
+        label, event.accuracy_mean, event.accuracy_std, event.repeats, event.per_class, event.groups, event.iteration
+    )
 
 
 def _experts(label: str, done: Sequence[ExpertDone], state: RunState) -> Row:
     per_class = [statistics.fmean(column) for column in zip(*(expert.per_class for expert in done), strict=False)]
     accuracies = [expert.accuracy for expert in done]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    members = {group: [value for value, own in zip(per_class, state.data.groups if state.data else [], strict=False)
-                       if own == group] for group in GROUPS}
+    members = {
+        group: [
+            value
+            for value, own in zip(per_class, state.data.groups if state.data else [], strict=False)
+            if own == group
+        ]
+        for group in GROUPS
+    }
     groups = {group: statistics.fmean(values) if values else None for group, values in members.items()}
     return Row(label, statistics.fmean(accuracies), spread, len(accuracies), per_class, groups)

@@ -109,10 +109,18 @@ def overview(folder: RunFolder) -> Overview:
     stage = state.stages.current
     final = metrics.get("final") or {}
     return Overview(
-        folder.name, status, f"{stage.name} {stage.done:g}/{stage.total}" if stage and status == "running" else None,
-        started.dataset if started else None, started.imbalance_factor if started else None,
-        started.ipc if started else None, started.method if started else None,
-        final.get("accuracy_mean"), final.get("accuracy_std"), last_change(folder), str(folder.root))
+        folder.name,
+        status,
+        f"{stage.name} {stage.done:g}/{stage.total}" if stage and status == "running" else None,
+        started.dataset if started else None,
+        started.imbalance_factor if started else None,
+        started.ipc if started else None,
+        started.method if started else None,
+        final.get("accuracy_mean"),
+        final.get("accuracy_std"),
+        last_change(folder),
+        str(folder.root),
+    )
 
 
 def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:

@@ -77,8 +77,16 @@ class Stages:
     def begun(self, event: StageStarted, seconds: float) -> Stages:
         """A stage begins, or goes on after an interruption."""
         before = self.by_name.get(event.stage, Stage(event.stage))
-        stage = replace(before, status="running", total=event.total, unit=event.unit, since=seconds,
-                        done=0.0, seconds=before.elapsed(seconds), samples=())
+        stage = replace(
+            before,
+            status="running",
+            total=event.total,
+            unit=event.unit,
+            since=seconds,
+            done=0.0,
+            seconds=before.elapsed(seconds),
+            samples=(),
+        )
         return Stages(self.by_name | {event.stage: stage}, event.stage)
 
     def progressed(self, name: str, done: float, total: int | None, seconds: float) -> Stages:

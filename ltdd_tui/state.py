@@ -103,11 +103,18 @@ def _run_started(state: RunState, event: e.RunStarted, seconds: float) -> Change
     if not event.resumed:
         fresh = RunState(warnings=state.warnings)
         return vars(fresh) | {
-            "status": "running", "started": event, "first_seconds": seconds, "stages": Stages.planned(event.stages)}
+            "status": "running",
+            "started": event,
+            "first_seconds": seconds,
+            "stages": Stages.planned(event.stages),
+        }
     # What lies past the checkpoint comes again.
     kept = bisect.bisect_right(state.points, state.checkpoint, key=attrgetter("iteration"))
     return {
-        "status": "running", "started": event, "failures": (), "finished": None,
+        "status": "running",
+        "started": event,
+        "failures": (),
+        "finished": None,
         "stages": state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages),
         "points": state.points.first(kept),
         "previews": {at: preview for at, preview in state.previews.items() if at <= state.checkpoint},
@@ -147,7 +154,9 @@ def _evaluated(state: RunState, event: e.Evaluated, seconds: float) -> Changes:
 def _ended(state: RunState, status: Status, seconds: float, **changes: Any) -> Changes:
     """A finished result stays finished: what is asked of it later, and fails, does not undo it."""
     return changes | {
-        "status": "done" if state.status == "done" else status, "stages": state.stages.interrupted(seconds)}
+        "status": "done" if state.status == "done" else status,
+        "stages": state.stages.interrupted(seconds),
+    }
 
 
 _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
@@ -155,7 +164,8 @@ _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.DataReady: lambda state, event, seconds: {"data": event},
     e.StageStarted: lambda state, event, seconds: {"stages": state.stages.begun(event, seconds)},
     e.StageProgress: lambda state, event, seconds: {
-        "stages": state.stages.progressed(event.stage, event.done, event.total, seconds)},
+        "stages": state.stages.progressed(event.stage, event.done, event.total, seconds)
+    },
     e.StageDone: lambda state, event, seconds: {"stages": state.stages.ended(event)},
     e.ExpertEpoch: _expert_epoch,
     e.ExpertDone: _expert_done,

@@ -29,9 +29,13 @@ def result_table(rows: Iterable[Row]) -> Table:
     figures = ("accuracy %", "n", *GROUPS, "iteration")
     table = plain_table("set", *figures, right=figures)
     for row in rows:
-        table.add_row(row.label, mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats), str(row.repeats),
-                      *(percent(row.groups.get(group)) for group in GROUPS),
-                      "" if row.iteration is None else str(row.iteration))
+        table.add_row(
+            row.label,
+            mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats),
+            str(row.repeats),
+            *(percent(row.groups.get(group)) for group in GROUPS),
+            "" if row.iteration is None else str(row.iteration),
+        )
     return table
 
 
@@ -42,8 +46,12 @@ def class_table(names: Sequence[str], counts: Sequence[int], rows: Sequence[Row]
     for place in sorted(range(len(counts)), key=lambda place: (-counts[place], place)):
         values = [row.per_class[place] if place < len(row.per_class) else None for row in rows]
         shown = values[-1] if values else None
-        table.add_row(names[place] if place < len(names) else str(place), str(counts[place]),
-                      "#" * round((shown or 0.0) / 100 * BAR_COLUMNS), *(percent(value) for value in values))
+        table.add_row(
+            names[place] if place < len(names) else str(place),
+            str(counts[place]),
+            "#" * round((shown or 0.0) / 100 * BAR_COLUMNS),
+            *(percent(value) for value in values),
+        )
     return table
 
 
@@ -67,13 +75,29 @@ def runs_table(found: Iterable[Overview]) -> Table:
 
 def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """One row a preset; time and memory are estimates."""
-    table = plain_table("preset", "data set", "IF", "IPC", "method", "published %", "time", "GiB",
-                        right=("IF", "IPC", "published %", "time", "GiB"))
+    table = plain_table(
+        "preset",
+        "data set",
+        "IF",
+        "IPC",
+        "method",
+        "published %",
+        "time",
+        "GiB",
+        right=("IF", "IPC", "published %", "time", "GiB"),
+    )
     for row in rows:
         factor, cost = row["imbalance_factor"], row["estimate"]
-        table.add_row(row["name"], row["dataset"], factor if isinstance(factor, str) else f"{factor:g}",
-                      str(row["ipc"]), row["method"], percent(row["expected"]), duration(cost["total_seconds"]),
-                      percent(cost["memory_gib"]))
+        table.add_row(
+            row["name"],
+            row["dataset"],
+            factor if isinstance(factor, str) else f"{factor:g}",
+            str(row["ipc"]),
+            row["method"],
+            percent(row["expected"]),
+            duration(cost["total_seconds"]),
+            percent(cost["memory_gib"]),
+        )
     return table
 
 
@@ -90,8 +114,7 @@ def estimate_table(found: Estimate, device: str) -> Table:
     """Time by stage, memory, disk, and how many real images one synthetic image stands for."""
     table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
     for stage in ("experts", "classifier_experts", "matching", "evaluation", "total"):
-        table.add_row("in all" if stage == "total" else stage_name(stage),
-                      duration(getattr(found, f"{stage}_seconds")))
+        table.add_row("in all" if stage == "total" else stage_name(stage), duration(getattr(found, f"{stage}_seconds")))
     table.add_row("memory", f"{found.memory_gib:.1f} GiB")
     table.add_row("disk", f"{found.disk_gib:.2f} GiB")
     table.add_row("real images for each synthetic one", f"{found.compression_ratio:.1f}")

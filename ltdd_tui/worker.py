@@ -29,12 +29,21 @@ def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
 def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     """Starts a worker with `arguments`; what it prints goes to console.log. Raises InputError where one is at work."""
     if folder.is_running():
-        raise InputError("a worker is at work on this run", str(folder.root),
-                         f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
+        raise InputError(
+            "a worker is at work on this run",
+            str(folder.root),
+            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it",
+        )
     folder.stop_request.unlink(missing_ok=True)
     with open(folder.console, "ab") as console:
-        return subprocess.Popen([*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                                start_new_session=True, env=_environment())
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            env=_environment(),
+        )
 
 
 def _environment() -> dict[str, str]:
@@ -53,11 +62,17 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
         # Not exist_ok: of two that ask for one name at once, one is refused.
         folder.root.mkdir()
     except FileExistsError:
-        raise InputError(f"there is a run named {name!r} already", str(folder.root),
-                         f"`ltdd-tui resume {name}` goes on with it; another --name starts a new one") from None
+        raise InputError(
+            f"there is a run named {name!r} already",
+            str(folder.root),
+            f"`ltdd-tui resume {name}` goes on with it; another --name starts a new one",
+        ) from None
     except OSError as error:
-        raise InputError(f"the run's folder cannot be made: {error.strerror}", str(folder.root),
-                         "--runs-dir or LTDD_RUNS_DIR names another place") from None
+        raise InputError(
+            f"the run's folder cannot be made: {error.strerror}",
+            str(folder.root),
+            "--runs-dir or LTDD_RUNS_DIR names another place",
+        ) from None
     write_atomically(folder.config, config)
     return folder
 
@@ -66,10 +81,18 @@ def check_name(name: str) -> None:
     """Raises InputError unless `name` is a plain folder name."""
     if not name.strip():
         raise InputError("a run's name must not be empty", "--name")
-    if any(sign in name for sign in "/\\") or name in {".", "..", "last"} or not name.isprintable() \
-            or name[0] in ".- " or len(name) > LONGEST_NAME:
-        raise InputError(f"{name!r} cannot be a run's name", "--name",
-                         "a plain name such as cifar10-ipc10; --runs-dir says where it lies")
+    if (
+        any(sign in name for sign in "/\\")
+        or name in {".", "..", "last"}
+        or not name.isprintable()
+        or name[0] in ".- "
+        or len(name) > LONGEST_NAME
+    ):
+        raise InputError(
+            f"{name!r} cannot be a run's name",
+            "--name",
+            "a plain name such as cifar10-ipc10; --runs-dir says where it lies",
+        )
 
 
 def free_name(wanted: str, runs_dir: Path) -> str:

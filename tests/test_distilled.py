@@ -81,9 +81,16 @@ def test_an_unknown_network_is_refused_with_those_there_are(path: Path) -> None:
         DistilledSet.load(path).network("resnet50")
 
 
-@pytest.mark.parametrize("pixels", [
-    torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 8, 8), torch.full((1, 1, 8, 8), -0.5),
-    torch.full((1, 1, 8, 8), 255.0), torch.full((1, 1, 8, 8), torch.nan)])
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(1, 8, 8),
+        torch.full((1, 1, 8, 8), -0.5),
+        torch.full((1, 1, 8, 8), 255.0),
+        torch.full((1, 1, 8, 8), torch.nan),
+    ],
+)
 def test_preprocess_refuses_other_shapes_and_ranges(path: Path, pixels: torch.Tensor) -> None:
     with pytest.raises(InputError):
         DistilledSet.load(path).preprocess(pixels)
@@ -95,8 +102,12 @@ def test_what_is_no_distilled_set_is_refused_with_a_reason(path: Path, tmp_path:
     newer = save(tensors, {"ltdd": '{"format": 99}'})
     partial = save({"images": tensors["images"]}, {"ltdd": '{"format": 1, "recipe": {}}'})
     faults = {
-        "no such file": None, "damaged": content[: len(content) // 2], "no distilled set": save(tensors),
-        "format 99": newer, "missing": partial, "file is damaged": b"not safetensors at all",
+        "no such file": None,
+        "damaged": content[: len(content) // 2],
+        "no distilled set": save(tensors),
+        "format 99": newer,
+        "missing": partial,
+        "file is damaged": b"not safetensors at all",
     }
     for message, bad in faults.items():
         file = tmp_path / f"{message}.safetensors"

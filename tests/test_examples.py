@@ -18,8 +18,13 @@ EXAMPLE = ROOT / "examples" / "train_from_distilled.py"
 
 def test_the_example_trains_from_a_distilled_file_and_tests(tmp_path: Path) -> None:
     distilled = finish_run(tmp_path).folder.distilled
-    done = subprocess.run([sys.executable, str(EXAMPLE), str(distilled)], capture_output=True, text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE), str(distilled)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert re.fullmatch(r"test accuracy \d+\.\d %\n", done.stdout)
 
 

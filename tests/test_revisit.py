@@ -47,9 +47,14 @@ def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> Non
     assert "convnet" not in metrics["architectures"]
 
 
-@pytest.mark.parametrize(("archs", "repeats", "message"), [
-    (["convnet", "resnet50"], None, "no network 'resnet50'"), (["convnet"], 0, "0 networks"),
-    ([""], None, "no network")])
+@pytest.mark.parametrize(
+    ("archs", "repeats", "message"),
+    [
+        (["convnet", "resnet50"], None, "no network 'resnet50'"),
+        (["convnet"], 0, "0 networks"),
+        ([""], None, "no network"),
+    ],
+)
 def test_wrong_questions_are_refused(tmp_path: Path, archs: list[str], repeats: int | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate_architectures(tiny_context(tmp_path, tiny_settings()), archs, repeats)
@@ -79,8 +84,9 @@ def test_the_image_folder_reads_as_one_and_shows_the_pixels(tmp_path: Path) -> N
 def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str, dtype: torch.dtype) -> None:
     context = finish_run(tmp_path / "run", tiny_settings(method))
     export_copies(context, None, tmp_path / "pt")
-    images, labels, rate = (torch.load(tmp_path / "pt" / f"{name}.pt", weights_only=True)
-                            for name in ("images", "labels", "lr"))
+    images, labels, rate = (
+        torch.load(tmp_path / "pt" / f"{name}.pt", weights_only=True) for name in ("images", "labels", "lr")
+    )
     distilled = DistilledSet.load(context.folder.distilled)
     assert torch.equal(images, distilled.images)
     assert torch.equal(labels, distilled.label_logits if method == "ltdd" else distilled.labels)

@@ -16,8 +16,9 @@ FOR_THE_FACE = {"accuracy", "source", "note"}
 
 def attributes(folder: Path) -> set[str]:
     files = [path for path in folder.rglob("*.py") if path.parent.name != "run" or path.name not in TELLERS]
-    return {node.attr for path in files for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute)}
+    return {
+        node.attr for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+    }
 
 
 def test_every_setting_is_read_by_the_engine() -> None:

@@ -21,8 +21,16 @@ PRESET_OF_SECONDS = {
     "ipc": 2,
     "experts": {"width": 4, "depth": 2, "num_experts": 3, "epochs": 4, "batch_size": 64, "learning_rate": 0.05},
     "classifier_experts": {"epochs": 3, "learning_rate": 0.05},
-    "matching": {"iterations": 24, "syn_steps": 3, "syn_steps_cls": 3, "max_start_epoch": 2, "batch_syn": 8,
-                 "image_lr": 1.0, "checkpoint_every": 5, "preview_every": 10},
+    "matching": {
+        "iterations": 24,
+        "syn_steps": 3,
+        "syn_steps_cls": 3,
+        "max_start_epoch": 2,
+        "batch_syn": 8,
+        "image_lr": 1.0,
+        "checkpoint_every": 5,
+        "preview_every": 10,
+    },
     "evaluate": {"every": 8, "repeats": 3, "epochs": 20},
 }
 
@@ -52,8 +60,13 @@ def _folder(root: Path, **changes) -> RunFolder:
 def _start(folder: RunFolder, cache: Path, threads: str = "1") -> subprocess.Popen[bytes]:
     environment = os.environ | {"LTDD_CACHE": str(cache), "OMP_NUM_THREADS": threads}
     with open(folder.console, "ab") as console:
-        return subprocess.Popen([sys.executable, "-m", "engine", "run", str(folder.root), "--device", "cpu"],
-                                stdout=console, stderr=console, env=environment, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine", "run", str(folder.root), "--device", "cpu"],
+            stdout=console,
+            stderr=console,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def _count(folder: RunFolder, kind: str, fields: dict) -> int:

@@ -21,14 +21,18 @@ CPU = torch.device("cpu")
 
 def tiny_settings(method: str = "ltdd", whitening: str = "corrected", **more: Any) -> RunSettings:
     """Digits at IF 50, IPC 2, a network of width 4, two epochs wherever there are epochs."""
-    return RunSettings.model_validate({
-        "dataset": {"name": "digits", "imbalance_factor": 50.0, "whitening": whitening},
-        "ipc": 2, "method": method,
-        "experts": {"width": 4, "depth": 2, "num_experts": 2, "epochs": 2},
-        "classifier_experts": {"epochs": 2},
-        "matching": {"iterations": 3, "max_start_epoch": 1},
-        "evaluate": {"repeats": 2, "epochs": 2, "arch": ["convnet", "alexnet"]},
-    } | more)
+    return RunSettings.model_validate(
+        {
+            "dataset": {"name": "digits", "imbalance_factor": 50.0, "whitening": whitening},
+            "ipc": 2,
+            "method": method,
+            "experts": {"width": 4, "depth": 2, "num_experts": 2, "epochs": 2},
+            "classifier_experts": {"epochs": 2},
+            "matching": {"iterations": 3, "max_start_epoch": 1},
+            "evaluate": {"repeats": 2, "epochs": 2, "arch": ["convnet", "alexnet"]},
+        }
+        | more
+    )
 
 
 def tiny_context(root: Path, settings: RunSettings, events: list[Event] | None = None) -> Context:
@@ -61,8 +65,13 @@ def figures(subject: str, iteration: int | None, arch: str = "convnet", mean: fl
 
 def evaluations() -> list[Evaluated]:
     """As the pipeline gives them: random, initialization, final, best, then final on a further network."""
-    return [figures("random", None, mean=40.0), figures("initialization", 0, mean=45.0), figures("final", 3, mean=60.0),
-            figures("best", 2, mean=61.0), figures("final", 3, "alexnet", mean=55.0)]
+    return [
+        figures("random", None, mean=40.0),
+        figures("initialization", 0, mean=45.0),
+        figures("final", 3, mean=60.0),
+        figures("best", 2, mean=61.0),
+        figures("final", 3, "alexnet", mean=55.0),
+    ]
 
 
 def expert(accuracy: float) -> Trajectory:

@@ -155,9 +155,18 @@ def _between_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 _AMOUNTS: dict[AugmentationName, Callable[[int, int, torch.Generator], Tensor]] = {
-    "color": _color_amounts, "crop": _crop_amounts, "cutout": _cutout_amounts,
-    "flip": _flip_amounts, "scale": _scale_amounts, "rotate": _rotate_amounts,
+    "color": _color_amounts,
+    "crop": _crop_amounts,
+    "cutout": _cutout_amounts,
+    "flip": _flip_amounts,
+    "scale": _scale_amounts,
+    "rotate": _rotate_amounts,
 }
 _APPLY: dict[AugmentationName, Callable[[Tensor, Tensor], Tensor]] = {
-    "color": _color, "crop": _crop, "cutout": _cutout, "flip": _flip, "scale": _scale, "rotate": _rotate,
+    "color": _color,
+    "crop": _crop,
+    "cutout": _cutout,
+    "flip": _flip,
+    "scale": _scale,
+    "rotate": _rotate,
 }

@@ -64,8 +64,17 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     data = _assembled(source, settings, train, labels, test, counts, device)
     shape = [source.channels, source.image_size, source.image_size]
-    emit(DataReady(data.class_names, counts, data.groups, data.grouping, len(test), shape,
-                   len(train) / (ipc * data.num_classes)))
+    emit(
+        DataReady(
+            data.class_names,
+            counts,
+            data.groups,
+            data.grouping,
+            len(test),
+            shape,
+            len(train) / (ipc * data.num_classes),
+        )
+    )
     return data
 
 
@@ -77,17 +86,33 @@ def _selected(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarr
     if empty:
         raise InputError(
             f"imbalance factor {settings.imbalance_factor} of {max(available)} images leaves none for {_listed(empty)}",
-            "dataset.imbalance_factor", "lower it, or use natural")
-    short = [f"{name} ({has} of {asked})"
-             for name, has, asked in zip(source.class_names, available, wanted, strict=True) if has < asked]
+            "dataset.imbalance_factor",
+            "lower it, or use natural",
+        )
+    short = [
+        f"{name} ({has} of {asked})"
+        for name, has, asked in zip(source.class_names, available, wanted, strict=True)
+        if has < asked
+    ]
     if short:
-        emit(Warned(f"classes smaller than their place in the tail asks for: {_listed(short)}",
-                    "all their images are taken; dataset.class_order count puts the largest class first"))
+        emit(
+            Warned(
+                f"classes smaller than their place in the tail asks for: {_listed(short)}",
+                "all their images are taken; dataset.class_order count puts the largest class first",
+            )
+        )
     return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
 
 
-def _assembled(source: Source, settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor,
-               counts: list[int], device: torch.device) -> LongTailedData:
+def _assembled(
+    source: Source,
+    settings: DatasetSettings,
+    train: Tensor,
+    labels: np.ndarray,
+    test: Tensor,
+    counts: list[int],
+    device: torch.device,
+) -> LongTailedData:
     # ZCA needs float64, which not every accelerator has.
     workplace = device if device.type == "cuda" else torch.device("cpu")
     train_images, test_images = (pixels.to(workplace).float() / 255 for pixels in (train, test))
@@ -109,8 +134,9 @@ def _assembled(source: Source, settings: DatasetSettings, train: Tensor, labels:
     )
 
 
-def _fingerprint(settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor,
-                 test_labels: np.ndarray) -> str:
+def _fingerprint(
+    settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor, test_labels: np.ndarray
+) -> str:
     """Sixteen hex digits of the pixels, labels and whitening: the same on every machine."""
     digest = hashlib.sha256(f"{settings.whitening} {settings.whitening_epsilon} {tuple(train.shape)}".encode())
     for part in (train.numpy(), labels, test.numpy(), test_labels):

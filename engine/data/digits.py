@@ -24,8 +24,11 @@ def load_digits_source(settings: DatasetSettings) -> Source:
     members = [np.flatnonzero(labels == c) for c in range(CLASSES)]
     train_per_class = min(len(own) for own in members) - held_out
     if train_per_class < 1:
-        raise InputError(f"{held_out} test images a class leave none to train on", "dataset.test_per_class",
-                         f"the smallest class of digits has {min(len(own) for own in members)} images")
+        raise InputError(
+            f"{held_out} test images a class leave none to train on",
+            "dataset.test_per_class",
+            f"the smallest class of digits has {min(len(own) for own in members)} images",
+        )
     images = torch.from_numpy(np.rint(pixels * (255 / LEVELS)).astype(np.uint8)).view(-1, 1, SIZE, SIZE)
     size = settings.resolution or SIZE
     everything = split_in_memory(images, labels, size)

@@ -28,7 +28,8 @@ def load_image_folder(settings: DatasetSettings) -> Source:
         test = _files(root / "test", names, faults)
         faults += [
             Fault("this class has no train images", str(root / "test" / name), f"put some into train/{name}")
-            for name in _class_folders(root / "test") if name not in names
+            for name in _class_folders(root / "test")
+            if name not in names
         ]
     else:
         train, test = _held_out(root / "train", train, names, settings.test_share, faults)
@@ -51,16 +52,21 @@ def _root(settings: DatasetSettings) -> Path:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")),
-                  key=lambda entry: natural_order(entry.name))
+    return sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
+        key=lambda entry: natural_order(entry.name),
+    )
 
 
 def _class_folders(folder: Path) -> list[str]:
     names = [entry.name for entry in _visible(folder) if entry.is_dir()]
     if len(names) < 2:
         found = "1 class folder" if names else "no class folders"
-        raise InputError(f"at least 2 classes are needed, and there is {found}", str(folder),
-                         "put the images of each class into a folder of its own")
+        raise InputError(
+            f"at least 2 classes are needed, and there is {found}",
+            str(folder),
+            "put the images of each class into a folder of its own",
+        )
     return names
 
 
@@ -71,8 +77,11 @@ def _files(folder: Path, names: list[str], faults: list[Fault]) -> Files:
         entries = _visible(folder / name) if (folder / name).is_dir() else []
         if not entries:
             faults.append(Fault("this class has no images", str(folder / name), "add some, or remove the class"))
-        faults += [Fault("a folder inside a class", str(entry), "images lie directly in their class folder")
-                   for entry in entries if entry.is_dir()]
+        faults += [
+            Fault("a folder inside a class", str(entry), "images lie directly in their class folder")
+            for entry in entries
+            if entry.is_dir()
+        ]
         files += [(entry, label) for entry in entries]
     return files
 
@@ -83,8 +92,13 @@ def _held_out(folder: Path, files: Files, names: list[str], share: float, faults
     for label, members in groupby(files, key=lambda entry: entry[1]):
         own = [file for file, _ in members]
         if len(own) == 1:
-            faults.append(Fault("one image is too few to train and to test", str(folder / names[label]),
-                                "add images, or a test/ folder"))
+            faults.append(
+                Fault(
+                    "one image is too few to train and to test",
+                    str(folder / names[label]),
+                    "add images, or a test/ folder",
+                )
+            )
         count = min(max(round(share * len(own)), 1), len(own) - 1)
         held |= {own[i] for i in np.random.RandomState(HELD_OUT_SEED).permutation(len(own))[:count]}
     return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]

@@ -17,8 +17,11 @@ TEST_LISTS = ("test.txt", "ImageNet_LT_test.txt", "val.txt")
 def load_imagenet_lt(settings: DatasetSettings) -> Source:
     """The images of the two lists; a class is named by the folder of its images where that tells classes apart."""
     if settings.path is None:
-        raise InputError("dataset imagenet-lt needs a path", "dataset.path",
-                         "give the folder of the images and of train.txt and test.txt")
+        raise InputError(
+            "dataset imagenet-lt needs a path",
+            "dataset.path",
+            "give the folder of the images and of train.txt and test.txt",
+        )
     root = Path(settings.path).expanduser()
     size = settings.resolution or SIZE
     train, test = _listed(root, TRAIN_LISTS), _listed(root, TEST_LISTS)

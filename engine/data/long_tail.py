@@ -34,10 +34,12 @@ def select_long_tailed(
         return np.concatenate(members)
     sizes = [len(own) for own in members]
     kept = [min(size, wanted) for size, wanted in zip(sizes, wanted_counts(sizes, imbalance_factor), strict=True)]
-    return np.concatenate([
-        own[np.random.RandomState(subset_seed).choice(len(own), count, replace=False)]
-        for own, count in zip(members, kept, strict=True)
-    ])
+    return np.concatenate(
+        [
+            own[np.random.RandomState(subset_seed).choice(len(own), count, replace=False)]
+            for own, count in zip(members, kept, strict=True)
+        ]
+    )
 
 
 def class_groups(counts: list[int]) -> tuple[list[str], str]:

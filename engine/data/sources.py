@@ -49,10 +49,18 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
     where, faults = settings.path or settings.name, []
     for kind, split in (("train", source.train), ("test", source.test)):
         counts = np.bincount(split.labels, minlength=len(source.class_names))
-        faults += [Fault(f"class {name} has no {kind} images", where, "add images, or leave the class out")
-                   for name, count in zip(source.class_names, counts, strict=False) if count == 0]
+        faults += [
+            Fault(f"class {name} has no {kind} images", where, "add images, or leave the class out")
+            for name, count in zip(source.class_names, counts, strict=False)
+            if count == 0
+        ]
         if len(counts) > len(source.class_names):
-            faults.append(Fault(f"{kind} label {len(counts) - 1} is unknown to train", where,
-                                f"labels run from 0 to {len(source.class_names) - 1}"))
+            faults.append(
+                Fault(
+                    f"{kind} label {len(counts) - 1} is unknown to train",
+                    where,
+                    f"labels run from 0 to {len(source.class_names) - 1}",
+                )
+            )
     if faults:
         raise InputError(faults)

@@ -20,8 +20,11 @@ def load_tiny_imagenet(settings: DatasetSettings) -> Source:
     size = settings.resolution or SIZE
     codes = [code for code in _lines(root / "wnids.txt") if (root / "train" / code / "images").is_dir()]
     if len(codes) < 2:
-        raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"),
-                         "expected train/<wnid>/images/*.JPEG")
+        raise InputError(
+            "fewer than 2 classes of wnids.txt have a folder",
+            str(root / "train"),
+            "expected train/<wnid>/images/*.JPEG",
+        )
     return Source(_names(root, codes), _train(root, codes, size), _test(root, codes, size), size, CHANNELS)
 
 
@@ -29,8 +32,11 @@ def _root(folder: Path) -> Path:
     for root in (folder / FOLDER, folder):
         if (root / "wnids.txt").is_file():
             return root
-    raise InputError(f"no {FOLDER} with a wnids.txt", str(folder),
-                     f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path")
+    raise InputError(
+        f"no {FOLDER} with a wnids.txt",
+        str(folder),
+        f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path",
+    )
 
 
 def _names(root: Path, codes: list[str]) -> list[str]:
@@ -41,9 +47,12 @@ def _names(root: Path, codes: list[str]) -> list[str]:
 
 
 def _train(root: Path, codes: list[str], size: int) -> Split:
-    files = [(file, label) for label, code in enumerate(codes)
-             for file in sorted((root / "train" / code / "images").iterdir(), key=lambda file: natural_order(file.name))
-             if not file.name.startswith(".")]
+    files = [
+        (file, label)
+        for label, code in enumerate(codes)
+        for file in sorted((root / "train" / code / "images").iterdir(), key=lambda file: natural_order(file.name))
+        if not file.name.startswith(".")
+    ]
     return split_of_files(files, size)
 
 

@@ -59,8 +59,11 @@ def _download(name: str, root: Path, make: Callable[[bool], Any]) -> Any:
             return make(True)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name} is not there and could not be downloaded ({reason})", str(root),
-                         f"put {FILES[name]} into that folder by hand, or set dataset.path") from None
+        raise InputError(
+            f"{name} is not there and could not be downloaded ({reason})",
+            str(root),
+            f"put {FILES[name]} into that folder by hand, or set dataset.path",
+        ) from None
 
 
 def _channels_first(data: Any) -> torch.Tensor:

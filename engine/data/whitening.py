@@ -147,4 +147,6 @@ def _check_memory(images: int, dimensions: int) -> None:
     if needed_gib > MEMORY_LIMIT_GIB:
         raise InputError(
             f"ZCA whitening of {images} images of {dimensions} values needs {needed_gib:.0f} GiB",
-            "dataset.whitening", "set dataset.whitening to none, or dataset.resolution lower")
+            "dataset.whitening",
+            "set dataset.whitening to none, or dataset.resolution lower",
+        )

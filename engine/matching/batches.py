@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,7 @@ class Synthetic:
         """Images per class."""
         return self.images.shape[0] // self.label_logits.shape[1]
 
-    def map(self, *others: Synthetic, by) -> Synthetic:  # type: ignore[no-untyped-def]
+    def map(self, *others: Synthetic, by: Callable[..., Tensor]) -> Synthetic:
         """A set of by(own tensor, the others' tensors ...) for each of the three."""
         names = ("images", "label_logits", "beta")
         return Synthetic(*(by(getattr(self, name), *(getattr(other, name) for other in others)) for name in names))
@@ -47,9 +47,15 @@ class StudentBatch:
         return apply(self.augmentation, own)
 
 
-def student_batches(steps: int, count: int, batch_size: int, image_size: int,
-                    augmentation: Sequence[AugmentationName], generator: torch.Generator,
-                    device: torch.device) -> list[StudentBatch]:
+def student_batches(
+    steps: int,
+    count: int,
+    batch_size: int,
+    image_size: int,
+    augmentation: Sequence[AugmentationName],
+    generator: torch.Generator,
+    device: torch.device,
+) -> list[StudentBatch]:
     """`steps` batches of `count` synthetic images: a shuffled pass over all of them before any repeats."""
     order = _passes(count, batch_size, generator)
     chosen = (next(order) for _ in range(steps))

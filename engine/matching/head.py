@@ -3,13 +3,14 @@
 For step t with features f (B, F), targets q, probabilities p at weights W_t and J_p u = p * (u - p.u):
     g_t = (p - q)^T f / B,
 and for a direction a (C, F) the derivative of a . g_t is, with u_b = a f_b,
-    in f_b: [a^T (p - q)_b + W_t^T J_p u_b] / B,   in the label logits: -J_q u_b / B,   in W_t: sum_b (J_p u_b) f_b^T / B.
+    in f_b: [a^T (p - q)_b + W_t^T J_p u_b] / B,   in the label logits: -J_q u_b / B,
+    in W_t: sum_b (J_p u_b) f_b^T / B.
 Bias terms follow with a constant feature 1. No double backward: one first-order pass through the backbone ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from engine.nets.flat import FlatNetwork
 
 @dataclass(frozen=True)
 class HeadGradient:
-    """Matching loss of the classifier, its derivative in each step's features (B, F) and label logits (B, C), and in beta."""
+    """Matching loss of the classifier, and its derivative in each step's features (B, F), label logits (B, C), and beta."""
 
     loss: Tensor
     features: list[Tensor]
@@ -31,8 +32,16 @@ class HeadGradient:
     beta: Tensor
 
 
-def match_head(start: Tensor, target: Tensor, features: Sequence[Tensor], label_logits: Sequence[Tensor],
-               beta: Tensor, *, exact: bool, scale: float = 1.0) -> HeadGradient:
+def match_head(
+    start: Tensor,
+    target: Tensor,
+    features: Sequence[Tensor],
+    label_logits: Sequence[Tensor],
+    beta: Tensor,
+    *,
+    exact: bool,
+    scale: float = 1.0,
+) -> HeadGradient:
     """Softmax regression from `start` towards `target`, both (C, F + 1) with the bias last, and its derivatives.
 
     `scale` multiplies the student's loss. `exact`: back through all steps; otherwise with later weights held (TESLA).
@@ -66,11 +75,27 @@ def _softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
     return p * (u - (p * u).sum(dim=1, keepdim=True))
 
 
-def match_classifier(network: FlatNetwork, theta_start: Tensor, theta_target: Tensor, *, synthetic: Synthetic,
-                     batches: Sequence[StudentBatch], exact: bool, scale: float = 1.0) -> PhaseGradient:
-    """Phase cls: matching loss and gradient in the synthetic set; the student's backbone stays at theta_start's."""
+Features = Callable[[Tensor, Tensor], Tensor]
+"""Features (B, F) at weights (P,) of images (B, channels, H, W)."""
+
+
+def match_classifier(
+    network: FlatNetwork,
+    theta_start: Tensor,
+    theta_target: Tensor,
+    *,
+    features_of: Features,
+    synthetic: Synthetic,
+    batches: Sequence[StudentBatch],
+    exact: bool,
+    scale: float = 1.0,
+) -> PhaseGradient:
+    """Phase cls: matching loss and gradient in the synthetic set; the student's backbone stays at theta_start's.
+
+    `features_of` is the network's own features, or a compiled form of it.
+    """
     with torch.no_grad():
-        features = [network.features(theta_start, batch.images(synthetic.images)) for batch in batches]
+        features = [features_of(theta_start, batch.images(synthetic.images)) for batch in batches]
         start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
         labels = [synthetic.label_logits[batch.indices] for batch in batches]
         head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
@@ -78,7 +103,7 @@ def match_classifier(network: FlatNetwork, theta_start: Tensor, theta_target: Te
     for batch, in_features, in_labels in zip(batches, head.features, head.label_logits, strict=True):
         # The features are computed again instead of kept, so that memory does not grow with the steps.
         own = synthetic.images[batch.indices].requires_grad_()
-        in_images = torch.autograd.grad(network.features(theta_start, batch.augmented(own)), own, in_features)[0]
+        in_images = torch.autograd.grad(features_of(theta_start, batch.augmented(own)), own, in_features)[0]
         total.images.index_add_(0, batch.indices, in_images)
         total.label_logits.index_add_(0, batch.indices, in_labels)
     return PhaseGradient(head.loss, total)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from engine.losses import StudentLoss
 from engine.matching.batches import StudentBatch, Synthetic, student_batches
-from engine.matching.head import match_classifier
+from engine.matching.head import Features, match_classifier
 from engine.matching.phase import PhaseGradient
 from engine.matching.plain import match_plainly
 from engine.matching.student import Student, compiled_student, eager_student
@@ -44,6 +44,7 @@ class Matcher:
     loss: StudentLoss
     augmentation: tuple[AugmentationName, ...]
     device: torch.device
+    compiled: bool
 
     def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
         """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`."""
@@ -64,7 +65,9 @@ class Matcher:
         first, last = self.settings.sequential_from, self.settings.max_start_epoch
         if first is None or iteration >= self.settings.sequential_until:
             return last
-        return max(self.settings.min_start_epoch + 1, first + (last - first) * iteration // self.settings.sequential_until)
+        return max(
+            self.settings.min_start_epoch + 1, first + (last - first) * iteration // self.settings.sequential_until
+        )
 
     def _phase_rep(self, synthetic: Synthetic, expert: int, epoch: int, generator: torch.Generator) -> PhaseGradient:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
@@ -73,10 +76,25 @@ class Matcher:
         matched = network.backbone if self.method.matched == "backbone" else slice(0, network.num_parameters)
         batches = self._batches(settings.syn_steps, synthetic, generator)
         if settings.gradient == "unrolled":
-            return match_plainly(start, target, moved=slice(0, network.num_parameters), matched=matched,
-                                 loss=self._step_loss, synthetic=synthetic, batches=batches, hold_later_weights=False)
-        return match_by_sweep(start, target, matched=matched, student=self._student, synthetic=synthetic,
-                              batches=batches, exact=settings.gradient == "exact")
+            return match_plainly(
+                start,
+                target,
+                moved=slice(0, network.num_parameters),
+                matched=matched,
+                loss=self._step_loss,
+                synthetic=synthetic,
+                batches=batches,
+                hold_later_weights=False,
+            )
+        return match_by_sweep(
+            start,
+            target,
+            matched=matched,
+            student=self._student,
+            synthetic=synthetic,
+            batches=batches,
+            exact=settings.gradient == "exact",
+        )
 
     def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
         backbone, heads = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
@@ -84,17 +102,37 @@ class Matcher:
             torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
         )
         batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
-        return match_classifier(self.network, start, target, synthetic=synthetic, batches=batches,
-                                exact=self.settings.gradient != "published", scale=1 / self.settings.emulate_replicas)
+        return match_classifier(
+            self.network,
+            start,
+            target,
+            features_of=self._features,
+            synthetic=synthetic,
+            batches=batches,
+            exact=self.settings.gradient != "published",
+            scale=1 / self.settings.emulate_replicas,
+        )
 
     def _batches(self, steps: int, synthetic: Synthetic, generator: torch.Generator) -> list[StudentBatch]:
-        return student_batches(steps, len(synthetic.images), self.settings.batch_syn, synthetic.images.shape[-1],
-                               self.augmentation, generator, self.device)
+        return student_batches(
+            steps,
+            len(synthetic.images),
+            self.settings.batch_syn,
+            synthetic.images.shape[-1],
+            self.augmentation,
+            generator,
+            self.device,
+        )
 
     @cached_property
     def _student(self) -> Student:
-        make = compiled_student if self.settings.compile else eager_student
+        make = compiled_student if self.compiled else eager_student
         return make(self._step_loss, self.settings.gradient == "exact")
+
+    @cached_property
+    def _features(self) -> Features:
+        features: Features = self.network.features
+        return torch.compile(features, dynamic=False) if self.compiled else features
 
     def _step_loss(self, theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
         targets = target_probabilities(label_logits, self.method.learns_labels)

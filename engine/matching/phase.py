@@ -23,8 +23,9 @@ def matching_loss(theta_end: Tensor, theta_start: Tensor, theta_target: Tensor) 
     return (theta_end - theta_target).square().sum() / (theta_start - theta_target).square().sum()
 
 
-def loss_and_adjoint(theta_end: Tensor, theta_start: Tensor, theta_target: Tensor,
-                     matched: slice) -> tuple[Tensor, Tensor]:
+def loss_and_adjoint(
+    theta_end: Tensor, theta_start: Tensor, theta_target: Tensor, matched: slice
+) -> tuple[Tensor, Tensor]:
     """The matching loss over the `matched` weights, and its derivative in theta_T (P,), zero on the others."""
     end, start, target = theta_end[matched], theta_start[matched], theta_target[matched]
     adjoint = torch.zeros_like(theta_end)

@@ -16,8 +16,17 @@ from engine.matching.phase import PhaseGradient, matching_loss
 from engine.matching.student import StepLoss
 
 
-def match_plainly(theta_start: Tensor, theta_target: Tensor, *, moved: slice, matched: slice, loss: StepLoss,
-                  synthetic: Synthetic, batches: Sequence[StudentBatch], hold_later_weights: bool) -> PhaseGradient:
+def match_plainly(
+    theta_start: Tensor,
+    theta_target: Tensor,
+    *,
+    moved: slice,
+    matched: slice,
+    loss: StepLoss,
+    synthetic: Synthetic,
+    batches: Sequence[StudentBatch],
+    hold_later_weights: bool,
+) -> PhaseGradient:
     """Matching loss and gradient of one phase; the student moves the weights in `moved`, of which `matched` count."""
     leaves = synthetic.map(by=lambda tensor: tensor.detach().clone().requires_grad_())
     theta, displacement = theta_start, torch.zeros_like(theta_start)
@@ -28,8 +37,7 @@ def match_plainly(theta_start: Tensor, theta_target: Tensor, *, moved: slice, ma
         displacement = displacement + only(gradient, moved)
         theta = theta_start.detach() - leaves.beta * displacement
     value = matching_loss(theta[matched], theta_start[matched].detach(), theta_target[matched])
-    gradients = torch.autograd.grad(value, [leaves.images, leaves.label_logits, leaves.beta],
-                                    materialize_grads=True)
+    gradients = torch.autograd.grad(value, [leaves.images, leaves.label_logits, leaves.beta], materialize_grads=True)
     return PhaseGradient(value.detach(), Synthetic(*gradients))
 
 

@@ -57,3 +57,12 @@ def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
 
     # Batches that do not divide the set have two shapes at most, so each is compiled for itself.
     return Student(torch.compile(grad(loss), dynamic=False), torch.compile(mixed, dynamic=False))
+
+
+def why_not_compile(device: torch.device) -> str | None:
+    """What keeps torch.compile from working on this machine, found by compiling a line; None where it works."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # compilers fail in their own ways, and every one of them means the same here
+        return str(error).strip().splitlines()[0][:200]
+    return None

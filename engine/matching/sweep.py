@@ -18,8 +18,16 @@ from engine.matching.phase import PhaseGradient, loss_and_adjoint
 from engine.matching.student import Student
 
 
-def match_by_sweep(theta_start: Tensor, theta_target: Tensor, *, matched: slice, student: Student,
-                   synthetic: Synthetic, batches: Sequence[StudentBatch], exact: bool) -> PhaseGradient:
+def match_by_sweep(
+    theta_start: Tensor,
+    theta_target: Tensor,
+    *,
+    matched: slice,
+    student: Student,
+    synthetic: Synthetic,
+    batches: Sequence[StudentBatch],
+    exact: bool,
+) -> PhaseGradient:
     """Matching loss and gradient of a phase in which the student moves all its weights; memory flat in its steps."""
     path, gradients = _walk(theta_start, student, synthetic, batches)
     value, adjoint = loss_and_adjoint(path[-1], theta_start, theta_target, matched)
@@ -38,8 +46,9 @@ def match_by_sweep(theta_start: Tensor, theta_target: Tensor, *, matched: slice,
     return PhaseGradient(value, total)
 
 
-def _walk(theta: Tensor, student: Student, synthetic: Synthetic,
-          batches: Sequence[StudentBatch]) -> tuple[list[Tensor], list[Tensor]]:
+def _walk(
+    theta: Tensor, student: Student, synthetic: Synthetic, batches: Sequence[StudentBatch]
+) -> tuple[list[Tensor], list[Tensor]]:
     """The student's weights before each step and at the end, and its gradients; no graph is kept."""
     path, gradients = [theta], []
     for batch in batches:

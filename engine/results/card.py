@@ -88,29 +88,49 @@ def dataset_card(metrics: Metrics, about: dict[str, Any]) -> str:
     count = classes * about["ipc"]
     title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
     text = _TEXT.format(
-        title=title, count=count, classes=classes, source_count=f"{sum(about['class_counts']):,}",
+        title=title,
+        count=count,
+        classes=classes,
+        source_count=f"{sum(about['class_counts']):,}",
         kind="synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
-        ipc=about["ipc"], channels=about["channels"], size=about["image_size"], method=about["method"],
-        dataset=about["dataset"], imbalance=_imbalance(about), seed=about["seed"], arch=metrics["arch"],
-        accuracy_rows=_accuracy_rows(metrics), grouping=metrics["grouping"], expected=_expected(metrics),
-        augmentation=", ".join(about["augmentation"]) or "none", width=about["network"]["width"],
-        depth=about["network"]["depth"], whitening_text=_WHITENING[about["whitening"]], class_rows=_class_rows(about),
-        loading=_LOADING.format(network=metrics["arch"], **about["recipe"]), **about["recipe"])
+        ipc=about["ipc"],
+        channels=about["channels"],
+        size=about["image_size"],
+        method=about["method"],
+        dataset=about["dataset"],
+        imbalance=_imbalance(about),
+        seed=about["seed"],
+        arch=metrics["arch"],
+        accuracy_rows=_accuracy_rows(metrics),
+        grouping=metrics["grouping"],
+        expected=_expected(metrics),
+        augmentation=", ".join(about["augmentation"]) or "none",
+        width=about["network"]["width"],
+        depth=about["network"]["depth"],
+        whitening_text=_WHITENING[about["whitening"]],
+        class_rows=_class_rows(about),
+        loading=_LOADING.format(network=metrics["arch"], **about["recipe"]),
+        **about["recipe"],
+    )
     return f"---\n{_head(title, count, about)}---\n\n{text}"
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:
-    return yaml.safe_dump({
-        "pretty_name": title,
-        "license": "other",
-        "license_name": "that-of-the-source-images",
-        "task_categories": ["image-classification"],
-        "size_categories": [_size_category(count)],
-        "source_datasets": ["original" if about["dataset"] == "folder" else f"extended|{about['dataset']}"],
-        "tags": ["dataset-distillation", "long-tailed"],
-        # Without this a hub would take grid.png for the data and show it.
-        "viewer": False,
-    }, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        {
+            "pretty_name": title,
+            "license": "other",
+            "license_name": "that-of-the-source-images",
+            "task_categories": ["image-classification"],
+            "size_categories": [_size_category(count)],
+            "source_datasets": ["original" if about["dataset"] == "folder" else f"extended|{about['dataset']}"],
+            "tags": ["dataset-distillation", "long-tailed"],
+            # Without this a hub would take grid.png for the data and show it.
+            "viewer": False,
+        },
+        sort_keys=False,
+        allow_unicode=True,
+    )
 
 
 def _size_category(count: int) -> str:

@@ -21,8 +21,13 @@ SCHEMA = 1
 Metrics = dict[str, Any]
 
 
-def collect_metrics(context: Context, data: LongTailedData, evaluations: Sequence[Evaluated],
-                    representation: Sequence[Trajectory], classifiers: Sequence[Trajectory]) -> Metrics:
+def collect_metrics(
+    context: Context,
+    data: LongTailedData,
+    evaluations: Sequence[Evaluated],
+    representation: Sequence[Trajectory],
+    classifiers: Sequence[Trajectory],
+) -> Metrics:
     """All of metrics.json; `evaluations` are random, initialization, final, best, then final on further networks.
 
     Where nothing was distilled, best is final once more. A figure that does not exist is None.
@@ -46,8 +51,10 @@ def collect_metrics(context: Context, data: LongTailedData, evaluations: Sequenc
         "best": evaluation_figures(best),
         "random": evaluation_figures(random),
         "initialization": evaluation_figures(initialization),
-        "experts": {"representation": expert_figures(representation, data),
-                    "classifier": expert_figures(classifiers, data)},
+        "experts": {
+            "representation": expert_figures(representation, data),
+            "classifier": expert_figures(classifiers, data),
+        },
         "architectures": {result.arch: evaluation_figures(result) for result in others},
         "expected": settings.expected and settings.expected.model_dump(),
         "stage_seconds": dict(context.clock.seconds),
@@ -75,8 +82,9 @@ def expert_figures(experts: Sequence[Trajectory], data: LongTailedData) -> Metri
     if not experts:
         return None
     accuracies = [overall(expert.per_class, data.test_labels) for expert in experts]
-    per_class = [statistics.fmean(column) for column in
-                 zip(*(expert.per_class.tolist() for expert in experts), strict=True)]
+    per_class = [
+        statistics.fmean(column) for column in zip(*(expert.per_class.tolist() for expert in experts), strict=True)
+    ]
     return {
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
@@ -100,11 +108,15 @@ def read_metrics(folder: RunFolder) -> Metrics:
     try:
         metrics: Metrics = json.loads(folder.metrics.read_text())
     except FileNotFoundError:
-        raise InputError("the run has no result yet", str(folder.root),
-                         f"`ltdd-tui resume {folder.name}` finishes it") from None
+        raise InputError(
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it"
+        ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics),
-                         f"`ltdd-tui resume {folder.name}` writes them anew") from None
+        raise InputError(
+            f"the metrics cannot be read: {error}",
+            str(folder.metrics),
+            f"`ltdd-tui resume {folder.name}` writes them anew",
+        ) from None
     return metrics
 
 

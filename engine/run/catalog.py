@@ -11,8 +11,18 @@ from engine.run.settings import DatasetName, DatasetSettings, RunSettings
 from engine.run.workload import CUDA, Device, Workload, cpu
 
 __all__ = [
-    "CUDA", "FACTS", "DatasetFacts", "Device", "Estimate", "ParameterCounts", "class_counts", "counts_for", "cpu",
-    "estimate", "image_size_for", "parameter_counts",
+    "CUDA",
+    "FACTS",
+    "DatasetFacts",
+    "Device",
+    "Estimate",
+    "ParameterCounts",
+    "class_counts",
+    "counts_for",
+    "cpu",
+    "estimate",
+    "image_size_for",
+    "parameter_counts",
 ]
 
 GIB = 2**30
@@ -45,13 +55,24 @@ _DIGITS = tuple(str(digit) for digit in range(10))
 FACTS: dict[DatasetName, DatasetFacts] = {
     # Every class gives as many as the smallest one has left when the test images are held out.
     "digits": DatasetFacts(1, 8, 10, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
-    "cifar10": DatasetFacts(3, 32, 10, (5000,) * 10, 10_000, (
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")),
+    "cifar10": DatasetFacts(
+        3,
+        32,
+        10,
+        (5000,) * 10,
+        10_000,
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
     "cifar100": DatasetFacts(3, 32, 100, (500,) * 100, 10_000),
-    "fashion_mnist": DatasetFacts(1, 28, 10, (6000,) * 10, 10_000, (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")),
-    "svhn": DatasetFacts(
-        3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
+    "fashion_mnist": DatasetFacts(
+        1,
+        28,
+        10,
+        (6000,) * 10,
+        10_000,
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "svhn": DatasetFacts(3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
     "tiny-imagenet": DatasetFacts(3, 64, 200, (500,) * 200, 10_000),
     # 1280 is its largest class; the other classes' sizes are in its list of files alone.
     "imagenet-lt": DatasetFacts(3, 64, 1000, (IMAGENET_LT_LARGEST,) * 1000, 50_000),
@@ -101,8 +122,9 @@ class Estimate:
     compression_ratio: float
 
 
-def estimate(settings: RunSettings, throughput: Device, cached_experts: bool = False,
-             class_counts: Sequence[int] | None = None) -> Estimate:
+def estimate(
+    settings: RunSettings, throughput: Device, cached_experts: bool = False, class_counts: Sequence[int] | None = None
+) -> Estimate:
     """The cost of a run on a device, from operation counts; `class_counts` where the catalog cannot know them.
 
     Raises InputError where neither knows them, or where the side of a folder's images is not given.
@@ -112,16 +134,26 @@ def estimate(settings: RunSettings, throughput: Device, cached_experts: bool = F
     classifier_experts = 0.0 if cached_experts else work.classifier_experts_seconds()
     matching, evaluation = work.matching_seconds(), work.evaluation_seconds()
     return Estimate(
-        experts, classifier_experts, matching, evaluation, experts + classifier_experts + matching + evaluation,
-        work.memory_bytes() / GIB + throughput.runtime_gib, work.disk_bytes() / GIB, sum(work.counts) / work.synthetic)
+        experts,
+        classifier_experts,
+        matching,
+        evaluation,
+        experts + classifier_experts + matching + evaluation,
+        work.memory_bytes() / GIB + throughput.runtime_gib,
+        work.disk_bytes() / GIB,
+        sum(work.counts) / work.synthetic,
+    )
 
 
 def _workload(settings: RunSettings, device: Device, counts: Sequence[int] | None) -> Workload:
     dataset = settings.dataset
     counts, size = counts or counts_for(dataset), image_size_for(dataset)
     if counts is None:
-        raise InputError("how many images a class has is known from the files alone", "dataset.name",
-                         "an estimate needs those counts; a run says them when its data is ready")
+        raise InputError(
+            "how many images a class has is known from the files alone",
+            "dataset.name",
+            "an estimate needs those counts; a run says them when its data is ready",
+        )
     if size is None:
         raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
     facts = FACTS.get(dataset.name)

@@ -35,16 +35,24 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
     if dataset.name == "tiny-imagenet":
         home = cache_root() / "data"
         if not any((folder / TINY_MARK).is_file() for folder in (home, home / TINY_FOLDER)):
-            return [Fault(f"tiny-imagenet is not in {home}", where,
-                          f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}")]
+            return [
+                Fault(
+                    f"tiny-imagenet is not in {home}",
+                    where,
+                    f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}",
+                )
+            ]
     return []
 
 
 def _start_epochs(settings: RunSettings) -> Iterator[Fault]:
     matching = settings.matching
     if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
-        yield Fault(f"{matching.sequential_from} lies above matching.max_start_epoch {matching.max_start_epoch}",
-                    "matching.sequential_from", "the bound of start epochs grows: lower it, or leave it empty")
+        yield Fault(
+            f"{matching.sequential_from} lies above matching.max_start_epoch {matching.max_start_epoch}",
+            "matching.sequential_from",
+            "the bound of start epochs grows: lower it, or leave it empty",
+        )
 
 
 def _networks(settings: RunSettings) -> Iterator[Fault]:
@@ -53,21 +61,33 @@ def _networks(settings: RunSettings) -> Iterator[Fault]:
     if size is None:
         return
     if "convnet" in networks and size >> depth < 1:
-        yield Fault(f"{depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) away",
-                    "experts.depth", f"at most {size.bit_length() - 1}, or raise dataset.resolution")
+        yield Fault(
+            f"{depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) away",
+            "experts.depth",
+            f"at most {size.bit_length() - 1}, or raise dataset.resolution",
+        )
     if networks - {"convnet"} and size < SMALLEST_FOR_OTHERS:
-        yield Fault(f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
-                    "dataset.resolution", "raise dataset.resolution")
+        yield Fault(
+            f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
+            "dataset.resolution",
+            "raise dataset.resolution",
+        )
 
 
 def _tail(settings: RunSettings) -> Iterator[Fault]:
     dataset = settings.dataset
     if dataset.name == "digits" and (dataset.test_per_class or 0) >= DIGITS_SMALLEST:
-        yield Fault(f"{dataset.test_per_class} test images a class leave none to train on (dataset.name digits)",
-                    "dataset.test_per_class", f"the smallest class of digits has {DIGITS_SMALLEST} images")
+        yield Fault(
+            f"{dataset.test_per_class} test images a class leave none to train on (dataset.name digits)",
+            "dataset.test_per_class",
+            f"the smallest class of digits has {DIGITS_SMALLEST} images",
+        )
         return
     counts = counts_for(dataset)
     if counts is not None and min(counts) < 1:
-        yield Fault(f"{dataset.imbalance_factor:g} leaves no image for {counts.count(0)} classes of dataset.name"
-                    f" {dataset.name}, whose largest has {max(counts)}",
-                    "dataset.imbalance_factor", f"at most {max(counts)}")
+        yield Fault(
+            f"{dataset.imbalance_factor:g} leaves no image for {counts.count(0)} classes of dataset.name"
+            f" {dataset.name}, whose largest has {max(counts)}",
+            "dataset.imbalance_factor",
+            f"at most {max(counts)}",
+        )

@@ -36,8 +36,11 @@ def complaints(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[Ke
 
 def misfits(error: ValidationError) -> list[Fault]:
     """The faults of values that are right by themselves and do not fit together, as the model says them."""
-    return [Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
-            for one in error.errors(include_url=False) if not one["loc"]]
+    return [
+        Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
+        for one in error.errors(include_url=False)
+        if not one["loc"]
+    ]
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:

@@ -66,8 +66,9 @@ class NetworkCost:
         return sum(convolution.activations for convolution in self.convolutions) + self.features
 
 
-def network_cost(name: NetworkName, *, channels: int, classes: int, image_size: int, width: int,
-                 depth: int) -> NetworkCost:
+def network_cost(
+    name: NetworkName, *, channels: int, classes: int, image_size: int, width: int, depth: int
+) -> NetworkCost:
     """The cost of a network on images (channels, image_size, image_size); `width` and `depth` are the ConvNet's."""
     match name:
         case "convnet":
@@ -84,8 +85,9 @@ def network_cost(name: NetworkName, *, channels: int, classes: int, image_size: 
 
 def parameter_counts(channels: int, classes: int, image_size: int, width: int, depth: int) -> ParameterCounts:
     """Parameters of the ConvNet: 299,520 and 20,490 for CIFAR-10 at width 128 and depth 3."""
-    return network_cost("convnet", channels=channels, classes=classes, image_size=image_size, width=width,
-                        depth=depth).parameters
+    return network_cost(
+        "convnet", channels=channels, classes=classes, image_size=image_size, width=width, depth=depth
+    ).parameters
 
 
 def _alexnet(channels: int, side: int) -> tuple[Convolution, ...]:

@@ -29,8 +29,9 @@ class Draft:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
         for path in values:
             prefixes = {path[:length] for length in range(1, len(path))}
-            self.values = {old: value for old, value in self.values.items()
-                           if old not in prefixes and old[: len(path)] != path}
+            self.values = {
+                old: value for old, value in self.values.items() if old not in prefixes and old[: len(path)] != path
+            }
             self.values[path] = values[path]
         self.places.update(places)
 

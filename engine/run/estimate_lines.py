@@ -19,8 +19,10 @@ def estimate_line(settings: RunSettings, device: str) -> str:
     """Time, memory and disk of a preset on one of DEVICES, as its comment tells them."""
     cost = estimate(settings, DEVICES[device])
     memory = "memory" if device.endswith("cores") else "GPU memory"
-    return (f"# Estimate, {device}: {_duration(cost.total_seconds)}, {cost.memory_gib:.1f} GiB of {memory},"
-            f" {cost.disk_gib:.1f} GiB of disk.")
+    return (
+        f"# Estimate, {device}: {_duration(cost.total_seconds)}, {cost.memory_gib:.1f} GiB of {memory},"
+        f" {cost.disk_gib:.1f} GiB of disk."
+    )
 
 
 def updated(text: str, settings: RunSettings) -> str:

@@ -197,8 +197,23 @@ class RunBroke:
 
 
 Event = (
-    RunStarted | DataReady | StageStarted | StageProgress | StageDone | ExpertEpoch | ExpertDone | Initialized
-    | MatchingStep | Preview | Evaluated | Checkpointed | DeviceReading | Warned | RunFinished | RunStopped | RunBroke
+    RunStarted
+    | DataReady
+    | StageStarted
+    | StageProgress
+    | StageDone
+    | ExpertEpoch
+    | ExpertDone
+    | Initialized
+    | MatchingStep
+    | Preview
+    | Evaluated
+    | Checkpointed
+    | DeviceReading
+    | Warned
+    | RunFinished
+    | RunStopped
+    | RunBroke
 )
 Emit = Callable[[Event], None]
 

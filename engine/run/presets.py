@@ -20,8 +20,17 @@ from engine.run.schema import leaves
 from engine.run.settings import RunSettings
 from engine.run.yaml_text import KeyPath, display_name, parse_text
 
-__all__ = ["PresetInfo", "Resolved", "broken_presets", "check_runnable", "dump", "list_presets", "load_preset",
-           "resolve", "save_preset"]
+__all__ = [
+    "PresetInfo",
+    "Resolved",
+    "broken_presets",
+    "check_runnable",
+    "dump",
+    "list_presets",
+    "load_preset",
+    "resolve",
+    "save_preset",
+]
 
 DEFAULT = "default"
 # A published figure belongs to its cell: it goes when one of these is changed on the command line.

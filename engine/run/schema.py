@@ -81,9 +81,18 @@ def _leaf(key: str, field: FieldInfo) -> Leaf:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     words = [*shape.kinds, *shape.choices] if shape.kinds else [f"one of {', '.join(shape.choices)}"]
     kind = " or ".join(words)
-    return Leaf(key, f"a list, each {kind}" if shape.is_list else kind, " and ".join(shape.bounds), shape.choices,
-                shape.is_list, shape.optional, field.default, str(extra.get("unit", "")), str(extra.get("source", "")),
-                field.description or "")
+    return Leaf(
+        key,
+        f"a list, each {kind}" if shape.is_list else kind,
+        " and ".join(shape.bounds),
+        shape.choices,
+        shape.is_list,
+        shape.optional,
+        field.default,
+        str(extra.get("unit", "")),
+        str(extra.get("source", "")),
+        field.description or "",
+    )
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,25 @@ class _Shape:
         return _Shape((KINDS[annotation],), tuple(_bounds(metadata)))
 
     def __or__(self, other: _Shape) -> _Shape:
-        return _Shape(self.kinds + other.kinds, self.bounds + other.bounds, self.choices + other.choices,
-                      self.is_list or other.is_list, self.optional or other.optional)
+        return _Shape(
+            self.kinds + other.kinds,
+            self.bounds + other.bounds,
+            self.choices + other.choices,
+            self.is_list or other.is_list,
+            self.optional or other.optional,
+        )
 
 
 def _bounds(metadata: list[Any]) -> list[str]:
     found: list[str] = []
     for item in metadata:
-        found += _bounds(item.metadata) if isinstance(item, FieldInfo) else [
-            text.format(f"{getattr(item, name):g}") for name, text in BOUNDS.items()
-            if getattr(item, name, None) is not None]
+        found += (
+            _bounds(item.metadata)
+            if isinstance(item, FieldInfo)
+            else [
+                text.format(f"{getattr(item, name):g}")
+                for name, text in BOUNDS.items()
+                if getattr(item, name, None) is not None
+            ]
+        )
     return found

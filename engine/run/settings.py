@@ -50,17 +50,22 @@ class DatasetSettings(Strict):
     )
     whitening_epsilon: float = setting(0.1, "added to ZCA's eigenvalues", source="official code", gt=0)
     class_order: Literal["label", "count"] = setting("label", "which class is the head: first label, or most images")
-    subset_seed: int = setting(42, "seed of the long-tailed subset, drawn anew for every class",
-                               source="official code", ge=0)
+    subset_seed: int = setting(
+        42, "seed of the long-tailed subset, drawn anew for every class", source="official code", ge=0
+    )
     test_per_class: int | None = setting(
-        None, "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
-        unit="images", ge=1)
-    test_share: float = setting(
-        0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+        None,
+        "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
+        unit="images",
+        ge=1,
+    )
+    test_share: float = setting(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
     augmentation: tuple[AugmentationName, ...] = setting(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
-        source="paper", strict=False)
+        source="paper",
+        strict=False,
+    )
 
 
 class ExpertSettings(Strict):
@@ -83,11 +88,11 @@ class ExpertSettings(Strict):
 class ClassifierExpertSettings(Strict):
     """Classifier experts: the last representation weights, backbone frozen, classifier trained class-balanced."""
 
-    epochs: int = setting(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", source="paper",
-                          ge=1)
+    epochs: int = setting(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", source="paper", ge=1)
     batch_size: int = setting(256, "images a batch", unit="images", source="paper", ge=1)
-    images_per_turn: int = setting(4, "images drawn from a class at its turn", unit="images",
-                                   source="official code", ge=1)
+    images_per_turn: int = setting(
+        4, "images drawn from a class at its turn", unit="images", source="official code", ge=1
+    )
     learning_rate: float = setting(0.01, "SGD step size", source="paper", gt=0)
     momentum: float = setting(0.0, "SGD momentum", source="paper", ge=0, lt=1)
     weight_decay: float = setting(0.0, "SGD weight decay", source="paper", ge=0)
@@ -97,11 +102,14 @@ class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
     images: Literal["correct", "real", "noise"] = setting(
-        "correct", "real images that an expert predicts correctly, any real images, or noise", source="paper")
+        "correct", "real images that an expert predicts correctly, any real images, or noise", source="paper"
+    )
     labels: Literal["experts", "class"] = setting(
-        "experts", "mean logits of the experts that are right, or the class itself", source="paper")
+        "experts", "mean logits of the experts that are right, or the class itself", source="paper"
+    )
     class_logit: float = setting(
-        10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
+        10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0
+    )
 
 
 class MatchingSettings(Strict):
@@ -111,44 +119,63 @@ class MatchingSettings(Strict):
     syn_steps: int = setting(80, "student steps in phase rep", unit="steps", source="official code", ge=1)
     syn_steps_cls: int = setting(80, "student steps in phase cls", unit="steps", source="official code", ge=1)
     expert_epochs: int = setting(2, "expert epochs that a student is to follow", unit="epochs", source="paper", ge=1)
-    batch_syn: int = setting(500, "synthetic images a student step; at most all", unit="images",
-                             source="official code", ge=1)
-    min_start_epoch: int = setting(0, "earliest expert epoch to start from", unit="epochs", source="official code",
-                                   ge=0)
+    batch_syn: int = setting(
+        500, "synthetic images a student step; at most all", unit="images", source="official code", ge=1
+    )
+    min_start_epoch: int = setting(
+        0, "earliest expert epoch to start from", unit="epochs", source="official code", ge=0
+    )
     max_start_epoch: int = setting(20, "start epochs lie below this", unit="epochs", source="official code", ge=1)
     sequential_from: int | None = setting(
-        None, "upper bound of start epochs at iteration 0, growing to max_start_epoch (DATM); empty: no growth",
-        unit="epochs", source="official code", ge=1)
-    sequential_until: int = setting(1000, "iteration at which that bound reaches max_start_epoch",
-                                    unit="iterations", source="official code", ge=1)
+        None,
+        "upper bound of start epochs at iteration 0, growing to max_start_epoch (DATM); empty: no growth",
+        unit="epochs",
+        source="official code",
+        ge=1,
+    )
+    sequential_until: int = setting(
+        1000, "iteration at which that bound reaches max_start_epoch", unit="iterations", source="official code", ge=1
+    )
     lambda_rep: float = setting(1.0, "weight of phase rep", source="official code", ge=0)
     lambda_cls: float = setting(0.5, "weight of phase cls", source="official code", ge=0)
     beta: float = setting(0.01, "student's learning rate at the start; learnt", source="official code", gt=0)
-    image_lr: float = setting(100.0, "step size of the synthetic images", unit="whitened pixel",
-                              source="official code", ge=0)
+    image_lr: float = setting(
+        100.0, "step size of the synthetic images", unit="whitened pixel", source="official code", ge=0
+    )
     image_lr_decay: Literal["none", "linear", "cosine"] = setting(
-        "none", "how image_lr and label_lr fall to 0 over the iterations")
+        "none", "how image_lr and label_lr fall to 0 over the iterations"
+    )
     label_lr: float = setting(2.0, "step size of the label logits", unit="logit", source="official code", ge=0)
     beta_lr: float = setting(1.0e-5, "step size of beta", source="official code", ge=0)
     image_momentum: float = setting(0.5, "momentum of the images' SGD", source="official code", ge=0, lt=1)
     label_momentum: float = setting(0.9, "momentum of the labels' SGD", source="official code", ge=0, lt=1)
     beta_momentum: float = setting(0.5, "momentum of beta's SGD", source="official code", ge=0, lt=1)
-    dam_smoothness: float = setting(0.0, "lambda of the DAM loss: logit adjustment by class share", source="paper",
-                                    ge=0)
+    dam_smoothness: float = setting(
+        0.0, "lambda of the DAM loss: logit adjustment by class share", source="paper", ge=0
+    )
     dam_weight: Literal["share", "none"] = setting(
-        "share", "g of the DAM loss: a class's share of the images, or 1", source="official code")
+        "share", "g of the DAM loss: a class's share of the images, or 1", source="official code"
+    )
     dam_weight_total: Literal["one", "classes"] = setting(
-        "one", "what g sums to: 1 as published, or the number of classes (ours)", source="official code")
+        "one", "what g sums to: 1 as published, or the number of classes (ours)", source="official code"
+    )
     gradient: Literal["published", "exact", "unrolled"] = setting(
-        "published", "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or"
+        "published",
+        "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or"
         " the true one by back-propagation through every student step",
-        source="paper")
+        source="paper",
+    )
     compile: bool = setting(
         False,
-        "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler")
+        "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler",
+    )
     emulate_replicas: int = setting(
-        1, "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
-        unit="GPUs", source="official code", ge=1)
+        1,
+        "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
+        unit="GPUs",
+        source="official code",
+        ge=1,
+    )
     checkpoint_every: int = setting(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = setting(50, "iterations between previews of the images", unit="iterations", ge=1)
 
@@ -156,23 +183,33 @@ class MatchingSettings(Strict):
 class EvaluateSettings(Strict):
     """Fresh networks trained on the synthetic set alone, tested once on the balanced test set."""
 
-    every: int = setting(500, "iterations between checks of the synthetic set on the way; `best` is the best check",
-                         unit="iterations", source="official code", ge=1)
+    every: int = setting(
+        500,
+        "iterations between checks of the synthetic set on the way; `best` is the best check",
+        unit="iterations",
+        source="official code",
+        ge=1,
+    )
     check_repeats: int = setting(1, "networks of a check on the way", unit="networks", source="official code", ge=1)
     repeats: int = setting(5, "networks of every reported figure", unit="networks", ge=1)
     arch: tuple[NetworkName, ...] = setting(
-        ("convnet",), "networks that are trained on the result; the first gives final, best, random, initialization",
-        source="paper", min_length=1, strict=False)
+        ("convnet",),
+        "networks that are trained on the result; the first gives final, best, random, initialization",
+        source="paper",
+        min_length=1,
+        strict=False,
+    )
     epochs: int = setting(1000, "epochs of a network", unit="epochs", source="paper", ge=1)
     batch_size: int = setting(128, "synthetic images a batch", unit="images", source="official code", ge=1)
     learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = setting(
-        "learnt", "SGD step size; learnt: the synthetic set's own beta", source="official code")
-    real_learning_rate: float = setting(
-        0.01, "SGD step size on random real images, which have no learnt one", gt=0)
+        "learnt", "SGD step size; learnt: the synthetic set's own beta", source="official code"
+    )
+    real_learning_rate: float = setting(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
     momentum: float = setting(0.9, "SGD momentum", source="official code", ge=0, lt=1)
     weight_decay: float = setting(5.0e-4, "SGD weight decay", source="official code", ge=0)
-    decay_at: float = setting(0.5, "share of the epochs after which the rate falls to a tenth",
-                              source="official code", gt=0, le=1)
+    decay_at: float = setting(
+        0.5, "share of the epochs after which the rate falls to a tenth", source="official code", gt=0, le=1
+    )
 
 
 class Expected(Strict):

@@ -126,8 +126,14 @@ class Workload:
 
     def _cost(self, network: NetworkName) -> NetworkCost:
         experts = self.settings.experts
-        return network_cost(network, channels=self.channels, classes=len(self.counts), image_size=self.image_size,
-                            width=experts.width, depth=experts.depth)
+        return network_cost(
+            network,
+            channels=self.channels,
+            classes=len(self.counts),
+            image_size=self.image_size,
+            width=experts.width,
+            depth=experts.depth,
+        )
 
     def _step(self, network: NetworkName, images: float, passes: float) -> float:
         work = passes * images * self._cost(network).flops / (self.device.gflops * 1e9)

@@ -19,18 +19,31 @@ from engine.training.sampling import class_aware_batches
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 
-def train_classifier_experts(context: Context, data: LongTailedData, network: FlatNetwork,
-                             representation: list[Trajectory], representation_store: ExpertStore) -> list[Trajectory]:
+def train_classifier_experts(
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    representation: list[Trajectory],
+    representation_store: ExpertStore,
+) -> list[Trajectory]:
     """One for each representation expert, weights (epochs kept + 1, classifier parameters); its backbone is theirs."""
     settings = context.settings.classifier_experts
     keep = min(settings.epochs, context.settings.matching.expert_epochs)
     store = ExpertStore(settings_hash(representation_store.key, settings))
-    return obtain_experts(context, data, "classifier", store, len(representation), keep,
-                          lambda expert: _train(context, data, network, representation[expert], expert, keep))
+    return obtain_experts(
+        context,
+        data,
+        "classifier",
+        store,
+        len(representation),
+        keep,
+        lambda expert: _train(context, data, network, representation[expert], expert, keep),
+    )
 
 
-def _train(context: Context, data: LongTailedData, network: FlatNetwork, representation: Trajectory, expert: int,
-           keep: int) -> Trajectory:
+def _train(
+    context: Context, data: LongTailedData, network: FlatNetwork, representation: Trajectory, expert: int, keep: int
+) -> Trajectory:
     settings = context.settings.classifier_experts
     start = representation.last.to(context.device)
     head = start[network.classifier].clone()
@@ -45,8 +58,9 @@ def _train(context: Context, data: LongTailedData, network: FlatNetwork, represe
     recorder = Recorder.started(head, keep)
     order = generator(context.settings.seed, "classifier", expert, "order")
     for epoch in range(1, settings.epochs + 1):
-        batches = class_aware_batches(data.train_labels.cpu(), data.num_classes, settings.images_per_turn,
-                                      settings.batch_size, order)
+        batches = class_aware_batches(
+            data.train_labels.cpu(), data.num_classes, settings.images_per_turn, settings.batch_size, order
+        )
         loss = train_epoch(head, optimizer, classify, F.cross_entropy, augmented_batches(context, data, batches, order))
         recorder.record(head)
         context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, loss))

@@ -52,16 +52,28 @@ class Subject:
     of_repeat: Callable[[int], TrainingSet]
 
 
-def evaluate(context: Context, data: LongTailedData, subject: Subject, arch: NetworkName, repeats: int,
-             progress: Callable[[], None] = lambda: None) -> Evaluated:
+def evaluate(
+    context: Context,
+    data: LongTailedData,
+    subject: Subject,
+    arch: NetworkName,
+    repeats: int,
+    progress: Callable[[], None] = lambda: None,
+) -> Evaluated:
     """Trains and tests `repeats` fresh networks; those of an interrupted run are read back, not trained again."""
     results = []
     for repeat in range(repeats):
         results.append(_remembered(context, data, subject, arch, repeat))
         progress()
         context.check_stop()
-    event = summarize(subject.name, subject.iteration, arch, [row["per_class"] for row in results], data,
-                      [row["norms"] for row in results])
+    event = summarize(
+        subject.name,
+        subject.iteration,
+        arch,
+        [row["per_class"] for row in results],
+        data,
+        [row["norms"] for row in results],
+    )
     context.emit(event)
     return event
 
@@ -86,15 +98,29 @@ def random_subject(context: Context, data: LongTailedData) -> Subject:
     return Subject("random", "random", None, draw_set)
 
 
-def summarize(subject: str, iteration: int | None, arch: str, per_class: Sequence[Sequence[float]],
-              data: LongTailedData, norms: Sequence[Sequence[float]]) -> Evaluated:
+def summarize(
+    subject: str,
+    iteration: int | None,
+    arch: str,
+    per_class: Sequence[Sequence[float]],
+    data: LongTailedData,
+    norms: Sequence[Sequence[float]],
+) -> Evaluated:
     """Mean and sample standard deviation over networks, from each network's accuracy per class in percent."""
     accuracies = [overall(torch.tensor(row, dtype=torch.float64), data.test_labels) for row in per_class]
     mean_per_class = [statistics.fmean(column) for column in zip(*per_class, strict=True)]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    return Evaluated(subject, iteration, arch, len(accuracies), statistics.fmean(accuracies), spread, mean_per_class,
-                     group_accuracy(mean_per_class, data.groups),
-                     [statistics.fmean(column) for column in zip(*norms, strict=True)])
+    return Evaluated(
+        subject,
+        iteration,
+        arch,
+        len(accuracies),
+        statistics.fmean(accuracies),
+        spread,
+        mean_per_class,
+        group_accuracy(mean_per_class, data.groups),
+        [statistics.fmean(column) for column in zip(*norms, strict=True)],
+    )
 
 
 def _remembered(context: Context, data: LongTailedData, subject: Subject, arch: NetworkName, repeat: int) -> dict:
@@ -102,16 +128,26 @@ def _remembered(context: Context, data: LongTailedData, subject: Subject, arch: 
     path = context.folder.evaluations / f"{subject.key}{at}-{arch}-{repeat}.json"
     if path.exists():
         return json.loads(path.read_text())
-    network, theta = train_network(context.settings, data, subject.of_repeat(repeat), arch,
-                                   ("evaluate", subject.key, subject.iteration or 0, arch, repeat))
+    network, theta = train_network(
+        context.settings,
+        data,
+        subject.of_repeat(repeat),
+        arch,
+        ("evaluate", subject.key, subject.iteration or 0, arch, repeat),
+    )
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
     result = {"per_class": per_class, "norms": network.classifier_norms(theta)}
     write_json(path, result)
     return result
 
 
-def train_network(settings: RunSettings, data: LongTailedData, training_set: TrainingSet, arch: NetworkName,
-                  names: tuple[str | int, ...]) -> tuple[FlatNetwork, Tensor]:
+def train_network(
+    settings: RunSettings,
+    data: LongTailedData,
+    training_set: TrainingSet,
+    arch: NetworkName,
+    names: tuple[str | int, ...],
+) -> tuple[FlatNetwork, Tensor]:
     """One fresh network trained by the recipe of `settings.evaluate`: SGD, one tenth of the rate after `decay_at`."""
     recipe = settings.evaluate
     network, theta = fresh_network(settings, data, arch, *names)
@@ -121,8 +157,13 @@ def train_network(settings: RunSettings, data: LongTailedData, training_set: Tra
         if epoch == math.ceil(recipe.decay_at * recipe.epochs):
             optimizer.param_groups[0]["lr"] *= 0.1
         batches = (
-            (apply(draw(settings.dataset.augmentation, len(chosen), data.image_size, order),
-                   training_set.images[chosen]), training_set.targets[chosen])
+            (
+                apply(
+                    draw(settings.dataset.augmentation, len(chosen), data.image_size, order),
+                    training_set.images[chosen],
+                ),
+                training_set.targets[chosen],
+            )
             for chosen in shuffled_batches(len(training_set.images), recipe.batch_size, order)
         )
         train_epoch(theta, optimizer, network, F.cross_entropy, batches)

@@ -24,7 +24,8 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     """Where these experts are cached, under the hash of images, augmentation, expert settings and seed."""
     settings = context.settings
     return ExpertStore(
-        settings_hash(data.fingerprint, list(settings.dataset.augmentation), settings.experts, settings.seed))
+        settings_hash(data.fingerprint, list(settings.dataset.augmentation), settings.experts, settings.seed)
+    )
 
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
@@ -32,8 +33,15 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     settings, matching = context.settings.experts, context.settings.matching
     keep = min(settings.epochs, matching.max_start_epoch - 1 + matching.expert_epochs)
     store = representation_store(context, data)
-    return obtain_experts(context, data, "representation", store, settings.num_experts, keep,
-                          lambda expert: _train(context, data, network, expert, keep))
+    return obtain_experts(
+        context,
+        data,
+        "representation",
+        store,
+        settings.num_experts,
+        keep,
+        lambda expert: _train(context, data, network, expert, keep),
+    )
 
 
 def _train(context: Context, data: LongTailedData, network: FlatNetwork, expert: int, keep: int) -> Trajectory:
@@ -45,8 +53,9 @@ def _train(context: Context, data: LongTailedData, network: FlatNetwork, expert:
     order = generator(seed, "representation", expert, "order")
     for epoch in range(1, settings.epochs + 1):
         batches = shuffled_batches(len(data.train_labels), settings.batch_size, order)
-        loss = train_epoch(theta, optimizer, network, F.cross_entropy,
-                           augmented_batches(context, data, batches, order), gsam)
+        loss = train_epoch(
+            theta, optimizer, network, F.cross_entropy, augmented_batches(context, data, batches, order), gsam
+        )
         recorder.record(theta)
         context.emit(ExpertEpoch("representation", expert, epoch, settings.epochs, loss))
         context.check_stop()

@@ -16,8 +16,14 @@ from engine.run.folder import write_atomically, write_json
 from engine.trajectories import Trajectory
 
 
-def export(context: Context, data: LongTailedData, synthetic: Synthetic, evaluations: Sequence[Evaluated],
-           representation: Sequence[Trajectory], classifiers: Sequence[Trajectory]) -> None:
+def export(
+    context: Context,
+    data: LongTailedData,
+    synthetic: Synthetic,
+    evaluations: Sequence[Evaluated],
+    representation: Sequence[Trajectory],
+    classifiers: Sequence[Trajectory],
+) -> None:
     """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks."""
     folder = context.folder
     with context.stage("export", 1, "report") as progress:

@@ -17,7 +17,7 @@ from engine.training.accuracy import predictions
 
 
 def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
-    """IPC images a class with their label logits, from the experts' last weights (P,) each; random ones without experts."""
+    """IPC images a class with label logits, from the experts' last weights (P,) each; random ones without experts."""
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         chosen, images = _images(context, data, network, experts)
@@ -26,13 +26,18 @@ def initialize(context: Context, data: LongTailedData, network: FlatNetwork, exp
         repeated = [data.class_names[c] for c, count in enumerate(data.class_counts) if count < settings.ipc]
         context.emit(Initialized(repeated, unrecognized))
         if unrecognized:
-            context.emit(Warned(f"{unrecognized} starting images are right for no expert; their label is their class",
-                                "more experts or more epochs would recognize them"))
+            context.emit(
+                Warned(
+                    f"{unrecognized} starting images are right for no expert; their label is their class",
+                    "more experts or more epochs would recognize them",
+                )
+            )
     return Synthetic(images, logits, torch.tensor(rate, device=context.device))
 
 
-def _images(context: Context, data: LongTailedData, network: FlatNetwork,
-            experts: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _images(
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
+) -> tuple[Tensor, Tensor]:
     kind, draw = context.settings.initialize.images, generator(context.settings.seed, "initialize")
     allowed = None
     if kind == "correct" and experts:
@@ -46,8 +51,9 @@ def _images(context: Context, data: LongTailedData, network: FlatNetwork,
 
 
 @torch.no_grad()
-def _label_logits(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor,
-                  classes: Tensor) -> tuple[Tensor, int]:
+def _label_logits(
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor, classes: Tensor
+) -> tuple[Tensor, int]:
     """Mean logits (S, C) of the experts that are right about an image; the class itself where none is, and how many."""
     own = F.one_hot(classes, data.num_classes)
     by_class = own * context.settings.initialize.class_logit

@@ -15,9 +15,15 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Scalar of logits (B, C) and targets, class indices (B,) or probabilities (B, C)."""
 
 
-def train_epoch(theta: Tensor, optimizer: torch.optim.SGD, forward: Forward, loss: Loss,
-                batches: Iterable[tuple[Tensor, Tensor]], gsam: Gsam | None = None) -> float:
-    """Steps theta (P,), the optimizer's only parameter, once for each (images, targets); the mean loss of the batches."""
+def train_epoch(
+    theta: Tensor,
+    optimizer: torch.optim.SGD,
+    forward: Forward,
+    loss: Loss,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    gsam: Gsam | None = None,
+) -> float:
+    """Steps theta (P,), the optimizer's only parameter, once a batch (images, targets); returns the mean loss."""
     losses = []
     for images, targets in batches:
 

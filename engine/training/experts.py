@@ -16,8 +16,15 @@ from engine.training.accuracy import overall
 from engine.trajectories import ExpertStore, Trajectory
 
 
-def obtain_experts(context: Context, data: LongTailedData, kind: ExpertKind, store: ExpertStore, count: int, keep: int,
-                   train: Callable[[int], Trajectory]) -> list[Trajectory]:
+def obtain_experts(
+    context: Context,
+    data: LongTailedData,
+    kind: ExpertKind,
+    store: ExpertStore,
+    count: int,
+    keep: int,
+    train: Callable[[int], Trajectory],
+) -> list[Trajectory]:
     """`count` experts, each from the cache where epochs 0..keep are there, else by `train(expert)`, then cached."""
     experts = []
     stage = "experts" if kind == "representation" else "classifier_experts"
@@ -30,14 +37,16 @@ def obtain_experts(context: Context, data: LongTailedData, kind: ExpertKind, sto
                 store.save(expert, trajectory)
             experts.append(trajectory)
             accuracy = overall(trajectory.per_class, data.test_labels)
-            context.emit(ExpertDone(kind, expert, cached, accuracy, trajectory.per_class.tolist(),
-                                    trajectory.norms.tolist()))
+            context.emit(
+                ExpertDone(kind, expert, cached, accuracy, trajectory.per_class.tolist(), trajectory.norms.tolist())
+            )
             progress()
     return experts
 
 
-def augmented_batches(context: Context, data: LongTailedData, batches: Iterable[Tensor],
-                      generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def augmented_batches(
+    context: Context, data: LongTailedData, batches: Iterable[Tensor], generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Real images (B, channels, H, W), augmented, and their labels (B,), for each batch of indices (B,)."""
     for indices in batches:
         chosen = indices.to(data.train_labels.device)

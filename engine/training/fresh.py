@@ -11,11 +11,18 @@ from engine.run.settings import NetworkName, RunSettings
 from engine.seeding import derived_seed
 
 
-def fresh_network(settings: RunSettings, data: LongTailedData, arch: NetworkName,
-                  *names: str | int) -> tuple[FlatNetwork, Tensor]:
+def fresh_network(
+    settings: RunSettings, data: LongTailedData, arch: NetworkName, *names: str | int
+) -> tuple[FlatNetwork, Tensor]:
     """The network and its weights (P,) on the data's device; the same names give the same weights."""
     module = build_network(
-        arch, channels=data.channels, classes=data.num_classes, image_size=data.image_size,
-        width=settings.experts.width, depth=settings.experts.depth, seed=derived_seed(settings.seed, *names, "weights"))
+        arch,
+        channels=data.channels,
+        classes=data.num_classes,
+        image_size=data.image_size,
+        width=settings.experts.width,
+        depth=settings.experts.depth,
+        seed=derived_seed(settings.seed, *names, "weights"),
+    )
     network = FlatNetwork(module)
     return network, network.flatten(module).to(data.train_images.device)

@@ -13,8 +13,9 @@ def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) ->
     yield from torch.randperm(count, generator=generator).split(batch_size)
 
 
-def class_aware_batches(labels: Tensor, num_classes: int, images_per_turn: int, batch_size: int,
-                        generator: torch.Generator) -> Iterator[Tensor]:
+def class_aware_batches(
+    labels: Tensor, num_classes: int, images_per_turn: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
     """One class-balanced epoch of max n_c * C draws: classes take turns in random order, `images_per_turn` each.
 
     Within a class, images come in random order and start over when all were shown (method.md section 2).

@@ -36,9 +36,16 @@ print(json.dumps({
 
 def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
     """Show devices, versions, memory, disk, and which data and experts are already here."""
-    found = {"python": platform.python_version(), **_torch(), **_versions(), "cpus": os.cpu_count(),
-             "memory_gib": _memory_gib(), "disks": _disks(runs_dir), "cache": _cache(),
-             "runs": sum(1 for _ in run_folders(runs_dir))}
+    found = {
+        "python": platform.python_version(),
+        **_torch(),
+        **_versions(),
+        "cpus": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "disks": _disks(runs_dir),
+        "cache": _cache(),
+        "runs": sum(1 for _ in run_folders(runs_dir)),
+    }
     if as_json:
         show_json(found)
     else:
@@ -47,8 +54,14 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
 
 def _torch() -> dict[str, Any]:
     try:
-        done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS,
-                              check=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
         facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return facts
     except subprocess.TimeoutExpired:
@@ -89,8 +102,11 @@ def _disks(runs_dir: Path) -> list[dict[str, Any]]:
 
 def _cache() -> dict[str, Any]:
     data, experts = cache_root() / "data", cache_root() / "experts"
-    return {"data": [path.name for path in _entries(data)], "experts": sum(1 for _ in _entries(experts)),
-            "gib": round(_bytes(cache_root()) / GIB, 2)}
+    return {
+        "data": [path.name for path in _entries(data)],
+        "experts": sum(1 for _ in _entries(experts)),
+        "gib": round(_bytes(cache_root()) / GIB, 2),
+    }
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -106,8 +122,12 @@ def _show(found: dict[str, Any]) -> None:
     from ltdd_tui.tables import plain_table
 
     table = plain_table("what", "found")
-    table.add_row("torch", f"{found['torch']} (CUDA {found['cuda'] or 'no'}, {found['threads']} threads)"
-                  if found["torch"] else f"not usable: {found['problem']}")
+    table.add_row(
+        "torch",
+        f"{found['torch']} (CUDA {found['cuda'] or 'no'}, {found['threads']} threads)"
+        if found["torch"]
+        else f"not usable: {found['problem']}",
+    )
     devices = [f"{device['device']} {device['name']} {device['memory_gib']} GiB" for device in found["devices"]]
     table.add_row("devices", ", ".join(["cpu", *devices]))
     for name in ("python", "ltdd_tui", "torchvision", "textual", "typer", "pydantic"):

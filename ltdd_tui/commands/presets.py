@@ -21,12 +21,21 @@ def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
 
     here = device_here(device)
     rows: list[dict[str, Any]] = [
-        {"name": preset.name, "origin": preset.origin, "path": str(preset.path),
-         "dataset": settings.dataset.name, "imbalance_factor": settings.dataset.imbalance_factor,
-         "ipc": settings.ipc, "method": settings.method,
-         "expected": settings.expected and settings.expected.accuracy,
-         "source": settings.expected and settings.expected.source, "estimate": as_plain(cost(settings, here), here)}
-        for preset in list_presets() for settings in [preset.settings]]
+        {
+            "name": preset.name,
+            "origin": preset.origin,
+            "path": str(preset.path),
+            "dataset": settings.dataset.name,
+            "imbalance_factor": settings.dataset.imbalance_factor,
+            "ipc": settings.ipc,
+            "method": settings.method,
+            "expected": settings.expected and settings.expected.accuracy,
+            "source": settings.expected and settings.expected.source,
+            "estimate": as_plain(cost(settings, here), here),
+        }
+        for preset in list_presets()
+        for settings in [preset.settings]
+    ]
     if as_json:
         show_json(rows)
     else:

@@ -52,8 +52,13 @@ def show_result(folder: RunFolder, by_class: bool = True) -> None:
     if by_class:
         counts = metrics["class_counts"]
         show("")
-        show(class_table(metrics.get("class_names") or [str(place) for place in range(len(counts))], counts,
-                         [row for row in rows if row.label in _BY_CLASS]))
+        show(
+            class_table(
+                metrics.get("class_names") or [str(place) for place in range(len(counts))],
+                counts,
+                [row for row in rows if row.label in _BY_CLASS],
+            )
+        )
         show("")
         show(seconds_table(metrics["stage_seconds"]))
     note(f"result: {folder.result}")
@@ -68,9 +73,11 @@ def _metrics_text(folder: RunFolder) -> str:
         json.loads(text)
         return text
     except FileNotFoundError:
-        raise InputError("the run has no result yet", str(folder.root),
-                         f"`ltdd-tui watch {folder.name}` shows how far it is,"
-                         f" `ltdd-tui resume {folder.name}` goes on with it") from None
+        raise InputError(
+            "the run has no result yet",
+            str(folder.root),
+            f"`ltdd-tui watch {folder.name}` shows how far it is, `ltdd-tui resume {folder.name}` goes on with it",
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics)) from None
 

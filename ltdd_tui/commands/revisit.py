@@ -19,10 +19,13 @@ from ltdd_tui.state import RunState
 
 
 def evaluate(
-    run: RunName, runs_dir: RunsDir,
+    run: RunName,
+    runs_dir: RunsDir,
     arch: Annotated[str, typer.Option("--arch", help="networks, with commas: convnet,resnet18,vgg11,alexnet")],
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks of each")] = 5,
-    device: Device = "auto", plain: Plain = False, as_json: AsJson = False,
+    device: Device = "auto",
+    plain: Plain = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train fresh networks on a run's result and test them; adds the figures to its metrics.json."""
     from ltdd_tui.results import Row
@@ -31,19 +34,39 @@ def evaluate(
     folder = find_run(run, runs_dir)
     _must_be_finished(folder)
     names = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
-    state = _at_work(folder, ["evaluate", str(folder.root), "--arch", ",".join(names), "--repeats", str(repeats),
-                              "--device", device], plain)
-    found = [event for name in names for event in state.evaluations.values()
-             if event.subject == "final" and event.arch == name]
+    state = _at_work(
+        folder,
+        ["evaluate", str(folder.root), "--arch", ",".join(names), "--repeats", str(repeats), "--device", device],
+        plain,
+    )
+    found = [
+        event
+        for name in names
+        for event in state.evaluations.values()
+        if event.subject == "final" and event.arch == name
+    ]
     if as_json:
         show_json([dataclasses.asdict(event) for event in found])
     else:
-        show(result_table(Row(f"final on {event.arch}", event.accuracy_mean, event.accuracy_std, event.repeats,
-                              event.per_class, event.groups, event.iteration) for event in found))
+        show(
+            result_table(
+                Row(
+                    f"final on {event.arch}",
+                    event.accuracy_mean,
+                    event.accuracy_std,
+                    event.repeats,
+                    event.per_class,
+                    event.groups,
+                    event.iteration,
+                )
+                for event in found
+            )
+        )
 
 
 def export(
-    run: RunName, runs_dir: RunsDir,
+    run: RunName,
+    runs_dir: RunsDir,
     images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder a class")] = None,
     pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
     plain: Plain = False,

@@ -23,8 +23,9 @@ def run(
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option("--name", help="the run's name; else the preset's, with a number")] = None,
     device: Device = "auto",
-    dry_run: Annotated[bool, typer.Option(
-        "--dry-run", help="print every setting with its origin and the estimate; start nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print every setting with its origin and the estimate; start nothing")
+    ] = False,
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
@@ -40,7 +41,10 @@ def run(
 
 
 def resume(
-    run: RunName, runs_dir: RunsDir, device: Device = "auto", plain: Plain = False,
+    run: RunName,
+    runs_dir: RunsDir,
+    device: Device = "auto",
+    plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
 ) -> None:
@@ -77,7 +81,9 @@ def _leave(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
 
 
 def watch(
-    run: RunName, runs_dir: RunsDir, plain: Plain = False,
+    run: RunName,
+    runs_dir: RunsDir,
+    plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
     """Show a run as it goes, or once more how it went; Ctrl-C only stops showing."""
@@ -89,7 +95,8 @@ def watch(
 
 
 def stop(
-    run: RunName, runs_dir: RunsDir,
+    run: RunName,
+    runs_dir: RunsDir,
     wait: Annotated[bool, typer.Option("--wait", help="return when it has stopped")] = False,
 ) -> None:
     """Ask a run to stop at its next safe point; `resume` goes on with it."""

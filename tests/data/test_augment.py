@@ -14,7 +14,12 @@ from engine.run.settings import AugmentationName
 
 NAMES = get_args(AugmentationName)
 NEUTRAL = {
-    "color": [0.0, 1.0, 1.0], "crop": [0.0, 0.0], "cutout": None, "flip": [0.0], "scale": [1.0, 1.0], "rotate": [0.0],
+    "color": [0.0, 1.0, 1.0],
+    "crop": [0.0, 0.0],
+    "cutout": None,
+    "flip": [0.0],
+    "scale": [1.0, 1.0],
+    "rotate": [0.0],
 }
 
 

@@ -46,16 +46,20 @@ def test_digits_toy_of_the_method() -> None:
     assert all((data.train_labels[data.class_indices(c)] == c).all() for c in range(10))
     assert (data.train_images.dtype, data.train_labels.dtype) == (torch.float32, torch.int64)
     assert data.train_images.shape == (371, 1, 8, 8) and data.test_images.shape == (400, 1, 8, 8)
-    assert events == [DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, [1, 8, 8],
-                                371 / 20)]
+    assert events == [
+        DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, [1, 8, 8], 371 / 20)
+    ]
 
 
 def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() -> None:
     one, again = load(imbalance_factor=50.0)[0], load(imbalance_factor=50.0)[0]
     assert torch.equal(one.train_images, again.train_images) and torch.equal(one.test_images, again.test_images)
     others: list[dict[str, object]] = [
-        {}, {"imbalance_factor": 50.0, "whitening": "paper"}, {"imbalance_factor": 50.0, "whitening_epsilon": 0.2},
-        {"imbalance_factor": 50.0, "subset_seed": 1}, {"imbalance_factor": 50.0, "test_per_class": 20},
+        {},
+        {"imbalance_factor": 50.0, "whitening": "paper"},
+        {"imbalance_factor": 50.0, "whitening_epsilon": 0.2},
+        {"imbalance_factor": 50.0, "subset_seed": 1},
+        {"imbalance_factor": 50.0, "test_per_class": 20},
     ]
     prints = [one.fingerprint] + [load(**other)[0].fingerprint for other in others]
     assert one.fingerprint == again.fingerprint and len(set(prints)) == len(prints)

@@ -61,6 +61,7 @@ def refused(given: DatasetSettings) -> str:
 
 # --- digits
 
+
 def test_digits_hold_out_the_last_of_each_class_and_train_on_equally_many() -> None:
     source = load_source(settings("digits"))
     assert np.bincount(source.train.labels).tolist() == [134] * 10
@@ -78,6 +79,7 @@ def test_resolution_resizes_images_in_memory() -> None:
 
 
 # --- folder
+
 
 def test_folder_is_read_in_natural_order_and_only_what_is_asked(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"cat2": 12, "cat10": 3}, {"cat2": 2, "cat10": 1})
@@ -162,10 +164,14 @@ def test_files_that_are_no_images_are_named_all_at_once(tmp_path: Path) -> None:
     ("spoil", "message"),
     [
         (lambda root: (root / "train" / "empty").mkdir(), "empty: this class has no images"),
-        (lambda root: folder_of(root / "x", {}, {"a": 1, "b": 1, "new": 1}).joinpath("test").rename(root / "test"),
-         "new: this class has no train images"),
-        (lambda root: folder_of(root / "x", {}, {"a": 1, "c": 1}).joinpath("test").rename(root / "test"),
-         "b: this class has no images"),
+        (
+            lambda root: folder_of(root / "x", {}, {"a": 1, "b": 1, "new": 1}).joinpath("test").rename(root / "test"),
+            "new: this class has no train images",
+        ),
+        (
+            lambda root: folder_of(root / "x", {}, {"a": 1, "c": 1}).joinpath("test").rename(root / "test"),
+            "b: this class has no images",
+        ),
         (lambda root: (root / "train").rename(root / "training"), "the folder holds no train/"),
         (lambda root: (root / "train" / "b").rename(root / "b"), "at least 2 classes are needed, and there is 1"),
         (lambda root: (root / "train" / "a" / "more").mkdir(), "more: a folder inside a class"),
@@ -184,6 +190,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 # --- Tiny-ImageNet and ImageNet-LT
+
 
 def tiny_imagenet(root: Path) -> Path:
     """Classes n2 (2 train images) and n1 (3), of a list that names a third without a folder."""
@@ -223,8 +230,9 @@ def imagenet_lt(root: Path, names: tuple[str, str]) -> Path:
     return root
 
 
-@pytest.mark.parametrize("names", [("train.txt", "test.txt"), ("train.txt", "val.txt"),
-                                   ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt")])
+@pytest.mark.parametrize(
+    "names", [("train.txt", "test.txt"), ("train.txt", "val.txt"), ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt")]
+)
 def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -> None:
     source = load_source(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
     assert source.class_names == ["n1", "n2"]
@@ -235,9 +243,11 @@ def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("images/n2/0.JPEG", "train.txt:5: this line is no path and label"),
-     ("images/n2/9.JPEG 1", "9.JPEG: the image is missing"),
-     ("images/n2/0.JPEG 3", "class 2 has no train images")],
+    [
+        ("images/n2/0.JPEG", "train.txt:5: this line is no path and label"),
+        ("images/n2/9.JPEG 1", "9.JPEG: the image is missing"),
+        ("images/n2/0.JPEG 3", "class 2 has no train images"),
+    ],
 )
 def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, line: str, message: str) -> None:
     root = imagenet_lt(tmp_path, ("train.txt", "test.txt"))
@@ -251,6 +261,7 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, line: str, message:
 
 
 # --- torchvision's sets
+
 
 def levels(count: int, *shape: int) -> np.ndarray:
     """Images whose pixels all are 10 times their number."""
@@ -315,6 +326,7 @@ def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monke
 
 
 # --- real images
+
 
 def unpack(archive: str, root: Path, wanted: Callable[[str], bool]) -> Path:
     with tarfile.open(SHARED_DATA / archive) as tar:

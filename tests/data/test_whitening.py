@@ -17,7 +17,8 @@ def correlated(count: int, side: int = 4, seed: int = 0) -> Tensor:
     size = 3 * side * side
     mix = torch.randn(size, size, dtype=torch.float64, generator=generator) / size**0.5
     return torch.sigmoid(torch.randn(count, size, dtype=torch.float64, generator=generator) @ mix).view(
-        count, 3, side, side)
+        count, 3, side, side
+    )
 
 
 def covariance(images: Tensor) -> Tensor:

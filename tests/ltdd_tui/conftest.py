@@ -67,8 +67,14 @@ def spawn(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
 
     def begin(*arguments: str, stderr: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, env=os.environ | environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+            [sys.executable, "-c", PROGRAM, *arguments],
+            cwd=ROOT,
+            env=os.environ | environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
 
     return begin
 

@@ -44,10 +44,26 @@ def run(log: e.EventLog, folder: RunFolder, asked: dict[str, object]) -> int:
     begun = 0
     if folder.checkpoint.exists():
         begun = json.loads((folder.checkpoint / "at.json").read_text())
-    log.emit(e.RunStarted(folder.name, "ltdd", "digits", 50.0, 2, 0, "convnet", "cpu", STAGES, iterations, "abc",
-                          os.getpid(), resumed=folder.checkpoint.exists()))
-    log.emit(e.DataReady(
-        ["cat", "dog", "[eel]"], [100, 10, 2], ["many", "medium", "few"], "thirds", 30, [1, 8, 8], 9.0))
+    log.emit(
+        e.RunStarted(
+            folder.name,
+            "ltdd",
+            "digits",
+            50.0,
+            2,
+            0,
+            "convnet",
+            "cpu",
+            STAGES,
+            iterations,
+            "abc",
+            os.getpid(),
+            resumed=folder.checkpoint.exists(),
+        )
+    )
+    log.emit(
+        e.DataReady(["cat", "dog", "[eel]"], [100, 10, 2], ["many", "medium", "few"], "thirds", 30, [1, 8, 8], 9.0)
+    )
     if asked.get("breaks"):
         log.emit(e.RunBroke("the loss is not finite", "matching, iteration 3", "lower matching.image_lr"))
         return 1
@@ -82,14 +98,30 @@ def write_metrics(folder: RunFolder, final: e.Evaluated) -> None:
     figures = {key: value for key, value in asdict(final).items() if key in names}
     folder.result.mkdir(exist_ok=True)
     folder.distilled.write_bytes(b"")
-    write_json(folder.metrics, {
-        "schema": 1, "method": "ltdd", "dataset": "digits", "imbalance_factor": 50.0, "ipc": 2,
-        "class_counts": [100, 10, 2], "class_names": ["cat", "dog", "[eel]"], "repeats": 5, "arch": "convnet",
-        "seed": 0, "settings_hash": "abc", "final": figures, "best": figures,
-        "random": figures | {"accuracy_mean": 60.0}, "initialization": figures,
-        "experts": {"representation": figures, "classifier": None},
-        "architectures": {}, "expected": {"accuracy": 53.4, "source": "[R] Table 1", "note": ""},
-        "stage_seconds": {"experts": 0.5, "distill": 1.0}})
+    write_json(
+        folder.metrics,
+        {
+            "schema": 1,
+            "method": "ltdd",
+            "dataset": "digits",
+            "imbalance_factor": 50.0,
+            "ipc": 2,
+            "class_counts": [100, 10, 2],
+            "class_names": ["cat", "dog", "[eel]"],
+            "repeats": 5,
+            "arch": "convnet",
+            "seed": 0,
+            "settings_hash": "abc",
+            "final": figures,
+            "best": figures,
+            "random": figures | {"accuracy_mean": 60.0},
+            "initialization": figures,
+            "experts": {"representation": figures, "classifier": None},
+            "architectures": {},
+            "expected": {"accuracy": 53.4, "source": "[R] Table 1", "note": ""},
+            "stage_seconds": {"experts": 0.5, "distill": 1.0},
+        },
+    )
 
 
 if __name__ == "__main__":

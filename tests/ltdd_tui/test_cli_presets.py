@@ -25,9 +25,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(path)
 
 
-def test_a_run_is_named_after_its_preset_and_method_and_counts_on(
-    command: Callable, runs_dir: Path, toy: str
-) -> None:
+def test_a_run_is_named_after_its_preset_and_method_and_counts_on(command: Callable, runs_dir: Path, toy: str) -> None:
     for arguments in ([], [], ["--set", "method=datm"], ["--name", "mine"]):
         assert command("run", toy, *arguments).code == 0
     assert sorted(path.name for path in runs_dir.iterdir()) == ["mine", "toy", "toy-2", "toy-datm"]
@@ -53,8 +51,20 @@ def test_a_relative_path_of_data_still_holds_from_another_folder(
 
 
 def test_faults_come_all_at_once_and_nothing_is_made(command: Callable, runs_dir: Path, toy: str) -> None:
-    done = command("run", toy, "--set", "ipc=0", "--set", "method=foo", "--set", "matching.iteration=3",
-                   "--set", "experts.epochs=many", "--set", "dataset.imbalance_factor=0.5")
+    done = command(
+        "run",
+        toy,
+        "--set",
+        "ipc=0",
+        "--set",
+        "method=foo",
+        "--set",
+        "matching.iteration=3",
+        "--set",
+        "experts.epochs=many",
+        "--set",
+        "dataset.imbalance_factor=0.5",
+    )
     assert done.code == 2 and done.out == "" and "Traceback" not in done.err
     for key in ("ipc", "method", "matching.iteration", "experts.epochs", "dataset.imbalance_factor"):
         assert key in done.err
@@ -95,7 +105,8 @@ def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
         return float(found["matching_seconds"])
 
     assert seconds("--set", "matching.iterations=2000") == pytest.approx(
-        2 * seconds("--set", "matching.iterations=1000"))
+        2 * seconds("--set", "matching.iterations=1000")
+    )
 
 
 def test_the_cost_of_data_nobody_has_seen_is_not_made_up(command: Callable, toy: str) -> None:

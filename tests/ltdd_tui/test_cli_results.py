@@ -136,10 +136,18 @@ def test_version(command: Callable) -> None:
 
 
 def test_doctor_finds_torch_without_loading_it_here(command: Callable) -> None:
-    program = ("import sys; from ltdd_tui.cli import main; sys.argv[:] = ['ltdd-tui', 'doctor', '--json']\n"
-               "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"})
+    program = (
+        "import sys; from ltdd_tui.cli import main; sys.argv[:] = ['ltdd-tui', 'doctor', '--json']\n"
+        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     found = json.loads(done.stdout)
     assert found["torch"] and found["disks"][0]["free_gib"] >= 0 and isinstance(found["devices"], list)
 

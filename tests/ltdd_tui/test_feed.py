@@ -61,10 +61,23 @@ def test_a_torn_last_line_waits(path: Path) -> None:
     assert numbers(feed.read_new()) == []
 
 
-@pytest.mark.parametrize("broken", [
-    "{", "[]", "null", "42", '"x"', "{}", '{"type":"run_ended","seq":1,"t":1}', '{"type":"checkpointed","seq":1,"t":1}',
-    '{"type":[],"seq":1,"t":1}', '{"type":"checkpointed","seq":null,"t":1,"iteration":3}', "\x00\x01", "[" * 5000,
-])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "{",
+        "[]",
+        "null",
+        "42",
+        '"x"',
+        "{}",
+        '{"type":"run_ended","seq":1,"t":1}',
+        '{"type":"checkpointed","seq":1,"t":1}',
+        '{"type":[],"seq":1,"t":1}',
+        '{"type":"checkpointed","seq":null,"t":1,"iteration":3}',
+        "\x00\x01",
+        "[" * 5000,
+    ],
+)
 def test_a_broken_line_is_a_warning_between_its_neighbors(path: Path, broken: str) -> None:
     path.write_text(line(0) + broken + "\n" + line(2))
     assert numbers(Feed(path).read_new()) == [0, None, 2]

@@ -34,16 +34,34 @@ def expert(number: int, accuracy: float) -> e.ExpertDone:
 
 def whole_run() -> list[e.Stamped | e.Warned]:
     return [
-        *stamp(started(), e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
-               e.StageStarted("experts", 2, "experts"), e.ExpertEpoch("classifier", 0, 1, 2, 0.7),
-               e.ExpertEpoch("classifier", 0, 2, 2, 0.6), expert(0, 70.0), expert(1, 80.0),
-               e.StageProgress("experts", 2, 2), e.StageDone("experts", 6.0), check(None, "random"),
-               e.StageStarted("distill", 100, "iterations"), *(step(at) for at in range(1, 61)),
-               e.Checkpointed(50), check(60), e.Preview(60, "p.png", "p.json", 2, 2, 8)),
+        *stamp(
+            started(),
+            e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+            e.StageStarted("experts", 2, "experts"),
+            e.ExpertEpoch("classifier", 0, 1, 2, 0.7),
+            e.ExpertEpoch("classifier", 0, 2, 2, 0.6),
+            expert(0, 70.0),
+            expert(1, 80.0),
+            e.StageProgress("experts", 2, 2),
+            e.StageDone("experts", 6.0),
+            check(None, "random"),
+            e.StageStarted("distill", 100, "iterations"),
+            *(step(at) for at in range(1, 61)),
+            e.Checkpointed(50),
+            check(60),
+            e.Preview(60, "p.png", "p.json", 2, 2, 8),
+        ),
         e.Warned("a line that is no event was skipped"),
-        *stamp(started(resumed=True), e.StageStarted("distill", 100, "iterations"),
-               *(step(at) for at in range(51, 101)), e.Checkpointed(100), e.StageDone("distill", 90.0),
-               check(100, "final"), e.RunFinished(50.0, 1.0), start=200),
+        *stamp(
+            started(resumed=True),
+            e.StageStarted("distill", 100, "iterations"),
+            *(step(at) for at in range(51, 101)),
+            e.Checkpointed(100),
+            e.StageDone("distill", 90.0),
+            check(100, "final"),
+            e.RunFinished(50.0, 1.0),
+            start=200,
+        ),
     ]
 
 
@@ -101,8 +119,18 @@ def test_what_fails_after_the_end_does_not_undo_the_result() -> None:
 
 
 def test_a_resumed_run_forgets_what_comes_again() -> None:
-    items = [*stamp(started(), *(step(at) for at in range(1, 8)), e.Checkpointed(5), check(5), check(7),
-                    check(None, "random"), e.Preview(7, "p", "l", 1, 1, 8)), *stamp(started(resumed=True), start=50)]
+    items = [
+        *stamp(
+            started(),
+            *(step(at) for at in range(1, 8)),
+            e.Checkpointed(5),
+            check(5),
+            check(7),
+            check(None, "random"),
+            e.Preview(7, "p", "l", 1, 1, 8),
+        ),
+        *stamp(started(resumed=True), start=50),
+    ]
     state = fold(RunState(), items)
     assert state.iteration == 5 and len(state.points) == 5 and state.previews == {}
     assert {(key[0], key[1]) for key in state.evaluations} == {("check", 5), ("random", None)}
@@ -152,8 +180,9 @@ def test_a_slow_start_is_forgotten() -> None:
 
 def test_an_event_with_values_of_the_wrong_kind_is_a_warning() -> None:
     state = fold(RunState(), stamp(started(), step(1)))
-    foreign = e.decode('{"seq":3,"t":5.0,"type":"matching_step","iteration":"x","loss_rep":1,"loss_cls":1,"beta":1,'
-                       '"seconds":1}')
+    foreign = e.decode(
+        '{"seq":3,"t":5.0,"type":"matching_step","iteration":"x","loss_rep":1,"loss_cls":1,"beta":1,"seconds":1}'
+    )
     after = apply(state, foreign)
     assert after.points == state.points and len(after.warnings) == 1
 
@@ -165,9 +194,15 @@ def test_an_expert_trained_again_does_not_double_its_losses() -> None:
 
 
 def test_rows_on_the_way_hold_the_last_and_the_best_check_and_the_experts() -> None:
-    items = stamp(started(), e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
-                  expert(0, 70.0), expert(1, 80.0), check(None, "random", 30.0), check(10, mean=60.0),
-                  check(20, mean=55.0))
+    items = stamp(
+        started(),
+        e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+        expert(0, 70.0),
+        expert(1, 80.0),
+        check(None, "random", 30.0),
+        check(10, mean=60.0),
+        check(20, mean=55.0),
+    )
     rows = {row.label: row for row in rows_from_state(fold(RunState(), items))}
     assert list(rows) == ["random", "classifier experts", "last check", "best check"]
     assert rows["best check"].iteration == 10 and rows["last check"].iteration == 20

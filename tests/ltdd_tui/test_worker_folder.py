@@ -13,7 +13,8 @@ from ltdd_tui import worker
 
 
 @pytest.mark.parametrize(
-    "name", ["", "  ", "a/b", "..", ".", "/abs", "last", "-x", ".hidden", "a\nb", "a\\b", "x" * 101])
+    "name", ["", "  ", "a/b", "..", ".", "/abs", "last", "-x", ".hidden", "a\nb", "a\\b", "x" * 101]
+)
 def test_a_name_that_is_a_path_or_nothing_is_refused_before_anything_is_made(runs_dir: Path, name: str) -> None:
     with pytest.raises(InputError) as refusal:
         worker.create(name, runs_dir, "")

@@ -33,13 +33,16 @@ def test_counts_of_cifar10(factor: int) -> None:
     assert sum(counts) == CIFAR10_TOTALS[factor]
 
 
-@pytest.mark.parametrize(("classes", "factor", "total", "head", "tail"), [
-    (100, 10, 19573, [500, 488, 477, 466], [53, 52, 51, 50]),
-    (100, 20, 15907, [500, 485, 470, 456], [27, 26, 25, 25]),
-    (100, 50, 12608, [500, 480, 462, 444], [11, 10, 10, 10]),
-    (200, 10, 39072, [500, 494, 488, 482], [51, 51, 50, 50]),
-    (200, 20, 31711, [500, 492, 485, 477], [26, 25, 25, 25]),
-])
+@pytest.mark.parametrize(
+    ("classes", "factor", "total", "head", "tail"),
+    [
+        (100, 10, 19573, [500, 488, 477, 466], [53, 52, 51, 50]),
+        (100, 20, 15907, [500, 485, 470, 456], [27, 26, 25, 25]),
+        (100, 50, 12608, [500, 480, 462, 444], [11, 10, 10, 10]),
+        (200, 10, 39072, [500, 494, 488, 482], [51, 51, 50, 50]),
+        (200, 20, 31711, [500, 492, 485, 477], [26, 25, 25, 25]),
+    ],
+)
 def test_counts_of_cifar100_and_tiny(classes: int, factor: int, total: int, head: list[int], tail: list[int]) -> None:
     counts = class_counts(500, factor, classes)
     assert (len(counts), sum(counts), counts[:4], counts[-4:]) == (classes, total, head, tail)

@@ -99,15 +99,22 @@ def test_every_value_says_where_it_came_from() -> None:
     resolved = resolve(top, ["seed=9"])
     assert resolved.settings == load_preset(top, ["seed=9"])
     picked = {key: resolved.origins[key] for key in ("ipc", "matching.beta", "matching.image_lr", "seed", "method")}
-    assert picked == {"ipc": "_base.yaml:1", "matching.beta": "_base.yaml:3", "matching.image_lr": "top.yaml:3",
-                      "seed": "--set", "method": "default"}
+    assert picked == {
+        "ipc": "_base.yaml:1",
+        "matching.beta": "_base.yaml:3",
+        "matching.image_lr": "top.yaml:3",
+        "seed": "--set",
+        "method": "default",
+    }
 
 
 # What is wrong
 
 
 def test_every_fault_at_once_with_line_key_and_hint() -> None:
-    path = write("presets/mine.yaml", """\
+    path = write(
+        "presets/mine.yaml",
+        """\
 dataset:
   name: cifar11
   imbalance_factor: 0.5
@@ -120,14 +127,23 @@ matching:
   iterations: 10.0
 evaluate:
   arch: [convnet, resnet19]
-""")
+""",
+    )
     found = {fault.where: fault for fault in faults(path, "experts.epochs=x", "nope=1", "evaluate.repeats")}
     assert set(found) == {
-        "presets/mine.yaml:2: dataset.name", "presets/mine.yaml:3: dataset.imbalance_factor",
-        "presets/mine.yaml:4: ipc", "presets/mine.yaml:5: method", "presets/mine.yaml:7: matching.image_lr",
-        "presets/mine.yaml:8: matching.imag_lr", "presets/mine.yaml:9: matching.label_lr",
-        "presets/mine.yaml:10: matching.iterations", "presets/mine.yaml:12: evaluate.arch.1",
-        "--set: experts.epochs", "--set: nope", "--set"}
+        "presets/mine.yaml:2: dataset.name",
+        "presets/mine.yaml:3: dataset.imbalance_factor",
+        "presets/mine.yaml:4: ipc",
+        "presets/mine.yaml:5: method",
+        "presets/mine.yaml:7: matching.image_lr",
+        "presets/mine.yaml:8: matching.imag_lr",
+        "presets/mine.yaml:9: matching.label_lr",
+        "presets/mine.yaml:10: matching.iterations",
+        "presets/mine.yaml:12: evaluate.arch.1",
+        "--set: experts.epochs",
+        "--set: nope",
+        "--set",
+    }
     assert all(fault.hint for fault in found.values())
     image_lr = found["presets/mine.yaml:7: matching.image_lr"]
     assert image_lr.what == "a number is needed, this is the text '1e2'"
@@ -140,40 +156,59 @@ evaluate:
     assert found["presets/mine.yaml:4: ipc"].what == "must be >= 1, this is 0"
 
 
-@pytest.mark.parametrize(("written", "hint"), [
-    ("1e2", "YAML 1.1 needs a dot: write 1.0e+2"), ("1e-2", "YAML 1.1 needs a dot: write 1.0e-2"),
-    ("2.5e3", "YAML 1.1 needs a sign: write 2.5e+3"), ("'100'", "write it without quotes: 100"),
-])
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("1e2", "YAML 1.1 needs a dot: write 1.0e+2"),
+        ("1e-2", "YAML 1.1 needs a dot: write 1.0e-2"),
+        ("2.5e3", "YAML 1.1 needs a sign: write 2.5e+3"),
+        ("'100'", "write it without quotes: 100"),
+    ],
+)
 def test_numbers_that_yaml_reads_as_text(written: str, hint: str) -> None:
     fault = only_fault(write("m.yaml", f"matching:\n  image_lr: {written}\n"))
     assert (fault.where, fault.hint) == ("m.yaml:2: matching.image_lr", hint)
     right = hint.rpartition(" ")[2]
     assert load_preset(write("m.yaml", f"matching:\n  image_lr: {right}\n")).matching.image_lr == float(
-        written.strip("'"))
+        written.strip("'")
+    )
 
 
-@pytest.mark.parametrize(("text", "where", "hint"), [
-    ("image_lr: 3.0\n", "m.yaml:1: image_lr", "did you mean matching.image_lr?"),
-    ("matching.image_lr: 3.0\n", "m.yaml:1: matching.image_lr", "write image_lr in the block matching"),
-    ("datasets: {name: digits}\n", "m.yaml:1: datasets", "did you mean dataset?"),
-    ("evaluate: {iterations: 3}\n", "m.yaml:1: evaluate.iterations", "did you mean matching.iterations?"),
-    ("expected: {accuracy: 3.0}\n", "m.yaml:1: expected.source", "where the figure stands"),
-    ("seed:\n", "m.yaml:1: seed", "give it a value, or leave the key out"),
-    ("experts:\n", "m.yaml:1: experts", "write its settings below it, indented"),
-    ("extends: quickstrt\n", "m.yaml:1: extends", "did you mean quickstart?"),
-])
+@pytest.mark.parametrize(
+    ("text", "where", "hint"),
+    [
+        ("image_lr: 3.0\n", "m.yaml:1: image_lr", "did you mean matching.image_lr?"),
+        ("matching.image_lr: 3.0\n", "m.yaml:1: matching.image_lr", "write image_lr in the block matching"),
+        ("datasets: {name: digits}\n", "m.yaml:1: datasets", "did you mean dataset?"),
+        ("evaluate: {iterations: 3}\n", "m.yaml:1: evaluate.iterations", "did you mean matching.iterations?"),
+        ("expected: {accuracy: 3.0}\n", "m.yaml:1: expected.source", "where the figure stands"),
+        ("seed:\n", "m.yaml:1: seed", "give it a value, or leave the key out"),
+        ("experts:\n", "m.yaml:1: experts", "write its settings below it, indented"),
+        ("extends: quickstrt\n", "m.yaml:1: extends", "did you mean quickstart?"),
+    ],
+)
 def test_misplaced_and_misspelt(text: str, where: str, hint: str) -> None:
     fault = only_fault(write("m.yaml", text))
     assert (fault.where, fault.hint) == (where, hint)
 
 
-@pytest.mark.parametrize(("text", "where"), [
-    ("ipc: 3\n  seed: 4\n", "m.yaml:2"), ("ipc: [3\n", "m.yaml:2"), ("\tipc: 3\n", "m.yaml:1"),
-    ("- ipc\n", "m.yaml"), ("", "m.yaml"), ("ipc: 3\n---\nipc: 4\n", "m.yaml:2"),
-    ("ipc: 3\nseed: 1\nipc: 4\n", "m.yaml:3: ipc"), ("ipc: !!python/name:os.system x\n", "m.yaml:1"),
-    ("? [a]\n: 3\n", "m.yaml:1"), ("ipc: *one\n", "m.yaml:1"),
-    ("ipc: &a {b: *a}\n", "m.yaml:1"), ("seed: 2024-99-99\n", "m.yaml:1: seed"),
-])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("ipc: 3\n  seed: 4\n", "m.yaml:2"),
+        ("ipc: [3\n", "m.yaml:2"),
+        ("\tipc: 3\n", "m.yaml:1"),
+        ("- ipc\n", "m.yaml"),
+        ("", "m.yaml"),
+        ("ipc: 3\n---\nipc: 4\n", "m.yaml:2"),
+        ("ipc: 3\nseed: 1\nipc: 4\n", "m.yaml:3: ipc"),
+        ("ipc: !!python/name:os.system x\n", "m.yaml:1"),
+        ("? [a]\n: 3\n", "m.yaml:1"),
+        ("ipc: *one\n", "m.yaml:1"),
+        ("ipc: &a {b: *a}\n", "m.yaml:1"),
+        ("seed: 2024-99-99\n", "m.yaml:1: seed"),
+    ],
+)
 def test_what_is_no_yaml_of_settings(text: str, where: str) -> None:
     assert only_fault(write("m.yaml", text)).where == where
 
@@ -189,14 +224,17 @@ def test_missing_presets_name_the_nearest() -> None:
     assert only_fault("./nowhere.yaml").where == "./nowhere.yaml"
 
 
-@pytest.mark.parametrize(("text", "where", "says"), [
-    ("extends: quickstart\nexperts:\n  depth: 4\n", "m.yaml:3: experts.depth", "8 pixels"),
-    ("extends: quickstart\ndataset:\n  imbalance_factor: 135\n", "m.yaml:3: dataset.imbalance_factor", "no image"),
-    ("dataset: {test_per_class: 174}\n", "m.yaml:1: dataset.test_per_class", "none to train on"),
-    ("matching:\n  sequential_from: 21\n", "m.yaml:2: matching.sequential_from", "max_start_epoch 20"),
-    ("experts: {epochs: 20}\n", "m.yaml:1: experts.epochs", "reaches past experts.epochs 20"),
-    ("classifier_experts: {epochs: 1}\n", "m.yaml:1: classifier_experts.epochs", "classifier_experts.epochs"),
-])
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("extends: quickstart\nexperts:\n  depth: 4\n", "m.yaml:3: experts.depth", "8 pixels"),
+        ("extends: quickstart\ndataset:\n  imbalance_factor: 135\n", "m.yaml:3: dataset.imbalance_factor", "no image"),
+        ("dataset: {test_per_class: 174}\n", "m.yaml:1: dataset.test_per_class", "none to train on"),
+        ("matching:\n  sequential_from: 21\n", "m.yaml:2: matching.sequential_from", "max_start_epoch 20"),
+        ("experts: {epochs: 20}\n", "m.yaml:1: experts.epochs", "reaches past experts.epochs 20"),
+        ("classifier_experts: {epochs: 1}\n", "m.yaml:1: classifier_experts.epochs", "classifier_experts.epochs"),
+    ],
+)
 def test_what_cannot_work_together(text: str, where: str, says: str) -> None:
     fault = only_fault(write("m.yaml", text))
     assert fault.where.partition(": ")[0] == where.partition(": ")[0]
@@ -214,19 +252,27 @@ def test_faults_of_the_whole_join_those_of_single_values() -> None:
 # Overrides
 
 
-@pytest.mark.parametrize(("override", "key", "value"), [
-    ("matching.image_lr=1e2", "image_lr", 100.0), ("matching.image_lr=2.5e3", "image_lr", 2500.0),
-    ("matching.image_lr=20", "image_lr", 20.0), ("matching.iterations=1e3", "iterations", 1000),
-    ("matching.sequential_from=3", "sequential_from", 3), ("matching.sequential_from=", "sequential_from", None),
-    ("matching.compile=true", "compile", True), ("matching.dam_weight=none", "dam_weight", "none"),
-])
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("matching.image_lr=1e2", "image_lr", 100.0),
+        ("matching.image_lr=2.5e3", "image_lr", 2500.0),
+        ("matching.image_lr=20", "image_lr", 20.0),
+        ("matching.iterations=1e3", "iterations", 1000),
+        ("matching.sequential_from=3", "sequential_from", 3),
+        ("matching.sequential_from=", "sequential_from", None),
+        ("matching.compile=true", "compile", True),
+        ("matching.dam_weight=none", "dam_weight", "none"),
+    ],
+)
 def test_overrides_are_read_kindly(override: str, key: str, value: object) -> None:
     assert getattr(load_preset("quickstart", [override]).matching, key) == value
 
 
 def test_overrides_of_lists_and_text() -> None:
-    settings = load_preset("quickstart", ["evaluate.arch=convnet,alexnet", "dataset.augmentation=[]",
-                                          "dataset.path=123"])
+    settings = load_preset(
+        "quickstart", ["evaluate.arch=convnet,alexnet", "dataset.augmentation=[]", "dataset.path=123"]
+    )
     assert settings.evaluate.arch == ("convnet", "alexnet")
     assert settings.dataset.augmentation == ()
     assert settings.dataset.path == "123"

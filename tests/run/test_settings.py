@@ -28,15 +28,18 @@ def test_the_table_has_every_field_once() -> None:
     assert sorted(fields) == sorted(leaves())
 
 
-@pytest.mark.parametrize(("key", "expected"), [
-    ("ipc", "a whole number >= 1"),
-    ("experts.depth", "a whole number >= 1 and <= 6"),
-    ("dataset.imbalance_factor", "a number >= 1 or natural"),
-    ("dataset.resolution", "a whole number >= 8, or empty"),
-    ("evaluate.learning_rate", "a number > 0 or learnt"),
-    ("matching.dam_weight", "one of share, none"),
-    ("matching.compile", "true or false"),
-])
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("ipc", "a whole number >= 1"),
+        ("experts.depth", "a whole number >= 1 and <= 6"),
+        ("dataset.imbalance_factor", "a number >= 1 or natural"),
+        ("dataset.resolution", "a whole number >= 8, or empty"),
+        ("evaluate.learning_rate", "a number > 0 or learnt"),
+        ("matching.dam_weight", "one of share, none"),
+        ("matching.compile", "true or false"),
+    ],
+)
 def test_ranges_in_words(key: str, expected: str) -> None:
     assert range_of(leaves()[key]) == expected
 
@@ -46,15 +49,28 @@ def test_the_documentation_is_up_to_date() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == document(), stale
 
 
-@pytest.mark.parametrize("values", [
-    {"ipc": "10"}, {"ipc": True}, {"ipc": 0}, {"seed": 1.0}, {"sede": 1}, {"method": "ltd"},
-    {"dataset": {"imbalance_factor": 0.5}}, {"dataset": {"imbalance_factor": "10"}},
-    {"matching": {"image_lr": "1e2"}}, {"matching": {"image_lr": float("inf")}}, {"matching": {"beta": 0}},
-    {"evaluate": {"arch": []}}, {"evaluate": {"learning_rate": -1}}, {"experts": None},
-    {"matching": {"min_start_epoch": 20, "max_start_epoch": 20}},
-    {"matching": {"max_start_epoch": 100}},
-    {"matching": {"expert_epochs": 11}},
-])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ipc": "10"},
+        {"ipc": True},
+        {"ipc": 0},
+        {"seed": 1.0},
+        {"sede": 1},
+        {"method": "ltd"},
+        {"dataset": {"imbalance_factor": 0.5}},
+        {"dataset": {"imbalance_factor": "10"}},
+        {"matching": {"image_lr": "1e2"}},
+        {"matching": {"image_lr": float("inf")}},
+        {"matching": {"beta": 0}},
+        {"evaluate": {"arch": []}},
+        {"evaluate": {"learning_rate": -1}},
+        {"experts": None},
+        {"matching": {"min_start_epoch": 20, "max_start_epoch": 20}},
+        {"matching": {"max_start_epoch": 100}},
+        {"matching": {"expert_epochs": 11}},
+    ],
+)
 def test_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RunSettings.model_validate(values)

@@ -15,8 +15,12 @@ from engine.run.settings import RunSettings
 NAMES = sorted(path.stem for path in shipped_folder().glob("*.yaml") if not path.name.startswith("_"))
 OWN = {"quickstart", "cifar10-lt-if100-ipc10-small"}
 CELLS = [name for name in NAMES if name not in OWN]
-SETS = {"cifar10-lt": "cifar10", "cifar100-lt": "cifar100", "tiny-imagenet-lt": "tiny-imagenet",
-        "imagenet-lt": "imagenet-lt"}
+SETS = {
+    "cifar10-lt": "cifar10",
+    "cifar100-lt": "cifar100",
+    "tiny-imagenet-lt": "tiny-imagenet",
+    "imagenet-lt": "imagenet-lt",
+}
 
 
 def settings_of(name: str) -> RunSettings:
@@ -84,10 +88,19 @@ def test_cifar10_has_the_official_values(factor: int, ipc: int) -> None:
     name = f"cifar10-lt-if{factor}-ipc{ipc}"
     settings, matching = settings_of(name), settings_of(name).matching
     *values, gpus = CIFAR10[factor, ipc]
-    assert [matching.image_lr, matching.max_start_epoch, matching.sequential_from, matching.lambda_rep,
-            matching.lambda_cls] == values
+    assert [
+        matching.image_lr,
+        matching.max_start_epoch,
+        matching.sequential_from,
+        matching.lambda_rep,
+        matching.lambda_cls,
+    ] == values
     assert (matching.iterations, matching.expert_epochs, matching.batch_syn, matching.min_start_epoch) == (
-        10000, 2, 500, 0)
+        10000,
+        2,
+        500,
+        0,
+    )
     assert (matching.syn_steps, matching.syn_steps_cls) == (80, 60 if (factor, ipc) == (100, 50) else 80)
     assert (matching.beta, matching.beta_lr, matching.label_lr) == (0.01, 1e-5, 2)
     assert (matching.image_momentum, matching.label_momentum, matching.beta_momentum) == (0.5, 0.9, 0.5)
@@ -124,8 +137,13 @@ class Others(NamedTuple):
 
 def matching_values(settings: RunSettings) -> Others:
     matching = settings.matching
-    return Others((matching.syn_steps, matching.syn_steps_cls), matching.batch_syn, matching.image_lr,
-                  matching.label_lr, (matching.min_start_epoch, matching.max_start_epoch))
+    return Others(
+        (matching.syn_steps, matching.syn_steps_cls),
+        matching.batch_syn,
+        matching.image_lr,
+        matching.label_lr,
+        (matching.min_start_epoch, matching.max_start_epoch),
+    )
 
 
 @pytest.mark.parametrize("ipc", [10, 20, 50])
@@ -169,9 +187,15 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize(("name", "figure"), [
-    (f"{data}-if{factor}-ipc{ipc}", figure) for data, rows in PUBLISHED.items() for factor, figures in rows.items()
-    for ipc, figure in zip((10, 20, 50), figures, strict=False)])
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [
+        (f"{data}-if{factor}-ipc{ipc}", figure)
+        for data, rows in PUBLISHED.items()
+        for factor, figures in rows.items()
+        for ipc, figure in zip((10, 20, 50), figures, strict=False)
+    ],
+)
 def test_expected_is_the_published_figure(name: str, figure: float | None) -> None:
     expected = settings_of(name).expected
     assert (expected and expected.accuracy) == figure

@@ -60,12 +60,39 @@ def test_the_set_names_neither_its_folder_nor_any_version(finished: RunFolder) -
 def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
     metrics, settings = metrics_of(finished.root), tiny_settings()
     assert set(metrics) == {
-        "schema", "method", "dataset", "imbalance_factor", "ipc", "class_counts", "class_names", "repeats", "arch",
-        "seed", "settings_hash", "final", "best", "random", "initialization", "experts", "grouping", "architectures",
-        "stage_seconds", "expected", "device", "versions"}
+        "schema",
+        "method",
+        "dataset",
+        "imbalance_factor",
+        "ipc",
+        "class_counts",
+        "class_names",
+        "repeats",
+        "arch",
+        "seed",
+        "settings_hash",
+        "final",
+        "best",
+        "random",
+        "initialization",
+        "experts",
+        "grouping",
+        "architectures",
+        "stage_seconds",
+        "expected",
+        "device",
+        "versions",
+    }
     named = {key: metrics[key] for key in ("schema", "method", "dataset", "imbalance_factor", "ipc", "repeats", "arch")}
-    assert named == {"schema": 1, "method": "ltdd", "dataset": "digits", "imbalance_factor": 50.0, "ipc": 2,
-                     "repeats": 2, "arch": "convnet"}
+    assert named == {
+        "schema": 1,
+        "method": "ltdd",
+        "dataset": "digits",
+        "imbalance_factor": 50.0,
+        "ipc": 2,
+        "repeats": 2,
+        "arch": "convnet",
+    }
     assert metrics["settings_hash"] == settings_hash(settings)
     assert metrics["class_counts"] == tiny_data(settings).class_counts
     assert metrics["grouping"] == tiny_data(settings).grouping
@@ -75,8 +102,10 @@ def test_every_subject_has_its_own_figures(finished: RunFolder) -> None:
     metrics = metrics_of(finished.root)
     means = {name: metrics[name]["accuracy_mean"] for name in ("random", "initialization", "final", "best")}
     assert means == {"random": 40.0, "initialization": 45.0, "final": 60.0, "best": 61.0}
-    assert metrics["architectures"] == {"alexnet": metrics["final"] | {
-        "accuracy_mean": 55.0, "per_class": [55.0] * 10, "groups": {"many": 55.0, "medium": 55.0, "few": None}}}
+    assert metrics["architectures"] == {
+        "alexnet": metrics["final"]
+        | {"accuracy_mean": 55.0, "per_class": [55.0] * 10, "groups": {"many": 55.0, "medium": 55.0, "few": None}}
+    }
     for name in ("initialization", "final", "best"):
         assert set(metrics[name]) == FIGURES | {"iteration"}
     assert set(metrics["random"]) == FIGURES
@@ -122,8 +151,17 @@ def test_the_card_begins_with_yaml_that_hubs_read(finished: RunFolder) -> None:
 
 def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
     text = finished.card.read_text()
-    for told in ("imbalance factor 50", "seed 0", "60.0 +- 1.5 (n = 2)", "71.0 +- 1.4 (n = 2)", "*on the test set*",
-                 "| 0 | 134 | 2 |", "| 9 | 2 | 2 |", "the license of its images", tiny_data(tiny_settings()).grouping):
+    for told in (
+        "imbalance factor 50",
+        "seed 0",
+        "60.0 +- 1.5 (n = 2)",
+        "71.0 +- 1.4 (n = 2)",
+        "*on the test set*",
+        "| 0 | 134 | 2 |",
+        "| 9 | 2 | 2 |",
+        "the license of its images",
+        tiny_data(tiny_settings()).grouping,
+    ):
         assert told in text
     assert "{" not in text.replace("{seed", "")
 
