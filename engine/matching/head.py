@@ -24,7 +24,7 @@ from engine.nets.flat import FlatNetwork
 
 @dataclass(frozen=True)
 class HeadGradient:
-    """The classifier's matching loss and its derivative in each step's features (B, F), label logits (B, C), and beta."""
+    """The classifier's matching loss and its derivative in each step's features (B, F), label logits (B, C), beta."""
 
     loss: Tensor
     features: list[Tensor]
