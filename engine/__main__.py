@@ -1,6 +1,7 @@
 """The worker: `python -m engine run FOLDER` does what the folder's config.yaml asks for, and goes on where it stopped.
 
-`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run.
+`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
+`export FOLDER --tensorboard DIR` on any.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -19,6 +20,7 @@ import torch
 from engine import pipeline, revisit
 from engine.context import STAGES, Clock, Context
 from engine.manifest import write_manifest
+from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import InputError, LtddError, RunFailed, Stopped
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder
@@ -31,6 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     folder = RunFolder(asked.folder)
     try:
+        if asked.command == "export" and asked.tensorboard is not None:
+            # Outside of the lock and of the events: this only reads, so the run may be at work.
+            for warning in write_tensorboard(folder, asked.tensorboard):
+                print(f"warning: {warning.message}", file=sys.stderr)
+            if asked.images is None and asked.pt is None:
+                return 0
         with folder.held():
             return _work(asked, folder)
     except LtddError as error:
@@ -140,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
+            command.add_argument("--tensorboard", type=Path)
     return parser
 
 

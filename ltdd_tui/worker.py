@@ -46,6 +46,13 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
         )
 
 
+def ask(arguments: Sequence[str]) -> int:
+    """Lets a worker do what only reads a run, at work or not, and returns its exit code; it speaks to stderr."""
+    return subprocess.call(
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=_environment()
+    )
+
+
 def _environment() -> dict[str, str]:
     """This process's environment, with this very `engine` first: a folder of that name elsewhere loses."""
     home = str(Path(engine.run.__path__[0]).resolve().parents[1])

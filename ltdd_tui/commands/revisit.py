@@ -1,4 +1,4 @@
-"""`evaluate` and `export`: what can be asked of a finished run."""
+"""`evaluate` and `export`: what can be asked of a run, mostly of a finished one."""
 
 from __future__ import annotations
 
@@ -69,17 +69,36 @@ def export(
     runs_dir: RunsDir,
     images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder a class")] = None,
     pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
+    ] = None,
     plain: Plain = False,
 ) -> None:
-    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card."""
+    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card.
+
+    --tensorboard writes the course of a run, which may still be at work.
+    """
     folder = find_run(run, runs_dir)
-    _must_be_finished(folder)
+    copies = images is not None or pt is not None
+    if copies or tensorboard is None:
+        _must_be_finished(folder)
+    if tensorboard is not None:
+        _ask_for_tensorboard(folder, tensorboard)
+        if not copies:
+            return
     arguments = ["export", str(folder.root), "--device", "cpu"]
     for option, path in (("--images", images), ("--pt", pt)):
         arguments += [option, str(path.absolute())] if path is not None else []
     _at_work(folder, arguments, plain)
     for path in [path for path in (images, pt) if path is not None] or [folder.grid, folder.card]:
         print(path)
+
+
+def _ask_for_tensorboard(folder: RunFolder, target: Path) -> None:
+    code = worker.ask(["export", str(folder.root), "--tensorboard", str(target.absolute())])
+    if code:
+        raise typer.Exit(code if code == 2 else 1)
+    print(target)
 
 
 def _must_be_finished(folder: RunFolder) -> None:

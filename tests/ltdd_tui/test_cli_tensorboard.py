@@ -1,0 +1,42 @@
+"""`export --tensorboard` needs no finished run, says where it wrote, and hands on what the worker has to say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.run.events import EventLog, MatchingStep
+from engine.run.folder import RunFolder
+from ltdd_tui import worker
+
+
+@pytest.fixture
+def real_worker(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-P", "-m", "engine"))
+
+
+@pytest.mark.usefixtures("real_worker")
+def test_a_run_at_work_is_written_and_refusals_reach_the_person(
+    command: Callable, make_run: Callable, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs TensorBoard, of the extra `tensorboard`")
+    run, target = RunFolder(make_run("first")), tmp_path / "tb"
+    EventLog(run.events).emit(MatchingStep(1, 0.5, 0.5, 0.03, 1.0))
+    with run.held():
+        done = command("export", "first", "--tensorboard", str(target))
+    assert (done.code, done.out) == (0, f"{target}\n"), done.err
+    assert len(list(target.iterdir())) == 1
+    refused = command("export", "first", "--tensorboard", str(run.root))
+    assert refused.code == 2 and refused.out == "" and "error: " in refused.err and "new or an empty" in refused.err
+
+
+def test_with_a_copy_of_the_result_the_run_must_be_finished_before_anything_is_written(
+    command: Callable, make_run: Callable, tmp_path: Path
+) -> None:
+    make_run("first")
+    done = command("export", "first", "--tensorboard", str(tmp_path / "tb"), "--pt", str(tmp_path / "pt"))
+    assert done.code == 2 and "has no result yet" in done.err
+    assert not (tmp_path / "tb").exists() and not (tmp_path / "pt").exists()

@@ -1,0 +1,102 @@
+"""Representation and classifier experts of a tiny run: what is kept, what never changes, what is shared."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.context import Clock, Context
+from engine.data.dataset import load_long_tailed
+from engine.run.events import ExpertDone, ExpertEpoch
+from engine.run.folder import RunFolder
+from engine.run.settings import RunSettings
+from engine.stages.classifier_experts import train_classifier_experts
+from engine.stages.experts import representation_store, train_experts
+from engine.stages.initialize import initialize
+from engine.training.accuracy import per_class_accuracy
+from engine.training.fresh import fresh_network
+
+CPU = torch.device("cpu")
+
+
+def _settings(**matching) -> RunSettings:
+    return RunSettings.model_validate(
+        {
+            "dataset": {"name": "digits", "imbalance_factor": 20, "whitening": "none"},
+            "ipc": 2,
+            "experts": {"width": 4, "depth": 2, "num_experts": 2, "epochs": 5, "batch_size": 64, "learning_rate": 0.05},
+            "classifier_experts": {"epochs": 3, "learning_rate": 0.05},
+            "matching": {"max_start_epoch": 2} | matching,
+        }
+    )
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A context, its events, its data and network; experts go to a cache of the test's own."""
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+
+    def make(name="run", **matching):
+        settings, events = _settings(**matching), []
+        folder = RunFolder(tmp_path / name)
+        context = Context(settings, folder, CPU, events.append, lambda: None, Clock(folder))
+        data = load_long_tailed(settings.dataset, settings.ipc, CPU, events.append)
+        return context, events, data, fresh_network(settings, data, "convnet")[0]
+
+    return make
+
+
+def test_snapshots_are_copies_of_the_epochs_that_are_read_again(run):
+    context, _, data, network = run()
+    for expert, trajectory in enumerate(train_experts(context, data, network)):
+        # Start epochs 0 and 1 with two epochs to follow reach epoch 3; the fifth and last is kept beside them.
+        assert trajectory.weights.shape == (5, network.num_parameters)
+        _, fresh = fresh_network(context.settings, data, "convnet", "representation", expert)
+        assert torch.equal(trajectory.at(0), fresh)
+        for earlier, later in zip(trajectory.weights, trajectory.weights[1:], strict=False):
+            assert not torch.equal(earlier, later)
+
+
+def test_classifier_experts_leave_the_backbone_unchanged_to_the_bit(run):
+    context, _, data, network = run()
+    representation = train_experts(context, data, network)
+    before = [expert.weights.clone() for expert in representation]
+    heads = train_classifier_experts(context, data, network, representation, representation_store(context, data))
+    for weights, expert, head in zip(before, representation, heads, strict=True):
+        assert torch.equal(weights, expert.weights)
+        assert torch.equal(head.at(0), expert.last[network.classifier])
+        assert not torch.equal(head.last, head.at(0))
+        # What it was tested with is the representation expert's very backbone under its own classifier.
+        theta = torch.cat([expert.last[network.backbone], head.last])
+        assert torch.equal(per_class_accuracy(network, theta, data.test_images, data.test_labels), head.per_class)
+
+
+def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_further(run):
+    context, _, data, network = run()
+    first = train_experts(context, data, network)
+    for name, matching, trained in (("same", {"lambda_rep": 0.3}, 0), ("further", {"max_start_epoch": 3}, 2)):
+        context, events, data, network = run(name, **matching)
+        again = train_experts(context, data, network)
+        assert sum(isinstance(event, ExpertEpoch) for event in events) == trained * 5
+        assert [event.cached for event in events if isinstance(event, ExpertDone)] == [trained == 0] * 2
+        for old, new in zip(first, again, strict=True):
+            assert torch.equal(old.weights[:4], new.weights[:4]) and torch.equal(old.last, new.last)
+
+
+def test_a_damaged_expert_is_trained_again(run):
+    context, _, data, network = run()
+    first = train_experts(context, data, network)
+    path = representation_store(context, data).path(1)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert torch.equal(train_experts(context, data, network)[1].weights, first[1].weights)
+
+
+def test_the_start_is_real_images_that_an_expert_gets_right_with_soft_labels_that_agree(run):
+    context, _, data, network = run()
+    experts = [expert.last for expert in train_experts(context, data, network)]
+    start = initialize(context, data, network, experts)
+    assert start.images.shape == (20, 1, 8, 8) and start.label_logits.shape == (20, 10)
+    real = {image.numpy().tobytes() for image in data.train_images}
+    assert all(image.numpy().tobytes() in real for image in start.images)
+    classes = torch.arange(10).repeat_interleave(2)
+    assert torch.equal(start.label_logits.argmax(dim=1), classes)
