@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("hatchling", reason="the wheel is built without network, by the hatchling of the extra `dev`")
 
 ROOT = Path(__file__).parents[1]
-PRESETS = {path.stem for path in (ROOT / "presets").rglob("*.yaml")}
+FILES = {path.stem for path in (ROOT / "presets").rglob("*.yaml")}
+PRESETS = {name for name in FILES if not name.startswith("_")}  # the others are only there to be extended
 
 
 def run(*command: str, cwd: Path, path: Path | None = None) -> str:
@@ -45,7 +46,7 @@ def test_the_wheel_lists_every_preset_from_another_folder(site: Path, tmp_path: 
 
 def test_the_wheel_carries_types_and_presets_and_no_tests(site: Path) -> None:
     shipped = site / "engine" / "run" / "shipped_presets"
-    assert {path.stem for path in shipped.rglob("*.yaml")} == PRESETS
+    assert {path.stem for path in shipped.rglob("*.yaml")} == FILES
     assert (site / "engine" / "py.typed").exists()
     assert (site / "ltdd_tui" / "py.typed").exists()
     assert not (site / "tests").exists()
