@@ -19,9 +19,10 @@ import torch
 
 from engine import pipeline, revisit
 from engine.context import STAGES, Clock, Context
-from engine.manifest import write_manifest
+from engine.device import pick_device
+from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
-from engine.run.errors import InputError, LtddError, RunFailed, Stopped
+from engine.run.errors import LtddError, RunFailed, Stopped
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
@@ -76,24 +77,11 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
 def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
     settings = load_preset(str(folder.config))
     device = pick_device(asked.device)
-    write_manifest(folder, settings, device)
+    if asked.command == "run":
+        refuse_changed_settings(folder, settings)
+        # On what a finished run is evaluated or copied says nothing of what it was made on.
+        write_manifest(folder, settings, device)
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device of a name; `auto` is the first GPU where there is one. Raises InputError for one that is not."""
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"there is no device {name!r}: {str(error).splitlines()[0]}",
-            "--device",
-            "`ltdd-tui doctor` lists what is there; auto picks one",
-        ) from None
-    return device
 
 
 def _stop_check(folder: RunFolder) -> Callable[[], None]:

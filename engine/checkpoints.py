@@ -44,10 +44,10 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
     for path in reversed(_states(folder)):
         try:
             tensors = load(path.read_bytes())
-        except (OSError, SafetensorError):
+            parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
+        except (OSError, KeyError, SafetensorError):
             continue
-        iteration = int(path.stem.split("-")[1])
-        return DistillState(iteration, _part(tensors, "synthetic", device), _part(tensors, "velocity", device))
+        return DistillState(int(path.stem.split("-")[1]), *parts)
     return None
 
 

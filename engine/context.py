@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.device import read_device
 from engine.run.events import Emit, StageDone, StageProgress, StageStarted
 from engine.run.folder import RunFolder, write_json
 from engine.run.settings import RunSettings
@@ -29,15 +30,16 @@ class Clock:
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Counts the time of the block for a stage, and for no other one around it, also when an error ends it."""
-        self._count()
+        self.keep()
         self._running.append(stage)
         try:
             yield
         finally:
-            self._count()
+            self.keep()
             self._running.pop()
 
-    def _count(self) -> None:
+    def keep(self) -> None:
+        """Counts the time up to now and writes it down, so that a kill loses no more than what follows."""
         now = time.monotonic()
         if self._running:
             stage = self._running[-1]
@@ -67,6 +69,8 @@ class Context:
         def progress() -> None:
             nonlocal done
             done += 1
+            self.clock.keep()
+            self.emit(read_device(self.device))
             self.emit(StageProgress(name, done, total))
             self.check_stop()
 

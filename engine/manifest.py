@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_json
 from engine.run.settings import RunSettings, settings_hash
 
@@ -25,7 +26,7 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
         folder.manifest,
         {
             "schema": 1,
-            "created": _first_created(folder) or now,
+            "created": _written(folder, "created") or now,
             "updated": now,
             "settings_hash": settings_hash(settings),
             "seed": settings.seed,
@@ -38,6 +39,17 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "argv": sys.argv,
         },
     )
+
+
+def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
+    """Raises InputError where config.yaml is not what the run began with: its checkpoints belong to other settings."""
+    began_with = _written(folder, "settings_hash")
+    if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
+        raise InputError(
+            "the settings were changed since the run began",
+            str(folder.config),
+            "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`",
+        )
 
 
 def versions() -> dict[str, str]:
@@ -78,9 +90,10 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _first_created(folder: RunFolder) -> str | None:
+def _written(folder: RunFolder, key: str) -> str | None:
+    """A text of the manifest that is there, None where there is none."""
     try:
-        created = json.loads(folder.manifest.read_text())["created"]
+        value = json.loads(folder.manifest.read_text())[key]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return created if isinstance(created, str) else None
+    return value if isinstance(value, str) else None

@@ -10,7 +10,7 @@ from engine.distilled import DistilledSet
 distilled = DistilledSet.load(sys.argv[1])
 network = distilled.network("convnet", seed=0)
 optimizer = torch.optim.SGD(network.parameters(), distilled.learning_rate, momentum=0.9, weight_decay=5e-4)
-schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.epochs // 2], gamma=0.1)
+schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.decay_epoch], gamma=0.1)
 for epoch in range(distilled.recipe.epochs):
     for images, targets in distilled.batches(batch_size=128, seed=epoch):
         optimizer.zero_grad()

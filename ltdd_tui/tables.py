@@ -61,7 +61,9 @@ def expected_line(expected: Mapping[str, Any] | None, final: float | None) -> st
         return None
     here = f"here {final:.1f} ({final - expected['accuracy']:+.1f})" if final is not None else "not reached yet"
     note = f"; {expected['note']}" if expected.get("note") else ""
-    return f"published {expected['accuracy']:.1f} [{expected['source']}], {here}{note}"
+    return (
+        f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}], {here}{note}"
+    )
 
 
 def runs_table(found: Iterable[Overview]) -> Table:

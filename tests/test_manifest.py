@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from engine import manifest
-from engine.manifest import write_manifest
+from engine.manifest import refuse_changed_settings, write_manifest
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from engine.run.settings import settings_hash
 from tests.tiny_run import CPU, tiny_settings
@@ -45,3 +47,13 @@ def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tm
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(manifest, "_CODE", tmp_path / "site-packages")
     assert manifest.commit() is None
+
+
+def test_a_run_whose_settings_were_changed_is_not_resumed(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    write_manifest(folder, tiny_settings(), CPU)
+    refuse_changed_settings(folder, tiny_settings("datm"))  # nothing was done yet, so nothing is lost
+    folder.checkpoint.mkdir()
+    refuse_changed_settings(folder, tiny_settings())
+    with pytest.raises(InputError, match="settings were changed since the run began"):
+        refuse_changed_settings(folder, tiny_settings("datm"))

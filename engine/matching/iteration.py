@@ -51,10 +51,11 @@ class Matcher:
         expert = _draw(len(self.representation), generator)
         epoch = _draw_between(self.settings.min_start_epoch, self.start_epoch_bound(iteration), generator)
         rep = self._phase_rep(synthetic, expert, epoch, generator)
-        total = synthetic.map(rep.gradient, by=lambda _, g: self.settings.lambda_rep * g)
         drawn = f"expert {expert} from epoch {epoch}"
         if not self.method.decoupled:
-            return IterationResult(total, rep.loss, None, drawn)
+            # One phase has nothing to be weighed against: lambda_rep would only shrink a baseline's steps.
+            return IterationResult(rep.gradient, rep.loss, None, drawn)
+        total = synthetic.map(rep.gradient, by=lambda _, g: self.settings.lambda_rep * g)
         expert = _draw(len(self.classifiers), generator)
         cls = self._phase_cls(synthetic, expert, generator)
         total = total.map(cls.gradient, by=lambda a, b: a + self.settings.lambda_cls * b)

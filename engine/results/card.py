@@ -24,8 +24,10 @@ of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imba
 Percent on the balanced test set: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
-- **best** was chosen *on the test set* among the checks on the way, as the field reports it, so it flatters.
-- **random** and **initialization** are real images under the same recipe, and where matching started.
+- **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
+  flatters.
+- **random** is real images with their classes as labels, drawn anew for every network, at a step size of their own
+  (`evaluate.real_learning_rate`); **initialization** is where matching started. Else the recipe is the same.
 - **experts** were trained on all long-tailed images: what the source itself gives.
 - many, medium and few-shot classes: {grouping}.
 {expected}

@@ -14,7 +14,7 @@ from engine.run.errors import InputError
 from engine.run.events import Evaluated, finite
 from engine.run.folder import RunFolder
 from engine.run.settings import settings_hash
-from engine.training.accuracy import group_accuracy, overall
+from engine.training.accuracy import balanced, group_accuracy
 from engine.trajectories import Trajectory
 
 SCHEMA = 1
@@ -81,7 +81,7 @@ def expert_figures(experts: Sequence[Trajectory], data: LongTailedData) -> Metri
     """The same of experts, which saw the whole long-tailed set; None where the method has none."""
     if not experts:
         return None
-    accuracies = [overall(expert.per_class, data.test_labels) for expert in experts]
+    accuracies = [balanced(expert.per_class) for expert in experts]
     per_class = [
         statistics.fmean(column) for column in zip(*(expert.per_class.tolist() for expert in experts), strict=True)
     ]

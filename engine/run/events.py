@@ -157,7 +157,7 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """Memory in use by the worker on its device, and of the device."""
+    """The most memory that the worker has used on its device so far, and what the device has."""
 
     device: str
     memory_gib: float

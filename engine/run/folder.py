@@ -80,18 +80,16 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Holds the folder for one worker; raises InputError where another one has it."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.lock, blocking=False):
+        with exclusive(self.lock):
             yield
 
 
 @contextlib.contextmanager
-def exclusive(lock: Path, blocking: bool = True) -> Iterator[None]:
-    """Holds the lock file for this process; waits for it, or raises InputError when `blocking` is false."""
+def exclusive(lock: Path) -> Iterator[None]:
+    """Holds the lock file for this process; raises InputError where another one has it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a") as file:
-        if blocking:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        elif not _taken(file):
+        if not _taken(file):
             raise InputError("another worker has this run", str(lock.parent), "`ltdd-tui watch` shows it")
         yield
 

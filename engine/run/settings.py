@@ -37,7 +37,7 @@ class DatasetSettings(Strict):
     name: DatasetName = setting("digits", "data set")
     path: str | None = setting(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
     imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = setting(
-        "natural", "largest class over smallest, or natural: every image as it is", unit="x", source="paper"
+        "natural", "largest class over smallest, or natural: every image as it is", unit="x", source="ours"
     )
     resolution: int | None = setting(
         None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
@@ -46,7 +46,7 @@ class DatasetSettings(Strict):
         "corrected",
         "ZCA of train and test alike (corrected), with test images normalized first as the official code does (paper),"
         " or only mean and std (none)",
-        source="official code",
+        source="ours",
     )
     whitening_epsilon: float = setting(0.1, "added to ZCA's eigenvalues", source="official code", gt=0)
     class_order: Literal["label", "count"] = setting("label", "which class is the head: first label, or most images")
@@ -136,13 +136,13 @@ class MatchingSettings(Strict):
     sequential_until: int = setting(
         1000, "iteration at which that bound reaches max_start_epoch", unit="iterations", source="official code", ge=1
     )
-    lambda_rep: float = setting(1.0, "weight of phase rep", source="official code", ge=0)
+    lambda_rep: float = setting(1.0, "weight of phase rep, where there are two phases", source="official code", ge=0)
     lambda_cls: float = setting(0.5, "weight of phase cls", source="official code", ge=0)
     beta: float = setting(0.01, "student's learning rate at the start; learnt", source="official code", gt=0)
     image_lr: float = setting(
         100.0, "step size of the synthetic images", unit="whitened pixel", source="official code", ge=0
     )
-    image_lr_decay: Literal["none", "linear", "cosine"] = setting(
+    rate_decay: Literal["none", "linear", "cosine"] = setting(
         "none", "how image_lr and label_lr fall to 0 over the iterations"
     )
     label_lr: float = setting(2.0, "step size of the label logits", unit="logit", source="official code", ge=0)

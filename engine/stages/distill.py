@@ -10,6 +10,7 @@ import torch
 
 from engine.checkpoints import DistillState, load_state, save_state
 from engine.context import Context
+from engine.device import read_device
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import IterationResult, Matcher
 from engine.run.errors import RunFailed
@@ -32,8 +33,12 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
         result = matcher.gradient(state.synthetic, state.iteration, draw)
         state = step(state, result.gradient, settings)
         _emit_step(context, state, result, time.monotonic() - began)
-        if state.iteration % settings.checkpoint_every == 0 or state.iteration == settings.iterations:
+        # A checked iteration is kept too: on a GPU, doing it again would give another set than the one checked.
+        marks = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
+        if any(state.iteration % mark == 0 for mark in marks):
             save_state(context.folder, state)
+            context.clock.keep()
+            context.emit(read_device(context.device))
             context.emit(Checkpointed(state.iteration))
         yield state
 
@@ -51,7 +56,7 @@ def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -
 def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     """The factor of image_lr and label_lr at an iteration: 1, or falling to 0 along a line or half a cosine."""
     left = 1 - iteration / settings.iterations
-    return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.image_lr_decay]
+    return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.rate_decay]
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:

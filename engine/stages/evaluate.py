@@ -16,6 +16,7 @@ from engine.context import Context
 from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images
+from engine.losses import soft_cross_entropy
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import target_probabilities
 from engine.nets.flat import FlatNetwork
@@ -23,7 +24,7 @@ from engine.run.events import Evaluated
 from engine.run.folder import write_json
 from engine.run.settings import NetworkName, RunSettings
 from engine.seeding import generator
-from engine.training.accuracy import group_accuracy, overall, per_class_accuracy
+from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
 from engine.training.epoch import train_epoch
 from engine.training.fresh import fresh_network
 from engine.training.sampling import shuffled_batches
@@ -107,7 +108,7 @@ def summarize(
     norms: Sequence[Sequence[float]],
 ) -> Evaluated:
     """Mean and sample standard deviation over networks, from each network's accuracy per class in percent."""
-    accuracies = [overall(torch.tensor(row, dtype=torch.float64), data.test_labels) for row in per_class]
+    accuracies = [balanced(torch.tensor(row, dtype=torch.float64)) for row in per_class]
     mean_per_class = [statistics.fmean(column) for column in zip(*per_class, strict=True)]
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return Evaluated(
@@ -166,5 +167,5 @@ def train_network(
             )
             for chosen in shuffled_batches(len(training_set.images), recipe.batch_size, order)
         )
-        train_epoch(theta, optimizer, network, F.cross_entropy, batches)
+        train_epoch(theta, optimizer, network, soft_cross_entropy, batches)
     return network, theta

@@ -19,12 +19,18 @@ from engine.training.gsam import Gsam
 from engine.training.sampling import shuffled_batches
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
+TRAINING_VERSION = 1
+"""Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
+
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
-    """Where these experts are cached, under the hash of images, augmentation, expert settings and seed."""
+    """Where these experts are cached, under the hash of images, augmentation, expert settings, seed, device."""
     settings = context.settings
+    # Each expert has a seed of its own, so that asking for more of them keeps those that are there.
+    own = settings.experts.model_dump(mode="json", exclude={"num_experts"})
+    augmentation = list(settings.dataset.augmentation)
     return ExpertStore(
-        settings_hash(data.fingerprint, list(settings.dataset.augmentation), settings.experts, settings.seed)
+        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, context.device.type)
     )
 
 

@@ -13,7 +13,7 @@ from engine.matching.batches import Synthetic
 from engine.nets.flat import FlatNetwork
 from engine.run.events import Initialized, Warned
 from engine.seeding import generator
-from engine.training.accuracy import predictions
+from engine.training.accuracy import all_logits, predictions
 
 
 def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
@@ -38,9 +38,10 @@ def initialize(context: Context, data: LongTailedData, network: FlatNetwork, exp
 def _images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    kind, draw = context.settings.initialize.images, generator(context.settings.seed, "initialize")
+    draw = generator(context.settings.seed, "initialize")
+    kind = context.settings.initialize.images if experts else "real"
     allowed = None
-    if kind == "correct" and experts:
+    if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
     chosen = pick_real_images(data, context.settings.ipc, draw, allowed)
@@ -61,7 +62,7 @@ def _label_logits(
         return by_class, 0
     total, votes = torch.zeros_like(by_class), torch.zeros_like(by_class[:, :1])
     for theta in experts:
-        logits = network(theta, images)
+        logits = all_logits(network, theta, images)
         right = (logits.argmax(dim=1) == classes)[:, None].to(logits.dtype)
         total, votes = total + right * logits, votes + right
     known = votes > 0

@@ -13,6 +13,12 @@ _BATCH = 500
 
 
 @torch.no_grad()
+def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
+    """Logits (N, C) of images (N, channels, H, W), through the network some at a time."""
+    return torch.cat([network(theta, batch) for batch in images.split(_BATCH)])
+
+
+@torch.no_grad()
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     """The predicted class of each image (N, channels, H, W), as (N,) int64."""
     return torch.cat([network(theta, batch).argmax(dim=1) for batch in images.split(_BATCH)])
@@ -26,10 +32,12 @@ def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labe
     return (100 * hits.double() / seen).cpu()
 
 
-def overall(per_class: Tensor, labels: Tensor) -> float:
-    """Accuracy in percent over all test images, from the accuracy per class (C,) and the test labels (N,)."""
-    seen = torch.bincount(labels, minlength=len(per_class)).cpu()
-    return float((per_class.nan_to_num() * seen).sum() / seen.sum())
+def balanced(per_class: Tensor) -> float:
+    """Balanced accuracy in percent: the mean over classes (C,), which on a balanced test set is the plain accuracy.
+
+    Classes without test images (NaN) are left out.
+    """
+    return float(per_class.nanmean())
 
 
 def group_accuracy(per_class: Sequence[float], groups: Sequence[str]) -> dict[str, float | None]:

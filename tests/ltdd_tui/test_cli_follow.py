@@ -43,7 +43,7 @@ def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, ma
     rows = done.out.splitlines()
     assert [row.split()[0] for row in rows[1:6]] == ["random", "initialization", "representation", "final", "best"]
     assert "86.9 +- 0.7" in rows[4] and "90.0" in rows[4]
-    assert "published 53.4 [[R] Table 1], here 86.9 (+33.5)" in rows[6]
+    assert "published 53.4 (best checkpoint on the test set) [[R] Table 1], here 86.9 (+33.5)" in rows[6]
 
 
 def test_json_gives_the_events_as_written(command: Callable, make_run: Callable) -> None:

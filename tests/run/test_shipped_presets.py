@@ -105,7 +105,7 @@ def test_cifar10_has_the_official_values(factor: int, ipc: int) -> None:
     assert (matching.beta, matching.beta_lr, matching.label_lr) == (0.01, 1e-5, 2)
     assert (matching.image_momentum, matching.label_momentum, matching.beta_momentum) == (0.5, 0.9, 0.5)
     assert (matching.dam_smoothness, matching.dam_weight, matching.dam_weight_total) == (0, "share", "one")
-    assert (matching.gradient, matching.emulate_replicas, matching.image_lr_decay) == ("published", 1, "none")
+    assert (matching.gradient, matching.emulate_replicas, matching.rate_decay) == ("published", 1, "none")
     assert (settings.dataset.whitening, settings.initialize.images) == ("paper", "correct")
     assert settings.evaluate.every == 500
     assert f"used {gpus} GPUs" in text_of(name)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
-from engine.run.events import ExpertDone, ExpertEpoch
-from engine.run.folder import RunFolder
+from engine.run.errors import Stopped
+from engine.run.events import ExpertDone, ExpertEpoch, Warned
+from engine.run.folder import RunFolder, exclusive
 from engine.run.settings import RunSettings
 from engine.stages.classifier_experts import train_classifier_experts
 from engine.stages.experts import representation_store, train_experts
@@ -100,3 +103,16 @@ def test_the_start_is_real_images_that_an_expert_gets_right_with_soft_labels_tha
     assert all(image.numpy().tobytes() in real for image in start.images)
     classes = torch.arange(10).repeat_interleave(2)
     assert torch.equal(start.label_logits.argmax(dim=1), classes)
+
+
+def test_a_run_waits_for_another_that_trains_the_same_experts_and_can_be_stopped_meanwhile(run):
+    context, events, data, network = run()
+    store = representation_store(context, data)
+
+    def stop() -> None:
+        if any(isinstance(event, Warned) and "another run" in event.message for event in events):
+            raise Stopped("asked to")
+
+    with exclusive(store.lock), pytest.raises(Stopped):
+        train_experts(dataclasses.replace(context, check_stop=stop), data, network)
+    assert len(train_experts(context, data, network)) == 2

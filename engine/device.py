@@ -1,0 +1,41 @@
+"""The device of a run: chosen by name, and how much of its memory the worker uses."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+import torch
+
+from engine.run.errors import InputError
+from engine.run.events import DeviceReading
+
+_GIB = 2**30
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device of a name; `auto` is the first GPU where there is one. Raises InputError for one that is not."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"there is no device {name!r}: {str(error).splitlines()[0]}",
+            "--device",
+            "`ltdd-tui doctor` lists what is there; auto picks one",
+        ) from None
+    return device
+
+
+def read_device(device: torch.device) -> DeviceReading:
+    """The most memory that the worker has used so far, and what the device has, in GiB."""
+    if device.type == "cuda":
+        free_and_total = torch.cuda.mem_get_info(device)
+        return DeviceReading(str(device), torch.cuda.max_memory_reserved(device) / _GIB, free_and_total[1] / _GIB)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return DeviceReading(str(device), used / _GIB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB)
