@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from engine.run.presets import load_preset
 
 METHODS = ["ltdd", "ed", "dam", "datm"]
 RESULTS = Path(__file__).parent / "results"
@@ -28,43 +29,33 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     asked = parser.parse_args()
     rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
-    record = {
-        "name": f"methods-{asked.preset}",
-        "preset": asked.preset,
-        "command": _without_paths(["python", "benchmarks/methods.py", *sys.argv[1:]]),
-        "commit": _commit(),
-        "processor": platform.processor() or platform.machine(),
-        "device": rows[0]["device"],
-        "versions": rows[0]["versions"],
-        "rows": rows,
-    }
+    command = _without_paths(["python", "benchmarks/methods.py", *sys.argv[1:]])
+    record = {"name": f"methods-{asked.preset}", "preset": asked.preset, "command": command, "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
 
 
 def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
+    """One run's figures; a finished run of the same settings is taken as it is, an unfinished one is resumed."""
     name = f"table-{asked.preset}-{method}-{seed}"
-    if not (asked.runs_dir / name / "result" / "metrics.json").exists():
-        overrides = [f"--set={text}" for text in (*asked.overrides, f"method={method}", f"seed={seed}")]
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ltdd_tui",
-                "run",
-                asked.preset,
-                *overrides,
-                "--name",
-                name,
-                "--runs-dir",
-                str(asked.runs_dir),
-                "--plain",
-            ],
-            check=True,
-        )
-    metrics = json.loads((asked.runs_dir / name / "result" / "metrics.json").read_text())
-    row = {key: metrics[key] for key in ("method", "seed", "repeats", "device", "versions", "stage_seconds")}
+    overrides = [*asked.overrides, f"method={method}", f"seed={seed}"]
+    root = asked.runs_dir / name
+    if root.exists() and load_preset(str(root / "config.yaml")) != load_preset(asked.preset, overrides):
+        sys.exit(f"error: {root} is a run of other settings\nhint: remove it, or give another --runs-dir")
+    if not (root / "result" / "metrics.json").exists():
+        words = ["resume", name] if root.exists() else ["run", asked.preset, "--name", name]
+        words += [] if root.exists() else [f"--set={text}" for text in overrides]
+        command = [sys.executable, "-m", "ltdd_tui", *words, "--runs-dir", str(asked.runs_dir), "--plain"]
+        subprocess.run(command, check=True)
+    return _row(
+        json.loads((root / "result" / "metrics.json").read_text()), json.loads((root / "manifest.json").read_text())
+    )
+
+
+def _row(metrics: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    row = {key: metrics[key] for key in ("method", "seed", "repeats", "settings_hash", "stage_seconds")}
+    row |= {key: manifest[key] for key in ("commit", "versions", "device_name", "threads")}
     for figure in FIGURES:
         row[figure] = {
             key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")
@@ -96,13 +87,8 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _without_paths(words: list[str]) -> str:
-    return " ".join("dataset.path=..." if word.startswith("dataset.path=") else word for word in words)
-
-
-def _commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    ).stdout.strip()
+    kept = [word for word in words if not word.startswith("--runs-dir")]
+    return " ".join("dataset.path=..." if word.startswith("dataset.path=") else word for word in kept)
 
 
 if __name__ == "__main__":
