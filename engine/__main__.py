@@ -8,6 +8,8 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -27,6 +29,8 @@ from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
 from engine.run.settings import NetworkName, settings_hash
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,8 +74,23 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
         log.emit(RunBroke("the GPU's memory is full", str(asked.device), "lower matching.batch_syn, or --device cpu"))
         raise RunFailed(f"the GPU's memory is full: {error}") from error
     except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise _told(log, _no_room(error, folder)) from None
         log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
+
+
+def _no_room(error: OSError, folder: RunFolder) -> RunFailed:
+    hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
+    return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
+
+
+def _told(log: EventLog, failed: RunFailed) -> RunFailed:
+    """The failure, told as an event where even that can still be written."""
+    with contextlib.suppress(OSError):
+        for fault in failed.faults:
+            log.emit(RunBroke(fault.what, fault.where, fault.hint))
+    return failed
 
 
 def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
@@ -97,6 +116,8 @@ def _stop_check(folder: RunFolder) -> Callable[[], None]:
     signal.signal(signal.SIGTERM, on_signal)
 
     def check() -> None:
+        if not folder.config.exists():
+            raise RunFailed("the run's folder was deleted", str(folder.root), "nothing is left to go on with")
         if asked or folder.stop_request.exists():
             folder.stop_request.unlink(missing_ok=True)
             raise Stopped("stopped on request", folder.name, f"`ltdd-tui resume {folder.name}` goes on from here")

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from engine.matching.batches import Synthetic
+from engine.run.errors import RunFailed
 from engine.run.folder import RunFolder, write_atomically, write_json
 
 _NAMES = ("images", "label_logits", "beta")
@@ -58,7 +59,11 @@ def save_set(folder: RunFolder, iteration: int, synthetic: Synthetic) -> None:
 
 def load_set(folder: RunFolder, iteration: int, device: torch.device) -> Synthetic:
     """The set that was kept at an iteration."""
-    return _part(load(_set_path(folder, iteration).read_bytes()), "synthetic", device)
+    path = _set_path(folder, iteration)
+    try:
+        return _part(load(path.read_bytes()), "synthetic", device)
+    except (OSError, KeyError, SafetensorError) as error:
+        raise _damaged(path, error) from None
 
 
 def _set_path(folder: RunFolder, iteration: int) -> Path:
@@ -94,4 +99,16 @@ def _checks_path(folder: RunFolder) -> Path:
 
 def _checks(folder: RunFolder) -> dict[str, float]:
     path = _checks_path(folder)
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> RunFailed:
+    """These cannot be made again without the iterations before them."""
+    return RunFailed(
+        f"the checkpoint is missing or damaged: {error}",
+        str(path),
+        "delete the run's checkpoint folder and resume: it begins anew, with the experts from the cache",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 
 from engine.device import read_device
 from engine.run.events import Emit, StageDone, StageProgress, StageStarted
-from engine.run.folder import RunFolder, write_json
+from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings
 
 STAGES = ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate", "export"]
@@ -22,8 +21,9 @@ class Clock:
     """Seconds of work by stage, kept in the run folder so that they add up over interruptions."""
 
     def __init__(self, folder: RunFolder) -> None:
+        self._root = folder.root
         self._file = folder.checkpoint / "seconds.json"
-        self.seconds: dict[str, float] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self.seconds: dict[str, float] = read_json(self._file) or {}
         self._running: list[str] = []
         self._since = time.monotonic()
 
@@ -44,7 +44,8 @@ class Clock:
         if self._running:
             stage = self._running[-1]
             self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
-            write_json(self._file, self.seconds)
+            if self._root.is_dir():  # a deleted run stays deleted
+                write_json(self._file, self.seconds)
         self._since = now
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import LtddError
+from engine.run.errors import Fault, LtddError
 from ltdd_tui.commands import doctor, presets, results, revisit, run
 from ltdd_tui.consoles import note
 
@@ -73,3 +73,7 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read stdout has seen enough; Python would complain once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A full disk, a folder that is not ours: told, where Python would show its insides.
+        note(str(Fault(error.strerror or str(error), str(error.filename or ""))))
+        sys.exit(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate
 from engine.run.errors import InputError
+from engine.run.folder import expanded
 from engine.run.settings import RunSettings
 
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
@@ -39,8 +40,8 @@ def _folder_counts(settings: RunSettings) -> list[int] | None:
     dataset = settings.dataset
     if dataset.name != "folder" or dataset.path is None:
         return None
-    train = Path(dataset.path).expanduser() / "train"
-    if not train.is_dir():
+    train = expanded(dataset.path) / "train"
+    if not os.path.isdir(train):
         return None
     counts = [sum(1 for _ in os.scandir(folder)) for folder in sorted(train.iterdir()) if folder.is_dir()]
     factor = dataset.imbalance_factor

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, expanded
 from engine.run.presets import check_runnable, dump, load_preset, resolve
 from engine.run.settings import RunSettings
 from ltdd_tui import worker
@@ -38,7 +38,7 @@ def _with_absolute_path(settings: RunSettings) -> RunSettings:
     """The run may be resumed from another folder than the one it was started in."""
     if settings.dataset.path is None:
         return settings
-    path = str(Path(settings.dataset.path).expanduser().absolute())
+    path = str(expanded(settings.dataset.path).absolute())
     return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
 
 

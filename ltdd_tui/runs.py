@@ -99,7 +99,7 @@ def overview(folder: RunFolder) -> Overview:
     """How a run stands, from the two ends of its events, so that a list of long runs stays quick."""
     alive = folder.is_running()
     started, state = _ends(folder)
-    metrics = _metrics(folder)
+    metrics = readable_metrics(folder)
     status = state.status
     if status == "waiting":
         # The end of a long file may hold no start and no end.
@@ -146,8 +146,9 @@ def _first_start(head: bytes) -> RunStarted | None:
     return None
 
 
-def _metrics(folder: RunFolder) -> dict[str, Any]:
+def readable_metrics(folder: RunFolder) -> dict[str, Any]:
+    """The metrics of a finished run; empty where there are none, or where they are damaged."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(folder.metrics.read_text())
-        return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) and isinstance(found.get("final"), dict) else {}
     return {}

@@ -64,6 +64,9 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
     """A new run folder that holds `config`; raises InputError for a name that is taken or cannot be one."""
     check_name(name)
     folder = RunFolder(runs_dir / name)
+    elsewhere = "--runs-dir or LTDD_RUNS_DIR names another place"
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise InputError("this is a file, and no folder that holds runs", str(runs_dir), elsewhere)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         # Not exist_ok: of two that ask for one name at once, one is refused.
@@ -78,9 +81,17 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
         raise InputError(
             f"the run's folder cannot be made: {error.strerror}",
             str(folder.root),
-            "--runs-dir or LTDD_RUNS_DIR names another place",
+            elsewhere,
         ) from None
-    write_atomically(folder.config, config)
+    try:
+        write_atomically(folder.config, config)
+    except OSError as error:
+        # Without its settings it is no run, and would only keep the name.
+        with contextlib.suppress(OSError):
+            folder.root.rmdir()
+        raise InputError(
+            f"the run's settings cannot be written: {error.strerror}", str(folder.config), elsewhere
+        ) from None
     return folder
 
 

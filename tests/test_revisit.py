@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from engine.__main__ import main as worker_main
+from engine.checkpoints import best_check, load_set
 from engine.distilled import DistilledSet
 from engine.results.copies import folder_names
 from engine.revisit import evaluate_architectures, export_copies
-from engine.run.errors import InputError
+from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
+from engine.run.folder import write_atomically
 from tests.tiny_run import finish_run, tiny_context, tiny_settings
 
 
@@ -120,3 +124,33 @@ def test_asked_for_no_copy_the_picture_and_the_card_are_drawn_again(tmp_path: Pa
 def test_class_folders_are_safe_and_no_two_alike() -> None:
     names = folder_names(["cat", "../etc", "Cat", "a/b", "", "CAT_2"])
     assert names == ["cat", "etc", "Cat_2", "a_b", "class_4", "CAT_2_5"]
+
+
+def test_a_place_where_no_copy_can_lie_is_refused(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made"):
+        export_copies(context, tmp_path / "file" / "below", None)
+
+
+def test_what_a_damaged_checkpoint_held_is_made_again_or_refused(tmp_path: Path) -> None:
+    context = finish_run(tmp_path)
+    evaluate_architectures(context, ["vgg11"], 1)
+    for file in [*context.folder.evaluations.iterdir(), context.folder.checkpoint / "seconds.json"]:
+        file.write_text('{"per')
+    evaluate_architectures(tiny_context(tmp_path, tiny_settings()), ["vgg11"], 1)
+    write_atomically(context.folder.checkpoint / "checks.json", "")
+    with pytest.raises(RunFailed, match="damaged"):
+        best_check(context.folder)
+    with pytest.raises(RunFailed, match="missing"):
+        load_set(context.folder, 7, context.device)
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    context = finish_run(tmp_path)
+    monkeypatch.setattr("engine.revisit.export_copies", full)
+    assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
+    assert "nothing can be written: No space left on device" in context.folder.events.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,3 +130,14 @@ def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(refe
     assert _count(folder, "run_stopped", {}) == 1 and not folder.distilled.exists()
     assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0
     assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
+
+
+def test_a_run_whose_folder_is_deleted_ends_at_the_next_safe_point_and_makes_nothing_again(tmp_path):
+    folder = _folder(tmp_path / "run")
+    process = _start(folder, tmp_path / "cache")
+    while not _count(folder, "matching_step", {"iteration": 2}):
+        assert process.poll() is None
+        time.sleep(0.002)
+    shutil.rmtree(folder.root, ignore_errors=True)
+    assert process.wait(timeout=60) == 1
+    assert not folder.config.exists() and not folder.distilled.exists()

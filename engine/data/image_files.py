@@ -93,6 +93,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _fault(file: Path, error: Exception) -> Fault:
     if isinstance(error, FileNotFoundError):
         return Fault("the image is missing", str(file), "put it there, or take it out of the list")
+    if isinstance(error, Image.DecompressionBombError):
+        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
     return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
 
 

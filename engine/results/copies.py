@@ -64,7 +64,11 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError("this is a file", str(folder), "name a new or an empty folder")
     marker = folder / MARKER
-    if folder.exists() and any(folder.iterdir()) and _holds(marker) != _identity(about):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder cannot be made: {error.strerror}", str(folder), "name another place") from None
+    if any(folder.iterdir()) and _holds(marker) != _identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
     write_json(marker, about)
 

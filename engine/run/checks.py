@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from engine.run.catalog import DIGITS_SMALLEST, counts_for, image_size_for
 from engine.run.errors import Fault
-from engine.run.folder import cache_root
+from engine.run.folder import cache_root, expanded
 from engine.run.settings import RunSettings
 
 # Three poolings of these networks leave a pixel of it (engine/nets).
@@ -24,7 +24,7 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
     """What this machine lacks to run these settings: faults about dataset.path, which shipped presets leave open."""
     dataset = settings.dataset
     where, path = "dataset.path", dataset.path
-    if path is not None and not Path(path).expanduser().is_dir():
+    if path is not None and not os.path.isdir(expanded(path)):
         return [Fault("there is no such folder", f"{where} {path}", "give the folder that holds the data")]
     if path is not None:
         return []

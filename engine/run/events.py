@@ -267,7 +267,7 @@ def decode(line: str) -> Stamped | Warned:
         return Stamped(seq, seconds, kind(**fields))
     except KeyError as error:
         return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
 
 

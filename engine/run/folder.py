@@ -21,22 +21,41 @@ def cache_root() -> Path:
     return Path(os.environ.get("LTDD_CACHE") or user_cache_path("ltdd-tui"))
 
 
+def expanded(path: str) -> Path:
+    """The path with its ~ replaced; where nobody has that name it stays, and leads nowhere."""
+    return Path(os.path.expanduser(path))
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        # On a full disk half a file would only take the room that is needed.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, or None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 class RunFolder:
@@ -66,14 +85,15 @@ class RunFolder:
 
     def is_running(self) -> bool:
         """Whether a worker holds the folder; a killed worker's lock is free again at once."""
-        if not self.lock.exists():
-            return False
-        with open(self.lock, "a") as file:
-            try:
+        try:
+            # Only to read: somebody else's run can be looked at too.
+            with open(self.lock, "rb") as file:
                 # Shared: two that ask at once must not take each other for a worker.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
         return False
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Literal
 from platformdirs import user_config_path
 
 from engine.run.errors import Fault, SettingsError
+from engine.run.folder import expanded
 
 Origin = Literal["shipped", "yours"]
 SUFFIXES = (".yaml", ".yml")
@@ -27,7 +28,7 @@ def shipped_folder() -> Path:
 def user_folder() -> Path:
     """The user's own presets: `$LTDD_HOME/presets`, else in the user's configuration folder."""
     home = os.environ.get("LTDD_HOME")
-    return (Path(home).expanduser() if home else user_config_path("ltdd-tui")) / "presets"
+    return (expanded(home) if home else user_config_path("ltdd-tui")) / "presets"
 
 
 def preset_files() -> dict[str, tuple[Path, Origin]]:
@@ -54,16 +55,21 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     """
     folder = beside.parent if beside else Path()
     if os.sep in name_or_path or name_or_path.endswith(SUFFIXES):
-        path = folder / Path(name_or_path).expanduser()
-        if path.is_file():
+        path = folder / expanded(name_or_path)
+        if _is_file(path):
             return path
         raise SettingsError([_missing(name_or_path, "there is no such file")])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
     candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
     for path in candidates:
-        if path.is_file() and not (beside and path.resolve() == beside.resolve()):
+        if _is_file(path) and not (beside and path.resolve() == beside.resolve()):
             return path
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
+
+
+def _is_file(path: Path) -> bool:
+    """As Path.is_file, also for a name that is longer than the system allows, which is none."""
+    return os.path.isfile(path)
 
 
 def _missing(name_or_path: str, what: str) -> Fault:

@@ -12,6 +12,7 @@ from engine.run.errors import Fault
 
 KeyPath = tuple[str, ...]
 DEEPEST = 6
+TOO_DEEP = "brackets or blocks lie too deep in each other"
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -56,6 +57,8 @@ def parse_text(text: str, name: str) -> ParsedFile:
         parsed.faults.append(_syntax_fault(error, name))
     except yaml.YAMLError as error:
         parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
+    except RecursionError:
+        parsed.faults.append(Fault(TOO_DEEP, name, "no setting needs that"))
     finally:
         if loader is not None:
             loader.dispose()
@@ -68,6 +71,8 @@ def parse_value(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:

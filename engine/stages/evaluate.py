@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from engine.matching.batches import Synthetic
 from engine.matching.iteration import target_probabilities
 from engine.nets.flat import FlatNetwork
 from engine.run.events import Evaluated
-from engine.run.folder import write_json
+from engine.run.folder import read_json, write_json
 from engine.run.settings import NetworkName, RunSettings
 from engine.seeding import generator
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
@@ -127,8 +126,9 @@ def summarize(
 def _remembered(context: Context, data: LongTailedData, subject: Subject, arch: NetworkName, repeat: int) -> dict:
     at = "" if subject.iteration is None else f"-{subject.iteration:06d}"
     path = context.folder.evaluations / f"{subject.key}{at}-{arch}-{repeat}.json"
-    if path.exists():
-        return json.loads(path.read_text())
+    # A damaged file costs the training of one network, no more.
+    if remembered := read_json(path):
+        return remembered
     network, theta = train_network(
         context.settings,
         data,

@@ -11,7 +11,7 @@ from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from ltdd_tui.consoles import note, show, show_json
 from ltdd_tui.options import AsJson, RunName, RunsDir
-from ltdd_tui.runs import find_run, overview, replayed, run_folders
+from ltdd_tui.runs import find_run, overview, readable_metrics, replayed, run_folders
 
 
 def runs(runs_dir: RunsDir, as_json: AsJson = False) -> None:
@@ -44,6 +44,12 @@ def show_result(folder: RunFolder, by_class: bool = True) -> None:
     from ltdd_tui.tables import class_table, expected_line, result_table, seconds_table
 
     metrics: Mapping[str, Any] = json.loads(_metrics_text(folder))
+    if not readable_metrics(folder):
+        raise InputError(
+            "the metrics hold no final figures",
+            str(folder.metrics),
+            f"`ltdd-tui resume {folder.name}` writes them anew",
+        )
     rows = rows_from_metrics(metrics)
     show(result_table(rows))
     expected = expected_line(metrics.get("expected"), metrics["final"]["accuracy_mean"])
@@ -79,7 +85,11 @@ def _metrics_text(folder: RunFolder) -> str:
             f"`ltdd-tui watch {folder.name}` shows how far it is, `ltdd-tui resume {folder.name}` goes on with it",
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics)) from None
+        raise InputError(
+            f"the metrics cannot be read: {error}",
+            str(folder.metrics),
+            f"`ltdd-tui resume {folder.name}` writes them anew",
+        ) from None
 
 
 def _show_unfinished(folder: RunFolder) -> None:

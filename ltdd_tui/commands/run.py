@@ -14,7 +14,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui import worker
 from ltdd_tui.consoles import note
 from ltdd_tui.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
-from ltdd_tui.runs import find_run, replayed
+from ltdd_tui.runs import find_run, readable_metrics, replayed
 
 
 def run(
@@ -50,7 +50,7 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, crashed or failed, from its last checkpoint."""
     folder = find_run(run, runs_dir)
-    if folder.metrics.exists() and replayed(folder).status == "done":
+    if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
         note(f"{folder.name} is done; `ltdd-tui show {folder.name}` shows it")
         return
     _begin(folder, device, plain, as_json, detach)

@@ -351,3 +351,10 @@ def test_real_tiny_imagenet(tmp_path: Path) -> None:
     assert len(source.class_names) == 20 and "Egyptian cat" in source.class_names
     assert everything(source, "train").shape == (20, 3, 64, 64)
     assert everything(source, "test").shape == (40, 3, 64, 64)
+
+
+def test_an_image_of_too_many_pixels_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    file = picture(tmp_path / "huge.png")
+    with pytest.raises(InputError, match="too many pixels"):
+        read_images([file], 8)

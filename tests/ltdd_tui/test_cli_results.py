@@ -156,3 +156,19 @@ def test_completion_knows_the_runs(finished: Path) -> None:
     from ltdd_tui.options import complete_run
 
     assert complete_run("f") == ["first"] and complete_run("") == ["first", "last"]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"final": 3}', "[1"])
+def test_damaged_metrics_are_said_and_written_anew_by_resume(command: Callable, finished: Path, text: str) -> None:
+    (finished / "result" / "metrics.json").write_text(text)
+    assert command("runs").code == 0
+    shown = command("show", "first")
+    assert shown.code == 2 and "resume first" in shown.err
+    command("resume", "first")
+    assert command("show", "first").code == 0
+
+
+def test_a_file_that_cannot_be_touched_is_told_without_traceback(command: Callable, make_run: Callable) -> None:
+    (make_run("first") / "stop").mkdir()
+    done = command("resume", "first")
+    assert done.code == 1 and done.err.startswith("error: ") and "stop" in done.err

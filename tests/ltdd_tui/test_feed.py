@@ -151,3 +151,9 @@ def test_a_hundred_thousand_events_replay_in_three_seconds(path: Path) -> None:
     state = fold(RunState(), Feed(path).read_all())
     assert time.process_time() - began < 3
     assert len(state.points) == 100_000
+
+
+def test_a_number_without_end_is_a_broken_line(path: Path) -> None:
+    path.write_text('{"seq": Infinity, "t": 0, "type": "run_stopped", "stage": ""}\n')
+    (item,) = Feed(path).read_all()
+    assert isinstance(item, Warned)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui import worker
 
 
@@ -36,8 +37,8 @@ def test_a_taken_name_is_refused_and_left_as_it_is(runs_dir: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be made|already"):
-        worker.create("one", tmp_path / "file", "")
+    with pytest.raises(InputError, match="cannot be made"):
+        worker.create("one", tmp_path / "file" / "below", "")
 
 
 def test_free_names_count_on(runs_dir: Path) -> None:
@@ -66,3 +67,39 @@ def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.Mon
     folder = worker.create("one", runs_dir, "ipc: 2\n")
     assert worker.start(folder, "cpu").wait(30) == 3
     assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
+
+
+def test_a_file_in_place_of_the_folder_of_runs_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="this is a file"):
+        worker.create("one", tmp_path / "file", "")
+
+
+def test_a_run_whose_settings_cannot_be_written_does_not_keep_its_name(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker, "write_atomically", full)
+    with pytest.raises(InputError, match="No space left"):
+        worker.create("one", runs_dir, "")
+    assert list(runs_dir.iterdir()) == []
+
+
+def test_asking_whether_a_run_is_at_work_writes_nothing(runs_dir: Path) -> None:
+    folder = worker.create("one", runs_dir, "")
+    assert not folder.is_running() and not folder.lock.exists()
+    with folder.held():
+        assert folder.is_running()
+
+
+def test_a_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "file", "new")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]

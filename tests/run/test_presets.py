@@ -359,3 +359,16 @@ def test_data_that_nobody_has_pointed_to(tmp_path: Path) -> None:
     marked.mkdir(parents=True)
     (marked / "wnids.txt").touch()
     assert check_runnable(RunSettings.model_validate({"dataset": {"name": "tiny-imagenet"}})) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 300, "~no-such-user/x.yaml"])
+def test_a_name_that_leads_nowhere_is_no_preset(name: str) -> None:
+    assert "there is no" in only_fault(name).what
+    assert "there is no" in only_fault(write("mine.yaml", f"extends: {name}\n")).what
+    settings = load_preset("quickstart", ["dataset.name=folder", f"dataset.path={name}"])
+    assert [fault.what for fault in check_runnable(settings)] == ["there is no such folder"]
+
+
+def test_brackets_too_deep_are_a_fault() -> None:
+    assert "too deep" in only_fault(write("deep.yaml", "ipc: " + "[" * 3000 + "]" * 3000)).what
+    assert "too deep" in only_fault("quickstart", "ipc=" + "[" * 3000).what
