@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     asked = parser.parse_args()
     rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
-    command = _without_paths(["python", "benchmarks/methods.py", *sys.argv[1:]])
-    record = {"name": f"methods-{asked.preset}", "preset": asked.preset, "command": command, "rows": rows}
+    record = {"name": f"methods-{asked.preset}", "preset": asked.preset, "command": _command(asked), "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
@@ -86,9 +85,11 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _without_paths(words: list[str]) -> str:
-    kept = [word for word in words if not word.startswith("--runs-dir")]
-    return " ".join("dataset.path=..." if word.startswith("dataset.path=") else word for word in kept)
+def _command(asked: argparse.Namespace) -> str:
+    """How the table is made again, without this machine's paths."""
+    shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in asked.overrides]
+    seeds = ["--seed", *map(str, asked.seed)]
+    return " ".join(["python benchmarks/methods.py", asked.preset, *seeds, *(f"--set {text}" for text in shown)])
 
 
 if __name__ == "__main__":
