@@ -14,6 +14,8 @@ import typer
 from engine.run.errors import Fault, LtddError
 from ltdd_tui.commands import doctor, presets, results, revisit, run
 from ltdd_tui.consoles import note
+from ltdd_tui.runs import default_runs_dir
+from ltdd_tui.screen_entry import show_screen
 
 app = typer.Typer(
     name="ltdd-tui",
@@ -43,11 +45,7 @@ def ltdd_tui(
 ) -> None:
     """Distills a long-tailed image set into a small balanced one."""
     if context.invoked_subcommand is None:
-        note(
-            "error: the screen is not built yet\n"
-            "hint: `ltdd-tui run quickstart` distills a first set; `ltdd-tui --help` lists the commands"
-        )
-        raise typer.Exit(2)
+        show_screen(default_runs_dir())
 
 
 app.command("run")(run.run)

@@ -7,8 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from engine.run.events import Stamped, Warned
 from engine.run.folder import RunFolder
 from ltdd_tui.displays import Display
 from ltdd_tui.feed import Feed
@@ -16,6 +17,13 @@ from ltdd_tui.state import RunState, apply, with_worker
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
+
+
+class Listener(Protocol):
+    """Who is told each item of a run with the state after it."""
+
+    def show(self, item: Stamped | Warned, state: RunState) -> None:
+        """Takes note of one item."""
 
 
 class Watched:
@@ -27,7 +35,7 @@ class Watched:
         self._feed = Feed(folder.events)
         self._restarts = 0
 
-    def take_new(self, display: Display | None, budget_seconds: float = 0.2) -> bool:
+    def take_new(self, display: Listener | None, budget_seconds: float = 0.2) -> bool:
         """Folds and shows what is new; returns whether that was all there is."""
         items = self._feed.read_new(budget_seconds)
         if self._feed.restarts != self._restarts:

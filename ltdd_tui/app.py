@@ -1,0 +1,88 @@
+"""The screen `ltdd-tui`: pick, launch, watch, compare. It reads run folders and starts workers, and loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engine.run.folder import RunFolder
+from ltdd_tui.preferences import DEFAULT_THEME, load_preferences
+from ltdd_tui.screens.compare import CompareScreen
+from ltdd_tui.screens.launch import LaunchScreen
+from ltdd_tui.screens.run import RunScreen
+from ltdd_tui.screens.runs import RunsScreen
+from ltdd_tui.themes import DARK, LIGHT
+
+
+class LtddApp(App[None]):
+    """The app over the runs of one folder; `folder` is the run that it opens with, if any."""
+
+    TITLE = "ltdd-tui"
+    CSS_PATH = "style.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f2", "runs", "Runs", id="app.runs"),
+        Binding("f3", "launch", "New run", id="app.launch"),
+        Binding("f1,question_mark", "help", "Help", id="app.help"),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
+    ]
+
+    def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
+        self.preferences, self._faults = load_preferences()
+        super().__init__()
+        self.runs_dir = runs_dir
+        self.device = device
+        self._opens_with = folder
+
+    def on_mount(self) -> None:
+        """Sets the theme and keys, and opens the first screen."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        known = self.preferences.theme in self.available_themes
+        self.theme = self.preferences.theme if known else DEFAULT_THEME
+        self.set_keymap(self.preferences.keys)
+        for fault in self._faults:
+            self.notify(str(fault), title="preferences", severity="warning", timeout=10)
+        self.push_screen(LaunchScreen(self.runs_dir, self.device))
+        if self._opens_with is not None:
+            self.open_run(self._opens_with)
+
+    def open_run(self, folder: RunFolder) -> None:
+        """Shows one run, live or finished, above the screen it was picked on."""
+        self.push_screen(RunScreen(folder))
+
+    def open_compare(self, folders: Sequence[RunFolder]) -> None:
+        """Shows two to six runs side by side."""
+        self.push_screen(CompareScreen(folders))
+
+    def action_runs(self) -> None:
+        """Shows the list of runs."""
+        self._back_to(RunsScreen)
+        if not isinstance(self.screen, RunsScreen):
+            self.push_screen(RunsScreen(self.runs_dir))
+
+    def action_launch(self) -> None:
+        """Goes back to the form for a new run."""
+        self._back_to(LaunchScreen)
+
+    def _back_to(self, kind: type[Screen[None]]) -> None:
+        """Closes what lies above the nearest screen of that kind; without one, above the form."""
+        wanted = (kind, LaunchScreen)
+        while not isinstance(self.screen, wanted):
+            self.pop_screen()
+
+
+def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> list[str]:
+    """Runs the app to its end; returns what to print after it."""
+    app = LtddApp(runs_dir, device, folder)
+    if app.preferences.images != "off":
+        # It asks the terminal what pictures it can show, which works only before the screen is taken over.
+        import textual_image.renderable  # noqa: F401
+    app.run()
+    return []
