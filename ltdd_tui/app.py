@@ -78,11 +78,11 @@ class LtddApp(App[None]):
             self.pop_screen()
 
 
-def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> list[str]:
-    """Runs the app to its end; returns what to print after it."""
+def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:
+    """Runs the app to its end; returns the exit code, which is not 0 where the app itself broke."""
     app = LtddApp(runs_dir, device, folder)
     if app.preferences.images != "off":
         # It asks the terminal what pictures it can show, which works only before the screen is taken over.
         import textual_image.renderable  # noqa: F401
     app.run()
-    return []
+    return app.return_code or 0
