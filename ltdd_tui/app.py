@@ -27,9 +27,9 @@ class LtddApp(App[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "runs", "Runs", id="app.runs"),
-        Binding("f3", "launch", "New run", id="app.launch"),
         Binding("f1,question_mark", "help", "Help", id="app.help"),
+        Binding("f3", "launch", "New run", id="app.launch"),
+        Binding("f2", "runs", "Runs", id="app.runs"),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
     ]
 

@@ -114,7 +114,8 @@ def overview(folder: RunFolder) -> Overview:
         status = "done" if metrics else "running" if started or alive else "waiting"
     if status == "running" and not alive:
         status = "crashed"
-    stage = _stage_under_way(state, started) if status == "running" else None
+    # Also of a finished run: it may be evaluated on further networks.
+    stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
     return Overview(
         folder.name,
