@@ -34,6 +34,10 @@ class Series(Sequence[Item], Generic[Item]):
         shorter._items, shorter._length = self._items, min(length, self._length)
         return shorter
 
+    def shares_items(self, other: Series[Item]) -> bool:
+        """Whether the shorter of both is known to be the beginning of the longer, without comparing them."""
+        return self._items is other._items
+
     def __len__(self) -> int:
         return self._length
 

@@ -1,0 +1,100 @@
+"""How a run went over its iterations, as arrays that a chart draws: matching losses, and accuracies of the checks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.run.events import MatchingStep
+from ltdd_tui.decimate import Floats
+from ltdd_tui.series import Series
+from ltdd_tui.state import RunState
+
+
+class LossTrack:
+    """The matching losses of a run as arrays; only what is new is converted, however often it is asked for more."""
+
+    def __init__(self) -> None:
+        self._points: Series[MatchingStep] = Series()
+        self._columns = np.empty((3, 0))
+
+    def take(self, points: Series[MatchingStep]) -> bool:
+        """Takes over the points; returns whether anything differs from the last time.
+
+        After a resume the points may be others than before, and in a replay fewer.
+        """
+        wanted, continues = len(points), points.shares_items(self._points)
+        if continues and wanted == len(self._points):
+            return False
+        known = min(wanted, len(self._points)) if continues else 0
+        if wanted > self._columns.shape[1] or not continues:
+            # A new array where the points are others: curves on the screen still show the old one.
+            larger = np.empty((3, wanted * 3 // 2 + 64))
+            larger[:, :known] = self._columns[:, :known]
+            self._columns = larger
+        self._columns[:, known:wanted] = _columns(points[known:wanted])
+        self._points = points
+        return True
+
+    @property
+    def iterations(self) -> Floats:
+        """The iteration of each point."""
+        return self._columns[0, : len(self._points)]
+
+    @property
+    def rep(self) -> Floats:
+        """The loss of the representation, NaN where it was not finite."""
+        return self._columns[1, : len(self._points)]
+
+    @property
+    def cls(self) -> Floats:
+        """The loss of the classifier, NaN where it was not finite or the method has none."""
+        return self._columns[2, : len(self._points)]
+
+
+def _columns(points: Sequence[MatchingStep]) -> Floats:
+    fields: tuple[Callable[[MatchingStep], Any], ...] = (
+        lambda point: point.iteration,
+        lambda point: point.loss_rep,
+        lambda point: point.loss_cls,
+    )
+    return np.array([_floats([field(point) for point in points]) for field in fields])
+
+
+def _floats(values: list[Any]) -> Floats:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        # A foreign file may hold anything.
+        return np.array([_float(value) for value in values])
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else float("nan")
+
+
+def checks(state: RunState) -> tuple[Floats, Floats]:
+    """Iterations and mean accuracies of the checks, and of the end."""
+    found = {
+        key[1]: evaluated.accuracy_mean
+        for key, evaluated in state.evaluations.items()
+        if key[0] in ("initialization", "check") and isinstance(key[1], int)
+    }
+    iterations = sorted(found)
+    return np.array(iterations, dtype=np.float64), _floats([found[at] for at in iterations])
+
+
+def reference_accuracies(state: RunState) -> dict[str, float]:
+    """What the accuracy is compared with: random images, the start, and the experts on the whole long-tailed set."""
+    named: dict[str, float] = {}
+    for name in ("random", "initialization"):
+        means = [found.accuracy_mean for key, found in state.evaluations.items() if key[0] == name]
+        if means:
+            named[name] = means[0]
+    trained = [experts.done.values() for experts in state.experts.values() if experts.done]
+    if trained:
+        named["bound"] = max(statistics.fmean(expert.accuracy for expert in done) for done in trained)
+    return named
