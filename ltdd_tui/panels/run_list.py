@@ -27,8 +27,10 @@ MARKED = "\u258c"
 ROOMY = 90
 
 
-class RunList(ScrollView, can_focus=True):
+class RunList(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows of runs below a line of titles, with a cursor that stays on its run wherever that moves."""
+
+    TITLE = "list of runs"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", id="runs.open"),

@@ -109,7 +109,7 @@ class RunsScreen(RunActions):
             yield Static(id="nothing")
             yield RunList()
             yield RunPreview()
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Starts to look, and to keep looking."""
