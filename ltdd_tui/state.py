@@ -163,7 +163,7 @@ _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.DataReady: lambda state, event, seconds: {"data": event},
     e.StageStarted: lambda state, event, seconds: {"stages": state.stages.begun(event, seconds)},
     e.StageProgress: lambda state, event, seconds: {
-        "stages": state.stages.progressed(event.stage, event.done, event.total, seconds)
+        "stages": state.stages.progressed(event.stage, float(event.done), event.total, seconds)
     },
     e.StageDone: lambda state, event, seconds: {"stages": state.stages.ended(event)},
     e.ExpertEpoch: _expert_epoch,

@@ -44,3 +44,6 @@ LIGHT = Theme(
     panel="#E4E4E0",
     dark=False,
 )
+
+GROUP_COLORS = {"many": SERIES[0], "medium": SERIES[1], "few": SERIES[3]}
+"""Of the classes with many, some and few images, wherever they are drawn."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import engine.run
 from engine.run.errors import InputError
@@ -50,6 +51,18 @@ def ask(arguments: Sequence[str]) -> int:
     """Lets a worker do what only reads a run, at work or not, and returns its exit code; it speaks to stderr."""
     return subprocess.call(
         [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=environment()
+    )
+
+
+def consult(arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a worker that only reads a run, as `ask` does; it speaks to `output`."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env=environment(),
     )
 
 
