@@ -78,7 +78,7 @@ def apply(state: RunState, item: e.Stamped | e.Warned) -> RunState:
         return replace(state, warnings=state.warnings.appended(item))
     try:
         changes = _REACTIONS[type(item.event)](state, item.event, item.seconds)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         misfit = e.Warned(f"event {item.seq} holds values of the wrong kind and was skipped")
         return replace(state, warnings=state.warnings.appended(misfit))
     if state.first_seconds is None:
