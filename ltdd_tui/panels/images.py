@@ -116,7 +116,7 @@ a color of its own. The newest saved iteration is followed unless an older one w
         preview = self._preview()
         if preview is None or self._view is None:
             self._exhibition.wish(None)
-            self.border_title, self.border_subtitle = f"{self.NUMBER} {self.TITLE}", ""
+            self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
         state, place = self._view.state, place.within(preview)
         names = tuple(state.data.class_names) if state.data else None
@@ -131,11 +131,10 @@ a color of its own. The newest saved iteration is followed unless an older one w
         what = "all classes" if place.shows == "all" else wish.name(place.row)
         if place.shows != "all" and data and place.row < len(data.class_counts):
             what += f" ({data.class_counts[place.row]:,} real images)"
-        self.border_title = Content(f"{self.NUMBER} {self.TITLE}: {what}")
         behind = len(saved) - 1 - saved.index(preview.iteration)
-        age = (f"{behind} before the newest", "$accent") if behind else "newest"
-        where = f"image {place.image + 1} of {preview.columns}, iteration {preview.iteration:,}, "
-        self.border_subtitle = Content.assemble(where, age)
+        age = (f"{behind} before newest", "$accent") if behind else "newest"
+        where = f"image {place.image + 1}/{preview.columns}, iteration {preview.iteration:,}, "
+        self.entitle(Content(f"{self.NUMBER} {self.TITLE}: {what}"), Content.assemble(where, age))
 
     def _saved(self) -> list[int]:
         return usable(self._view.state.previews) if self._view else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.containers import Vertical
+from textual.content import Content
 
 from ltdd_tui.live import View
 
@@ -19,6 +20,13 @@ class Panel(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id=self.NAME, classes="panel")
         self.border_title = f"{self.NUMBER} {self.TITLE}"
+
+    def entitle(self, title: Content, subtitle: Content) -> None:
+        """Sets what the border says, where it differs: a border that is set draws all that it holds anew."""
+        if title.markup != self.border_title:
+            self.border_title = title
+        if subtitle.markup != (self.border_subtitle or ""):
+            self.border_subtitle = subtitle
 
     def show(self, view: View) -> None:
         """Draws its part of `view`; called a few times a second, so what did not change is not drawn anew."""
