@@ -28,11 +28,12 @@ class Preferences(BaseModel):
 
 
 class Layout(BaseModel):
-    """What the program remembers between sessions: which panels of a run are shown."""
+    """What the program remembers between sessions: which panels of a run are hidden, and which were asked for last."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     hidden_panels: list[str] = []
+    raised_panels: list[str] = []
 
 
 def home() -> Path:

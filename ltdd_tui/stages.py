@@ -97,7 +97,9 @@ class Stages:
     def ended(self, event: StageDone) -> Stages:
         """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
         before = self.by_name.get(event.stage, Stage(event.stage))
-        stage = replace(before, status="done", since=None, seconds=event.seconds, done=float(before.total), samples=())
+        stage = replace(
+            before, status="done", since=None, seconds=float(event.seconds), done=float(before.total), samples=()
+        )
         return Stages(self.by_name | {event.stage: stage}, None if self.running == event.stage else self.running)
 
     def interrupted(self, seconds: float) -> Stages:

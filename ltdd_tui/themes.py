@@ -44,3 +44,6 @@ LIGHT = Theme(
     panel="#E4E4E0",
     dark=False,
 )
+
+GROUP_PLACES = {"many": 0, "medium": 1, "few": 3}
+"""Which of SERIES the classes with many, some and few images have, wherever they are drawn."""

@@ -1,0 +1,34 @@
+"""The log: what happened, and when."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from ltdd_tui.drawing.log_lines import log_lines
+from ltdd_tui.live import View
+from ltdd_tui.panels.panel import RowsPanel
+from ltdd_tui.panels.rows import Rows
+
+
+class LogPanel(RowsPanel):
+    """One entry for each thing a person may want to know, the newest at the bottom."""
+
+    NAME = "log"
+    NUMBER = "5"
+    TITLE = "Log"
+    HELP = """\
+What happened, with the time of day: stages that ended, checks and their accuracy, warnings with what to do about them,
+errors. The newest entry is at the bottom and stays in sight unless you scroll up. The same entry said several times in
+a row is shown once, with how often.
+"""
+    DEFAULT_CSS = "LogPanel .content { height: 1fr; }"
+
+    def compose(self) -> ComposeResult:
+        """The entries."""
+        yield Rows(follows=True, classes="content")
+
+    def show(self, view: View) -> None:
+        """Draws what has been said."""
+        if self.changed(view.log):
+            log = view.log
+            self.rows.draw(lambda width: log_lines(log, width))
