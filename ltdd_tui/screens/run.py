@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import time
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -29,7 +30,7 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.strip import PanelStrip
 from ltdd_tui.panels.workspace import Workspace
-from ltdd_tui.preferences import load_layout, save_layout
+from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
 from ltdd_tui.terminal_title import set_terminal_title
 from ltdd_tui.tidings import terminal_title, tidings
@@ -43,6 +44,17 @@ class RunScreen(Screen[None]):
     """Reads the run's folder in a thread, and draws what has changed twice a second."""
 
     AUTO_FOCUS = "#accuracy"
+    HELP: ClassVar[str] = """\
+## A run
+
+The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides it;
+on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
+
+The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
+
+Leaving the screen, or the program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s`
+stops it, after asking, at its next safe point; `r` goes on with a run that stopped, failed or crashed.
+"""
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(panel.NUMBER, f"panel('{panel.NAME}')", panel.TITLE, show=False, id=f"run.panel.{panel.NAME}")
@@ -214,7 +226,7 @@ class RunScreen(Screen[None]):
     async def _save_layout(self) -> None:
         async with self._saving:
             try:
-                await asyncio.to_thread(save_layout, self.query_one(Workspace).arrangement.layout())
+                await asyncio.to_thread(partial(remember, **self.query_one(Workspace).arrangement.remembered()))
             except OSError as error:
                 self.notify(f"the layout is not remembered: {error}", severity="warning", markup=False)
 
