@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from engine.run.events import Preview
 
 WHOLE_BYTES, BYTES_A_PIXEL = 64 * 2**20, 4
 MARGIN_ROWS = 16
+PIECE_BYTES = 2**20
 
 # Pillow takes more than 89 million pixels for an attack; 50 images of 64 pixels for each of 1,000 classes are 205.
 # What is opened has the size that the run said.
@@ -60,8 +62,10 @@ def read_sheet(path: Path, preview: Preview, first: int, last: int) -> Sheet:
             pixels = file.crop((0, first * preview.image_size, width, last * preview.image_size)).convert("RGB")
     except FileNotFoundError:
         raise Unreadable(f"{preview.path} is missing") from None
+    except UnidentifiedImageError:
+        raise Unreadable(f"{preview.path} is no PNG") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
-        raise Unreadable(f"{preview.path} is no readable PNG: {_reason(error)}") from error
+        raise Unreadable(f"{preview.path} cannot be read: {_reason(error)}") from error
     return Sheet(path, preview, pixels, first, last)
 
 
@@ -70,28 +74,33 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
 
     The others are skipped, not parsed: a set of 1,000 classes has fifty million numbers.
     """
+    place, images = row * preview.columns + column, preview.rows * preview.columns
     try:
-        text = path.read_bytes()
+        with open(path, "rb") as file:
+            text, found = _list_at(file, place)
     except FileNotFoundError:
         raise Unreadable(f"{preview.labels} is missing") from None
     except (OSError, ValueError) as error:
         raise Unreadable(f"{preview.labels} cannot be read: {_reason(error)}") from error
-    images, found = preview.rows * preview.columns, text.count(b"[") - 1
     if found != images:
-        raise Unreadable(f"{preview.labels} holds {max(found, 0)} labels, not {images}")
-    label = _numbers(_item(text, row * preview.columns + column))
+        raise Unreadable(f"{preview.labels} does not hold {images} labels but {found}")
+    label = _numbers(text)
     if label is None or (classes is not None and len(label) != classes):
-        raise Unreadable(f"{preview.labels}: label {row * preview.columns + column + 1} is damaged")
+        raise Unreadable(f"{preview.labels}: label {place + 1} is damaged")
     return label
 
 
-def _item(text: bytes, place: int) -> bytes:
-    """The list at that place in a JSON list of lists of numbers; something else where the text is none."""
-    begin = text.find(b"[") + 1
-    for _ in range(place):
-        begin = text.find(b"]", begin) + 1
-    begin = text.find(b"[", begin)
-    return text[begin : text.find(b"]", begin) + 1]
+def _list_at(file: IO[bytes], place: int) -> tuple[bytes, int]:
+    """The text of one list in a JSON list of lists of numbers, and how many lists there are; piece by piece."""
+    opened, kept = -1, b""
+    while piece := file.read(PIECE_BYTES):
+        if kept and b"]" not in kept:
+            kept += piece
+        opens = piece.count(b"[")
+        if opened <= place < opened + opens:
+            kept = b"[" + piece.split(b"[", place - opened + 1)[-1]
+        opened += opens
+    return kept[: kept.find(b"]") + 1], max(opened, 0)
 
 
 def _numbers(text: bytes) -> list[float] | None:

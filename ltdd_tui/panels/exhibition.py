@@ -144,7 +144,8 @@ class Exhibition(Container):
     def _say(self, note: str) -> None:
         self._note.display = bool(note)
         self.set_class(bool(note), "-bare")
-        self._note.update(Content(note))
+        if note:
+            self._note.update(Content(note))
 
     def _put(self, exhibit: Exhibit) -> None:
         self._shown = exhibit
@@ -155,7 +156,8 @@ class Exhibition(Container):
             self._frame.put(wish.renderer, exhibit.picture, exhibit.across, exhibit.down)
         self._say("" if exhibit.picture else exhibit.pixels_fault or OFF)
         self._names.display = wish.place.shows == "all" and exhibit.picture is not None
-        self._names.update(_names(exhibit))
+        if self._names.display:
+            self._names.update(_names(exhibit))
         self._label.display = True
         title = f"{wish.name(wish.place.row)}, image {wish.place.image + 1}"
         names = [wish.name(row) for row in range(len(exhibit.label))]

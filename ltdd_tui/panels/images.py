@@ -31,9 +31,9 @@ class ImagesPanel(Panel):
     HELP: ClassVar[str] = """\
 ## Synthetic images
 
-What the run has made of the images so far: those of one class, of all classes (a line each, head first), or one image
-large. Beside them the soft label of the framed image, its likeliest classes; the class that the image was made for has
-a color of its own. The newest saved iteration is followed unless an older one was asked for.
+What the run has made of the images so far: those of one class, of all classes (a line each), or one image large.
+Beside them the soft label of the framed image, its likeliest classes first; the class that the image stands for has a
+color of its own. The newest saved iteration is followed unless an older one was asked for.
 
 | key | |
 |---|---|
@@ -41,7 +41,7 @@ a color of its own. The newest saved iteration is followed unless an older one w
 | left, right, or a click | image |
 | `,` `.` | older, newer iteration |
 | `e`, enter | one class, all classes, one image |
-| `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off |
+| `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -61,15 +61,18 @@ a color of its own. The newest saved iteration is followed unless an older one w
         self._place = Place()
         self._view: View | None = None
         self._mode: ImageMode = "auto"
-        self._exhibition = Exhibition(empty=NOTHING)
+        self._exhibition = Exhibition(NOTHING)
 
     def compose(self) -> ComposeResult:
-        """The pictures and their labels."""
+        """The pictures and their labels, drawn as preferred."""
+        self._exhibition = Exhibition(NOTHING)
+        self.draw_as(getattr(self.app, "preferences", Preferences()).images)
         yield self._exhibition
 
-    def on_mount(self) -> None:
-        """Takes the preferred renderer."""
-        self._mode = getattr(self.app, "preferences", Preferences()).images
+    def draw_as(self, mode: ImageMode) -> None:
+        """Draws pictures in this way from now on."""
+        self._mode = mode
+        self._look_at(self._place)
 
     def show(self, view: View) -> None:
         """Draws what is looked at of `view`."""
@@ -106,17 +109,16 @@ a color of its own. The newest saved iteration is followed unless an older one w
 
     def action_cycle_renderer(self) -> None:
         """Draws pictures another way, and says which."""
-        self._mode = next_mode(self._mode)
+        self.draw_as(next_mode(self._mode))
         drawn_as = renderer_of(self._mode, self.app)
         self.notify(f"images: {self._mode}" + (f" ({drawn_as})" if drawn_as != self._mode else ""), timeout=3)
-        self._look_at(self._place)
 
     def _look_at(self, place: Place) -> None:
         self._place = place
         preview = self._preview()
         if preview is None or self._view is None:
             self._exhibition.wish(None)
-            self.border_title, self.border_subtitle = f"{self.NUMBER} {self.TITLE}", ""
+            self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
         state, place = self._view.state, place.within(preview)
         names = tuple(state.data.class_names) if state.data else None
@@ -131,11 +133,10 @@ a color of its own. The newest saved iteration is followed unless an older one w
         what = "all classes" if place.shows == "all" else wish.name(place.row)
         if place.shows != "all" and data and place.row < len(data.class_counts):
             what += f" ({data.class_counts[place.row]:,} real images)"
-        self.border_title = Content(f"{self.NUMBER} {self.TITLE}: {what}")
         behind = len(saved) - 1 - saved.index(preview.iteration)
-        age = (f"{behind} before the newest", "$accent") if behind else "newest"
-        where = f"image {place.image + 1} of {preview.columns}, iteration {preview.iteration:,}, "
-        self.border_subtitle = Content.assemble(where, age)
+        age = (f"{behind} before newest", "$accent") if behind else "newest"
+        where = f"image {place.image + 1}/{preview.columns}, iteration {preview.iteration:,}, "
+        self.entitle(Content(f"{self.NUMBER} {self.TITLE}: {what}"), Content.assemble(where, age))
 
     def _saved(self) -> list[int]:
         return usable(self._view.state.previews) if self._view else []

@@ -15,7 +15,7 @@ from ltdd_tui.glance import Glance, published_line, settings_lines, took
 from ltdd_tui.results import GROUPS, Row
 from ltdd_tui.run_columns import state_text
 from ltdd_tui.scanning import Listed
-from ltdd_tui.wording import mean_and_std, percent, stage_name
+from ltdd_tui.wording import mean_and_std, percent, short_path, stage_name
 
 EIGHTHS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 SHORT = {"representation experts": "experts rep", "classifier experts": "experts cls", "initialization": "start"}
@@ -61,7 +61,7 @@ class RunPreview(VerticalScroll, can_focus=False):
             parts += ["", _tail_line(glance.head_to_tail, colors["primary"])]
         if glance.settings:
             parts += ["", _pairs(settings_lines(glance.settings))]
-        return Group(*parts, "", Text(listed.run.path, "dim", overflow="fold"))
+        return Group(*parts, "", Text(short_path(listed.folder.root), "dim", overflow="fold"))
 
     def _state(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables
