@@ -48,7 +48,7 @@ class LtddApp(PersonalApp):
 
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
-        self.push_screen(RunScreen(folder))
+        self.push_screen(RunScreen(folder, self.device))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""

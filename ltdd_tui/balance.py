@@ -22,11 +22,24 @@ class NormSeries:
     lean: float | None
 
 
-def balance(state: RunState) -> list[NormSeries]:
+@dataclass(frozen=True)
+class Balance:
+    """The norms of several classifiers, and the group of each class, many, medium or few, in the same order."""
+
+    groups: tuple[str, ...] = ()
+    series: tuple[NormSeries, ...] = ()
+
+    @property
+    def highest(self) -> float:
+        """The largest of all relative norms."""
+        return max((value for one in self.series for value in one.relative if value is not None), default=1.0)
+
+
+def balance(state: RunState) -> Balance:
     """The experts of each kind (their mean), then the networks of the last check or of the final set."""
     if state.data is None:
-        return []
-    count = len(state.data.class_names)
+        return Balance()
+    count, groups = len(state.data.class_names), state.data.groups
     order = head_to_tail(numbers(state.data.class_counts, count))
     found = []
     for kind in ("representation", "classifier"):
@@ -34,9 +47,12 @@ def balance(state: RunState) -> list[NormSeries]:
         rows = [numbers(expert.classifier_norms, count) for expert in done.values()]
         found.append(_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
     shown = checks_and_final(state)
-    norms = numbers(shown[-1].classifier_norms, count) if shown else [None] * count
+    norms = numbers(shown[-1].classifier_norms if shown else (), count)
     found.append(_series("synthetic set", [norms[place] for place in order]))
-    return [series for series in found if series]
+    return Balance(
+        tuple(groups[place] if place < len(groups) else "" for place in order),
+        tuple(series for series in found if series),
+    )
 
 
 def _series(label: str, norms: Sequence[float | None]) -> NormSeries | None:

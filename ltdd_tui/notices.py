@@ -1,4 +1,4 @@
-"""What one must know of a run before all else: that it failed, crashed, stopped or waits, or that its folder is gone."""
+"""What one must know of a run first: that it failed, crashed, stopped or waits, or that its folder is gone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ltdd_tui.live import View
 from ltdd_tui.wording import stage_name
 
 CONSOLE_LINES = 4
+LOADING = "it loads its libraries, which takes some seconds"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def notice(view: View, starting: bool) -> Notice | None:
     if view.at is not None:
         return None
     if starting and not view.alive and state.status != "done":
-        return Notice("information", "the worker is starting", view.console[-1:])
+        return Notice("information", "the worker is starting", view.console[-1:] or (LOADING,))
     if state.status == "failed":
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]

@@ -28,11 +28,13 @@ class Preferences(BaseModel):
 
 
 class Layout(BaseModel):
-    """What the program remembers between sessions: which panels of a run are shown, what was chosen on the screen."""
+    """What the program remembers between sessions: which panels of a run are hidden and which were asked for last, and
+    what was chosen on the screen."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     hidden_panels: list[str] = []
+    raised_panels: list[str] = []
     theme: str | None = None
     images: ImageMode | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from engine.run.events import MatchingStep
 from ltdd_tui.decimate import Floats
 from ltdd_tui.series import Series
+from ltdd_tui.sound import mean, number
 from ltdd_tui.state import RunState
 
 
@@ -88,13 +88,12 @@ def checks(state: RunState) -> tuple[Floats, Floats]:
 
 
 def reference_accuracies(state: RunState) -> dict[str, float]:
-    """What the accuracy is compared with: random images, the start, and the experts on the whole long-tailed set."""
-    named: dict[str, float] = {}
-    for name in ("random", "initialization"):
-        means = [found.accuracy_mean for key, found in state.evaluations.items() if key[0] == name]
-        if means:
-            named[name] = means[0]
-    trained = [experts.done.values() for experts in state.experts.values() if experts.done]
-    if trained:
-        named["bound"] = max(statistics.fmean(expert.accuracy for expert in done) for done in trained)
-    return named
+    """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
+    named = {
+        name: next((found.accuracy_mean for key, found in state.evaluations.items() if key[0] == name), None)
+        for name in ("random", "initialization")
+    }
+    trained = [state.experts[kind].done for kind in ("classifier", "representation") if kind in state.experts]
+    done = next((found for found in trained if found), {})
+    named["bound"] = mean([number(expert.accuracy) for expert in done.values()])
+    return {name: value for name, found in named.items() if (value := number(found)) is not None}

@@ -89,11 +89,13 @@ def apply(state: RunState, item: e.Stamped | e.Warned) -> RunState:
 
 
 def with_worker(state: RunState, alive: bool) -> RunState:
-    """A run that says it is running while no worker holds it has crashed.
+    """A run that says it is running while no worker holds it has crashed, when it last said something.
 
     Ask for the worker first and read the events after that, or a run that ends in between looks like a crash.
     """
-    return replace(state, status="crashed") if state.status == "running" and not alive else state
+    if state.status != "running" or alive:
+        return state
+    return replace(state, status="crashed", stages=state.stages.interrupted(state.last_seconds or 0.0))
 
 
 Changes = dict[str, Any]

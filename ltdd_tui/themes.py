@@ -45,5 +45,5 @@ LIGHT = Theme(
     dark=False,
 )
 
-GROUP_COLORS = {"many": SERIES[0], "medium": SERIES[1], "few": SERIES[3]}
-"""Of the classes with many, some and few images, wherever they are drawn."""
+GROUP_PLACES = {"many": 0, "medium": 1, "few": 3}
+"""Which of SERIES the classes with many, some and few images have, wherever they are drawn."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 TWO_COLUMNS_FROM, THREE_COLUMNS_FROM = 100, 160
-LOWEST = 22
+LOWEST = 20
 """Rows below which panels become tabs however wide the screen is."""
 
 
@@ -21,13 +21,13 @@ class Need(NamedTuple):
 
 
 NEEDS = {
-    "accuracy": Need(8, 3, 0, 0),
-    "losses": Need(10, 3, 1, 1),
-    "norms": Need(8, 2, 1, 1),
+    "accuracy": Need(8, 2, 0, 0),
+    "losses": Need(11, 3, 1, 1),
+    "norms": Need(9, 2, 1, 1),
     "images": Need(8, 3, 0, 0),
-    "log": Need(8, 2, 1, 2),
+    "log": Need(9, 2, 1, 2),
     "experts": Need(10, 3, 1, 1),
-    "console": Need(6, 1, 1, 2),
+    "console": Need(8, 1, 1, 2),
     "details": Need(12, 2, 1, 2),
 }
 WIDTHS = {1: (1,), 2: (58, 42), 3: (43, 30, 27)}

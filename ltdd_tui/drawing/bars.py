@@ -72,7 +72,8 @@ def bar(one: ClassStanding, width: int, top: float) -> Line:
 def axis_line(columns: BarColumns) -> Line:
     """The percent scale below the bars."""
     width, row = columns.bar, [" "] * columns.bar
-    steps = 4 if width >= 32 else 2 if width >= 12 else 1
+    # Into as many parts as give round numbers, four by preference.
+    steps = next(parts for parts in (4, 5, 3, 2, 1) if columns.top % (5 * parts) == 0 and (parts < 3 or width >= 32))
     for step in range(steps + 1):
         text = f"{columns.top * step / steps:g}" + ("%" if step == steps else "")
         begin = min(max(0, round(width * step / steps) - len(text) // 2), width - len(text))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ltdd_tui.drawing.columns import columns, resampled
-from ltdd_tui.drawing.lines import EMPTY, Lazy, Line, Span, fit
+from ltdd_tui.drawing.columns import cells, resampled
+from ltdd_tui.drawing.lines import EMPTY, Lazy, Line, Span, fit, wrapped
 from ltdd_tui.expert_figures import ExpertRow, ExpertSplit
 from ltdd_tui.results import GROUPS
 from ltdd_tui.sound import number
 from ltdd_tui.wording import percent
 
-HEADS = ("all", *GROUPS)
-FIGURE_CELLS, DONE_CELLS, SHORTEST_NAME = 7, 8, 15
+HEADS = {"all": "muted", "many": "many", "med.": "medium", "few": "few"}
+FIGURE_CELLS, NAME_CELLS, SHORTEST_NAME = 6, 14, 8
 WAITING = "no expert has been trained yet"
 CACHED = "from the cache"
 
@@ -20,48 +20,60 @@ CACHED = "from the cache"
 def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Sequence[Line]:
     """The table in `width` cells; the lines of single experts are made when they are looked at."""
     if not splits:
-        return [(Span(WAITING, "muted"),)]
-    name = max(SHORTEST_NAME, width - DONE_CELLS - FIGURE_CELLS * len(HEADS))
-    entries: list[Line | ExpertRow] = [_head(name), *(_split_line(split, name) for split in splits)]
+        return wrapped(WAITING, width, "muted")
+    columns = _Columns(splits, width)
+    entries: list[Line | ExpertRow] = [_head(columns), *(_split_line(split, columns) for split in splits)]
     for split in splits:
         entries += [EMPTY, (Span(f"{split.kind} experts", "muted"),), *split.rows]
 
     def make(place: int) -> Line:
         entry = entries[place]
-        return _row_line(entry, name) if isinstance(entry, ExpertRow) else entry
+        return _row_line(entry, columns) if isinstance(entry, ExpertRow) else entry
 
     return Lazy(len(entries), make)
 
 
-def _head(name: int) -> Line:
-    figures = [Span(fit(text, FIGURE_CELLS, right=True), text if text in GROUPS else "muted") for text in HEADS]
-    return (Span(" " * name), Span(fit("done", DONE_CELLS, right=True), "muted"), *figures)
+class _Columns:
+    """The cells of the name, of how much is done, and of each figure; room left over makes them wider."""
+
+    def __init__(self, splits: Sequence[ExpertSplit], width: int) -> None:
+        counts = [f"{split.done}/{split.total}" for split in splits]
+        counts += [f"{row.epoch}/{row.epochs}" for split in splits for row in split.rows[-1:]]
+        self.done = max(map(len, counts)) + 2
+        spare = width - NAME_CELLS - self.done - FIGURE_CELLS * len(HEADS)
+        self.figure = FIGURE_CELLS + (1 if spare >= len(HEADS) else 0)
+        self.name = max(SHORTEST_NAME, width - self.done - self.figure * len(HEADS))
 
 
-def _split_line(split: ExpertSplit, name: int) -> Line:
-    done = fit(f"{split.done}/{split.total}", DONE_CELLS, right=True)
-    return (Span(fit(split.kind, name)), Span(done), *_figures(split.accuracy, split.groups, "strong"))
+def _head(columns: _Columns) -> Line:
+    figures = [Span(fit(text, columns.figure, right=True), role) for text, role in HEADS.items()]
+    return (Span(" " * columns.name), Span(fit("done", columns.done, right=True), "muted"), *figures)
 
 
-def _row_line(row: ExpertRow, name: int) -> Line:
+def _split_line(split: ExpertSplit, columns: _Columns) -> Line:
+    done = fit(f"{split.done}/{split.total}", columns.done, right=True)
+    figures = _figures(split.accuracy, split.groups, columns, "strong")
+    return (Span(fit(split.kind, columns.name)), Span(done), *figures)
+
+
+def _row_line(row: ExpertRow, columns: _Columns) -> Line:
     label, loss = fit(f"#{row.number}", 5), fit("" if row.loss is None else f"{row.loss:.3f}", 6, right=True)
-    room = name - len(label) - len(loss) - 1
-    trend = CACHED if row.cached else _trend(row, room)
-    epoch = f"{row.epoch}/{row.epochs}" if row.epochs else ""
+    room = max(0, columns.name - len(label) - len(loss))
+    trend = CACHED if row.cached else _trend(row, room - 1)
     return (
         Span(label, "muted"),
         Span(fit(trend, room), "muted" if row.cached else "accent"),
-        Span(f"{loss} "),
-        Span(fit(epoch, DONE_CELLS, right=True), "muted"),
-        *_figures(row.accuracy, row.groups or {}),
+        Span(loss),
+        Span(fit(f"{row.epoch}/{row.epochs}" if row.epochs else "", columns.done, right=True), "muted"),
+        *_figures(row.accuracy, row.groups or {}, columns),
     )
 
 
-def _figures(accuracy: float | None, groups: Mapping[str, float | None], role: str = "") -> Line:
+def _figures(accuracy: float | None, groups: Mapping[str, float | None], columns: _Columns, role: str = "") -> Line:
     if accuracy is None and not groups:
         return EMPTY
     figures = [accuracy, *(groups.get(group) for group in GROUPS)]
-    return tuple(Span(fit(percent(value), FIGURE_CELLS, right=True), role) for value in figures)
+    return tuple(Span(fit(percent(value), columns.figure, right=True), role) for value in figures)
 
 
 def _trend(row: ExpertRow, width: int) -> str:
@@ -71,4 +83,4 @@ def _trend(row: ExpertRow, width: int) -> str:
     if not known or width < 4:
         return ""
     share = min(1.0, len(losses) / row.epochs) if row.epochs else 1.0
-    return columns(resampled(losses, max(1, round(width * share))), max(known), 1)[0]
+    return cells(resampled(losses, max(1, round(width * share))), max(known), 1)[0]

@@ -8,6 +8,7 @@ from ltdd_tui.state import RunState, stage_named
 from ltdd_tui.wording import duration, stage_name
 
 STATUS = {
+    "reading": ("○", "muted"),
     "waiting": ("○", "muted"),
     "running": ("●", "accent"),
     "stopping": ("●", "warning"),
@@ -19,10 +20,10 @@ STATUS = {
 GAP = "   "
 
 
-def headline(view: View, now: float, width: int, stopping: bool = False) -> list[Line]:
-    """One line where everything fits, else two; `now` in seconds since 1970."""
+def headline(view: View, now: float, width: int, word: str = "") -> list[Line]:
+    """One line where everything fits, else two; `now` in seconds since 1970, `word` in place of the status."""
     name: Line = (Span(view.folder.name, "strong"),)
-    cell, standing, machine = _cell(view), _standing(view, now, stopping), _machine(view.state, now)
+    cell, standing, machine = _cell(view), _standing(view, now, word), _machine(view.state, now)
     left, right = joined((name, cell), "  "), joined((standing, machine), GAP)
     if width_of(left) + len(GAP) + width_of(right) <= width:
         return [spread(left, right, width)]
@@ -45,12 +46,12 @@ def _cell_words(dataset: str, factor: float | str, ipc: int, method: str) -> Lin
     return (Span(f"{dataset} · {long_tail} · IPC {ipc} · {method}", "muted"),)
 
 
-def _standing(view: View, now: float, stopping: bool) -> Line:
+def _standing(view: View, now: float, word: str) -> Line:
     if view.at is not None:
         last = view.state.started.iterations if view.state.started else view.state.iteration
         return (Span(f"⟲ as of iteration {view.at} of {last}", "warning"),)
     state = view.state
-    word = "stopping" if stopping and state.status == "running" else state.status
+    word = word or state.status
     sign, role = STATUS[word]
     parts: list[Line] = [(Span(f"{sign} {word}", role),)]
     if state.stages.by_name and (worked := sum(s.elapsed(clock(state, now)) for s in state.stages.by_name.values())):

@@ -9,7 +9,14 @@ from typing import NamedTuple, overload
 from rich.cells import cell_len, set_cell_size
 
 MORE = "…"
-ROLES = ("muted", "strong", "accent", "good", "bad", "warning", "error", "many", "medium", "few", "track", "mark")
+COLORS = ("many", "medium", "few")
+FILL = "-fill"
+"""Behind the name of a color: it fills the cells, which no character does without seams."""
+ROLES = (
+    *("muted", "strong", "accent", "good", "bad", "warning", "error", "track", "mark"),
+    *COLORS,
+    *(color + FILL for color in COLORS),
+)
 
 
 class Span(NamedTuple):

@@ -16,7 +16,7 @@ WAITING = "nothing has been said yet"
 def log_lines(said: Sequence[Said], width: int) -> list[Line]:
     """The last of what was said, wrapped to `width` cells."""
     if not said:
-        return [(Span(WAITING, "muted"),)]
+        return wrapped(WAITING, width, "muted")
     lines: list[Line] = []
     if len(said) > MOST:
         lines.append((Span(f"{len(said) - MOST} earlier entries are in events.jsonl", "muted"),))

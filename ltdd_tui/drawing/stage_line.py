@@ -28,8 +28,11 @@ def stage_line(state: RunState, now: float, width: int) -> Line:
 def _words(stage: Stage, now: float, cells: int, full: bool) -> Line:
     name = stage_name(stage.name)
     if stage.status == "done":
-        took = f" {duration(stage.seconds)}" if full else ""
-        return (Span(DONE, "good"), Span(f" {name}"), Span(took, "muted"))
+        return (
+            (Span(f"{DONE} {name}", "good"), Span(f" {duration(stage.seconds)}", "muted"))
+            if full
+            else (Span(name, "good"),)
+        )
     if stage.status == "pending":
         return (Span(name, "muted"),)
     return _under_way(stage, cells)
@@ -54,9 +57,10 @@ def _short(stages: list[Stage], now: float, cells: int) -> Line:
     over = sum(stage.status == "done" for stage in stages)
     present: Line = next((_under_way(s, cells) for s in stages if s.status in {"running", "interrupted"}), EMPTY)
     coming = [stage_name(stage.name) for stage in stages if stage.status == "pending"]
-    rest: Line = (Span(f"then {coming[0]}" + (f" +{len(coming) - 1}" if coming[1:] else ""), "muted"),)
+    more = f" +{len(coming) - 1}" if coming[1:] else ""
+    rest: Line = (Span(f"then {coming[0]}{more}", "muted"),) if coming else EMPTY
     done: Line = (Span(DONE * over, "good"), Span(f" {over} of {len(stages)} stages", "muted")) if over else EMPTY
-    return joined((done, present, rest if coming else EMPTY), ARROW)
+    return joined((done, present, rest), ARROW)
 
 
 def count(units: float) -> str:

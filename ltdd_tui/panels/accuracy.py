@@ -5,17 +5,13 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from engine.run.events import Evaluated
-from ltdd_tui.drawing.bars import BarColumns, axis_line, bar_line, groups_line
-from ltdd_tui.drawing.lines import Lazy, Line, Span
+from ltdd_tui.drawing.class_lines import MOST_WITH_SCALE, class_lines, foot_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
 from ltdd_tui.panels.rows import Rows
 from ltdd_tui.standings import Standings, standings
 from ltdd_tui.state import Experts
 from ltdd_tui.wording import mean_and_std
-
-WAITING = "the classes are known once the data is loaded"
-UNCHECKED = "no check yet; marks are baselines"
 
 
 class AccuracyPanel(RowsPanel):
@@ -37,18 +33,14 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
 """
     DEFAULT_CSS = """
     AccuracyPanel .content { height: 1fr; }
-    AccuracyPanel .foot { height: 2; }
-    AccuracyPanel.-flat .foot { height: 1; }
+    AccuracyPanel .foot { height: 1; }
+    AccuracyPanel .foot.-with-scale { height: 2; }
     """
 
     def compose(self) -> ComposeResult:
-        """The bars, and below them their scale and the groups."""
+        """The bars, and below them the groups."""
         yield Rows(classes="content")
         yield Rows(classes="foot")
-
-    def on_resize(self) -> None:
-        """Leaves the scale out where every row counts."""
-        self.set_class(self.size.height < 10, "-flat")
 
     def show(self, view: View) -> None:
         """Draws the standings."""
@@ -59,8 +51,10 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         found = standings(state)
         self.border_title = _title(found)
         self.border_subtitle = _legend(found)
-        self.rows.draw(lambda width: _rows(found, width))
-        self.query_one(".foot", Rows).draw(lambda width: _foot(found, width, "-flat" in self.classes))
+        foot = self.query_one(".foot", Rows)
+        foot.set_class(len(found.classes) > MOST_WITH_SCALE, "-with-scale")
+        self.rows.draw(lambda width: class_lines(found, width, self.rows.size.height))
+        foot.draw(lambda width: foot_lines(found, width))
 
 
 def _title(found: Standings) -> str:
@@ -78,21 +72,3 @@ def _figure(event: Evaluated) -> str:
 
 def _legend(found: Standings) -> str:
     return f"r random  i start  │ {found.bound_of or 'bound'}"
-
-
-def _rows(found: Standings, width: int) -> Lazy:
-    if not found.classes:
-        return Lazy(1, lambda place: (Span(WAITING, "muted"),))
-    columns = BarColumns(found, width)
-    notes: list[Line] = [(Span(misfit, "warning"),) for misfit in found.misfits]
-    return Lazy(
-        len(notes) + len(found.classes),
-        lambda place: notes[place] if place < len(notes) else bar_line(found.classes[place - len(notes)], columns),
-    )
-
-
-def _foot(found: Standings, width: int, flat: bool) -> list[Line]:
-    if not found.classes:
-        return []
-    groups = groups_line(found) if found.last else (Span(UNCHECKED, "muted"),)
-    return [groups] if flat else [axis_line(BarColumns(found, width)), groups]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from ltdd_tui.drawing.lines import Line, Span, wrapped
+from ltdd_tui.drawing.lines import Line, wrapped
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
 from ltdd_tui.panels.rows import Rows
@@ -37,5 +37,5 @@ crash its last lines say most; the whole file lies in the run's folder.
 
 def _rows(printed: tuple[str, ...], width: int) -> list[Line]:
     if not printed:
-        return [(Span(NOTHING, "muted"),)]
+        return wrapped(NOTHING, width, "muted")
     return [line for text in printed for line in wrapped(text, width)]

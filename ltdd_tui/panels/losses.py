@@ -115,14 +115,11 @@ trained on the whole long-tailed set) as dashed lines.
 
     def _draw(self) -> None:
         dark = self.app.current_theme.dark
-        if self._accuracy.display:
-            self._draw_accuracy(dark)
-        else:
-            self._draw_losses(dark)
         title = ACCURACY_TITLE if self._accuracy.display else LOSS_TITLE
-        self.border_title = f"{self.NUMBER} {title}{', log' if self.curve.log_axis else ''}"
+        subtitle = self._draw_accuracy(dark) if self._accuracy.display else self._draw_losses(dark)
+        self.entitle(Content(f"{self.NUMBER} {title}{', log' if self.curve.log_axis else ''}"), subtitle)
 
-    def _draw_losses(self, dark: bool) -> None:
+    def _draw_losses(self, dark: bool) -> Content:
         track = self._track
         lines = [
             line(name, track.iterations, values, series_color(place, dark))
@@ -130,15 +127,15 @@ trained on the whole long-tailed set) as dashed lines.
             if not np.isnan(values).all()
         ]
         self._losses.plot(lines)
-        self.border_subtitle = _last_values(lines, reading)
+        return _last_values(lines, reading)
 
-    def _draw_accuracy(self, dark: bool) -> None:
+    def _draw_accuracy(self, dark: bool) -> Content:
         iterations, means = checks(self._state)
         named = reference_accuracies(self._state).items()
         levels = [Level(name, value, series_color(place + 3, dark)) for place, (name, value) in enumerate(named)]
         lines = [line("check", iterations, means, series_color(2, dark))]
         self._accuracy.plot(lines, levels)
-        self.border_subtitle = _last_values(lines, percent)
+        return _last_values(lines, percent)
 
 
 def _last_values(lines: Sequence[Line], written: Callable[[float], str]) -> Content:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from ltdd_tui.balance import NormSeries, balance
-from ltdd_tui.drawing.columns import columns, resampled
-from ltdd_tui.drawing.lines import EMPTY, Line, Span, spread
+from ltdd_tui.balance import balance
+from ltdd_tui.drawing.norm_lines import norm_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
 from ltdd_tui.panels.rows import Rows
 from ltdd_tui.state import Experts
-
-WAITING = "known once the first expert is trained"
 
 
 class NormsPanel(RowsPanel):
@@ -24,7 +21,7 @@ class NormsPanel(RowsPanel):
     HELP = """\
 A classifier has one row of weights a class. Trained on a long tail, rows of the head grow large and those of the tail
 stay small, so the head is predicted too often. Columns are classes from **head** (left) to **tail** (right); their
-height is the row's norm over the mean of all rows.
+height is the row's norm over the mean of all rows; colors are the groups many, medium and few.
 
 - **representation experts**: trained plainly on the long tail, they lean to the head
 - **classifier experts**: their classifier was trained anew on balanced batches
@@ -44,20 +41,4 @@ Flat is balanced. `head/tail` is the mean of the first third of the classes over
         done = (state.experts.get(kind, Experts()).done for kind in ("classifier", "representation"))
         if self.changed(state.data, state.evaluations, *done):
             found = balance(state)
-            self.rows.draw(lambda width: _rows(found, width, self.rows.size.height))
-
-
-def _rows(found: list[NormSeries], width: int, height: int) -> list[Line]:
-    if not found:
-        return [(Span(WAITING, "muted"),)]
-    top = max((value for series in found for value in series.relative if value is not None), default=1.0)
-    # A line of words each, a ruler below all, and the columns share what is left.
-    each = max(1, (height - 1 - len(found)) // len(found))
-    lines: list[Line] = []
-    for series in found:
-        lean = EMPTY if series.lean is None else (Span("head/tail ", "muted"), Span(f"{series.lean:.1f}", "strong"))
-        lines.append(spread((Span(series.label),), lean, width))
-        role = "accent" if series is found[-1] and len(found) > 1 else "muted"
-        lines += [(Span(row, role),) for row in columns(resampled(series.relative, width), top, each)]
-    used = len(resampled(found[0].relative, width))
-    return [*lines, spread((Span("head", "muted"),), (Span("tail", "muted"),), used)]
+            self.rows.draw(lambda width: norm_lines(found, width, self.rows.size.height))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 
 from ltdd_tui.live import View
 from ltdd_tui.panels.rows import Rows
@@ -14,18 +15,27 @@ from ltdd_tui.panels.rows import Rows
 class Panel(Vertical, can_focus=True):
     """A bordered box with a title; `NUMBER` is the key that shows and hides it, `NAME` how layouts call it.
 
-    `HELP` says in markdown what it shows and how to read it.
+    `HELP` says in markdown what it shows and how to read it. `SHOWS_TIME` is whether it changes by itself while a
+    run works.
     """
 
     NAME: ClassVar[str]
     NUMBER: ClassVar[str]
     TITLE: ClassVar[str]
     HELP: ClassVar[str] = ""
+    SHOWS_TIME: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME, classes="panel")
         self.border_title = f"{self.NUMBER} {self.TITLE}"
         self._drawn: tuple[object, ...] = ()
+
+    def entitle(self, title: Content, subtitle: Content) -> None:
+        """Sets what the border says, where it differs: a border that is set draws all that it holds anew."""
+        if title.markup != self.border_title:
+            self.border_title = title
+        if subtitle.markup != (self.border_subtitle or ""):
+            self.border_subtitle = subtitle
 
     def show(self, view: View) -> None:
         """Draws its part of `view`; called a few times a second, so what did not change is not drawn anew."""

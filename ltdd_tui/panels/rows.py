@@ -11,9 +11,16 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ltdd_tui.drawing.lines import ROLES, Line, clean, cut
-from ltdd_tui.themes import GROUP_COLORS
+from ltdd_tui.themes import GROUP_PLACES, series_color
 
 Drawing = Callable[[int], Sequence[Line]]
+GROUP_CSS = "".join(
+    f".rows--{group} {{ color: {series_color(place, dark=True)}; }}"
+    f"&:light .rows--{group} {{ color: {series_color(place, dark=False)}; }}"
+    f".rows--{group}-fill {{ background: {series_color(place, dark=True)}; }}"
+    f"&:light .rows--{group}-fill {{ background: {series_color(place, dark=False)}; }}"
+    for group, place in GROUP_PLACES.items()
+)
 
 
 class Rows(ScrollView, can_focus=False):
@@ -22,27 +29,27 @@ class Rows(ScrollView, can_focus=False):
     COMPONENT_CLASSES = {f"rows--{role}" for role in ROLES}
     DEFAULT_CSS = f"""
     Rows {{
-        overflow-x: hidden; scrollbar-size-vertical: 1; background: transparent;
+        overflow-x: hidden; background: transparent;
+        scrollbar-size-vertical: 1; scrollbar-color: $foreground 25%; scrollbar-background: $background;
         .rows--muted {{ color: $text-muted; }}
         .rows--strong {{ text-style: bold; }}
         .rows--accent {{ color: $text-primary; text-style: bold; }}
         .rows--good {{ color: $text-success; }}
         .rows--bad, .rows--error {{ color: $text-error; }}
         .rows--warning {{ color: $text-warning; }}
-        .rows--many {{ color: {GROUP_COLORS["many"]}; }}
-        .rows--medium {{ color: {GROUP_COLORS["medium"]}; }}
-        .rows--few {{ color: {GROUP_COLORS["few"]}; }}
+        {GROUP_CSS}
         .rows--track {{ color: $foreground 20%; }}
         .rows--mark {{ color: $foreground; text-style: bold; }}
     }}
-    Rows.-fixed {{ overflow-y: hidden; height: auto; }}
+    Rows.-fixed {{ overflow-y: hidden; }}
     """
 
     def __init__(self, *, follows: bool = False, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._drawing: Drawing = lambda width: ()
-        self._follows = follows
+        self._follows = self._pinned = follows
         self._lines: Sequence[Line] = ()
+        self._width = 0
         self._strips: dict[int, Strip] = {}
 
     def draw(self, drawing: Drawing) -> None:
@@ -62,27 +69,34 @@ class Rows(ScrollView, can_focus=False):
     def _make(self) -> None:
         if not self.size.width:
             return
-        at_end = self.scroll_offset.y >= self.max_scroll_y
-        self._lines = self._drawing(self.size.width)
+        self._width = self.size.width
+        self._lines = self._drawing(self._width)
+        if len(self._lines) > self.size.height and self.styles.overflow_y == "auto":
+            self._width -= self.styles.scrollbar_size_vertical
+            self._lines = self._drawing(self._width)
         self._strips.clear()
-        self.virtual_size = Size(self.size.width, len(self._lines))
+        self.virtual_size = Size(self._width, len(self._lines))
         self.refresh()
-        if self._follows and at_end:
-            self.scroll_end(animate=False)
+        if self._pinned:
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Who scrolls up wants to read: the last line is kept in sight again once it is."""
+        super().watch_scroll_y(old_value, new_value)
+        self._pinned = self._follows and round(new_value) >= self.max_scroll_y
 
     def render_line(self, y: int) -> Strip:
         """One line of what is in sight."""
         place = self.scroll_offset.y + y
         if place >= len(self._lines):
-            return Strip.blank(self.size.width, self.rich_style)
+            return Strip.blank(self._width, self.rich_style)
         if place not in self._strips:
             self._strips[place] = self._strip(self._lines[place])
         return self._strips[place]
 
     def _strip(self, line: Line) -> Strip:
-        width = self.size.width
-        segments = [Segment(clean(span.text), self._style(span.role)) for span in cut(line, width)]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+        segments = [Segment(clean(span.text), self._style(span.role)) for span in cut(line, self._width)]
+        return Strip(segments).adjust_cell_length(self._width, self.rich_style)
 
     def _style(self, role: str) -> Style:
         if role.startswith("#"):

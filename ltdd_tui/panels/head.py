@@ -1,0 +1,33 @@
+"""The lines over the panels of a run: which run, how it stands, its stages."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from ltdd_tui.drawing.headline import headline
+from ltdd_tui.drawing.stage_line import stage_line
+from ltdd_tui.live import View
+from ltdd_tui.panels.rows import Rows
+
+
+class RunHead(Vertical):
+    """One or two lines on the run, and one on its stages."""
+
+    DEFAULT_CSS = """
+    RunHead { height: auto; padding: 0 1; }
+    RunHead .headline { height: 1; }
+    RunHead .stages { height: 1; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield Rows(classes="headline")
+        yield Rows(classes="stages")
+
+    def show(self, view: View, now: float, word: str) -> None:
+        """Draws the run at `now`; `word` stands for its status where that alone would mislead."""
+        line = self.query_one(".headline", Rows)
+        line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
+        line.draw(lambda width: headline(view, now, width, word))
+        self.query_one(".stages", Rows).draw(lambda width: [stage_line(view.state, now, width)])
