@@ -28,8 +28,7 @@ class Preferences(BaseModel):
 
 
 class Layout(BaseModel):
-    """What the program remembers between sessions: which panels of a run are hidden and which were asked for last, and
-    what was chosen on the screen."""
+    """What the program remembers between sessions: a run's panels that are hidden, those asked for last, and choices."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 

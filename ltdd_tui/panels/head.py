@@ -20,6 +20,10 @@ class RunHead(Vertical):
     RunHead .stages { height: 1; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: tuple[object, ...] = ()
+
     def compose(self) -> ComposeResult:
         """The lines."""
         yield Rows(classes="headline")
@@ -27,6 +31,11 @@ class RunHead(Vertical):
 
     def show(self, view: View, now: float, word: str) -> None:
         """Draws the run at `now`; `word` stands for its status where that alone would mislead."""
+        works = view.state.status == "running" and view.at is None
+        parts = (view.version, view.at, word, self.content_size.width, now if works else 0.0)
+        if parts == self._drawn:
+            return
+        self._drawn = parts
         line = self.query_one(".headline", Rows)
         line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
         line.draw(lambda width: headline(view, now, width, word))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -28,12 +30,13 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.strip import PanelStrip
 from ltdd_tui.panels.workspace import Workspace
-from ltdd_tui.preferences import load_layout, save_layout
+from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
 from ltdd_tui.terminal_title import set_terminal_title
 from ltdd_tui.tidings import terminal_title, tidings
 
 READ_SECONDS, DRAW_SECONDS, BETWEEN_PANELS_SECONDS = 0.25, 0.5, 0.01
+SPARE_EVERY = 2000
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
@@ -41,6 +44,17 @@ class RunScreen(Screen[None]):
     """Reads the run's folder in a thread, and draws what has changed twice a second."""
 
     AUTO_FOCUS = "#accuracy"
+    HELP: ClassVar[str] = """\
+## A run
+
+The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides it;
+on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
+
+The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
+
+Leaving the screen, or the program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s`
+stops it, after asking, at its next safe point; `r` goes on with a run that stopped, failed or crashed.
+"""
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(panel.NUMBER, f"panel('{panel.NAME}')", panel.TITLE, show=False, id=f"run.panel.{panel.NAME}")
@@ -66,6 +80,7 @@ class RunScreen(Screen[None]):
         self._view = self._live.view
         self._given: dict[str, tuple[object, ...]] = {}
         self._offered: tuple[bool | None, bool | None] = (None, None)
+        self._spared = 0
         self._wanted = asyncio.Event()
         self._saving = asyncio.Lock()
 
@@ -95,9 +110,17 @@ class RunScreen(Screen[None]):
                 self._unreadable = None
             except OSError as error:
                 caught_up, self._unreadable = True, error
+            self._spare_the_collector()
             if caught_up:
                 self._tell()
                 await asyncio.sleep(READ_SECONDS)
+
+    def _spare_the_collector(self) -> None:
+        """Takes what was read out of the garbage collector's sight: looking through it would hold up keys for 0.1 s."""
+        count = len(self._live.view.state.points)
+        if count - self._spared >= SPARE_EVERY:
+            self._spared = count
+            gc.freeze()
 
     def _tell(self) -> None:
         """Says aloud what is new since the run was first read to its end."""
@@ -203,7 +226,7 @@ class RunScreen(Screen[None]):
     async def _save_layout(self) -> None:
         async with self._saving:
             try:
-                await asyncio.to_thread(save_layout, self.query_one(Workspace).arrangement.layout())
+                await asyncio.to_thread(partial(remember, **self.query_one(Workspace).arrangement.remembered()))
             except OSError as error:
                 self.notify(f"the layout is not remembered: {error}", severity="warning", markup=False)
 
