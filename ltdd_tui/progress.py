@@ -9,9 +9,10 @@ import numpy as np
 from engine.run.events import MatchingStep
 from ltdd_tui.decimate import Floats
 from ltdd_tui.series import Series
-from ltdd_tui.sound import mean, number
 from ltdd_tui.state import RunState
 from ltdd_tui.step_columns import columns_of
+
+LARGEST = 1e300
 
 
 class LossTrack:
@@ -39,36 +40,35 @@ class LossTrack:
         self.cls: Floats = np.array(columns.loss_cls)
 
 
-def _floats(values: list[Any]) -> Floats:
+def _floats(values: Sequence[Any]) -> Floats:
     try:
-        return np.array(values, dtype=np.float64)
+        found = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        # A foreign file may hold anything.
-        return np.array([_float(value) for value in values])
+        found = np.empty((0, 0))
+    # A foreign file may hold anything in place of a number.
+    return found if found.ndim == 1 else np.array([_float(value) for value in values])
 
 
 def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else float("nan")
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else float("nan")
 
 
 def checks(state: RunState) -> tuple[Floats, Floats]:
-    """Iterations and mean accuracies of the checks, and of the end."""
+    """Iterations and mean accuracies of the checks, from the initialization on."""
     found = {
         key[1]: evaluated.accuracy_mean
         for key, evaluated in state.evaluations.items()
         if key[0] in ("initialization", "check") and isinstance(key[1], int)
     }
     iterations = sorted(found)
-    return np.array(iterations, dtype=np.float64), _floats([found[at] for at in iterations])
+    return _floats(iterations), _floats([found[at] for at in iterations])
 
 
 def reference_accuracies(state: RunState) -> dict[str, float]:
     """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
-    named = {
-        name: next((found.accuracy_mean for key, found in state.evaluations.items() if key[0] == name), None)
-        for name in ("random", "initialization")
-    }
+    found = {key[0]: evaluated.accuracy_mean for key, evaluated in state.evaluations.items()}
+    named: dict[str, float] = {name: _float(found[name]) for name in ("random", "initialization") if name in found}
     trained = [state.experts[kind].done for kind in ("classifier", "representation") if kind in state.experts]
-    done = next((found for found in trained if found), {})
-    named["bound"] = mean([number(expert.accuracy) for expert in done.values()])
-    return {name: value for name, found in named.items() if (value := number(found)) is not None}
+    if done := next((experts for experts in trained if experts), None):
+        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done.values()]))
+    return {name: value for name, value in named.items() if not np.isnan(value)}
