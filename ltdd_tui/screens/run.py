@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
 from functools import partial
 from typing import ClassVar
@@ -36,7 +35,6 @@ from ltdd_tui.terminal_title import set_terminal_title
 from ltdd_tui.tidings import terminal_title, tidings
 
 READ_SECONDS, DRAW_SECONDS, BETWEEN_PANELS_SECONDS = 0.25, 0.5, 0.01
-SPARE_EVERY = 2000
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
@@ -80,7 +78,6 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         self._view = self._live.view
         self._given: dict[str, tuple[object, ...]] = {}
         self._offered: tuple[bool | None, bool | None] = (None, None)
-        self._spared = 0
         self._wanted = asyncio.Event()
         self._saving = asyncio.Lock()
 
@@ -110,17 +107,9 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
                 self._unreadable = None
             except OSError as error:
                 caught_up, self._unreadable = True, error
-            self._spare_the_collector()
             if caught_up:
                 self._tell()
                 await asyncio.sleep(READ_SECONDS)
-
-    def _spare_the_collector(self) -> None:
-        """Takes what was read out of the garbage collector's sight: looking through it would hold up keys for 0.1 s."""
-        count = len(self._live.view.state.points)
-        if count - self._spared >= SPARE_EVERY:
-            self._spared = count
-            gc.freeze()
 
     def _tell(self) -> None:
         """Says aloud what is new since the run was first read to its end."""
