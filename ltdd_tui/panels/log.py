@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
+from textual.content import Content
 
 from ltdd_tui.drawing.log_lines import log_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
 from ltdd_tui.panels.rows import Rows
+
+WARNING = "$text-warning"
 
 
 class LogPanel(RowsPanel):
@@ -30,5 +33,8 @@ a row is shown once, with how often.
     def show(self, view: View) -> None:
         """Draws what has been said."""
         if self.changed(view.log):
-            log = view.log
+            log, count = view.log, len(view.state.warnings)
+            self.border_subtitle = (
+                Content.styled(f"{count} warning{'s' if count > 1 else ''}", WARNING) if count else ""
+            )
             self.rows.draw(lambda width: log_lines(log, width))

@@ -47,8 +47,8 @@ class RunScreen(Screen[None]):
     HELP: ClassVar[str] = """\
 ## A run
 
-The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides it;
-on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
+The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides
+it; on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
 
 The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
 
@@ -182,7 +182,10 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         if self._unreadable is not None:
             return Notice("error", "the run cannot be read", (str(self._unreadable),))
         # Until all events are read, a finished run looks like one whose worker is gone.
-        return notice(self._view, self._control.starting(self._live.view)) if self._told else None
+        if self._told is None:
+            return None
+        live = self._live.view
+        return notice(self._view, self._control.starting(live), self._control.exit_code(live))
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
