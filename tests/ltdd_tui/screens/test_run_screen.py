@@ -74,10 +74,10 @@ async def drawn(pilot: Pilot[None]) -> None:
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    for _ in range(int(seconds / 0.02)):
+    for _ in range(int(seconds / 0.05)):
         if condition():
             return
-        await pilot.pause(0.02)
+        await asyncio.sleep(0.05)
     raise AssertionError(f"did not come about; the screen shows:\n{text(pilot)}")
 
 
@@ -350,7 +350,7 @@ async def test_events_that_may_not_be_read_are_told(
         def refuse(budget_seconds: float = 0.0) -> bool:
             raise PermissionError(13, "Permission denied", str(folder.events))
 
-        monkeypatch.setattr(run_screen(pilot)._live, "read", refuse)
+        monkeypatch.setattr(run_screen(pilot).live, "read", refuse)
         await until(pilot, lambda: "the run cannot be read" in text(pilot) and "Permission denied" in text(pilot))
         monkeypatch.undo()
         await until(pilot, lambda: "the run cannot be read" not in text(pilot))
@@ -389,7 +389,7 @@ async def test_the_loop_stays_awake_while_a_long_run_is_read(make: Callable[...,
             began = time.thread_time()
             await asyncio.sleep(0.005)
             longest = max(longest, time.thread_time() - began)
-        assert run_screen(pilot)._live.view.state.iteration == 29_999
+        assert run_screen(pilot).live.view.state.iteration == 29_999
         assert longest < 0.15
 
 
