@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+LARGEST = sys.float_info.max
 
 
 class FieldTypes:
@@ -19,15 +22,17 @@ class FieldTypes:
         }
 
     def fit(self, fields: dict[str, Any]) -> bool:
-        """Whether every value, and every item of a list or object, is of its type."""
+        """Whether every value, and every item of a list or object, is of its type, and every number finite."""
         types = self._types
+        # Written out, not called, since a long run has a hundred thousand events.
         for name, value in fields.items():
-            if not isinstance(value, types[name]):
+            if not isinstance(value, types[name]) or (type(value) is float and not -LARGEST <= value <= LARGEST):
                 return False
         for name, items in self._items.items():
             values = fields.get(name, ())
-            if not all(isinstance(item, items) for item in (values.values() if isinstance(values, dict) else values)):
-                return False
+            for item in values.values() if isinstance(values, dict) else values:
+                if not isinstance(item, items) or (type(item) is float and not -LARGEST <= item <= LARGEST):
+                    return False
         return True
 
 
