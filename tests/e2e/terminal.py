@@ -60,7 +60,9 @@ class Terminal:
         """The screen once it meets `condition`; fails with what it shows instead."""
         give_up = time.monotonic() + seconds
         while not condition(text := self.text()):
-            assert time.monotonic() < give_up, f"{what} did not appear within {seconds:.0f} s; the screen shows:\n{text}"
+            assert time.monotonic() < give_up, (
+                f"{what} did not appear within {seconds:.0f} s; the screen shows:\n{text}"
+            )
             time.sleep(0.1)
         return text
 
