@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate
+from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate, long_tailed
+from engine.run.class_folders import survey
 from engine.run.errors import InputError
-from engine.run.folder import expanded
 from engine.run.settings import RunSettings
 
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
@@ -22,16 +23,21 @@ def device_here(name: str) -> Device:
     return CUDA if name.startswith("cuda") else cpu(_cores())
 
 
+def device_type(device: Device) -> str:
+    """`cuda` or `cpu`, as torch calls it."""
+    return device.name.split()[0]
+
+
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def cost(settings: RunSettings, device: Device) -> Estimate | None:
-    """The estimate, or None where only the data's own files could give it."""
+def cost(settings: RunSettings, device: Device, counts: Sequence[int] | None = None) -> Estimate | None:
+    """The estimate, or None where only the data's own files could give it; `counts` where they are known already."""
     try:
-        return estimate(settings, device, class_counts=_folder_counts(settings))
-    except InputError:
+        return estimate(settings, device, class_counts=counts or _folder_counts(settings))
+    except (InputError, OSError):
         return None
 
 
@@ -40,19 +46,7 @@ def _folder_counts(settings: RunSettings) -> list[int] | None:
     dataset = settings.dataset
     if dataset.name != "folder" or dataset.path is None:
         return None
-    train = expanded(dataset.path) / "train"
-    if not os.path.isdir(train):
-        return None
-    counts = [sum(1 for _ in os.scandir(folder)) for folder in sorted(train.iterdir()) if folder.is_dir()]
-    factor = dataset.imbalance_factor
-    if not counts or factor == "natural":
-        return [count for count in counts if count] or None
-    from engine.run.catalog import class_counts
-
-    return [
-        max(1, min(have, want))
-        for have, want in zip(counts, class_counts(max(counts), factor, len(counts)), strict=True)
-    ]
+    return [max(1, count) for count in long_tailed(survey(dataset.path, dataset.test_share).counts, dataset)]
 
 
 def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     settings = load_preset(preset, overrides)
     if lacking := check_runnable(settings):
         raise InputError(lacking)
-    config = dump(_with_absolute_path(settings))
+    config = dump(with_absolute_path(settings))
     return worker.create(name or worker.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
 
@@ -34,7 +34,7 @@ def default_name(preset: str, settings: RunSettings) -> str:
     return stem if method == "ltdd" or method in stem.split("-") else f"{stem}-{method}"
 
 
-def _with_absolute_path(settings: RunSettings) -> RunSettings:
+def with_absolute_path(settings: RunSettings) -> RunSettings:
     """The run may be resumed from another folder than the one it was started in."""
     if settings.dataset.path is None:
         return settings
