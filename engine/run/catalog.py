@@ -22,6 +22,7 @@ __all__ = [
     "cpu",
     "estimate",
     "image_size_for",
+    "long_tailed",
     "parameter_counts",
 ]
 
@@ -90,12 +91,16 @@ def counts_for(settings: DatasetSettings) -> list[int] | None:
     sizes = list(FACTS[name].class_sizes)
     if name == "digits" and settings.test_per_class is not None:
         sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
-    if settings.class_order == "count":
-        sizes.sort(reverse=True)
-    if factor == "natural":
-        return sizes
-    wanted = class_counts(max(sizes), factor, len(sizes))
-    return [min(size, count) for size, count in zip(sizes, wanted, strict=True)]
+    return long_tailed(sizes, settings)
+
+
+def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
+    """What is kept of classes of these sizes, in the order that class_order asks for."""
+    ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
+    if settings.imbalance_factor == "natural":
+        return ordered
+    wanted = class_counts(max(ordered), settings.imbalance_factor, len(ordered))
+    return [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
 
 
 def image_size_for(settings: DatasetSettings) -> int | None:
