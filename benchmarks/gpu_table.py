@@ -47,7 +47,9 @@ def _tests(folder: Path) -> Iterator[Row]:
     total, bad, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
     bad += int(suite.get("errors", 0))
     passed = total - bad - skipped
-    yield Row("tests marked cuda", f"{passed} passed, {bad} failed, {skipped} skipped", "none fails", passed > 0 and bad == 0)
+    yield Row(
+        "tests marked cuda", f"{passed} passed, {bad} failed, {skipped} skipped", "none fails", passed > 0 and bad == 0
+    )
 
 
 def _benchmarks(folder: Path) -> Iterator[Row]:

@@ -105,9 +105,11 @@ def estimate(
     from ltdd_tui.tables import estimate_table
 
     settings = load_preset(preset, overrides or [])
-    _measure(settings, device, calibrate)
     here = device_here(device)
     found, cached = remaining_cost(settings, here)
+    if found and _measured(settings, device, calibrate):
+        here = device_here(device)
+        found, cached = remaining_cost(settings, here)
     if as_json:
         show_json(as_plain(found, here))
     elif found:
@@ -117,14 +119,17 @@ def estimate(
         note(UNKNOWN_COST)
 
 
-def _measure(settings: RunSettings, device: str, asked: bool | None) -> None:
+def _measured(settings: RunSettings, device: str, asked: bool | None) -> bool:
     """Calibrates where it was asked for, or where an estimate would have to guess and nobody minds."""
     from ltdd_tui.planning import calibrate, calibration_lacks
 
-    if asked or (asked is None and calibration_lacks(settings, device)):
-        note("measuring this machine for estimates, once: about ten seconds, twice that where steps are compiled")
-        if not calibrate(settings, device):
-            note("the machine could not be measured; these are the figures of another one")
+    if asked is False or not (asked or calibration_lacks(settings, device)):
+        return False
+    note("measuring this machine for estimates, once: about ten seconds, twice that where steps are compiled")
+    if not calibrate(settings, device):
+        note("it could not be measured")
+        return False
+    return True
 
 
 def _tell(here: HereDevice, cached: CachedExperts, experts: int) -> None:
