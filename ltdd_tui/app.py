@@ -81,6 +81,6 @@ def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
     app = LtddApp(runs_dir, device, folder)
     if app.preferences.images != "off":
         # It asks the terminal what pictures it can show, which works only before the screen is taken over.
-        import textual_image.renderable  # noqa: F401
+        import textual_image.widget  # noqa: F401
     app.run()
     return app.return_code or 0

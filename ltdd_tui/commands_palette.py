@@ -27,9 +27,12 @@ SCREEN_DEEDS = {
     "rename": ("Rename run", "give it another name"),
     "delete": ("Delete run", "asks first"),
     "compare": ("Compare runs", "the ones marked in the list"),
+    "copy": ("Copy path", "of the run's folder, through the terminal"),
     "copy_path": ("Copy path", "of the run's folder, through the terminal"),
     "open_folder": ("Open folder", "of the run, in the file manager"),
-    "toggle_maximize": ("Maximize panel", "and back"),
+    "maximize_panel": ("Maximize panel", "and back"),
+    "start": ("Start run", "with the settings of the form"),
+    "save_preset": ("Save preset", "the settings of the form, under a name of yours"),
 }
 
 
@@ -75,7 +78,7 @@ class LtddCommands(Provider):
         yield Deed("New run", "the form, its presets, and what a run would cost", app.action_launch)
         yield Deed("Runs", f"all runs below {app.runs_dir}", app.action_runs)
         for action, (name, tells) in SCREEN_DEEDS.items():
-            if hasattr(self.screen, f"action_{action}"):
+            if hasattr(self.screen, f"action_{action}") and self.screen.check_action(action, ()) is not False:
                 yield Deed(name, tells, partial(self.screen.run_action, action))
         for place, folder in enumerate(self._runs):
             yield Deed(

@@ -9,16 +9,21 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Place = Callable[[Floats], Floats]
+LARGEST = 1e100
 
 
 def ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """The points by ascending finite x, with NaN for every y that is not finite; the same arrays where they are so."""
-    if not np.isfinite(x).all():
-        x, y = x[np.isfinite(x)], y[np.isfinite(x)]
+    """The points by ascending finite x, with NaN for every y that is not finite; the same arrays where they are so.
+
+    What is larger than any axis can show counts as not finite.
+    """
+    if not (known := np.abs(x) < LARGEST).all():
+        x, y = x[known], y[known]
     if (x[1:] < x[:-1]).any():
         order = np.argsort(x, kind="stable")
         x, y = x[order], y[order]
-    return x, np.where(np.isinf(y), np.nan, y) if np.isinf(y).any() else y
+    endless = np.abs(y) >= LARGEST
+    return x, np.where(endless, np.nan, y) if endless.any() else y
 
 
 def spans(

@@ -9,9 +9,9 @@ from PIL import Image
 from textual.strip import Strip
 
 from engine.run.events import Preview
+from ltdd_tui.drawing.halfcells import half_cells
+from ltdd_tui.drawing.mosaic import Plan, Rgb, compose, plan
 from ltdd_tui.gallery import Place
-from ltdd_tui.halfcells import half_cells
-from ltdd_tui.mosaic import Plan, Rgb, compose, plan
 from ltdd_tui.pictures import Renderer
 from ltdd_tui.previews import Sheet, Unreadable, read_label, read_sheet
 from ltdd_tui.tiles import Room
@@ -22,17 +22,23 @@ Drawn = list[Strip] | Image.Image
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be shown of the run at `root`; `names` of the classes where they are known."""
+    """What is to be shown of the run at `root`; `names` and `groups` (many, medium, few) of the classes if known."""
 
     root: Path
     preview: Preview
     place: Place
-    names: tuple[str, ...] | None
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
     renderer: Renderer
 
-    def name(self, row: int) -> str:
-        """What a class is called."""
-        return self.names[row] if self.names and row < len(self.names) else f"class {row + 1}"
+    def names_of(self, count: int) -> list[str]:
+        """What the first classes are called."""
+        return [*self.names[:count], *(f"class {row + 1}" for row in range(len(self.names), count))]
+
+    @property
+    def title(self) -> str:
+        """The framed image in words."""
+        return f"{self.names_of(self.preview.rows)[self.place.row]}, image {self.place.image + 1}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Studio:
 
 
 def _label(wish: Wish) -> tuple[list[float], str]:
-    place, classes = wish.place, len(wish.names) if wish.names else None
+    place, classes = wish.place, len(wish.names) or None
     try:
         return read_label(wish.root / wish.preview.labels, wish.preview, place.row, place.image, classes), ""
     except Unreadable as fault:

@@ -13,6 +13,7 @@ from textual.dom import DOMNode
 
 from engine.run.errors import Fault
 from ltdd_tui.keys import active_keys, binding_ids, checked
+from ltdd_tui.panels.images import ImagesPanel
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
     ImageMode,
@@ -76,9 +77,9 @@ class PersonalApp(App[None]):
     def use_images(self, mode: ImageMode) -> None:
         """Draws images another way, here and in the next session."""
         self._choose("images", mode)
-        for panel in self.screen.query("ImagesPanel"):
-            # Panels that draw images take the mode when they are made; this one stands already.
-            panel.refresh(recompose=True)
+        for screen in self.screen_stack:
+            for panel in screen.query(ImagesPanel):
+                panel.draw_as(mode)
 
     def _choose(self, name: str, value: str) -> None:
         self.preferences = self.preferences.model_copy(update={name: value})

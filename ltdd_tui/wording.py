@@ -67,3 +67,17 @@ def short_path(path: Path) -> str:
     """The path with ~ for the home folder."""
     absolute, home = path.absolute(), Path.home()
     return f"~/{absolute.relative_to(home)}" if absolute.is_relative_to(home) else str(absolute)
+
+
+def roughly(seconds: float) -> str:
+    """An estimate of time, no finer than it can be meant: `40 s`, `14 min`, `3.2 h`, `6 days`."""
+    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        value = seconds / size
+        if value < most:
+            return f"{value:.1f} {unit}" if unit == "h" and value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def gibibytes(value: float) -> str:
+    """A size in GiB, with as many digits as tell something."""
+    return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"

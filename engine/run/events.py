@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.run.field_types import FieldTypes
+from engine.run.field_types import FieldTypes, as_seconds
 
 VERSION = 1
-LATEST_SECONDS = 2e11  # the year 8307: no calendar of Python's goes much further
 ExpertKind = Literal["representation", "classifier"]
 
 
@@ -262,12 +261,12 @@ def decode(line: str) -> Stamped | Warned:
     try:
         fields = json.loads(line)
         kind = EVENT_TYPES[fields.pop("type")]
-        seq, seconds = int(fields.pop("seq")), float(fields.pop("t"))
+        seq, seconds = int(fields.pop("seq")), as_seconds(fields.pop("t"))
         fields.pop("v", None)
         types = _TYPES[kind]
         if not fields.keys() <= types.names:
             fields = {key: value for key, value in fields.items() if key in types.names}
-        if not (types.fit(fields) and 0 <= seconds < LATEST_SECONDS):
+        if not types.fit(fields):
             return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
         return Stamped(seq, seconds, kind(**fields))
     except KeyError as error:

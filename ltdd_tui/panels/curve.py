@@ -13,8 +13,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ltdd_tui.axis import Window
-from ltdd_tui.chart import Chart, Sight, draw, whole
+from ltdd_tui.drawing.axis import Window
+from ltdd_tui.drawing.chart import Chart, Sight, draw, whole
 from ltdd_tui.lines import Level, Line
 
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
@@ -192,7 +192,7 @@ class Curve(Widget, can_focus=True):
             self._chart = None
             return self._nothing(width, height)
         self._chart = draw(self._lines, self._levels, Sight(window, self.log_axis, self._cursor), width, height)
-        styles = {"text": self.rich_style}
+        styles = {"": self.rich_style}
         styles |= {role: self.get_component_rich_style(f"curve--{role}") for role in ("axis", "grid", "cursor")}
         return [
             Strip([Segment(text, styles.get(role) or self._colored(role)) for text, role in row])

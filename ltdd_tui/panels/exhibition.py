@@ -12,13 +12,15 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from ltdd_tui.drawing.lines import Line, Span, cut, wrapped
+from ltdd_tui.drawing.picture_lines import label_lines, label_words, name_lines
 from ltdd_tui.exhibit import Exhibit, Order, Studio, Wish
 from ltdd_tui.panels.picture import PictureFrame
-from ltdd_tui.panels.soft_label import SoftLabel
+from ltdd_tui.panels.rows import Rows
 from ltdd_tui.pictures import room
 
 LABEL_CELLS, NAME_CELLS = 28, 12
-SMALLEST_WIDE, SMALLEST_HIGH = 56, 9
+SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
 OFF = "images are off (i shows them)"
 
 
@@ -40,12 +42,12 @@ class Exhibition(Container):
         height: 1fr;
         layout: horizontal;
         & > Horizontal { width: auto; height: 1fr; }
-        & .names { width: 12; height: auto; }
+        & .names { width: 12; height: 1fr; padding-right: 1; }
         & .note { width: 100%; height: 1fr; content-align: center middle; color: $text-muted; }
-        & SoftLabel { width: 1fr; max-width: 50; height: 1fr; padding-left: 2; }
+        & .label { width: 1fr; max-width: 50; height: 1fr; padding-left: 2; }
         &.-below { layout: vertical; }
         &.-below > Horizontal, &.-bare > Horizontal { width: 1fr; }
-        &.-below SoftLabel { max-width: 100%; height: 1; padding-left: 0; }
+        &.-below .label { max-width: 100%; height: 1; padding-left: 0; }
     }
     """
 
@@ -57,8 +59,8 @@ class Exhibition(Container):
         self._seen, self._working = False, False
         self._ordered: Order | None = None
         self._shown: Exhibit | None = None
-        self._names, self._note = Static(classes="names"), Static(empty, classes="note")
-        self._frame, self._label = PictureFrame(), SoftLabel()
+        self._names, self._note = Rows(classes="names -fixed"), Static(empty, classes="note")
+        self._frame, self._label = PictureFrame(), Rows(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
         """Names, picture or note, label."""
@@ -149,29 +151,24 @@ class Exhibition(Container):
 
     def _put(self, exhibit: Exhibit) -> None:
         self._shown = exhibit
-        wish = exhibit.order.wish
-        if exhibit.picture is None:
+        wish, picture = exhibit.order.wish, exhibit.picture
+        if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(wish.renderer, exhibit.picture, exhibit.across, exhibit.down)
-        self._say("" if exhibit.picture else exhibit.pixels_fault or OFF)
-        self._names.display = wish.place.shows == "all" and exhibit.picture is not None
-        if self._names.display:
-            self._names.update(_names(exhibit))
+            self._frame.put(wish.renderer, picture, exhibit.across, exhibit.down)
+        self._say("" if picture else exhibit.pixels_fault or OFF)
+        self._names.display = bool(picture) and wish.place.shows == "all"
+        self._names.draw(lambda width: name_lines(exhibit.plan, wish.names_of(wish.preview.rows), width))
         self._label.display = True
-        title = f"{wish.name(wish.place.row)}, image {wish.place.image + 1}"
-        names = [wish.name(row) for row in range(len(exhibit.label))]
-        self._label.put(title, exhibit.label, names, wish.place.row, exhibit.label_fault)
+        self._label.draw(lambda width: self._beside(exhibit, width))
 
-
-def _names(exhibit: Exhibit) -> Content:
-    """The names of the classes in sight, each beside the middle of its images."""
-    wish, tiles = exhibit.order.wish, exhibit.plan.tiles
-    lines = []
-    for row in exhibit.plan.rows:
-        style = "bold $accent" if row == wish.place.row else "$text-muted"
-        name = wish.name(row)[: NAME_CELLS - 1]
-        lines += [Content()] * ((tiles.pitch_down - 1) // 2)
-        lines += [Content.styled(name, style)]
-        lines += [Content()] * (tiles.pitch_down // 2)
-    return Content("\n").join(lines)
+    def _beside(self, exhibit: Exhibit, width: int) -> list[Line]:
+        """The label of the framed image, or what is wrong with it."""
+        wish, label, height = exhibit.order.wish, exhibit.label, self._label.size.height
+        if fault := exhibit.label_fault:
+            return wrapped(fault, width, "warning") if height > 1 else [cut((Span(fault, "warning"),), width)]
+        names = wish.names_of(len(label))
+        if height < SMALLEST_BARS:
+            return [label_words(wish.title, label, names, width)]
+        title = (Span(wish.title, "muted"),)
+        return [title, *label_lines(label, names, wish.groups, wish.place.row, width, height - 1)]

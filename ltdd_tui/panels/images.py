@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from engine.run.events import DataReady, Preview
+from ltdd_tui.drawing.lines import clean
 from ltdd_tui.exhibit import Wish
 from ltdd_tui.gallery import Place, usable
 from ltdd_tui.live import View
@@ -120,17 +121,19 @@ color of its own. The newest saved iteration is followed unless an older one was
             self._exhibition.wish(None)
             self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
-        state, place = self._view.state, place.within(preview)
-        names = tuple(state.data.class_names) if state.data else None
+        data = self._view.state.data
+        names = tuple(data.class_names) if data else ()
+        groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
+        place = replace(place.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        wish = Wish(self._view.folder.root, preview, replace(place, iteration=None), names, renderer)
+        wish = Wish(self._view.folder.root, preview, place, names, groups, renderer)
         self._exhibition.wish(wish)
-        self._entitle(wish, state.data)
+        self._entitle(wish, data)
 
     def _entitle(self, wish: Wish, data: DataReady | None) -> None:
         """Says what is seen, and whether it is the newest."""
         place, preview, saved = wish.place, wish.preview, self._saved()
-        what = "all classes" if place.shows == "all" else wish.name(place.row)
+        what = "all classes" if place.shows == "all" else clean(wish.names_of(preview.rows)[place.row])
         if place.shows != "all" and data and place.row < len(data.class_counts):
             what += f" ({data.class_counts[place.row]:,} real images)"
         behind = len(saved) - 1 - saved.index(preview.iteration)

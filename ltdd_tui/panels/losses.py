@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from ltdd_tui.axis import reading
+from ltdd_tui.drawing.axis import reading
 from ltdd_tui.lines import Level, Line, line
 from ltdd_tui.live import View
 from ltdd_tui.panels.curve import Curve

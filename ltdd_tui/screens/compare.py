@@ -49,7 +49,7 @@ class CompareScreen(Screen[None]):
             Binding(str(place), f"go({place - 1})", "Panel", show=False, id=f"compare.panel_{place}")
             for place in range(1, 6)
         ),
-        Binding("m", "toggle_maximize", "One or all", id="compare.maximize"),
+        Binding("m", "maximize_panel", "One or all", id="compare.maximize"),
         Binding("b", "next_base", "Next base", id="compare.base"),
         Binding("escape", "back", "Back", id="compare.back"),
     ]
@@ -159,7 +159,7 @@ class CompareScreen(Screen[None]):
             if panel in event.widget.ancestors_with_self and place != self._chosen:
                 self._choose(place)
 
-    def action_toggle_maximize(self) -> None:
+    def action_maximize_panel(self) -> None:
         """Shows one panel, or all of them."""
         self._alone = not self._alone
         self.on_resize()

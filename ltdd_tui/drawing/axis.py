@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 SMALLEST_SHARE = 1e-4
+SMALL_SPAN = 3.2
+ENOUGH = 0.85
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def linear_marks(low: float, high: float, count: int, smallest_step: float = 0.0
     if not 0 < step < math.inf:
         return [low]
     power = 10.0 ** math.floor(math.log10(step))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * ENOUGH)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [place * step for place in range(first, last + 1)]
 
@@ -51,7 +53,7 @@ def linear_marks(low: float, high: float, count: int, smallest_step: float = 0.0
 def log_marks(low: float, high: float, count: int) -> list[float]:
     """About `count` round numbers between two positive ones: 1, 2, 5, 10, ... or only some powers of ten."""
     decades = math.log10(high / low)
-    if decades < 0.5:
+    if high / low < SMALL_SPAN:
         return [mark for mark in linear_marks(low, high, count) if mark > 0]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors: tuple[int, ...] = (1, 2, 5) if decades * 3 <= count * 1.5 else (1,)
@@ -61,13 +63,13 @@ def log_marks(low: float, high: float, count: int) -> list[float]:
 
 
 def value_labels(marks: list[float], log: bool = False) -> list[str]:
-    """Marks with the decimals that they need: all the same on a linear axis, each its own on a logarithmic one."""
+    """Marks with the decimals that they need: all the same, or each its own where a logarithmic axis spans much."""
     sizes = [abs(mark) for mark in marks if mark]
     if sizes and (max(sizes) >= 1e5 or min(sizes) < 1e-3):
         return [f"{mark:.3g}" for mark in marks]
     places = [_decimals(mark) for mark in marks]
-    if log:
-        least = 1 if sizes and min(sizes) < 1 else 0
+    if log and sizes and max(sizes) / min(sizes) >= SMALL_SPAN:
+        least = 1 if min(sizes) < 1 else 0
         return [f"{mark:.{max(own, least if mark < 10 else 0)}f}" for mark, own in zip(marks, places, strict=True)]
     return [f"{mark:.{max(places)}f}" for mark in marks]
 

@@ -1,4 +1,4 @@
-"""A chart of curves as rows of text, each piece with its role: pure, so that a widget only colors it."""
+"""A chart of curves as lines of text; the role of a piece is its color (`#rrggbb`), or axis, grid, cursor or none."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ltdd_tui.axis import Window, count_label, linear_marks, log_marks, value_labels
-from ltdd_tui.braille import BLANK, DOTS_ACROSS, DOTS_DOWN, cells_of_dots, dots_of_spans
-from ltdd_tui.decimate import Floats, Place, spans
-from ltdd_tui.legend import Row, legend
+from ltdd_tui.decimate import LARGEST, Floats, Place
+from ltdd_tui.drawing.axis import Window, count_label, linear_marks, log_marks, value_labels
+from ltdd_tui.drawing.canvas import Canvas
+from ltdd_tui.drawing.legend import legend
+from ltdd_tui.drawing.lines import Line as Row
+from ltdd_tui.drawing.lines import Span
 from ltdd_tui.lines import Level, Line
 
 ROWS_A_MARK = 3
 COLUMNS_A_MARK = 12
 MARGIN = 0.04
+SMALLEST = 1 / LARGEST
 SMALLEST_HEIGHT = {"labels": 3, "legend": 6}
 SMALLEST_WIDTH = 16
-EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: in
     curves = [_seen(line, sight) for line in lines]
     place = np.log10 if sight.log else np.asarray
     ends = [float(end(y)) for _, y in curves if len(y) for end in (np.fmin.reduce, np.fmax.reduce)]
-    shown = [level for level in levels if level.y > 0 or not sight.log]
+    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not sight.log)]
     bottom, top = _extent([*ends, *(level.y for level in shown)], place)
     marks = _marks(bottom, top, sight.log, down)
     left = 1 + max(map(len, marks.values()), default=0) if labeled else 0
-    canvas = _Canvas(width - left, down, bottom, top, place)
+    canvas = Canvas(width - left, down, bottom, top, place)
     canvas.rule(marks)
     for level in shown:
         canvas.dash(level.y, level.color)
@@ -70,17 +71,20 @@ def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: in
         canvas.trace(x, y, sight.window, line.color)
     if sight.cursor is not None:
         canvas.point_at(sight.cursor, sight.window)
-    rows = [[(marks.get(at, "").rjust(left - 1) + " ", "axis"), *row] if left else row for at, row in canvas.rows()]
-    return Chart([*head, *rows, *([_feet(sight.window, left, width)] if labeled else [])], left, width - left)
+    rows: list[Row] = list(canvas.rows())
+    if labeled:
+        rows = [(Span(marks.get(at, "").rjust(left - 1) + " ", "axis"), *row) for at, row in enumerate(rows)]
+        rows.append(_feet(sight.window, left, width))
+    return Chart([*head, *rows], left, width - left)
 
 
 def _seen(line: Line, sight: Sight) -> tuple[Floats, Floats]:
-    """The points in sight and one on either side; on a logarithmic axis, what is not positive is a gap."""
+    """The points in sight and one on either side; what has no place on a logarithmic axis is a gap."""
     first = max(int(np.searchsorted(line.x, sight.window.left, "left")) - 1, 0)
     last = int(np.searchsorted(line.x, sight.window.right, "right")) + 1
     x, y = line.x[first:last], line.y[first:last]
-    if sight.log and (y <= 0).any():
-        y = np.where(y > 0, y, np.nan)
+    if sight.log and (y < SMALLEST).any():
+        y = np.where(y < SMALLEST, np.nan, y)
     return x, y
 
 
@@ -114,64 +118,4 @@ def _feet(window: Window, left: int, width: int) -> Row:
         at = min(max(at, left), width - len(label))
         if at > len(text) or len(text) == left:
             text = text.ljust(at) + label
-    return [(text.ljust(width), "axis")]
-
-
-class _Canvas:
-    """The cells of a chart: characters, and for each the place of its color in `roles`."""
-
-    def __init__(self, across: int, down: int, bottom: float, top: float, place: Place) -> None:
-        self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
-        self._role = np.zeros((down, across), dtype=np.intp)
-        self._roles = ["text"]
-        self._bottom, self._top, self._place = bottom, top, place
-
-    def rule(self, at: Iterable[int]) -> None:
-        """Thin lines across, behind everything."""
-        for row in at:
-            self._codes[row], self._role[row] = RULE, self._role_of("grid")
-
-    def trace(self, x: Floats, y: Floats, window: Window, color: str) -> None:
-        """A curve."""
-        columns = self._codes.shape[1] * DOTS_ACROSS
-        self._spans(*spans(x, y, window.left, window.right, columns, self._place), color)
-
-    def dash(self, y: float, color: str) -> None:
-        """A dashed line across."""
-        every = np.arange(self._codes.shape[1] * DOTS_ACROSS) % 4 < 2
-        at = np.where(every, self._place(np.array(y)), np.nan)
-        self._spans(at, at, color)
-
-    def point_at(self, x: float, window: Window) -> None:
-        """A thin line down, behind the curves."""
-        column = round((x - window.left) / window.width * (self._codes.shape[1] - 1))
-        if 0 <= column < self._codes.shape[1]:
-            free = self._codes[:, column] < BLANK
-            self._codes[free, column], self._role[free, column] = CURSOR, self._role_of("cursor")
-
-    def rows(self) -> Iterable[tuple[int, Row]]:
-        """The rows in pieces of one role each."""
-        for at, (codes, role) in enumerate(zip(self._codes, self._role, strict=True)):
-            text = codes.astype("<u4").tobytes().decode("utf-32-le")
-            ends = [*(np.flatnonzero(role[1:] != role[:-1]) + 1).tolist(), len(text)]
-            yield (
-                at,
-                [
-                    (text[begin:end], self._roles[role[begin]])
-                    for begin, end in zip([0, *ends[:-1]], ends, strict=True)
-                    if end > begin
-                ],
-            )
-
-    def _spans(self, low: Floats, high: Floats, color: str) -> None:
-        dots = dots_of_spans(low, high, self._bottom, self._top, len(self._codes) * DOTS_DOWN)
-        cells = cells_of_dots(dots)
-        drawn = cells > BLANK
-        under = np.where(self._codes >= BLANK, self._codes, BLANK)
-        self._codes[drawn] = (cells | under)[drawn]
-        self._role[drawn] = self._role_of(color)
-
-    def _role_of(self, name: str) -> int:
-        if name not in self._roles:
-            self._roles.append(name)
-        return self._roles.index(name)
+    return (Span(text.ljust(width), "axis"),)
