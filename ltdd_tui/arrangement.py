@@ -26,9 +26,9 @@ class Arrangement:
         raised = tuple(name for name in layout.raised_panels if name in NEEDS)
         return Arrangement(frozenset(layout.hidden_panels) & NEEDS.keys(), raised)
 
-    def layout(self) -> Layout:
-        """What is remembered of it."""
-        return Layout(hidden_panels=sorted(self.hidden), raised_panels=list(self.raised))
+    def remembered(self) -> dict[str, list[str]]:
+        """What of a layout it is."""
+        return {"hidden_panels": sorted(self.hidden), "raised_panels": list(self.raised)}
 
     def tiling(self, width: int, height: int) -> Tiling:
         """Where every panel lies that is shown."""

@@ -46,6 +46,12 @@ class Control:
         gone = self._process is not None and self._process.poll() is not None
         return not gone and time.monotonic() - self._asked < PATIENCE_SECONDS
 
+    def exit_code(self, view: View) -> int | None:
+        """How the worker ended that was started here, where it never took hold of the run; None while all is well."""
+        if view.alive or not self._resumed or self._process is None:
+            return None
+        return self._process.poll() or None
+
     def stopping(self, view: View) -> bool:
         """Whether the worker has been asked to stop and still works."""
         self._stop_asked = self._stop_asked and view.alive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,58 +10,34 @@ from engine.run.events import MatchingStep
 from ltdd_tui.decimate import Floats
 from ltdd_tui.series import Series
 from ltdd_tui.state import RunState
+from ltdd_tui.step_columns import columns_of
 
 LARGEST = 1e300
 
 
 class LossTrack:
-    """The matching losses of a run as arrays; only what is new is converted, however often it is asked for more."""
+    """The matching losses of a run as arrays: `iterations`, and `rep` and `cls`, NaN where there is no finite loss."""
 
     def __init__(self) -> None:
         self._points: Series[MatchingStep] = Series()
-        self._columns = np.empty((3, 0))
+        self._take()
 
     def take(self, points: Series[MatchingStep]) -> bool:
         """Takes over the points; returns whether anything differs from the last time.
 
         After a resume the points may be others than before, and in a replay fewer.
         """
-        wanted, continues = len(points), points.shares_items(self._points)
-        if continues and wanted == len(self._points):
+        if points.shares_items(self._points) and len(points) == len(self._points):
             return False
-        known = min(wanted, len(self._points)) if continues else 0
-        if wanted > self._columns.shape[1] or not continues:
-            # A new array where the points are others: curves on the screen still show the old one.
-            larger = np.empty((3, wanted * 3 // 2 + 64))
-            larger[:, :known] = self._columns[:, :known]
-            self._columns = larger
-        self._columns[:, known:wanted] = _columns(points[known:wanted])
         self._points = points
+        self._take()
         return True
 
-    @property
-    def iterations(self) -> Floats:
-        """The iteration of each point."""
-        return self._columns[0, : len(self._points)]
-
-    @property
-    def rep(self) -> Floats:
-        """The loss of the representation, NaN where it was not finite."""
-        return self._columns[1, : len(self._points)]
-
-    @property
-    def cls(self) -> Floats:
-        """The loss of the classifier, NaN where it was not finite or the method has none."""
-        return self._columns[2, : len(self._points)]
-
-
-def _columns(points: Sequence[MatchingStep]) -> Floats:
-    fields: tuple[Callable[[MatchingStep], Any], ...] = (
-        lambda point: point.iteration,
-        lambda point: point.loss_rep,
-        lambda point: point.loss_cls,
-    )
-    return np.array([_floats([field(point) for point in points]) for field in fields])
+    def _take(self) -> None:
+        columns = columns_of(self._points)
+        self.iterations: Floats = np.array(columns.iteration, dtype=np.float64)
+        self.rep: Floats = np.array(columns.loss_rep)
+        self.cls: Floats = np.array(columns.loss_cls)
 
 
 def _floats(values: Sequence[Any]) -> Floats:

@@ -12,8 +12,10 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from engine.run import events as e
+from ltdd_tui.replaced import replaced
 from ltdd_tui.series import Series
 from ltdd_tui.stages import Stage, Stages
+from ltdd_tui.step_columns import StepColumns
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
@@ -43,7 +45,7 @@ class RunState:
     stages: Stages = field(default_factory=Stages)
     experts: dict[e.ExpertKind, Experts] = field(default_factory=dict)
     initialized: e.Initialized | None = None
-    points: Series[e.MatchingStep] = field(default_factory=Series)
+    points: Series[e.MatchingStep] = field(default_factory=lambda: Series.over(StepColumns()))
     checkpoint: int = 0
     previews: dict[int, e.Preview] = field(default_factory=dict)
     evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
@@ -76,16 +78,13 @@ def apply(state: RunState, item: e.Stamped | e.Warned) -> RunState:
         return replace(state, warnings=state.warnings.appended(item))
     try:
         changes = _REACTIONS[type(item.event)](state, item.event, item.seconds)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         misfit = e.Warned(f"event {item.seq} holds values of the wrong kind and was skipped")
         return replace(state, warnings=state.warnings.appended(misfit))
     if state.first_seconds is None:
         changes["first_seconds"] = item.seconds
     changes["last_seconds"] = item.seconds
-    # dataclasses.replace does the same, at three times the price; a replay does this a hundred thousand times.
-    after = object.__new__(RunState)
-    after.__dict__.update(state.__dict__, **changes)
-    return after
+    return replaced(state, changes)
 
 
 def with_worker(state: RunState, alive: bool) -> RunState:
@@ -143,7 +142,7 @@ def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Ch
     if points and event.iteration <= points[-1].iteration:
         at = bisect.bisect_left(points, event.iteration, key=attrgetter("iteration"))
         rest = points[at + 1 :] if points[at].iteration == event.iteration else points[at:]
-        points = Series([*points[:at], event, *rest])
+        points = Series.over(StepColumns(), [*points[:at], event, *rest])
     else:
         points = points.appended(event)
     return {"points": points, "stages": state.stages.progressed("distill", event.iteration, None, seconds)}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.run.field_types import FieldTypes
+from engine.run.field_types import FieldTypes, as_seconds
 
 VERSION = 1
 ExpertKind = Literal["representation", "classifier"]
@@ -261,7 +261,7 @@ def decode(line: str) -> Stamped | Warned:
     try:
         fields = json.loads(line)
         kind = EVENT_TYPES[fields.pop("type")]
-        seq, seconds = int(fields.pop("seq")), float(fields.pop("t"))
+        seq, seconds = int(fields.pop("seq")), as_seconds(fields.pop("t"))
         fields.pop("v", None)
         types = _TYPES[kind]
         if not fields.keys() <= types.names:

@@ -5,6 +5,18 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LARGEST = 2**53
+# A day three thousand years from now: what lies past it is no time that a calendar knows.
+LATEST_SECONDS = 1e11
+
+
+def as_seconds(value: Any) -> float:
+    """A time in seconds since 1970; raises ValueError or TypeError where it can be none."""
+    seconds = float(value)
+    if not 0 <= seconds < LATEST_SECONDS:
+        raise ValueError(seconds)
+    return seconds
+
 
 class FieldTypes:
     """The types of one event class's fields; `names` are the fields."""
@@ -22,13 +34,21 @@ class FieldTypes:
         """Whether every value, and every item of a list or object, is of its type."""
         types = self._types
         for name, value in fields.items():
-            if not isinstance(value, types[name]):
+            if not _fits(value, types[name]):
                 return False
         for name, items in self._items.items():
             values = fields.get(name, ())
-            if not all(isinstance(item, items) for item in (values.values() if isinstance(values, dict) else values)):
+            if not all(_fits(item, items) for item in (values.values() if isinstance(values, dict) else values)):
                 return False
         return True
+
+
+def _fits(value: Any, types: tuple[type, ...]) -> bool:
+    """JSON gives exact types: true is no number. One that is not finite, or fits no 64 bits, is not of this program."""
+    kind = value.__class__
+    if kind is float:
+        return float in types and value - value == 0
+    return kind in types and (kind is not int or -LARGEST <= value <= LARGEST)
 
 
 def _types(annotation: Any) -> tuple[type, ...]:

@@ -10,6 +10,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
 from engine.run.events import ExpertEpoch
+from engine.run.expert_cache import about_classifier, classifier_epochs
 from engine.run.settings import settings_hash
 from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
@@ -27,9 +28,9 @@ def train_classifier_experts(
     representation_store: ExpertStore,
 ) -> list[Trajectory]:
     """One for each representation expert, weights (epochs kept + 1, classifier parameters); its backbone is theirs."""
-    settings = context.settings.classifier_experts
-    keep = min(settings.epochs, context.settings.matching.expert_epochs)
-    store = ExpertStore(settings_hash(representation_store.key, settings))
+    keep = classifier_epochs(context.settings)
+    store = ExpertStore(settings_hash(representation_store.key, context.settings.classifier_experts))
+    store.describe(about_classifier(context.settings, representation_store.key))
     return obtain_experts(
         context,
         data,

@@ -9,6 +9,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
 from engine.run.events import ExpertEpoch
+from engine.run.expert_cache import TRAINING_VERSION, about_representation, representation_epochs
 from engine.run.settings import settings_hash
 from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
@@ -18,9 +19,6 @@ from engine.training.fresh import fresh_network
 from engine.training.gsam import Gsam
 from engine.training.sampling import shuffled_batches
 from engine.trajectories import ExpertStore, Recorder, Trajectory
-
-TRAINING_VERSION = 1
-"""Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
 
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
@@ -36,15 +34,15 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
     """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
-    settings, matching = context.settings.experts, context.settings.matching
-    keep = min(settings.epochs, matching.max_start_epoch - 1 + matching.expert_epochs)
+    keep = representation_epochs(context.settings)
     store = representation_store(context, data)
+    store.describe(about_representation(context.settings, context.device.type, data.class_counts))
     return obtain_experts(
         context,
         data,
         "representation",
         store,
-        settings.num_experts,
+        context.settings.experts.num_experts,
         keep,
         lambda expert: _train(context, data, network, expert, keep),
     )

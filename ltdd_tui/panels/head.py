@@ -20,14 +20,23 @@ class RunHead(Vertical):
     RunHead .stages { height: 1; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: tuple[object, ...] = ()
+        self._line, self._stages = Rows(classes="headline"), Rows(classes="stages")
+
     def compose(self) -> ComposeResult:
         """The lines."""
-        yield Rows(classes="headline")
-        yield Rows(classes="stages")
+        yield self._line
+        yield self._stages
 
     def show(self, view: View, now: float, word: str) -> None:
         """Draws the run at `now`; `word` stands for its status where that alone would mislead."""
-        line = self.query_one(".headline", Rows)
-        line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
-        line.draw(lambda width: headline(view, now, width, word))
-        self.query_one(".stages", Rows).draw(lambda width: [stage_line(view.state, now, width)])
+        works = view.state.status == "running" and view.at is None
+        parts = (view.version, view.at, word, self.content_size.width, now if works else 0.0)
+        if parts == self._drawn:
+            return
+        self._drawn = parts
+        self._line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
+        self._line.draw(lambda width: headline(view, now, width, word))
+        self._stages.draw(lambda width: [stage_line(view.state, now, width)])

@@ -26,10 +26,11 @@ class NoticeBox(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Notice | None = None
+        self._words = Static()
 
     def compose(self) -> ComposeResult:
         """The words."""
-        yield Static()
+        yield self._words
 
     def show(self, notice: Notice | None) -> None:
         """Shows a notice, or with None nothing."""
@@ -45,5 +46,5 @@ class NoticeBox(VerticalScroll, can_focus=False):
         lines = [Content(clean(line)) for line in notice.lines]
         if notice.hint:
             lines.append(Content.assemble(("hint: ", "$text-muted"), clean(notice.hint)))
-        self.query_one(Static).update(Content("\n").join(lines))
-        self.query_one(Static).display = bool(lines)
+        self._words.update(Content("\n").join(lines))
+        self._words.display = bool(lines)

@@ -98,4 +98,6 @@ class Rows(ScrollView, can_focus=False):
         return Strip(segments).adjust_cell_length(self._width, self.rich_style)
 
     def _style(self, role: str) -> Style:
+        if role.startswith("#"):
+            return self.rich_style + Style(color=role)
         return self.get_component_rich_style(f"rows--{role}") if role in ROLES else self.rich_style
