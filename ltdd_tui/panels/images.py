@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 
 from engine.run.events import DataReady, Preview
 from ltdd_tui.drawing.lines import clean
@@ -45,6 +46,14 @@ color of its own. The newest saved iteration is followed unless an older one was
 | `e`, enter | one class, all classes, one image |
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
+
+    class Preferred(Message):
+        """Somebody wants images drawn in this way."""
+
+        def __init__(self, mode: ImageMode) -> None:
+            super().__init__()
+            self.mode = mode
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
         Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
@@ -110,6 +119,7 @@ color of its own. The newest saved iteration is followed unless an older one was
     def action_cycle_renderer(self) -> None:
         """Draws pictures another way, and says which."""
         self.draw_as(next_mode(self._mode))
+        self.post_message(self.Preferred(self._mode))
         drawn_as = renderer_of(self._mode, self.app)
         self.notify(f"images: {self._mode}" + (f" ({drawn_as})" if drawn_as != self._mode else ""), timeout=3)
 
