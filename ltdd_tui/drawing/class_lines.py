@@ -21,7 +21,9 @@ def class_lines(found: Standings, width: int, height: int) -> Sequence[Line]:
     columns = BarColumns(found, width)
     notes: list[Line] = [(Span(misfit, "warning"),) for misfit in found.misfits]
     count = len(found.classes)
-    scale: list[Line] = [] if count > MOST_WITH_SCALE else [axis_line(columns)]
+    # A scale alone is not worth scrolling for.
+    just_fits = len(notes) + count == height
+    scale: list[Line] = [] if count > MOST_WITH_SCALE or just_fits else [axis_line(columns)]
     stride = 2 if len(notes) + 2 * count + len(scale) - 1 <= height else 1
 
     def make(place: int) -> Line:

@@ -56,14 +56,17 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
             for panel in PANELS
         ),
         Binding("0", "reset_panels", "Reset panels", show=False, id="run.panels.reset"),
-        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
-        Binding("space", "play", "Replay", id="run.play"),
         Binding("s", "stop", "Stop", id="run.stop"),
         Binding("r", "resume", "Resume", id="run.resume"),
+        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
+        Binding("space", "play", "Replay", id="run.play"),
         Binding("c,y", "copy", "Copy path", id="run.copy"),
         Binding("q,escape", "leave", "Back", id="run.leave"),
     ]
-    DEFAULT_CSS = "RunScreen { layout: vertical; overflow: hidden; }"
+    DEFAULT_CSS = """
+    RunScreen { layout: vertical; overflow: hidden; }
+    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    """
 
     def __init__(self, folder: RunFolder, device: str = "auto") -> None:
         super().__init__(folder)
@@ -131,6 +134,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
+        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
