@@ -14,7 +14,7 @@ from textual.widgets import Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
-from ltdd_tui.arrangement import Arrangement
+from ltdd_tui.arrangement import Arrangement, suggested
 from ltdd_tui.attend import handle
 from ltdd_tui.control import Control
 from ltdd_tui.dialogs.confirm import Confirm
@@ -91,6 +91,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
         if (live.version, scrubber.at) != (self._view.version, self._view.at):
             self._view = as_of(live, scrubber.at)
+        self._workspace.suggest(suggested(live.state))
         view, now = self._view, time.time()
         self._head.show(view, now, self._word())
         self._notice_box.show(self._notice())
@@ -156,7 +157,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     def action_reset_panels(self) -> None:
         """Shows the panels as they were at first."""
-        self._workspace.arrange_as(Arrangement())
+        self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
         self._save_layout()
 
     def action_maximize_panel(self) -> None:
