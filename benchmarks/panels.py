@@ -27,6 +27,7 @@ from ltdd_tui.panels.curve import Curve
 from ltdd_tui.panels.exhibition import Exhibition
 from ltdd_tui.progress import LossTrack
 from ltdd_tui.series import Series
+from ltdd_tui.step_columns import StepColumns
 from ltdd_tui.themes import series_color
 
 Size = tuple[int, int]
@@ -50,7 +51,7 @@ async def _curve_refresh(points: int, size: Size, refreshes: int) -> float:
     noise = np.random.default_rng(0).uniform(0.9, 1.1, points + refreshes)
     losses = noise * np.exp(-np.arange(points + refreshes) / points)
     steps = [MatchingStep(at + 1, float(loss), float(loss) / 2, 0.01, 0.04) for at, loss in enumerate(losses)]
-    series, track, curve = Series(steps[:points]), LossTrack(), Curve(log_axis=True)
+    series, track, curve = Series.over(StepColumns(), steps[:points]), LossTrack(), Curve(log_axis=True)
 
     def refresh() -> None:
         nonlocal series

@@ -70,6 +70,14 @@ class LtddApp(PersonalApp):
         here = {"runs": RunsScreen, "launch": LaunchScreen}.get(action)
         return here is None or not isinstance(self.screen, here)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Tells of an error of the program itself, and ends it.
+
+        While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
+        """
+        if not self._exit:
+            super()._handle_exception(error)
+
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
         wanted = (kind, LaunchScreen)

@@ -87,15 +87,16 @@ class CompareScreen(Screen[None]):
             SettingsPanel(),
         ]
         yield TitleBar("Compare")
-        yield Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        tabs.can_focus = False
+        yield tabs
         with Grid():
             yield from self._panels
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Starts to read the runs."""
-        self.query_one(Tabs).can_focus = False
-        self._choose(0)
+        self._panels[0].add_class("-chosen")
         self.watch(self.app, "theme", self._draw, init=False)
         self._follow()
 
@@ -117,7 +118,8 @@ class CompareScreen(Screen[None]):
 
     def _draw(self) -> None:
         found = contenders([run.view for run in self._runs])
-        if not found:
+        if not found or self not in self.app.screen_stack:
+            # Left while it was read, or resized on its way out.
             return
         dark = self.app.current_theme.dark
         compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
