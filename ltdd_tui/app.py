@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -89,6 +90,8 @@ def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
     app = LtddApp(runs_dir, device, folder)
     if app.preferences.images != "off":
         # It asks the terminal what pictures it can show, which works only before the screen is taken over.
-        import textual_image.renderable  # noqa: F401
+        import textual_image.widget  # noqa: F401
+    # What is loaded by now stays: a garbage collection that goes through it all holds the loop up for 50 ms and more.
+    gc.freeze()
     app.run()
     return app.return_code or 0

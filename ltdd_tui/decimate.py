@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Place = Callable[[Floats], Floats]
-LARGEST = 1e200
+LARGEST = 1e100
 
 
 def ascending(x: Floats, y: Floats) -> tuple[Floats, Floats]:

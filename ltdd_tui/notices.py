@@ -22,8 +22,11 @@ class Notice:
     hint: str = ""
 
 
-def notice(view: View, starting: bool) -> Notice | None:
-    """The notice of a view, None where all is well; `starting` is whether a worker has just been asked for."""
+def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice | None:
+    """The notice of a view, None where all is well.
+
+    `starting` is whether a worker has just been asked for, `exit_code` how it ended before it took hold of the run.
+    """
     state = view.state
     if view.gone:
         return Notice("error", "the run's folder is gone", (str(view.folder.root),), "what was read of it still shows")
@@ -31,6 +34,9 @@ def notice(view: View, starting: bool) -> Notice | None:
         return None
     if starting and not view.alive and state.status != "done":
         return Notice("information", "the worker is starting", view.console[-1:] or (LOADING,))
+    if exit_code is not None and state.status != "failed":
+        title = f"the worker ended at once (exit code {exit_code})"
+        return Notice("error", title, view.console[-CONSOLE_LINES:], "`r` tries again")
     if state.status == "failed":
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]

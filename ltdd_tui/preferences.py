@@ -28,7 +28,7 @@ class Preferences(BaseModel):
 
 
 class Layout(BaseModel):
-    """What the program remembers between sessions: a run's panels that are hidden, those asked for last, and choices."""
+    """What is remembered between sessions: panels hidden, panels asked for last, what was chosen on the screen."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 

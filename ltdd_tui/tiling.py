@@ -28,7 +28,7 @@ NEEDS = {
     "log": Need(9, 2, 1, 2),
     "experts": Need(10, 3, 1, 1),
     "console": Need(8, 1, 1, 2),
-    "details": Need(12, 2, 1, 2),
+    "details": Need(16, 3, 1, 2),
 }
 WIDTHS = {1: (1,), 2: (58, 42), 3: (43, 30, 27)}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 SMALLEST_SHARE = 1e-4
 SMALL_SPAN = 3.2
+ENOUGH = 0.85
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def linear_marks(low: float, high: float, count: int, smallest_step: float = 0.0
     if not 0 < step < math.inf:
         return [low]
     power = 10.0 ** math.floor(math.log10(step))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * ENOUGH)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [place * step for place in range(first, last + 1)]
 

@@ -16,8 +16,8 @@ STEP = 10.0
 
 
 def scale_end(found: Standings) -> float:
-    """Where the bars' axis ends, in percent: the ten above all that is drawn."""
-    return min(100.0, max(STEP, math.ceil(found.highest / STEP) * STEP))
+    """Where the bars' axis ends, in percent: the ten above all that is drawn; 100 while there is nothing."""
+    return min(100.0, math.ceil(found.highest / STEP) * STEP) or 100.0
 
 
 class BarColumns:
@@ -27,7 +27,7 @@ class BarColumns:
         self.top = scale_end(found)
         longest = max((len(one.name) for one in found.classes), default=0)
         self.count = max((len(str(one.count or "")) for one in found.classes), default=0)
-        rest = width - self.count - VALUE_CELLS - 3
+        rest = width - self.count - VALUE_CELLS - 2
         self.change = CHANGE_CELLS if rest - min(longest, 8) - CHANGE_CELLS >= SHORTEST_BAR else 0
         rest -= self.change
         self.name = max(1, min(longest, NAME_CELLS, rest - SHORTEST_BAR))

@@ -28,7 +28,7 @@ def legend(
             rows.append(cut(entry, width))
         else:
             more = Span(f" +{len(entries) - place}", "axis")
-            return [*rows[:-1], (*cut(rows[-1], width - len(more.text)), more)]
+            return [*rows[:-1], cut((*cut(rows[-1], max(width - len(more.text), 0)), more), width)]
     return rows
 
 

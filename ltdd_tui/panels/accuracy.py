@@ -32,15 +32,18 @@ training images (head) to the one with fewest (tail).
 A tail that lives has bars far right of their `r` and `i`. Where two marks meet, the later of r, i, │ is shown.
 """
     DEFAULT_CSS = """
-    AccuracyPanel .content { height: 1fr; }
     AccuracyPanel .foot { height: 1; }
     AccuracyPanel .foot.-with-scale { height: 2; }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._foot = Rows(classes="foot")
+
     def compose(self) -> ComposeResult:
         """The bars, and below them the groups."""
-        yield Rows(classes="content")
-        yield Rows(classes="foot")
+        yield self.rows
+        yield self._foot
 
     def show(self, view: View) -> None:
         """Draws the standings."""
@@ -51,10 +54,9 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         found = standings(state)
         self.border_title = _title(found)
         self.border_subtitle = _legend(found)
-        foot = self.query_one(".foot", Rows)
-        foot.set_class(len(found.classes) > MOST_WITH_SCALE, "-with-scale")
+        self._foot.set_class(len(found.classes) > MOST_WITH_SCALE, "-with-scale")
         self.rows.draw(lambda width: class_lines(found, width, self.rows.size.height))
-        foot.draw(lambda width: foot_lines(found, width))
+        self._foot.draw(lambda width: foot_lines(found, width))
 
 
 def _title(found: Standings) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-
 from ltdd_tui.drawing.lines import Line, wrapped
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Rows
 
 NOTHING = "the worker has printed nothing, as it should be"
 
@@ -22,11 +19,7 @@ class ConsolePanel(RowsPanel):
 The end of `console.log`: what the worker, and the libraries it uses, printed. A healthy run prints little. After a
 crash its last lines say most; the whole file lies in the run's folder.
 """
-    DEFAULT_CSS = "ConsolePanel .content { height: 1fr; }"
-
-    def compose(self) -> ComposeResult:
-        """The lines."""
-        yield Rows(follows=True, classes="content")
+    FOLLOWS = True
 
     def show(self, view: View) -> None:
         """Draws what was printed."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 
-from textual.app import ComposeResult
-
 from ltdd_tui.drawing.detail_lines import detail_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Rows
 
 
 class DetailsPanel(RowsPanel):
@@ -24,11 +21,6 @@ The device and the most memory the worker has used on it, the settings' hash (eq
 seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies
 the folder's path.
 """
-    DEFAULT_CSS = "DetailsPanel .content { height: 1fr; }"
-
-    def compose(self) -> ComposeResult:
-        """The table."""
-        yield Rows(classes="content")
 
     def show(self, view: View) -> None:
         """Draws the facts; while a stage works, its seconds change by themselves."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-
 from ltdd_tui.drawing.expert_lines import expert_lines
 from ltdd_tui.expert_figures import expert_splits
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Rows
 
 
 class ExpertsPanel(RowsPanel):
@@ -27,11 +24,6 @@ as training on those images moved them.
 The table above gives their mean test accuracy in percent, of all classes and by group. Below is one line an expert: the
 course of its training loss, the loss now, its epoch, and its accuracy once it is done.
 """
-    DEFAULT_CSS = "ExpertsPanel .content { height: 1fr; }"
-
-    def compose(self) -> ComposeResult:
-        """The table."""
-        yield Rows(classes="content")
 
     def show(self, view: View) -> None:
         """Draws the experts."""

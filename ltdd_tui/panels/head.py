@@ -23,11 +23,12 @@ class RunHead(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._drawn: tuple[object, ...] = ()
+        self._line, self._stages = Rows(classes="headline"), Rows(classes="stages")
 
     def compose(self) -> ComposeResult:
         """The lines."""
-        yield Rows(classes="headline")
-        yield Rows(classes="stages")
+        yield self._line
+        yield self._stages
 
     def show(self, view: View, now: float, word: str) -> None:
         """Draws the run at `now`; `word` stands for its status where that alone would mislead."""
@@ -36,7 +37,6 @@ class RunHead(Vertical):
         if parts == self._drawn:
             return
         self._drawn = parts
-        line = self.query_one(".headline", Rows)
-        line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
-        line.draw(lambda width: headline(view, now, width, word))
-        self.query_one(".stages", Rows).draw(lambda width: [stage_line(view.state, now, width)])
+        self._line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
+        self._line.draw(lambda width: headline(view, now, width, word))
+        self._stages.draw(lambda width: [stage_line(view.state, now, width)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
+from textual.content import Content
 
 from ltdd_tui.drawing.log_lines import log_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Rows
+
+WARNING = "$text-warning"
 
 
 class LogPanel(RowsPanel):
@@ -21,14 +22,12 @@ What happened, with the time of day: stages that ended, checks and their accurac
 errors. The newest entry is at the bottom and stays in sight unless you scroll up. The same entry said several times in
 a row is shown once, with how often.
 """
-    DEFAULT_CSS = "LogPanel .content { height: 1fr; }"
-
-    def compose(self) -> ComposeResult:
-        """The entries."""
-        yield Rows(follows=True, classes="content")
+    FOLLOWS = True
 
     def show(self, view: View) -> None:
         """Draws what has been said."""
         if self.changed(view.log):
-            log = view.log
+            log, count = view.log, len(view.state.warnings)
+            words = f"{count} warning{'s' if count > 1 else ''}" if count else ""
+            self.border_subtitle = Content.styled(words, WARNING)
             self.rows.draw(lambda width: log_lines(log, width))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-
 from ltdd_tui.balance import balance
 from ltdd_tui.drawing.norm_lines import norm_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Rows
 from ltdd_tui.state import Experts
 
 
@@ -29,11 +26,6 @@ height is the row's norm over the mean of all rows; colors are the groups many, 
 
 Flat is balanced. `head/tail` is the mean of the first third of the classes over that of the last third: 1.0 at best.
 """
-    DEFAULT_CSS = "NormsPanel .content { height: 1fr; }"
-
-    def compose(self) -> ComposeResult:
-        """The columns of each network."""
-        yield Rows(classes="content")
 
     def show(self, view: View) -> None:
         """Draws the norms."""

@@ -10,6 +10,8 @@ from textual.widgets import Static
 from ltdd_tui.drawing.lines import clean
 from ltdd_tui.notices import Notice
 
+LONGEST = 500
+
 
 class NoticeBox(VerticalScroll, can_focus=False):
     """Not there at all while there is nothing to say."""
@@ -26,10 +28,11 @@ class NoticeBox(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Notice | None = None
+        self._words = Static()
 
     def compose(self) -> ComposeResult:
         """The words."""
-        yield Static()
+        yield self._words
 
     def show(self, notice: Notice | None) -> None:
         """Shows a notice, or with None nothing."""
@@ -42,8 +45,8 @@ class NoticeBox(VerticalScroll, can_focus=False):
         for severity in ("error", "warning", "information"):
             self.set_class(severity == notice.severity, f"-{severity}")
         self.border_title = Content(clean(notice.title))
-        lines = [Content(clean(line)) for line in notice.lines]
+        lines = [Content(clean(line[:LONGEST])) for line in notice.lines]
         if notice.hint:
             lines.append(Content.assemble(("hint: ", "$text-muted"), clean(notice.hint)))
-        self.query_one(Static).update(Content("\n").join(lines))
-        self.query_one(Static).display = bool(lines)
+        self._words.update(Content("\n").join(lines))
+        self._words.display = bool(lines)

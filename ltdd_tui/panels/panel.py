@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -52,7 +53,9 @@ class Panel(Vertical, can_focus=True):
 
 
 class RowsPanel(Panel):
-    """A panel whose content is lines that scroll, by the keys of lists too."""
+    """A panel whose content is lines that scroll, by the keys of lists too; `FOLLOWS` keeps the last one in sight."""
+
+    FOLLOWS: ClassVar[bool] = False
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "scroll_rows(1)", "Down", show=False, id="panel.down"),
@@ -63,10 +66,15 @@ class RowsPanel(Panel):
         Binding("end,G", "scroll_to_end(True)", "Bottom", show=False, id="panel.bottom"),
     ]
 
-    @property
-    def rows(self) -> Rows:
-        """The lines that scroll."""
-        return self.query_one(".content", Rows)
+    DEFAULT_CSS = "RowsPanel > .content { height: 1fr; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = Rows(follows=self.FOLLOWS, classes="content")
+
+    def compose(self) -> ComposeResult:
+        """The lines."""
+        yield self.rows
 
     def action_scroll_rows(self, count: int) -> None:
         """Scrolls by lines."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from functools import partial
 from typing import ClassVar
@@ -11,16 +10,15 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
-from ltdd_tui.arrangement import Arrangement
+from ltdd_tui.arrangement import Arrangement, suggested
 from ltdd_tui.attend import handle
 from ltdd_tui.control import Control
 from ltdd_tui.dialogs.confirm import Confirm
-from ltdd_tui.live import LiveRun, View
+from ltdd_tui.live import View
 from ltdd_tui.notices import Notice, can_resume, can_stop, notice
 from ltdd_tui.panels.every import PANELS
 from ltdd_tui.panels.head import RunHead
@@ -31,22 +29,21 @@ from ltdd_tui.panels.strip import PanelStrip
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
-from ltdd_tui.terminal_title import set_terminal_title
-from ltdd_tui.tidings import terminal_title, tidings
+from ltdd_tui.screens.live_screen import LiveScreen
 
-READ_SECONDS, DRAW_SECONDS, BETWEEN_PANELS_SECONDS = 0.25, 0.5, 0.01
+BETWEEN_PANELS_SECONDS = 0.01
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
-class RunScreen(Screen[None]):
-    """Reads the run's folder in a thread, and draws what has changed twice a second."""
+class RunScreen(LiveScreen):
+    """Shows the run, and does to it what its keys say."""
 
     AUTO_FOCUS = "#accuracy"
     HELP: ClassVar[str] = """\
 ## A run
 
-The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides it;
-on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
+The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides
+it; on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
 
 The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
 
@@ -59,91 +56,50 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
             for panel in PANELS
         ),
         Binding("0", "reset_panels", "Reset panels", show=False, id="run.panels.reset"),
-        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
-        Binding("space", "play", "Replay", id="run.play"),
         Binding("s", "stop", "Stop", id="run.stop"),
         Binding("r", "resume", "Resume", id="run.resume"),
+        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
+        Binding("space", "play", "Replay", id="run.play"),
         Binding("c,y", "copy", "Copy path", id="run.copy"),
         Binding("q,escape", "leave", "Back", id="run.leave"),
     ]
-    DEFAULT_CSS = "RunScreen { layout: vertical; overflow: hidden; }"
+    DEFAULT_CSS = """
+    RunScreen { layout: vertical; overflow: hidden; }
+    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    """
 
     def __init__(self, folder: RunFolder, device: str = "auto") -> None:
-        super().__init__()
-        self._folder = folder
-        self._live = LiveRun(folder)
+        super().__init__(folder)
         self._control = Control(folder, device)
-        self._told: View | None = None
-        self._unreadable: OSError | None = None
-        self._view = self._live.view
+        self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
+        self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
+        self._scrubber = Scrubber()
+        self._view = self.live.view
         self._given: dict[str, tuple[object, ...]] = {}
         self._offered: tuple[bool | None, bool | None] = (None, None)
-        self._wanted = asyncio.Event()
         self._saving = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         """Head, names of the panels, what is the matter, the panels, the slider, the keys."""
-        yield RunHead()
-        yield PanelStrip(PANELS)
-        yield NoticeBox()
-        yield Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
-        yield Scrubber()
+        yield self._head
+        yield self._strip
+        yield self._notice_box
+        yield self._workspace
+        yield self._scrubber
         yield Footer()
 
-    def on_mount(self) -> None:
-        """Begins to read and to draw."""
-        self._keep_reading()
-        self._keep_drawing()
-
-    def on_unmount(self) -> None:
-        """Leaves no title of a run that is not shown any more."""
-        set_terminal_title(self.app, self.app.title)
-
-    @work(group="read", exclusive=True)
-    async def _keep_reading(self) -> None:
-        while True:
-            try:
-                caught_up = await asyncio.to_thread(self._live.read)
-                self._unreadable = None
-            except OSError as error:
-                caught_up, self._unreadable = True, error
-            if caught_up:
-                self._tell()
-                await asyncio.sleep(READ_SECONDS)
-
-    def _tell(self) -> None:
-        """Says aloud what is new since the run was first read to its end."""
-        view, before = self._live.view, self._told
-        self._told = view
-        if before is None or view.version == before.version:
-            return
-        for tiding in tidings(before, view):
-            self.notify(tiding.message, title=tiding.title, severity=tiding.severity, timeout=10, markup=False)
-            if tiding.rings:
-                self.app.bell()
-        if (view.state.status, view.alive) != (before.state.status, before.alive):
-            self._wanted.set()
-
-    @work(group="draw", exclusive=True)
-    async def _keep_drawing(self) -> None:
-        while True:
-            self._wanted.clear()
-            if self.is_current:
-                await self._draw()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), DRAW_SECONDS)
-
-    async def _draw(self) -> None:
-        scrubber, live = self.query_one(Scrubber), self._live.view
+    async def draw(self) -> None:
+        """Draws the head, and every panel in sight that has news."""
+        scrubber, live = self._scrubber, self.live.view
         scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
         if (live.version, scrubber.at) != (self._view.version, self._view.at):
             self._view = as_of(live, scrubber.at)
+        self._workspace.suggest(suggested(live.state))
         view, now = self._view, time.time()
-        self.query_one(RunHead).show(view, now, self._word())
-        self.query_one(NoticeBox).show(self._notice())
+        self._head.show(view, now, self._word())
+        self._notice_box.show(self._notice())
         self._offer()
-        set_terminal_title(self.app, terminal_title(live))
-        for panel in self.query_one(Workspace).seen:
+        for panel in self._workspace.seen:
             if self._has_news(panel, view, now):
                 panel.show(view)
                 # A pause, so that drawing many panels never holds up a key.
@@ -163,24 +119,28 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         return given != before
 
     def _word(self) -> str:
-        if self._told is None:
+        if self.told is None:
             return "reading"
-        return "stopping" if self._control.stopping(self._live.view) else ""
+        return "stopping" if self._control.stopping(self.live.view) else ""
 
     def _notice(self) -> Notice | None:
-        if self._unreadable is not None:
-            return Notice("error", "the run cannot be read", (str(self._unreadable),))
+        if self.unreadable is not None:
+            return Notice("error", "the run cannot be read", (str(self.unreadable),))
         # Until all events are read, a finished run looks like one whose worker is gone.
-        return notice(self._view, self._control.starting(self._live.view)) if self._told else None
+        if self.told is None:
+            return None
+        live = self.live.view
+        return notice(self._view, self._control.starting(live), self._control.exit_code(live))
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
-        self.query_one(PanelStrip).show([panel.NAME for panel in self.query_one(Workspace).seen])
-        self._wanted.set()
+        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
+        self._strip.show([panel.NAME for panel in self._workspace.seen])
+        self.draw_soon()
 
     @on(Scrubber.Moved)
     def _show_iteration(self) -> None:
-        self._wanted.set()
+        self.draw_soon()
 
     @on(PanelStrip.Picked)
     def _show_picked(self, picked: PanelStrip.Picked) -> None:
@@ -188,11 +148,11 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     def on_resize(self) -> None:
         """The head may need another line."""
-        self._wanted.set()
+        self.draw_soon()
 
     def action_panel(self, name: str) -> None:
         """Shows or hides a panel."""
-        workspace = self.query_one(Workspace)
+        workspace = self._workspace
         workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
         panel = workspace.panels[name]
         if panel in workspace.seen:
@@ -201,12 +161,12 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     def action_reset_panels(self) -> None:
         """Shows the panels as they were at first."""
-        self.query_one(Workspace).arrange_as(Arrangement())
+        self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
         self._save_layout()
 
     def action_maximize_panel(self) -> None:
         """Gives the focused panel the whole space, or takes it back."""
-        workspace = self.query_one(Workspace)
+        workspace = self._workspace
         focused = next((panel for panel in workspace.seen if panel.has_focus_within or panel.has_focus), None)
         name = None if workspace.arrangement.maximized else focused.NAME if focused else workspace.arrangement.active
         workspace.arrange_as(workspace.arrangement.maximizing(name))
@@ -215,31 +175,31 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
     async def _save_layout(self) -> None:
         async with self._saving:
             try:
-                await asyncio.to_thread(partial(remember, **self.query_one(Workspace).arrangement.remembered()))
+                await asyncio.to_thread(partial(remember, **self._workspace.arrangement.remembered()))
             except OSError as error:
                 self.notify(f"the layout is not remembered: {error}", severity="warning", markup=False)
 
     def action_play(self) -> None:
         """Plays the run from its start, or from where the slider is."""
-        self.query_one(Scrubber).toggle_play()
+        self._scrubber.toggle_play()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Stop only while a worker is at work, resume only where it can go on."""
         if action == "stop":
-            return can_stop(self._live.view)
+            return can_stop(self.live.view)
         if action == "resume":
-            return can_resume(self._live.view) and not self._control.starting(self._live.view)
+            return can_resume(self.live.view) and not self._control.starting(self.live.view)
         return True
 
     @work(group="worker", exclusive=True)
     async def action_stop(self) -> None:
         """Asks, then asks the worker."""
-        if await self.app.push_screen_wait(Confirm(f"Stop {self._folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
+        if await self.app.push_screen_wait(Confirm(f"Stop {self.folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
             try:
                 await self._control.stop()
             except (LtddError, OSError) as error:
                 self.notify(str(error), severity="error", markup=False)
-            self._wanted.set()
+            self.draw_soon()
 
     @work(group="worker", exclusive=True)
     async def action_resume(self) -> None:
@@ -248,18 +208,18 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
             await self._control.resume()
         except (LtddError, OSError) as error:
             self.notify(str(error), severity="error", markup=False)
-        self._wanted.set()
+        self.draw_soon()
 
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
-        resumes = can_resume(self._live.view)
-        text = f"ltdd-tui resume {handle(self._folder)}" if resumes else str(self._folder.root)
+        resumes = can_resume(self.live.view)
+        text = f"ltdd-tui resume {handle(self.folder)}" if resumes else str(self.folder.root)
         self.app.copy_to_clipboard(text)
         self.notify(text, title="copied", markup=False)
 
     def action_leave(self) -> None:
         """Goes back from a maximized panel, then from the screen; the run goes on."""
-        if self.query_one(Workspace).arrangement.maximized:
+        if self._workspace.arrangement.maximized:
             self.action_maximize_panel()
         else:
             self.app.pop_screen()
