@@ -141,13 +141,6 @@ class Matcher:
         return self.loss(self.network(theta, images), targets) / self.settings.emulate_replicas
 
 
-def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
-    """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
-    if learns_labels:
-        return label_logits.softmax(dim=1)
-    return F.one_hot(label_logits.argmax(dim=1), label_logits.shape[1]).to(label_logits.dtype)
-
-
 def _draw(count: int, generator: torch.Generator) -> int:
     return _draw_between(0, count, generator)
 

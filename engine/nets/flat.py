@@ -32,7 +32,16 @@ class FlatNetwork:
     def flatten(self, module: nn.Module) -> Tensor:
         """The weights of a module of this architecture as a new vector (P,)."""
         parameters = dict(module.named_parameters())
-        return torch.cat([parameters[name].detach().flatten() for name in self._names])
+        return self.join({name: parameters[name].detach() for name in self._names})
+
+    @property
+    def architecture(self) -> type[nn.Module]:
+        """The class of the network."""
+        return type(self._module)
+
+    def join(self, by_name: dict[str, Tensor]) -> Tensor:
+        """One vector (P,) of a tensor for each parameter name, in the order of theta."""
+        return torch.cat([by_name[name].flatten() for name in self._names])
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
         """Views of theta (P,) under the module's parameter names."""

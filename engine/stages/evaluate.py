@@ -15,9 +15,8 @@ from engine.context import Context
 from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images
-from engine.losses import soft_cross_entropy
+from engine.losses import soft_cross_entropy, target_probabilities
 from engine.matching.batches import Synthetic
-from engine.matching.iteration import target_probabilities
 from engine.nets.flat import FlatNetwork
 from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.losses import dam_loss, soft_cross_entropy
+from engine.losses import dam_loss, soft_cross_entropy, target_probabilities
 from engine.matching.batches import Synthetic, student_batches
 from engine.matching.head import match_classifier
-from engine.matching.iteration import target_probabilities
 from engine.matching.plain import match_plainly
 from engine.matching.student import compiled_student, eager_student, why_not_compile
 from engine.matching.sweep import match_by_sweep
