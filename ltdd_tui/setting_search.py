@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ltdd_tui.form import BASIC, more_settings
 from engine.run.schema import Leaf, leaves
+from ltdd_tui.form import BASIC, more_settings
 
 
 def find_settings(query: str, limit: int = 6) -> list[Leaf]:
