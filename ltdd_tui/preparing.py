@@ -12,7 +12,7 @@ from engine.run.presets import check_runnable, dump, load_preset, resolve
 from engine.run.settings import RunSettings
 from ltdd_tui import worker
 from ltdd_tui.consoles import show, show_json
-from ltdd_tui.planning import UNKNOWN_COST, as_plain, cost, device_here
+from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here, remaining_cost
 from ltdd_tui.tables import DEFAULT, estimate_table, settings_table
 
 
@@ -49,7 +49,7 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
     """
     resolved = resolve(preset, overrides)
     here = device_here(device)
-    found = cost(resolved.settings, here)
+    found, _ = remaining_cost(resolved.settings, here)
     values = flat(resolved.settings.model_dump(mode="json"))
     if as_json:
         settings = [

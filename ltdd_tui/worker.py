@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import engine.run
 from engine.run.errors import InputError
@@ -43,7 +44,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
             stdout=console,
             stderr=console,
             start_new_session=True,
-            env=_environment(),
+            env=environment(),
         )
 
 
@@ -55,11 +56,23 @@ def leave(process: subprocess.Popen[bytes]) -> None:
 def ask(arguments: Sequence[str]) -> int:
     """Lets a worker do what only reads a run, at work or not, and returns its exit code; it speaks to stderr."""
     return subprocess.call(
-        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=_environment()
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=environment()
     )
 
 
-def _environment() -> dict[str, str]:
+def consult(arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a worker that only reads a run, as `ask` does; it speaks to `output`."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env=environment(),
+    )
+
+
+def environment() -> dict[str, str]:
     """This process's environment, with this very `engine` first: a folder of that name elsewhere loses."""
     home = str(Path(engine.run.__path__[0]).resolve().parents[1])
     known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -10,6 +10,7 @@ import numpy as np
 from engine.data.image_files import CHANNELS, common_size, split_of_files
 from engine.data.split import Source
 from engine.run.class_folders import (
+    DEFAULT_SIDE,
     class_names,
     held_out_count,
     images_root,
@@ -20,7 +21,6 @@ from engine.run.class_folders import (
 from engine.run.errors import Fault, InputError
 from engine.run.settings import DatasetSettings
 
-DEFAULT_SIZE = 32
 HELD_OUT_SEED = 0
 SAMPLED = 64
 Files = list[tuple[Path, int]]
@@ -43,7 +43,7 @@ def load_image_folder(settings: DatasetSettings) -> Source:
         train, test = _held_out(root / "train", train, names, settings.test_share, faults)
     if faults:
         raise InputError(faults)
-    size = settings.resolution or common_size(_sample(train) + _sample(test)) or DEFAULT_SIZE
+    size = settings.resolution or common_size(_sample(train) + _sample(test)) or DEFAULT_SIDE
     return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 
+# The side of images of many sizes, and how many classes are looked at for the one size of all.
+DEFAULT_SIDE, SAMPLED_CLASSES = 32, 16
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The classes of a folder in order, the train images of each, and what would keep a run from taking them."""
+    """The classes of a folder in order, the train images of each, and what would keep a run from taking them.
+
+    test_images: of all classes together.
+    """
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
     faults: tuple[Fault, ...] = ()
+    test_images: int = 0
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -76,7 +83,7 @@ def survey(path: str | None, test_share: float) -> Survey:
     """What a folder gives to train on; raises InputError where it is no folder of classes."""
     root = images_root(path)
     names, holds_out = class_names(root / "train"), not (root / "test").is_dir()
-    counts, faults = [], []
+    counts, faults, tests = [], [], 0
     for name in names:
         folder = root / "train" / name
         found = _images(folder)
@@ -84,8 +91,27 @@ def survey(path: str | None, test_share: float) -> Survey:
             faults.append(without_images(folder))
         elif found == 1 and holds_out:
             faults.append(one_image_only(folder))
-        counts.append(found - held_out_count(found, test_share) if holds_out and found else found)
-    return Survey(tuple(names), tuple(counts), tuple(faults))
+        held_out = held_out_count(found, test_share) if holds_out and found else 0
+        counts.append(found - held_out)
+        tests += _images(root / "test" / name) if (root / "test" / name).is_dir() else held_out
+    return Survey(tuple(names), tuple(counts), tuple(faults), tests)
+
+
+def sampled_side(train: Path, names: Sequence[str]) -> int:
+    """The side of the images by a look at one of some classes, where a run looks at more."""
+    from PIL import Image
+
+    sizes = set()
+    for name in names[:SAMPLED_CLASSES]:
+        with os.scandir(train / name) as entries:
+            first = next((entry.path for entry in entries if not entry.name.startswith(".")), "")
+        try:
+            with Image.open(first) as image:
+                sizes.add(image.size)
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+            return DEFAULT_SIDE
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height else DEFAULT_SIDE
 
 
 def _images(folder: Path) -> int:

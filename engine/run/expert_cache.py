@@ -27,6 +27,9 @@ class CachedExperts(NamedTuple):
     classifier: int = 0
 
 
+NONE_CACHED = CachedExperts()
+
+
 def experts_root() -> Path:
     """Where all experts are cached, a folder for each hash."""
     return cache_root() / "experts"
@@ -74,7 +77,7 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
     """
     folder = _newest(about_representation(settings, device_type, class_counts))
     if folder is None or not settings.traits.distills:
-        return CachedExperts()
+        return NONE_CACHED
     found = _complete(folder, settings.experts.num_experts, representation_epochs(settings))
     heads = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
     return CachedExperts(

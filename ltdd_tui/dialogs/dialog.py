@@ -6,6 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
+from textual.widgets import Static
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +31,12 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         .label { color: $text-muted; margin-top: 1; height: auto; }
     }
     """
+
+    def show_fault(self, text: str) -> None:
+        """Says what is wrong with the answer so far, in the widget of the class `fault`; nothing where it is empty."""
+        fault = self.query_one(".fault", Static)
+        fault.update(text)
+        fault.set_class(bool(text), "-shown")
 
     def action_cancel(self) -> None:
         """Closes the dialog; whoever asked gets None."""
