@@ -13,11 +13,12 @@ from textual_fspicker import SelectDirectory
 
 from engine.run.folder import RunFolder, expanded
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.wording import short_path
 
 FORMS = {
     "images": ("image folder", "PNGs, one folder a class"),
-    "pt": ("tensors", "images.pt, labels.pt and lr.pt, as other evaluators read them"),
-    "tensorboard": ("TensorBoard", "losses, checks and previews over iterations; also of a run at work"),
+    "pt": ("tensors", "images.pt, labels.pt, lr.pt, for evaluators"),
+    "tensorboard": ("TensorBoard", "losses, checks, previews; also of a run at work"),
 }
 
 
@@ -59,7 +60,7 @@ class Export(Dialog[ExportPlan | None]):
             with RadioSet():
                 for form, (name, means) in FORMS.items():
                     fits = self._finished or form == "tensorboard"
-                    label = f"{name}  [dim]{means if fits else 'the run has no result yet'}[/]"
+                    label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
                     yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
             yield Static("Into the folder", classes="label")
             with Horizontal(classes="target"):
@@ -74,7 +75,7 @@ class Export(Dialog[ExportPlan | None]):
         return "images" if self._finished else "tensorboard"
 
     def _proposed(self, form: str, below: Path | None = None) -> str:
-        return str((below or Path.cwd()) / f"{self._folder.name}-{form}")
+        return short_path((below or Path.cwd()) / f"{self._folder.name}-{form}")
 
     def on_mount(self) -> None:
         """The form comes first."""
@@ -98,6 +99,8 @@ class Export(Dialog[ExportPlan | None]):
         target = self.query_one("#target", Input)
         with target.prevent(Input.Changed):
             target.value = path
+        # The end is what one wants to see.
+        target.cursor_position = len(path)
 
     def on_input_submitted(self) -> None:
         """Enter in the field gives the plan."""

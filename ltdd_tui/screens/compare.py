@@ -76,9 +76,7 @@ class CompareScreen(Screen[None]):
         self._base = 0
         self._chosen, self._alone = 0, False
         self._runs: list[LiveRun] = []
-
-    def compose(self) -> ComposeResult:
-        """Title, tabs for small terminals, panels, keys."""
+        self._title = TitleBar("Compare")
         self._panels: list[ComparisonPanel | CurvePanel] = [
             FiguresPanel(),
             ComparedLosses(),
@@ -86,7 +84,10 @@ class CompareScreen(Screen[None]):
             ClassesPanel(),
             SettingsPanel(),
         ]
-        yield TitleBar("Compare")
+
+    def compose(self) -> ComposeResult:
+        """Title, tabs for small terminals, panels, keys."""
+        yield self._title
         yield Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
         with Grid():
             yield from self._panels
@@ -126,7 +127,7 @@ class CompareScreen(Screen[None]):
                 panel.compare(compared)
         gone = [one.name for one in found if one.view.gone]
         told = self._names(found) if self.has_class("-single") else common_cell(found)
-        self.query_one(TitleBar).tell(f"gone: {', '.join(gone)}" if gone else told)
+        self._title.tell(f"gone: {', '.join(gone)}" if gone else told)
 
     def _names(self, found: Sequence[Contender]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""
