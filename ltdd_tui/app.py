@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -69,6 +70,14 @@ class LtddApp(PersonalApp):
         here = {"runs": RunsScreen, "launch": LaunchScreen}.get(action)
         return here is None or not isinstance(self.screen, here)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Tells of an error of the program itself, and ends it.
+
+        While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
+        """
+        if not self._exit:
+            super()._handle_exception(error)
+
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
         wanted = (kind, LaunchScreen)
@@ -82,5 +91,7 @@ def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
     if app.preferences.images != "off":
         # It asks the terminal what pictures it can show, which works only before the screen is taken over.
         import textual_image.widget  # noqa: F401
+    # What is loaded by now stays: a garbage collection that goes through it all holds the loop up for 50 ms and more.
+    gc.freeze()
     app.run()
     return app.return_code or 0

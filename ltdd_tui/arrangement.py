@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ltdd_tui.preferences import Layout
+from ltdd_tui.state import RunState
 from ltdd_tui.tiling import NEEDS, Tile, Tiling, are_tabs, tile
 
 
@@ -12,13 +13,15 @@ from ltdd_tui.tiling import NEEDS, Tile, Tiling, are_tabs, tile
 class Arrangement:
     """The last panel that was asked for comes first in `raised`: where there is not room for all, others give way.
 
-    `active` is the tab that is shown where there is room for one panel only.
+    After those come `suggested`, which the program finds worth seeing now. `active` is the tab where there is room for
+    one panel only.
     """
 
     hidden: frozenset[str] = frozenset()
     raised: tuple[str, ...] = ()
     active: str = "accuracy"
     maximized: str | None = None
+    suggested: tuple[str, ...] = ()
 
     @staticmethod
     def of(layout: Layout) -> Arrangement:
@@ -35,7 +38,7 @@ class Arrangement:
         single = self.maximized or (self.active if are_tabs(width, height) else None)
         if single:
             return Tiling({single: Tile(0, 0, width, height)})
-        names = (*self.raised, *(name for name in NEEDS if name not in self.raised))
+        names = dict.fromkeys((*self.raised, *self.suggested, *NEEDS))
         return tile([name for name in names if name not in self.hidden], width, height)
 
     def toggled(self, name: str, width: int, height: int) -> Arrangement:
@@ -52,3 +55,8 @@ class Arrangement:
     def maximizing(self, name: str | None) -> Arrangement:
         """One panel over the whole space, or with None all of them again."""
         return replace(self, maximized=name, active=name or self.active)
+
+
+def suggested(state: RunState) -> tuple[str, ...]:
+    """Until there is a matching loss, its panel gives way to the experts."""
+    return () if state.points else ("norms", "log", "experts")

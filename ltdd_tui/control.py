@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import time
 
-from engine.run.errors import InputError
+from engine.run.errors import InputError, LtddError
 from engine.run.folder import RunFolder
 from ltdd_tui import worker
 from ltdd_tui.live import View
@@ -35,8 +35,13 @@ class Control:
 
     async def resume(self) -> None:
         """Starts a worker that goes on where the last one ended."""
-        self._process = await asyncio.to_thread(worker.start, self._folder, self._device)
-        self._asked, self._resumed, self._stop_asked = time.monotonic(), True, False
+        # Before it is started, so that a second key in between starts no second one.
+        self._asked, self._resumed, self._stop_asked, self._process = time.monotonic(), True, False, None
+        try:
+            self._process = await asyncio.to_thread(worker.start, self._folder, self._device)
+        except (LtddError, OSError):
+            self._resumed = False
+            raise
 
     def starting(self, view: View) -> bool:
         """Whether a worker that was asked for may still be loading."""

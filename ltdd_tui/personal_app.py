@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
 
@@ -69,6 +70,11 @@ class PersonalApp(App[None]):
         """Keeps a theme that was chosen on the screen for the next session."""
         if self._running and theme != self.preferences.theme:
             self._choose("theme", theme)
+
+    @on(ImagesPanel.Preferred)
+    def keep_images(self, preferred: ImagesPanel.Preferred) -> None:
+        """Keeps for the next session how images were asked for in a panel."""
+        self.use_images(preferred.mode)
 
     def use_images(self, mode: ImageMode) -> None:
         """Draws images another way, here and in the next session."""

@@ -21,18 +21,22 @@ def class_lines(found: Standings, width: int, height: int) -> Sequence[Line]:
     columns = BarColumns(found, width)
     notes: list[Line] = [(Span(misfit, "warning"),) for misfit in found.misfits]
     count = len(found.classes)
-    scale: list[Line] = [] if count > MOST_WITH_SCALE else [axis_line(columns)]
+    # A scale alone is not worth scrolling for.
+    just_fits = len(notes) + count == height
+    scale: list[Line] = [] if count > MOST_WITH_SCALE or just_fits else [axis_line(columns)]
     stride = 2 if len(notes) + 2 * count + len(scale) - 1 <= height else 1
+
+    bars = count * stride - (stride - 1)
 
     def make(place: int) -> Line:
         if place < len(notes):
             return notes[place]
         row, between = divmod(place - len(notes), stride)
-        if row < count:
-            return EMPTY if between else bar_line(found.classes[row], columns)
-        return scale[0]
+        if place - len(notes) >= bars:
+            return scale[0]
+        return EMPTY if between else bar_line(found.classes[row], columns)
 
-    return Lazy(len(notes) + count * stride - (stride - 1) + len(scale), make)
+    return Lazy(len(notes) + bars + len(scale), make)
 
 
 def foot_lines(found: Standings, width: int) -> list[Line]:

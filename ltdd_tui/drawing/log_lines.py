@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from itertools import groupby
 
-from ltdd_tui.drawing.lines import Line, Span, wrapped
+from ltdd_tui.drawing.lines import MORE, Line, Span, wrapped
 from ltdd_tui.live import Said
 
-MOST = 400
+MOST, LONGEST = 400, 2000
 WAITING = "nothing has been said yet"
 
 
@@ -23,7 +23,8 @@ def log_lines(said: Sequence[Said], width: int) -> list[Line]:
     for text, entries in groupby(said[-MOST:], key=lambda entry: entry.text):
         same = list(entries)
         times = f" (×{len(same)})" if len(same) > 1 else ""
-        lines += _entry(same[-1].seconds, text + times, width)
+        whole = text if len(text) <= LONGEST else f"{text[:LONGEST]}{MORE}"
+        lines += _entry(same[-1].seconds, whole + times, width)
     return lines
 
 

@@ -17,6 +17,7 @@ from ltdd_tui.drawing.axis import Window
 from ltdd_tui.drawing.chart import Chart, Sight, draw, whole
 from ltdd_tui.lines import Level, Line
 
+ZOOM = Binding.Group("Zoom", compact=True)
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
 
 
@@ -24,14 +25,14 @@ class Curve(Widget, can_focus=True):
     """Curves over a common x axis; `plot` gives it new ones, and equal ones cost nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "toggle_log", "Log axis", id="curve.log"),
-        Binding("plus,equals_sign", "zoom(-1)", "Zoom in", key_display="+", id="curve.zoom_in"),
-        Binding("minus", "zoom(1)", "Zoom out", key_display="-", id="curve.zoom_out"),
+        Binding("y", "toggle_log", "Log", tooltip="Logarithmic or linear axis", id="curve.log"),
+        Binding("plus,equals_sign", "zoom(-1)", "Zoom in", group=ZOOM, id="curve.zoom_in"),
+        Binding("minus", "zoom(1)", "Zoom out", group=ZOOM, id="curve.zoom_out"),
         Binding("left", "pan(-1)", "Pan left", show=False, id="curve.left"),
         Binding("right", "pan(1)", "Pan right", show=False, id="curve.right"),
-        Binding("shift+left", "read_off(-1)", "Read off", show=False, id="curve.read_left"),
-        Binding("shift+right", "read_off(1)", "Read off", show=False, id="curve.read_right"),
-        Binding("f", "fit", "Fit", id="curve.fit"),
+        Binding("shift+left", "read_off(-1)", "Read off to the left", show=False, id="curve.read_left"),
+        Binding("shift+right", "read_off(1)", "Read off to the right", show=False, id="curve.read_right"),
+        Binding("f", "fit", "Fit", tooltip="Everything again", id="curve.fit"),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"curve--axis", "curve--grid", "curve--cursor", "curve--empty"}
     DEFAULT_CSS = """

@@ -19,7 +19,7 @@ from ltdd_tui.panels.picture import PictureFrame
 from ltdd_tui.panels.rows import Rows
 from ltdd_tui.pictures import room
 
-LABEL_CELLS, NAME_CELLS = 28, 12
+LABEL_CELLS, NAME_CELLS = 24, 12
 SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
 OFF = "images are off (i shows them)"
 

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 
 from engine.run.events import DataReady, Preview
 from ltdd_tui.drawing.lines import clean
@@ -21,6 +22,7 @@ from ltdd_tui.pictures import next_mode, renderer_of
 from ltdd_tui.preferences import ImageMode, Preferences
 
 NOTHING = "no preview yet"
+CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
 
 
 class ImagesPanel(Panel):
@@ -44,17 +46,23 @@ color of its own. The newest saved iteration is followed unless an older one was
 | `e`, enter | one class, all classes, one image |
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
+
+    class Preferred(Message):
+        """Somebody wants images drawn in this way."""
+
+        def __init__(self, mode: ImageMode) -> None:
+            super().__init__()
+            self.mode = mode
+
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "left_square_bracket,up", "move(-1, 0)", "Class", key_display="[", show=False, id="images.previous_class"
-        ),
-        Binding("right_square_bracket,down", "move(1, 0)", "Class", key_display="[ ]", id="images.next_class"),
-        Binding("left", "move(0, -1)", "Image", show=False, id="images.previous"),
-        Binding("right", "move(0, 1)", "Image", show=False, id="images.next"),
-        Binding("comma", "step(-1)", "Older", key_display=",", show=False, id="images.older"),
-        Binding("full_stop", "step(1)", "Iteration", key_display=", .", id="images.newer"),
-        Binding("e,enter", "cycle", "One, class, all", key_display="e", id="images.cycle"),
-        Binding("i", "cycle_renderer", "Renderer", show=False, id="images.renderer"),
+        Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
+        Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
+        Binding("left", "move(0, -1)", "Image before", show=False, id="images.previous"),
+        Binding("right", "move(0, 1)", "Next image", show=False, id="images.next"),
+        Binding("comma", "step(-1)", "Older iteration", group=ITERATION, id="images.older"),
+        Binding("full_stop", "step(1)", "Newer iteration", group=ITERATION, id="images.newer"),
+        Binding("e,enter", "cycle", "View", tooltip="One class, all classes, one image", id="images.cycle"),
+        Binding("i", "cycle_renderer", "How images are drawn", show=False, id="images.renderer"),
     ]
 
     def __init__(self) -> None:
@@ -111,6 +119,7 @@ color of its own. The newest saved iteration is followed unless an older one was
     def action_cycle_renderer(self) -> None:
         """Draws pictures another way, and says which."""
         self.draw_as(next_mode(self._mode))
+        self.post_message(self.Preferred(self._mode))
         drawn_as = renderer_of(self._mode, self.app)
         self.notify(f"images: {self._mode}" + (f" ({drawn_as})" if drawn_as != self._mode else ""), timeout=3)
 

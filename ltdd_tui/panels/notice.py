@@ -10,6 +10,8 @@ from textual.widgets import Static
 from ltdd_tui.drawing.lines import clean
 from ltdd_tui.notices import Notice
 
+LONGEST = 500
+
 
 class NoticeBox(VerticalScroll, can_focus=False):
     """Not there at all while there is nothing to say."""
@@ -43,7 +45,7 @@ class NoticeBox(VerticalScroll, can_focus=False):
         for severity in ("error", "warning", "information"):
             self.set_class(severity == notice.severity, f"-{severity}")
         self.border_title = Content(clean(notice.title))
-        lines = [Content(clean(line)) for line in notice.lines]
+        lines = [Content(clean(line[:LONGEST])) for line in notice.lines]
         if notice.hint:
             lines.append(Content.assemble(("hint: ", "$text-muted"), clean(notice.hint)))
         self._words.update(Content("\n").join(lines))

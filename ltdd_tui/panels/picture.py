@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.containers import Container
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -55,6 +58,10 @@ class HalfcellPicture(Widget):
     def image(self, lines: list[Strip] | None) -> None:
         self._lines = lines or []
         self.refresh()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """All but the slowest: the one that looks for colors of the terminal's palette, of which a picture has none."""
+        return [found for found in super().get_line_filters() if not isinstance(found, ANSIToTruecolor)]
 
     def render_line(self, y: int) -> Strip:
         """One of the lines."""

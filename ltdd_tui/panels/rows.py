@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ltdd_tui.drawing.lines import ROLES, Line, clean, cut
+from ltdd_tui.drawing.lines import EMPTY, ROLES, Line, clean, cut
 from ltdd_tui.themes import GROUP_PLACES, series_color
 
 Drawing = Callable[[int], Sequence[Line]]
@@ -87,11 +87,10 @@ class Rows(ScrollView, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         """One line of what is in sight."""
-        place = self.scroll_offset.y + y
-        if place >= len(self._lines):
-            return Strip.blank(self._width, self.rich_style)
+        # All that is below the last line looks the same.
+        place = min(self.scroll_offset.y + y, len(self._lines))
         if place not in self._strips:
-            self._strips[place] = self._strip(self._lines[place])
+            self._strips[place] = self._strip(self._lines[place] if place < len(self._lines) else EMPTY)
         return self._strips[place]
 
     def _strip(self, line: Line) -> Strip:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.containers import Container
@@ -76,6 +77,11 @@ class Workspace(Container):
         self._tiles.arrangement = arrangement
         self._display()
         self.refresh(layout=True)
+
+    def suggest(self, names: tuple[str, ...]) -> None:
+        """Lets these panels come before others that nobody asked for."""
+        if self.arrangement.suggested != names:
+            self.arrange_as(replace(self.arrangement, suggested=names))
 
     def on_resize(self) -> None:
         """Shows what there is room for now."""

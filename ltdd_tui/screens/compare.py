@@ -84,19 +84,20 @@ class CompareScreen(Screen[None]):
             ClassesPanel(),
             SettingsPanel(),
         ]
+        self._tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        self._tabs.can_focus = False
 
     def compose(self) -> ComposeResult:
         """Title, tabs for small terminals, panels, keys."""
         yield self._title
-        yield Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        yield self._tabs
         with Grid():
             yield from self._panels
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Starts to read the runs."""
-        self.query_one(Tabs).can_focus = False
-        self._choose(0)
+        self._panels[0].add_class("-chosen")
         self.watch(self.app, "theme", self._draw, init=False)
         self._follow()
 
@@ -118,7 +119,8 @@ class CompareScreen(Screen[None]):
 
     def _draw(self) -> None:
         found = contenders([run.view for run in self._runs])
-        if not found:
+        if not found or self not in self.app.screen_stack:
+            # Left while it was read, or resized on its way out.
             return
         dark = self.app.current_theme.dark
         compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
@@ -138,9 +140,8 @@ class CompareScreen(Screen[None]):
         self._chosen = place
         for at, panel in enumerate(self._panels):
             panel.set_class(at == place, "-chosen")
-        tabs = self.query_one(Tabs)
         with self.prevent(Tabs.TabActivated):
-            tabs.active = f"to-{self._panels[place].NAME}"
+            self._tabs.active = f"to-{self._panels[place].NAME}"
 
     def action_go(self, place: int) -> None:
         """Goes to a panel."""

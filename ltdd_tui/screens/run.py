@@ -14,7 +14,7 @@ from textual.widgets import Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
-from ltdd_tui.arrangement import Arrangement
+from ltdd_tui.arrangement import Arrangement, suggested
 from ltdd_tui.attend import handle
 from ltdd_tui.control import Control
 from ltdd_tui.dialogs.confirm import Confirm
@@ -56,14 +56,17 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
             for panel in PANELS
         ),
         Binding("0", "reset_panels", "Reset panels", show=False, id="run.panels.reset"),
-        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
-        Binding("space", "play", "Replay", id="run.play"),
         Binding("s", "stop", "Stop", id="run.stop"),
         Binding("r", "resume", "Resume", id="run.resume"),
+        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
+        Binding("space", "play", "Replay", id="run.play"),
         Binding("c,y", "copy", "Copy path", id="run.copy"),
         Binding("q,escape", "leave", "Back", id="run.leave"),
     ]
-    DEFAULT_CSS = "RunScreen { layout: vertical; overflow: hidden; }"
+    DEFAULT_CSS = """
+    RunScreen { layout: vertical; overflow: hidden; }
+    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    """
 
     def __init__(self, folder: RunFolder, device: str = "auto") -> None:
         super().__init__(folder)
@@ -91,6 +94,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
         if (live.version, scrubber.at) != (self._view.version, self._view.at):
             self._view = as_of(live, scrubber.at)
+        self._workspace.suggest(suggested(live.state))
         view, now = self._view, time.time()
         self._head.show(view, now, self._word())
         self._notice_box.show(self._notice())
@@ -130,6 +134,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
+        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
@@ -156,7 +161,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
 
     def action_reset_panels(self) -> None:
         """Shows the panels as they were at first."""
-        self._workspace.arrange_as(Arrangement())
+        self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
         self._save_layout()
 
     def action_maximize_panel(self) -> None:

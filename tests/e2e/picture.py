@@ -57,8 +57,19 @@ def _draw_cell(
     if block := BLOCKS.get(sign):
         left, top, right, bottom = (round(part * (WIDTH, HEIGHT)[axis % 2] / 8) for axis, part in enumerate(block))
         draw.rectangle((x + left, y + top, x + right - 1, y + bottom - 1), fill=ink)
+    elif "\u2800" <= sign <= "\u28ff":
+        _draw_dots(draw, place, ord(sign) - 0x2800, ink)
     elif sign.strip():
         draw.text((x, y + HEIGHT * 0.79), sign, fill=ink, font=font, anchor="ls")
+
+
+def _draw_dots(draw: ImageDraw.ImageDraw, place: tuple[int, int], bits: int, ink: Color) -> None:
+    """A sign of braille, which monospaced fonts leave out: two columns of four dots, counted as Unicode does."""
+    x, y = place
+    for bit, (column, row) in enumerate(((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))):
+        if bits >> bit & 1:
+            left, top = x + WIDTH * (2 * column + 1) / 4, y + HEIGHT * (2 * row + 1) / 8
+            draw.ellipse((left - 1.4, top - 1.4, left + 1.4, top + 1.4), fill=ink)
 
 
 def _cells(line: str) -> Iterator[tuple[str, Color, Color, bool]]:

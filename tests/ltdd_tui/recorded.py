@@ -291,7 +291,7 @@ def write_preview(folder: RunFolder, path: str, labels: str, share: float) -> No
     pixels = np.concatenate(rows) * (0.35 + 0.5 * share) + noise * (0.65 - 0.5 * share)
     png = folder.root / path
     png.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(png)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(png, compress_level=1)
     own = 0.9 - 0.4 * share
     table = [
         [own if place == label else round((1 - own) / (len(NAMES) - 1), 4) for label in range(len(NAMES))]

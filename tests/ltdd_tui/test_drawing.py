@@ -89,6 +89,16 @@ def test_a_thousand_classes_are_made_only_where_they_are_looked_at() -> None:
     assert text(lines[999]).startswith("class 999")
 
 
+@pytest.mark.parametrize(
+    ("height", "lines", "scaled"), [(20, 20, True), (19, 11, True), (11, 11, True), (10, 10, False)]
+)
+def test_classes_spread_where_there_is_room_and_the_scale_goes_first(height: int, lines: int, scaled: bool) -> None:
+    found = Standings(tuple(standing(value=70.0, bound=85.0) for _ in range(10)))
+    drawn = class_lines(found, 67, height)
+    assert len(drawn) == lines
+    assert ("90%" in text(drawn[-1])) == scaled
+
+
 def test_columns_keep_unknown_values_apart_from_small_ones() -> None:
     assert cells([1.0, None, 0.0, 0.5], 1.0, 2) == ["█   ", "█·▁█"]
     assert resampled([1.0, 3.0, None, None], 2) == [2.0, None]

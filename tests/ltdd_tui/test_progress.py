@@ -1,4 +1,4 @@
-"""Losses are converted once, as they come; the arrays are those of the points, whatever happened to the run."""
+"""The arrays that are drawn are those of the run's points, whatever happened to the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
-from ltdd_tui import progress
 from ltdd_tui.progress import LossTrack, checks, reference_accuracies
 from ltdd_tui.series import Series
 from ltdd_tui.state import RunState, fold
@@ -48,18 +47,10 @@ def test_the_track_of_any_history_is_the_track_of_its_points() -> None:
             assert_holds(track, points)
 
 
-def test_only_new_points_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
-    converted: list[int] = []
-    columns = progress._columns
-    monkeypatch.setattr(progress, "_columns", lambda points: converted.append(len(points)) or columns(points))
-    track, points = LossTrack(), Series(step(at) for at in range(1, 1001))
-    assert track.take(points)
-    assert not track.take(points)
-    points = points.appended(step(1001))
-    assert track.take(points)
-    earlier = points.first(500)
-    assert track.take(earlier) and track.take(points)
-    assert converted == [1000, 1, 0, 501]
+def test_equal_points_are_not_taken_again() -> None:
+    track, points = LossTrack(), Series(step(at) for at in range(1, 101))
+    assert track.take(points) and not track.take(points)
+    assert track.take(points.first(50)) and track.take(points) and not track.take(points)
 
 
 def test_curves_that_are_drawn_keep_their_values_when_a_resume_changes_the_run() -> None:
@@ -70,11 +61,18 @@ def test_curves_that_are_drawn_keep_their_values_when_a_resume_changes_the_run()
     assert set(before) == {0.9} and set(track.rep) == {0.1}
 
 
-@pytest.mark.parametrize("values", [["x", None], [[1, 2], [3, 4]], [{}, True], [10**400, 0.5]])
-def test_what_is_no_number_is_a_gap(values: list[Any]) -> None:
+def test_a_loss_that_is_not_known_is_a_gap() -> None:
     track = LossTrack()
-    track.take(Series(step(at, value) for at, value in enumerate(values)))
-    assert len(track.rep) == 2 and np.isnan(track.rep[0])
+    track.take(state_of(step(1, None), step(2, 0.5, None)).points)
+    np.testing.assert_array_equal(track.rep, [NAN, 0.5])
+    np.testing.assert_array_equal(track.cls, [0.5, NAN])
+
+
+@pytest.mark.parametrize("value", ["x", [1, 2], {}, 10**400])
+def test_a_step_with_something_else_is_left_out(value: Any) -> None:
+    track = LossTrack()
+    track.take(state_of(step(1), step(2, value), step(3)).points)
+    assert track.iterations.tolist() == [1, 3]
 
 
 def evaluated(subject: str, iteration: int | None, mean: Any) -> Evaluated:

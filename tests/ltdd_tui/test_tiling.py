@@ -60,3 +60,10 @@ def test_an_arrangement_is_remembered_but_not_a_panel_of_another_version() -> No
     assert Arrangement.of(layout).tiling(120, 35) == arrangement.tiling(120, 35)
     other = layout.model_copy(update={"hidden_panels": ["radar", "norms"], "raised_panels": ["radar"]})
     assert Arrangement.of(other) == Arrangement(frozenset({"norms"}), ())
+
+
+def test_what_is_suggested_gives_way_to_what_was_asked_for() -> None:
+    arrangement = Arrangement(suggested=("norms", "log", "experts"))
+    assert list(arrangement.tiling(120, 35).tiles) == ["accuracy", "images", "norms", "log", "experts"]
+    assert "losses" in arrangement.toggled("losses", 120, 35).tiling(120, 35).tiles
+    assert "suggested" not in "".join(arrangement.remembered())
