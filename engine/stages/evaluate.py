@@ -60,11 +60,24 @@ def evaluate(
     repeats: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Evaluated:
-    """Trains and tests `repeats` fresh networks; those of an interrupted run are read back, not trained again."""
-    results = []
-    for repeat in range(repeats):
-        results.append(_remembered(context, data, subject, arch, repeat))
+    """Trains and tests `repeats` fresh networks, some at once; those of an interrupted run are read back."""
+    results = _remembered(context, subject, arch)[:repeats]
+    for _ in results:
         progress()
+    plan = _plan(context, data, arch, repeats)
+
+    def train(numbers: Sequence[int]) -> list[Result]:
+        sets = [subject.of_repeat(number) for number in numbers]
+        names = [_names(subject, arch, number) for number in numbers]
+        network, weights = train_networks(context, data, sets, arch, names, plan)
+        return [_tested(data, network, theta) for theta in weights]
+
+    for numbers, trained in in_groups(context, range(len(results), repeats), plan.group, train):
+        # One file for what was trained at once: a kill leaves all of it or nothing.
+        write_json(_result_path(context, subject, arch, numbers[0]), trained)
+        for result in trained:
+            results.append(result)
+            progress()
         context.check_stop()
     event = summarize(
         subject.name,
@@ -123,49 +136,73 @@ def summarize(
     )
 
 
-def _remembered(context: Context, data: LongTailedData, subject: Subject, arch: NetworkName, repeat: int) -> dict:
+def _remembered(context: Context, subject: Subject, arch: NetworkName) -> list[Result]:
+    """What is on disk of the networks 0, 1, ...; a damaged file costs the training of what follows, no more."""
+    results: list[Result] = []
+    while found := read_json(_result_path(context, subject, arch, len(results))):
+        results += found
+    return results
+
+
+def _result_path(context: Context, subject: Subject, arch: NetworkName, first: int) -> Path:
     at = "" if subject.iteration is None else f"-{subject.iteration:06d}"
-    path = context.folder.evaluations / f"{subject.key}{at}-{arch}-{repeat}.json"
-    # A damaged file costs the training of one network, no more.
-    if remembered := read_json(path):
-        return remembered
-    network, theta = train_network(
-        context.settings,
-        data,
-        subject.of_repeat(repeat),
-        arch,
-        ("evaluate", subject.key, subject.iteration or 0, arch, repeat),
-    )
-    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
-    result = {"per_class": per_class, "norms": network.classifier_norms(theta)}
-    write_json(path, result)
-    return result
+    return context.folder.evaluations / f"{subject.key}{at}-{arch}-{first}.json"
 
 
-def train_network(
-    settings: RunSettings,
+def _names(subject: Subject, arch: NetworkName, number: int) -> tuple[str | int, ...]:
+    """The seed of one network's weights and draws."""
+    return ("evaluate", subject.key, subject.iteration or 0, arch, number)
+
+
+def _tested(data: LongTailedData, network: FlatNetwork, theta: Tensor) -> Result:
+    per_class: list[float] = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
+    return {"per_class": per_class, "norms": network.classifier_norms(theta)}
+
+
+def _plan(context: Context, data: LongTailedData, arch: NetworkName, repeats: int) -> Plan:
+    """Alike for every subject: whether compiling pays is asked of all evaluations of a run together."""
+    settings, recipe = context.settings, context.settings.evaluate
+    images = settings.ipc * data.num_classes
+    checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
+    networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
+    gradients = networks * recipe.epochs * math.ceil(images / recipe.batch_size)
+    work = Work(cost_of(settings, data, arch), min(images, recipe.batch_size), gradients)
+    return plan_training(work, repeats, recipe.compile, context.device)
+
+
+def train_networks(
+    context: Context,
     data: LongTailedData,
-    training_set: TrainingSet,
+    training_sets: Sequence[TrainingSet],
     arch: NetworkName,
-    names: tuple[str | int, ...],
+    names: Sequence[tuple[str | int, ...]],
+    plan: Plan,
 ) -> tuple[FlatNetwork, Tensor]:
-    """One fresh network trained by the recipe of `settings.evaluate`: SGD, one tenth of the rate after `decay_at`."""
-    recipe = settings.evaluate
-    network, theta = fresh_network(settings, data, arch, *names)
-    optimizer = torch.optim.SGD([theta], training_set.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
-    order = generator(settings.seed, *names, "order")
-    for epoch in range(recipe.epochs):
-        if epoch == math.ceil(recipe.decay_at * recipe.epochs):
-            optimizer.param_groups[0]["lr"] *= 0.1
-        batches = (
-            (
-                apply(
-                    draw(settings.dataset.augmentation, len(chosen), data.image_size, order),
-                    training_set.images[chosen],
-                ),
-                training_set.targets[chosen],
-            )
-            for chosen in shuffled_batches(len(training_set.images), recipe.batch_size, order)
+    """Fresh networks of the seeds `names`, one a set, trained by the recipe of `settings.evaluate`, weights (G, P).
+
+    SGD with momentum, one tenth of the rate after `decay_at`.
+    """
+    settings, recipe = context.settings, context.settings.evaluate
+    network, gradient = _learner(context, data, arch, plan)
+    weights = [fresh_network(settings, data, arch, *own)[1] for own in names]
+    trainees = Trainees.started(weights, [training_set.learning_rate for training_set in training_sets])
+    step = replayed(Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay)))
+    sources = [
+        Source.shuffled(
+            training_set.images,
+            training_set.targets,
+            recipe.batch_size,
+            recipe.epochs,
+            generator(settings.seed, *own, "order"),
         )
-        train_epoch(theta, optimizer, network, soft_cross_entropy, batches)
-    return network, theta
+        for training_set, own in zip(training_sets, names, strict=True)
+    ]
+    batches = augmented_batches(sources, settings.dataset.augmentation)
+    steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
+    decay = steps * math.ceil(recipe.decay_at * recipe.epochs)
+    for images, targets in itertools.islice(batches, decay):
+        step(images, targets)
+    trainees.rate.mul_(0.1)
+    for images, targets in batches:
+        step(images, targets)
+    return network, trainees.theta
