@@ -1,7 +1,7 @@
 """The worker: `python -m engine run FOLDER` does what the folder's config.yaml asks for, and goes on where it stopped.
 
 `evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
-`export FOLDER --tensorboard DIR` on any.
+`export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -22,6 +22,7 @@ import torch
 from engine import pipeline, revisit
 from engine.context import STAGES, Clock, Context
 from engine.device import pick_device
+from engine.heap import keep_freed_memory
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import LtddError, RunFailed, Stopped
@@ -36,6 +37,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
     asked = _parser().parse_args(arguments)
+    keep_freed_memory()
+    if asked.command == "calibrate":
+        return _calibrate(asked)
     folder = RunFolder(asked.folder)
     try:
         if asked.command == "export" and asked.tensorboard is not None:
@@ -49,6 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+
+
+def _calibrate(asked: argparse.Namespace) -> int:
+    # It loads every stage, which no other command needs at once.
+    from engine.calibration import calibrate
+
+    try:
+        calibrate(pick_device(asked.device), asked.compiler)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
@@ -158,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
             command.add_argument("--tensorboard", type=Path)
+    calibration = commands.add_parser("calibrate")
+    calibration.add_argument("--device", default="auto")
+    calibration.add_argument("--compiler", action="store_true")
     return parser
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from engine.run.calibration import device_for
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, write_json
+from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.forecast import promise
 from engine.run.settings import RunSettings, settings_hash
 
 _CODE = Path(__file__).parents[1]
@@ -22,11 +24,12 @@ _CODE = Path(__file__).parents[1]
 def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.device) -> None:
     """Writes manifest.json for the worker that begins now; `created` stays the time of the run's first one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = _written(folder)
     write_json(
         folder.manifest,
         {
             "schema": 1,
-            "created": _written(folder, "created") or now,
+            "created": before.get("created") or now,
             "updated": now,
             "settings_hash": settings_hash(settings),
             "seed": settings.seed,
@@ -37,13 +40,15 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "threads": torch.get_num_threads(),
             "platform": platform.platform(),
             "argv": sys.argv,
+            # As it was promised: what is left after an interruption would be held against the whole.
+            "estimate": before["estimate"] if "estimate" in before else promise(settings, device_for(str(device))),
         },
     )
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     """Raises InputError where config.yaml is not what the run began with: its checkpoints belong to other settings."""
-    began_with = _written(folder, "settings_hash")
+    began_with = _written(folder).get("settings_hash")
     if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
         raise InputError(
             "the settings were changed since the run began",
@@ -90,10 +95,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _written(folder: RunFolder, key: str) -> str | None:
-    """A text of the manifest that is there, None where there is none."""
-    try:
-        value = json.loads(folder.manifest.read_text())[key]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return value if isinstance(value, str) else None
+def _written(folder: RunFolder) -> dict[str, Any]:
+    """The manifest that is there; nothing where there is none, or a damaged one."""
+    found = read_json(folder.manifest)
+    return found if isinstance(found, dict) else {}

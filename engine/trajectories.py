@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from engine.run.folder import cache_root, write_atomically
+from engine.run.expert_cache import ABOUT, expert_file, experts_root
+from engine.run.folder import write_atomically, write_json
 from engine.run.settings import Storage
 
 
@@ -83,13 +85,17 @@ class ExpertStore:
 
     def __init__(self, key: str, storage: Storage) -> None:
         self.key = key
-        self.folder = cache_root() / "experts" / key
+        self.folder = experts_root() / key
         self.lock = self.folder / "lock"
         self._dtype = _DTYPES[storage]
 
     def path(self, expert: int) -> Path:
         """The file of one expert."""
-        return self.folder / f"{expert:04d}.safetensors"
+        return expert_file(self.folder, expert)
+
+    def describe(self, about: dict[str, Any]) -> None:
+        """Writes down what these experts are made from, for those who ask without the images."""
+        write_json(self.folder / ABOUT, about)
 
     def load(self, expert: int, keep: int) -> Trajectory | None:
         """The expert, or None where it is not there, is damaged, or holds fewer epochs than `keep`."""

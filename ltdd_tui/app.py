@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.screen import Screen
 
 from engine.run.folder import RunFolder
-from ltdd_tui.preferences import DEFAULT_THEME, load_preferences
+from ltdd_tui.commands_palette import LtddCommands
+from ltdd_tui.personal_app import PersonalApp
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.launch import LaunchScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from ltdd_tui.themes import DARK, LIGHT
 
 
-class LtddApp(App[None]):
+class LtddApp(PersonalApp):
     """The app over the runs of one folder; `folder` is the run that it opens with, if any."""
 
     TITLE = "ltdd-tui"
     CSS_PATH = "style.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {LtddCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "runs", "Runs", id="app.runs"),
         Binding("f3", "launch", "New run", id="app.launch"),
-        Binding("f1,question_mark", "help", "Help", id="app.help"),
+        Binding("f2", "runs", "Runs", id="app.runs"),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
     ]
 
     def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
-        self.preferences, self._faults = load_preferences()
         super().__init__()
         self.runs_dir = runs_dir
         self.device = device
@@ -42,20 +42,14 @@ class LtddApp(App[None]):
 
     def on_mount(self) -> None:
         """Sets the theme and keys, and opens the first screen."""
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        known = self.preferences.theme in self.available_themes
-        self.theme = self.preferences.theme if known else DEFAULT_THEME
-        self.set_keymap(self.preferences.keys)
-        for fault in self._faults:
-            self.notify(str(fault), title="preferences", severity="warning", timeout=10)
+        self.look_as_preferred()
         self.push_screen(LaunchScreen(self.runs_dir, self.device))
         if self._opens_with is not None:
             self.open_run(self._opens_with)
 
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
-        self.push_screen(RunScreen(folder))
+        self.push_screen(RunScreen(folder, self.device))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
@@ -71,6 +65,19 @@ class LtddApp(App[None]):
         """Goes back to the form for a new run."""
         self._back_to(LaunchScreen)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where one is already is not offered."""
+        here = {"runs": RunsScreen, "launch": LaunchScreen}.get(action)
+        return here is None or not isinstance(self.screen, here)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Tells of an error of the program itself, and ends it.
+
+        While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
+        """
+        if not self._exit:
+            super()._handle_exception(error)
+
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
         wanted = (kind, LaunchScreen)
@@ -78,11 +85,13 @@ class LtddApp(App[None]):
             self.pop_screen()
 
 
-def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> list[str]:
-    """Runs the app to its end; returns what to print after it."""
+def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:
+    """Runs the app to its end; returns the exit code, which is not 0 where the app itself broke."""
     app = LtddApp(runs_dir, device, folder)
     if app.preferences.images != "off":
         # It asks the terminal what pictures it can show, which works only before the screen is taken over.
-        import textual_image.renderable  # noqa: F401
+        import textual_image.widget  # noqa: F401
+    # What is loaded by now stays: a garbage collection that goes through it all holds the loop up for 50 ms and more.
+    gc.freeze()
     app.run()
-    return []
+    return app.return_code or 0

@@ -105,3 +105,8 @@ def _say_it_crashed(folder: RunFolder, code: int | None) -> int:
 def handle(folder: RunFolder) -> str:
     """What to call a run by: its name where the default place has it, else its path."""
     return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
+
+
+def runs_on(folder: RunFolder) -> str:
+    """What to say of a worker that is left alone."""
+    return f"it runs on; `ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)}` stops it"

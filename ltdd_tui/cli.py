@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import Fault, LtddError
-from ltdd_tui.commands import doctor, presets, results, revisit, run
+from engine.run.errors import Fault, InputError, LtddError
+from ltdd_tui.commands import doctor, presets, results, revisit, run, serve
 from ltdd_tui.consoles import note
-from ltdd_tui.runs import default_runs_dir
+from ltdd_tui.options import Device, RunsDir
 from ltdd_tui.screen_entry import show_screen
 
 app = typer.Typer(
@@ -39,13 +39,25 @@ def _version(asked: bool) -> None:
 @app.callback(invoke_without_command=True)
 def ltdd_tui(
     context: typer.Context,
+    runs_dir: RunsDir,
+    device: Device = "auto",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Distills a long-tailed image set into a small balanced one."""
+    """Distills a long-tailed image set into a small balanced one. Without a command: opens the screen."""
     if context.invoked_subcommand is None:
-        show_screen(default_runs_dir())
+        raise typer.Exit(show_screen(runs_dir, device))
+    _refuse_misplaced(context, context.invoked_subcommand)
+
+
+def _refuse_misplaced(context: typer.Context, command: str) -> None:
+    """Options of the screen that stand before a command would be taken and not used."""
+    for name in ("runs_dir", "device"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"before a command, {option} means nothing", option, f"ltdd-tui {command} {option} ...")
 
 
 app.command("run")(run.run)
@@ -56,6 +68,7 @@ app.command("runs")(results.runs)
 app.command("show")(results.show_run)
 app.command("evaluate")(revisit.evaluate)
 app.command("export")(revisit.export)
+app.command("serve")(serve.serve)
 app.add_typer(presets.app, name="presets")
 app.command("estimate")(presets.estimate)
 app.command("doctor")(doctor.doctor)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from engine.run.errors import SettingsError
-from engine.run.events import Stamped, Warned
-from engine.run.folder import RunFolder
+from engine.run.events import RunStarted, Stamped, Warned
+from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.follow import Watched
 from ltdd_tui.plain import news
+from ltdd_tui.printed import printed
+from ltdd_tui.reread import Reread
 from ltdd_tui.series import Series
 from ltdd_tui.state import RunState, with_worker
 
@@ -20,10 +25,14 @@ ALIVE_EVERY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Said:
-    """One line of a run's log: when (seconds since 1970, None for a fault of the file itself) and what."""
+    """One entry of a run's log: when (seconds since 1970, None for a fault of the file itself) and what.
+
+    `iteration` is how far the run was.
+    """
 
     seconds: float | None
     text: str
+    iteration: int = 0
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class View:
     """What panels draw: the run as it stands, or as it stood at iteration `at` while it is replayed.
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
+    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json.
     """
 
     folder: RunFolder
@@ -40,6 +50,9 @@ class View:
     gone: bool
     version: int
     at: int | None = None
+    alive: bool = False
+    console: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Journal:
@@ -51,8 +64,12 @@ class _Journal:
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Takes down one item."""
         text = news(item, state)
+        if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
+            # The run begins anew; what is wrong with its file stays.
+            self.log = Series(said for said in self.log if said.seconds is None)
         if text is not None:
-            self.log = self.log.appended(Said(item.seconds if isinstance(item, Stamped) else None, text))
+            seconds = item.seconds if isinstance(item, Stamped) else None
+            self.log = self.log.appended(Said(seconds, text, state.iteration))
 
 
 class LiveRun:
@@ -62,7 +79,9 @@ class LiveRun:
         self.folder = folder
         self._journal = _Journal()
         self._watched = Watched(folder)
-        self._settings: RunSettings | None = None
+        self._settings: Reread[RunSettings | None] = Reread(folder.config, _settings, None)
+        self._manifest: Reread[Mapping[str, Any]] = Reread(folder.manifest, _manifest, {})
+        self._console: Reread[tuple[str, ...]] = Reread(folder.console, printed, ())
         self._alive, self._asked = True, float("-inf")
         self._version = 0
         self.view = self._seen()
@@ -73,12 +92,9 @@ class LiveRun:
         before = self._watched.state
         caught_up = self._watched.take_new(self._journal, budget_seconds)
         seen = self._seen()
-        if self._watched.state is not before or (seen.state.status, seen.gone) != (
-            self.view.state.status,
-            self.view.gone,
-        ):
+        if self._watched.state is not before or _besides(seen) != _besides(self.view):
             self._version += 1
-            self.view = self._seen()
+            self.view = replace(seen, version=self._version)
         return caught_up
 
     def _ask_whether_alive(self) -> None:
@@ -87,15 +103,31 @@ class LiveRun:
             self._alive, self._asked = self.folder.is_running(), time.monotonic()
 
     def _seen(self) -> View:
-        if self._settings is None:
-            self._settings = _settings(self.folder)
-        state = with_worker(self._watched.state, self._alive)
-        gone = not self.folder.root.is_dir()
-        return View(self.folder, state, self._settings, self._journal.log, gone, self._version)
+        return View(
+            self.folder,
+            with_worker(self._watched.state, self._alive),
+            self._settings.read(),
+            self._journal.log,
+            not self.folder.root.is_dir(),
+            self._version,
+            alive=self._alive,
+            console=self._console.read(),
+            manifest=self._manifest.read(),
+        )
 
 
-def _settings(folder: RunFolder) -> RunSettings | None:
+def _besides(view: View) -> tuple[object, ...]:
+    """What of a view changes without an event."""
+    return view.state.status, view.gone, view.alive, view.settings, view.console, view.manifest
+
+
+def _settings(config: Path) -> RunSettings | None:
     try:
-        return load_preset(str(folder.config))
+        return load_preset(str(config))
     except (SettingsError, OSError):
         return None
+
+
+def _manifest(path: Path) -> Mapping[str, Any]:
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}

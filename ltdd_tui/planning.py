@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.run.catalog import CUDA, Device, Estimate, cpu, estimate
-from engine.run.errors import InputError
-from engine.run.folder import expanded
+from engine.run.calibration import device_for, read_calibration
+from engine.run.catalog import Device, Estimate
+from engine.run.forecast import cost, remaining_cost
 from engine.run.settings import RunSettings
+from engine.run.workload import compiles
+from ltdd_tui import worker
+
+__all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
 
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
 
 
-def device_here(name: str) -> Device:
-    """The estimate's device for `auto`, `cpu` or `cuda:0`; auto is a GPU where its driver shows one."""
+def torch_name(name: str) -> str:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:1` is, as torch calls it; auto is a GPU where its driver shows."""
     if name == "auto":
         name = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
-    return CUDA if name.startswith("cuda") else cpu(_cores())
+    return "cuda:0" if name == "cuda" else name
 
 
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+def device_here(name: str) -> Device:
+    """The estimate's device for `auto`, `cpu` or `cuda:0`: as it was measured here, else a built-in one."""
+    return device_for(torch_name(name))
 
 
-def cost(settings: RunSettings, device: Device) -> Estimate | None:
-    """The estimate, or None where only the data's own files could give it."""
-    try:
-        return estimate(settings, device, class_counts=_folder_counts(settings))
-    except InputError:
-        return None
+def device_type(device: Device) -> str:
+    """`cuda` or `cpu`, as torch calls it."""
+    return device.kind
 
 
-def _folder_counts(settings: RunSettings) -> list[int] | None:
-    """Images of each class in a folder data set, counted by name alone; None where the catalog knows or nobody does."""
-    dataset = settings.dataset
-    if dataset.name != "folder" or dataset.path is None:
-        return None
-    train = expanded(dataset.path) / "train"
-    if not os.path.isdir(train):
-        return None
-    counts = [sum(1 for _ in os.scandir(folder)) for folder in sorted(train.iterdir()) if folder.is_dir()]
-    factor = dataset.imbalance_factor
-    if not counts or factor == "natural":
-        return [count for count in counts if count] or None
-    from engine.run.catalog import class_counts
+def calibration_lacks(settings: RunSettings, device: str) -> bool:
+    """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
+    found = read_calibration(torch_name(device))
+    return found is None or (compiles(settings) and not found.compiler)
 
-    return [
-        max(1, min(have, want))
-        for have, want in zip(counts, class_counts(max(counts), factor, len(counts)), strict=True)
-    ]
+
+def calibrate(settings: RunSettings, device: str) -> bool:
+    """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
+    compiler = ["--compiler"] if compiles(settings) else []
+    return worker.ask(["calibrate", "--device", torch_name(device), *compiler]) == 0
 
 
 def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:
-    """An estimate as JSON, null where it is not known, with the device it is for."""
+    """An estimate as JSON, null where it is not known, with the device it is for and when that was measured."""
     figures = asdict(found) if found else dict.fromkeys(Estimate.__dataclass_fields__)
-    return {"device": device.name} | figures
+    return {"device": device.name, "calibrated": device.calibrated} | figures

@@ -12,7 +12,7 @@ from engine.run.presets import check_runnable, dump, load_preset, resolve
 from engine.run.settings import RunSettings
 from ltdd_tui import worker
 from ltdd_tui.consoles import show, show_json
-from ltdd_tui.planning import UNKNOWN_COST, as_plain, cost, device_here
+from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here, remaining_cost
 from ltdd_tui.tables import DEFAULT, estimate_table, settings_table
 
 
@@ -23,7 +23,7 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     settings = load_preset(preset, overrides)
     if lacking := check_runnable(settings):
         raise InputError(lacking)
-    config = dump(_with_absolute_path(settings))
+    config = dump(with_absolute_path(settings))
     return worker.create(name or worker.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
 
@@ -34,7 +34,7 @@ def default_name(preset: str, settings: RunSettings) -> str:
     return stem if method == "ltdd" or method in stem.split("-") else f"{stem}-{method}"
 
 
-def _with_absolute_path(settings: RunSettings) -> RunSettings:
+def with_absolute_path(settings: RunSettings) -> RunSettings:
     """The run may be resumed from another folder than the one it was started in."""
     if settings.dataset.path is None:
         return settings
@@ -49,7 +49,7 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
     """
     resolved = resolve(preset, overrides)
     here = device_here(device)
-    found = cost(resolved.settings, here)
+    found, _ = remaining_cost(resolved.settings, here)
     values = flat(resolved.settings.model_dump(mode="json"))
     if as_json:
         settings = [

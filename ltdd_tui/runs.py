@@ -6,18 +6,20 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.run.errors import InputError
-from engine.run.events import RunStarted, Stamped, decode
+from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
 from ltdd_tui.feed import Feed
+from ltdd_tui.stages import Stage
 from ltdd_tui.state import RunState, fold, with_worker
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
+STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
 
 
 def default_runs_dir() -> Path:
@@ -74,7 +76,10 @@ def replayed(folder: RunFolder) -> RunState:
 
 @dataclass(frozen=True)
 class Overview:
-    """A run in one line of a list. Accuracy in percent, where there is a result."""
+    """A run in one line of a list. Accuracy in percent, where there is a result; `check_mean` is the latest check's.
+
+    `progress` is how far the present stage is, from 0 to 1.
+    """
 
     name: str
     state: str
@@ -87,6 +92,9 @@ class Overview:
     accuracy_std: float | None
     changed: float
     path: str
+    progress: float | None = None
+    check_mean: float | None = None
+    seed: int | None = None
 
     @property
     def cell(self) -> str:
@@ -106,12 +114,13 @@ def overview(folder: RunFolder) -> Overview:
         status = "done" if metrics else "running" if started or alive else "waiting"
     if status == "running" and not alive:
         status = "crashed"
-    stage = state.stages.current
+    # Also of a finished run: it may be evaluated on further networks.
+    stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
     return Overview(
         folder.name,
         status,
-        f"{stage.name} {stage.done:g}/{stage.total}" if stage and status == "running" else None,
+        f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
         started.dataset if started else None,
         started.imbalance_factor if started else None,
         started.ipc if started else None,
@@ -120,7 +129,25 @@ def overview(folder: RunFolder) -> Overview:
         final.get("accuracy_std"),
         last_change(folder),
         str(folder.root),
+        min(1.0, stage.done / stage.total) if stage and stage.total else None,
+        _latest_check(state),
+        started.seed if started else None,
     )
+
+
+def _stage_under_way(state: RunState, started: RunStarted | None) -> Stage | None:
+    """The present stage, also where the end of a long file tells only of its progress and no longer of its start."""
+    if state.stages.current:
+        return state.stages.current
+    told = [stage for stage in state.stages.by_name.values() if stage.status == "pending" and stage.samples]
+    if not told:
+        return None
+    return replace(told[-1], total=told[-1].total or (started.iterations if started else 0))
+
+
+def _latest_check(state: RunState) -> float | None:
+    checks = [event for event in state.evaluations.values() if event.subject == "check"]
+    return checks[-1].accuracy_mean if checks else None
 
 
 def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
@@ -134,8 +161,16 @@ def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
     except OSError:
         return None, RunState()
     lines = tail.decode("utf-8", errors="replace").split("\n")[0 if size <= TAIL_BYTES else 1 : -1]
-    state = fold(RunState(), [item for line in lines if isinstance(item := decode(line), Stamped)])
+    state = fold(RunState(), [item for line in _telling(lines) if isinstance(item := decode(line), Stamped)])
     return _first_start(head) or state.started, state
+
+
+def _telling(lines: list[str]) -> Iterator[str]:
+    """The lines without those of which only the last one tells how the run stands, and which are nearly all."""
+    last_step = max((place for place, line in enumerate(lines) if STEP in line), default=None)
+    for place, line in enumerate(lines):
+        if EPOCH not in line and (STEP not in line or place == last_step):
+            yield line
 
 
 def _first_start(head: bytes) -> RunStarted | None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from ltdd_tui.attend import runs_on
 from ltdd_tui.consoles import note
+from ltdd_tui.runs import run_folders
+
+MOST_NAMED = 5
 
 
 def is_terminal() -> bool:
-    """Whether a screen can be shown: both ways lead to a terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether a screen can be shown: both ways lead to a terminal, or to the browser that `serve` speaks with."""
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
 
 
-def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
-    """Opens the app, on one run if `folder` is given; raises InputError without a terminal."""
+def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:
+    """Opens the app, on one run if `folder` is given, and returns its exit code; InputError without a terminal."""
     if not is_terminal():
         raise InputError(
             "the screen needs a terminal",
@@ -24,5 +29,16 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
         )
     from ltdd_tui.app import open_screen
 
-    for line in open_screen(runs_dir, device, folder):
+    code = open_screen(runs_dir, device, folder)
+    for line in last_words(runs_dir):
         note(line)
+    return code
+
+
+def last_words(runs_dir: Path) -> list[str]:
+    """How to come back to the runs below `runs_dir` that still work, now that the screen is closed."""
+    at_work = [folder for folder in run_folders(runs_dir) if folder.is_running()]
+    lines = [f"{folder.name}: {runs_on(folder)}" for folder in at_work[:MOST_NAMED]]
+    if len(at_work) > MOST_NAMED:
+        lines.append(f"and {len(at_work) - MOST_NAMED} more: `ltdd-tui runs` lists them")
+    return lines

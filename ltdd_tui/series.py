@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Generic, Protocol, TypeVar, overload
 
 Item = TypeVar("Item")
+
+
+class Store(Protocol[Item]):
+    """What a series keeps its items in: a list, or what saves room and does as a list does."""
+
+    def append(self, item: Item, /) -> None:
+        """Takes one more."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Item]: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Store[Item]: ...
 
 
 class Series(Sequence[Item], Generic[Item]):
@@ -17,8 +31,18 @@ class Series(Sequence[Item], Generic[Item]):
     __slots__ = ("_items", "_length")
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
-        self._items = list(items)
+        self._items: Store[Item] = list(items)
         self._length = len(self._items)
+
+    @classmethod
+    def over(cls, store: Store[Item], items: Iterable[Item] = ()) -> Series[Item]:
+        """A series of `items` that keeps them in `store`, which is empty and nobody else's."""
+        series: Series[Item] = cls()
+        series._items = store
+        for item in items:
+            store.append(item)
+        series._length = len(store)
+        return series
 
     def appended(self, item: Item) -> Series[Item]:
         """This series with `item` at its end; copies only where another one has already grown from here."""
@@ -34,11 +58,19 @@ class Series(Sequence[Item], Generic[Item]):
         shorter._items, shorter._length = self._items, min(length, self._length)
         return shorter
 
+    def stored(self) -> Store[Item]:
+        """A copy of the store, as long as this series."""
+        return self._items[: self._length]
+
+    def shares_items(self, other: Series[Item]) -> bool:
+        """Whether the shorter of both is known to be the beginning of the longer, without comparing them."""
+        return self._items is other._items
+
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._items[: self._length])
+        return iter(self.stored())
 
     @overload
     def __getitem__(self, index: int) -> Item: ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from engine.run.events import StageDone, StageStarted
+from ltdd_tui.replaced import replaced
 
 SAMPLES = 60
 SAMPLE_SECONDS = 1.0
@@ -49,7 +50,8 @@ class Stage:
         samples = self.samples
         if not samples or seconds - samples[-1][0] >= SAMPLE_SECONDS:
             samples = (*samples[-SAMPLES + 1 :], (seconds, done))
-        return replace(self, done=done, total=self.total if total is None else total, samples=samples)
+        changes = {"done": done, "total": self.total if total is None else total, "samples": samples}
+        return replaced(self, changes)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Stages:
     def ended(self, event: StageDone) -> Stages:
         """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
         before = self.by_name.get(event.stage, Stage(event.stage))
-        stage = replace(before, status="done", since=None, seconds=event.seconds, done=float(before.total), samples=())
+        stage = replace(
+            before, status="done", since=None, seconds=float(event.seconds), done=float(before.total), samples=()
+        )
         return Stages(self.by_name | {event.stage: stage}, None if self.running == event.stage else self.running)
 
     def interrupted(self, seconds: float) -> Stages:

@@ -12,8 +12,10 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from engine.run import events as e
+from ltdd_tui.replaced import replaced
 from ltdd_tui.series import Series
 from ltdd_tui.stages import Stage, Stages
+from ltdd_tui.step_columns import StepColumns
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
@@ -43,7 +45,7 @@ class RunState:
     stages: Stages = field(default_factory=Stages)
     experts: dict[e.ExpertKind, Experts] = field(default_factory=dict)
     initialized: e.Initialized | None = None
-    points: Series[e.MatchingStep] = field(default_factory=Series)
+    points: Series[e.MatchingStep] = field(default_factory=lambda: Series.over(StepColumns()))
     checkpoint: int = 0
     previews: dict[int, e.Preview] = field(default_factory=dict)
     evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
@@ -76,24 +78,23 @@ def apply(state: RunState, item: e.Stamped | e.Warned) -> RunState:
         return replace(state, warnings=state.warnings.appended(item))
     try:
         changes = _REACTIONS[type(item.event)](state, item.event, item.seconds)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         misfit = e.Warned(f"event {item.seq} holds values of the wrong kind and was skipped")
         return replace(state, warnings=state.warnings.appended(misfit))
     if state.first_seconds is None:
         changes["first_seconds"] = item.seconds
     changes["last_seconds"] = item.seconds
-    # dataclasses.replace does the same, at three times the price; a replay does this a hundred thousand times.
-    after = object.__new__(RunState)
-    after.__dict__.update(state.__dict__, **changes)
-    return after
+    return replaced(state, changes)
 
 
 def with_worker(state: RunState, alive: bool) -> RunState:
-    """A run that says it is running while no worker holds it has crashed.
+    """A run that says it is running while no worker holds it has crashed, when it last said something.
 
     Ask for the worker first and read the events after that, or a run that ends in between looks like a crash.
     """
-    return replace(state, status="crashed") if state.status == "running" and not alive else state
+    if state.status != "running" or alive:
+        return state
+    return replace(state, status="crashed", stages=state.stages.interrupted(state.last_seconds or 0.0))
 
 
 Changes = dict[str, Any]
@@ -141,7 +142,7 @@ def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Ch
     if points and event.iteration <= points[-1].iteration:
         at = bisect.bisect_left(points, event.iteration, key=attrgetter("iteration"))
         rest = points[at + 1 :] if points[at].iteration == event.iteration else points[at:]
-        points = Series([*points[:at], event, *rest])
+        points = Series.over(StepColumns(), [*points[:at], event, *rest])
     else:
         points = points.appended(event)
     return {"points": points, "stages": state.stages.progressed("distill", event.iteration, None, seconds)}
@@ -164,7 +165,7 @@ _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.DataReady: lambda state, event, seconds: {"data": event},
     e.StageStarted: lambda state, event, seconds: {"stages": state.stages.begun(event, seconds)},
     e.StageProgress: lambda state, event, seconds: {
-        "stages": state.stages.progressed(event.stage, event.done, event.total, seconds)
+        "stages": state.stages.progressed(event.stage, float(event.done), event.total, seconds)
     },
     e.StageDone: lambda state, event, seconds: {"stages": state.stages.ended(event)},
     e.ExpertEpoch: _expert_epoch,

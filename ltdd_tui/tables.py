@@ -115,18 +115,23 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
 def estimate_table(found: Estimate, device: str) -> Table:
     """Time by stage, memory, disk, and how many real images one synthetic image stands for."""
     table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
-    for stage in ("experts", "classifier_experts", "matching", "evaluation", "total"):
-        table.add_row("in all" if stage == "total" else stage_name(stage), duration(getattr(found, f"{stage}_seconds")))
+    for stage, seconds in found.stage_seconds.items():
+        table.add_row(stage_name(stage), duration(seconds))
+        if stage == "distill" and found.compile_seconds:
+            table.add_row("  of it compiling", duration(found.compile_seconds))
+    table.add_row("in all", duration(found.total_seconds))
     table.add_row("memory", f"{found.memory_gib:.1f} GiB")
     table.add_row("disk", f"{found.disk_gib:.2f} GiB")
     table.add_row("real images for each synthetic one", f"{found.compression_ratio:.1f}")
     return table
 
 
-def seconds_table(seconds: Mapping[str, float]) -> Table:
-    """Seconds of work by stage, and their sum."""
-    table = plain_table("stage", "time", right=("time",))
+def seconds_table(seconds: Mapping[str, float], estimated: Mapping[str, float] | None = None) -> Table:
+    """Seconds of work by stage, and their sum, beside what was estimated before the run began."""
+    columns = ("time", "estimated") if estimated else ("time",)
+    table = plain_table("stage", *columns, right=columns)
     for name, value in seconds.items():
-        table.add_row(stage_name(name), duration(value))
-    table.add_row("in all", duration(sum(seconds.values())))
+        table.add_row(stage_name(name), duration(value), *([duration(estimated.get(name))] if estimated else []))
+    sums = [seconds, estimated] if estimated else [seconds]
+    table.add_row("in all", *(duration(sum(column.values())) for column in sums))
     return table

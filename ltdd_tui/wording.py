@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def duration(seconds: float | None) -> str:
     """`42 s`, `3:07`, `2:05:09`, `44 days`; a dash for what is not known."""
@@ -31,3 +33,51 @@ def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
 def stage_name(name: str) -> str:
     """A stage's name as it is said."""
     return name.replace("_", " ")
+
+
+def age(seconds: float) -> str:
+    """How long ago something was, roughly: `now`, `42 s`, `5 min`, `3 h`, `12 days`."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= max(2, length * (2 if unit == "days" else 1)):
+            return f"{seconds / length:.0f} {unit}"
+    return "now"
+
+
+def size(count: int) -> str:
+    """Bytes as `812 bytes`, `1.2 MB`, `3.4 GB`; powers of ten, as disks are sold and file managers count."""
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, {"bytes": "kB", "kB": "MB", "MB": "GB", "GB": "TB"}[unit]
+    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in `width` cells, with dots in its middle where it is longer: names of runs differ at their ends."""
+    if len(text) <= width:
+        return text
+    if width < 2:
+        return text[:width]
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}\u2026{text[len(text) - tail :]}"
+
+
+def short_path(path: Path) -> str:
+    """The path with ~ for the home folder."""
+    absolute, home = path.absolute(), Path.home()
+    return f"~/{absolute.relative_to(home)}" if absolute.is_relative_to(home) else str(absolute)
+
+
+def roughly(seconds: float) -> str:
+    """An estimate of time, no finer than it can be meant: `40 s`, `14 min`, `3.2 h`, `6 days`."""
+    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        value = seconds / size
+        if value < most:
+            return f"{value:.1f} {unit}" if unit == "h" and value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def gibibytes(value: float) -> str:
+    """A size in GiB, with as many digits as tell something."""
+    return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"

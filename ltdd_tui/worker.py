@@ -10,8 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import engine.run
 from engine.run.errors import InputError
@@ -42,18 +44,35 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
             stdout=console,
             stderr=console,
             start_new_session=True,
-            env=_environment(),
+            env=environment(),
         )
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Lets a worker go on by itself; when it ends while this program still runs, no zombie of it remains."""
+    threading.Thread(target=process.wait, name=f"worker {process.pid}", daemon=True).start()
 
 
 def ask(arguments: Sequence[str]) -> int:
     """Lets a worker do what only reads a run, at work or not, and returns its exit code; it speaks to stderr."""
     return subprocess.call(
-        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=_environment()
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, env=environment()
     )
 
 
-def _environment() -> dict[str, str]:
+def consult(arguments: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a worker that only reads a run, as `ask` does; it speaks to `output`."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env=environment(),
+    )
+
+
+def environment() -> dict[str, str]:
     """This process's environment, with this very `engine` first: a folder of that name elsewhere loses."""
     home = str(Path(engine.run.__path__[0]).resolve().parents[1])
     known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

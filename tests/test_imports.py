@@ -36,7 +36,17 @@ def test_the_probe_sees_what_is_loaded() -> None:
     assert loaded_by("import json", ["json", "torch"]) == "loaded: ['json']"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["presets", "list"], ["runs"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["presets", "list"],
+        ["runs"],
+        ["run", "quickstart", "--dry-run"],
+        ["serve", "--help"],
+    ],
+)
 def test_help_and_listings_load_nothing_heavy(arguments: list[str]) -> None:
     program = f"import sys; from ltdd_tui.cli import main; sys.argv[:] = ['ltdd-tui', *{arguments!r}]; main()"
     assert loaded_by(program, HEAVY) == "loaded: []"

@@ -36,6 +36,17 @@ def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
     assert written["updated"] > written["created"]
 
 
+def test_what_was_promised_at_the_start_stays(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_manifest(folder, tiny_settings(), CPU)
+    promised = json.loads(folder.manifest.read_text())["estimate"]
+    assert promised["total_seconds"] == pytest.approx(sum(promised["stage_seconds"].values()))
+    assert min(promised["memory_gib"], promised["disk_gib"]) > 0
+    folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
+    write_manifest(folder, tiny_settings(), CPU)
+    assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
+
+
 def test_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.manifest.write_text('{"created":')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,12 +20,6 @@ FAULTS_SHOWN = 10
 _FILES_A_TASK = 64
 # Pillow answers a broken file with any of these, by format and by where it is broken.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-
-def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """A sort key that puts 2.png before 10.png, and both before a.png."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
 
 
 def split_of_files(entries: Sequence[tuple[Path, int]], image_size: int) -> Split:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.data.image_files import CHANNELS, natural_order, split_of_files
+from engine.data.image_files import CHANNELS, split_of_files
 from engine.data.split import Source, Split
+from engine.run.class_folders import natural_order
 from engine.run.errors import InputError
 from engine.run.folder import cache_root
 from engine.run.settings import DatasetSettings

@@ -9,10 +9,11 @@ from typing import Any
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.device import read_device
 from engine.manifest import device_name, versions
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, finite
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_json
 from engine.run.settings import settings_hash
 from engine.training.accuracy import balanced, group_accuracy
 from engine.trajectories import Trajectory
@@ -58,6 +59,8 @@ def collect_metrics(
         "architectures": {result.arch: evaluation_figures(result) for result in others},
         "expected": settings.expected and settings.expected.model_dump(),
         "stage_seconds": dict(context.clock.seconds),
+        "estimated": (read_json(context.folder.manifest) or {}).get("estimate"),
+        "memory_gib": read_device(context.device).memory_gib,
         "device": {"type": str(context.device), "name": device_name(context.device)},
         "versions": versions(),
     }

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run.costs import ParameterCounts, parameter_counts
+from engine.run.devices import CUDA, Device, cpu
 from engine.run.errors import InputError
+from engine.run.expert_cache import NONE_CACHED, CachedExperts
+from engine.run.footprint import disk_bytes, memory_bytes
 from engine.run.settings import DatasetName, DatasetSettings, RunSettings
-from engine.run.workload import CUDA, Device, Workload, cpu
+from engine.run.workload import Workload
 
 __all__ = [
     "CUDA",
@@ -22,6 +25,7 @@ __all__ = [
     "cpu",
     "estimate",
     "image_size_for",
+    "long_tailed",
     "parameter_counts",
 ]
 
@@ -90,12 +94,16 @@ def counts_for(settings: DatasetSettings) -> list[int] | None:
     sizes = list(FACTS[name].class_sizes)
     if name == "digits" and settings.test_per_class is not None:
         sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
-    if settings.class_order == "count":
-        sizes.sort(reverse=True)
-    if factor == "natural":
-        return sizes
-    wanted = class_counts(max(sizes), factor, len(sizes))
-    return [min(size, count) for size, count in zip(sizes, wanted, strict=True)]
+    return long_tailed(sizes, settings)
+
+
+def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
+    """What is kept of classes of these sizes, in the order that class_order asks for."""
+    ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
+    if settings.imbalance_factor == "natural":
+        return ordered
+    wanted = class_counts(max(ordered), settings.imbalance_factor, len(ordered))
+    return [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
 
 
 def image_size_for(settings: DatasetSettings) -> int | None:
@@ -109,43 +117,77 @@ def image_size_for(settings: DatasetSettings) -> int | None:
 class Estimate:
     """What a run will take: seconds by stage, peak memory of the device, disk of cache and run folder together.
 
-    compression_ratio: real images for each synthetic one.
+    matching_seconds include compile_seconds. compression_ratio: real images for each synthetic one.
     """
 
+    data_seconds: float
     experts_seconds: float
     classifier_experts_seconds: float
+    initialize_seconds: float
+    baselines_seconds: float
     matching_seconds: float
     evaluation_seconds: float
+    compile_seconds: float
     total_seconds: float
     memory_gib: float
     disk_gib: float
     compression_ratio: float
 
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds under the names that a run's stages have; they add up to the total."""
+        return {
+            "data": self.data_seconds,
+            "experts": self.experts_seconds,
+            "classifier_experts": self.classifier_experts_seconds,
+            "initialize": self.initialize_seconds,
+            "baselines": self.baselines_seconds,
+            "distill": self.matching_seconds,
+            "evaluate": self.evaluation_seconds,
+        }
+
 
 def estimate(
-    settings: RunSettings, throughput: Device, cached_experts: bool = False, class_counts: Sequence[int] | None = None
+    settings: RunSettings,
+    device: Device,
+    class_counts: Sequence[int] | None = None,
+    test_images: int | None = None,
+    cached: CachedExperts = NONE_CACHED,
 ) -> Estimate:
-    """The cost of a run on a device, from operation counts; `class_counts` where the catalog cannot know them.
+    """The cost of a run on a device; `class_counts` and `test_images` where the catalog cannot know them.
 
-    Raises InputError where neither knows them, or where the side of a folder's images is not given.
+    `cached` experts take no time, but room. Raises InputError where nobody knows the counts, or where the side of a
+    folder's images is not given.
     """
-    work = _workload(settings, throughput, class_counts)
-    experts = 0.0 if cached_experts else work.experts_seconds()
-    classifier_experts = 0.0 if cached_experts else work.classifier_experts_seconds()
-    matching, evaluation = work.matching_seconds(), work.evaluation_seconds()
+    work = _workload(settings, device, class_counts, test_images, cached)
+    method, none = settings.traits, 0.0
+    compiling = work.compile_seconds()
+    stages = (
+        work.data_seconds(),
+        work.experts_seconds() if method.distills else none,
+        work.classifier_experts_seconds() if method.decoupled else none,
+        work.initialize_seconds() if method.distills else none,
+        work.baselines_seconds(),
+        compiling + work.matching_seconds() if method.distills else none,
+        work.evaluation_seconds(),
+    )
     return Estimate(
-        experts,
-        classifier_experts,
-        matching,
-        evaluation,
-        experts + classifier_experts + matching + evaluation,
-        work.memory_bytes() / GIB + throughput.runtime_gib,
-        work.disk_bytes() / GIB,
-        sum(work.counts) / work.synthetic,
+        *stages,
+        compile_seconds=compiling,
+        total_seconds=sum(stages),
+        memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
+        disk_gib=disk_bytes(work) / GIB,
+        compression_ratio=sum(work.counts) / work.synthetic,
     )
 
 
-def _workload(settings: RunSettings, device: Device, counts: Sequence[int] | None) -> Workload:
+def _workload(
+    settings: RunSettings,
+    device: Device,
+    counts: Sequence[int] | None,
+    test_images: int | None,
+    cached: CachedExperts,
+) -> Workload:
     dataset = settings.dataset
     counts, size = counts or counts_for(dataset), image_size_for(dataset)
     if counts is None:
@@ -158,7 +200,7 @@ def _workload(settings: RunSettings, device: Device, counts: Sequence[int] | Non
         raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
     facts = FACTS.get(dataset.name)
     channels = facts.channels if facts else FOLDER_CHANNELS
-    test_images = facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts)
+    tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
     if dataset.test_per_class is not None:
-        test_images = dataset.test_per_class * len(counts)
-    return Workload(settings, device, counts, channels, size, test_images)
+        tests = min(tests, dataset.test_per_class * len(counts))
+    return Workload(settings, device, counts, channels, size, tests, cached)

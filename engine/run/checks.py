@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engine.run.catalog import DIGITS_SMALLEST, counts_for, image_size_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
-from engine.run.settings import RunSettings
+from engine.run.settings import DatasetSettings, RunSettings
 
 # Three poolings of these networks leave a pixel of it (engine/nets).
 SMALLEST_FOR_OTHERS = 8
@@ -84,9 +84,15 @@ def _tail(settings: RunSettings) -> Iterator[Fault]:
         )
         return
     counts = counts_for(dataset)
-    if counts is not None and min(counts) < 1:
+    if counts is not None:
+        yield from empty_tail(dataset, counts)
+
+
+def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Fault]:
+    """The fault of an imbalance factor that leaves nothing of some classes; `counts` are what it leaves."""
+    if min(counts) < 1:
         yield Fault(
-            f"{dataset.imbalance_factor:g} leaves no image for {counts.count(0)} classes of dataset.name"
+            f"{dataset.imbalance_factor:g} leaves no image for {list(counts).count(0)} classes of dataset.name"
             f" {dataset.name}, whose largest has {max(counts)}",
             "dataset.imbalance_factor",
             f"at most {max(counts)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from engine.run.rates import Work
 from engine.run.settings import NetworkName
 
 
@@ -64,6 +65,10 @@ class NetworkCost:
     def activations(self) -> int:
         """Numbers kept for the backward pass of one image."""
         return sum(convolution.activations for convolution in self.convolutions) + self.features
+
+    def work(self, images: float) -> Work:
+        """One forward pass of so many images; the classifier is a layer of its own."""
+        return Work(len(self.convolutions) + 1, images * self.activations, images * self.flops)
 
 
 def network_cost(

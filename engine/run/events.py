@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.run.field_types import FieldTypes, as_seconds
+
 VERSION = 1
 ExpertKind = Literal["representation", "classifier"]
 
@@ -224,7 +226,7 @@ def type_name(event_class: type) -> str:
 
 
 EVENT_TYPES: dict[str, type] = {type_name(kind): kind for kind in Event.__args__}
-_FIELDS = {kind: frozenset(field.name for field in dataclasses.fields(kind)) for kind in Event.__args__}
+_TYPES = {kind: FieldTypes(kind) for kind in Event.__args__}
 
 
 def encode(event: Event, seq: int, seconds: float) -> str:
@@ -259,11 +261,13 @@ def decode(line: str) -> Stamped | Warned:
     try:
         fields = json.loads(line)
         kind = EVENT_TYPES[fields.pop("type")]
-        seq, seconds = int(fields.pop("seq")), float(fields.pop("t"))
+        seq, seconds = int(fields.pop("seq")), as_seconds(fields.pop("t"))
         fields.pop("v", None)
-        known = _FIELDS[kind]
-        if not fields.keys() <= known:
-            fields = {key: value for key, value in fields.items() if key in known}
+        types = _TYPES[kind]
+        if not fields.keys() <= types.names:
+            fields = {key: value for key, value in fields.items() if key in types.names}
+        if not types.fit(fields):
+            return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
         return Stamped(seq, seconds, kind(**fields))
     except KeyError as error:
         return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")

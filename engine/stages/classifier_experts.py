@@ -13,6 +13,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
 from engine.run.events import ExpertEpoch
+from engine.run.expert_cache import about_classifier, classifier_epochs
 from engine.run.settings import settings_hash
 from engine.seeding import generator
 from engine.training.accuracy import all_features, per_class_accuracy
@@ -33,9 +34,10 @@ def train_classifier_experts(
     representation_store: ExpertStore,
 ) -> list[Trajectory]:
     """One for each representation expert, weights (epochs kept + 1, classifier parameters); its backbone is theirs."""
-    settings = context.settings.classifier_experts
-    keep = min(settings.epochs, context.settings.matching.expert_epochs)
-    store = ExpertStore(settings_hash(representation_store.key, settings), context.settings.experts.storage)
+    settings, keep = context.settings, classifier_epochs(context.settings)
+    key = settings_hash(representation_store.key, settings.classifier_experts)
+    store = ExpertStore(key, settings.experts.storage)
+    store.describe(about_classifier(settings, representation_store.key))
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         return [_train(context, data, network, representation[expert], expert, keep) for expert in experts]

@@ -12,6 +12,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
 from engine.run.events import ExpertEpoch
+from engine.run.expert_cache import TRAINING_VERSION, about_representation, representation_epochs
 from engine.run.settings import settings_hash
 from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
@@ -25,10 +26,6 @@ from engine.training.precision import lowered, products
 from engine.training.replay import replayed
 from engine.training.step import Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
-
-TRAINING_VERSION = 2
-"""Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
-
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     """Where these experts are cached, under the hash of images, augmentation, expert settings, seed, device."""
@@ -44,8 +41,7 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
     """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
-    settings, matching = context.settings.experts, context.settings.matching
-    keep = min(settings.epochs, matching.max_start_epoch - 1 + matching.expert_epochs)
+    settings, keep = context.settings.experts, representation_epochs(context.settings)
     plan = _plan(context, data)
     forward = lowered(network, settings.precision, context.device)
     gradient = gradient_of(forward, F.cross_entropy, plan.compiled and compiles(context), plan.chunk)
@@ -55,6 +51,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
             return _train(context, data, network, gradient, experts, keep)
 
     store = representation_store(context, data)
+    store.describe(about_representation(context.settings, context.device.type, data.class_counts))
     return obtain_experts(context, "representation", store, settings.num_experts, keep, plan.group, train)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.run.calibration import read_calibration
 from engine.run.folder import cache_root
 from ltdd_tui.consoles import show, show_json
 from ltdd_tui.options import AsJson, RunsDir
@@ -44,6 +45,7 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
         "memory_gib": _memory_gib(),
         "disks": _disks(runs_dir),
         "cache": _cache(),
+        "calibrations": _calibrations(),
         "runs": sum(1 for _ in run_folders(runs_dir)),
     }
     if as_json:
@@ -109,6 +111,14 @@ def _cache() -> dict[str, Any]:
     }
 
 
+def _calibrations() -> list[dict[str, Any]]:
+    """What was measured on this machine, as far as it still holds: for these threads and this torch."""
+    gpus = sorted(Path("/dev").glob("nvidia[0-9]*"))
+    found = [read_calibration(device) for device in ("cpu", *(f"cuda:{place}" for place in range(len(gpus))))]
+    names = ("device", "device_name", "threads", "measured", "seconds", "waited", "compiler")
+    return [{name: getattr(one, name) for name in names} for one in found if one]
+
+
 def _entries(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
         yield from sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -139,5 +149,9 @@ def _show(found: dict[str, Any]) -> None:
     cache = found["cache"]
     table.add_row("data in the cache", ", ".join(cache["data"]) or "none; `digits` needs none")
     table.add_row("experts in the cache", f"{cache['experts']} sets, {cache['gib']} GiB with the data")
+    measured = [f"{one['device']} at {one['measured']}" for one in found["calibrations"]]
+    table.add_row(
+        "estimates", f"measured: {', '.join(measured)}" if measured else "rough until `ltdd-tui estimate PRESET`"
+    )
     table.add_row("runs", str(found["runs"]))
     show(table)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ltdd_tui.consoles import note, show, show_json
 from ltdd_tui.options import AsJson, Device, Overrides, PresetName
+
+if TYPE_CHECKING:
+    from engine.run.devices import Device as HereDevice
+    from engine.run.expert_cache import CachedExperts
+    from engine.run.settings import RunSettings
 
 app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=True)
 
@@ -81,17 +86,59 @@ def save(
     print(save_preset(name, load_preset(preset, overrides or []), overwrite))
 
 
-def estimate(preset: PresetName, overrides: Overrides = None, device: Device = "auto", as_json: AsJson = False) -> None:
-    """Estimate time, memory and disk of a preset, stage by stage, before anything starts."""
+def estimate(
+    preset: PresetName,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="measure this machine anew, or not even where it never was; else it is measured once",
+        ),
+    ] = None,
+) -> None:
+    """Estimate time, memory and disk of a preset, stage by stage, from ten seconds of measuring, once a machine."""
     from engine.run.presets import load_preset
-    from ltdd_tui.planning import UNKNOWN_COST, as_plain, cost, device_here
+    from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here, remaining_cost
     from ltdd_tui.tables import estimate_table
 
+    settings = load_preset(preset, overrides or [])
     here = device_here(device)
-    found = cost(load_preset(preset, overrides or []), here)
+    found, cached = remaining_cost(settings, here)
+    if found and _measured(settings, device, calibrate):
+        here = device_here(device)
+        found, cached = remaining_cost(settings, here)
     if as_json:
         show_json(as_plain(found, here))
     elif found:
         show(estimate_table(found, here.name))
+        _tell(here, cached, settings.experts.num_experts)
     else:
         note(UNKNOWN_COST)
+
+
+def _measured(settings: RunSettings, device: str, asked: bool | None) -> bool:
+    """Calibrates where it was asked for, or where an estimate would have to guess and nobody minds."""
+    from ltdd_tui.planning import calibrate, calibration_lacks
+
+    if asked is False or not (asked or calibration_lacks(settings, device)):
+        return False
+    note("measuring this machine for estimates, once: about ten seconds, twice that where steps are compiled")
+    if not calibrate(settings, device):
+        note("it could not be measured")
+        return False
+    return True
+
+
+def _tell(here: HereDevice, cached: CachedExperts, experts: int) -> None:
+    """Where the figures come from, and what they leave out."""
+    if any(cached):
+        note(f"cached already, of {experts}: {cached.representation} experts, {cached.classifier} classifier experts")
+    if here.calibrated:
+        note(f"from steps timed on this machine at {here.calibrated}; --calibrate times them again")
+    else:
+        note("rough: nothing was timed on this machine; --calibrate does, in about ten seconds")
+    if here.busy:
+        note("other programs were at work meanwhile, so times may be too long")

@@ -66,7 +66,7 @@ def show_result(folder: RunFolder, by_class: bool = True) -> None:
             )
         )
         show("")
-        show(seconds_table(metrics["stage_seconds"]))
+        show(seconds_table(metrics["stage_seconds"], (metrics.get("estimated") or {}).get("stage_seconds")))
     note(f"result: {folder.result}")
 
 

@@ -15,6 +15,7 @@ from ltdd_tui import worker
 from ltdd_tui.consoles import note
 from ltdd_tui.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.runs import find_run, readable_metrics, replayed
+from ltdd_tui.screen_entry import is_terminal, show_screen
 
 
 def run(
@@ -72,12 +73,14 @@ def _begin(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: b
 
 def _leave(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
     """Waits only until the worker holds the folder, so that `watch` finds it, or has already failed."""
+    from ltdd_tui.attend import runs_on
+
     while process.poll() is None and not folder.is_running():
         time.sleep(0.05)
     if process.returncode:
         note("\n".join(worker.console_tail(folder)))
         raise typer.Exit(process.returncode if process.returncode in (2, 130) else 1)
-    note(f"it runs on; `ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
+    note(runs_on(folder))
 
 
 def watch(
@@ -86,11 +89,13 @@ def watch(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
-    """Show a run as it goes, or once more how it went; Ctrl-C only stops showing."""
+    """Show a run as it goes, or once more how it went: on a terminal as a screen. Leaving it stops nothing."""
     from ltdd_tui.attend import attend, display_for
     from ltdd_tui.follow import Watched
 
     folder = find_run(run, runs_dir)
+    if is_terminal() and not plain and not as_json:
+        raise typer.Exit(show_screen(folder.root.parent, folder=folder))
     raise typer.Exit(attend(Watched(folder), display_for(plain, as_json), None, show_table=not as_json))
 
 

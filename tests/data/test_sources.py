@@ -15,9 +15,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from engine.data.image_files import natural_order, read_images
+from engine.data.image_files import read_images
 from engine.data.sources import load_source
 from engine.data.split import Source
+from engine.run.class_folders import natural_order, survey
 from engine.run.errors import InputError
 from engine.run.settings import DatasetSettings
 
@@ -187,6 +188,23 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, spoil: Callable[[
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "there is no such folder" in refused(settings("folder", tmp_path / "nowhere"))
     assert "dataset.path" in refused(settings("folder"))
+
+
+@pytest.mark.parametrize("test", [None, {"a": 1, "b": 1, "c10": 1}])
+def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[str, int] | None) -> None:
+    root = folder_of(tmp_path, {"c10": 11, "a": 3, "b": 2}, test)
+    (root / "train" / "a" / ".hidden").touch()
+    found, source = survey(str(root), 0.4), load_source(settings("folder", root, test_share=0.4))
+    assert list(found.names) == source.class_names
+    assert list(found.counts) == np.bincount(source.train.labels).tolist()
+    assert found.faults == ()
+
+
+def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 3, "b": 1})
+    (root / "train" / "c").mkdir()
+    told = "\n".join(str(fault) for fault in survey(str(root), 0.2).faults)
+    assert sorted(told.splitlines()) == sorted(refused(settings("folder", root)).splitlines())
 
 
 # --- Tiny-ImageNet and ImageNet-LT

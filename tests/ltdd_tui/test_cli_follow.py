@@ -134,7 +134,8 @@ def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
     assert refused.code == 2 and "a worker is at work on this run" in refused.err
     watcher = spawn("watch", "first")
     wait_for(lambda: distills(root))
-    time.sleep(0.5)
+    # Once it speaks, it listens.
+    assert watcher.stderr is not None and "first starts" in watcher.stderr.readline()
     watcher.send_signal(signal.SIGINT)
     _, err = watcher.communicate(timeout=30)
     assert watcher.returncode == 0 and "goes on by itself" in err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+
+from ltdd_tui import worker
 
 TOY = """\
 dataset: {name: digits, imbalance_factor: 50}
@@ -101,16 +104,45 @@ def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
 
 def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
     def seconds(*more: str) -> float:
-        found = json.loads(command("estimate", toy, "--json", "--device", "cpu", *more).out)
+        found = json.loads(command("estimate", toy, "--json", "--device", "cpu", "--no-calibrate", *more).out)
         return float(found["matching_seconds"])
 
     assert seconds("--set", "matching.iterations=2000") == pytest.approx(
-        2 * seconds("--set", "matching.iterations=1000")
+        2 * seconds("--set", "matching.iterations=1000"), rel=0.01
     )
+
+
+def test_the_machine_is_measured_at_the_first_estimate_and_then_no_more(command: Callable, toy: str) -> None:
+    rough = command("estimate", toy, "--device", "cpu", "--no-calibrate")
+    assert "rough: nothing was timed on this machine" in rough.err
+    first = command("estimate", toy, "--device", "cpu")
+    assert "measuring this machine" in first.err and "timed on this machine at 2026-01-02" in first.err
+    second = command("estimate", toy, "--device", "cpu", "--json")
+    assert "measuring" not in second.err
+    assert json.loads(second.out)["calibrated"].startswith("2026-01-02")
+    assert "measuring" in command("estimate", toy, "--device", "cpu", "--calibrate").err
+
+
+def test_what_compiling_takes_is_measured_only_for_those_who_compile(command: Callable, toy: str) -> None:
+    asks = ("estimate", toy, "--device", "cpu", "--set", "matching.compile=true")
+    assert "measuring" in command("estimate", toy, "--device", "cpu").err
+    first = command(*asks)
+    assert "measuring" in first.err and "of it compiling" in first.out
+    assert "measuring" not in command(*asks).err
+
+
+def test_a_machine_that_cannot_be_measured_is_told(
+    command: Callable, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
+    done = command("estimate", toy, "--device", "cpu")
+    assert done.code == 0 and "in all" in done.out
+    assert "could not be measured" in done.err and "rough" in done.err
 
 
 def test_the_cost_of_data_nobody_has_seen_is_not_made_up(command: Callable, toy: str) -> None:
     done = command("estimate", toy, "--set", "dataset.name=folder", "--json")
+    assert "measuring" not in done.err
     assert done.code == 0 and json.loads(done.out)["total_seconds"] is None
 
 

@@ -65,6 +65,16 @@ def test_show_draws_classes_from_head_to_tail_with_bars(command: Callable, finis
     assert "published 53.4" in out
 
 
+def test_show_holds_the_estimate_against_what_happened(command: Callable, finished: Path) -> None:
+    assert "estimated" not in command("show", "first").out
+    metrics = json.loads((finished / "result" / "metrics.json").read_text())
+    metrics["estimated"] = {"stage_seconds": {"experts": 61.0, "distill": 2.0}}
+    (finished / "result" / "metrics.json").write_text(json.dumps(metrics))
+    rows = [line.split() for line in command("show", "first").out.splitlines()]
+    assert ["experts", "0.5", "s", "1:01"] in rows
+    assert ["in", "all", "1.5", "s", "1:03"] in rows
+
+
 def test_show_of_an_unfinished_run_shows_the_figures_so_far(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +160,7 @@ def test_doctor_finds_torch_without_loading_it_here(command: Callable) -> None:
     )
     found = json.loads(done.stdout)
     assert found["torch"] and found["disks"][0]["free_gib"] >= 0 and isinstance(found["devices"], list)
+    assert found["calibrations"] == []
 
 
 def test_completion_knows_the_runs(finished: Path) -> None:

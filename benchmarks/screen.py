@@ -1,0 +1,195 @@
+"""What the screen costs: python benchmarks/screen.py [--seconds 30] [--long-seconds 180]
+
+Prints, and writes to benchmarks/results/screen.json: how long 100,000 events take to replay into the final state, and
+with what memory; at 100 events a second the share of a core, the latest that the event loop came, and how memory grows;
+and how long it takes from the start of the program to the first picture. The app runs in a pseudo terminal of 120x40,
+with a process of its own that writes the events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from screen_terminal import COLUMNS, ROWS, PtyProgram
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "screen.json"
+EVENTS, RATE, STARTS = 100_000, 100, 5
+SETTLING_SECONDS = 5.0
+TARGETS = {
+    "replay_seconds": 3.0,
+    "cpu_percent_of_a_core": 15.0,
+    "latest_ms": 150.0,
+    "first_paint_seconds": 1.0,
+}
+# In a process of its own, so that its peak of memory is its own.
+REPLAY = """
+import resource, sys, time
+from pathlib import Path
+from engine.run.folder import RunFolder
+from ltdd_tui.live import LiveRun
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+run = LiveRun(RunFolder(Path(sys.argv[1])))
+began = time.perf_counter()
+while not run.read():
+    pass
+seconds = time.perf_counter() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(seconds, peak / 1024, (peak - before) / 1024, run.view.state.iteration)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--long-seconds", type=float, default=180)
+    asked = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["LTDD_HOME"] = os.path.join(place, "home")
+        os.environ["PYTHONPATH"] = str(HERE.parent)
+        figures |= replay(Path(place) / "replay" / "many")
+        figures |= live(Path(place) / "live" / "steady", asked.seconds, asked.long_seconds)
+        figures |= first_paint(Path(place) / "live")
+    record = {"name": "screen", "command": "python benchmarks/screen.py", **machine(), "n": 1, "figures": figures}
+    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+    print("\n".join(lines(figures)))
+
+
+def replay(root: Path) -> dict[str, Any]:
+    """Of 100,000 events: into the state alone, then until the screen shows the last of them."""
+    _write(root, "--events", str(EVENTS)).wait()
+    tries = [[float(word) for word in _python("-c", REPLAY, str(root)).split()] for _ in range(3)]
+    last = int(tries[0][3])
+    with _app(root) as (app, report):
+        shown = app.seconds_until(f"{last:,}")
+        time.sleep(1)
+    return {
+        "replay_events": EVENTS,
+        "replay_file_mb": round((root / "events.jsonl").stat().st_size / 1e6, 1),
+        "replay_seconds": round(statistics.median(row[0] for row in tries), 2),
+        "replay_peak_memory_mb": round(max(row[1] for row in tries), 1),
+        "replay_shown_seconds": round(shown, 2),
+        "replay_shown_peak_memory_mb": round(report["peak_memory_mb"], 1),
+        "replay_latest_ms": _latest(report, app.began, 0),
+    }
+
+
+def live(root: Path, seconds: float, long_seconds: float) -> dict[str, Any]:
+    """At 100 events a second: processor, lateness over `seconds`, then memory until `long_seconds`."""
+    writer = _write(root, "--rate", str(RATE), "--seconds", str(SETTLING_SECONDS + long_seconds + 30))
+    try:
+        while not (root / "events.jsonl").exists() or (root / "events.jsonl").read_text().count("\n") < 300:
+            time.sleep(0.1)
+        with _app(root) as (app, report):
+            app.seconds_until("it/s")
+            time.sleep(SETTLING_SECONDS)
+            began, cpu = time.time(), app.cpu_seconds()
+            samples, cpu_percent = [], 0.0
+            while time.time() - began < max(seconds, long_seconds):
+                samples.append((time.time() - began, app.memory_mb()))
+                time.sleep(1)
+                if not cpu_percent and time.time() - began >= seconds:
+                    cpu_percent = 100 * (app.cpu_seconds() - cpu) / (time.time() - began)
+                    written = app.bytes
+    finally:
+        writer.kill()
+        writer.wait()
+    return {
+        "live_events_a_second": RATE,
+        "live_seconds": seconds,
+        "cpu_percent_of_a_core": round(cpu_percent, 1),
+        "latest_ms": _latest(report, began, seconds),
+        "latest_in_all_ms": _latest(report, began, long_seconds),
+        "written_kb_a_second": round(written / 1000 / (SETTLING_SECONDS + seconds), 1),
+        "memory_seconds": long_seconds,
+        "memory_mb": round(samples[-1][1], 1),
+        "memory_mb_a_minute": round(60 * _slope(samples[len(samples) // 3 :]), 2),
+    }
+
+
+def first_paint(runs_dir: Path) -> dict[str, Any]:
+    """From the start of the process until the form with its presets is shown; the first start is not counted."""
+    command = [sys.executable, "-m", "ltdd_tui", "--runs-dir", str(runs_dir)]
+    seconds = []
+    for _ in range(1 + STARTS):
+        app = PtyProgram(command, {})
+        seconds.append(app.seconds_until("quickstart"))
+        time.sleep(0.5)
+        app.quit()
+    return {
+        "first_paint_seconds": round(statistics.median(seconds[1:]), 2),
+        "first_paint_all": [round(value, 2) for value in seconds[1:]],
+    }
+
+
+@contextmanager
+def _app(root: Path) -> Iterator[tuple[PtyProgram, dict[str, Any]]]:
+    """The probed app on one run; its report is there when it has ended."""
+    report: dict[str, Any] = {}
+    path = root.parent / "report.json"
+    app = PtyProgram([sys.executable, str(HERE / "screen_app.py"), str(root), str(path)], {})
+    try:
+        yield app, report
+        app.quit()
+        report |= json.loads(path.read_text())
+    finally:
+        if app.process.poll() is None:
+            app.process.kill()
+
+
+def _write(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(HERE / "screen_events.py"), str(root), *arguments])
+
+
+def _python(*arguments: str) -> str:
+    return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def _latest(report: dict[str, Any], since: float, seconds: float) -> float:
+    """The latest the loop came, in milliseconds, over `seconds` from `since`; over all without `seconds`."""
+    found = [late for at, late in report["late"] if not seconds or since <= at <= since + seconds]
+    return round(1000 * max(found, default=0.0), 1)
+
+
+def _slope(samples: list[tuple[float, float]]) -> float:
+    times, values = zip(*samples, strict=True)
+    return statistics.linear_regression(times, values).slope
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=HERE, capture_output=True, text=True).stdout.strip()
+    return {
+        "commit": commit + ("-dirty" if changed else ""),
+        "device": f"{model[0].partition(':')[2].strip() if model else platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), "textual": version("textual")},
+        "terminal": f"{COLUMNS}x{ROWS}",
+    }
+
+
+def lines(figures: dict[str, Any]) -> list[str]:
+    """A line a figure, with its target where it has one."""
+    return [
+        f"{name:30} {value}" + (f"   (target {TARGETS[name]:g} or less)" if name in TARGETS else "")
+        for name, value in figures.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What every dialog is: a titled box in the middle of the screen, closed by escape with nothing done."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer], Generic[Answer]):
+    """A modal screen whose content lies in one container of the class `dialog`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="dialog.cancel")]
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        .dialog {
+            width: 72; max-width: 96%; height: auto; max-height: 96%;
+            padding: 1 2; background: $surface; border: round $primary; border-title-color: $text;
+        }
+        .dialog > .hint, .dialog > .buttons { margin-top: 1; }
+        .hint { color: $text-muted; height: auto; }
+        .fault { color: $text-error; height: auto; display: none; margin-top: 1; }
+        .fault.-shown { display: block; }
+        .buttons { height: auto; align-horizontal: right; }
+        .buttons Button { margin-left: 2; padding: 0 2; }
+        .label { color: $text-muted; margin-top: 1; height: auto; }
+    }
+    """
+
+    def show_fault(self, text: str) -> None:
+        """Says what is wrong with the answer so far, in the widget of the class `fault`; nothing where it is empty."""
+        fault = self.query_one(".fault", Static)
+        fault.update(text)
+        fault.set_class(bool(text), "-shown")
+
+    def action_cancel(self) -> None:
+        """Closes the dialog; whoever asked gets None."""
+        self.dismiss(None)

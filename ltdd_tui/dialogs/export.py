@@ -1,0 +1,135 @@
+"""Asks in which form a run is to be written once more, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Button, Input, RadioButton, RadioSet, Static
+from textual_fspicker import SelectDirectory
+
+from engine.run.folder import RunFolder, expanded
+from ltdd_tui.dialogs.dialog import Dialog
+
+FORMS = {
+    "images": ("image folder", "PNGs, one folder a class"),
+    "pt": ("tensors", "images.pt, labels.pt and lr.pt, as other evaluators read them"),
+    "tensorboard": ("TensorBoard", "losses, checks and previews over iterations; also of a run at work"),
+}
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """A form of FORMS, and the folder to write it into."""
+
+    form: str
+    target: Path
+
+    def arguments(self, folder: RunFolder) -> list[str]:
+        """What to tell the worker."""
+        return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target)]
+
+
+class Export(Dialog[ExportPlan | None]):
+    """Gives a plan, or None. Of an unfinished run only its course can be written."""
+
+    DEFAULT_CSS = """
+    Export {
+        RadioSet { width: 100%; border: none; padding: 0; background: transparent; }
+        RadioSet:focus { border: none; }
+        .target { height: auto; }
+        .target > Input { width: 1fr; }
+        .target > Button { margin-left: 1; }
+    }
+    """
+
+    def __init__(self, folder: RunFolder, finished: bool) -> None:
+        super().__init__()
+        self._folder, self._finished = folder, finished
+        self._typed = False
+
+    def compose(self) -> ComposeResult:
+        """The form, then the folder."""
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = f"Export {self._folder.name}"
+            yield Static("As", classes="label")
+            with RadioSet():
+                for form, (name, means) in FORMS.items():
+                    fits = self._finished or form == "tensorboard"
+                    label = f"{name}  [dim]{means if fits else 'the run has no result yet'}[/]"
+                    yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
+            yield Static("Into the folder", classes="label")
+            with Horizontal(classes="target"):
+                yield Input(self._proposed(self._first_form()), id="target", compact=True)
+                yield Button("Browse", id="browse", compact=True)
+            yield Static(classes="fault", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("Export", id="yes", variant="primary", compact=True)
+
+    def _first_form(self) -> str:
+        return "images" if self._finished else "tensorboard"
+
+    def _proposed(self, form: str, below: Path | None = None) -> str:
+        return str((below or Path.cwd()) / f"{self._folder.name}-{form}")
+
+    def on_mount(self) -> None:
+        """The form comes first."""
+        self.query_one(RadioSet).focus()
+
+    @property
+    def _form(self) -> str:
+        pressed = self.query_one(RadioSet).pressed_button
+        return pressed.id if pressed and pressed.id else self._first_form()
+
+    def on_radio_set_changed(self) -> None:
+        """The folder proposed follows the form, until one types another."""
+        if not self._typed:
+            self._propose(self._proposed(self._form))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is typed stays."""
+        self._typed = True
+
+    def _propose(self, path: str) -> None:
+        target = self.query_one("#target", Input)
+        with target.prevent(Input.Changed):
+            target.value = path
+
+    def on_input_submitted(self) -> None:
+        """Enter in the field gives the plan."""
+        self._give()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Gives the plan or nothing, or looks for a folder."""
+        if event.button.id == "browse":
+            self._browse()
+        elif event.button.id == "yes":
+            self._give()
+        else:
+            self.action_cancel()
+
+    @work
+    async def _browse(self) -> None:
+        picker = SelectDirectory(str(self._nearest()), "A folder to export into")
+        chosen = await self.app.push_screen_wait(picker)
+        if chosen is not None:
+            self._propose(self._proposed(self._form, chosen))
+
+    def _nearest(self) -> Path:
+        """The part of the typed path that is there."""
+        typed = expanded(self.query_one("#target", Input).value).absolute()
+        return next((path for path in (typed, *typed.parents) if path.is_dir()), Path.cwd())
+
+    def _give(self) -> None:
+        typed = self.query_one("#target", Input).value.strip()
+        target = expanded(typed).absolute()
+        if not typed:
+            self.show_fault("name a folder")
+        elif target.exists() and not target.is_dir():
+            self.show_fault(f"{target} is a file")
+        else:
+            self.dismiss(ExportPlan(self._form, target))

@@ -1,0 +1,66 @@
+"""Asks for a run's new name."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Button, Input, Static
+
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder
+from ltdd_tui import worker
+from ltdd_tui.dialogs.dialog import Dialog
+
+
+class Rename(Dialog[str | None]):
+    """Gives a name that can be one and is not taken, or None."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def compose(self) -> ComposeResult:
+        """The name, and what is wrong with it as one types."""
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = "Rename"
+            yield Static("New name of the run", classes="label")
+            yield Input(self._folder.name, id="name", select_on_focus=True)
+            yield Static(classes="fault", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("Rename (enter)", id="yes", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        """The name can be typed over at once."""
+        self.query_one(Input).focus()
+
+    def fault(self) -> str:
+        """Why the name cannot be taken, empty where it can."""
+        name = self.query_one(Input).value.strip()
+        if name == self._folder.name:
+            return ""
+        try:
+            worker.check_name(name)
+        except InputError as error:
+            return error.faults[0].what
+        return f"there is a run named {name!r} already" if self._folder.root.with_name(name).exists() else ""
+
+    def on_input_changed(self) -> None:
+        """Says at once what is wrong."""
+        self.show_fault(self.fault())
+
+    def on_input_submitted(self) -> None:
+        """Enter gives the name."""
+        self._give()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Gives the name, or nothing."""
+        if event.button.id == "yes":
+            self._give()
+        else:
+            self.action_cancel()
+
+    def _give(self) -> None:
+        name = self.query_one(Input).value.strip()
+        if not self.fault():
+            self.dismiss(name if name != self._folder.name else None)

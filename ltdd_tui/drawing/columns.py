@@ -1,0 +1,35 @@
+"""Numbers as upright columns, a row of cells or several high."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ltdd_tui.sound import mean
+
+EIGHTHS = " ▁▂▃▄▅▆▇█"
+FULL, UNKNOWN = EIGHTHS[-1], "·"
+
+
+def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
+    """At most `width` values: neighbors that share a cell are averaged."""
+    count = len(values)
+    if count <= width:
+        return list(values)
+    bounds = [round(cell * count / width) for cell in range(width + 1)]
+    return [mean(values[begin:end]) for begin, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def cells(values: Sequence[float | None], top: float, height: int) -> list[str]:
+    """Rows of text, the upper first: each value is a column of eighths of a cell, `top` the whole height."""
+    levels = [None if value is None else _level(value / top, height) for value in values]
+    return ["".join(_cell(level, row) for level in levels) for row in range(height - 1, -1, -1)]
+
+
+def _level(share: float, height: int) -> int:
+    return max(1, round(min(1.0, max(0.0, share)) * height * 8))
+
+
+def _cell(level: int | None, row: int) -> str:
+    if level is None:
+        return UNKNOWN if row == 0 else " "
+    return EIGHTHS[max(0, min(8, level - 8 * row))]

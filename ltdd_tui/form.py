@@ -1,0 +1,164 @@
+"""The form for a new run as a value: a preset, and what a person typed over it. Settings come out of it, or faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.run.complaints import mentioned
+from engine.run.errors import Fault, SettingsError
+from engine.run.preset_folders import preset_files
+from engine.run.presets import load_preset
+from engine.run.schema import Leaf, leaves
+from engine.run.settings import RunSettings
+
+NAME, DEVICE = "run.name", "run.device"
+"""The keys of the two fields that are no settings."""
+FIRST_PRESET = "quickstart"
+# What is seen without opening "more".
+BASIC = ("dataset.name", "dataset.path", "dataset.imbalance_factor", "ipc", "method", "seed")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the fields hold: `typed` has the texts that differ from the preset's, by the key of the setting.
+
+    An empty name stands for the one that is suggested.
+    """
+
+    preset: str
+    base: RunSettings
+    typed: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    device: str = "auto"
+
+    def text(self, key: str) -> str:
+        """What stands in a field."""
+        if key == NAME:
+            return self.name
+        if key == DEVICE:
+            return self.device
+        return self.typed.get(key, self.preset_text(key))
+
+    def preset_text(self, key: str) -> str:
+        """What stands there before anything is typed."""
+        value: Any = self.base
+        for part in key.split("."):
+            value = getattr(value, part)
+        return text_of(value)
+
+    def with_text(self, key: str, text: str) -> Form:
+        """The form after something was typed; the preset's own text counts as nothing typed."""
+        if key == NAME:
+            return replace(self, name=text.strip())
+        if key == DEVICE:
+            return replace(self, device=text)
+        others = {known: value for known, value in self.typed.items() if known != key}
+        same = text.strip() == self.preset_text(key)
+        return replace(self, typed=others if same else others | {key: text.strip()})
+
+    def overrides(self, without: Iterable[str] = ()) -> list[str]:
+        """What was typed, as the command line's --set takes it."""
+        left_out = frozenset(without)
+        return [f"{key}={text}" for key, text in self.typed.items() if key not in left_out]
+
+    def reset(self) -> Form:
+        """The preset as it is."""
+        return replace(self, typed={}, name="")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a form means: `settings` with faulty values left as the preset has them; `faults` by key."""
+
+    settings: RunSettings
+    faults: Mapping[str, Fault]
+
+
+def filled(preset: str, device: str = "auto") -> Form:
+    """The form that shows a preset; raises SettingsError."""
+    return Form(preset, load_preset(preset), device=device)
+
+
+def first_form(device: str) -> Form:
+    """What the form shows at first: the quickstart, or the first preset that is right where that one is spoilt."""
+    for preset in (FIRST_PRESET, *preset_files()):
+        try:
+            return filled(preset, device)
+        except SettingsError:
+            continue
+    return Form("", RunSettings(), device=device)
+
+
+def check(form: Form) -> Checked:
+    """The settings of a form, and every fault of its values at once."""
+    try:
+        return Checked(load_preset(form.preset, form.overrides()), {})
+    except SettingsError as error:
+        faults = by_key(error.faults, form.typed)
+        return Checked(_without(form, set(faults)), faults)
+
+
+def _without(form: Form, faulty: set[str]) -> RunSettings:
+    """The settings that the sound part of a form gives; what no longer fits together is left out too."""
+    while faulty & form.typed.keys():
+        try:
+            return load_preset(form.preset, form.overrides(without=faulty))
+        except SettingsError as error:
+            more = by_key(error.faults, form.typed).keys() - faulty
+            if not more:
+                break
+            faulty = faulty | more
+    return form.base
+
+
+def by_key(faults: Iterable[Fault], typed: Iterable[str]) -> dict[str, Fault]:
+    """Each fault at the field that it is mended in; at the key "" where none is at fault.
+
+    What does not fit together is told where the person typed last of what it names, not where the preset says it.
+    """
+    found: dict[str, Fault] = {}
+    changed = set(typed)
+    for fault in faults:
+        key = _key_of(fault.where)
+        named = [".".join(path) for path in mentioned(fault.what)]
+        if key not in changed:
+            key = next((name for name in named if name in changed), key)
+        found.setdefault(key, fault)
+    return found
+
+
+def _key_of(where: str) -> str:
+    """The setting that a fault's place ends with: `--set: ipc`, `mine.yaml:3: evaluate.arch.0`, `dataset.path /x`."""
+    for text in (where.split(" ")[0], where.rpartition(": ")[2]):
+        parts = text.split(".")
+        known = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        if key := next((key for key in known if key in leaves()), ""):
+            return key
+    return ""
+
+
+def more_settings() -> dict[str, list[Leaf]]:
+    """Every setting that is not basic, by its block, in order; the published figure is none that one sets."""
+    found: dict[str, list[Leaf]] = {}
+    for key, leaf in leaves().items():
+        block, dot, _ = key.partition(".")
+        if dot and key not in BASIC and block != "expected":
+            found.setdefault(block, []).append(leaf)
+    return found
+
+
+def text_of(value: Any) -> str:
+    """A value as it stands in a field, and as it is read back."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case list() | tuple():
+            return ", ".join(map(str, value)) or "[]"
+        case _:
+            return str(value)

@@ -1,0 +1,17 @@
+"""From a form to a run that is under way: the same path as `ltdd-tui run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.run.folder import RunFolder
+from ltdd_tui import worker
+from ltdd_tui.form import Form
+from ltdd_tui.preparing import prepare
+
+
+def begin(form: Form, name: str, runs_dir: Path) -> RunFolder:
+    """Creates the run and starts its worker, which outlives this program; raises SettingsError or InputError."""
+    folder = prepare(form.preset, form.overrides(), runs_dir, name)
+    worker.leave(worker.start(folder, form.device))
+    return folder

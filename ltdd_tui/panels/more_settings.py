@@ -1,0 +1,168 @@
+"""Every other setting, by block: made when its block is opened, found by typing a part of its name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from textual import on
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Collapsible, Input, OptionList
+from textual.widgets.option_list import Option
+
+from engine.run.errors import Fault
+from engine.run.schema import Leaf
+from ltdd_tui.form import Form, more_settings
+from ltdd_tui.setting_search import find_settings
+from ltdd_tui.widgets.field import Field, spec_of
+from ltdd_tui.wording import stage_name
+
+LABEL_WIDTH = 21
+# Mounting all of a block at once would keep the screen waiting.
+FIELDS_AT_ONCE = 4
+
+
+class Block(Collapsible):
+    """The settings of one block; its fields are made when it is first opened."""
+
+    DEFAULT_CSS = """
+    Block { padding: 0; border: none; background: transparent; }
+    Block > CollapsibleTitle { padding: 0 1; color: $text-accent; }
+    Block > Contents { padding: 0 0 1 1; }
+    """
+
+    def __init__(self, name: str, settings: list[Leaf]) -> None:
+        super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
+        self._name, self._settings = name, settings
+        self._made = asyncio.Lock()
+
+    async def open(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Opens it, with all its fields."""
+        self.collapsed = False
+        async with self._made:
+            made = {field.spec.key for field in self.query(Field)}
+            missing = [leaf for leaf in self._settings if leaf.key not in made]
+            for start in range(0, len(missing), FIELDS_AT_ONCE):
+                fields = [
+                    Field(spec_of(leaf), form.text(leaf.key), LABEL_WIDTH)
+                    for leaf in missing[start : start + FIELDS_AT_ONCE]
+                ]
+                await self.query_one(Collapsible.Contents).mount_all(fields)
+                for field in fields:
+                    field.show(form.text(field.spec.key), field.spec.key in form.typed, faults.get(field.spec.key))
+                await asyncio.sleep(0)
+
+    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Says in the title what is changed and what is wrong below."""
+        keys = {leaf.key for leaf in self._settings}
+        self.title = counted(stage_name(self._name), len(keys), keys & form.typed.keys(), keys & faults.keys())
+        self.set_class(bool(keys & faults.keys()), "-fault")
+
+
+def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
+    """A title with what is below it."""
+    parts = [f"{settings} settings"]
+    if changed:
+        parts.append(f"{len(changed)} changed")
+    if faulty:
+        parts.append(f"{len(faulty)} fault{'s' if len(faulty) > 1 else ''}")
+    return f"{name}: {', '.join(parts)}"
+
+
+class MoreSettings(Collapsible):
+    """All blocks, and the search."""
+
+    DEFAULT_CSS = """
+    MoreSettings { padding: 0; border: none; background: transparent; margin-top: 1; }
+    MoreSettings > CollapsibleTitle { padding: 0 1; color: $text; }
+    MoreSettings > Contents { padding: 0 0 0 1; }
+    MoreSettings.-fault > CollapsibleTitle, Block.-fault > CollapsibleTitle { color: $text-error; }
+    MoreSettings #search { width: 1fr; background: $surface; }
+    MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
+    MoreSettings #matches.-some { display: block; }
+    """
+
+    class Wanted(Message):
+        """Somebody wants to go to a setting."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    class Opened(Message):
+        """A block was opened by hand, and needs its fields."""
+
+        def __init__(self, block: Block) -> None:
+            super().__init__()
+            self.block = block
+
+    def __init__(self) -> None:
+        self._blocks = more_settings()
+        super().__init__(title="more", collapsed=True, id="more")
+
+    async def open(self) -> None:
+        """Shows search and blocks; they are made the first time."""
+        self.collapsed = False
+        contents = self.query_one(Collapsible.Contents)
+        if not contents.query("#search"):
+            await contents.mount_all(
+                [
+                    Input(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True),
+                    OptionList(id="matches", compact=True),
+                    *(Block(name, settings) for name, settings in self._blocks.items()),
+                ]
+            )
+
+    async def open_for(self, key: str, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Opens what holds a setting."""
+        await self.open()
+        await self.query_one(f"#block-{key.partition('.')[0]}", Block).open(form, faults)
+
+    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Says in the titles what is changed and what is wrong below."""
+        keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
+        self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
+        self.set_class(bool(keys & faults.keys()), "-fault")
+        for block in self.query(Block):
+            block.tell(form, faults)
+
+    def focus_search(self) -> None:
+        """Goes to where one types."""
+        self.query_one("#search", Input).focus()
+
+    @on(Input.Changed, "#search")
+    def _search(self, event: Input.Changed) -> None:
+        event.stop()
+        found, matches = find_settings(event.value), self.query_one("#matches", OptionList)
+        matches.clear_options()
+        matches.add_options([Option(_match(leaf), id=leaf.key) for leaf in found])
+        matches.set_class(bool(found), "-some")
+
+    @on(Input.Submitted, "#search")
+    def _first(self, event: Input.Submitted) -> None:
+        event.stop()
+        if found := find_settings(event.value):
+            self._go(found[0].key)
+
+    @on(OptionList.OptionSelected, "#matches")
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id:
+            self._go(event.option_id)
+
+    def _go(self, key: str) -> None:
+        self.query_one("#search", Input).value = ""
+        self.post_message(self.Wanted(key))
+
+    @on(Collapsible.Expanded)
+    def _expanded(self, event: Collapsible.Expanded) -> None:
+        event.stop()
+        if isinstance(event.collapsible, Block):
+            self.post_message(self.Opened(event.collapsible))
+        elif event.collapsible is self:
+            self.run_worker(self.open(), exclusive=True, group="more")
+
+
+def _match(leaf: Leaf) -> Content:
+    return Content.assemble(leaf.key, "  ", (leaf.help, "$text-muted"))

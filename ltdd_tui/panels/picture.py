@@ -1,0 +1,77 @@
+"""A frame for one picture, drawn with whatever the terminal can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.containers import Container
+from textual.filter import ANSIToTruecolor, LineFilter
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ltdd_tui.exhibit import Drawn
+from ltdd_tui.pictures import Renderer
+
+
+class PictureFrame(Container):
+    """Shows one picture at a time, and lets it go when it is cleared."""
+
+    DEFAULT_CSS = """
+    PictureFrame { width: auto; height: auto; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._renderer: Renderer = "off"
+        self._widget: Widget | None = None
+
+    def put(self, renderer: Renderer, picture: Drawn, across: int, down: int) -> None:
+        """Shows a picture that takes `across` x `down` cells."""
+        if self._widget is None or renderer != self._renderer:
+            self.clear()
+            self._renderer, self._widget = renderer, _widget(renderer)
+            self.mount(self._widget)
+        self._widget.styles.width, self._widget.styles.height = across, down
+        self._widget.image = picture  # type: ignore[attr-defined]
+
+    def clear(self) -> None:
+        """Shows nothing; the terminal and this process let the picture go."""
+        if self._widget is not None:
+            self._widget.image = None  # type: ignore[attr-defined]
+            self._widget.remove()
+            self._widget = None
+
+
+class HalfcellPicture(Widget):
+    """Lines that were made elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[Strip] = []
+
+    @property
+    def image(self) -> list[Strip] | None:
+        """The lines, None for nothing; named as in the widgets of the library."""
+        return self._lines or None
+
+    @image.setter
+    def image(self, lines: list[Strip] | None) -> None:
+        self._lines = lines or []
+        self.refresh()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """All but the slowest: the one that looks for colors of the terminal's palette, of which a picture has none."""
+        return [found for found in super().get_line_filters() if not isinstance(found, ANSIToTruecolor)]
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines."""
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+
+def _widget(renderer: Renderer) -> Widget:
+    if renderer == "halfcell":
+        return HalfcellPicture()
+    # Imported before the app took over the screen, or this renderer would not have been chosen.
+    from textual_image.widget import SixelImage, TGPImage
+
+    return TGPImage() if renderer == "kitty" else SixelImage()

@@ -1,0 +1,142 @@
+"""The list of presets: in groups, filtered as one types, each with what it promises and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ltdd_tui.preset_rows import PresetRow, matching
+from ltdd_tui.wording import percent, roughly
+
+FIGURES_WIDTH = 18
+HEADER = "acc %   time   GiB"
+PICKED = "●"
+
+
+class PresetList(OptionList):
+    """The options, with the keys that vim's users expect."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False, id="list.down"),
+        Binding("k", "cursor_up", "Up", show=False, id="list.up"),
+        Binding("g", "first", "First", show=False, id="list.first"),
+        Binding("G", "last", "Last", show=False, id="list.last"),
+    ]
+
+
+class PresetPicker(Vertical):
+    """Tells the screen which preset was picked; it is picked by enter or a click, not by passing over it."""
+
+    DEFAULT_CSS = """
+    PresetPicker #filter { background: $surface; width: 1fr; }
+    PresetPicker #columns { color: $text-muted; height: 1; text-align: right; }
+    PresetPicker PresetList {
+        height: 1fr; padding: 0; background: transparent; border: none; scrollbar-size-vertical: 1;
+        &:focus { border: none; }
+        & > .option-list--option-disabled { color: $text-accent; text-style: bold; }
+    }
+    """
+
+    class Picked(Message):
+        """A preset was chosen."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self) -> None:
+        super().__init__(id="presets", classes="panel")
+        self.border_title = "Presets"
+        self._rows: Sequence[PresetRow] = ()
+        self._picked = ""
+        self._width = 0
+
+    def compose(self) -> ComposeResult:
+        """The filter, the names of the columns, the list."""
+        yield Input(placeholder="/ filter", id="filter", compact=True)
+        yield Static(HEADER, id="columns")
+        yield PresetList(id="preset-list", compact=True)
+
+    def show(self, rows: Sequence[PresetRow], picked: str) -> None:
+        """Lists these presets; `picked` is marked, and where one starts."""
+        self._rows, self._picked = rows, picked
+        self._fill()
+
+    def mark(self, picked: str) -> None:
+        """Marks another preset as the one in the form."""
+        if picked != self._picked:
+            self._picked = picked
+            self._fill()
+
+    def focus_filter(self) -> None:
+        """Goes to where one types."""
+        self.query_one("#filter", Input).focus()
+
+    @on(Resize)
+    def _refit(self) -> None:
+        if self.content_size.width != self._width:
+            self._fill()
+
+    @on(Input.Changed, "#filter")
+    def _filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill()
+
+    @on(Input.Submitted, "#filter")
+    def _to_list(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one(PresetList).focus()
+
+    def on_key(self, event: object) -> None:
+        """From the filter, down leads into the list, and escape takes the filter away."""
+        key, filter_box = getattr(event, "key", ""), self.query_one("#filter", Input)
+        if filter_box.has_focus and key in ("down", "escape"):
+            if key == "escape":
+                filter_box.value = ""
+            self.query_one(PresetList).focus()
+            event.stop()  # type: ignore[attr-defined]
+
+    @on(OptionList.OptionSelected)
+    def _pick(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id:
+            self.post_message(self.Picked(event.option_id))
+
+    def _fill(self) -> None:
+        presets, self._width = self.query_one(PresetList), self.content_size.width
+        at = presets.highlighted_option.id if presets.highlighted_option else self._picked
+        shown = matching(list(self._rows), self.query_one("#filter", Input).value)
+        presets.clear_options()
+        for group, rows in groupby(shown, key=lambda row: row.group):
+            presets.add_option(Option(Content(group), disabled=True))
+            presets.add_options([Option(self._line(row), id=row.name) for row in rows])
+        if not shown:
+            presets.add_option(Option(Content("no preset has all these words"), disabled=True))
+        ids = [option.id for option in presets.options]
+        wanted = at if at in ids else next((row.name for row in shown), None)
+        presets.highlighted = ids.index(wanted) if wanted is not None else None
+
+    def _line(self, row: PresetRow) -> Content:
+        # One column is the list's own scrollbar.
+        width = max(self._width - FIGURES_WIDTH - 4, 8)
+        name = row.label if len(row.label) <= width else f"{row.label[: width - 1]}…"
+        time = "-" if row.seconds is None else roughly(row.seconds)
+        memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
+        figures = f"{percent(row.accuracy):>5} {time:>7} {memory:>5}"[-FIGURES_WIDTH:]
+        picked = row.name == self._picked
+        return Content.assemble(
+            (f"{PICKED if picked else ' '} ", "$text-success"),
+            (f"{name:{width}} ", "bold" if picked else ""),
+            (figures, "$text-muted"),
+        )

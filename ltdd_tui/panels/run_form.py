@@ -1,0 +1,153 @@
+"""The form for a new run: the basic fields, the others under "more", what a field means, what is wrong, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Button, Static
+
+from engine.run.errors import Fault
+from ltdd_tui.basic_fields import basic_specs, fault_line, place_of_images, told
+from ltdd_tui.form import NAME, Form
+from ltdd_tui.panels.more_settings import MoreSettings
+from ltdd_tui.widgets.field import Field
+
+LABEL_WIDTH = 12
+PATH = "dataset.path"
+PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
+
+
+class FaultLine(Static):
+    """How many faults there are; a click goes to the next one."""
+
+    class Clicked(Message):
+        """Somebody wants to see a fault."""
+
+    def on_click(self) -> None:
+        """Asks to be taken there."""
+        self.post_message(self.Clicked())
+
+
+class RunForm(Vertical):
+    """Shows a form and its faults; what is typed goes to the screen as Field.Edited."""
+
+    DEFAULT_CSS = """
+    RunForm #preset-line { height: 1; margin-bottom: 1; }
+    RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
+    RunForm #browse { margin-left: 14; display: none; }
+    RunForm #browse.-shown { display: block; }
+    RunForm #told { height: auto; max-height: 4; color: $text-muted; border-top: solid $panel-lighten-1; }
+    RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
+    RunForm FaultLine.-shown { display: block; }
+    RunForm #deeds { height: 1; margin-top: 1; }
+    RunForm #deeds Button { margin-right: 1; padding: 0 1; min-width: 0; width: auto; }
+    RunForm #deeds #start { text-style: bold; padding: 0 3; }
+    """
+    DEEDS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("dry-run", "Dry run"),
+        ("save", "Save as preset"),
+        ("reset", "Reset"),
+    )
+
+    def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
+        super().__init__(id="form", classes="panel")
+        self.border_title = "New run"
+        self._form, self._faults = form, dict[str, Fault]()
+        self._devices = devices
+        self._at = ""
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
+        yield Static(id="preset-line")
+        with VerticalScroll(id="fields", can_focus=False):
+            for spec in basic_specs(self._devices):
+                yield Field(spec, self._form.text(spec.key), LABEL_WIDTH)
+                if spec.key == PATH:
+                    yield Button("pick a folder ...", id="browse", compact=True)
+            yield MoreSettings()
+        yield Static(id="told")
+        yield FaultLine()
+        with Horizontal(id="deeds"):
+            yield Button("Start", id="start", variant="primary", compact=True)
+            for name, words in self.DEEDS:
+                yield Button(words, id=name, compact=True)
+
+    def on_mount(self) -> None:
+        """Draws the first form."""
+        self.show(self._form, {}, "")
+
+    def show(self, form: Form, faults: Mapping[str, Fault], free_name: str) -> None:
+        """Puts a form into the fields, and each fault under its own."""
+        self._form, self._faults = form, dict(faults)
+        for field in self.query(Field):
+            key = field.spec.key
+            field.show(form.text(key), key in form.typed, faults.get(key))
+            if key == NAME:
+                field.suggest(free_name)
+            elif key == PATH:
+                field.suggest(place_of_images(form.text("dataset.name")))
+        picks = form.text("dataset.name") in PICKED_FROM_DISK
+        self.query_one("#browse").set_class(picks, "-shown")
+        self.query_one(MoreSettings).tell(form, faults)
+        self._draw()
+
+    def next_fault(self) -> str | None:
+        """The fault after the one that one is at, around the end; None without faults."""
+        keys = [key for key in self._faults if key]
+        if not keys:
+            return None
+        return keys[(keys.index(self._at) + 1) % len(keys)] if self._at in keys else keys[0]
+
+    async def go_to(self, key: str) -> None:
+        """Puts the focus into a field, wherever it is hidden."""
+        if not self._field(key):
+            await self.query_one(MoreSettings).open_for(key, self._form, self._faults)
+        if field := self._field(key):
+            for above in field.ancestors:
+                if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
+                    above.collapsed = False  # type: ignore[attr-defined]
+            field.control.focus()
+            field.scroll_visible(animate=False)
+
+    async def find(self) -> None:
+        """Opens "more" and goes to its search."""
+        more = self.query_one(MoreSettings)
+        await more.open()
+        more.tell(self._form, self._faults)
+        more.focus_search()
+
+    def _field(self, key: str) -> Field | None:
+        return next((field for field in self.query(Field) if field.spec.key == key), None)
+
+    @on(Field.Entered)
+    def _entered(self, event: Field.Entered) -> None:
+        self._at = event.key
+        self._draw()
+
+    @on(MoreSettings.Opened)
+    async def _make(self, event: MoreSettings.Opened) -> None:
+        event.stop()
+        self.run_worker(event.block.open(self._form, self._faults))
+
+    @on(MoreSettings.Wanted)
+    def _wanted(self, event: MoreSettings.Wanted) -> None:
+        event.stop()
+        self.run_worker(self.go_to(event.key), exclusive=True, group="go")
+
+    def _draw(self) -> None:
+        form, changes = self._form, len(self._form.typed)
+        changed = f"  + {changes} change{'s' if changes > 1 else ''}" if changes else ""
+        self.query_one("#preset-line", Static).update(
+            Content.assemble(("preset  ", "$text-muted"), (form.preset or "-", "bold"), (changed, "$text-accent"))
+        )
+        what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
+        self.query_one("#told", Static).update(Content.assemble((what, "$text"), "\n", kind))
+        line, text = self.query_one(FaultLine), fault_line(self._faults)
+        line.set_class(bool(text), "-shown")
+        line.update(Content(text))

@@ -1,0 +1,224 @@
+"""The list of runs: it draws only the lines in sight, so that hundreds of runs stay as quick as ten.
+
+Textual's DataTable lays out every row whenever one is added or taken away: a quarter of a second at 500 rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ltdd_tui.run_columns import Column, Order, fitted, title
+from ltdd_tui.scanning import Listed
+from ltdd_tui.wording import shortened
+
+MARKED = "\u258c"
+ROOMY = 90
+
+
+class RunList(ScrollView, can_focus=True, inherit_bindings=False):
+    """Rows of runs below a line of titles, with a cursor that stays on its run wherever that moves."""
+
+    TITLE = "list of runs"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", id="runs.open"),
+        Binding("up,k", "move(-1)", "Up", show=False, id="list.up"),
+        Binding("down,j", "move(1)", "Down", show=False, id="list.down"),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, id="list.page_up"),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, id="list.page_down"),
+        Binding("home,g", "move(-1000000)", "First", show=False, id="list.first"),
+        Binding("end,G", "move(1000000)", "Last", show=False, id="list.last"),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"run-list--{part}"
+        for part in ("title", "cursor", "name", "muted", "marked", "running", "done", "broken", "stopped", "waiting")
+    }
+    DEFAULT_CSS = """
+    RunList {
+        scrollbar-size-vertical: 1; overflow-x: hidden;
+        & > .run-list--title { background: $panel; text-style: dim; }
+        & > .run-list--cursor { background: $surface-lighten-1; }
+        &:focus > .run-list--cursor { background: $primary-muted; }
+        & > .run-list--muted, & > .run-list--stopped, & > .run-list--waiting { text-style: dim; }
+        & > .run-list--marked { color: $accent; text-style: bold; }
+        & > .run-list--running { color: $text-primary; text-style: bold; }
+        & > .run-list--done { color: $text-success; }
+        & > .run-list--broken { color: $text-error; }
+    }
+    """
+
+    class Highlighted(Message):
+        """The cursor stands on another run, or on none."""
+
+    class Opened(Message):
+        """A run is to be opened."""
+
+    class Sorted(Message):
+        """The title of a column was clicked."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[Listed] = []
+        self._marked: Collection[str] = ()
+        self._order = Order()
+        self._cursor = 0
+        self._now = time.time()
+        self._columns: list[tuple[Column, int]] = []
+        self._gap = 1
+
+    @property
+    def current(self) -> Listed | None:
+        """The run under the cursor."""
+        return self._rows[self._cursor] if self._rows else None
+
+    def show(self, rows: Sequence[Listed], marked: Collection[str], order: Order) -> None:
+        """Draws the runs; cursor and scroll stay with the run they are on."""
+        before = self.current
+        self._marked, self._order, self._now = set(marked), order, time.time()
+        moved = self._take(list(rows))
+        self._fit()
+        if self.scroll_offset.y and moved:
+            self.scroll_to(y=self.scroll_offset.y + moved, animate=False, force=True)
+        self._keep_in_sight()
+        self.refresh()
+        if (before.run.path if before else None) != (self.current.run.path if self.current else None):
+            self.post_message(self.Highlighted())
+
+    def point_at(self, name: str) -> None:
+        """Puts the cursor on the run of that name, if it is shown."""
+        for place, listed in enumerate(self._rows):
+            if listed.run.name == name:
+                self._move_to(place)
+
+    def _take(self, rows: list[Listed]) -> int:
+        """Takes new rows; returns how many rows the one under the cursor moved down."""
+        before, name = self._cursor, self.current.run.name if self.current else None
+        self._rows = rows
+        places = [place for place, listed in enumerate(rows) if listed.run.name == name]
+        self._cursor = places[0] if places else max(0, min(before, len(rows) - 1))
+        return self._cursor - before if places else 0
+
+    def _fit(self) -> None:
+        width = self.scrollable_content_region.width
+        self._gap = 2 if width >= ROOMY else 1
+        self._columns = fitted(self._rows, self._order, self._now, width - 3, self._gap)
+        self.virtual_size = Size(width, len(self._rows) + 1)
+
+    def on_resize(self) -> None:
+        """Fits the columns into the new width."""
+        self._fit()
+        self._keep_in_sight()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line in sight: the titles, then rows."""
+        if y == 0:
+            return self._title_line()
+        place = self.scroll_offset.y + y - 1
+        if place >= len(self._rows):
+            return Strip.blank(self.size.width, self.rich_style)
+        return self._row_line(place)
+
+    def _title_line(self) -> Strip:
+        style = self.get_component_rich_style("run-list--title")
+        texts = [(title(column, self._order), style) for column, _ in self._columns]
+        return self._line(" ", style, texts, style)
+
+    def _row_line(self, place: int) -> Strip:
+        listed = self._rows[place]
+        base = self.rich_style
+        if place == self._cursor:
+            base += self.get_component_rich_style("run-list--cursor", partial=True)
+        marked = listed.run.name in self._marked
+        texts = [
+            (column.text(listed, self._now), base + self._style(column, listed, marked)) for column, _ in self._columns
+        ]
+        mark = base + self.get_component_rich_style("run-list--marked", partial=True)
+        return self._line(MARKED if marked else " ", mark, texts, base)
+
+    def _style(self, column: Column, listed: Listed, marked: bool) -> Style:
+        part = "muted"
+        if column.key == "name":
+            part = "marked" if marked else "name"
+        elif column.key == "state":
+            state = listed.run.state
+            part = {"failed": "broken", "crashed": "broken", "damaged": "broken"}.get(state, state)
+        elif column.key == "accuracy" and listed.run.accuracy_mean is not None:
+            part = "name"
+        known = f"run-list--{part}" in self.COMPONENT_CLASSES
+        return self.get_component_rich_style(f"run-list--{part if known else 'muted'}", partial=True)
+
+    def _line(self, mark: str, mark_style: Style, texts: list[tuple[str, Style]], base: Style) -> Strip:
+        segments = [Segment(mark, mark_style)]
+        gap = " "
+        for (text, style), (column, width) in zip(texts, self._columns, strict=True):
+            segments += [Segment(gap, base), Segment(_cell(text, width, column.right), style)]
+            gap = " " * self._gap
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def action_move(self, rows: int) -> None:
+        """Moves the cursor by some rows, to the end at most."""
+        self._move_to(self._cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """Moves the cursor by what is in sight."""
+        self._move_to(self._cursor + pages * max(1, self.scrollable_content_region.height - 2))
+
+    def action_open(self) -> None:
+        """Asks for the run under the cursor."""
+        if self._rows:
+            self.post_message(self.Opened())
+
+    def _move_to(self, place: int) -> None:
+        place = max(0, min(place, len(self._rows) - 1))
+        if place != self._cursor:
+            self._cursor = place
+            self.refresh()
+            self.post_message(self.Highlighted())
+        self._keep_in_sight()
+
+    def _keep_in_sight(self) -> None:
+        # The line of titles hides the first line of what is scrolled to.
+        self.scroll_to_region(Region(0, self._cursor, 1, 2), animate=False, force=True, immediate=True)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click puts the cursor on a run, a second one opens it; on a title it sorts by that column."""
+        event.stop()
+        if event.y == 0:
+            self._sort_at(event.x)
+            return
+        place = self.scroll_offset.y + event.y - 1
+        if place < len(self._rows):
+            self._move_to(place)
+            if event.chain > 1:
+                self.action_open()
+
+    def _sort_at(self, x: int) -> None:
+        end = 2
+        for column, width in self._columns:
+            end += width + self._gap
+            if x < end:
+                self.post_message(self.Sorted(column.key))
+                return
+
+
+def _cell(text: str, width: int, right: bool) -> str:
+    """The text in exactly `width` cells; some signs take two."""
+    short = shortened(text, width)
+    return set_cell_size(" " * (width - cell_len(short)) + short if right else short, width)

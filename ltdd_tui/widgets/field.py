@@ -1,0 +1,199 @@
+"""One field of a form: a label, a control for the kind of value, and beneath it what is wrong with what was typed."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import DescendantFocus, Resize
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input, Select, Switch
+
+from engine.run.errors import Fault
+from engine.run.schema import KINDS, Leaf
+from ltdd_tui.widgets.choices import Choices
+
+Control = Input | Select[str] | Switch | Choices
+CHANGED_MARK = "•"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a field looks like. options: (words, value) to pick from; a list where several may be picked at once."""
+
+    key: str
+    label: str
+    note: str = ""
+    placeholder: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    is_list: bool = False
+    is_switch: bool = False
+    suggestions: tuple[str, ...] = ()
+
+
+def spec_of(leaf: Leaf) -> Spec:
+    """The field of a setting, by its kind alone."""
+    picks = not leaf.is_list and leaf.kind.startswith("one of ")
+    options = tuple((choice, choice) for choice in leaf.choices) if picks or leaf.is_list else ()
+    return Spec(
+        leaf.key,
+        leaf.key.rpartition(".")[2],
+        leaf.unit,
+        "empty" if leaf.optional else leaf.kind,
+        options,
+        leaf.is_list,
+        leaf.kind == KINDS[bool],
+        () if options else leaf.choices,
+    )
+
+
+class Field(Widget):
+    """Draws label, note and fault itself, around the one control it holds: many fields must mount quickly."""
+
+    DEFAULT_CSS = """
+    Field {
+        height: auto; width: 1fr; padding-left: 1; layout: vertical;
+        border-left: outer $surface 0%;
+        color: $text-muted;
+        &:focus-within { color: $text; }
+        &.-changed { color: $text-accent; }
+        &.-fault { border-left: outer $error; background: $error 12%; color: $text-error; }
+    }
+    Field > Input, Field > Select, Field > Choices { width: 1fr; }
+    Field > Switch { border: none; height: 1; padding: 0; background: transparent; }
+    """
+    NOTE_WIDTH: ClassVar[int] = 15
+    ROOMY: ClassVar[int] = 56
+
+    class Edited(Message):
+        """A person changed what stands in a field."""
+
+        def __init__(self, key: str, text: str) -> None:
+            super().__init__()
+            self.key, self.text = key, text
+
+    class Entered(Message):
+        """A field got the focus."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self, spec: Spec, text: str, label_width: int) -> None:
+        super().__init__()
+        self.spec, self._text, self._label_width = spec, text, label_width
+        self._fault: Fault | None = None
+        self._roomy = False
+
+    def compose(self) -> ComposeResult:
+        """The control for the kind of value."""
+        spec = self.spec
+        if spec.is_list:
+            yield Choices([value for _, value in spec.options], self._text)
+        elif spec.options:
+            yield Select(self._offered(self._text), value=self._text, allow_blank=False, compact=True)
+        elif spec.is_switch:
+            yield Switch(self._text == "true", animate=False)
+        else:
+            suggester = SuggestFromList(spec.suggestions) if spec.suggestions else None
+            yield Input(self._text, spec.placeholder, suggester=suggester, compact=True)
+
+    def on_mount(self) -> None:
+        """Leaves room for the label."""
+        self.control.styles.margin = (0, 0, 0, self._label_width)
+
+    def on_resize(self, event: Resize) -> None:
+        """Shows the note only where there is room beside the control."""
+        self._roomy = event.size.width >= self.ROOMY
+        self.control.styles.margin = (0, self.NOTE_WIDTH if self._roomy else 0, 0, self._label_width)
+        self._fit()
+
+    @property
+    def control(self) -> Control:
+        """What takes the focus."""
+        control: Control = self.query_one("Input, Select, Switch, Choices")  # type: ignore[assignment]
+        return control
+
+    def show(self, text: str, changed: bool, fault: Fault | None) -> None:
+        """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it."""
+        self.set_class(changed, "-changed")
+        self.set_class(fault is not None, "-fault")
+        if text != self._text:
+            self._text = text
+            with self.prevent(Input.Changed, Select.Changed, Switch.Changed, Choices.Changed):
+                self._put(text)
+        if fault != self._fault:
+            self._fault = fault
+            self._fit()
+        self.refresh()
+
+    def suggest(self, placeholder: str) -> None:
+        """What stands dimly in an empty text field."""
+        if isinstance(self.control, Input):
+            self.control.placeholder = placeholder
+
+    def render(self) -> Content:
+        """Label and note on the first line, the fault below what the control takes."""
+        width = self.content_size.width
+        mark = f"{CHANGED_MARK} " if self.has_class("-changed") else ""
+        label = f"{mark}{self.spec.label}"[: self._label_width]
+        note = self.spec.note if self._roomy and len(self.spec.note) < self.NOTE_WIDTH else ""
+        first = f"{label}{note.rjust(width - len(label))}"
+        blank = [""] * (self.control.outer_size.height - 1)
+        return Content("\n".join([first, *blank, *self._told()]))
+
+    def _told(self) -> list[str]:
+        """The fault in lines as wide as the field."""
+        if self._fault is None or self.content_size.width < 8:
+            return []
+        texts = [text for text in (self._fault.what, self._fault.hint) if text]
+        return [line for text in texts for line in textwrap.wrap(text, self.content_size.width)]
+
+    def _fit(self) -> None:
+        """Makes room for the fault below the control."""
+        self.control.styles.margin = (*self.control.styles.margin[:2], len(self._told()), self._label_width)
+        self.refresh()
+
+    def _offered(self, text: str) -> list[tuple[str, str]]:
+        """The options, with a value that is none of them as it is."""
+        offered = list(self.spec.options)
+        return offered if text in {value for _, value in offered} else [*offered, (text, text)]
+
+    def _put(self, text: str) -> None:
+        control: Any = self.control
+        if isinstance(control, Select):
+            control.set_options(self._offered(text))
+            control.value = text
+        elif isinstance(control, Switch):
+            control.value = text == "true"
+        elif isinstance(control, Choices):
+            control.choose(text)
+        else:
+            control.value = text
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(Switch.Changed)
+    @on(Choices.Changed)
+    def _edited(self, event: Input.Changed | Select.Changed | Switch.Changed | Choices.Changed) -> None:
+        event.stop()
+        value = event.value
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if text != self._text:
+            self._text = text
+            self.post_message(self.Edited(self.spec.key, text))
+
+    @on(Input.Submitted)
+    def _next(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.focus_next()
+
+    @on(DescendantFocus)
+    def _entered(self) -> None:
+        self.post_message(self.Entered(self.spec.key))

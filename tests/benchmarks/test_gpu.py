@@ -1,0 +1,116 @@
+"""benchmarks/gpu.sh: each part runs once, one that has no time left goes on in the next call, and a table is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+from benchmarks.gpu import Part, TimeIsUp, do
+from benchmarks.gpu_run import PLANNED
+from benchmarks.gpu_table import write_table
+from engine.run.folder import write_json
+from engine.run.presets import load_preset
+
+ROOT = Path(__file__).parents[2]
+# Says that it ran, then works until it is interrupted the first time, and is done the second.
+RESUMES = """
+import pathlib, sys, time
+print("running", flush=True)
+begun = pathlib.Path("begun")
+if begun.exists(): sys.exit(0)
+begun.touch()
+try: time.sleep(60)
+except KeyboardInterrupt: sys.exit(130)
+"""
+
+
+def program(text: str) -> tuple[str, ...]:
+    return sys.executable, "-c", text
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRACE", "1")
+
+
+def test_a_part_that_has_no_time_left_goes_on_in_the_next_call(tmp_path: Path) -> None:
+    part = Part("cell", program(RESUMES))
+    with pytest.raises(TimeIsUp):
+        do(part, tmp_path, time.monotonic() + 3)
+    assert not (tmp_path / "cell.done").exists()
+    for _ in range(2):
+        do(part, tmp_path, time.monotonic() + 30)
+    # Twice, and not again once it was done.
+    assert (tmp_path / "cell.log").read_text().count("running") == 2
+
+
+def test_one_that_will_not_stop_is_ended(tmp_path: Path) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    began = time.monotonic()
+    with pytest.raises(TimeIsUp):
+        do(Part("deaf", program(deaf)), tmp_path, began + 2.5)
+    assert time.monotonic() - began < 10
+
+
+def test_one_that_cannot_resume_is_not_begun_without_the_time_for_it(tmp_path: Path) -> None:
+    with pytest.raises(TimeIsUp):
+        do(Part("tests", program("open('ran', 'w')"), enough=100), tmp_path, time.monotonic() + 50)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_part_that_fails_lets_the_others_run_and_is_told(tmp_path: Path) -> None:
+    do(Part("cell", program("raise SystemExit(7)")), tmp_path, time.monotonic() + 30)
+    do(Part("cell", program("open('again', 'w')")), tmp_path, time.monotonic() + 30)
+    assert (tmp_path / "cell.failed").read_text() == "7\n" and not (tmp_path / "again").exists()
+    assert "| cell | failed |" in write_table(tmp_path, dry=False)
+
+
+def test_every_part_is_a_command_that_is_there() -> None:
+    names = [part.name for part in gpu.parts(Path("x"), {"DEVICE": "cpu"})]
+    assert names == ["tests", "iteration", "expert_epoch", "evaluation", "cell", "memory"]
+    for planned in PLANNED.values():
+        load_preset(planned.preset, list(planned.sets))
+
+
+def test_the_table_judges_what_was_wanted(tmp_path: Path) -> None:
+    (tmp_path / "tests.xml").write_text('<x><testsuite tests="9" failures="1" errors="0" skipped="2"/></x>')
+    record = {"ratio": 25.0, "plain_seconds": 5.0, "fast_seconds": 0.2, "n": 5, "ceiling_share": {"conv": 0.5}}
+    write_json(tmp_path / "results" / "iteration.json", record)
+    final = {"accuracy_mean": 53.0, "accuracy_std": 0.4, "repeats": 5}
+    metrics = {"stage_seconds": {"experts": 600.0, "distill": 360.0}, "memory_gib": 2.0, "final": final}
+    for name in ("cell", "memory"):
+        write_json(tmp_path / "runs" / name / "result" / "metrics.json", metrics)
+    write_json(tmp_path / "cifar10.json", {"images": "torchvision's images"})
+    text = write_table(tmp_path, dry=True)
+    assert text == (tmp_path / "table.md").read_text() and "a dry run" in text
+    rows = {row["what"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
+    assert rows["tests marked cuda"]["measured"] == "6 passed, 1 failed, 2 skipped"
+    assert [rows[what]["holds"] for what in list(rows)[:3]] == [False, True, False]
+    assert rows["CIFAR-10-LT IF 100 IPC 10, data to report"]["measured"] == "16.0 min"
+    assert rows["memory of CIFAR-100-LT at IPC 50"]["holds"]
+
+
+def test_the_script_tells_its_usage(tmp_path: Path) -> None:
+    done = subprocess.run([ROOT / "benchmarks" / "gpu.sh"], capture_output=True, text=True)
+    assert done.returncode == 2 and "gpu.sh FOLDER [SECONDS]" in done.stderr and "DRY=1" in done.stderr
+
+
+@pytest.mark.long
+def test_a_dry_run_is_interrupted_and_goes_on(tmp_path: Path) -> None:
+    """The real script and engine, tiny, on the CPU: the first call ends in the middle of a run."""
+    environment = os.environ | {"PYTHON": sys.executable, "DRY": "1", "DEVICE": "cpu", "PARTS": "memory", "GRACE": "10"}
+    codes = []
+    for seconds in ("13", "300"):
+        codes.append(
+            subprocess.run([ROOT / "benchmarks" / "gpu.sh", str(tmp_path / "gpu"), seconds], env=environment).returncode
+        )
+    assert codes == [3, 0]
+    assert json.loads((tmp_path / "gpu" / "table.json").read_text())["rows"]

@@ -1,0 +1,78 @@
+"""A page of `ltdd-tui serve` in headless Chromium, typed into and read; playwright drives the browser of the system."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+COLORED = re.compile(r"38;2;(\d+;\d+;\d+)[^m]*m▀")
+
+
+def chromium() -> str | None:
+    """The browser of the system, or None."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Page:
+    """What the page has been sent is `sent`: the canvas that it draws on holds no text to ask for."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self.sent = ""
+        self.asked: list[str] = []
+        page.on("websocket", lambda socket: socket.on("framereceived", self._take))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def _take(self, frame: bytes | str) -> None:
+        self.sent += frame.decode(errors="replace") if isinstance(frame, bytes) else ""
+
+    def open(self, address: str) -> None:
+        """Opens the address and waits until the app has painted."""
+        self._page.goto(address)
+        self._page.wait_for_selector("body.-first-byte", state="attached", timeout=60_000)
+        self._page.mouse.click(5, 5)
+
+    def press(self, *keys: str) -> None:
+        """Types keys by the browser's names: a, Enter, F2, Control+q."""
+        for key in keys:
+            self._page.keyboard.press(key)
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        """Returns once the app has written `text` since the last `forget`."""
+        give_up = time.monotonic() + seconds
+        while text not in CONTROLS.sub("", self.sent):
+            assert time.monotonic() < give_up, f"{text!r} was not sent; at last: {CONTROLS.sub('', self.sent)[-2000:]}"
+            self._page.wait_for_timeout(100)
+
+    def forget(self) -> None:
+        """Leaves out of `sent` what came so far."""
+        self.sent = ""
+
+    def image_colors(self) -> set[str]:
+        """The colors of the half-cells that were sent."""
+        return set(COLORED.findall(self.sent))
+
+    def picture(self, path: Path) -> None:
+        """What the page looks like."""
+        self._page.screenshot(path=str(path))
+
+
+@contextlib.contextmanager
+def opened(width: int = 1280, height: int = 860) -> Iterator[Page]:
+    """A page of a fresh browser without a network: names of other hosts lead nowhere."""
+    from playwright.sync_api import sync_playwright
+
+    # Root has no sandbox, and a machine without a GPU draws in software.
+    flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=flags)
+        try:
+            yield Page(browser.new_page(viewport={"width": width, "height": height}))
+        finally:
+            browser.close()

@@ -1,0 +1,84 @@
+"""The way to the screen: where it opens, where it refuses, and what is said after it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.run.folder import RunFolder
+from ltdd_tui.screen_entry import is_terminal, last_words
+from ltdd_tui.web.pages import is_own_page
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runs-dir", "elsewhere", "--device", "cpu"]])
+def test_without_a_terminal_there_is_one_clear_line(command: Callable, arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.code == 2 and done.out == ""
+    error, hint = done.err.splitlines()
+    assert error == "error: the screen needs a terminal" and "`ltdd-tui run PRESET`" in hint
+
+
+def test_the_browser_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_terminal()
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    assert is_terminal()
+
+
+@pytest.mark.parametrize("option", [("--runs-dir", "elsewhere"), ("--device", "cpu")])
+def test_an_option_of_the_screen_before_a_command_is_refused(command: Callable, option: tuple[str, str]) -> None:
+    done = command(*option, "runs")
+    assert done.code == 2
+    assert f"hint: ltdd-tui runs {option[0]}" in done.err
+
+
+def test_after_the_screen_it_says_how_to_come_back_to_what_still_works(make_run: Callable, runs_dir: Path) -> None:
+    folders = [RunFolder(make_run(f"run-{number}")) for number in range(8)]
+    assert last_words(runs_dir) == []
+    with contextlib.ExitStack() as held:
+        held.enter_context(folders[2].held())
+        assert last_words(runs_dir) == [
+            "run-2: it runs on; `ltdd-tui watch run-2` shows it, `ltdd-tui stop run-2` stops it"
+        ]
+        for folder in (*folders[:2], *folders[3:7]):
+            held.enter_context(folder.held())
+        lines = last_words(runs_dir)
+    assert len(lines) == 6 and lines[-1] == "and 2 more: `ltdd-tui runs` lists them"
+
+
+def test_a_run_of_another_place_is_called_by_its_path(
+    make_run: Callable, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LTDD_RUNS_DIR")
+    with RunFolder(make_run("first")).held():
+        assert f"`ltdd-tui watch {runs_dir / 'first'}`" in last_words(runs_dir)[0]
+
+
+def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "ltdd_tui.web.server", raising=False)
+    done = command("serve")
+    assert done.code == 2
+    assert "aiohttp is not installed" in done.err and "hint: pip install 'ltdd-tui[serve]'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("origin", "asked", "host", "own"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", "127.0.0.1", True),
+        ("http://localhost:8000", "localhost:8000", "127.0.0.1", True),
+        ("http://[::1]:8000", "[::1]:8000", "::1", True),
+        ("http://localhost:9000", "localhost:9000", "127.0.0.1", True),  # a tunnel to another port
+        ("http://gpu-box:8000", "gpu-box:8000", "0.0.0.0", True),
+        ("http://evil.example", "127.0.0.1:8000", "127.0.0.1", False),
+        ("http://127.0.0.1:3000", "127.0.0.1:8000", "127.0.0.1", False),
+        ("http://evil.example:8000", "evil.example:8000", "127.0.0.1", False),  # a name that was made to point here
+        (None, "127.0.0.1:8000", "127.0.0.1", False),
+        ("null", "127.0.0.1:8000", "127.0.0.1", False),
+    ],
+)
+def test_only_pages_of_this_server_may_open_the_app(origin: str | None, asked: str, host: str, own: bool) -> None:
+    assert is_own_page(origin, asked, host) is own

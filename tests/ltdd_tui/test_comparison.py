@@ -1,0 +1,163 @@
+"""What runs have in common and what not, from runs as a worker leaves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.run.folder import RunFolder
+from engine.run.presets import dump, load_preset
+from ltdd_tui.comparison import (
+    Contender,
+    class_lines,
+    common_cell,
+    contenders,
+    differing_settings,
+    group_lines,
+    seed_means,
+    smoothed,
+)
+from ltdd_tui.drawing import compare_lines
+from ltdd_tui.drawing.lines import Line, width_of
+from ltdd_tui.live import LiveRun
+from tests.ltdd_tui.recorded import END, GROUPS, record
+
+
+def varied(folder: RunFolder, *overrides: str, shift: float = 0.0, classes: Sequence[str] = ()) -> RunFolder:
+    """Changes the run's settings, and what its final evaluation says."""
+    folder.config.write_text(dump(load_preset(str(folder.config), list(overrides))))
+    lines = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "evaluated" and line["subject"] == "final":
+            line["accuracy_mean"] += shift
+            line["per_class"] = [value + shift for value in line["per_class"]]
+        if line["type"] == "data_ready" and classes:
+            line["class_names"] = list(classes)
+    folder.events.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    return folder
+
+
+def compared(*folders: RunFolder) -> list[Contender]:
+    runs = [LiveRun(folder) for folder in folders]
+    for run in runs:
+        while not run.read():
+            pass
+    return contenders([run.view for run in runs])
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Contender]:
+    root = tmp_path_factory.mktemp("runs")
+    first = record(root / "first", "done", 20)
+    second = varied(record(root / "second", "done", 20), "method=datm", "matching.image_lr=10.0", shift=2.0)
+    return compared(first, second, record(root / "stopped", "stopped", 20))
+
+
+def plain(lines: Sequence[Line]) -> list[str]:
+    return ["".join(span.text for span in line) for line in lines]
+
+
+def test_only_what_differs_is_a_difference(pair: list[Contender]) -> None:
+    found = {difference.key: difference.values for difference in differing_settings(pair)}
+    assert found == {"method": ("ltdd", "datm", "ltdd"), "matching.image_lr": ("100", "10", "100")}
+
+
+def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_path: Path) -> None:
+    first, bad = (record(tmp_path / name, "stopped", 20) for name in ("first", "bad"))
+    bad.config.write_text("method: [ltdd\n")
+    found = compared(first, bad)
+    assert differing_settings(found) == []
+    assert plain(compare_lines.settings(found, ["#ffffff"] * 2, [], 60))[0] == "B: config.yaml cannot be read"
+
+
+def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[Contender]) -> None:
+    lines = class_lines(pair)
+    assert [line.count for line in lines] == sorted((line.count for line in lines), reverse=True)
+    assert lines[0].name == "airplane" and lines[0].values[:2] == (END[0], END[0] + 2)
+    assert lines[-1].name == "truck" and lines[-1].values[2] == pair[2].rows["last check"].per_class[-1]
+
+
+def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
+    first, other = (record(tmp_path / name, "done", 20) for name in ("first", "other"))
+    varied(other, classes=["truck", *(f"class {place}" for place in range(9))])
+    by_name = {line.name: line.values for line in class_lines(compared(first, other))}
+    assert by_name["airplane"] == (END[0], None)
+    assert by_name["truck"] == (END[9], END[0])
+
+
+def test_groups_and_all(pair: list[Contender]) -> None:
+    lines = {line.name: line.values for line in group_lines(pair)}
+    assert list(lines) == ["many", "medium", "few", "all"]
+    many = [value for value, group in zip(END, GROUPS, strict=True) if group == "many"]
+    assert lines["many"][0] == pytest.approx(sum(many) / len(many))
+    assert lines["all"][1] == pytest.approx(lines["all"][0] + 2)
+
+
+def test_the_published_figure_and_the_way_to_it(pair: list[Contender]) -> None:
+    assert pair[0].published == 53.4 and pair[0].beyond_published == pytest.approx(52.93 - 53.4)
+    assert pair[1].published is None, "another method is another cell"
+    assert pair[2].published == 53.4 and pair[2].beyond_published is None, "it is not finished"
+
+
+def test_seeds_are_averaged_only_where_nothing_else_differs(tmp_path: Path) -> None:
+    folders = [record(tmp_path / f"seed {seed}", "done", 20) for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        varied(folder, f"seed={seed}", shift=float(seed))
+    other = varied(record(tmp_path / "other", "done", 20), "seed=7", "matching.image_lr=1.0")
+    (mean,) = seed_means(compared(*folders, other))
+    assert (mean.tags, mean.std) == ("ABC", pytest.approx(1.0))
+    assert mean.mean == pytest.approx(52.93 + 1)
+    again = record(tmp_path / "again", "done", 20)
+    (same,) = seed_means(compared(*folders, again))
+    assert (same.tags, same.mean) == ("ABCD", pytest.approx(mean.mean)), "a seed counts once"
+    assert seed_means(compared(folders[0], again)) == []
+
+
+def test_the_cell_is_told_only_where_it_is_common(pair: list[Contender], tmp_path: Path) -> None:
+    assert common_cell(pair) == "3 runs of cifar10, IF 100, IPC 10"
+    other = varied(record(tmp_path / "other", "stopped", 20), "ipc=20")
+    assert common_cell([pair[0], *compared(other)]) == "2 runs"
+
+
+def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
+    values = np.array([1.0, 3.0, np.nan, 5.0, 7.0])
+    assert smoothed(values, 1) is values
+    np.testing.assert_allclose(smoothed(values, 2), [1.0, 2.0, np.nan, 5.0, 6.0])
+    np.testing.assert_allclose(smoothed(values, 3), [1.0, 2.0, np.nan, 4.0, 6.0])
+    assert np.isnan(smoothed(np.full(3, np.nan), 2)).all() and not len(smoothed(np.empty(0), 5))
+
+
+@pytest.mark.parametrize("width", [20, 56, 76, 118, 196])
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, count: int) -> None:
+    found = [*pair, *pair][:count]
+    colors = ["#ffffff"] * count
+    figures = compare_lines.figures(found, colors, [], width)
+    classes = compare_lines.classes(found, colors, class_lines(found), group_lines(found), 0, width)
+    differing = compare_lines.settings(found, colors, differing_settings(found), width)
+    for table in (figures[: count + 1], [line for line in classes if line], differing):
+        assert len({width_of(line) for line in table}) == 1, "columns stand below each other"
+    if width >= 76:
+        assert width_of(figures[0]) <= width and width_of(classes[0]) <= width and width_of(differing[0]) <= width
+    if width >= 56:
+        assert width_of(classes[0]) <= width
+
+
+def test_differences_are_to_the_run_that_is_asked_for(pair: list[Contender]) -> None:
+    first, second = pair[:2]
+    lines = class_lines([first, second])
+    to_first = plain(compare_lines.classes([first, second], ["#ffffff"] * 2, lines, [], 0, 60))
+    to_second = plain(compare_lines.classes([first, second], ["#ffffff"] * 2, lines, [], 1, 60))
+    assert "B-A" in to_first[0] and "+2.0" in to_first[1]
+    assert "A-B" in to_second[0] and "-2.0" in to_second[1]
+
+
+def test_a_check_is_never_shown_as_a_result(pair: list[Contender]) -> None:
+    drawn = plain(compare_lines.figures(pair, ["#ffffff"] * 3, [], 118))
+    assert "52.9\u00b10.4" in drawn[1] and "-0.5" in drawn[1]
+    assert f"({pair[2].rows['last check'].accuracy_mean:.1f})" in drawn[3]
+    assert drawn[-1] == compare_lines.NOTE

@@ -1,0 +1,273 @@
+"""The panel of the images: what it shows, what it follows, what it lets go, and what it says of damage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from textual.app import App, ComposeResult
+from textual.containers import Vertical
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+import ltdd_tui
+from engine.run.events import DataReady, Preview, Stamped
+from engine.run.folder import RunFolder
+from ltdd_tui.exhibit import Studio
+from ltdd_tui.live import View
+from ltdd_tui.panels.exhibition import Exhibition
+from ltdd_tui.panels.images import ImagesPanel
+from ltdd_tui.pictures import next_mode, renderer_of, room
+from ltdd_tui.preferences import Preferences
+from ltdd_tui.series import Series
+from ltdd_tui.state import RunState, fold
+
+pytestmark = pytest.mark.asyncio
+
+STYLE = Path(ltdd_tui.__file__).with_name("style.tcss")
+NAMES = ["cat", "dog", "[eel]"]
+COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+COLUMNS, SIDE = 4, 8
+
+
+class Shown(App[None]):
+    CSS_PATH = STYLE
+    CSS = "#other { height: 1fr; display: none; }"
+
+    def __init__(self, images: Any = "auto") -> None:
+        super().__init__()
+        self.preferences = Preferences(images=images)
+        self.panel = ImagesPanel()
+
+    def compose(self) -> ComposeResult:
+        yield self.panel
+        yield Vertical(Static("another panel"), id="other")
+
+    @property
+    def text(self) -> str:
+        """All that is on the screen."""
+        return "\n".join(strip.text for strip in self.screen._compositor.render_strips())
+
+    @property
+    def colors(self) -> set[tuple[int, int, int]]:
+        """The colors of the pictures that are on the screen."""
+        strips = self.screen._compositor.render_strips()
+        styles = [segment.style for strip in strips for segment in strip if segment.style]
+        found = {color.triplet for style in styles for color in (style.color, style.bgcolor) if color}
+        return {tuple(triplet) for triplet in found if triplet} & {*COLORS, *map(dimmed, COLORS)}  # type: ignore[misc]
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Waits until what was asked for is shown."""
+    exhibition = pilot.app.query_one(Exhibition)
+    await pilot.pause()
+    for _ in range(400):
+        if not exhibition._working and (exhibition._shown and exhibition._shown.order) == exhibition._ordered:
+            break
+        await asyncio.sleep(0.005)
+    await pilot.pause()
+
+
+def dimmed(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    return color[0] // 2, color[1] // 2, color[2] // 2
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Callable[..., View]:
+    """A view of a run with previews at these iterations; odd ones have darker pictures."""
+
+    def make(*iterations: int) -> View:
+        folder = RunFolder(tmp_path / "run")
+        folder.previews.mkdir(parents=True, exist_ok=True)
+        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, [3, SIDE, SIDE], 9.0)]
+        for iteration in iterations:
+            preview = Preview(iteration, f"previews/{iteration}.png", f"previews/{iteration}.json", 3, COLUMNS, SIDE)
+            events.append(preview)
+            if not (folder.root / preview.path).exists():
+                write(folder.root, preview)
+        state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
+        return View(folder, state, None, Series(), False, len(iterations))
+
+    return make
+
+
+def write(root: Path, preview: Preview) -> None:
+    colors = COLORS if preview.iteration % 2 == 0 else [dimmed(color) for color in COLORS]
+    pixels = np.repeat(np.repeat(np.array(colors, dtype=np.uint8)[:, None], COLUMNS, 1), SIDE, 1).repeat(SIDE, 0)
+    Image.fromarray(pixels).save(root / preview.path)
+    table = [[0.8 if other == row else 0.1 for other in range(3)] for row in range(3) for _ in range(COLUMNS)]
+    (root / preview.labels).write_text(json.dumps(table))
+
+
+async def test_the_class_its_label_and_the_newest_iteration_are_seen(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        assert "no preview yet" in app.text
+        app.panel.show(view(10, 20))
+        await settle(pilot)
+        assert app.colors == {COLORS[0]}
+        assert "cat (900 real images)" in app.text and "cat, image 1" in app.text and "80%" in app.text
+        assert "iteration 20, newest" in app.text
+
+
+async def test_keys_go_through_classes_images_modes_and_iterations(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 40)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10, 15, 20))
+        app.panel.focus()
+        await pilot.press("right_square_bracket", "right_square_bracket", "left")
+        await settle(pilot)
+        assert app.colors == {COLORS[2]} and "[eel], image 4" in app.text
+        await pilot.press("e")
+        await settle(pilot)
+        assert app.colors == set(COLORS) and "all classes" in app.text
+        assert all(name in app.text for name in NAMES)
+        await pilot.press("e", "comma")
+        await settle(pilot)
+        assert app.colors == {dimmed(COLORS[2])} and "iteration 15, 1 before newest" in app.text
+
+
+async def test_who_looks_back_stays_there_and_the_newest_is_followed_again(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10, 20))
+        app.panel.focus()
+        await pilot.press("comma")
+        app.panel.show(view(10, 20, 30))
+        await settle(pilot)
+        assert "iteration 10, 2 before newest" in app.text
+        await pilot.press("full_stop", "full_stop")
+        app.panel.show(view(10, 20, 30, 40))
+        await settle(pilot)
+        assert "iteration 40, newest" in app.text
+
+
+async def test_a_click_selects_an_image(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 40)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10))
+        app.panel.focus()
+        await pilot.press("e")
+        await settle(pilot)
+        tiles = app.panel._exhibition._shown.plan.tiles
+        await pilot.click("PictureFrame", offset=(2 * tiles.pitch_across + 2, tiles.pitch_down + 1))
+        await settle(pilot)
+        assert "dog, image 3" in app.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("20.png", b"no picture", "previews/20.png is no PNG"),
+        ("20.png", None, "previews/20.png is missing"),
+        ("20.json", b"[[1, 2", "does not hold 12 labels"),
+        ("20.json", json.dumps([[1.0]] * 12).encode(), "label 1 is damaged"),
+        ("20.json", None, "previews/20.json is missing"),
+    ],
+)
+async def test_damage_is_told_and_the_rest_goes_on(
+    view: Callable[..., View], name: str, content: bytes | None, told: str
+) -> None:
+    async with Shown().run_test(size=(100, 20)) as pilot:
+        app, seen = pilot.app, view(10, 20)
+        path = seen.folder.previews / name
+        path.unlink() if content is None else path.write_bytes(content)
+        app.panel.show(seen)
+        app.panel.focus()
+        await settle(pilot)
+        assert told in " ".join(app.text.replace("│", " ").split())
+        assert (app.colors == {COLORS[0]}) == name.endswith("json")
+        assert ("80%" in app.text) == name.endswith("png")
+        await pilot.press("comma")
+        await settle(pilot)
+        assert app.colors == {COLORS[0]} and "80%" in app.text and told not in app.text
+
+
+async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10))
+        await settle(pilot)
+        exhibition = app.panel._exhibition
+        assert exhibition._studio._sheet is not None
+        app.panel.display, app.query_one("#other").display = False, True
+        await settle(pilot)
+        assert exhibition._studio._sheet is None and exhibition._shown is None and not exhibition._frame.children
+        app.panel.show(view(10, 20))
+        await settle(pilot)
+        assert exhibition._shown is None
+        app.panel.display, app.query_one("#other").display = True, False
+        await settle(pilot)
+        assert app.colors == {COLORS[0]} and "iteration 20, newest" in app.text
+
+
+async def test_one_picture_is_made_for_one_change(view: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    build = Studio.build
+
+    def counted(self: Studio, order: Any) -> Any:
+        made.append(order.wish.preview.iteration)
+        return build(self, order)
+
+    monkeypatch.setattr(Studio, "build", counted)
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        seen = view(10, 20)
+        for version in range(20):
+            app.panel.show(replace(seen, state=replace(seen.state, checkpoint=version)))
+            await settle(pilot)
+        assert made == [20]
+
+
+async def test_previews_may_vanish_with_a_resume_or_a_replay(view: Callable[..., View]) -> None:
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10, 20))
+        await settle(pilot)
+        app.panel.show(view())
+        await settle(pilot)
+        assert "no preview yet" in app.text and app.colors == set()
+        app.panel.show(view(10))
+        await settle(pilot)
+        assert app.colors == {COLORS[0]}
+
+
+@pytest.mark.parametrize("size", [(20, 5), (30, 8), (60, 12), (200, 60)])
+async def test_every_size_shows_something_and_none_breaks(view: Callable[..., View], size: tuple[int, int]) -> None:
+    async with Shown().run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10))
+        app.panel.focus()
+        await pilot.resize_terminal(*size)
+        for _ in range(3):
+            await settle(pilot)
+            assert app.colors
+            await pilot.press("e")
+
+
+async def test_images_can_be_switched_off_and_on(view: Callable[..., View]) -> None:
+    async with Shown("off").run_test(size=(80, 20)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10))
+        app.panel.focus()
+        await settle(pilot)
+        assert app.colors == set() and "images are off" in app.text and "80%" in app.text
+        await pilot.press("i")
+        await settle(pilot)
+        assert app.colors == {COLORS[0]}
+
+
+async def test_without_a_terminal_of_its_own_the_app_draws_half_cells() -> None:
+    async with Shown().run_test() as pilot:
+        modes = {mode: renderer_of(mode, pilot.app) for mode in ("auto", "kitty", "sixel", "halfcell", "off")}
+        assert modes == dict.fromkeys(("auto", "kitty", "sixel", "halfcell"), "halfcell") | {"off": "off"}
+    assert next_mode("off") == "auto" and next_mode("auto") == "kitty"
+    assert (room("halfcell", 9, 5).cell_width, room("halfcell", 9, 5).cell_height) == (1, 2)
+    assert room("sixel", 9, 5).cell_height > 2

@@ -1,0 +1,63 @@
+"""A run that a screen follows: its view changes when something did, and only then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from engine.run import events as e
+from ltdd_tui.live import LiveRun
+from tests.ltdd_tui.recorded import record
+
+
+def test_the_view_stays_the_same_until_something_happens(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "done", iterations=20)
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    view = live.view
+    assert live.read() and live.view is view
+    folder.console.write_text("the worker speaks\n")
+    live.read()
+    assert live.view.console == ("the worker speaks",) and live.view.version == view.version + 1
+    folder.manifest.write_text('{"device_name": "H200"}')
+    live.read()
+    assert live.view.manifest == {"device_name": "H200"} and live.view.state is view.state
+    e.EventLog(folder.events).emit(e.Warned("something"))
+    live.read()
+    assert live.view.log[-1].text == "warning: something" and live.view.version == view.version + 3
+
+
+def test_what_was_read_outlives_the_folder(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "crashed", iterations=20)
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    before = live.view
+    shutil.rmtree(folder.root)
+    live.read()
+    assert live.view.gone and not before.gone
+    assert (live.view.settings, live.view.console, live.view.state) == (before.settings, before.console, before.state)
+
+
+def test_a_damaged_manifest_and_settings_count_as_none(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "running", iterations=20)
+    folder.manifest.write_text("[]")
+    folder.config.write_text("ipc: many\n")
+    live = LiveRun(folder)
+    live.read()
+    assert live.view.settings is None and live.view.manifest == {}
+
+
+def test_a_run_begun_anew_in_the_same_folder_has_a_log_of_its_own(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "done", iterations=20)
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    count = len(live.view.log)
+    folder.events.unlink()
+    record(folder.root, "done", iterations=20)
+    while not live.read() or live.view.state.status != "done":
+        pass
+    said = [entry for entry in live.view.log if entry.seconds is not None]
+    assert len(said) == count

@@ -1,0 +1,122 @@
+"""The panel of the losses: both curves with their last values, or the accuracy of the checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+import ltdd_tui
+from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
+from engine.run.folder import RunFolder
+from ltdd_tui.live import View
+from ltdd_tui.panels.losses import LossesPanel
+from ltdd_tui.series import Series
+from ltdd_tui.state import RunState, fold
+
+pytestmark = pytest.mark.asyncio
+
+
+class Shown(App[None]):
+    CSS_PATH = Path(ltdd_tui.__file__).with_name("style.tcss")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.panel = LossesPanel()
+
+    def compose(self) -> ComposeResult:
+        yield self.panel
+
+    @property
+    def text(self) -> str:
+        """All that is on the screen."""
+        return "\n".join(strip.text for strip in self.screen._compositor.render_strips())
+
+
+def view(*events: Any) -> View:
+    state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
+    return View(RunFolder("nowhere"), state, None, Series(), False, len(events))
+
+
+def steps(count: int, cls: float | None = 0.25) -> list[MatchingStep]:
+    return [MatchingStep(at, 1.0 - at / (2 * count), cls, 0.01, 0.04) for at in range(1, count + 1)]
+
+
+def evaluated(subject: str, iteration: int | None, mean: float) -> Evaluated:
+    return Evaluated(subject, iteration, "convnet", 1, mean, 0.0, [], {}, [])
+
+
+async def test_losses_on_a_logarithmic_axis_with_their_last_values() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        assert "no matching step yet" in pilot.app.text
+        pilot.app.panel.show(view(*steps(100)))
+        await pilot.pause()
+        text = pilot.app.text
+        assert "2 Matching loss, log" in text and "rep 0.500  cls 0.250" in text
+        assert "0.5" in text.split() or " 0.5 " in text
+        pilot.app.panel.focus()
+        await pilot.press("y")
+        assert "log" not in pilot.app.text
+
+
+async def test_a_method_without_classifier_experts_has_one_curve() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        pilot.app.panel.show(view(*steps(100, cls=None)))
+        await pilot.pause()
+        assert "rep 0.500" in pilot.app.text and "cls" not in pilot.app.text
+
+
+async def test_values_that_are_not_finite_are_gaps_and_said_so() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        broken = [*steps(50), MatchingStep(51, None, float("inf"), 0.01, 0.04)]
+        pilot.app.panel.show(view(*broken))
+        await pilot.pause()
+        assert "rep -  cls -" in pilot.app.text
+
+
+async def test_keys_of_the_curve_work_on_the_panel() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        panel = pilot.app.panel
+        panel.show(view(*steps(100)))
+        panel.focus()
+        whole = panel.curve.window
+        await pilot.press("plus", "plus", "left")
+        assert panel.curve.window.width < whole.width / 2 + 1 and panel.curve.window.right < whole.right
+        await pilot.press("shift+left")
+        assert "at " in pilot.app.text
+        await pilot.press("f")
+        assert panel.curve.window == whole
+
+
+async def test_the_accuracy_of_the_checks_beside_what_it_is_compared_with() -> None:
+    events = [
+        evaluated("random", None, 20.0),
+        evaluated("initialization", 0, 30.0),
+        ExpertDone("classifier", 0, False, 62.0, [], []),
+        *steps(100),
+        evaluated("check", 50, 45.0),
+        evaluated("check", 100, 50.25),
+    ]
+    async with Shown().run_test(size=(90, 20)) as pilot:
+        pilot.app.panel.show(view(*events[:2]))
+        pilot.app.panel.focus()
+        await pilot.press("a")
+        pilot.app.panel.show(view(*events))
+        await pilot.pause()
+        text = pilot.app.text
+        assert "2 Accuracy of the checks" in text and "check 50.2" in text
+        assert "random 20.0" in text and "initialization 30.0" in text and "bound 62.0" in text
+        await pilot.press("a")
+        assert "2 Matching loss, log" in pilot.app.text
+
+
+async def test_a_resume_takes_back_what_came_after_the_checkpoint() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        pilot.app.panel.show(view(*steps(100)))
+        seen = view(*steps(100))
+        shorter = fold(RunState(), [Stamped(0, 0.0, step) for step in steps(100)[:40]])
+        pilot.app.panel.show(View(seen.folder, shorter, None, Series(), False, 2))
+        await pilot.pause()
+        assert "rep 0.800" in pilot.app.text

@@ -1,0 +1,94 @@
+"""Notices and tidings: what is the matter with a run is said once, with what to do, and only where it is true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.run.events import EventLog, Warned
+from ltdd_tui.live import LiveRun, View
+from ltdd_tui.notices import can_resume, can_stop, notice
+from ltdd_tui.replay import as_of
+from ltdd_tui.tidings import terminal_title, tidings
+from tests.ltdd_tui.recorded import let_go, record
+
+
+def view_of(tmp_path: Path, status: str) -> View:
+    folder = record(tmp_path / "demo", status, iterations=50)
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    let_go(folder)
+    return live.view
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "hint"),
+    [
+        ("failed", "the run failed", "`r` goes on from iteration 30"),
+        ("crashed", "the worker is gone without a last word", "`r` goes on from iteration 30"),
+        ("stopped", "stopped during distill", "`r` goes on from iteration 30"),
+        ("empty", "no worker is at work on this run", "`r` starts one"),
+    ],
+)
+def test_what_is_the_matter_and_what_to_do(tmp_path: Path, status: str, title: str, hint: str) -> None:
+    view = view_of(tmp_path, status)
+    found = notice(view, starting=False)
+    assert found is not None and found.title == title and hint in found.hint
+    assert can_resume(view) and not can_stop(view)
+    assert as_of(view, 10) is view or notice(as_of(view, 10), starting=False) is None
+    asked = notice(view, starting=True)
+    assert asked is not None and asked.title == "the worker is starting"
+
+
+def test_a_crash_shows_the_last_lines_of_the_console(tmp_path: Path) -> None:
+    found = notice(view_of(tmp_path, "crashed"), starting=False)
+    assert found is not None and "CUDA error: an illegal memory access was encountered" in found.lines
+
+
+def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:
+    found = notice(view_of(tmp_path, "failed"), starting=False)
+    assert found is not None and found.lines[0].startswith("distill, iteration 32")
+    assert found.hint.startswith("lower matching.image_lr")
+
+
+@pytest.mark.parametrize("status", ["running", "done"])
+def test_all_is_well(tmp_path: Path, status: str) -> None:
+    view = view_of(tmp_path, status)
+    assert notice(view, starting=False) is None
+    assert can_stop(view) == (status == "running") and not can_resume(view)
+
+
+def test_a_folder_that_is_gone_comes_before_all_else(tmp_path: Path) -> None:
+    gone = replace(view_of(tmp_path, "failed"), gone=True)
+    found = notice(gone, starting=True)
+    assert found is not None and found.title == "the run's folder is gone"
+    assert not can_resume(gone)
+
+
+def test_tidings_are_of_what_is_new(tmp_path: Path) -> None:
+    folder = record(tmp_path / "demo", "running", iterations=50)
+    live = LiveRun(folder)
+    while not live.read():
+        pass
+    before = live.view
+    assert tidings(before, before) == []
+    log = EventLog(folder.events)
+    for number in range(5):
+        log.emit(Warned(f"warning {number}", "do something"))
+    live.read()
+    found = tidings(before, live.view)
+    assert [tiding.message for tiding in found] == [
+        *(f"warning {number}\nhint: do something" for number in range(3)),
+        "and 2 more warnings, which the log shows",
+    ]
+    let_go(folder)
+    crashed = replace(live.view, state=replace(live.view.state, status="crashed"))
+    (ending,) = tidings(live.view, crashed)
+    assert ending.rings and ending.severity == "error"
+
+
+def test_the_title_of_the_window_says_how_far(tmp_path: Path) -> None:
+    assert terminal_title(view_of(tmp_path, "running")) == "64% distill · demo"

@@ -1,0 +1,104 @@
+"""Pictures reach the terminal pixel for pixel, by the renderer that was chosen, and are taken back."""
+
+from __future__ import annotations
+
+import base64
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import textual_image.widget  # noqa: F401
+from PIL import Image
+from textual.app import App, ComposeResult
+from textual_image import renderable
+from textual_image.renderable import tgp
+
+from ltdd_tui.drawing.halfcells import half_cells
+from ltdd_tui.panels.picture import PictureFrame
+from ltdd_tui.pictures import renderer_of, room
+
+ACROSS, DOWN = 7, 3
+
+
+class Shown(App[None]):
+    def compose(self) -> ComposeResult:
+        yield PictureFrame()
+
+    @property
+    def output(self) -> str:
+        """All that goes to the terminal."""
+        return "".join(strip.text for strip in self.screen._compositor.render_strips())
+
+
+def picture() -> Image.Image:
+    cells = room("kitty", ACROSS, DOWN)
+    shape = (DOWN * cells.cell_height, ACROSS * cells.cell_width, 3)
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is said to a terminal that knows kitty's protocol."""
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(tgp, "_send_tgp_message", lambda **fields: said.append(fields))
+    return said
+
+
+@pytest.mark.asyncio
+async def test_kitty_is_given_every_pixel_and_told_to_let_go(messages: list[dict[str, Any]]) -> None:
+    async with Shown().run_test() as pilot:
+        frame = pilot.app.query_one(PictureFrame)
+        frame.put("kitty", picture(), ACROSS, DOWN)
+        await pilot.pause()
+        png = base64.b64decode("".join(said["payload"] for said in messages if "payload" in said))
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), np.asarray(picture()))
+        assert {(said["c"], said["r"]) for said in messages if said.get("a") == "p"} == {(ACROSS, DOWN)}
+        sent = {said["i"] for said in messages if "i" in said}
+        frame.clear()
+        assert {said["I"] for said in messages if said.get("a") == "d"} == sent
+        await pilot.pause()
+        assert not frame.children
+
+
+@pytest.mark.asyncio
+async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
+    async with Shown().run_test() as pilot:
+        frame = pilot.app.query_one(PictureFrame)
+        frame.put("sixel", picture(), ACROSS, DOWN)
+        await pilot.pause()
+        await pilot.pause()
+        width, height = picture().size
+        assert f'q"1;1;{width};{height}' in pilot.app.output
+        frame.put("halfcell", half_cells(picture().resize((ACROSS, DOWN * 2))), ACROSS, DOWN)
+        await pilot.pause()
+        assert "\x1bP" not in pilot.app.output and "▀" in pilot.app.output
+
+
+@pytest.mark.parametrize(
+    ("answered", "through", "mode", "renderer"),
+    [
+        (renderable.SixelImage, "", "auto", "sixel"),
+        (renderable.TGPImage, "", "auto", "kitty"),
+        (renderable.HalfcellImage, "", "auto", "halfcell"),
+        (renderable.UnicodeImage, "", "auto", "halfcell"),
+        (renderable.TGPImage, "TMUX", "auto", "halfcell"),
+        (renderable.SixelImage, "STY", "auto", "halfcell"),
+        (renderable.TGPImage, "TMUX", "sixel", "sixel"),
+        (renderable.TGPImage, "", "halfcell", "halfcell"),
+        (renderable.TGPImage, "", "off", "off"),
+    ],
+)
+def test_the_terminals_answer_counts_unless_something_is_between_or_another_way_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, answered: type, through: str, mode: Any, renderer: str
+) -> None:
+    for name in ("TMUX", "STY"):
+        monkeypatch.delenv(name, raising=False)
+    if through:
+        monkeypatch.setenv(through, "/tmp/socket,1,0")
+    monkeypatch.setattr(renderable, "Image", answered)
+    app: Any = SimpleNamespace(is_web=False, is_headless=False)
+    assert renderer_of(mode, app) == renderer
+    app.is_web = True
+    assert renderer_of(mode, app) == ("off" if mode == "off" else "halfcell")

@@ -1,0 +1,75 @@
+"""The file that a machine's measurements lie in: read where it fits this machine, else as if it were not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from engine.run import calibration as module
+from engine.run.calibration import Calibration, calibration_file, device_for, read_calibration, write_calibration
+from engine.run.rates import Rate, Step, Work
+
+RATES: dict[Step, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(Step)}
+
+
+@pytest.fixture(autouse=True)
+def two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(module, "torch_version", lambda: "9.9")
+
+
+def measured(**more: Any) -> Calibration:
+    found = Calibration("cpu", "x86_64", 2, "9.9", "2026-01-02T03:04:05+00:00", 9.5, 0.01, True, 0.7, RATES)
+    return replace(found, **more)
+
+
+def test_what_is_written_is_read() -> None:
+    write_calibration(measured(), [{"step": "train", "seconds": 0.1}])
+    assert read_calibration("cpu") == measured()
+    device = device_for("cpu")
+    assert (device.name, device.kind, device.runtime_gib) == ("cpu with 2 cores", "cpu", 0.7)
+    assert device.calibrated == measured().measured and not device.busy
+    assert device.seconds("train", Work(layers=3)) == 1.5
+
+
+def test_a_gpu_has_its_own_and_no_threads() -> None:
+    write_calibration(measured(device="cuda:1", device_name="NVIDIA H200", threads=16), [])
+    device = device_for("cuda:1")
+    assert (device.name, device.kind, device.holds_experts) == ("cuda NVIDIA H200", "cuda", False)
+    assert device_for("cuda:0").calibrated is None
+
+
+def test_without_one_that_fits_the_built_in_rates_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device_for("cpu").calibrated is None and device_for("cpu").name == "cpu with 2 cores"
+    write_calibration(measured(), [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert read_calibration("cpu") is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(module, "torch_version", lambda: "10.0")
+    assert read_calibration("cpu") is None
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"schema": 1}', "null"])
+def test_a_damaged_file_is_as_none(broken: str) -> None:
+    write_calibration(measured(), [])
+    calibration_file("cpu", 2).write_text(broken)
+    assert read_calibration("cpu") is None
+
+
+def test_a_file_that_lacks_a_step_is_measured_anew() -> None:
+    write_calibration(measured(), [])
+    path = calibration_file("cpu", 2)
+    written = json.loads(path.read_text())
+    del written["rates"]["student"]
+    path.write_text(json.dumps(written))
+    assert read_calibration("cpu") is None
+
+
+def test_a_busy_machine_is_told() -> None:
+    write_calibration(measured(waited=0.6), [])
+    assert device_for("cpu").busy

@@ -1,0 +1,164 @@
+"""What a run will cost: it adds up, grows with the work, and leaves out what will not be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from engine.run.catalog import CUDA, Estimate, cpu, estimate
+from engine.run.costs import network_cost
+from engine.run.devices import COMPILED, Device
+from engine.run.errors import InputError
+from engine.run.expert_cache import CachedExperts
+from engine.run.rates import Rate, Step, Work
+from engine.run.settings import RunSettings
+
+STEPS: tuple[Step, ...] = get_args(Step)
+TWO_CORES = cpu(2)
+
+
+def settings(**blocks: object) -> RunSettings:
+    return RunSettings.model_validate({"dataset": {"name": "cifar10", "imbalance_factor": 100}, **blocks})
+
+
+def only(step: Step, rate: Rate) -> Device:
+    """A device on which nothing but one kind of step takes time."""
+    return Device("cpu", {own: rate if own == step else Rate() for own in STEPS}, 0.0, True)
+
+
+def counted(step: Step, run: RunSettings, **more: object) -> Estimate:
+    """A second a layer of one kind of step: its seconds count steps times layers."""
+    return estimate(run, only(step, Rate(layer=1.0)), **more)  # type: ignore[arg-type]
+
+
+LAYERS = 4  # three blocks and the classifier
+TRAIN = 12406
+
+
+@pytest.mark.parametrize("device", [CUDA, TWO_CORES])
+def test_stages_add_up(device: Device) -> None:
+    found = estimate(settings(), device)
+    stages = found.stage_seconds
+    assert list(stages) == ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate"]
+    assert min(stages.values()) > 0
+    assert found.total_seconds == pytest.approx(sum(stages.values()))
+    assert found.compression_ratio == pytest.approx(TRAIN / 100)
+
+
+def test_steps_are_counted_as_a_run_makes_them() -> None:
+    run = settings(
+        experts={"num_experts": 3, "epochs": 21, "batch_size": 256},
+        classifier_experts={"epochs": 2, "batch_size": 256},
+        matching={"iterations": 1000, "syn_steps": 7, "syn_steps_cls": 5, "batch_syn": 40},
+        evaluate={"every": 250, "check_repeats": 2, "repeats": 3, "epochs": 11, "batch_size": 64},
+    )
+    gsam = counted("train", run).experts_seconds / LAYERS
+    assert gsam == 2 * 3 * 21 * -(-TRAIN // 256)
+    assert counted("classifier", run).classifier_experts_seconds / LAYERS == 3 * 2 * -(-50_000 // 256)
+    assert counted("student", run).matching_seconds / LAYERS == 7000
+    assert counted("head", run).matching_seconds / LAYERS == 5000
+    networks = counted("evaluate", run)
+    assert networks.baselines_seconds / LAYERS == pytest.approx(2 * 3 * 11 * 2)
+    # Checks at 0, 250, 500, 750 and 1000; the best is one of the three in between three times in five.
+    assert networks.evaluation_seconds / LAYERS == pytest.approx((5 * 2 + 3 * 1.6) * 11 * 2)
+    tested = counted("test", run)
+    assert tested.experts_seconds / LAYERS == 3 * 20
+    assert tested.initialize_seconds / LAYERS == -(-TRAIN // 500) + 3
+
+
+def test_the_mean_student_batch_is_what_moves() -> None:
+    # 100 images in batches of 40, 40 and 20: a third of the passes over all.
+    run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40}, method="datm")
+    flops = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3).flops
+    seconds = estimate(run, only("student", Rate(flop=1.0))).matching_seconds
+    assert seconds == pytest.approx(100 * flops)
+
+
+def test_the_gradient_decides_the_kind_of_step() -> None:
+    for gradient, step in (("published", "student"), ("exact", "student_exact"), ("unrolled", "student_exact")):
+        assert counted(step, settings(matching={"gradient": gradient})).matching_seconds > 0  # type: ignore[arg-type]
+    assert counted("student", settings(matching={"gradient": "exact"})).matching_seconds == 0
+
+
+def test_compiling_is_paid_once_for_each_size_of_batch_and_then_gains() -> None:
+    run = {"compile": True, "iterations": 1000, "batch_syn": 50}
+    whole = counted("compile", settings(matching=run))
+    assert whole.compile_seconds == whole.matching_seconds == LAYERS
+    assert counted("compile", settings(matching=run | {"batch_syn": 40})).compile_seconds == 2 * LAYERS
+    for off in ({"compile": False}, {"gradient": "unrolled"}):
+        assert counted("compile", settings(matching=run | off)).compile_seconds == 0
+    faster = counted("student", settings(matching=run)).matching_seconds
+    assert faster == pytest.approx(COMPILED["student"] * counted("student", settings()).matching_seconds / 10)
+
+
+def test_what_a_method_leaves_out_takes_no_time() -> None:
+    full, datm = estimate(settings(), CUDA), estimate(settings(method="datm"), CUDA)
+    assert datm.classifier_experts_seconds == 0
+    assert datm.matching_seconds < full.matching_seconds
+    selected = estimate(settings(method="random"), CUDA)
+    assert selected.experts_seconds == selected.matching_seconds == selected.evaluation_seconds == 0
+    assert selected.baselines_seconds > 0
+
+
+def test_cached_experts_take_room_but_no_time() -> None:
+    full = estimate(settings(), CUDA)
+    half = estimate(settings(), CUDA, cached=CachedExperts(50, 100))
+    assert half.experts_seconds == pytest.approx(full.experts_seconds / 2)
+    assert half.classifier_experts_seconds == 0
+    assert half.matching_seconds == full.matching_seconds
+    assert half.disk_gib == full.disk_gib
+
+
+def test_only_files_are_decoded_and_only_zca_is_fitted() -> None:
+    folder = settings(dataset={"name": "folder", "resolution": 32})
+    decoded = estimate(folder, only("decode", Rate(layer=1.0)), [30, 10], 7)
+    assert decoded.data_seconds == 47
+    plain = settings(dataset={"name": "cifar10", "whitening": "none"})
+    linear_algebra = only("covariance", Rate(flop=1.0))
+    assert estimate(plain, linear_algebra).data_seconds == pytest.approx(0.8)
+    # Fewer images than pixels: the smaller matrix of their inner products.
+    few = estimate(folder, linear_algebra, [30, 10], 7).data_seconds
+    assert few == 2 * 3072 * 40**2
+
+
+def test_tiny_networks_are_not_free() -> None:
+    tiny = settings(dataset={"name": "digits"}, experts={"width": 1, "depth": 1, "num_experts": 1, "epochs": 22})
+    assert estimate(tiny, TWO_CORES).matching_seconds > 10
+
+
+def test_memory_grows_with_what_is_kept() -> None:
+    base = estimate(settings(), CUDA).memory_gib
+    assert estimate(settings(matching={"gradient": "unrolled"}), CUDA).memory_gib > 4 * base
+    wide = estimate(settings(experts={"width": 256, "batch_size": 1024}), CUDA).memory_gib
+    assert wide > base + 1024 * 1.3 * 3 * 256 * 1024 * 4 / 2**30
+    assert estimate(settings(), replace(CUDA, runtime_gib=CUDA.runtime_gib + 1)).memory_gib == pytest.approx(base + 1)
+
+
+def test_disk_is_that_of_the_epochs_which_are_read_again() -> None:
+    few = settings(
+        dataset={"name": "cifar10", "imbalance_factor": 100, "whitening": "none"},
+        experts={"num_experts": 1},
+        matching={"max_start_epoch": 5, "iterations": 1},
+        method="datm",
+        ipc=1,
+    )
+    # Epochs 0 to 6 and the last, of 320,010 parameters; the rest of the run folder is less than 2 MiB.
+    experts = 8 * 320_010 * 4 / 2**30
+    assert experts < estimate(few, CUDA).disk_gib < experts + 2 / 1024
+
+
+def test_a_folder_needs_its_counts_and_its_side() -> None:
+    folder = settings(dataset={"name": "folder", "resolution": 32})
+    with pytest.raises(InputError, match="files alone"):
+        estimate(folder, CUDA)
+    assert estimate(folder, CUDA, [30, 10]).compression_ratio == 2
+    with pytest.raises(InputError, match="side"):
+        estimate(settings(dataset={"name": "folder"}), CUDA, [30, 10])
+
+
+def test_a_rate_is_linear_in_its_work() -> None:
+    rate, work = Rate(1.0, 0.1, 0.01), Work(2, 30, 400)
+    assert rate.seconds(work) == 2 + 3 + 4
+    assert (rate * 2).seconds(work * 3) == pytest.approx(54)

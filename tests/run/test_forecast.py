@@ -1,0 +1,76 @@
+"""The cost of a run from names of files alone: a person's own images counted, cached experts found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine.run.catalog import cpu
+from engine.run.class_folders import survey
+from engine.run.expert_cache import about_representation, expert_file, experts_root
+from engine.run.folder import write_json
+from engine.run.forecast import cost, promise, remaining_cost
+from engine.run.settings import RunSettings
+
+DEVICE = cpu(2)
+
+
+def folder_of(root: Path, side: int, **classes: int) -> RunSettings:
+    """A data set of so many images a class, and one test image each."""
+    for name, count in classes.items():
+        for split, images in (("train", count), ("test", 1)):
+            place = root / split / name
+            place.mkdir(parents=True)
+            for number in range(images):
+                Image.new("RGB", (side, side)).save(place / f"{number}.png")
+    return RunSettings.model_validate(
+        {"dataset": {"name": "folder", "path": str(root)}, "ipc": 1, "experts": {"num_experts": 2, "depth": 2}}
+    )
+
+
+def test_a_folder_is_counted_and_its_side_is_seen(tmp_path: Path) -> None:
+    settings = folder_of(tmp_path, 16, cat=6, dog=2)
+    assert survey(str(tmp_path), 0.2).test_images == 2
+    found = cost(settings, DEVICE)
+    assert found is not None and found.compression_ratio == 4
+    told = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": 16})})
+    assert cost(told, DEVICE) == found
+    larger = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": 64})})
+    bigger = cost(larger, DEVICE)
+    assert bigger is not None and bigger.experts_seconds > 3 * found.experts_seconds
+
+
+def test_test_images_that_are_held_out_are_counted_too(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            (tmp_path / "train" / name / f"{number}.png").touch()
+    found = survey(str(tmp_path), 0.3)
+    assert (found.counts, found.test_images) == ((7, 7), 6)
+
+
+def test_data_that_nobody_sees_has_no_cost(tmp_path: Path) -> None:
+    settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path / "none")}})
+    assert cost(settings, DEVICE) is None
+    assert remaining_cost(settings, DEVICE)[0] is None
+    assert promise(settings, DEVICE) is None
+
+
+def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    settings = folder_of(tmp_path / "images", 16, cat=8, dog=8)
+    tailed = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"imbalance_factor": 4.0})})
+    before, cached = remaining_cost(tailed, DEVICE)
+    assert before is not None and not any(cached)
+    place = experts_root() / "0123"
+    # What is cached was made from the long tail, not from all that lies in the folder.
+    write_json(place / "about.json", about_representation(tailed, "cpu", [8, 2]))
+    header = b'{"weights":{"dtype":"F32","shape":[24,1],"data_offsets":[0,96]}}'
+    expert_file(place, 0).write_bytes(len(header).to_bytes(8, "little") + header + bytes(96))
+    after, cached = remaining_cost(tailed, DEVICE)
+    assert cached == (1, 0)
+    assert after is not None and after.experts_seconds == pytest.approx(before.experts_seconds / 2)
+    promised = promise(tailed, DEVICE)
+    assert promised is not None and promised["stage_seconds"]["experts"] == after.experts_seconds
