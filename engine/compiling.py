@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 
-import torch
-
 from engine.context import Context
 from engine.matching.student import why_not_compile
 from engine.run.events import Warned
 
 
+@functools.cache
 def compiles(context: Context) -> bool:
-    """Whether graphs can be compiled on the run's device; warns where they cannot."""
-    reason = _reason(context.device)
+    """Whether graphs can be compiled on the run's device; warns, once a run, where they cannot."""
+    reason = why_not_compile(context.device)
     if reason:
         context.emit(
             Warned(
@@ -22,8 +21,3 @@ def compiles(context: Context) -> bool:
             )
         )
     return reason is None
-
-
-@functools.cache
-def _reason(device: torch.device) -> str | None:
-    return why_not_compile(device)

@@ -15,7 +15,6 @@ from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import write_atomically, write_json
 from engine.run.settings import Storage
 
-
 _DTYPES: dict[Storage, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,30 +13,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context
-from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images
-from engine.losses import soft_cross_entropy
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import target_probabilities
 from engine.nets.flat import FlatNetwork
 from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json
-from engine.run.settings import NetworkName, RunSettings
+from engine.run.settings import NetworkName
 from engine.seeding import generator
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
-from engine.training.epoch import train_epoch
-from engine.training.fresh import fresh_network
-from engine.training.sampling import shuffled_batches
+from engine.training.from_scratch import Names, TrainingSet, evaluation_plan, train_from_scratch
+from engine.training.groups import in_groups
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """A small set to train from: images (S, channels, H, W), target probabilities (S, C), SGD step size."""
+class Result(TypedDict):
+    """One trained network: accuracy per class in percent, and the lengths of its classifier's rows."""
 
-    images: Tensor
-    targets: Tensor
-    learning_rate: float
+    per_class: list[float]
+    norms: list[float]
 
 
 @dataclass(frozen=True)
@@ -68,12 +60,12 @@ def evaluate(
     results = _remembered(context, subject, arch)[:repeats]
     for _ in results:
         progress()
-    plan = _plan(context, data, arch, repeats)
+    plan = evaluation_plan(context, data, arch, repeats)
 
     def train(numbers: Sequence[int]) -> list[Result]:
         sets = [subject.of_repeat(number) for number in numbers]
-        names = [_names(subject, arch, number) for number in numbers]
-        network, weights = train_networks(context, data, sets, arch, names, plan)
+        names: list[Names] = [("evaluate", subject.key, subject.iteration or 0, arch, number) for number in numbers]
+        network, weights = train_from_scratch(context, data, sets, arch, names, plan)
         return [_tested(data, network, theta) for theta in weights]
 
     for numbers, trained in in_groups(context, range(len(results), repeats), plan.group, train):
@@ -153,60 +145,6 @@ def _result_path(context: Context, subject: Subject, arch: NetworkName, first: i
     return context.folder.evaluations / f"{subject.key}{at}-{arch}-{first}.json"
 
 
-def _names(subject: Subject, arch: NetworkName, number: int) -> tuple[str | int, ...]:
-    """The seed of one network's weights and draws."""
-    return ("evaluate", subject.key, subject.iteration or 0, arch, number)
-
-
 def _tested(data: LongTailedData, network: FlatNetwork, theta: Tensor) -> Result:
     per_class: list[float] = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
     return {"per_class": per_class, "norms": network.classifier_norms(theta)}
-
-
-def _plan(context: Context, data: LongTailedData, arch: NetworkName, repeats: int) -> Plan:
-    """Alike for every subject: whether compiling pays is asked of all evaluations of a run together."""
-    settings, recipe = context.settings, context.settings.evaluate
-    images = settings.ipc * data.num_classes
-    checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
-    networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
-    gradients = networks * recipe.epochs * math.ceil(images / recipe.batch_size)
-    work = Work(cost_of(settings, data, arch), min(images, recipe.batch_size), gradients)
-    return plan_training(work, repeats, recipe.compile, context.device)
-
-
-def train_networks(
-    context: Context,
-    data: LongTailedData,
-    training_sets: Sequence[TrainingSet],
-    arch: NetworkName,
-    names: Sequence[tuple[str | int, ...]],
-    plan: Plan,
-) -> tuple[FlatNetwork, Tensor]:
-    """Fresh networks of the seeds `names`, one a set, trained by the recipe of `settings.evaluate`, weights (G, P).
-
-    SGD with momentum, one tenth of the rate after `decay_at`.
-    """
-    settings, recipe = context.settings, context.settings.evaluate
-    network, gradient = _learner(context, data, arch, plan)
-    weights = [fresh_network(settings, data, arch, *own)[1] for own in names]
-    trainees = Trainees.started(weights, [training_set.learning_rate for training_set in training_sets])
-    step = replayed(Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay)))
-    sources = [
-        Source.shuffled(
-            training_set.images,
-            training_set.targets,
-            recipe.batch_size,
-            recipe.epochs,
-            generator(settings.seed, *own, "order"),
-        )
-        for training_set, own in zip(training_sets, names, strict=True)
-    ]
-    batches = augmented_batches(sources, settings.dataset.augmentation)
-    steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
-    decay = steps * math.ceil(recipe.decay_at * recipe.epochs)
-    for images, targets in itertools.islice(batches, decay):
-        step(images, targets)
-    trainees.rate.mul_(0.1)
-    for images, targets in batches:
-        step(images, targets)
-    return network, trainees.theta

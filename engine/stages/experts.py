@@ -27,6 +27,7 @@ from engine.training.replay import replayed
 from engine.training.step import Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
+
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     """Where these experts are cached, under the hash of images, augmentation, expert settings, seed, device."""
     settings = context.settings
@@ -80,15 +81,10 @@ def _train(
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
     step = replayed(Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam))
     recorder = Recorder.started(trainees.theta, keep)
+    draws = [generator(seed, "representation", expert, "order") for expert in experts]
     sources = [
-        Source.shuffled(
-            data.train_images,
-            data.train_labels,
-            settings.batch_size,
-            settings.epochs,
-            generator(seed, "representation", expert, "order"),
-        )
-        for expert in experts
+        Source.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
+        for draw in draws
     ]
     batches = augmented_batches(sources, context.settings.dataset.augmentation)
     steps = -(-len(data.train_labels) // settings.batch_size)

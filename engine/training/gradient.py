@@ -13,7 +13,7 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Scalar, a mean over images, of logits (B, C) and targets, class indices (B,) or probabilities (B, C)."""
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Losses (G,) and gradients (G, P) at the weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
+"""Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
 
 
 def gradient_of(forward: Forward, loss: Loss, compiled: bool, images_at_once: int) -> Gradient:
@@ -57,7 +57,7 @@ def vectorized_gradient(forward: Forward, loss: Loss, compiled: bool) -> Gradien
 
 
 def in_chunks(gradient: Gradient, images_at_once: int) -> Gradient:
-    """The gradient of a mean over a batch as the mean of its parts': what one part needs stays in the cache."""
+    """The gradient of a mean over a batch as the mean of its parts: what one part needs stays in the cache."""
 
     def summed(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         count = images.shape[1]

@@ -57,9 +57,9 @@ class Plan:
     chunk: int
 
 
-def plan_training(work: Work, networks: int, compile: Compile, device: torch.device) -> Plan:
+def plan_training(work: Work, networks: int, asked: Compile, device: torch.device) -> Plan:
     """The form that was measured to be fastest for `networks` alike; a compiler is taken for granted."""
-    compiled = compile == "always" or (compile == "auto" and work.eager_seconds > _WORTH_COMPILING_SECONDS)
+    compiled = asked == "always" or (asked == "auto" and work.eager_seconds > _WORTH_COMPILING_SECONDS)
     most = min(networks, _MOST_AT_ONCE)
     if device.type != "cpu":
         return Plan(min(most, math.ceil(_GPU_FLOPS / work.flops)), compiled, work.batch)
