@@ -18,7 +18,12 @@ Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 def gradient_of(forward: Forward, loss: Loss, compiled: bool, images_at_once: int) -> Gradient:
     """The form that is fastest: compiled where that was decided, a few images at a time where a batch has more."""
-    return in_chunks(vectorized_gradient(forward, loss, compiled), images_at_once)
+    eager, vectorized = eager_gradient(forward, loss), vectorized_gradient(forward, loss, compiled)
+
+    def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return (eager if len(theta) == 1 and not compiled else vectorized)(theta, images, targets)
+
+    return in_chunks(gradient, images_at_once)
 
 
 def eager_gradient(forward: Forward, loss: Loss) -> Gradient:
