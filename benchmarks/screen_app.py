@@ -12,42 +12,30 @@ import time
 from pathlib import Path
 
 from engine.run.folder import RunFolder
-from ltdd_tui import app as app_module
+from ltdd_tui.app import LtddApp, open_screen
 
 PROBE_SECONDS = 0.02
 NOTED_FROM_SECONDS = 0.03
+LATE: list[tuple[float, float]] = []
+TASKS: list[asyncio.Task[None]] = []
 
 
-class ProbedApp(app_module.LtddApp):
-    """Notes when its loop came later than it was asked to: (seconds since the start, seconds late)."""
-
-    late: list[tuple[float, float]]
-
-    async def on_load(self) -> None:
-        self.late = []
-        self._probe_task = asyncio.create_task(self._probe())
-
-    async def _probe(self) -> None:
-        while True:
-            asked = time.perf_counter()
-            await asyncio.sleep(PROBE_SECONDS)
-            late = time.perf_counter() - asked - PROBE_SECONDS
-            if late >= NOTED_FROM_SECONDS:
-                self.late.append((time.time(), late))
+async def probe() -> None:
+    """Notes when the loop came later than it was asked to: when (seconds since 1970), and by how many seconds."""
+    while True:
+        asked = time.perf_counter()
+        await asyncio.sleep(PROBE_SECONDS)
+        late = time.perf_counter() - asked - PROBE_SECONDS
+        if late >= NOTED_FROM_SECONDS:
+            LATE.append((time.time(), late))
 
 
 def main() -> None:
     folder, report = RunFolder(sys.argv[1]), Path(sys.argv[2])
-    probed: list[ProbedApp] = []
-
-    def make(*arguments: object, **more: object) -> ProbedApp:
-        probed.append(ProbedApp(*arguments, **more))  # type: ignore[arg-type]
-        return probed[0]
-
-    app_module.LtddApp = make  # type: ignore[assignment,misc]
-    app_module.open_screen(folder.root.parent, folder=folder)
+    LtddApp.on_load = lambda app: TASKS.append(asyncio.create_task(probe()))  # type: ignore[attr-defined]
+    open_screen(folder.root.parent, folder=folder)
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    report.write_text(json.dumps({"late": probed[0].late, "peak_memory_mb": int(peak.split()[1]) / 1024}))
+    report.write_text(json.dumps({"late": LATE, "peak_memory_mb": int(peak.split()[1]) / 1024}))
 
 
 if __name__ == "__main__":

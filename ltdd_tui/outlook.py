@@ -17,6 +17,10 @@ STAGES = {
 }
 
 
+# A figure stays beside its unit, and a stage beside its figure.
+UNBROKEN = "\u00a0"
+
+
 class Fact(NamedTuple):
     """One line of what a run takes; `warns` where this machine does not have it."""
 
@@ -36,8 +40,8 @@ def remark(tail: Tail) -> Fact:
     """Whether each class has as many images as it will have synthetic ones."""
     if not tail.short:
         return Fact("", f"every class has at least {tail.ipc} images")
-    classes = "1 class has" if tail.short == 1 else f"{tail.short} classes have"
-    return Fact("", f"! {classes} fewer images than IPC {tail.ipc}; they repeat at the start", warns=True)
+    classes, whose = ("1 class has", "its") if tail.short == 1 else (f"{tail.short} classes have", "their")
+    return Fact("", f"! {classes} fewer images than IPC {tail.ipc}; {whose} images repeat at the start", warns=True)
 
 
 def stage_seconds(prospect: Prospect) -> list[tuple[str, float]]:
@@ -60,9 +64,11 @@ def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
     estimate = prospect.estimate
     if estimate is None:
         return [Fact("time", UNKNOWN_COST)]
-    found = [Fact("time", f"about {roughly(estimate.total_seconds)} on {prospect.device.name}")]
+    found = [Fact("time", f"about {roughly(estimate.total_seconds)}")]
     if stages_in_a_line:
-        parts = [f"{name} {roughly(seconds)}" for name, seconds in stage_seconds(prospect) if seconds]
+        parts = [
+            f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(prospect) if seconds
+        ]
         found.append(Fact("", ", ".join(parts)))
     has, free = prospect.memory_gib, prospect.free_gib
     of = "" if has is None else f" of {gibibytes(has)}"

@@ -42,9 +42,9 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
         preset.name,
         group,
         preset.name.removeprefix(f"{group}-"),
-        expected and expected.accuracy,
-        found and found.total_seconds,
-        found and found.memory_gib,
+        expected.accuracy if expected else None,
+        found.total_seconds if found else None,
+        found.memory_gib if found else None,
     )
 
 

@@ -17,7 +17,7 @@ from engine.run.expert_cache import CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
 from engine.run.presets import check_runnable
 from engine.run.settings import DatasetSettings, RunSettings
-from ltdd_tui.form import Form, by_key, check
+from ltdd_tui.form import FACTOR, Form, by_key, check, in_order
 from ltdd_tui.machine import free_gib, memory_gib
 from ltdd_tui.naming import name_faults, suggested_name
 from ltdd_tui.planning import cost, device_here, device_type
@@ -25,7 +25,7 @@ from ltdd_tui.tail import Tail, tail_of
 
 SAMPLED_CLASSES = 16
 DEFAULT_SIDE = 32
-PATH, FACTOR = "dataset.path", "dataset.imbalance_factor"
+PATH = "dataset.path"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def assess(form: Form, runs_dir: Path) -> Prospect:
     return Prospect(
         form,
         settings,
-        faults | name_faults(form.name, name, runs_dir) | dict(checked.faults),
+        in_order(faults | name_faults(form.name, name, runs_dir) | dict(checked.faults)),
         name,
         device,
         tail,
@@ -91,7 +91,8 @@ def _folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, Fault]]:
         first = found.faults[0]
         return None, {PATH: replace(first, what=f"{first.where}: {first.what}{more}")}
     counts = long_tailed(found.counts, dataset)
-    return found, {FACTOR: fault for fault in empty_tail(dataset, counts)}
+    empty = next(empty_tail(dataset, counts), None)
+    return found, {FACTOR: empty} if empty else {}
 
 
 def _traces(path: str | None) -> tuple[tuple[str, int], ...]:

@@ -80,4 +80,6 @@ def roughly(seconds: float) -> str:
 
 def gibibytes(value: float) -> str:
     """A size in GiB, with as many digits as tell something."""
+    if value < 0.1:
+        return f"{value * 1024:.0f} MiB"
     return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"

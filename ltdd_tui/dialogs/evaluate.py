@@ -37,7 +37,7 @@ class Evaluate(Dialog[EvaluationPlan | None]):
 
     DEFAULT_CSS = """
     Evaluate {
-        SelectionList { height: auto; border: none; padding: 0; background: transparent; }
+        SelectionList { height: auto; background: transparent; }
         .pair { height: auto; }
         .pair > Vertical { height: auto; width: 1fr; }
         .pair > Vertical:first-of-type { margin-right: 2; }
@@ -55,7 +55,7 @@ class Evaluate(Dialog[EvaluationPlan | None]):
             box.border_title = f"Evaluate {self._folder.name}"
             yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
             yield Static("Networks (space ticks)", classes="label")
-            yield SelectionList(*self._choices())
+            yield SelectionList(*self._choices(), compact=True)
             with Horizontal(classes="pair"):
                 with Vertical():
                     yield Static("Networks of each", classes="label")

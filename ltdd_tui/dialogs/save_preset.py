@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -23,6 +21,7 @@ class SavePreset(Dialog[str]):
     def __init__(self, settings: RunSettings, base: str, name: str) -> None:
         super().__init__()
         self._settings, self._base, self._suggested = settings, base, name
+        self._overwrites = False
 
     def compose(self) -> ComposeResult:
         """The name, what will be written, and the answers."""
@@ -44,7 +43,7 @@ class SavePreset(Dialog[str]):
     @on(Input.Changed)
     def _look(self, event: Input.Changed) -> None:
         """Says at once when a name is one's own preset already."""
-        self._overwrites = preset_files().get(event.value, (Path(), ""))[1] == "yours"
+        self._overwrites = event.value in preset_files() and preset_files()[event.value][1] == "yours"
         button = self.query_one("#yes", Button)
         button.label, button.variant = ("Overwrite", "warning") if self._overwrites else ("Save", "primary")
         self._say("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
@@ -76,8 +75,6 @@ class SavePreset(Dialog[str]):
             self._say(f"it cannot be written: {error.strerror}")
         else:
             self.dismiss(name)
-
-    _overwrites = False
 
     def _text(self, name: str) -> str:
         try:

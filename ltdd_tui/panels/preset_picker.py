@@ -17,10 +17,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ltdd_tui.preset_rows import PresetRow, matching
+from ltdd_tui.widgets.entry import Entry
 from ltdd_tui.wording import percent, roughly
 
 FIGURES_WIDTH = 18
-HEADER = "acc %   time   GiB"
+# A list of full names is wanted only where all of them fit.
+ROOM_TO_SPARE = 20
+HEADER = "acc %   time   GiB "
 PICKED = "●"
 
 
@@ -64,7 +67,7 @@ class PresetPicker(Vertical):
 
     def compose(self) -> ComposeResult:
         """The filter, the names of the columns, the list."""
-        yield Input(placeholder="/ filter", id="filter", compact=True)
+        yield Entry(placeholder="/ filter", id="filter", compact=True)
         yield Static(HEADER, id="columns")
         yield PresetList(id="preset-list", compact=True)
 
@@ -130,13 +133,13 @@ class PresetPicker(Vertical):
     def _line(self, row: PresetRow) -> Content:
         # One column is the list's own scrollbar.
         width = max(self._width - FIGURES_WIDTH - 4, 8)
-        name = row.label if len(row.label) <= width else f"{row.label[: width - 1]}…"
-        time = "-" if row.seconds is None else roughly(row.seconds)
+        name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
+        name = name if len(name) <= width else f"{name[: width - 1]}…"
+        time = "-" if row.seconds is None else roughly(row.seconds).replace(" days", " d")
         memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
-        figures = f"{percent(row.accuracy):>5} {time:>7} {memory:>5}"[-FIGURES_WIDTH:]
+        figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked
         return Content.assemble(
-            (f"{PICKED if picked else ' '} ", "$text-success"),
-            (f"{name:{width}} ", "bold" if picked else ""),
-            (figures, "$text-muted"),
+            (f"{PICKED if picked else ' '} {name:{width}} ", "bold" if picked else ""),
+            (figures, "$foreground 60%"),
         )

@@ -18,7 +18,7 @@ from ltdd_tui.form import NAME, Form
 from ltdd_tui.panels.more_settings import MoreSettings
 from ltdd_tui.widgets.field import Field
 
-LABEL_WIDTH = 12
+LABEL_WIDTH = 13
 PATH = "dataset.path"
 PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
 
@@ -40,18 +40,18 @@ class RunForm(Vertical):
     DEFAULT_CSS = """
     RunForm #preset-line { height: 1; margin-bottom: 1; }
     RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
-    RunForm #browse { margin-left: 14; display: none; }
+    RunForm #browse { margin-left: 15; display: none; }
     RunForm #browse.-shown { display: block; }
-    RunForm #told { height: auto; max-height: 4; color: $text-muted; border-top: solid $panel-lighten-1; }
+    RunForm #told { height: auto; max-height: 5; color: $text-muted; border-top: solid $panel-lighten-1; }
     RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
     RunForm FaultLine.-shown { display: block; }
     RunForm #deeds { height: 1; margin-top: 1; }
-    RunForm #deeds Button { margin-right: 1; padding: 0 1; min-width: 0; width: auto; }
-    RunForm #deeds #start { text-style: bold; padding: 0 3; }
+    RunForm #deeds Button { margin-right: 1; padding: 0; min-width: 0; width: auto; }
+    RunForm #deeds #start { text-style: bold; padding: 0 2; }
     """
     DEEDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("dry-run", "Dry run"),
-        ("save", "Save as preset"),
+        ("save", "Save"),
         ("reset", "Reset"),
     )
 
@@ -92,8 +92,9 @@ class RunForm(Vertical):
                 field.suggest(free_name)
             elif key == PATH:
                 field.suggest(place_of_images(form.text("dataset.name")))
-        picks = form.text("dataset.name") in PICKED_FROM_DISK
-        self.query_one("#browse").set_class(picks, "-shown")
+                picks = form.text("dataset.name") in PICKED_FROM_DISK
+                field.set_class(picks, "-above-button")
+                self.query_one("#browse").set_class(picks, "-shown")
         self.query_one(MoreSettings).tell(form, faults)
         self._draw()
 
@@ -113,7 +114,7 @@ class RunForm(Vertical):
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
                     above.collapsed = False  # type: ignore[attr-defined]
             field.control.focus()
-            field.scroll_visible(animate=False)
+            self.call_after_refresh(field.scroll_visible, animate=False)
 
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
@@ -142,9 +143,9 @@ class RunForm(Vertical):
 
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)
-        changed = f"  + {changes} change{'s' if changes > 1 else ''}" if changes else ""
+        changed = f"  {changes} changed" if changes else ""
         self.query_one("#preset-line", Static).update(
-            Content.assemble(("preset  ", "$text-muted"), (form.preset or "-", "bold"), (changed, "$text-accent"))
+            Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
         )
         what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
         self.query_one("#told", Static).update(Content.assemble((what, "$text"), "\n", kind))

@@ -31,14 +31,18 @@ class RunPreview(VerticalScroll, can_focus=False):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = Static()
+
     def compose(self) -> ComposeResult:
         """One text; it is short enough to be drawn whole."""
-        yield Static()
+        yield self._text
 
     def show(self, listed: Listed | None, glance: Glance) -> None:
         """Draws a run, as far as it has been read."""
         self.border_title = listed.run.name if listed else ""
-        self.query_one(Static).update(self._drawn(listed, glance) if listed else "")
+        self._text.update(self._drawn(listed, glance) if listed else "")
 
     def _drawn(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables

@@ -46,4 +46,4 @@ class TopLine(Static):
         name = "ltdd-tui"
         room = self.content_size.width - len(name)
         facts = self._facts if len(self._facts) < room else self._device
-        self.update(Content.assemble((name, "bold $primary"), (facts[:room].rjust(room), "$text-muted")))
+        self.update(Content.assemble((name, "bold $primary"), (facts[:room].rjust(room), "$foreground 60%")))

@@ -10,11 +10,10 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.events import DescendantFocus, ScreenResume
+from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Button, Footer, Tab, Tabs
+from textual.widgets import Button, Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import expanded
@@ -27,6 +26,7 @@ from ltdd_tui.form import DEVICE, Form, filled, first_form
 from ltdd_tui.launching import begin
 from ltdd_tui.machine import device_choices
 from ltdd_tui.naming import cell_name
+from ltdd_tui.panels.more_settings import MoreSettings
 from ltdd_tui.panels.outlook import OutlookPanel
 from ltdd_tui.panels.preset_picker import PresetPicker
 from ltdd_tui.panels.run_form import PATH, PICKED_FROM_DISK, FaultLine, RunForm
@@ -36,10 +36,10 @@ from ltdd_tui.preparing import with_absolute_path
 from ltdd_tui.preset_rows import preset_rows
 from ltdd_tui.prospect import Prospect, assess
 from ltdd_tui.widgets.field import Field
+from ltdd_tui.widgets.panes import Pane, Panes
 
 DEBOUNCE_SECONDS = 0.15
 DEEDS = {"start": "start", "dry-run": "dry_run", "save": "save_preset", "reset": "reset", "browse": "pick_folder"}
-PANES = {"presets": "Presets", "form": "New run", "outlook": "What you will get"}
 
 
 class LaunchScreen(Screen[None]):
@@ -62,32 +62,27 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", id="launch.start"),
-        Binding("ctrl+e", "dry_run", "Dry run", priority=True, id="launch.dry_run"),
-        Binding("ctrl+n", "save_preset", "Save as preset", id="launch.save"),
-        Binding("ctrl+r", "reset", "Reset", id="launch.reset"),
+        Binding("ctrl+e", "dry_run", "Dry run", id="launch.dry_run"),
+        Binding("ctrl+n", "save_preset", "Save", id="launch.save"),
+        Binding("ctrl+r", "reset", "Reset", show=False, id="launch.reset"),
         Binding("ctrl+z", "undo", "Undo", show=False, id="launch.undo"),
         Binding("slash", "filter", "Filter", id="launch.filter"),
-        Binding("ctrl+g", "find_setting", "Find setting", id="launch.find"),
+        Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
         Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
-        Binding("f6", "pane(1)", "Next pane", show=False, id="launch.next_pane"),
-        Binding("shift+f6", "pane(-1)", "Previous pane", show=False, id="launch.previous_pane"),
         Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
     DEFAULT_CSS = """
     LaunchScreen {
-        #panes { height: 1fr; }
         #presets { width: 40; }
         #form { width: 1fr; }
         #outlook { width: 38; }
         &.-huge #presets { width: 48; }
         &.-huge #outlook { width: 76; }
-        Tabs { display: none; }
-        &.-narrow {
-            Tabs { display: block; }
-            #panes > * { display: none; width: 1fr; }
-            #panes > .-seen { display: block; }
-        }
+        &.-narrow #presets, &.-narrow #outlook { width: 1fr; }
+        &.-tall #fields > Field { margin-bottom: 1; }
+        &.-tall #browse { margin: 0 0 1 15; }
+        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
     }
     """
 
@@ -100,23 +95,27 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._prospect: Prospect | None = None
         self._timer: Timer | None = None
         self._assessing = asyncio.Lock()
-        self._pane = "presets"
 
     def compose(self) -> ComposeResult:
         """Top line, the three panes, keys."""
         yield TopLine(self._runs_dir, self._devices[0][0])
-        yield Tabs(*(Tab(words, id=f"tab-{pane}") for pane, words in PANES.items()))
-        with Horizontal(id="panes"):
-            yield PresetPicker()
-            yield RunForm(self._form, self._devices)
-            yield OutlookPanel()
+        yield Panes(
+            Pane(PresetPicker(), "Presets", "#preset-list"),
+            Pane(RunForm(self._form, self._devices), "New run", "#fields Select"),
+            Pane(OutlookPanel(), "What you will get", "#tail-rows"),
+        )
         yield Footer()
 
     def on_mount(self) -> None:
         """Lists the presets and looks at the first form, after the frame is drawn."""
-        self._see("presets")
         self._list_presets()
         self._assess()
+        if self.has_class("-huge") and self.has_class("-tall"):
+            self.call_after_refresh(self.query_one(MoreSettings).open)
+
+    @on(Resize)
+    def _fit(self) -> None:
+        self.query_one(Panes).one_at_a_time(self.has_class("-narrow"))
 
     @on(ScreenResume)
     def _again(self) -> None:
@@ -185,7 +184,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             self.notify("ctrl+z brings back what was typed", timeout=3)
         self._take(form, remember=True)
         if self.has_class("-narrow"):
-            self._see("form")
+            self.query_one(Panes).enter("form")
 
     def action_reset(self) -> None:
         """The preset as it is."""
@@ -266,12 +265,12 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     def action_filter(self) -> None:
         """Goes to the filter of the presets."""
-        self._see("presets")
+        self.query_one(Panes).see("presets")
         self.call_after_refresh(self.query_one(PresetPicker).focus_filter)
 
     async def action_find_setting(self) -> None:
         """Goes to the search among all settings."""
-        self._see("form")
+        self.query_one(Panes).see("form")
         await self.query_one(RunForm).find()
 
     @on(FaultLine.Clicked)
@@ -281,37 +280,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             await self._go_to(key)
 
     async def _go_to(self, key: str) -> None:
-        self._see("form")
+        self.query_one(Panes).see("form")
         if key:
             await self.query_one(RunForm).go_to(key)
-
-    def action_pane(self, by: int) -> None:
-        """Goes to the next pane, or the one before."""
-        panes = list(PANES)
-        pane = panes[(panes.index(self._pane) + by) % len(panes)]
-        self._see(pane)
-        self.call_after_refresh(self._enter, pane)
-
-    def _enter(self, pane: str) -> None:
-        first = {"presets": "#preset-list", "form": "#fields Input, #fields Select", "outlook": "#tail-rows"}[pane]
-        self.query(first).first().focus()
-
-    def _see(self, pane: str) -> None:
-        """Shows a pane where only one has room."""
-        self._pane = pane
-        for name in PANES:
-            self.query_one(f"#{name}").set_class(name == pane, "-seen")
-        tabs = self.query_one(Tabs)
-        with tabs.prevent(Tabs.TabActivated):
-            tabs.active = f"tab-{pane}"
-
-    @on(Tabs.TabActivated)
-    def _tab(self, event: Tabs.TabActivated) -> None:
-        event.stop()
-        self._see((event.tab.id or "").removeprefix("tab-"))
-
-    @on(DescendantFocus)
-    def _followed(self, event: DescendantFocus) -> None:
-        for above in event.widget.ancestors:
-            if above.id in PANES and above.id != self._pane:
-                self._see(above.id)
