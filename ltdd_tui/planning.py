@@ -10,7 +10,7 @@ from engine.run.calibration import device_for, read_calibration
 from engine.run.catalog import Device, Estimate
 from engine.run.forecast import cost, remaining_cost
 from engine.run.settings import RunSettings
-from engine.run.workload import compiles
+from engine.run.worth import may_compile_by_torch
 from ltdd_tui import worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
@@ -38,12 +38,12 @@ def device_type(device: Device) -> str:
 def calibration_lacks(settings: RunSettings, device: str) -> bool:
     """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
     found = read_calibration(torch_name(device))
-    return found is None or (compiles(settings) and not found.compiler)
+    return found is None or (may_compile_by_torch(settings, torch_name(device)) and not found.compiler)
 
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
-    compiler = ["--compiler"] if compiles(settings) else []
+    compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
     return worker.ask(["calibrate", "--device", torch_name(device), *compiler]) == 0
 
 

@@ -91,3 +91,12 @@ def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor,
         return Mixed(tangents[0], tangents[1], tangents[2] if with_theta else None)
 
     return mixed
+
+
+def why_not_compile(device: torch.device) -> str | None:
+    """What keeps torch.compile from working on this machine, found by compiling a line; None where it works."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
+    except Exception as error:  # compilers fail in their own ways, and every one of them means the same here
+        return str(error).strip().splitlines()[0][:200]
+    return None

@@ -12,7 +12,8 @@ class Tapes:
     """The tapes of the latest steps, in `room` bytes at most; how many fit follows from their sizes alone."""
 
     def __init__(self, room: float) -> None:
-        self._room, self._kept, self._used = room, {}, 0
+        self._room, self._used = room, 0
+        self._kept: dict[int, Tape] = {}
 
     def put(self, step: int, tape: Tape | None) -> None:
         """Keeps a step's tape, in the place of the earliest ones; None is not kept."""

@@ -17,7 +17,6 @@ from engine.nets.convnet import ConvNet
 from engine.nets.flat import FlatNetwork
 from engine.nets.norm_pool import Leaned, NormPool, Passed
 
-
 _FEW_CHANNELS = 8
 
 
@@ -102,7 +101,8 @@ class ByHand:
         images: bool = False,
     ) -> Reversed:
         """Back from the derivative in the features (B, F), as far down as is asked for."""
-        g, in_pooled, by_name = _planes(in_features, blocks[-1]), [], {}
+        g, in_pooled = _planes(in_features, blocks[-1]), []
+        by_name: dict[str, Tensor] = {}
         for index in range(len(layers) - 1, -1, -1):
             layer, (inputs, passed) = layers[index], blocks[index]
             in_pooled.append(g)
@@ -119,7 +119,8 @@ class ByHand:
         self, layers: list[Layer], d_layers: list[Layer], blocks: list[Block]
     ) -> tuple[list[TangentBlock], Tensor]:
         """Along a direction in the weights: what each block keeps, and the tangent of the features (B, F)."""
-        d_x, tangents = None, []
+        d_x: Tensor | None = None
+        tangents = []
         for layer, d_layer, block in zip(layers, d_layers, blocks, strict=True):
             d_z = _convolve(block.inputs, d_layer.weight)
             if d_x is not None:
@@ -129,6 +130,7 @@ class ByHand:
             )
             tangents.append(TangentBlock(d_x, leaned))
             d_x = d_pooled
+        assert d_x is not None  # there is a block
         return tangents, _flat(d_x)
 
     def tangent_reverse(
@@ -143,18 +145,17 @@ class ByHand:
         weights: bool = False,
     ) -> Reversed:
         """The tangents of what `reverse` gives, `in_pooled` excepted, which it gave and is needed here."""
-        d_g, by_name = _planes(d_in_features, blocks[-1]), {}
+        d_g = _planes(d_in_features, blocks[-1])
+        by_name: dict[str, Tensor] = {}
         for index in range(len(layers) - 1, -1, -1):
-            layer, d_layer, (inputs, passed), (d_inputs, leaned) = (
-                of_blocks[index] for of_blocks in (layers, d_layers, blocks, tangents)
-            )
+            layer, d_layer, block, tangent = layers[index], d_layers[index], blocks[index], tangents[index]
             in_z, d_in_z, d_in_scale, d_in_shift = self._norm_pool.tangent_reverse(
-                passed, leaned, layer.scale, layer.shift, d_layer.scale, in_pooled[index], d_g
+                block.passed, tangent.leaned, layer.scale, layer.shift, d_layer.scale, in_pooled[index], d_g
             )
             if weights:
-                in_weight = _convolution_gradient(d_in_z, inputs, d_in_scale)
-                if d_inputs is not None:
-                    in_weight = in_weight + _convolution_gradient(in_z, d_inputs, d_in_scale)
+                in_weight = _convolution_gradient(d_in_z, block.inputs, d_in_scale)
+                if tangent.d_inputs is not None:
+                    in_weight = in_weight + _convolution_gradient(in_z, tangent.d_inputs, d_in_scale)
                 by_name |= _block_gradient(index, in_weight, d_in_scale, d_in_shift)
             d_g = _convolve_back((d_in_z, layer.weight), (in_z, d_layer.weight))
         return Reversed([], by_name, _as_images(d_g, layers[0].scale.dtype))
@@ -191,7 +192,9 @@ def _convolve_back(*pairs: tuple[Tensor, Tensor]) -> Tensor:
     b, h, w, _ = in_z.shape
     if weight.shape[1] < _FEW_CHANNELS and in_z.device.type == "cpu" and in_z.dtype != torch.bfloat16:
         # A library's kernels make sixteen channels of the images' three; a product is done with them in half the time.
-        shares = torch.stack([_product(*pair) for pair in pairs]).sum(0) if others else _product(in_z, weight)
+        shares = _product(in_z, weight)
+        for pair in others:
+            shares = shares + _product(*pair)
         return F.fold(shares, (h, w), 3, padding=1).permute(0, 2, 3, 1).contiguous()
     shape_alone, mask = in_z.new_empty(1).expand(b, weight.shape[1], h, w), [True, False, False]
     found = _backward(in_z, shape_alone, weight, mask)[0].permute(0, 2, 3, 1).contiguous()

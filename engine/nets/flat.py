@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -38,6 +40,16 @@ class FlatNetwork:
     def architecture(self) -> type[nn.Module]:
         """The class of the network."""
         return type(self._module)
+
+    def activations(self, image: torch.Size) -> int:
+        """How many numbers the convolutions put out for one image (channels, H, W)."""
+        outputs: list[int] = []
+        shapes_alone = copy.deepcopy(self._module).to("meta")
+        for layer in shapes_alone.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output.numel()))
+        shapes_alone(torch.empty(1, *image, device="meta"))
+        return sum(outputs)
 
     def join(self, by_name: dict[str, Tensor]) -> Tensor:
         """One vector (P,) of a tensor for each parameter name, in the order of theta."""

@@ -44,6 +44,15 @@ def native() -> NormPool:
     )
 
 
+def why_not_build() -> str | None:
+    """What keeps the C++ form from being built here; None where it is there."""
+    try:
+        _library()
+    except (CannotBuild, OSError) as error:
+        return str(error)
+    return None
+
+
 def _forward(library: ctypes.CDLL, z: Tensor, scale: Tensor, shift: Tensor) -> tuple[Passed, Tensor]:
     b, h, w, c = z.shape
     mean, rate = scale.new_empty(b, c), scale.new_empty(b, c)

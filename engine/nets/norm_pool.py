@@ -68,8 +68,12 @@ def written() -> NormPool:
 
 def compiled() -> NormPool:
     """The same, each compiled into a kernel or two for every shape it meets."""
-    functions = (_forward, _reverse, _tangent, _tangent_reverse)
-    return NormPool(*(torch.compile(function, dynamic=False) for function in functions))
+    return NormPool(
+        torch.compile(_forward, dynamic=False),
+        torch.compile(_reverse, dynamic=False),
+        torch.compile(_tangent, dynamic=False),
+        torch.compile(_tangent_reverse, dynamic=False),
+    )
 
 
 def _forward(z: Tensor, scale: Tensor, shift: Tensor) -> tuple[Passed, Tensor]:
