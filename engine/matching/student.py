@@ -44,6 +44,7 @@ class Student:
 def eager_student(loss: StepLoss, with_theta: bool) -> Student:
     """Autograd, and autograd of autograd."""
 
+    @torch.enable_grad()
     def walk(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         leaf = theta.detach().requires_grad_()
         return torch.autograd.grad(loss(leaf, images, labels), leaf)[0], None
@@ -55,7 +56,7 @@ def eager_student(loss: StepLoss, with_theta: bool) -> Student:
         found = torch.autograd.grad(torch.dot(direction, own), inputs, materialize_grads=True)
         return Mixed(found[0], found[1], found[2] if with_theta else None)
 
-    return Student(walk, _images_alone, mixed, vmap(_forward_over_reverse(loss, False), in_dims=_SEVERAL))
+    return Student(walk, _images_alone, mixed, _several(loss))
 
 
 def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
@@ -63,20 +64,22 @@ def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
     # Batches that do not divide the set have two shapes at most, so each is compiled for itself.
     gradient = torch.compile(grad(loss), dynamic=False)
     mixed = torch.compile(_forward_over_reverse(loss, with_theta), dynamic=False)
-    several = torch.compile(vmap(_forward_over_reverse(loss, False), in_dims=_SEVERAL), dynamic=False)
     return Student(
         lambda theta, images, labels: (gradient(theta, images, labels), None),
         _images_alone,
         lambda theta, direction, labels, images: mixed(theta, direction, images, labels),
-        several,
+        torch.compile(_several(loss), dynamic=False),
     )
-
-
-_SEVERAL = (0, None, 0, 0)
 
 
 def _images_alone(theta: Tensor, images: Tensor, labels: Tensor) -> Tape:
     return images
+
+
+def _several(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:
+    mixed = _forward_over_reverse(loss, False)
+    of_each = vmap(lambda *inputs: tuple(mixed(*inputs)[:2]), in_dims=(0, None, 0, 0))
+    return lambda *inputs: Mixed(*of_each(*inputs), None)
 
 
 def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from engine.matching.student import Tape
 
@@ -13,25 +12,27 @@ class Tapes:
 
     def __init__(self, room: float) -> None:
         self._room, self._used = room, 0
-        self._kept: dict[int, Tape] = {}
+        self._kept: dict[int, tuple[Tape, int]] = {}
 
     def put(self, step: int, tape: Tape | None) -> None:
         """Keeps a step's tape, in the place of the earliest ones; None is not kept."""
         size = tape_bytes(tape)
         if tape is None or size > self._room:
             return
-        self._kept[step] = tape
+        self._kept[step] = tape, size
         self._used += size
         while self._used > self._room:
             self.take(next(iter(self._kept)))
 
     def take(self, step: int) -> Tape | None:
         """Gives a step's tape away, None where it is not kept."""
-        tape = self._kept.pop(step, None)
-        self._used -= tape_bytes(tape)
+        tape, size = self._kept.pop(step, (None, 0))
+        self._used -= size
         return tape
 
 
 def tape_bytes(tape: Tape | None) -> int:
-    """The memory of a tape."""
-    return sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(tape) if isinstance(leaf, Tensor))
+    """The memory of a tape: of all tensors in its tuples and lists."""
+    if isinstance(tape, Tensor):
+        return tape.numel() * tape.element_size()
+    return sum(map(tape_bytes, tape)) if isinstance(tape, tuple | list) else 0

@@ -29,6 +29,10 @@ _ATTEMPTS = [
 ]
 
 
+_WORTH_THREADS = 2**16
+_SUFFIX = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+
+
 class CannotBuild(Exception):
     """There is no C++ compiler here that builds the native form; the text says why."""
 
@@ -100,11 +104,12 @@ def _tangent_reverse(
 def _call(library: ctypes.CDLL, name: str, z: Tensor, *others: Tensor) -> None:
     """Calls the function of that name in the type of z (B, H, H, C); its tensors must lie in memory as they read."""
     tensors = (z, *others)
-    assert all(tensor.is_contiguous() and tensor.device.type == "cpu" for tensor in tensors)
-    shape = (ctypes.c_int64 * 4)(z.shape[0], z.shape[1], z.shape[3], torch.get_num_threads())
-    places = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
-    function = getattr(library, f"{name}_{str(z.dtype).removeprefix('torch.')}")
-    function(shape, ctypes.c_double(EPSILON), places)
+    assert z.device.type == "cpu" and all([tensor.is_contiguous() for tensor in tensors])
+    # Little work is done before a second thread has woken up; images are apart, so the bytes are the same.
+    threads = torch.get_num_threads() if z.numel() > _WORTH_THREADS else 1
+    shape = (ctypes.c_int64 * 4)(z.shape[0], z.shape[1], z.shape[3], threads)
+    places = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+    getattr(library, f"{name}_{_SUFFIX[z.dtype]}")(shape, ctypes.c_double(EPSILON), places)
 
 
 @functools.cache
