@@ -26,7 +26,7 @@ class RunPreview(VerticalScroll, can_focus=False):
 
     DEFAULT_CSS = """
     RunPreview {
-        width: 44; border: round $panel-lighten-2; border-title-color: $text; padding: 0 1; scrollbar-size-vertical: 1;
+        width: 44; border: round $foreground 22%; border-title-color: $text; padding: 0 1; scrollbar-size-vertical: 1;
         & > Static { height: auto; }
     }
     """

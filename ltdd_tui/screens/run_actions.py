@@ -20,7 +20,7 @@ from ltdd_tui.dialogs.rename import Rename
 from ltdd_tui.errands import Errand, send, send_to_read
 from ltdd_tui.glance import Glancer
 from ltdd_tui.runs import readable_metrics
-from ltdd_tui.wording import mean_and_std, size
+from ltdd_tui.wording import mean_and_std, short_path, size
 
 if TYPE_CHECKING:
     from ltdd_tui.app import LtddApp
@@ -127,7 +127,7 @@ class RunActions(Screen[None]):
         if running:
             self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
             return
-        details = f"{size(bytes_)} in {folder.root}\nThis cannot be undone. Experts in the cache stay."
+        details = f"{size(bytes_)} in {short_path(folder.root)}\nThis cannot be undone. Experts in the cache stay."
         if await self.app.push_screen_wait(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
             try:
                 await asyncio.to_thread(housekeeping.delete, folder)

@@ -26,7 +26,7 @@ from ltdd_tui.screens import runs as runs_screen
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, typed, until
 from tests.ltdd_tui.recorded import let_go
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -46,8 +46,7 @@ async def shown(size: tuple[int, int] = WIDE) -> AsyncIterator[Pilot[None]]:
     listen(app)
     async with app.run_test(size=size) as pilot:
         await pilot.press("f2")
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and bool(app.screen.query(RunList)))
-        await until(pilot, lambda: "run" in text(pilot) and "..." not in text(pilot))
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and all_runs_read(pilot))
         yield pilot
 
 
