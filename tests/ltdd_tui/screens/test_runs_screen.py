@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -138,6 +139,33 @@ async def test_a_list_that_changes_under_the_cursor_keeps_it_where_it_is(add: Ad
         await until(pilot, lambda: len(listed(pilot)) == 43)
         await until(pilot, lambda: name in text(pilot).splitlines()[row])
         assert current(pilot) == name
+
+
+async def test_who_scrolls_away_from_the_cursor_is_left_there(add: Add) -> None:
+    for place in range(60):
+        add(f"run-{place:02d}", "empty")
+    async with shown(SMALL) as pilot:
+        runs = screen(pilot).query_one(RunList)
+        runs.scroll_to(y=30, animate=False, force=True)
+        await until(pilot, lambda: runs.scroll_offset.y == 30)
+        screen(pilot)._show()
+        await pilot.pause(0.1)
+        assert runs.scroll_offset.y == 30
+        await pilot.press("j")
+        await until(pilot, lambda: runs.scroll_offset.y <= 1)
+
+
+async def test_names_made_by_hand_break_nothing(add: Add) -> None:
+    for name in ("[bold]x[", "two\nlines", "esc\x1b[31mred", "\u6f22\u5b57" * 20, "no\udcffutf"):
+        add(name)
+    async with shown() as pilot:
+        lines = text(pilot).splitlines()
+        assert len(lines) == WIDE[1] and {cell_len(line) for line in lines} == {WIDE[0]}
+        await sees(pilot, "[bold]x[", "two lines", "esc[31mred", "noutf", "\u2026")
+        await pilot.press(*"jjjjyo", "space", "space", "d")
+        await sees(pilot, "cannot be undone")
+        await pilot.press("escape", "c")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, RunsScreen))
 
 
 async def test_a_run_that_ends_shows_it_by_itself(add: Add) -> None:
