@@ -46,7 +46,7 @@ class Confirm(Dialog[bool]):
             box.border_title = "Please confirm"
             yield Static(clean(self._question), markup=False)
             if self._details:
-                yield Static(self._details, classes="hint", markup=False)
+                yield Static("\n".join(map(clean, self._details.split("\n"))), classes="hint", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(f"{self._no} (n)", id="no", compact=True)
                 variant: ButtonVariant = "error" if self._dangerous else "primary"

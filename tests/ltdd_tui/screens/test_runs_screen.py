@@ -162,10 +162,11 @@ async def test_names_made_by_hand_break_nothing(add: Add) -> None:
         lines = text(pilot).splitlines()
         assert len(lines) == WIDE[1] and {cell_len(line) for line in lines} == {WIDE[0]}
         await sees(pilot, "[bold]x[", "two lines", "esc[31mred", "noutf", "\u2026")
-        await pilot.press(*"jjjjyo", "space", "space", "d")
+        await pilot.press(*"jjjjyod")
         await sees(pilot, "cannot be undone")
-        await pilot.press("escape", "c")
-        await until(pilot, lambda: not isinstance(pilot.app.screen, RunsScreen))
+        await pilot.press("escape", "g", "space", "space", "space", "space", "space", "c")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+        await sees(pilot, "52.9\u00b10.4", "noutf")
 
 
 async def test_a_run_that_ends_shows_it_by_itself(add: Add) -> None:
@@ -295,6 +296,17 @@ async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
         await sees(pilot, "86.9 +- 0.7")
         await pilot.press("r")
         await hears(pilot, "it is done")
+
+
+async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", "{pause: 0.05}")
+    add("paused", "stopped")
+    async with shown() as pilot:
+        await pilot.press("r")
+        await hears(pilot, "goes on")
+        await pilot.press("f3")
+        await until(pilot, lambda: not pilot.app.screen.query(RunList))
+        await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
 
 
 async def test_a_worker_that_fails_says_why(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
