@@ -33,8 +33,7 @@ async def sees(pilot: Pilot[None], *words: str) -> None:
 async def typed(pilot: Pilot[None], words: str) -> None:
     """Types a text into what has the focus."""
     names = {" ": "space", ":": "colon", "-": "minus", ">": "greater_than_sign", "/": "slash", ".": "full_stop"}
-    for sign in words:
-        await pilot.press(names.get(sign, sign))
+    await pilot.press(*(names.get(sign, sign) for sign in words))
 
 
 def told(pilot: Pilot[None]) -> list[str]:
