@@ -21,7 +21,7 @@ from ltdd_tui.wording import stage_name
 
 LABEL_WIDTH = 21
 # Mounting all of a block at once would keep the screen waiting.
-FIELDS_AT_ONCE = 4
+FIELDS_AT_ONCE = 3
 
 
 class Block(Collapsible):

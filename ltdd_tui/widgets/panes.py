@@ -26,6 +26,8 @@ class Pane:
 class Panes(Vertical):
     """The pane that has, or last had, the focus is the one that is seen in a narrow window."""
 
+    TITLE: ClassVar[str] = "Panes"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f6", "step(1)", "Next pane", show=False, id="panes.next"),
         Binding("shift+f6", "step(-1)", "Previous pane", show=False, id="panes.previous"),
