@@ -32,7 +32,7 @@ class OutlookPanel(Vertical):
     """
 
     def __init__(self) -> None:
-        super().__init__(id="outlook", classes="panel")
+        super().__init__(id="outlook")
         self.border_title = "What you will get"
         self._prospect: Prospect | None = None
         self._chart, self._headline = TailChart(), Static(id="headline")

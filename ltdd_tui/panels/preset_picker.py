@@ -61,7 +61,7 @@ class PresetPicker(Vertical):
             self.name = name
 
     def __init__(self) -> None:
-        super().__init__(id="presets", classes="panel")
+        super().__init__(id="presets")
         self.border_title = "Presets"
         self._rows: Sequence[PresetRow] = ()
         self._picked = ""

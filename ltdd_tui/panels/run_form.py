@@ -56,7 +56,7 @@ class RunForm(Vertical):
     )
 
     def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
-        super().__init__(id="form", classes="panel")
+        super().__init__(id="form")
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
