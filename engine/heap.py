@@ -7,8 +7,10 @@ import ctypes
 import sys
 
 # Of malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _MOST = 2**31 - 1
+# Room to spare, since what is small and stays is put into what was large and freed, which then is a little too small.
+_SPARE_BYTES = 64 * 2**20
 
 
 def keep_freed_memory() -> None:
@@ -23,3 +25,4 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, _MOST)
+        mallopt(_TOP_PAD, _SPARE_BYTES)

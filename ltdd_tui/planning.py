@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,6 @@ def device_here(name: str) -> Device:
     return device_for(torch_name(name))
 
 
-def device_type(device: Device) -> str:
-    """`cuda` or `cpu`, as torch calls it."""
-    return device.kind
-
-
 def calibration_lacks(settings: RunSettings, device: str) -> bool:
     """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
     found = read_calibration(torch_name(device))
@@ -43,8 +39,18 @@ def calibration_lacks(settings: RunSettings, device: str) -> bool:
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
+    return worker.ask(_calibration(settings, device)) == 0
+
+
+def calibrate_silently(settings: RunSettings, device: str) -> bool:
+    """As calibrate, with nowhere to speak to: for a screen."""
+    with open(os.devnull, "wb") as nowhere:
+        return worker.consult(_calibration(settings, device), nowhere).wait() == 0
+
+
+def _calibration(settings: RunSettings, device: str) -> list[str]:
     compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
-    return worker.ask(["calibrate", "--device", torch_name(device), *compiler]) == 0
+    return ["calibrate", "--device", torch_name(device), *compiler]
 
 
 def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:

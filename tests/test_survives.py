@@ -121,13 +121,12 @@ def test_a_run_killed_in_every_stage_and_resumed_gives_the_same_bytes(reference,
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_compiled_run_killed_and_resumed_gives_the_same_bytes_in_every_precision(precision, reference, tmp_path):
-    """With the steps in C++ and in either precision, at two moments between two checkpoints."""
+    """With the steps in C++, between two checkpoints."""
     cache = reference.root.parent / "cache"
     matching = PRESET_OF_SECONDS["matching"] | {"compile": "always", "precision": precision}
     whole, folder = (_folder(tmp_path / name, matching=matching) for name in ("whole", "killed"))
     assert _start(whole, cache).wait(timeout=120) == 0, whole.console.read_text()[-2000:]
-    for at in (7, 18):
-        _kill_at(_start(folder, cache), folder, "matching_step", {"iteration": at}, 1)
+    _kill_at(_start(folder, cache), folder, "matching_step", {"iteration": 18}, 1)
     assert _start(folder, cache).wait(timeout=120) == 0, folder.console.read_text()[-2000:]
     assert folder.distilled.read_bytes() == whole.distilled.read_bytes()
 

@@ -99,19 +99,24 @@ class Matcher:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
         start = trajectory.at(epoch).to(self.device)
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
-        matched = network.backbone if self.method.matched == "backbone" else slice(0, network.num_parameters)
+        matched = network.backbone if self.method.matched == "backbone" else network.everything
         batches = self._batches(settings.syn_steps, synthetic, generator)
         if settings.gradient == "unrolled":
             return match_plainly(
                 start,
                 target,
-                moved=slice(0, network.num_parameters),
+                moved=network.everything,
                 matched=matched,
                 loss=self._kind.step_loss(),
                 synthetic=synthetic,
                 batches=batches,
                 hold_later_weights=False,
             )
+        return self._match_rep(start, target, matched, synthetic, batches)
+
+    def _match_rep(
+        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
         forms = self._formed(synthetic)
         return match_by_sweep(
             start,
@@ -120,7 +125,7 @@ class Matcher:
             student=forms.student,
             synthetic=synthetic,
             batches=batches,
-            exact=settings.gradient == "exact",
+            exact=self.settings.gradient == "exact",
             room=self._room,
             at_once=forms.steps_at_once,
         )
@@ -131,6 +136,11 @@ class Matcher:
             torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
         )
         batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
+        return self._match_cls(start, target, synthetic, batches)
+
+    def _match_cls(
+        self, start: Tensor, target: Tensor, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
         return match_classifier(
             self.network,
             start,

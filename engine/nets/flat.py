@@ -28,6 +28,7 @@ class FlatNetwork:
         self.num_backbone = sum(parameters[name].numel() for name in backbone)
         self.num_parameters = sum(self._sizes)
         self.num_classes = parameters[classifier[-1]].shape[0]
+        self.everything = slice(0, self.num_parameters)
         self.backbone = slice(0, self.num_backbone)
         self.classifier = slice(self.num_backbone, self.num_parameters)
 

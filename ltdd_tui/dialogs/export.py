@@ -8,11 +8,13 @@ from pathlib import Path
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 from textual_fspicker import SelectDirectory
 
 from engine.run.folder import RunFolder, expanded
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.drawing.lines import clean
 from ltdd_tui.wording import short_path
 
 FORMS = {
@@ -55,7 +57,7 @@ class Export(Dialog[ExportPlan | None]):
     def compose(self) -> ComposeResult:
         """The form, then the folder."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = f"Export {self._folder.name}"
+            box.border_title = Content(clean(f"Export {self._folder.name}"))
             yield Static("As", classes="label")
             with RadioSet():
                 for form, (name, means) in FORMS.items():

@@ -46,7 +46,7 @@ class SavePreset(Dialog[str]):
         self._overwrites = event.value in preset_files() and preset_files()[event.value][1] == "yours"
         button = self.query_one("#yes", Button)
         button.label, button.variant = ("Overwrite", "warning") if self._overwrites else ("Save", "primary")
-        self._say("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
+        self.show_fault("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
         self.query_one("#text", Static).update(self._text(event.value))
 
     @on(Input.Submitted)
@@ -70,9 +70,9 @@ class SavePreset(Dialog[str]):
             save_preset(name, extending(self._settings, self._base, name), self._overwrites)
         except LtddError as error:
             fault = error.faults[0]
-            self._say(f"{fault.what}\n{fault.hint.removesuffix(', or --overwrite your own')}")
+            self.show_fault(f"{fault.what}\n{fault.hint.removesuffix(', or --overwrite your own')}")
         except OSError as error:
-            self._say(f"it cannot be written: {error.strerror}")
+            self.show_fault(f"it cannot be written: {error.strerror}")
         else:
             self.dismiss(name)
 
@@ -81,8 +81,3 @@ class SavePreset(Dialog[str]):
             return extending(self._settings, self._base, name)
         except LtddError as error:
             return str(error)
-
-    def _say(self, what: str) -> None:
-        fault = self.query_one(".fault", Static)
-        fault.update(what)
-        fault.set_class(bool(what), "-shown")

@@ -79,11 +79,12 @@ class TailChart(Vertical):
     def __init__(self) -> None:
         super().__init__(id="tail")
         self._drawn: object = None
+        self._profile, self._rows = Static(id="profile"), TailRows()
 
     def compose(self) -> ComposeResult:
         """Silhouette and bars."""
-        yield Static(id="profile")
-        yield TailRows()
+        yield self._profile
+        yield self._rows
 
     def show(self, tail: Tail | None, width: int, lines: int) -> None:
         """Draws a tail, or nothing, on at most so many lines."""
@@ -94,9 +95,9 @@ class TailChart(Vertical):
         pitch = 2 if 2 * classes <= lines else 1
         many = classes > lines > PROFILE_ROWS + 4
         self.styles.height = min(classes * pitch, lines) if not many else lines
-        self.query_one(TailRows).show(tail, pitch)
+        self._rows.show(tail, pitch)
         self.set_class(many, "-many")
         if tail is not None and many:
             silhouette = "\n".join(profile(tail.counts, width, PROFILE_ROWS))
             ends = f"{tail.names[0]}{tail.names[-1].rjust(width - len(tail.names[0]))}"[:width]
-            self.query_one("#profile", Static).update(Content.assemble(silhouette, "\n", (ends, "$foreground 60%")))
+            self._profile.update(Content.assemble(silhouette, "\n", (ends, "$foreground 60%")))

@@ -17,19 +17,19 @@ from ltdd_tui.form import Form, more_settings
 from ltdd_tui.setting_search import find_settings
 from ltdd_tui.widgets.entry import Entry
 from ltdd_tui.widgets.field import Field, spec_of
+from ltdd_tui.widgets.fold import Fold
 from ltdd_tui.wording import stage_name
 
 LABEL_WIDTH = 21
 # Mounting all of a block at once would keep the screen waiting.
-FIELDS_AT_ONCE = 4
+FIELDS_AT_ONCE = 3
 
 
-class Block(Collapsible):
+class Block(Fold):
     """The settings of one block; its fields are made when it is first opened."""
 
     DEFAULT_CSS = """
-    Block { padding: 0; border: none; background: transparent; }
-    Block > CollapsibleTitle { padding: 0 1; width: 1fr; color: $text-accent; }
+    Block > CollapsibleTitle { color: $text-accent; }
     Block > Contents { padding: 0 0 1 1; }
     """
 
@@ -68,14 +68,12 @@ def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> st
     return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} settings"
 
 
-class MoreSettings(Collapsible):
+class MoreSettings(Fold):
     """All blocks, and the search."""
 
     DEFAULT_CSS = """
-    MoreSettings { padding: 0; border: none; background: transparent; margin-top: 1; }
-    MoreSettings > CollapsibleTitle { padding: 0 1; width: 1fr; color: $text; }
+    MoreSettings { margin-top: 1; }
     MoreSettings > Contents { padding: 0 0 0 1; }
-    MoreSettings.-fault > CollapsibleTitle, Block.-fault > CollapsibleTitle { color: $text-error; }
     MoreSettings #search { width: 1fr; background: $surface; }
     MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
     MoreSettings #matches.-some { display: block; }

@@ -32,16 +32,18 @@ class OutlookPanel(Vertical):
     """
 
     def __init__(self) -> None:
-        super().__init__(id="outlook", classes="panel")
+        super().__init__(id="outlook")
         self.border_title = "What you will get"
         self._prospect: Prospect | None = None
+        self._chart, self._headline = TailChart(), Static(id="headline")
+        self._remark, self._facts = Static(id="remark"), Static(id="facts")
 
     def compose(self) -> ComposeResult:
         """From top to bottom: the two numbers, the tail, what it takes."""
-        yield Static(id="headline")
-        yield TailChart()
-        yield Static(id="remark")
-        yield Static(id="facts")
+        yield self._headline
+        yield self._chart
+        yield self._remark
+        yield self._facts
 
     def show(self, prospect: Prospect) -> None:
         """Draws this prospect."""
@@ -63,11 +65,11 @@ class OutlookPanel(Vertical):
         lines = [_stages(prospect, width)] if with_bars and prospect.estimate else []
         lines.append(_drawn(facts(prospect, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
         bottom = Content("\n\n").join(lines)
-        parts = {"#headline": top, "#remark": below, "#facts": bottom}
+        parts = {self._headline: top, self._remark: below, self._facts: bottom}
         for part, content in parts.items():
-            self.query_one(part, Static).update(content)
+            part.update(content)
         taken = sum(len(content.plain.split("\n")) for content in parts.values()) + 3
-        self.query_one(TailChart).show(prospect.tail, width, max(height - taken, SMALLEST_CHART))
+        self._chart.show(prospect.tail, width, max(height - taken, SMALLEST_CHART))
 
 
 def _headline(tail: Tail | None, width: int) -> Content:

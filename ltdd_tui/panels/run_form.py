@@ -56,23 +56,26 @@ class RunForm(Vertical):
     )
 
     def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
-        super().__init__(id="form", classes="panel")
+        super().__init__(id="form")
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
         self._at = ""
+        self.more = MoreSettings()
+        self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
+        self._browse = Button("pick a folder ...", id="browse", compact=True)
 
     def compose(self) -> ComposeResult:
         """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
-        yield Static(id="preset-line")
+        yield self._preset_line
         with VerticalScroll(id="fields", can_focus=False):
             for spec in basic_specs(self._devices):
                 yield Field(spec, self._form.text(spec.key), LABEL_WIDTH)
                 if spec.key == PATH:
-                    yield Button("pick a folder ...", id="browse", compact=True)
-            yield MoreSettings()
-        yield Static(id="told")
-        yield FaultLine()
+                    yield self._browse
+            yield self.more
+        yield self._told
+        yield self._fault_line
         with Horizontal(id="deeds"):
             yield Button("Start", id="start", variant="primary", compact=True)
             for name, words in self.DEEDS:
@@ -94,8 +97,8 @@ class RunForm(Vertical):
                 field.suggest(place_of_images(form.text("dataset.name")))
                 picks = form.text("dataset.name") in PICKED_FROM_DISK
                 field.set_class(picks, "-above-button")
-                self.query_one("#browse").set_class(picks, "-shown")
-        self.query_one(MoreSettings).tell(form, faults)
+                self._browse.set_class(picks, "-shown")
+        self.more.tell(form, faults)
         self._draw()
 
     def next_fault(self) -> str | None:
@@ -108,7 +111,7 @@ class RunForm(Vertical):
     async def go_to(self, key: str) -> None:
         """Puts the focus into a field, wherever it is hidden."""
         if not self._field(key):
-            await self.query_one(MoreSettings).open_for(key, self._form, self._faults)
+            await self.more.open_for(key, self._form, self._faults)
         if field := self._field(key):
             for above in field.ancestors:
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
@@ -118,10 +121,9 @@ class RunForm(Vertical):
 
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
-        more = self.query_one(MoreSettings)
-        await more.open()
-        more.tell(self._form, self._faults)
-        more.focus_search()
+        await self.more.open()
+        self.more.tell(self._form, self._faults)
+        self.more.focus_search()
 
     def _field(self, key: str) -> Field | None:
         return next((field for field in self.query(Field) if field.spec.key == key), None)
@@ -144,11 +146,9 @@ class RunForm(Vertical):
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)
         changed = f"  {changes} changed" if changes else ""
-        self.query_one("#preset-line", Static).update(
-            Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
-        )
+        self._preset_line.update(Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent")))
         what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
-        self.query_one("#told", Static).update(Content.assemble((what, "$text"), "\n", kind))
-        line, text = self.query_one(FaultLine), fault_line(self._faults)
+        self._told.update(Content.assemble((what, "$text"), "\n", kind))
+        line, text = self._fault_line, fault_line(self._faults)
         line.set_class(bool(text), "-shown")
         line.update(Content(text))

@@ -6,6 +6,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from ltdd_tui.drawing.lines import clean
+
 
 class TitleBar(Horizontal):
     """One line: a title, a text beside it, and one at the right end."""
@@ -32,5 +34,5 @@ class TitleBar(Horizontal):
 
     def tell(self, told: str, place: str = "") -> None:
         """Changes the two texts beside the title."""
-        self._told.update(told)
-        self._place.update(place)
+        self._told.update(clean(told))
+        self._place.update(clean(place))

@@ -223,9 +223,9 @@ class RunsScreen(RunActions):
         if len(names) == 1 and (folder := self.picked()):
             names[folder.name] = None
         if len(names) < 2:
-            self.notify("mark two to six runs with space", title="compare", severity="warning")
+            self.tell("mark two to six runs with space", title="compare", severity="warning")
         elif len(names) > MOST_COMPARED:
-            self.notify(f"{len(names)} are marked, six fit", title="compare", severity="warning")
+            self.tell(f"{len(names)} are marked, six fit", title="compare", severity="warning")
         else:
             self.ltdd.open_compare([RunFolder(self._runs_dir / name) for name in names])
 
@@ -233,7 +233,7 @@ class RunsScreen(RunActions):
         """Sorts by the next column."""
         keys = [column.key for column in COLUMNS]
         self._order = Order(keys[(keys.index(self._order.key) + 1) % len(keys)])
-        self.notify(f"sorted by {BY_KEY[self._order.key].title}", timeout=1.5)
+        self.tell(f"sorted by {BY_KEY[self._order.key].title}", timeout=1.5)
         self._show()
 
     def action_reverse(self) -> None:

@@ -18,6 +18,8 @@ ON, OFF = "■", "□"
 class Choices(Static, can_focus=True):
     """Left and right move, space turns a word on or off, a click too. What is turned on later stands later."""
 
+    TITLE: ClassVar[str] = "List of words"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Left", show=False, id="choices.left"),
         Binding("right,l", "move(1)", "Right", show=False, id="choices.right"),

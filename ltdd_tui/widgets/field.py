@@ -65,7 +65,7 @@ class Field(Widget):
     DEFAULT_CSS = """
     Field {
         height: auto; width: 1fr; padding-left: 1; layout: vertical;
-        border-left: outer $surface 0%;
+        border-left: blank;
         color: $text-muted;
         &:focus-within { color: $text; }
         &.-changed { color: $text-accent; }
@@ -97,19 +97,23 @@ class Field(Widget):
         self.spec, self._text, self._label_width = spec, text, label_width
         self._fault: Fault | None = None
         self._roomy = False
+        self._shown: tuple[str, bool, Fault | None] | None = None
+        self.control = self._made()
 
     def compose(self) -> ComposeResult:
         """The control for the kind of value."""
-        spec = self.spec
+        yield self.control
+
+    def _made(self) -> Control:
+        spec, text = self.spec, self._text
         if spec.is_list:
-            yield Choices([value for _, value in spec.options], self._text)
-        elif spec.options:
-            yield Select(self._offered(self._text), value=self._text, allow_blank=False, compact=True)
-        elif spec.is_switch:
-            yield Switch(self._text == "true", animate=False)
-        else:
-            suggester = SuggestFromList(spec.suggestions) if spec.suggestions else None
-            yield Entry(self._text, spec.placeholder, suggester=suggester, compact=True)
+            return Choices([value for _, value in spec.options], text)
+        if spec.options:
+            return Select(self._offered(text), value=text, allow_blank=False, compact=True)
+        if spec.is_switch:
+            return Switch(text == "true", animate=False)
+        suggester = SuggestFromList(spec.suggestions) if spec.suggestions else None
+        return Entry(text, spec.placeholder, suggester=suggester, compact=True)
 
     def on_mount(self) -> None:
         """Leaves room for the label."""
@@ -120,14 +124,11 @@ class Field(Widget):
         self._roomy = event.size.width >= self.ROOMY
         self._fit()
 
-    @property
-    def control(self) -> Control:
-        """What takes the focus."""
-        control: Control = self.query_one("Input, Select, Switch, Choices")  # type: ignore[assignment]
-        return control
-
     def show(self, text: str, changed: bool, fault: Fault | None) -> None:
         """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it."""
+        if (text, changed, fault) == self._shown:
+            return
+        self._shown = (text, changed, fault)
         self.set_class(changed, "-changed")
         self.set_class(fault is not None, "-fault")
         if text != self._text:
@@ -195,7 +196,7 @@ class Field(Widget):
         value = event.value
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if text != self._text:
-            self._text = text
+            self._text, self._shown = text, None
             self.post_message(self.Edited(self.spec.key, text))
 
     @on(Input.Submitted)

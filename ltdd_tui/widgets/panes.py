@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.containers import Horizontal, Vertical
 from textual.events import DescendantFocus
 from textual.widget import Widget
@@ -24,7 +25,12 @@ class Pane:
 
 
 class Panes(Vertical):
-    """The pane that has, or last had, the focus is the one that is seen in a narrow window."""
+    """The pane that has, or last had, the focus is the one that is seen in a narrow window.
+
+    What changes with the focus is set by hand: a class would have all that is within a pane styled anew.
+    """
+
+    TITLE: ClassVar[str] = "Panes"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f6", "step(1)", "Next pane", show=False, id="panes.next"),
@@ -34,18 +40,15 @@ class Panes(Vertical):
     Panes { height: 1fr; }
     Panes > Horizontal { height: 1fr; }
     Panes > Tabs { display: none; height: 2; }
-    Panes.-one {
-        & > Tabs { display: block; }
-        & > Horizontal > * { display: none; }
-        & > Horizontal > .-seen { display: block; }
-    }
+    Panes > Horizontal > * { border: round $panel-lighten-2; padding: 0 1; }
+    Panes > Horizontal > * { border-title-color: $text-muted; border-subtitle-color: $text-muted; }
     """
 
     def __init__(self, *panes: Pane) -> None:
         super().__init__()
         self._panes = {pane.widget.id or "": pane for pane in panes}
-        self._seen = next(iter(self._panes))
-        self._panes[self._seen].widget.add_class("-seen")
+        self._seen, self._framed = next(iter(self._panes)), ""
+        self._one = False
 
     def compose(self) -> ComposeResult:
         """The tabs, which a wide window hides, and the panes."""
@@ -54,18 +57,23 @@ class Panes(Vertical):
             for pane in self._panes.values():
                 yield pane.widget
 
+    def on_mount(self) -> None:
+        """Draws the frames anew in the colors of another theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._frame(self._framed))
+
     def one_at_a_time(self, narrow: bool) -> None:
         """Shows all panes, or one and the tabs."""
-        self.set_class(narrow, "-one")
+        self._one = narrow
+        self.query_one(Tabs).display = narrow
+        self._show()
 
     def see(self, name: str) -> None:
         """Shows a pane where only one has room."""
-        if self.has_class("-one") and name != self._seen:
+        if self._one and name != self._seen:
             # A widget that is hidden with the focus gives it up later, and would take it from the next one.
             self.screen.set_focus(None)
         self._seen = name
-        for other, pane in self._panes.items():
-            pane.widget.set_class(other == name, "-seen")
+        self._show()
         tabs = self.query_one(Tabs)
         with tabs.prevent(Tabs.TabActivated):
             tabs.active = f"tab-{name}"
@@ -88,6 +96,27 @@ class Panes(Vertical):
 
     @on(DescendantFocus)
     def _follow(self, event: DescendantFocus) -> None:
-        for above in event.widget.ancestors:
-            if isinstance(above, Widget) and above.id in self._panes and above.id != self._seen:
-                self.see(above.id)
+        within = next((above.id for above in event.widget.ancestors if above.id in self._panes), None)
+        if within is not None and within != self._framed:
+            self._frame(within)
+        if within is not None and within != self._seen:
+            self.see(within)
+
+    def _frame(self, name: str) -> None:
+        """Frames the pane that has the focus."""
+        self._framed = name
+        primary, plain = (Color.parse(self.app.theme_variables[key]) for key in ("primary", "panel-lighten-2"))
+        for other, pane in self._panes.items():
+            styles = pane.widget.styles
+            styles.border = ("round", primary if other == name else plain)
+            for end in ("border_title", "border_subtitle"):
+                if other == name:
+                    styles.set_rule(f"auto_{end}_color", False)
+                    styles.set_rule(f"{end}_color", primary)
+                else:
+                    styles.clear_rule(f"auto_{end}_color")
+                    styles.clear_rule(f"{end}_color")
+
+    def _show(self) -> None:
+        for name, pane in self._panes.items():
+            pane.widget.display = not self._one or name == self._seen

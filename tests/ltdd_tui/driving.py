@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
+
+from ltdd_tui.panels.run_list import RunList
 
 PATIENCE_SECONDS = 15.0
 
@@ -58,3 +61,10 @@ def told(pilot: Pilot[None]) -> list[str]:
 async def hears(pilot: Pilot[None], *words: str) -> None:
     """Waits until a notification has said all of these."""
     await until(pilot, lambda: any(all(word in note for word in words) for note in told(pilot)))
+
+
+def all_runs_read(pilot: Pilot[None]) -> bool:
+    """Whether the list of runs shows every folder below `runs`, and has read it."""
+    lists = pilot.app.screen.query(RunList)
+    made = len(list(Path("runs").iterdir())) if Path("runs").is_dir() else 0
+    return bool(lists) and len(lists.first()._rows) == made and all(listed.read for listed in lists.first()._rows)

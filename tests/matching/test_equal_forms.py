@@ -54,7 +54,7 @@ def _backbone(form: str, small: Toy) -> Backbone:
 @functools.cache
 def _plain_rep(augmentation, learns_labels, exact, whole=False, **shape):
     small = toy(augmentation, **shape)
-    return small.plain_rep(small.everything if whole else small.network.backbone, learns_labels, exact)
+    return small.plain_rep(small.network.everything if whole else small.network.backbone, learns_labels, exact)
 
 
 def _sweep(small: Toy, student: Student, exact: bool, matched: slice | None = None, **how):
@@ -84,7 +84,7 @@ def test_phase_rep_equals_plain_autograd(form, augmentation, learns_labels, exac
 @pytest.mark.parametrize("form", FORMS)
 def test_all_weights_can_be_matched(form, exact):
     small = toy()
-    swept = _sweep(small, _student(form, small.kind(), exact), exact, small.everything)
+    swept = _sweep(small, _student(form, small.kind(), exact), exact, small.network.everything)
     assert_equal(swept, _plain_rep(("scale",), True, exact, whole=True))
 
 

@@ -92,7 +92,7 @@ for steps in (3, int(sys.argv[2])):
         match_by_sweep(small.start, small.target, matched=small.network.backbone, student=kind.forms(9, 9).student,
                        synthetic=small.synthetic, batches=batches, exact=False, room=8 * 2**20)
     else:
-        match_plainly(small.start, small.target, moved=small.everything, matched=small.network.backbone,
+        match_plainly(small.start, small.target, moved=small.network.everything, matched=small.network.backbone,
                       loss=kind.step_loss(), synthetic=small.synthetic, batches=batches, hold_later_weights=True)
     # Not getrusage, which still counts the process that started this one.
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

@@ -31,10 +31,6 @@ class Toy:
     batches: list[StudentBatch]
     loss: StudentLoss
 
-    @property
-    def everything(self) -> slice:
-        return slice(0, self.network.num_parameters)
-
     def kind(self, learns_labels: bool = True, compiled: bool = True, **settings) -> Kind:
         asked = MatchingSettings(**settings)
         return Kind(self.network, self.loss, learns_labels, asked, self.start.device, compiled)
@@ -54,7 +50,7 @@ class Toy:
         return match_plainly(
             self.start,
             self.target,
-            moved=self.everything,
+            moved=self.network.everything,
             matched=matched,
             loss=self.kind(learns_labels, compiled=False).step_loss(),
             synthetic=self.synthetic,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -26,7 +27,7 @@ from ltdd_tui.screens import runs as runs_screen
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, typed, until
 from tests.ltdd_tui.recorded import let_go
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -46,8 +47,7 @@ async def shown(size: tuple[int, int] = WIDE) -> AsyncIterator[Pilot[None]]:
     listen(app)
     async with app.run_test(size=size) as pilot:
         await pilot.press("f2")
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and bool(app.screen.query(RunList)))
-        await until(pilot, lambda: "run" in text(pilot) and "..." not in text(pilot))
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and all_runs_read(pilot))
         yield pilot
 
 
@@ -139,6 +139,34 @@ async def test_a_list_that_changes_under_the_cursor_keeps_it_where_it_is(add: Ad
         await until(pilot, lambda: len(listed(pilot)) == 43)
         await until(pilot, lambda: name in text(pilot).splitlines()[row])
         assert current(pilot) == name
+
+
+async def test_who_scrolls_away_from_the_cursor_is_left_there(add: Add) -> None:
+    for place in range(60):
+        add(f"run-{place:02d}", "empty")
+    async with shown(SMALL) as pilot:
+        runs = screen(pilot).query_one(RunList)
+        runs.scroll_to(y=30, animate=False, force=True)
+        await until(pilot, lambda: runs.scroll_offset.y == 30)
+        screen(pilot)._show()
+        await pilot.pause(0.1)
+        assert runs.scroll_offset.y == 30
+        await pilot.press("j")
+        await until(pilot, lambda: runs.scroll_offset.y <= 1)
+
+
+async def test_names_made_by_hand_break_nothing(add: Add) -> None:
+    for name in ("[bold]x[", "two\nlines", "esc\x1b[31mred", "\u6f22\u5b57" * 20, "no\udcffutf"):
+        add(name)
+    async with shown() as pilot:
+        lines = text(pilot).splitlines()
+        assert len(lines) == WIDE[1] and {cell_len(line) for line in lines} == {WIDE[0]}
+        await sees(pilot, "[bold]x[", "two lines", "esc[31mred", "noutf", "\u2026")
+        await pilot.press(*"jjjjyod")
+        await sees(pilot, "cannot be undone")
+        await pilot.press("escape", "g", "space", "space", "space", "space", "space", "c")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+        await sees(pilot, "52.9\u00b10.4", "noutf")
 
 
 async def test_a_run_that_ends_shows_it_by_itself(add: Add) -> None:
@@ -268,6 +296,17 @@ async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
         await sees(pilot, "86.9 +- 0.7")
         await pilot.press("r")
         await hears(pilot, "it is done")
+
+
+async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", "{pause: 0.05}")
+    add("paused", "stopped")
+    async with shown() as pilot:
+        await pilot.press("r")
+        await hears(pilot, "goes on")
+        await pilot.press("f3")
+        await until(pilot, lambda: not pilot.app.screen.query(RunList))
+        await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
 
 
 async def test_a_worker_that_fails_says_why(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
