@@ -27,14 +27,14 @@ FOLDER = ["dataset.name=folder", "dataset.resolution=32"]
 CUT_SHORT = [
     "dataset.test_per_class=100",
     "experts.num_experts=1",
-    "experts.epochs=3",
+    "experts.epochs=2",
     "classifier_experts.epochs=2",
     "matching.iterations=4",
     "matching.syn_steps=10",
     "matching.syn_steps_cls=10",
     "matching.max_start_epoch=1",
     "evaluate.every=4",
-    "evaluate.epochs=100",
+    "evaluate.epochs=30",
     "evaluate.repeats=2",
 ]
 

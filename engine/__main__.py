@@ -22,6 +22,7 @@ import torch
 from engine import pipeline, revisit
 from engine.context import STAGES, Clock, Context
 from engine.device import pick_device
+from engine.heap import keep_freed_memory
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import LtddError, RunFailed, Stopped
@@ -36,6 +37,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
     asked = _parser().parse_args(arguments)
+    keep_freed_memory()
     if asked.command == "calibrate":
         return _calibrate(asked)
     folder = RunFolder(asked.folder)

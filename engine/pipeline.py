@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
+from engine.compiling import student_compiles
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.losses import StudentLoss
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import Matcher
-from engine.matching.student import why_not_compile
 from engine.nets.flat import FlatNetwork
 from engine.preview import save_preview
-from engine.run.events import Evaluated, RunFinished, Warned
+from engine.run.events import Evaluated, RunFinished
 from engine.stages.classifier_experts import train_classifier_experts
 from engine.stages.distill import distill
 from engine.stages.evaluate import evaluate, random_subject, synthetic_subject
 from engine.stages.experts import representation_store, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.training.fresh import fresh_network
+from engine.training.fresh import cost_of, fresh_network
 from engine.trajectories import Trajectory
 
 
@@ -56,7 +56,8 @@ def run(context: Context) -> None:
                 loss,
                 settings.dataset.augmentation,
                 context.device,
-                _compiles(context),
+                student_compiles(context, cost_of(settings, data, settings.experts.network)),
+                context.emit,
             ),
         )
     evaluations += _evaluate_result(context, data, end)
@@ -79,20 +80,6 @@ def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic
     subjects = [random_subject(context, data), synthetic_subject(context, "initialization", "set", 0, start)]
     with context.stage("baselines", len(subjects) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, subject, recipe.arch[0], recipe.repeats, progress) for subject in subjects]
-
-
-def _compiles(context: Context) -> bool:
-    if not context.settings.matching.compile:
-        return False
-    reason = why_not_compile(context.device)
-    if reason:
-        context.emit(
-            Warned(
-                f"nothing can be compiled here, the slower eager form is used: {reason}",
-                "install a C++ compiler and Python's headers (CPU) or Triton (GPU)",
-            )
-        )
-    return reason is None
 
 
 def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher) -> DistillState:

@@ -8,17 +8,21 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import write_atomically, write_json
+from engine.run.settings import Storage
+
+_DTYPES: dict[Storage, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """One expert's weights: `weights` (K, P) at epochs 0..K-2 and, as the last row, after the last epoch.
 
+    As they are stored: mapped from the file, so that memory holds what is read, and float16 where that was asked for.
     For a classifier expert P counts the classifier alone. per_class: its test accuracy in percent (C,).
     norms: the lengths of its classifier's rows (C,).
     """
@@ -30,7 +34,7 @@ class Trajectory:
     @property
     def last(self) -> Tensor:
         """The weights after the last epoch, (P,)."""
-        return self.weights[-1]
+        return self._row(-1)
 
     @property
     def last_epoch_kept(self) -> int:
@@ -40,39 +44,49 @@ class Trajectory:
     def at(self, epoch: int) -> Tensor:
         """The weights after `epoch` epochs, (P,)."""
         assert epoch <= self.last_epoch_kept, f"epoch {epoch} was not kept (last kept: {self.last_epoch_kept})"
-        return self.weights[epoch]
+        return self._row(epoch)
+
+    def _row(self, row: int) -> Tensor:
+        weights = self.weights[row]
+        return weights.float() if weights.dtype == torch.float16 else weights
 
 
 @dataclass
 class Recorder:
-    """Collects the snapshots of one expert: epochs 0..keep and the last, each a copy that training cannot touch."""
+    """Collects the snapshots of experts trained at once: epochs 0..keep and the last, copies that training leaves."""
 
     keep: int
     kept: list[Tensor]
 
     @staticmethod
     def started(theta: Tensor, keep: int) -> Recorder:
-        """A recorder that has seen epoch 0."""
-        return Recorder(keep, [theta.detach().clone()])
+        """A recorder that has seen epoch 0 of weights (G, P)."""
+        return Recorder(keep, [_copied(theta)])
 
     def record(self, theta: Tensor) -> None:
         """Takes the weights after one more epoch, where they will be read again."""
         if len(self.kept) <= self.keep:
-            self.kept.append(theta.detach().clone())
+            self.kept.append(_copied(theta))
 
-    def finish(self, theta: Tensor, per_class: Tensor, norms: list[float]) -> Trajectory:
-        """The trajectory, with theta as its last weights."""
-        weights = torch.stack([*self.kept, theta.detach().clone()])
-        return Trajectory(weights.cpu(), per_class, torch.tensor(norms, dtype=weights.dtype))
+    def finish(self, theta: Tensor, per_class: list[Tensor], norms: list[list[float]]) -> list[Trajectory]:
+        """Each expert's trajectory, with theta as its last weights."""
+        weights = torch.stack([*self.kept, _copied(theta)], dim=1)
+        lengths = torch.tensor(norms, dtype=theta.dtype)
+        return [Trajectory(*parts) for parts in zip(weights, per_class, lengths, strict=True)]
+
+
+def _copied(theta: Tensor) -> Tensor:
+    return theta.detach().to("cpu", copy=True)
 
 
 class ExpertStore:
     """One kind of experts under one hash, `<cache>/experts/<hash>/0000.safetensors`, written whole or not at all."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, storage: Storage) -> None:
         self.key = key
         self.folder = experts_root() / key
         self.lock = self.folder / "lock"
+        self._dtype = _DTYPES[storage]
 
     def path(self, expert: int) -> Path:
         """The file of one expert."""
@@ -85,7 +99,8 @@ class ExpertStore:
     def load(self, expert: int, keep: int) -> Trajectory | None:
         """The expert, or None where it is not there, is damaged, or holds fewer epochs than `keep`."""
         try:
-            tensors = load(self.path(expert).read_bytes())
+            # Mapped, not read: the system brings in what is used, and gives it up again when memory is short.
+            tensors = load_file(self.path(expert))
             trajectory = Trajectory(tensors["weights"], tensors["per_class"], tensors["norms"])
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
             return None
@@ -93,5 +108,6 @@ class ExpertStore:
 
     def save(self, expert: int, trajectory: Trajectory) -> None:
         """Writes one expert, atomically."""
-        tensors = {"weights": trajectory.weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
+        weights = trajectory.weights.to(self._dtype).contiguous()
+        tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         write_atomically(self.path(expert), save(tensors))

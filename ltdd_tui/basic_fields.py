@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine.run.catalog import FACTS
 from engine.run.errors import Fault
 from engine.run.schema import Leaf, leaves
@@ -9,12 +11,20 @@ from ltdd_tui.form import DEVICE, NAME, Form, text_of
 from ltdd_tui.widgets.field import Spec
 
 METHODS = {
-    "ltdd": "the paper's: DAM + expert decoupling",
-    "dam": "only distribution-agnostic matching",
-    "ed": "only expert decoupling",
-    "datm": "baseline: trajectories, soft labels",
-    "mtt": "baseline: trajectories, hard labels",
-    "random": "baseline: picks real images",
+    "ltdd": "DAM + expert decoupling",
+    "dam": "DAM alone",
+    "ed": "expert decoupling alone",
+    "datm": "plain matching, soft labels",
+    "mtt": "plain matching, hard labels",
+    "random": "real images, picked",
+}
+METHODS_EXPLAINED = {
+    "ltdd": "the paper's method: distribution-agnostic matching of the backbone, balanced experts for the classifier",
+    "dam": "half of the paper's method: distribution-agnostic matching without balanced classifier experts",
+    "ed": "half of the paper's method: balanced classifier experts, but no distribution-agnostic loss",
+    "datm": "baseline: the trajectories of biased experts are matched, soft labels are learnt",
+    "mtt": "baseline: the trajectories of biased experts are matched, labels stay as they are",
+    "random": "baseline: distils nothing; real images are picked at random, as many of each class",
 }
 LABELS = {
     "dataset.name": "data set",
@@ -43,7 +53,7 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
     """The fields in order; `devices` as (words, value)."""
     options = {
         "dataset.name": [(_dataset_words(name), name) for name in leaves()["dataset.name"].choices],
-        "method": [(f"{name:7}{words}", name) for name, words in METHODS.items()],
+        "method": [(f"{name} · {words}", name) for name, words in METHODS.items()],
         DEVICE: devices,
     }
     return [
@@ -54,6 +64,7 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
             "a number, or natural" if key == "dataset.imbalance_factor" else "",
             tuple(options.get(key, ())),
             suggestions=("natural",) if key == "dataset.imbalance_factor" else (),
+            help=leaves()[key].help if key in leaves() else "",
         )
         for key, label in LABELS.items()
     ]
@@ -67,8 +78,8 @@ def place_of_images(dataset: str) -> str:
 def _dataset_words(name: str) -> str:
     facts = FACTS.get(name)  # type: ignore[call-overload]
     if facts is None:
-        return f"{name:15}your own images"
-    return f"{name:15}{facts.classes} classes, {facts.image_size} px"
+        return f"{name} · your own images"
+    return f"{name} · {facts.classes} classes, {facts.image_size} px"
 
 
 def name_of_field(key: str) -> str:
@@ -84,19 +95,22 @@ def told(key: str, form: Form) -> tuple[str, str]:
     parts = [_kind(leaf), leaf.unit, f"default {text_of(leaf.default) or 'empty'} ({leaf.source})"]
     if key in form.typed:
         parts.append(f"preset {form.preset_text(key) or 'empty'}")
-    words = METHODS.get(form.text(key), "") if key == "method" else ""
-    return (f"{form.text(key)}: {words}" if words else leaf.help), ", ".join(part for part in parts if part)
+    what = METHODS_EXPLAINED.get(form.text(key), leaf.help) if key == "method" else leaf.help
+    return what, ", ".join(part for part in parts if part)
 
 
 def _kind(leaf: Leaf) -> str:
+    if leaf.is_list:
+        return "any of these"
     if leaf.choices and leaf.kind.startswith("one of"):
         return leaf.kind if len(leaf.kind) < 48 else ""
-    return f"{leaf.kind} {leaf.bounds}".strip()
+    kind, *words = leaf.kind.split(" or ") if leaf.choices else [leaf.kind]
+    return " or ".join([f"{kind} {leaf.bounds}".strip(), *words])
 
 
-def fault_line(faults: dict[str, Fault]) -> str:
+def fault_line(faults: Mapping[str, Fault]) -> str:
     """How many faults there are and where, for those that are not in sight."""
     if not faults:
         return ""
     names = [name_of_field(key) if key else fault.what for key, fault in faults.items()]
-    return f"{len(names)} fault{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+    return f"{len(names)} fault{'s' if len(names) > 1 else ''} (F8): {', '.join(names)}"

@@ -85,6 +85,8 @@ class LtddCommands(Provider):
                 f"Open run {folder.name}", str(folder.root), partial(app.open_run, folder), place < MOST_DISCOVERED
             )
         yield Deed("Theme", "choose how the program looks", app.search_themes)
+        for theme in sorted(app.available_themes):
+            yield Deed(f"Theme: {theme}", f"now: {app.theme}", partial(setattr, app, "theme", theme), discovered=False)
         for mode in get_args(ImageMode):
             tells = f"now: {app.preferences.images}"
             yield Deed(f"Images: {mode}", tells, partial(app.use_images, mode), mode != app.preferences.images)

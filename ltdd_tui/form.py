@@ -16,6 +16,7 @@ from engine.run.settings import RunSettings
 NAME, DEVICE = "run.name", "run.device"
 """The keys of the two fields that are no settings."""
 FIRST_PRESET = "quickstart"
+FACTOR, NATURAL, OWN_IMAGES = "dataset.imbalance_factor", "natural", "folder"
 # What is seen without opening "more".
 BASIC = ("dataset.name", "dataset.path", "dataset.imbalance_factor", "ipc", "method", "seed")
 
@@ -56,7 +57,13 @@ class Form:
             return replace(self, device=text)
         others = {known: value for known, value in self.typed.items() if known != key}
         same = text.strip() == self.preset_text(key)
-        return replace(self, typed=others if same else others | {key: text.strip()})
+        form = replace(self, typed=others if same else others | {key: text.strip()})
+        # One's own images have a tail of their own, which a preset's factor would cut.
+        if key == "dataset.name" and text == OWN_IMAGES and FACTOR not in form.typed:
+            return form.with_text(FACTOR, NATURAL)
+        if key == "dataset.name" and self.text(key) == OWN_IMAGES and form.typed.get(FACTOR) == NATURAL:
+            return form.with_text(FACTOR, self.preset_text(FACTOR))
+        return form
 
     def overrides(self, without: Iterable[str] = ()) -> list[str]:
         """What was typed, as the command line's --set takes it."""
@@ -147,6 +154,13 @@ def more_settings() -> dict[str, list[Leaf]]:
         if dot and key not in BASIC and block != "expected":
             found.setdefault(block, []).append(leaf)
     return found
+
+
+def in_order(faults: Mapping[str, Fault]) -> dict[str, Fault]:
+    """The faults as their fields stand, from top to bottom; what is of no field comes first."""
+    more = [leaf.key for block in more_settings().values() for leaf in block]
+    places = {key: place for place, key in enumerate(["", *BASIC, DEVICE, NAME, *more])}
+    return dict(sorted(faults.items(), key=lambda item: places.get(item[0], len(places))))
 
 
 def text_of(value: Any) -> str:

@@ -61,14 +61,21 @@ def _rows(app: App[object], deeds: Mapping[tuple[str, str], list[ActiveBinding]]
         yield KeyRow("  ".join(shown), active[0].binding.description, binding_id)
 
 
-def binding_ids() -> set[str]:
-    """The id of every key of this program, wherever it works."""
-    return {
-        binding.id
-        for kind in _kinds(DOMNode)
-        for binding in Binding.make_bindings(vars(kind).get("BINDINGS", []))
-        if binding.id
-    }
+Places = list[dict[str, set[str]]]
+"""For each class with keys: its ids, and the keys that each of them has."""
+
+
+def key_places() -> Places:
+    """The keys of this program as they are unless changed, wherever they work."""
+    found: Places = []
+    for kind in _kinds(DOMNode):
+        keys: dict[str, set[str]] = {}
+        for binding in Binding.make_bindings(vars(kind).get("BINDINGS", [])):
+            if binding.id:
+                keys.setdefault(binding.id, set()).add(binding.key)
+        if keys:
+            found.append(keys)
+    return found
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
@@ -78,11 +85,12 @@ def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
         yield from _kinds(below)
 
 
-def checked(chosen: Mapping[str, str], ids: set[str], where: str) -> tuple[dict[str, str], list[Fault]]:
-    """The keys chosen by id that can be used, and what is wrong with the others: no such id, or no such key."""
+def checked(chosen: Mapping[str, str], places: Places, where: str) -> tuple[dict[str, str], list[Fault]]:
+    """The keys chosen by id that can be used, and what is wrong: no such id, no such key, a key taken from another."""
+    ids = {binding_id for place in places for binding_id in place}
     faults = {binding_id: list(_faults(binding_id, keys, ids, where)) for binding_id, keys in chosen.items()}
     sound = {binding_id: keys for binding_id, keys in chosen.items() if not faults[binding_id]}
-    return sound, [fault for found in faults.values() for fault in found]
+    return sound, [*(fault for found in faults.values() for fault in found), *_clashes(sound, places, where)]
 
 
 def _faults(binding_id: str, keys: str, ids: set[str], where: str) -> Iterator[Fault]:
@@ -96,3 +104,22 @@ def _faults(binding_id: str, keys: str, ids: set[str], where: str) -> Iterator[F
         if len(name) != 1 and name not in NAMED_KEYS:
             near = difflib.get_close_matches(name, NAMED_KEYS, 1)
             yield Fault(f"there is no key {key.strip()!r}", place, f"did you mean {near[0]}?" if near else "")
+
+
+def _clashes(chosen: Mapping[str, str], places: Places, where: str) -> Iterator[Fault]:
+    """Keys that two ids of one place would have: the last one gets it, so a person should know."""
+    for place in places:
+        now = {
+            binding_id: _split(chosen[binding_id]) if binding_id in chosen else keys
+            for binding_id, keys in place.items()
+        }
+        for binding_id in chosen.keys() & now.keys():
+            for other, keys in now.items():
+                if other != binding_id and (taken := now[binding_id] & keys):
+                    yield Fault(
+                        f"{min(taken)} is the key of {other} too", f"{where}: keys.{binding_id}", "choose another"
+                    )
+
+
+def _split(keys: str) -> set[str]:
+    return {binding.key for binding in Binding.make_bindings([Binding(keys, "")])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from ltdd_tui.preparing import default_name
 def suggested_name(form: Form, settings: RunSettings, runs_dir: Path) -> str:
     """The first free name of the kind: after the preset while its cell is kept, after the cell otherwise."""
     wanted = default_name(form.preset, settings) if _cell(settings) == _cell(form.base) else cell_name(settings)
-    return worker.free_name(wanted, runs_dir)
+    try:
+        return worker.free_name(wanted, runs_dir)
+    except OSError:
+        return wanted  # a folder that cannot be looked into is told when the run is to be made there
 
 
 def cell_name(settings: RunSettings) -> str:
@@ -42,6 +46,6 @@ def name_faults(name: str, free: str, runs_dir: Path) -> dict[str, Fault]:
         worker.check_name(name)
     except InputError as error:
         return {NAME: Fault(error.faults[0].what, NAME, "a plain name such as cifar10-ipc10")}
-    if (runs_dir / name).exists():
+    if os.path.exists(runs_dir / name):
         return {NAME: Fault(f"there is a run named {name!r} already", NAME, f"leave it empty for {free}")}
     return {}

@@ -7,14 +7,11 @@ from typing import NamedTuple
 from ltdd_tui.planning import UNKNOWN_COST
 from ltdd_tui.prospect import Prospect
 from ltdd_tui.tail import Tail
-from ltdd_tui.wording import gibibytes, percent, roughly
+from ltdd_tui.wording import gibibytes, percent, roughly, stage_name
 
-STAGES = {
-    "experts": "experts",
-    "classifier_experts": "classifier experts",
-    "matching": "matching",
-    "evaluation": "evaluation",
-}
+# A figure stays beside its unit, and a stage beside its figure.
+UNBROKEN = "\u00a0"
+LEAST_SECONDS = 0.5
 
 
 class Fact(NamedTuple):
@@ -36,14 +33,14 @@ def remark(tail: Tail) -> Fact:
     """Whether each class has as many images as it will have synthetic ones."""
     if not tail.short:
         return Fact("", f"every class has at least {tail.ipc} images")
-    classes = "1 class has" if tail.short == 1 else f"{tail.short} classes have"
-    return Fact("", f"! {classes} fewer images than IPC {tail.ipc}; they repeat at the start", warns=True)
+    classes, whose = ("1 class has", "its") if tail.short == 1 else (f"{tail.short} classes have", "their")
+    return Fact("", f"! {classes} fewer images than IPC {tail.ipc}; {whose} images repeat at the start", warns=True)
 
 
 def stage_seconds(prospect: Prospect) -> list[tuple[str, float]]:
-    """Each stage with the time that is left for it."""
-    found = prospect.estimate
-    return [(name, getattr(found, f"{stage}_seconds")) for stage, name in STAGES.items()] if found else []
+    """Each stage that takes time, with what is left for it to do."""
+    found = prospect.estimate.stage_seconds if prospect.estimate else {}
+    return [(stage_name(stage), seconds) for stage, seconds in found.items() if seconds >= LEAST_SECONDS]
 
 
 def facts(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
@@ -60,9 +57,13 @@ def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
     estimate = prospect.estimate
     if estimate is None:
         return [Fact("time", UNKNOWN_COST)]
-    found = [Fact("time", f"about {roughly(estimate.total_seconds)} on {prospect.device.name}")]
+    found = [Fact("time", f"about {roughly(estimate.total_seconds)}")]
+    if not prospect.device.calibrated:
+        found.append(Fact("", "rough: ctrl+b measures"))
     if stages_in_a_line:
-        parts = [f"{name} {roughly(seconds)}" for name, seconds in stage_seconds(prospect) if seconds]
+        parts = [
+            f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(prospect) if seconds
+        ]
         found.append(Fact("", ", ".join(parts)))
     has, free = prospect.memory_gib, prospect.free_gib
     of = "" if has is None else f" of {gibibytes(has)}"

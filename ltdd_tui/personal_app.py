@@ -10,10 +10,9 @@ from typing import ClassVar
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
 
 from engine.run.errors import Fault
-from ltdd_tui.keys import active_keys, binding_ids, checked
+from ltdd_tui.keys import active_keys, checked, key_places
 from ltdd_tui.panels.images import ImagesPanel
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
@@ -44,7 +43,6 @@ class PersonalApp(App[None]):
         self.preferences = with_remembered(asked, load_layout())
         self._set_by_file = asked.model_fields_set
         self._faults = faults
-        self._clashes: set[str] = set()
         super().__init__()
 
     def look_as_preferred(self) -> None:
@@ -52,7 +50,7 @@ class PersonalApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         where = str(preferences_file())
-        keys, wrong = checked(self.preferences.keys, binding_ids(), where)
+        keys, wrong = checked(self.preferences.keys, key_places(), where)
         faults = [*self._faults, *wrong]
         theme = self.preferences.theme
         if theme not in self.available_themes:
@@ -65,10 +63,8 @@ class PersonalApp(App[None]):
         self.set_keymap(keys)
         if faults:
             lines = [f"{fault.where}: {fault.what}" + (f"; {fault.hint}" if fault.hint else "") for fault in faults]
-            self._warn("\n".join(lines))
-
-    def _warn(self, text: str) -> None:
-        self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+            text = "\n".join(lines)
+            self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
 
     def watch_theme(self, theme: str) -> None:
         """Keeps a theme that was chosen on the screen for the next session."""
@@ -96,13 +92,6 @@ class PersonalApp(App[None]):
             remember(**{name: value})
         except OSError as error:
             self.notify(f"cannot be kept: {error.strerror}", title=f"{name}: {value}", severity="warning", markup=False)
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
-        """Says once, and not at every key, that a key of one's own takes away another."""
-        for binding in clashed_bindings:
-            if binding.id and binding.id not in self._clashes:
-                self._clashes.add(binding.id)
-                self._warn(f"keys: another binding takes {binding.key!r} from {binding.id}")
 
     def action_help(self) -> None:
         """Shows help for the screen and the panel in focus, with all keys."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from engine.run.calibration import device_for, read_calibration
 from engine.run.catalog import Device, Estimate
 from engine.run.forecast import cost, remaining_cost
 from engine.run.settings import RunSettings
-from engine.run.workload import compiles
+from engine.run.worth import may_compile_by_torch
 from ltdd_tui import worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
@@ -30,21 +31,26 @@ def device_here(name: str) -> Device:
     return device_for(torch_name(name))
 
 
-def device_type(device: Device) -> str:
-    """`cuda` or `cpu`, as torch calls it."""
-    return device.kind
-
-
 def calibration_lacks(settings: RunSettings, device: str) -> bool:
     """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
     found = read_calibration(torch_name(device))
-    return found is None or (compiles(settings) and not found.compiler)
+    return found is None or (may_compile_by_torch(settings, torch_name(device)) and not found.compiler)
 
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
-    compiler = ["--compiler"] if compiles(settings) else []
-    return worker.ask(["calibrate", "--device", torch_name(device), *compiler]) == 0
+    return worker.ask(_calibration(settings, device)) == 0
+
+
+def calibrate_silently(settings: RunSettings, device: str) -> bool:
+    """As calibrate, with nowhere to speak to: for a screen."""
+    with open(os.devnull, "wb") as nowhere:
+        return worker.consult(_calibration(settings, device), nowhere).wait() == 0
+
+
+def _calibration(settings: RunSettings, device: str) -> list[str]:
+    compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
+    return ["calibrate", "--device", torch_name(device), *compiler]
 
 
 def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:

@@ -29,10 +29,10 @@ class PresetRow:
 
 
 def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
-    """All presets, the quickstart first and one's own last, and what is wrong with those that are left out."""
+    """All presets, the quickstart first and one's own after it, and what is wrong with those that are left out."""
     rows = [_row(preset, device) for preset in list_presets()]
-    order = {START: 0, MINE: 2}
-    return sorted(rows, key=lambda row: order.get(row.group, 1)), broken_presets()
+    order = {START: 0, MINE: 1}
+    return sorted(rows, key=lambda row: order.get(row.group, 2)), broken_presets()
 
 
 def _row(preset: PresetInfo, device: Device) -> PresetRow:
@@ -42,9 +42,9 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
         preset.name,
         group,
         preset.name.removeprefix(f"{group}-"),
-        expected and expected.accuracy,
-        found and found.total_seconds,
-        found and found.memory_gib,
+        expected.accuracy if expected else None,
+        found.total_seconds if found else None,
+        found.memory_gib if found else None,
     )
 
 

@@ -9,23 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.run.catalog import Device, Estimate, long_tailed
+from engine.run.catalog import Estimate, long_tailed
 from engine.run.checks import empty_tail
 from engine.run.class_folders import Survey, survey
+from engine.run.devices import Device
 from engine.run.errors import Fault, InputError
-from engine.run.expert_cache import CachedExperts, cached_experts
+from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
 from engine.run.presets import check_runnable
 from engine.run.settings import DatasetSettings, RunSettings
-from ltdd_tui.form import Form, by_key, check
+from ltdd_tui.form import FACTOR, Form, by_key, check, in_order
 from ltdd_tui.machine import free_gib, memory_gib
 from ltdd_tui.naming import name_faults, suggested_name
-from ltdd_tui.planning import cost, device_here, device_type
+from ltdd_tui.planning import cost, device_here
 from ltdd_tui.tail import Tail, tail_of
 
-SAMPLED_CLASSES = 16
-DEFAULT_SIDE = 32
-PATH, FACTOR = "dataset.path", "dataset.imbalance_factor"
+PATH = "dataset.path"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Prospect:
     device: Device
     tail: Tail | None = None
     estimate: Estimate | None = None
-    cached: CachedExperts = CachedExperts()
+    cached: CachedExperts = NONE_CACHED
     memory_gib: float | None = None
     free_gib: float | None = None
 
@@ -58,18 +57,19 @@ def assess(form: Form, runs_dir: Path) -> Prospect:
         faults |= own
     tail = tail_of(settings, found) if found or dataset.name != "folder" else None
     device = device_here(form.device)
-    cached = cached_experts(settings, device_type(device), list(found.counts) if found else None)
+    counts = long_tailed(found.counts, dataset) if found else None
+    cached = cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
     return Prospect(
         form,
         settings,
-        faults | name_faults(form.name, name, runs_dir) | dict(checked.faults),
+        in_order(faults | name_faults(form.name, name, runs_dir) | dict(checked.faults)),
         name,
         device,
         tail,
-        _remaining(settings, device, found, cached),
+        cost(settings, device, counts, cached, found),
         cached,
-        memory_gib(device_type(device)),
+        memory_gib(device.kind),
         free_gib(cache_root()),
     )
 
@@ -91,7 +91,8 @@ def _folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, Fault]]:
         first = found.faults[0]
         return None, {PATH: replace(first, what=f"{first.where}: {first.what}{more}")}
     counts = long_tailed(found.counts, dataset)
-    return found, {FACTOR: fault for fault in empty_tail(dataset, counts)}
+    empty = next(empty_tail(dataset, counts), None)
+    return found, {FACTOR: empty} if empty else {}
 
 
 def _traces(path: str | None) -> tuple[tuple[str, int], ...]:
@@ -107,35 +108,3 @@ def _traces(path: str | None) -> tuple[tuple[str, int], ...]:
 def _surveyed(path: str | None, test_share: float, traces: tuple[tuple[str, int], ...]) -> Survey:
     """The survey of a folder, counted anew only when `traces` say that it has changed."""
     return survey(path, test_share)
-
-
-def _remaining(settings: RunSettings, device: Device, found: Survey | None, cached: CachedExperts) -> Estimate | None:
-    """What there is left to do: experts that are cached take no time."""
-    if settings.dataset.name == "folder" and settings.dataset.resolution is None and found is not None:
-        size = _sampled_side(expanded(settings.dataset.path or "") / "train", found.names)
-        settings = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": size})})
-    counts = long_tailed(found.counts, settings.dataset) if found else None
-    full = cost(settings, device, counts)
-    if full is None:
-        return None
-    experts = full.experts_seconds * (1 - cached.representation / settings.experts.num_experts)
-    heads = full.classifier_experts_seconds * (1 - cached.classifier / settings.experts.num_experts)
-    total = experts + heads + full.matching_seconds + full.evaluation_seconds
-    return replace(full, experts_seconds=experts, classifier_experts_seconds=heads, total_seconds=total)
-
-
-def _sampled_side(train: Path, names: tuple[str, ...]) -> int:
-    """The side of the images by a look at some of them, as a run finds it by a look at more."""
-    from PIL import Image
-
-    sizes = set()
-    for name in names[:SAMPLED_CLASSES]:
-        with os.scandir(train / name) as entries:
-            first = next((entry.path for entry in entries if not entry.name.startswith(".")), None)
-        try:
-            with Image.open(first or "") as image:
-                sizes.add(image.size)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-            return DEFAULT_SIDE
-    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height else DEFAULT_SIDE

@@ -25,7 +25,7 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
     if not is_terminal():
         raise InputError(
             "the screen needs a terminal",
-            hint="`ltdd-tui run PRESET` does the same without one; `ltdd-tui --help` lists the commands",
+            hint="`ltdd-tui run quickstart` needs none; `ltdd-tui --help` lists the commands",
         )
     from ltdd_tui.app import open_screen
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
+
 
 def duration(seconds: float | None) -> str:
     """`42 s`, `3:07`, `2:05:09`, `44 days`; a dash for what is not known."""
@@ -55,12 +57,13 @@ def size(count: int) -> str:
 
 def shortened(text: str, width: int) -> str:
     """The text in `width` cells, with dots in its middle where it is longer: names of runs differ at their ends."""
-    if len(text) <= width:
+    if cell_len(text) <= width:
         return text
     if width < 2:
-        return text[:width]
-    tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}\u2026{text[len(text) - tail :]}"
+        return set_cell_size(text, max(0, width))
+    # Signs may take two cells each, so that a place in the text is no place on the line.
+    end = next(place for place in range(len(text) + 1) if cell_len(text[place:]) <= (width - 1) // 2)
+    return f"{set_cell_size(text, width - 1 - cell_len(text[end:]))}\u2026{text[end:]}"
 
 
 def short_path(path: Path) -> str:
@@ -80,4 +83,6 @@ def roughly(seconds: float) -> str:
 
 def gibibytes(value: float) -> str:
     """A size in GiB, with as many digits as tell something."""
+    if value < 0.1:
+        return f"{value * 1024:.0f} MiB"
     return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"

@@ -21,7 +21,7 @@ def estimate_line(settings: RunSettings, device: str) -> str:
     memory = "memory" if device.endswith("cores") else "GPU memory"
     return (
         f"# Estimate, {device}: {_duration(cost.total_seconds)}, {cost.memory_gib:.1f} GiB of {memory},"
-        f" {cost.disk_gib:.1f} GiB of disk."
+        f" {_size(cost.disk_gib)} of disk."
     )
 
 
@@ -42,6 +42,10 @@ def main() -> None:
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import DatasetSettings, RunSettings
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
 
 ABOUT = "about.json"

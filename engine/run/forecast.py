@@ -15,11 +15,18 @@ from engine.run.settings import RunSettings
 
 
 def cost(
-    settings: RunSettings, device: Device, counts: Sequence[int] | None = None, cached: CachedExperts = NONE_CACHED
+    settings: RunSettings,
+    device: Device,
+    counts: Sequence[int] | None = None,
+    cached: CachedExperts = NONE_CACHED,
+    found: Survey | None = None,
 ) -> Estimate | None:
-    """The estimate, or None where only the data's own files could give it; `counts` where they are known already."""
+    """The estimate, or None where only the data's own files could give it.
+
+    counts, found: what a class keeps and what its folder holds, where they are known already.
+    """
     try:
-        found = _survey(settings)
+        found = found or _survey(settings)
         if found is None:
             return estimate(settings, device, counts, None, cached)
         own = counts or long_tailed(found.counts, settings.dataset)

@@ -17,6 +17,9 @@ DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
 NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
+Precision = Literal["float32", "tf32", "bf16"]
+Compile = Literal["auto", "always", "never"]
+Storage = Literal["float32", "float16"]
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -83,6 +86,14 @@ class ExpertSettings(Strict):
     optimizer: Literal["gsam", "sgd"] = setting("gsam", "flat trajectories (GSAM), or plain SGD", source="paper")
     gsam_rho: float = setting(0.01, "GSAM radius (adaptive)", source="paper", gt=0)
     gsam_alpha: float = setting(0.3, "GSAM weight of the orthogonal part", source="paper", ge=0)
+    precision: Precision = setting(
+        "float32",
+        "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
+    )
+    compile: Compile = setting(
+        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
+    )
+    storage: Storage = setting("float32", "snapshots on disk; float16 takes half the room")
 
 
 class ClassifierExpertSettings(Strict):
@@ -165,9 +176,27 @@ class MatchingSettings(Strict):
         " the true one by back-propagation through every student step",
         source="paper",
     )
-    compile: bool = setting(
-        False,
-        "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler",
+    precision: Precision = setting(
+        "float32",
+        "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
+        " losses and sums stay float32",
+    )
+    compile: Compile = setting(
+        "auto",
+        "student's steps in C++ (CPU) or compiled by torch: where it pays (auto), always or never; eager without a"
+        " compiler",
+    )
+    images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
+        "auto",
+        "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
+        " gradient; halved where a GPU's memory is too small",
+        unit="images",
+    )
+    keep_gib: float = setting(
+        1.0,
+        "memory for what a student step leaves for the way back, so that it is not computed twice",
+        unit="GiB",
+        ge=0,
     )
     emulate_replicas: int = setting(
         1,
@@ -209,6 +238,9 @@ class EvaluateSettings(Strict):
     weight_decay: float = setting(5.0e-4, "SGD weight decay", source="official code", ge=0)
     decay_at: float = setting(
         0.5, "share of the epochs after which the rate falls to a tenth", source="official code", gt=0, le=1
+    )
+    compile: Compile = setting(
+        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
     )
 
 

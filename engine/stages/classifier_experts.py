@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,10 +16,13 @@ from engine.run.events import ExpertEpoch
 from engine.run.expert_cache import about_classifier, classifier_epochs
 from engine.run.settings import settings_hash
 from engine.seeding import generator
-from engine.training.accuracy import per_class_accuracy
-from engine.training.epoch import train_epoch
-from engine.training.experts import augmented_batches, obtain_experts
+from engine.training.accuracy import all_features, per_class_accuracy
+from engine.training.batches import Source, augmented_blocks
+from engine.training.experts import obtain_experts
+from engine.training.gradient import eager_gradient
+from engine.training.replay import replayed
 from engine.training.sampling import class_aware_batches
+from engine.training.step import Batch, Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 
@@ -28,18 +34,16 @@ def train_classifier_experts(
     representation_store: ExpertStore,
 ) -> list[Trajectory]:
     """One for each representation expert, weights (epochs kept + 1, classifier parameters); its backbone is theirs."""
-    keep = classifier_epochs(context.settings)
-    store = ExpertStore(settings_hash(representation_store.key, context.settings.classifier_experts))
-    store.describe(about_classifier(context.settings, representation_store.key))
-    return obtain_experts(
-        context,
-        data,
-        "classifier",
-        store,
-        len(representation),
-        keep,
-        lambda expert: _train(context, data, network, representation[expert], expert, keep),
-    )
+    settings, keep = context.settings, classifier_epochs(context.settings)
+    key = settings_hash(representation_store.key, settings.classifier_experts)
+    store = ExpertStore(key, settings.experts.storage)
+    store.describe(about_classifier(settings, representation_store.key))
+
+    def train(experts: Sequence[int]) -> list[Trajectory]:
+        return [_train(context, data, network, representation[expert], expert, keep) for expert in experts]
+
+    # One at a time: nearly all of the work is features, and those come in large batches as it is.
+    return obtain_experts(context, "classifier", store, len(representation), keep, 1, train)
 
 
 def _train(
@@ -47,25 +51,41 @@ def _train(
 ) -> Trajectory:
     settings = context.settings.classifier_experts
     start = representation.last.to(context.device)
-    head = start[network.classifier].clone()
-    optimizer = torch.optim.SGD([head], settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
+    trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
 
-    def classify(head: Tensor, images: Tensor) -> Tensor:
-        # Features depend on the augmentation, so they are computed anew for every batch, but never differentiated.
-        with torch.no_grad():
-            features = network.features(start, images)
+    def classify(head: Tensor, features: Tensor) -> Tensor:
         return F.linear(features, *network.split_head(head))
 
-    recorder = Recorder.started(head, keep)
-    order = generator(context.settings.seed, "classifier", expert, "order")
+    gradient = eager_gradient(classify, F.cross_entropy)
+    step = replayed(Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay)))
+    recorder = Recorder.started(trainees.theta, keep)
+    batches = _features(context, data, network, start, expert)
+    steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
     for epoch in range(1, settings.epochs + 1):
-        batches = class_aware_batches(
-            data.train_labels.cpu(), data.num_classes, settings.images_per_turn, settings.batch_size, order
-        )
-        loss = train_epoch(head, optimizer, classify, F.cross_entropy, augmented_batches(context, data, batches, order))
-        recorder.record(head)
-        context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, loss))
+        losses = train_epoch(step, itertools.islice(batches, steps))
+        recorder.record(trainees.theta)
+        context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, losses[0]))
         context.check_stop()
-    theta = torch.cat([start[network.backbone], head])
+    theta = torch.cat([start[network.backbone], trainees.theta[0]])
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    return recorder.finish(head, per_class, network.classifier_norms(theta))
+    return recorder.finish(trainees.theta, [per_class], [network.classifier_norms(theta)])[0]
+
+
+def _features(
+    context: Context, data: LongTailedData, network: FlatNetwork, start: Tensor, expert: int
+) -> Iterator[Batch]:
+    """What the classifier sees of every batch (1, B, F), and the labels (1, B).
+
+    It depends on the augmentation, so it is computed anew each time, but never differentiated, and some steps ahead.
+    """
+    settings, labels = context.settings.classifier_experts, data.train_labels.cpu()
+    draws = generator(context.settings.seed, "classifier", expert, "order")
+    epochs = (
+        class_aware_batches(labels, data.num_classes, settings.images_per_turn, settings.batch_size, draws)
+        for _ in range(settings.epochs)
+    )
+    source = Source(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
+    for block in augmented_blocks([source], context.settings.dataset.augmentation):
+        images = [images[0] for images, _ in block]
+        features = all_features(network, start, torch.cat(images)).split([len(own) for own in images])
+        yield from ((own[None], targets) for own, (_, targets) in zip(features, block, strict=True))

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context
-from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images
-from engine.losses import soft_cross_entropy
+from engine.losses import target_probabilities
 from engine.matching.batches import Synthetic
-from engine.matching.iteration import target_probabilities
 from engine.nets.flat import FlatNetwork
 from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json
-from engine.run.settings import NetworkName, RunSettings
+from engine.run.settings import NetworkName
 from engine.seeding import generator
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
-from engine.training.epoch import train_epoch
-from engine.training.fresh import fresh_network
-from engine.training.sampling import shuffled_batches
+from engine.training.from_scratch import Names, TrainingSet, evaluation_plan, train_from_scratch
+from engine.training.groups import in_groups
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """A small set to train from: images (S, channels, H, W), target probabilities (S, C), SGD step size."""
+class Result(TypedDict):
+    """One trained network: accuracy per class in percent, and the lengths of its classifier's rows."""
 
-    images: Tensor
-    targets: Tensor
-    learning_rate: float
+    per_class: list[float]
+    norms: list[float]
 
 
 @dataclass(frozen=True)
@@ -60,11 +56,24 @@ def evaluate(
     repeats: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Evaluated:
-    """Trains and tests `repeats` fresh networks; those of an interrupted run are read back, not trained again."""
-    results = []
-    for repeat in range(repeats):
-        results.append(_remembered(context, data, subject, arch, repeat))
+    """Trains and tests `repeats` fresh networks, some at once; those of an interrupted run are read back."""
+    results = _remembered(context, subject, arch)[:repeats]
+    for _ in results:
         progress()
+    plan = evaluation_plan(context, data, arch, repeats)
+
+    def train(numbers: Sequence[int]) -> list[Result]:
+        sets = [subject.of_repeat(number) for number in numbers]
+        names: list[Names] = [("evaluate", subject.key, subject.iteration or 0, arch, number) for number in numbers]
+        network, weights = train_from_scratch(context, data, sets, arch, names, plan)
+        return [_tested(data, network, theta) for theta in weights]
+
+    for numbers, trained in in_groups(context, range(len(results), repeats), plan.group, train):
+        # One file for what was trained at once: a kill leaves all of it or nothing.
+        write_json(_result_path(context, subject, arch, numbers[0]), trained)
+        for result in trained:
+            results.append(result)
+            progress()
         context.check_stop()
     event = summarize(
         subject.name,
@@ -123,49 +132,19 @@ def summarize(
     )
 
 
-def _remembered(context: Context, data: LongTailedData, subject: Subject, arch: NetworkName, repeat: int) -> dict:
+def _remembered(context: Context, subject: Subject, arch: NetworkName) -> list[Result]:
+    """What is on disk of the networks 0, 1, ...; a damaged file costs the training of what follows, no more."""
+    results: list[Result] = []
+    while found := read_json(_result_path(context, subject, arch, len(results))):
+        results += found
+    return results
+
+
+def _result_path(context: Context, subject: Subject, arch: NetworkName, first: int) -> Path:
     at = "" if subject.iteration is None else f"-{subject.iteration:06d}"
-    path = context.folder.evaluations / f"{subject.key}{at}-{arch}-{repeat}.json"
-    # A damaged file costs the training of one network, no more.
-    if remembered := read_json(path):
-        return remembered
-    network, theta = train_network(
-        context.settings,
-        data,
-        subject.of_repeat(repeat),
-        arch,
-        ("evaluate", subject.key, subject.iteration or 0, arch, repeat),
-    )
-    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
-    result = {"per_class": per_class, "norms": network.classifier_norms(theta)}
-    write_json(path, result)
-    return result
+    return context.folder.evaluations / f"{subject.key}{at}-{arch}-{first}.json"
 
 
-def train_network(
-    settings: RunSettings,
-    data: LongTailedData,
-    training_set: TrainingSet,
-    arch: NetworkName,
-    names: tuple[str | int, ...],
-) -> tuple[FlatNetwork, Tensor]:
-    """One fresh network trained by the recipe of `settings.evaluate`: SGD, one tenth of the rate after `decay_at`."""
-    recipe = settings.evaluate
-    network, theta = fresh_network(settings, data, arch, *names)
-    optimizer = torch.optim.SGD([theta], training_set.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
-    order = generator(settings.seed, *names, "order")
-    for epoch in range(recipe.epochs):
-        if epoch == math.ceil(recipe.decay_at * recipe.epochs):
-            optimizer.param_groups[0]["lr"] *= 0.1
-        batches = (
-            (
-                apply(
-                    draw(settings.dataset.augmentation, len(chosen), data.image_size, order),
-                    training_set.images[chosen],
-                ),
-                training_set.targets[chosen],
-            )
-            for chosen in shuffled_batches(len(training_set.images), recipe.batch_size, order)
-        )
-        train_epoch(theta, optimizer, network, soft_cross_entropy, batches)
-    return network, theta
+def _tested(data: LongTailedData, network: FlatNetwork, theta: Tensor) -> Result:
+    per_class: list[float] = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
+    return {"per_class": per_class, "norms": network.classifier_norms(theta)}

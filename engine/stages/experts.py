@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+import itertools
+from collections.abc import Sequence
+
 from torch.nn import functional as F
 
+from engine.compiling import compiles
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
@@ -13,11 +16,15 @@ from engine.run.expert_cache import TRAINING_VERSION, about_representation, repr
 from engine.run.settings import settings_hash
 from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
-from engine.training.epoch import train_epoch
-from engine.training.experts import augmented_batches, obtain_experts
-from engine.training.fresh import fresh_network
+from engine.training.batches import Source, augmented_batches
+from engine.training.experts import obtain_experts
+from engine.training.fresh import cost_of, fresh_network
+from engine.training.gradient import Gradient, gradient_of
 from engine.training.gsam import Gsam
-from engine.training.sampling import shuffled_batches
+from engine.training.plan import Plan, Work, plan_training
+from engine.training.precision import lowered, products
+from engine.training.replay import replayed
+from engine.training.step import Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 
@@ -28,40 +35,64 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     own = settings.experts.model_dump(mode="json", exclude={"num_experts"})
     augmentation = list(settings.dataset.augmentation)
     return ExpertStore(
-        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, context.device.type)
+        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, context.device.type),
+        settings.experts.storage,
     )
 
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
     """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
-    keep = representation_epochs(context.settings)
+    settings, keep = context.settings.experts, representation_epochs(context.settings)
+    plan = _plan(context, data)
+    forward = lowered(network, settings.precision, context.device)
+    gradient = gradient_of(forward, F.cross_entropy, plan.compiled and compiles(context), plan.chunk)
+
+    def train(experts: Sequence[int]) -> list[Trajectory]:
+        with products(settings.precision, context.device):
+            return _train(context, data, network, gradient, experts, keep)
+
     store = representation_store(context, data)
     store.describe(about_representation(context.settings, context.device.type, data.class_counts))
-    return obtain_experts(
-        context,
-        data,
-        "representation",
-        store,
-        context.settings.experts.num_experts,
-        keep,
-        lambda expert: _train(context, data, network, expert, keep),
-    )
+    return obtain_experts(context, "representation", store, settings.num_experts, keep, plan.group, train)
 
 
-def _train(context: Context, data: LongTailedData, network: FlatNetwork, expert: int, keep: int) -> Trajectory:
+def _plan(context: Context, data: LongTailedData) -> Plan:
+    settings = context.settings.experts
+    cost = cost_of(context.settings, data, settings.network)
+    images = len(data.train_labels)
+    steps = settings.num_experts * settings.epochs * -(-images // settings.batch_size)
+    work = Work(cost, min(images, settings.batch_size), steps * (2 if settings.optimizer == "gsam" else 1))
+    return plan_training(work, settings.num_experts, settings.compile, context.device)
+
+
+def _train(
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    gradient: Gradient,
+    experts: Sequence[int],
+    keep: int,
+) -> list[Trajectory]:
     settings, seed = context.settings.experts, context.settings.seed
-    _, theta = fresh_network(context.settings, data, settings.network, "representation", expert)
-    optimizer = torch.optim.SGD([theta], settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
+    weights = [
+        fresh_network(context.settings, data, settings.network, "representation", expert)[1] for expert in experts
+    ]
+    trainees = Trainees.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
-    recorder = Recorder.started(theta, keep)
-    order = generator(seed, "representation", expert, "order")
+    step = replayed(Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam))
+    recorder = Recorder.started(trainees.theta, keep)
+    draws = [generator(seed, "representation", expert, "order") for expert in experts]
+    sources = [
+        Source.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
+        for draw in draws
+    ]
+    batches = augmented_batches(sources, context.settings.dataset.augmentation)
+    steps = -(-len(data.train_labels) // settings.batch_size)
     for epoch in range(1, settings.epochs + 1):
-        batches = shuffled_batches(len(data.train_labels), settings.batch_size, order)
-        loss = train_epoch(
-            theta, optimizer, network, F.cross_entropy, augmented_batches(context, data, batches, order), gsam
-        )
-        recorder.record(theta)
-        context.emit(ExpertEpoch("representation", expert, epoch, settings.epochs, loss))
+        losses = train_epoch(step, itertools.islice(batches, steps))
+        recorder.record(trainees.theta)
+        for expert, loss in zip(experts, losses, strict=True):
+            context.emit(ExpertEpoch("representation", expert, epoch, settings.epochs, loss))
         context.check_stop()
-    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    return recorder.finish(theta, per_class, network.classifier_norms(theta))
+    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in trainees.theta]
+    return recorder.finish(trainees.theta, tested, [network.classifier_norms(theta) for theta in trainees.theta])

@@ -9,19 +9,30 @@ from torch import Tensor
 
 from engine.nets.flat import FlatNetwork
 
-_BATCH = 500
+_AT_ONCE = {"cpu": 50, "cuda": 500}
+"""Images that go through a network together: on a CPU so few that its cache holds what they become."""
 
 
 @torch.no_grad()
 def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     """Logits (N, C) of images (N, channels, H, W), through the network some at a time."""
-    return torch.cat([network(theta, batch) for batch in images.split(_BATCH)])
+    return torch.cat([network(theta, batch) for batch in _parts(images)])
+
+
+@torch.no_grad()
+def all_features(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
+    """What the classifier sees, (N, F), of images (N, channels, H, W), some at a time."""
+    return torch.cat([network.features(theta, batch) for batch in _parts(images)])
+
+
+def _parts(images: Tensor) -> tuple[Tensor, ...]:
+    return images.split(_AT_ONCE.get(images.device.type, 50))
 
 
 @torch.no_grad()
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     """The predicted class of each image (N, channels, H, W), as (N,) int64."""
-    return torch.cat([network(theta, batch).argmax(dim=1) for batch in images.split(_BATCH)])
+    return torch.cat([network(theta, batch).argmax(dim=1) for batch in _parts(images)])
 
 
 def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,50 +1,53 @@
-"""What representation and classifier experts share: taking them from the cache or training them, and their batches."""
+"""What representation and classifier experts share: taking them from the cache or training them, a group at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.context import Context
-from engine.data.augment import apply, draw
-from engine.data.dataset import LongTailedData
 from engine.run.errors import InputError
 from engine.run.events import ExpertDone, ExpertKind, Warned
 from engine.run.folder import exclusive
 from engine.training.accuracy import balanced
+from engine.training.groups import in_groups
 from engine.trajectories import ExpertStore, Trajectory
+
+Train = Callable[[Sequence[int]], list[Trajectory]]
+"""Trains the experts of these numbers at once."""
 
 
 def obtain_experts(
-    context: Context,
-    data: LongTailedData,
-    kind: ExpertKind,
-    store: ExpertStore,
-    count: int,
-    keep: int,
-    train: Callable[[int], Trajectory],
+    context: Context, kind: ExpertKind, store: ExpertStore, count: int, keep: int, group: int, train: Train
 ) -> list[Trajectory]:
-    """`count` experts, each from the cache where epochs 0..keep are there, else by `train(expert)`, then cached."""
-    experts = []
+    """`count` experts, each from the cache where epochs 0..keep are there; the others trained `group` at once.
+
+    What a group has learned is on disk before the next one begins.
+    """
     stage = "experts" if kind == "representation" else "classifier_experts"
     with context.stage(stage, count, "experts") as progress, _held(context, store):
-        for expert in range(count):
-            trajectory = store.load(expert, keep)
-            cached = trajectory is not None
-            if trajectory is None:
-                trajectory = train(expert)
-                store.save(expert, trajectory)
-            experts.append(trajectory)
-            accuracy = balanced(trajectory.per_class)
-            context.emit(
-                ExpertDone(kind, expert, cached, accuracy, trajectory.per_class.tolist(), trajectory.norms.tolist())
-            )
+        experts = {expert: found for expert in range(count) if (found := store.load(expert, keep))}
+
+        def done(expert: int, cached: bool) -> None:
+            context.emit(_expert_done(kind, expert, cached, experts[expert]))
             progress()
-    return experts
+
+        for expert in list(experts):
+            done(expert, cached=True)
+        missing = [expert for expert in range(count) if expert not in experts]
+        for members, trained in in_groups(context, missing, group, train):
+            for expert, trajectory in zip(members, trained, strict=True):
+                store.save(expert, trajectory)
+                # Mapped from its file again, what was trained leaves memory, and the first run sees what later ones do.
+                experts[expert] = store.load(expert, keep) or trajectory
+                done(expert, cached=False)
+    return [experts[expert] for expert in range(count)]
+
+
+def _expert_done(kind: ExpertKind, expert: int, cached: bool, trajectory: Trajectory) -> ExpertDone:
+    per_class = trajectory.per_class
+    return ExpertDone(kind, expert, cached, balanced(per_class), per_class.tolist(), trajectory.norms.tolist())
 
 
 @contextlib.contextmanager
@@ -67,13 +70,3 @@ def _take(store: ExpertStore, held: contextlib.ExitStack) -> bool:
     except InputError:
         return False
     return True
-
-
-def augmented_batches(
-    context: Context, data: LongTailedData, batches: Iterable[Tensor], generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Real images (B, channels, H, W), augmented, and their labels (B,), for each batch of indices (B,)."""
-    for indices in batches:
-        chosen = indices.to(data.train_labels.device)
-        augmentation = draw(context.settings.dataset.augmentation, len(chosen), data.image_size, generator)
-        yield apply(augmentation, data.train_images[chosen]), data.train_labels[chosen]

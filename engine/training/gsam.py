@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 _TINY = 1e-12
@@ -19,13 +18,18 @@ class Gsam:
     alpha: float
 
     def gradient(self, theta: Tensor, gradient_at: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Loss at theta (P,) and the gradient to step along (P,); `gradient_at` gives loss and gradient at a vector.
+        """Losses (G,) at the weights of G networks (G, P), and the gradients to step along (G, P).
 
-        The perturbation is rho * theta^2 * g / ||theta * g||, the adaptive form.
+        `gradient_at` gives losses and gradients at such weights. The perturbation is rho * theta^2 * g / ||theta * g||,
+        the adaptive form.
         """
-        loss, plain = gradient_at(theta)
-        scale = self.rho / ((theta * plain).norm() + _TINY)
+        losses, plain = gradient_at(theta)
+        scale = self.rho / (_length(theta * plain) + _TINY)
         _, perturbed = gradient_at(theta + scale * theta.square() * plain)
-        unit = perturbed / (perturbed.norm() + _TINY)
-        orthogonal = plain - torch.dot(plain, unit) * unit
-        return loss, perturbed - self.alpha * orthogonal
+        unit = perturbed / (_length(perturbed) + _TINY)
+        orthogonal = plain - (plain * unit).sum(-1, keepdim=True) * unit
+        return losses, perturbed - self.alpha * orthogonal
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return vectors.norm(dim=-1, keepdim=True)

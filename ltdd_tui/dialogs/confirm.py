@@ -11,6 +11,7 @@ from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.drawing.lines import clean
 
 
 class Confirm(Dialog[bool]):
@@ -43,9 +44,9 @@ class Confirm(Dialog[bool]):
         """The question, what it means, and the two answers."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = "Please confirm"
-            yield Static(self._question, markup=False)
+            yield Static(clean(self._question), markup=False)
             if self._details:
-                yield Static(self._details, classes="hint", markup=False)
+                yield Static("\n".join(map(clean, self._details.split("\n"))), classes="hint", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(f"{self._no} (n)", id="no", compact=True)
                 variant: ButtonVariant = "error" if self._dangerous else "primary"

@@ -29,6 +29,9 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         .buttons { height: auto; align-horizontal: right; }
         .buttons Button { margin-left: 2; padding: 0 2; }
         .label { color: $text-muted; margin-top: 1; height: auto; }
+        .dialog > .label:first-child, .dialog > .hint:first-child { margin-top: 0; }
+        Input { background: $panel; padding: 0 1; }
+        Input:focus { background: $primary-muted; }
     }
     """
 

@@ -62,7 +62,11 @@ class DryRun(Dialog[None]):
             gap = " " * (width - len(line.head) - len(line.value) + 2)
             drawn.append(
                 Content.assemble(
-                    (line.head, style or "$text-muted"), " ", (line.value, style), gap, (line.origin, "$text-muted")
+                    (line.head, style or "$foreground 60%"),
+                    " ",
+                    (line.value, style),
+                    gap,
+                    (line.origin, "$foreground 60%"),
                 )
             )
         return Content("\n").join(drawn)

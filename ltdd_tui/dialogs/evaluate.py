@@ -8,12 +8,14 @@ from typing import get_args
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Button, Input, SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from engine.run.folder import RunFolder
 from engine.run.settings import NetworkName
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.drawing.lines import clean
 
 MOST_REPEATS = 1000
 
@@ -37,7 +39,7 @@ class Evaluate(Dialog[EvaluationPlan | None]):
 
     DEFAULT_CSS = """
     Evaluate {
-        SelectionList { height: auto; border: none; padding: 0; background: transparent; }
+        SelectionList { height: auto; background: transparent; }
         .pair { height: auto; }
         .pair > Vertical { height: auto; width: 1fr; }
         .pair > Vertical:first-of-type { margin-right: 2; }
@@ -52,10 +54,10 @@ class Evaluate(Dialog[EvaluationPlan | None]):
     def compose(self) -> ComposeResult:
         """Networks to tick, then how many and where."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = f"Evaluate {self._folder.name}"
+            box.border_title = Content(clean(f"Evaluate {self._folder.name}"))
             yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
             yield Static("Networks (space ticks)", classes="label")
-            yield SelectionList(*self._choices())
+            yield SelectionList(*self._choices(), compact=True)
             with Horizontal(classes="pair"):
                 with Vertical():
                     yield Static("Networks of each", classes="label")

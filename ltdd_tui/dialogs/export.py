@@ -8,16 +8,19 @@ from pathlib import Path
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 from textual_fspicker import SelectDirectory
 
 from engine.run.folder import RunFolder, expanded
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.drawing.lines import clean
+from ltdd_tui.wording import short_path
 
 FORMS = {
     "images": ("image folder", "PNGs, one folder a class"),
-    "pt": ("tensors", "images.pt, labels.pt and lr.pt, as other evaluators read them"),
-    "tensorboard": ("TensorBoard", "losses, checks and previews over iterations; also of a run at work"),
+    "pt": ("tensors", "images.pt, labels.pt, lr.pt, for evaluators"),
+    "tensorboard": ("TensorBoard", "losses, checks, previews; also of a run at work"),
 }
 
 
@@ -49,21 +52,21 @@ class Export(Dialog[ExportPlan | None]):
     def __init__(self, folder: RunFolder, finished: bool) -> None:
         super().__init__()
         self._folder, self._finished = folder, finished
-        self._typed = False
+        self._typed, self._below = False, Path.cwd()
 
     def compose(self) -> ComposeResult:
         """The form, then the folder."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = f"Export {self._folder.name}"
+            box.border_title = Content(clean(f"Export {self._folder.name}"))
             yield Static("As", classes="label")
             with RadioSet():
                 for form, (name, means) in FORMS.items():
                     fits = self._finished or form == "tensorboard"
-                    label = f"{name}  [dim]{means if fits else 'the run has no result yet'}[/]"
+                    label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
                     yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
             yield Static("Into the folder", classes="label")
             with Horizontal(classes="target"):
-                yield Input(self._proposed(self._first_form()), id="target", compact=True)
+                yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
                 yield Button("Browse", id="browse", compact=True)
             yield Static(classes="fault", markup=False)
             with Horizontal(classes="buttons"):
@@ -73,8 +76,8 @@ class Export(Dialog[ExportPlan | None]):
     def _first_form(self) -> str:
         return "images" if self._finished else "tensorboard"
 
-    def _proposed(self, form: str, below: Path | None = None) -> str:
-        return str((below or Path.cwd()) / f"{self._folder.name}-{form}")
+    def _proposed(self, form: str) -> str:
+        return short_path(self._below / f"{self._folder.name}-{form}")
 
     def on_mount(self) -> None:
         """The form comes first."""
@@ -91,13 +94,15 @@ class Export(Dialog[ExportPlan | None]):
             self._propose(self._proposed(self._form))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """What is typed stays."""
-        self._typed = True
+        """What is typed stays; what was proposed and put there does not count as typed."""
+        self._typed = event.value != self._proposed(self._form)
 
     def _propose(self, path: str) -> None:
         target = self.query_one("#target", Input)
         with target.prevent(Input.Changed):
             target.value = path
+        # The end is what one wants to see.
+        target.cursor_position = len(path)
 
     def on_input_submitted(self) -> None:
         """Enter in the field gives the plan."""
@@ -117,7 +122,8 @@ class Export(Dialog[ExportPlan | None]):
         picker = SelectDirectory(str(self._nearest()), "A folder to export into")
         chosen = await self.app.push_screen_wait(picker)
         if chosen is not None:
-            self._propose(self._proposed(self._form, chosen))
+            self._typed, self._below = False, chosen
+            self._propose(self._proposed(self._form))
 
     def _nearest(self) -> Path:
         """The part of the typed path that is there."""

@@ -24,7 +24,7 @@ class Rename(Dialog[str | None]):
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = "Rename"
             yield Static("New name of the run", classes="label")
-            yield Input(self._folder.name, id="name", select_on_focus=True)
+            yield Input(self._folder.name, id="name", select_on_focus=True, compact=True)
             yield Static(classes="fault", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Cancel (esc)", id="no", compact=True)

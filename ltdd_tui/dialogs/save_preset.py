@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
@@ -23,6 +21,7 @@ class SavePreset(Dialog[str]):
     def __init__(self, settings: RunSettings, base: str, name: str) -> None:
         super().__init__()
         self._settings, self._base, self._suggested = settings, base, name
+        self._overwrites = False
 
     def compose(self) -> ComposeResult:
         """The name, what will be written, and the answers."""
@@ -44,10 +43,10 @@ class SavePreset(Dialog[str]):
     @on(Input.Changed)
     def _look(self, event: Input.Changed) -> None:
         """Says at once when a name is one's own preset already."""
-        self._overwrites = preset_files().get(event.value, (Path(), ""))[1] == "yours"
+        self._overwrites = event.value in preset_files() and preset_files()[event.value][1] == "yours"
         button = self.query_one("#yes", Button)
         button.label, button.variant = ("Overwrite", "warning") if self._overwrites else ("Save", "primary")
-        self._say("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
+        self.show_fault("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
         self.query_one("#text", Static).update(self._text(event.value))
 
     @on(Input.Submitted)
@@ -71,21 +70,14 @@ class SavePreset(Dialog[str]):
             save_preset(name, extending(self._settings, self._base, name), self._overwrites)
         except LtddError as error:
             fault = error.faults[0]
-            self._say(f"{fault.what}\n{fault.hint.removesuffix(', or --overwrite your own')}")
+            self.show_fault(f"{fault.what}\n{fault.hint.removesuffix(', or --overwrite your own')}")
         except OSError as error:
-            self._say(f"it cannot be written: {error.strerror}")
+            self.show_fault(f"it cannot be written: {error.strerror}")
         else:
             self.dismiss(name)
-
-    _overwrites = False
 
     def _text(self, name: str) -> str:
         try:
             return extending(self._settings, self._base, name)
         except LtddError as error:
             return str(error)
-
-    def _say(self, what: str) -> None:
-        fault = self.query_one(".fault", Static)
-        fault.update(what)
-        fault.set_class(bool(what), "-shown")

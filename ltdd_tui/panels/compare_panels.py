@@ -24,7 +24,7 @@ from ltdd_tui.drawing import compare_lines
 from ltdd_tui.lines import Level, line
 from ltdd_tui.panels.curve import Curve
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.panels.rows import Drawing, Rows
+from ltdd_tui.panels.rows import Drawing
 from ltdd_tui.progress import LossTrack, checks
 
 LOSSES = ("rep", "cls")
@@ -41,10 +41,6 @@ class Compared:
 
 class ComparisonPanel(RowsPanel):
     """A panel of lines about all runs."""
-
-    def compose(self) -> ComposeResult:
-        """The lines."""
-        yield Rows(classes="content")
 
     def compare(self, compared: Compared) -> None:
         """Draws the runs."""

@@ -9,14 +9,15 @@ from textual.widgets import Input, Static
 
 from ltdd_tui import run_filter
 
+PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
+
 
 class FilterBar(Horizontal):
     """Shown while it is typed into or holds something; `wanted` is the filter that it holds."""
 
     DEFAULT_CSS = """
     FilterBar {
-        height: 1; display: none; background: $panel;
-        &.-shown { display: block; }
+        height: 1; background: $panel;
         & > Static { width: auto; padding: 0 1; color: $text-accent; }
         & > Static.-wrong { color: $text-error; }
         & > Input { width: 1fr; background: $panel; }
@@ -32,39 +33,38 @@ class FilterBar(Horizontal):
     def __init__(self) -> None:
         super().__init__()
         self.wanted = run_filter.RunFilter()
+        self._field = Input(placeholder=PLACEHOLDER, select_on_focus=False, compact=True)
+        self._count = Static(classes="count", markup=False)
+        self.display = False
 
     def compose(self) -> ComposeResult:
         """The field between its sign and the count."""
         yield Static("/")
-        yield Input(
-            placeholder="words, state:running, method:ltdd, if:100, acc>50", select_on_focus=False, compact=True
-        )
-        yield Static(classes="count", markup=False)
+        yield self._field
+        yield self._count
 
     def open(self) -> None:
         """Shows the field, ready to be typed into."""
-        self.add_class("-shown")
-        self.query_one(Input).focus()
+        self.display = True
+        # At once and not in a moment: the next letter belongs to the field already.
+        self.screen.set_focus(self._field)
 
     def close(self, clear: bool = False) -> None:
         """Hides the field where it is empty, or emptied."""
-        field = self.query_one(Input)
         if clear:
-            field.value = ""
-        self.set_class(bool(field.value), "-shown")
+            self._field.value = ""
+        self.display = bool(self._field.value)
 
     @property
     def in_use(self) -> bool:
         """Whether it holds something or is typed into."""
-        field = self.query_one(Input)
-        return bool(field.value) or field.has_focus
+        return bool(self._field.value) or self._field.has_focus
 
     def tell(self, shown: int, of: int) -> None:
         """Says how many runs are found, or what of the text cannot be read."""
         faults = self.wanted.faults
-        count = self.query_one(".count", Static)
-        count.update(faults[0] if faults else f"{shown} of {of}")
-        count.set_class(bool(faults), "-wrong")
+        self._count.update(faults[0] if faults else f"{shown} of {of}")
+        self._count.set_class(bool(faults), "-wrong")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Finds as one types."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from rich.segment import Segment
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -20,7 +18,7 @@ PROFILE_ROWS = 5
 
 
 class TailRows(ScrollView, can_focus=True):
-    """A line for each class: name, images, bar. Only the lines that are seen are drawn."""
+    """Name, images and bar of each class, on every line or every second one. Only the lines that are seen are drawn."""
 
     COMPONENT_CLASSES = {"tail-rows--bar", "tail-rows--short", "tail-rows--name", "tail-rows--count"}
     DEFAULT_CSS = """
@@ -35,33 +33,36 @@ class TailRows(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="tail-rows")
         self._tail: Tail | None = None
+        self._pitch = 1
 
-    def show(self, tail: Tail | None) -> None:
-        """Draws this tail."""
-        self._tail = tail
-        self.virtual_size = Size(0, len(tail.counts) if tail else 0)
+    def show(self, tail: Tail | None, pitch: int) -> None:
+        """Draws this tail, a class every `pitch` lines."""
+        self._tail, self._pitch = tail, pitch
+        self.virtual_size = Size(0, len(tail.counts) * pitch if tail else 0)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """The class that is `y` lines below the top of what is seen."""
-        tail, place, width = self._tail, y + self.scroll_offset.y, self.scrollable_content_region.width
-        if tail is None or not 0 <= place < len(tail.counts):
+        place, between = divmod(y + self.scroll_offset.y, self._pitch)
+        if self._tail is None or between or not 0 <= place < len(self._tail.counts):
             return Strip.blank(self.size.width, self.rich_style)
-        count = tail.counts[place]
+        return self._row(self._tail, place, self.scrollable_content_region.width)
+
+    def _row(self, tail: Tail, place: int, width: int) -> Strip:
+        name, count, short = tail.names[place], tail.counts[place], tail.counts[place] < tail.ipc
         name_width = min(max(map(len, tail.names)), LONGEST_NAME, max(width // 3, 4))
         count_width = len(f"{tail.counts[0]:,}")
-        name = tail.names[place]
         name = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
-        short = count < tail.ipc
-        styles = {key: self.get_component_rich_style(f"tail-rows--{key}") for key in ("bar", "short", "name", "count")}
         room = width - name_width - count_width - 3
+        style = {
+            key: self.get_component_rich_style(f"tail-rows--{'short' if short else key}")
+            for key in ("name", "count", "bar")
+        }
         return Strip(
             [
-                Segment(f"{name:{name_width}} ", styles["short" if short else "name"]),
-                Segment(
-                    f"{count:>{count_width},}{SHORT_MARK if short else ' '} ", styles["short" if short else "count"]
-                ),
-                Segment(bar(count, tail.counts[0], room), styles["short" if short else "bar"]),
+                Segment(f"{name:{name_width}} ", style["name"]),
+                Segment(f"{count:>{count_width},}{SHORT_MARK if short else ' '} ", style["count"]),
+                Segment(bar(count, tail.counts[0], room), style["bar"]),
             ]
         ).adjust_cell_length(width, self.rich_style)
 
@@ -70,33 +71,33 @@ class TailChart(Vertical):
     """The bars, and where not all classes fit the silhouette of all of them."""
 
     DEFAULT_CSS = """
-    TailChart { height: 1fr; min-height: 3; }
+    TailChart { height: 3; }
     TailChart #profile { color: $primary; height: auto; display: none; margin-bottom: 1; }
     TailChart.-many #profile { display: block; }
     """
 
     def __init__(self) -> None:
         super().__init__(id="tail")
-        self._tail: Tail | None = None
+        self._drawn: object = None
+        self._profile, self._rows = Static(id="profile"), TailRows()
 
     def compose(self) -> ComposeResult:
         """Silhouette and bars."""
-        yield Static(id="profile")
-        yield TailRows()
+        yield self._profile
+        yield self._rows
 
-    def show(self, tail: Tail | None) -> None:
-        """Draws a tail, or nothing."""
-        if tail != self._tail:
-            self._tail = tail
-            self.query_one(TailRows).show(tail)
-            self._draw_profile()
-
-    @on(Resize)
-    def _draw_profile(self) -> None:
-        tail, width, height = self._tail, self.size.width, self.size.height
-        many = tail is not None and len(tail.counts) > height > PROFILE_ROWS + 4
+    def show(self, tail: Tail | None, width: int, lines: int) -> None:
+        """Draws a tail, or nothing, on at most so many lines."""
+        if (tail, width, lines) == self._drawn:
+            return
+        self._drawn = tail, width, lines
+        classes = len(tail.counts) if tail else 0
+        pitch = 2 if 2 * classes <= lines else 1
+        many = classes > lines > PROFILE_ROWS + 4
+        self.styles.height = min(classes * pitch, lines) if not many else lines
+        self._rows.show(tail, pitch)
         self.set_class(many, "-many")
         if tail is not None and many:
-            lines = profile(tail.counts, width, PROFILE_ROWS)
+            silhouette = "\n".join(profile(tail.counts, width, PROFILE_ROWS))
             ends = f"{tail.names[0]}{tail.names[-1].rjust(width - len(tail.names[0]))}"[:width]
-            self.query_one("#profile", Static).update(Content.assemble("\n".join(lines), "\n", (ends, "$text-muted")))
+            self._profile.update(Content.assemble(silhouette, "\n", (ends, "$foreground 60%")))

@@ -15,26 +15,27 @@ from engine.run.errors import Fault
 from engine.run.schema import Leaf
 from ltdd_tui.form import Form, more_settings
 from ltdd_tui.setting_search import find_settings
+from ltdd_tui.widgets.entry import Entry
 from ltdd_tui.widgets.field import Field, spec_of
+from ltdd_tui.widgets.fold import Fold
 from ltdd_tui.wording import stage_name
 
 LABEL_WIDTH = 21
 # Mounting all of a block at once would keep the screen waiting.
-FIELDS_AT_ONCE = 4
+FIELDS_AT_ONCE = 3
 
 
-class Block(Collapsible):
+class Block(Fold):
     """The settings of one block; its fields are made when it is first opened."""
 
     DEFAULT_CSS = """
-    Block { padding: 0; border: none; background: transparent; }
-    Block > CollapsibleTitle { padding: 0 1; color: $text-accent; }
+    Block > CollapsibleTitle { color: $text-accent; }
     Block > Contents { padding: 0 0 1 1; }
     """
 
     def __init__(self, name: str, settings: list[Leaf]) -> None:
         super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
-        self._name, self._settings = name, settings
+        self._block, self._settings = name, settings
         self._made = asyncio.Lock()
 
     async def open(self, form: Form, faults: Mapping[str, Fault]) -> None:
@@ -56,28 +57,23 @@ class Block(Collapsible):
     def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
         """Says in the title what is changed and what is wrong below."""
         keys = {leaf.key for leaf in self._settings}
-        self.title = counted(stage_name(self._name), len(keys), keys & form.typed.keys(), keys & faults.keys())
+        self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
         self.set_class(bool(keys & faults.keys()), "-fault")
 
 
 def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
-    """A title with what is below it."""
-    parts = [f"{settings} settings"]
-    if changed:
-        parts.append(f"{len(changed)} changed")
+    """A title with the most urgent of what is below it."""
     if faulty:
-        parts.append(f"{len(faulty)} fault{'s' if len(faulty) > 1 else ''}")
-    return f"{name}: {', '.join(parts)}"
+        return f"{name}: {len(faulty)} fault{'s' if len(faulty) > 1 else ''}"
+    return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} settings"
 
 
-class MoreSettings(Collapsible):
+class MoreSettings(Fold):
     """All blocks, and the search."""
 
     DEFAULT_CSS = """
-    MoreSettings { padding: 0; border: none; background: transparent; margin-top: 1; }
-    MoreSettings > CollapsibleTitle { padding: 0 1; color: $text; }
+    MoreSettings { margin-top: 1; }
     MoreSettings > Contents { padding: 0 0 0 1; }
-    MoreSettings.-fault > CollapsibleTitle, Block.-fault > CollapsibleTitle { color: $text-error; }
     MoreSettings #search { width: 1fr; background: $surface; }
     MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
     MoreSettings #matches.-some { display: block; }
@@ -108,7 +104,7 @@ class MoreSettings(Collapsible):
         if not contents.query("#search"):
             await contents.mount_all(
                 [
-                    Input(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True),
+                    Entry(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True),
                     OptionList(id="matches", compact=True),
                     *(Block(name, settings) for name, settings in self._blocks.items()),
                 ]
@@ -165,4 +161,4 @@ class MoreSettings(Collapsible):
 
 
 def _match(leaf: Leaf) -> Content:
-    return Content.assemble(leaf.key, "  ", (leaf.help, "$text-muted"))
+    return Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%"))

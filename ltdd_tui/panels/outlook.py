@@ -14,11 +14,11 @@ from textual.widgets import Static
 from ltdd_tui.outlook import Fact, facts, headline, remark, stage_seconds
 from ltdd_tui.panels.histogram import TailChart
 from ltdd_tui.prospect import Prospect
-from ltdd_tui.tail import bar
+from ltdd_tui.tail import Tail, bar
 from ltdd_tui.wording import roughly
 
 LABEL_WIDTH, STAGE_WIDTH, TIME_WIDTH = 10, 19, 8
-ROOMY_COLUMNS, ROOMY_LINES = 44, 36
+SMALLEST_CHART, LINES_FOR_STAGES = 3, 30
 
 
 class OutlookPanel(Vertical):
@@ -28,53 +28,60 @@ class OutlookPanel(Vertical):
     OutlookPanel Static { height: auto; }
     OutlookPanel #headline { margin-bottom: 1; }
     OutlookPanel #remark { margin: 1 0; }
-    OutlookPanel.-stale #headline, OutlookPanel.-stale #facts { color: $text-disabled; }
+    OutlookPanel.-stale > Static { text-opacity: 60%; }
     """
 
     def __init__(self) -> None:
-        super().__init__(id="outlook", classes="panel")
+        super().__init__(id="outlook")
         self.border_title = "What you will get"
         self._prospect: Prospect | None = None
+        self._chart, self._headline = TailChart(), Static(id="headline")
+        self._remark, self._facts = Static(id="remark"), Static(id="facts")
 
     def compose(self) -> ComposeResult:
         """From top to bottom: the two numbers, the tail, what it takes."""
-        yield Static(id="headline")
-        yield TailChart()
-        yield Static(id="remark")
-        yield Static(id="facts")
+        yield self._headline
+        yield self._chart
+        yield self._remark
+        yield self._facts
 
     def show(self, prospect: Prospect) -> None:
         """Draws this prospect."""
         self._prospect = prospect
         self.set_class(bool(prospect.faults), "-stale")
-        self.border_subtitle = "as the preset has what is at fault" if prospect.faults else ""
+        device = f"on {prospect.device.name}"
+        self.border_subtitle = "without what is at fault" if prospect.faults else device
         self._draw()
 
     @on(Resize)
     def _draw(self) -> None:
-        prospect, width = self._prospect, self.content_size.width
-        if prospect is None or width < LABEL_WIDTH:
+        prospect, width, height = self._prospect, self.content_size.width, self.content_size.height
+        if prospect is None or width < 2 * LABEL_WIDTH:
             return
-        tail = prospect.tail
-        self.query_one(TailChart).show(tail)
-        if tail is None:
-            self.query_one("#headline", Static).update("its classes are counted when its files are read")
-            self.query_one("#remark", Static).update("")
-        else:
-            numbers, smaller = headline(tail)
-            gap = " " if len(numbers) + len(smaller) < width else "\n"
-            self.query_one("#headline", Static).update(
-                Content.assemble(
-                    (numbers, "bold"),
-                    gap,
-                    (smaller.rjust(width - len(numbers) - 1 if gap == " " else 0), "$text-muted"),
-                )
-            )
-            self.query_one("#remark", Static).update(_drawn([remark(tail)], width, 0))
-        roomy = width >= ROOMY_COLUMNS and self.size.height >= ROOMY_LINES
-        lines = _drawn(facts(prospect, stages_in_a_line=not roomy), width, LABEL_WIDTH)
-        bars = _stages(prospect, width) if roomy else Content("")
-        self.query_one("#facts", Static).update(Content("\n").join([part for part in (bars, lines) if part]))
+        top, below = _headline(prospect.tail, width), Content("")
+        if prospect.tail is not None:
+            below = _drawn([remark(prospect.tail)], width, 0)
+        with_bars = height >= LINES_FOR_STAGES
+        lines = [_stages(prospect, width)] if with_bars and prospect.estimate else []
+        lines.append(_drawn(facts(prospect, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
+        bottom = Content("\n\n").join(lines)
+        parts = {self._headline: top, self._remark: below, self._facts: bottom}
+        for part, content in parts.items():
+            part.update(content)
+        taken = sum(len(content.plain.split("\n")) for content in parts.values()) + 3
+        self._chart.show(prospect.tail, width, max(height - taken, SMALLEST_CHART))
+
+
+def _headline(tail: Tail | None, width: int) -> Content:
+    """The two numbers, and how much smaller the second is, beside or below."""
+    if tail is None:
+        return Content("its classes are counted when its files are read")
+    numbers, smaller = headline(tail)
+    room = width - len(numbers)
+    below = room <= len(smaller)
+    return Content.assemble(
+        (numbers, "bold"), "\n" if below else "", (smaller if below else smaller.rjust(room), "$foreground 60%")
+    )
 
 
 def _drawn(found: list[Fact], width: int, label_width: int) -> Content:
@@ -86,7 +93,7 @@ def _drawn(found: list[Fact], width: int, label_width: int) -> Content:
         for place, text in enumerate(texts):
             label = f"{fact.label if place == 0 else '':{label_width}}"
             lines.append(
-                Content.assemble((label, "$text-muted"), (text, style or ("" if fact.label else "$text-muted")))
+                Content.assemble((label, "$foreground 60%"), (text, style or ("" if fact.label else "$foreground 60%")))
             )
     return Content("\n").join(lines)
 
@@ -99,11 +106,10 @@ def _stages(prospect: Prospect, width: int) -> Content:
     return Content("\n").join(
         [
             Content.assemble(
-                (f"{name:{STAGE_WIDTH}}", "$text-muted"),
+                (f"{name:{STAGE_WIDTH}}", "$foreground 60%"),
                 f"{roughly(seconds) if seconds else '-':>{TIME_WIDTH}} ",
                 (bar(seconds, longest, room), "$secondary"),
             )
             for name, seconds in stages
         ]
-        + [Content("")]
     )

@@ -11,21 +11,26 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from ltdd_tui.preset_rows import PresetRow, matching
+from ltdd_tui.widgets.entry import Entry
 from ltdd_tui.wording import percent, roughly
 
 FIGURES_WIDTH = 18
-HEADER = "acc %   time   GiB"
+# A list of full names is wanted only where all of them fit.
+ROOM_TO_SPARE = 20
+HEADER = "acc %   time   GiB "
 PICKED = "●"
 
 
 class PresetList(OptionList):
     """The options, with the keys that vim's users expect."""
+
+    TITLE = "Presets"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False, id="list.down"),
@@ -56,22 +61,24 @@ class PresetPicker(Vertical):
             self.name = name
 
     def __init__(self) -> None:
-        super().__init__(id="presets", classes="panel")
+        super().__init__(id="presets")
         self.border_title = "Presets"
         self._rows: Sequence[PresetRow] = ()
         self._picked = ""
         self._width = 0
+        self._filter_box = Entry(placeholder="/ filter", id="filter", compact=True)
+        self._list = PresetList(id="preset-list", compact=True)
 
     def compose(self) -> ComposeResult:
         """The filter, the names of the columns, the list."""
-        yield Input(placeholder="/ filter", id="filter", compact=True)
+        yield self._filter_box
         yield Static(HEADER, id="columns")
-        yield PresetList(id="preset-list", compact=True)
+        yield self._list
 
     def show(self, rows: Sequence[PresetRow], picked: str) -> None:
         """Lists these presets; `picked` is marked, and where one starts."""
         self._rows, self._picked = rows, picked
-        self._fill()
+        self._fill(at=picked)
 
     def mark(self, picked: str) -> None:
         """Marks another preset as the one in the form."""
@@ -81,7 +88,7 @@ class PresetPicker(Vertical):
 
     def focus_filter(self) -> None:
         """Goes to where one types."""
-        self.query_one("#filter", Input).focus()
+        self._filter_box.focus()
 
     @on(Resize)
     def _refit(self) -> None:
@@ -96,16 +103,15 @@ class PresetPicker(Vertical):
     @on(Input.Submitted, "#filter")
     def _to_list(self, event: Input.Submitted) -> None:
         event.stop()
-        self.query_one(PresetList).focus()
+        self._list.focus()
 
-    def on_key(self, event: object) -> None:
+    def on_key(self, event: Key) -> None:
         """From the filter, down leads into the list, and escape takes the filter away."""
-        key, filter_box = getattr(event, "key", ""), self.query_one("#filter", Input)
-        if filter_box.has_focus and key in ("down", "escape"):
-            if key == "escape":
-                filter_box.value = ""
-            self.query_one(PresetList).focus()
-            event.stop()  # type: ignore[attr-defined]
+        if self._filter_box.has_focus and event.key in ("down", "escape"):
+            if event.key == "escape":
+                self._filter_box.value = ""
+            self._list.focus()
+            event.stop()
 
     @on(OptionList.OptionSelected)
     def _pick(self, event: OptionList.OptionSelected) -> None:
@@ -113,10 +119,10 @@ class PresetPicker(Vertical):
         if event.option_id:
             self.post_message(self.Picked(event.option_id))
 
-    def _fill(self) -> None:
-        presets, self._width = self.query_one(PresetList), self.content_size.width
-        at = presets.highlighted_option.id if presets.highlighted_option else self._picked
-        shown = matching(list(self._rows), self.query_one("#filter", Input).value)
+    def _fill(self, at: str | None = None) -> None:
+        presets, self._width = self._list, self.content_size.width
+        at = at or (presets.highlighted_option.id if presets.highlighted_option else self._picked)
+        shown = matching(list(self._rows), self._filter_box.value)
         presets.clear_options()
         for group, rows in groupby(shown, key=lambda row: row.group):
             presets.add_option(Option(Content(group), disabled=True))
@@ -130,13 +136,13 @@ class PresetPicker(Vertical):
     def _line(self, row: PresetRow) -> Content:
         # One column is the list's own scrollbar.
         width = max(self._width - FIGURES_WIDTH - 4, 8)
-        name = row.label if len(row.label) <= width else f"{row.label[: width - 1]}…"
-        time = "-" if row.seconds is None else roughly(row.seconds)
+        name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
+        name = name if len(name) <= width else f"{name[: width - 1]}…"
+        time = "-" if row.seconds is None else roughly(row.seconds).replace(" days", " d")
         memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
-        figures = f"{percent(row.accuracy):>5} {time:>7} {memory:>5}"[-FIGURES_WIDTH:]
+        figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked
         return Content.assemble(
-            (f"{PICKED if picked else ' '} ", "$text-success"),
-            (f"{name:{width}} ", "bold" if picked else ""),
-            (figures, "$text-muted"),
+            (f"{PICKED if picked else ' '} {name:{width}} ", "bold" if picked else ""),
+            (figures, "$foreground 60%"),
         )

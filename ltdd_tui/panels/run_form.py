@@ -18,7 +18,7 @@ from ltdd_tui.form import NAME, Form
 from ltdd_tui.panels.more_settings import MoreSettings
 from ltdd_tui.widgets.field import Field
 
-LABEL_WIDTH = 12
+LABEL_WIDTH = 13
 PATH = "dataset.path"
 PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
 
@@ -40,39 +40,42 @@ class RunForm(Vertical):
     DEFAULT_CSS = """
     RunForm #preset-line { height: 1; margin-bottom: 1; }
     RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
-    RunForm #browse { margin-left: 14; display: none; }
+    RunForm #browse { margin-left: 15; display: none; }
     RunForm #browse.-shown { display: block; }
-    RunForm #told { height: auto; max-height: 4; color: $text-muted; border-top: solid $panel-lighten-1; }
+    RunForm #told { height: auto; max-height: 5; color: $text-muted; border-top: solid $panel-lighten-1; }
     RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
     RunForm FaultLine.-shown { display: block; }
     RunForm #deeds { height: 1; margin-top: 1; }
-    RunForm #deeds Button { margin-right: 1; padding: 0 1; min-width: 0; width: auto; }
-    RunForm #deeds #start { text-style: bold; padding: 0 3; }
+    RunForm #deeds Button { margin-right: 1; padding: 0; min-width: 0; width: auto; }
+    RunForm #deeds #start { text-style: bold; padding: 0 2; }
     """
     DEEDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("dry-run", "Dry run"),
-        ("save", "Save as preset"),
+        ("save", "Save"),
         ("reset", "Reset"),
     )
 
     def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
-        super().__init__(id="form", classes="panel")
+        super().__init__(id="form")
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
         self._at = ""
+        self.more = MoreSettings()
+        self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
+        self._browse = Button("pick a folder ...", id="browse", compact=True)
 
     def compose(self) -> ComposeResult:
         """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
-        yield Static(id="preset-line")
+        yield self._preset_line
         with VerticalScroll(id="fields", can_focus=False):
             for spec in basic_specs(self._devices):
                 yield Field(spec, self._form.text(spec.key), LABEL_WIDTH)
                 if spec.key == PATH:
-                    yield Button("pick a folder ...", id="browse", compact=True)
-            yield MoreSettings()
-        yield Static(id="told")
-        yield FaultLine()
+                    yield self._browse
+            yield self.more
+        yield self._told
+        yield self._fault_line
         with Horizontal(id="deeds"):
             yield Button("Start", id="start", variant="primary", compact=True)
             for name, words in self.DEEDS:
@@ -92,9 +95,10 @@ class RunForm(Vertical):
                 field.suggest(free_name)
             elif key == PATH:
                 field.suggest(place_of_images(form.text("dataset.name")))
-        picks = form.text("dataset.name") in PICKED_FROM_DISK
-        self.query_one("#browse").set_class(picks, "-shown")
-        self.query_one(MoreSettings).tell(form, faults)
+                picks = form.text("dataset.name") in PICKED_FROM_DISK
+                field.set_class(picks, "-above-button")
+                self._browse.set_class(picks, "-shown")
+        self.more.tell(form, faults)
         self._draw()
 
     def next_fault(self) -> str | None:
@@ -107,20 +111,19 @@ class RunForm(Vertical):
     async def go_to(self, key: str) -> None:
         """Puts the focus into a field, wherever it is hidden."""
         if not self._field(key):
-            await self.query_one(MoreSettings).open_for(key, self._form, self._faults)
+            await self.more.open_for(key, self._form, self._faults)
         if field := self._field(key):
             for above in field.ancestors:
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
                     above.collapsed = False  # type: ignore[attr-defined]
             field.control.focus()
-            field.scroll_visible(animate=False)
+            self.call_after_refresh(field.scroll_visible, animate=False)
 
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
-        more = self.query_one(MoreSettings)
-        await more.open()
-        more.tell(self._form, self._faults)
-        more.focus_search()
+        await self.more.open()
+        self.more.tell(self._form, self._faults)
+        self.more.focus_search()
 
     def _field(self, key: str) -> Field | None:
         return next((field for field in self.query(Field) if field.spec.key == key), None)
@@ -142,12 +145,10 @@ class RunForm(Vertical):
 
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)
-        changed = f"  + {changes} change{'s' if changes > 1 else ''}" if changes else ""
-        self.query_one("#preset-line", Static).update(
-            Content.assemble(("preset  ", "$text-muted"), (form.preset or "-", "bold"), (changed, "$text-accent"))
-        )
+        changed = f"  {changes} changed" if changes else ""
+        self._preset_line.update(Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent")))
         what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
-        self.query_one("#told", Static).update(Content.assemble((what, "$text"), "\n", kind))
-        line, text = self.query_one(FaultLine), fault_line(self._faults)
+        self._told.update(Content.assemble((what, "$text"), "\n", kind))
+        line, text = self._fault_line, fault_line(self._faults)
         line.set_class(bool(text), "-shown")
         line.update(Content(text))

@@ -19,6 +19,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from ltdd_tui.drawing.lines import clean
 from ltdd_tui.run_columns import Column, Order, fitted, title
 from ltdd_tui.scanning import Listed
 from ltdd_tui.wording import shortened
@@ -89,13 +90,15 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def show(self, rows: Sequence[Listed], marked: Collection[str], order: Order) -> None:
         """Draws the runs; cursor and scroll stay with the run they are on."""
-        before = self.current
+        before, seen = self.current, self._sees_cursor()
         self._marked, self._order, self._now = set(marked), order, time.time()
         moved = self._take(list(rows))
         self._fit()
         if self.scroll_offset.y and moved:
             self.scroll_to(y=self.scroll_offset.y + moved, animate=False, force=True)
-        self._keep_in_sight()
+        if seen:
+            # Who has scrolled away from it by the wheel is left where they are.
+            self._keep_in_sight()
         self.refresh()
         if (before.run.path if before else None) != (self.current.run.path if self.current else None):
             self.post_message(self.Highlighted())
@@ -121,7 +124,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(width, len(self._rows) + 1)
 
     def on_resize(self) -> None:
-        """Fits the columns into the new width."""
+        """Fits the columns into the new width, and keeps the cursor in sight."""
         self._fit()
         self._keep_in_sight()
         self.refresh()
@@ -193,6 +196,9 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Highlighted())
         self._keep_in_sight()
 
+    def _sees_cursor(self) -> bool:
+        return 0 <= self._cursor - self.scroll_offset.y < max(1, self.scrollable_content_region.height - 1)
+
     def _keep_in_sight(self) -> None:
         # The line of titles hides the first line of what is scrolled to.
         self.scroll_to_region(Region(0, self._cursor, 1, 2), animate=False, force=True, immediate=True)
@@ -220,5 +226,6 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
 def _cell(text: str, width: int, right: bool) -> str:
     """The text in exactly `width` cells; some signs take two."""
-    short = shortened(text, width)
+    # A folder made by hand may be named anything, line ends and all.
+    short = shortened(clean(text), width)
     return set_cell_size(" " * (width - cell_len(short)) + short if right else short, width)

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
+from ltdd_tui.drawing.lines import clean
 from ltdd_tui.glance import Glance, published_line, settings_lines, took
 from ltdd_tui.results import GROUPS, Row
 from ltdd_tui.run_columns import state_text
@@ -26,19 +28,23 @@ class RunPreview(VerticalScroll, can_focus=False):
 
     DEFAULT_CSS = """
     RunPreview {
-        width: 44; border: round $panel-lighten-2; border-title-color: $text; padding: 0 1; scrollbar-size-vertical: 1;
+        width: 44; border: round $foreground 22%; border-title-color: $text; padding: 0 1; scrollbar-size-vertical: 1;
         & > Static { height: auto; }
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = Static()
+
     def compose(self) -> ComposeResult:
         """One text; it is short enough to be drawn whole."""
-        yield Static()
+        yield self._text
 
     def show(self, listed: Listed | None, glance: Glance) -> None:
         """Draws a run, as far as it has been read."""
-        self.border_title = listed.run.name if listed else ""
-        self.query_one(Static).update(self._drawn(listed, glance) if listed else "")
+        self.border_title = Content(clean(listed.run.name) if listed else "")
+        self._text.update(self._drawn(listed, glance) if listed else "")
 
     def _drawn(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables
@@ -61,7 +67,7 @@ class RunPreview(VerticalScroll, can_focus=False):
             parts += ["", _tail_line(glance.head_to_tail, colors["primary"])]
         if glance.settings:
             parts += ["", _pairs(settings_lines(glance.settings))]
-        return Group(*parts, "", Text(short_path(listed.folder.root), "dim", overflow="fold"))
+        return Group(*parts, "", Text(clean(short_path(listed.folder.root)), "dim", overflow="fold"))
 
     def _state(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables

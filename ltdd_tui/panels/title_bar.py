@@ -6,6 +6,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from ltdd_tui.drawing.lines import clean
+
 
 class TitleBar(Horizontal):
     """One line: a title, a text beside it, and one at the right end."""
@@ -22,15 +24,15 @@ class TitleBar(Horizontal):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self._title = title
+        self._title = Static(title, classes="title", markup=False)
+        self._told = Static(classes="told", markup=False)
+        self._place = Static(classes="place", markup=False)
 
     def compose(self) -> ComposeResult:
         """The three texts."""
-        yield Static(self._title, classes="title", markup=False)
-        yield Static(classes="told", markup=False)
-        yield Static(classes="place", markup=False)
+        yield from (self._title, self._told, self._place)
 
     def tell(self, told: str, place: str = "") -> None:
         """Changes the two texts beside the title."""
-        self.query_one(".told", Static).update(told)
-        self.query_one(".place", Static).update(place)
+        self._told.update(clean(told))
+        self._place.update(clean(place))

@@ -76,9 +76,7 @@ class CompareScreen(Screen[None]):
         self._base = 0
         self._chosen, self._alone = 0, False
         self._runs: list[LiveRun] = []
-
-    def compose(self) -> ComposeResult:
-        """Title, tabs for small terminals, panels, keys."""
+        self._title = TitleBar("Compare")
         self._panels: list[ComparisonPanel | CurvePanel] = [
             FiguresPanel(),
             ComparedLosses(),
@@ -86,10 +84,13 @@ class CompareScreen(Screen[None]):
             ClassesPanel(),
             SettingsPanel(),
         ]
-        yield TitleBar("Compare")
-        tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
-        tabs.can_focus = False
-        yield tabs
+        self._tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        self._tabs.can_focus = False
+
+    def compose(self) -> ComposeResult:
+        """Title, tabs for small terminals, panels, keys."""
+        yield self._title
+        yield self._tabs
         with Grid():
             yield from self._panels
         yield Footer(compact=True)
@@ -128,7 +129,7 @@ class CompareScreen(Screen[None]):
                 panel.compare(compared)
         gone = [one.name for one in found if one.view.gone]
         told = self._names(found) if self.has_class("-single") else common_cell(found)
-        self.query_one(TitleBar).tell(f"gone: {', '.join(gone)}" if gone else told)
+        self._title.tell(f"gone: {', '.join(gone)}" if gone else told)
 
     def _names(self, found: Sequence[Contender]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""
@@ -139,9 +140,8 @@ class CompareScreen(Screen[None]):
         self._chosen = place
         for at, panel in enumerate(self._panels):
             panel.set_class(at == place, "-chosen")
-        tabs = self.query_one(Tabs)
         with self.prevent(Tabs.TabActivated):
-            tabs.active = f"to-{self._panels[place].NAME}"
+            self._tabs.active = f"to-{self._panels[place].NAME}"
 
     def action_go(self, place: int) -> None:
         """Goes to a panel."""

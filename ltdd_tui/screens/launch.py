@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.events import DescendantFocus, ScreenResume
-from textual.screen import Screen
+from textual.events import Resize, ScreenResume
 from textual.timer import Timer
-from textual.widgets import Button, Footer, Tab, Tabs
+from textual.widgets import Footer
 
 from engine.run.errors import LtddError
-from engine.run.folder import expanded
-from engine.run.presets import resolve
-from ltdd_tui.annotated import annotated
-from ltdd_tui.basic_fields import fault_line
-from ltdd_tui.dialogs.dry_run import DryRun
-from ltdd_tui.dialogs.save_preset import SavePreset
 from ltdd_tui.form import DEVICE, Form, filled, first_form
-from ltdd_tui.launching import begin
-from ltdd_tui.machine import device_choices
-from ltdd_tui.naming import cell_name
+from ltdd_tui.machine import device_choices, experts_gib
 from ltdd_tui.panels.outlook import OutlookPanel
 from ltdd_tui.panels.preset_picker import PresetPicker
-from ltdd_tui.panels.run_form import PATH, PICKED_FROM_DISK, FaultLine, RunForm
-from ltdd_tui.panels.top_line import TopLine
+from ltdd_tui.panels.run_form import FaultLine, RunForm
+from ltdd_tui.panels.title_bar import TitleBar
 from ltdd_tui.planning import device_here
-from ltdd_tui.preparing import with_absolute_path
 from ltdd_tui.preset_rows import preset_rows
 from ltdd_tui.prospect import Prospect, assess
+from ltdd_tui.runs import run_folders
+from ltdd_tui.screens.launch_actions import LaunchActions
 from ltdd_tui.widgets.field import Field
+from ltdd_tui.widgets.panes import Pane, Panes
+from ltdd_tui.wording import gibibytes
 
 DEBOUNCE_SECONDS = 0.15
-DEEDS = {"start": "start", "dry-run": "dry_run", "save": "save_preset", "reset": "reset", "browse": "pick_folder"}
-PANES = {"presets": "Presets", "form": "New run", "outlook": "What you will get"}
 
 
-class LaunchScreen(Screen[None]):
+class LaunchScreen(LaunchActions):
     """Keeps the form, asks in a thread what would come of it, and starts the run."""
 
     HELP: ClassVar[str] = """\
@@ -62,256 +52,183 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", id="launch.start"),
-        Binding("ctrl+e", "dry_run", "Dry run", priority=True, id="launch.dry_run"),
-        Binding("ctrl+n", "save_preset", "Save as preset", id="launch.save"),
-        Binding("ctrl+r", "reset", "Reset", id="launch.reset"),
+        Binding("ctrl+e", "dry_run", "Dry run", id="launch.dry_run"),
+        Binding("ctrl+n", "save_preset", "Save", id="launch.save"),
+        Binding("ctrl+r", "reset", "Reset", show=False, id="launch.reset"),
         Binding("ctrl+z", "undo", "Undo", show=False, id="launch.undo"),
         Binding("slash", "filter", "Filter", id="launch.filter"),
-        Binding("ctrl+g", "find_setting", "Find setting", id="launch.find"),
+        Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
         Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
-        Binding("f6", "pane(1)", "Next pane", show=False, id="launch.next_pane"),
-        Binding("shift+f6", "pane(-1)", "Previous pane", show=False, id="launch.previous_pane"),
+        Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
         Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
     DEFAULT_CSS = """
     LaunchScreen {
-        #panes { height: 1fr; }
         #presets { width: 40; }
         #form { width: 1fr; }
         #outlook { width: 38; }
         &.-huge #presets { width: 48; }
         &.-huge #outlook { width: 76; }
-        Tabs { display: none; }
-        &.-narrow {
-            Tabs { display: block; }
-            #panes > * { display: none; width: 1fr; }
-            #panes > .-seen { display: block; }
-        }
+        &.-narrow #presets, &.-narrow #outlook { width: 1fr; }
+        &.-tall #fields > Field { margin-bottom: 1; }
+        &.-tall #browse { margin: 0 0 1 15; }
+        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
     }
     """
 
     def __init__(self, runs_dir: Path, device: str) -> None:
-        super().__init__()
-        self._runs_dir = runs_dir
+        super().__init__(first_form(device), runs_dir)
         self._devices = device_choices(device)
-        self._form = first_form(device)
         self._past: list[Form] = []
         self._prospect: Prospect | None = None
         self._timer: Timer | None = None
         self._assessing = asyncio.Lock()
-        self._pane = "presets"
+        self._title = TitleBar("ltdd-tui")
+        self._presets = PresetPicker()
+        self._fields = RunForm(self.form, self._devices)
+        self._outlook = OutlookPanel()
+        self._panes = Panes(
+            Pane(self._presets, "Presets", "#preset-list"),
+            Pane(self._fields, "New run", "#fields Select"),
+            Pane(self._outlook, "What you will get", "#tail-rows"),
+        )
 
     def compose(self) -> ComposeResult:
         """Top line, the three panes, keys."""
-        yield TopLine(self._runs_dir, self._devices[0][0])
-        yield Tabs(*(Tab(words, id=f"tab-{pane}") for pane, words in PANES.items()))
-        with Horizontal(id="panes"):
-            yield PresetPicker()
-            yield RunForm(self._form, self._devices)
-            yield OutlookPanel()
+        yield self._title
+        yield self._panes
         yield Footer()
 
     def on_mount(self) -> None:
         """Lists the presets and looks at the first form, after the frame is drawn."""
-        self._see("presets")
-        self._list_presets()
-        self._assess()
+        self.fill_list()
+        self.assess()
+        self._count()
+        if self.has_class("-huge") and self.has_class("-tall"):
+            self.call_after_refresh(self._fields.more.open)
+
+    @on(Resize)
+    def _fit(self) -> None:
+        self._panes.one_at_a_time(self.has_class("-narrow"))
 
     @on(ScreenResume)
     def _again(self) -> None:
         """A run that was started meanwhile has taken its name, and left experts in the cache."""
         if self._prospect is not None:
-            self._assess()
-            self.query_one(TopLine).count()
+            self.assess()
+            self._count()
+
+    def fill_list(self) -> None:
+        """Lists the presets as they are now on the disk."""
+        self._fill_list()
 
     @work(exclusive=True, group="presets")
-    async def _list_presets(self) -> None:
-        rows, faults = await asyncio.to_thread(preset_rows, device_here(self._form.device))
-        self.query_one(PresetPicker).show(rows, self._form.preset)
+    async def _fill_list(self) -> None:
+        rows, faults = await asyncio.to_thread(preset_rows, device_here(self.form.device))
+        self._presets.show(rows, self.form.preset)
         for fault in faults[:3]:
             self.notify(str(fault), title="a preset is left out", severity="warning", markup=False)
 
+    @work(exclusive=True, group="count")
+    async def _count(self) -> None:
+        """Says how many runs there are, and what the cached experts take."""
+        told = await asyncio.to_thread(self._counted)
+        self._title.tell(told, self._devices[0][0].removeprefix("auto: "))
+
+    def _counted(self) -> str:
+        cache = f"experts' cache {gibibytes(experts_gib())}"
+        try:
+            runs = sum(1 for _ in run_folders(self.runs_dir))
+        except OSError as error:
+            return f"{self.runs_dir}: {error.strerror}   {cache}"
+        return f"{runs} run{'' if runs == 1 else 's'}   {cache}"
+
     # What is typed, and what comes of it.
 
-    def _take(self, form: Form, remember: bool = False) -> None:
+    def take(self, form: Form, remember: bool = False) -> None:
         """Makes another form the present one; what it replaces can be brought back where that is remembered."""
-        if remember and form != self._form:
-            self._past.append(self._form)
-        self._form = form
+        if remember and form != self.form:
+            self._past.append(self.form)
+        self.form = form
         self._show()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(DEBOUNCE_SECONDS, self._assess)
+        self._timer = self.set_timer(DEBOUNCE_SECONDS, self.assess)
 
     def _show(self) -> None:
         """The form as it is now, with what the last look at it found."""
         seen = self._prospect
-        self.query_one(RunForm).show(self._form, seen.faults if seen else {}, seen.name if seen else "")
-        self.query_one(PresetPicker).mark(self._form.preset)
+        self._fields.show(self.form, seen.faults if seen else {}, seen.name if seen else "")
+        self._presets.mark(self.form.preset)
 
-    def _assess(self) -> None:
+    def assess(self) -> None:
+        """Has the form looked at, and what comes of it shown."""
         # One that is at work goes on until it has seen the newest form.
         if not self._assessing.locked():
-            self.run_worker(self._assessed(), group="assess")
+            self.run_worker(self.assessed(), group="assess")
 
-    async def _assessed(self) -> Prospect:
+    async def assessed(self) -> Prospect:
         """Looks at the form as it is now, shows what comes of it, and says it."""
         async with self._assessing:
             while True:
-                form = self._form
-                self._prospect = await asyncio.to_thread(assess, form, self._runs_dir)
+                form = self.form
+                self._prospect = await asyncio.to_thread(assess, form, self.runs_dir)
                 self._show()
-                self.query_one(OutlookPanel).show(self._prospect)
-                if form is self._form:
+                self._outlook.show(self._prospect)
+                if form is self.form:
                     return self._prospect
 
     @on(Field.Edited)
     def _edited(self, event: Field.Edited) -> None:
         event.stop()
-        self._take(self._form.with_text(event.key, event.text))
+        self.take(self.form.with_text(event.key, event.text))
         if event.key == DEVICE:
-            self._list_presets()
+            self.fill_list()
 
     @on(PresetPicker.Picked)
     def _picked(self, event: PresetPicker.Picked) -> None:
         event.stop()
         try:
-            form = filled(event.name, self._form.device)
+            form = filled(event.name, self.form.device)
         except LtddError as error:
             self.notify(str(error), title=event.name, severity="error", markup=False)
             return
-        if self._form.typed:
+        if self.form.typed:
             self.notify("ctrl+z brings back what was typed", timeout=3)
-        self._take(form, remember=True)
+        self.take(form, remember=True)
         if self.has_class("-narrow"):
-            self._see("form")
+            self._panes.enter("form")
 
     def action_reset(self) -> None:
         """The preset as it is."""
-        self._take(self._form.reset(), remember=True)
+        self.take(self.form.reset(), remember=True)
 
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""
         if self._past:
-            self._take(self._past.pop())
-
-    # What is done with it.
-
-    @on(Button.Pressed)
-    async def _pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        await self.run_action(DEEDS[event.button.id or ""])
-
-    @work(exclusive=True, group="deed")
-    async def action_start(self) -> None:
-        """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
-        prospect = await self._without_faults("the run is not started")
-        if prospect is None:
-            return
-        try:
-            folder = await asyncio.to_thread(begin, prospect.form, prospect.form.name or prospect.name, self._runs_dir)
-        except LtddError as error:
-            self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
-            return
-        self._form = replace(self._form, name="")
-        self.app.open_run(folder)  # type: ignore[attr-defined]
-
-    @work(exclusive=True, group="deed")
-    async def action_dry_run(self) -> None:
-        """Shows every setting with where it comes from."""
-        prospect = await self._without_faults("there is nothing to show yet")
-        if prospect is not None:
-            form = prospect.form
-            resolved = await asyncio.to_thread(resolve, form.preset, form.overrides())
-            self.app.push_screen(DryRun(form.preset, annotated(resolved)))
-
-    @work(exclusive=True, group="deed")
-    async def action_save_preset(self) -> None:
-        """Asks for a name, and lists the new preset."""
-        prospect = await self._without_faults("it cannot be saved like this")
-        if prospect is None:
-            return
-        settings = with_absolute_path(prospect.settings)
-        name = await self.app.push_screen_wait(SavePreset(settings, prospect.form.preset, cell_name(settings)))
-        if name:
-            self.notify(f"saved as {name}")
-            self._take(replace(filled(name, self._form.device), name=self._form.name), remember=True)
-            self._list_presets()
-
-    async def _without_faults(self, otherwise: str) -> Prospect | None:
-        """What comes of the form where nothing is wrong with it; else goes to the first fault."""
-        prospect = await self._assessed()
-        if not prospect.faults:
-            return prospect
-        self.notify(fault_line(prospect.faults), title=otherwise, severity="error", markup=False)
-        await self._go_to(next(iter(prospect.faults)))
-        return None
-
-    @work(exclusive=True, group="deed")
-    async def action_pick_folder(self) -> None:
-        """Lets one pick the folder of the images."""
-        from textual_fspicker import SelectDirectory
-
-        start = expanded(self._form.text(PATH) or ".")
-        place = start if start.is_dir() else Path.cwd()
-        found = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
-        if found is not None:
-            form = self._form
-            if form.text("dataset.name") not in PICKED_FROM_DISK:
-                form = form.with_text("dataset.name", "folder")
-            self._take(form.with_text(PATH, str(found)))
+            self.take(self._past.pop())
 
     # Where one is.
 
     def action_filter(self) -> None:
         """Goes to the filter of the presets."""
-        self._see("presets")
-        self.call_after_refresh(self.query_one(PresetPicker).focus_filter)
+        self._panes.see("presets")
+        self.call_after_refresh(self._presets.focus_filter)
 
     async def action_find_setting(self) -> None:
         """Goes to the search among all settings."""
-        self._see("form")
-        await self.query_one(RunForm).find()
+        self._panes.see("form")
+        await self._fields.find()
 
     @on(FaultLine.Clicked)
     async def action_next_fault(self) -> None:
         """Goes from fault to fault."""
-        if key := self.query_one(RunForm).next_fault():
-            await self._go_to(key)
+        if key := self._fields.next_fault():
+            await self.go_to(key)
 
-    async def _go_to(self, key: str) -> None:
-        self._see("form")
+    async def go_to(self, key: str) -> None:
+        """Puts the focus into a field, wherever it is."""
+        self._panes.see("form")
         if key:
-            await self.query_one(RunForm).go_to(key)
-
-    def action_pane(self, by: int) -> None:
-        """Goes to the next pane, or the one before."""
-        panes = list(PANES)
-        pane = panes[(panes.index(self._pane) + by) % len(panes)]
-        self._see(pane)
-        self.call_after_refresh(self._enter, pane)
-
-    def _enter(self, pane: str) -> None:
-        first = {"presets": "#preset-list", "form": "#fields Input, #fields Select", "outlook": "#tail-rows"}[pane]
-        self.query(first).first().focus()
-
-    def _see(self, pane: str) -> None:
-        """Shows a pane where only one has room."""
-        self._pane = pane
-        for name in PANES:
-            self.query_one(f"#{name}").set_class(name == pane, "-seen")
-        tabs = self.query_one(Tabs)
-        with tabs.prevent(Tabs.TabActivated):
-            tabs.active = f"tab-{pane}"
-
-    @on(Tabs.TabActivated)
-    def _tab(self, event: Tabs.TabActivated) -> None:
-        event.stop()
-        self._see((event.tab.id or "").removeprefix("tab-"))
-
-    @on(DescendantFocus)
-    def _followed(self, event: DescendantFocus) -> None:
-        for above in event.widget.ancestors:
-            if above.id in PANES and above.id != self._pane:
-                self._see(above.id)
+            await self._fields.go_to(key)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from textual import work
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine.run.errors import InputError, LtddError
@@ -17,10 +18,11 @@ from ltdd_tui.dialogs.confirm import Confirm
 from ltdd_tui.dialogs.evaluate import Evaluate
 from ltdd_tui.dialogs.export import Export
 from ltdd_tui.dialogs.rename import Rename
+from ltdd_tui.drawing.lines import clean
 from ltdd_tui.errands import Errand, send, send_to_read
 from ltdd_tui.glance import Glancer
 from ltdd_tui.runs import readable_metrics
-from ltdd_tui.wording import mean_and_std, size
+from ltdd_tui.wording import mean_and_std, short_path, size
 
 if TYPE_CHECKING:
     from ltdd_tui.app import LtddApp
@@ -41,11 +43,16 @@ class RunActions(Screen[None]):
         """The app, by its own type."""
         return cast("LtddApp", self.app)
 
+    def tell(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float = 5.0) -> None:
+        """Notifies of something, whatever screen is shown; paths and names may hold any signs at all."""
+        lines = "\n".join(map(clean, text.split("\n")))
+        self.app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
+
     def complain(self, error: LtddError) -> None:
         """Tells what went wrong, and what mends it."""
         for fault in error.faults:
             text = f"{fault.where}: {fault.what}" if fault.where else fault.what
-            self.notify(f"{text}\n{fault.hint}".strip(), severity="error", timeout=10, markup=False)
+            self.tell(f"{text}\n{fault.hint}".strip(), severity="error", timeout=10)
 
     @work
     async def action_resume(self) -> None:
@@ -54,11 +61,11 @@ class RunActions(Screen[None]):
         if folder is None:
             return
         if folder.distilled.exists() and readable_metrics(folder):
-            self.notify("it is done; v evaluates it on further networks", title=folder.name, markup=False)
+            self.tell("it is done; v evaluates it on further networks", title=folder.name)
             return
         arguments = ["run", str(folder.root), "--device", self.ltdd.device]
         if errand := await self._sent(folder, arguments):
-            self.notify("goes on from its last checkpoint", title=folder.name, markup=False)
+            self.tell("goes on from its last checkpoint", title=folder.name)
             self.app.run_worker(self._see_through(errand, folder, "the run"), group="errands")
 
     @work
@@ -68,7 +75,7 @@ class RunActions(Screen[None]):
         if folder is None:
             return
         if not await asyncio.to_thread(folder.is_running):
-            self.notify("no worker is at work on it", title=folder.name, severity="warning", markup=False)
+            self.tell("no worker is at work on it", title=folder.name, severity="warning")
             return
         details = "It stops at the next safe point and keeps a checkpoint; resume goes on from there."
         if await self.app.push_screen_wait(Confirm(f"Stop {folder.name}?", details, yes="Stop")):
@@ -77,7 +84,7 @@ class RunActions(Screen[None]):
             except OSError as error:
                 self.complain(InputError(f"it cannot be asked: {error.strerror}", str(folder.stop_request)))
                 return
-            self.notify("asked to stop at its next safe point", title=folder.name, markup=False)
+            self.tell("asked to stop at its next safe point", title=folder.name)
 
     @work
     async def action_evaluate(self) -> None:
@@ -88,7 +95,7 @@ class RunActions(Screen[None]):
         known, repeats = await asyncio.to_thread(_known_networks, folder)
         plan = await self.app.push_screen_wait(Evaluate(folder, known, repeats, self.ltdd.device))
         if plan and (errand := await self._sent(folder, plan.arguments(folder))):
-            self.notify(f"evaluates on {', '.join(plan.archs)}", title=folder.name, markup=False)
+            self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
             self.app.run_worker(self._see_through(errand, folder, "evaluation", plan.archs), group="errands")
 
     @work
@@ -127,28 +134,32 @@ class RunActions(Screen[None]):
         if running:
             self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
             return
-        details = f"{size(bytes_)} in {folder.root}\nThis cannot be undone. Experts in the cache stay."
+        details = f"{size(bytes_)} in {short_path(folder.root)}\nThis cannot be undone. Experts in the cache stay."
         if await self.app.push_screen_wait(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
             try:
                 await asyncio.to_thread(housekeeping.delete, folder)
             except LtddError as error:
                 self.complain(error)
             else:
-                self.notify("deleted", title=folder.name, markup=False)
+                self.tell("deleted", title=folder.name)
             self.changed()
 
     def action_copy_path(self) -> None:
         """Copies the path of the run's folder, through the terminal, so over ssh too."""
         if folder := self.picked():
-            self.app.copy_to_clipboard(str(folder.root))
-            self.notify(str(folder.root), title="path copied", markup=False)
+            try:
+                self.app.copy_to_clipboard(str(folder.root))
+            except UnicodeEncodeError:
+                self.complain(InputError("a path that is no UTF-8 cannot be copied", str(folder.root)))
+            else:
+                self.tell(str(folder.root), title="path copied")
 
     def action_open_folder(self) -> None:
         """Opens the run's folder in the desktop's file manager, or says where it is."""
         if folder := self.picked():
             shown = open_folder(folder.root)
             title = "opened" if shown else "no desktop here; the run lies in"
-            self.notify(str(folder.root), title=title, timeout=5 if shown else 15, markup=False)
+            self.tell(str(folder.root), title=title, timeout=5 if shown else 15)
 
     def _must_be_finished(self, folder: RunFolder) -> bool:
         if not folder.distilled.exists():
@@ -175,10 +186,10 @@ class RunActions(Screen[None]):
         end = await errand.ended()
         if end.went_wrong:
             words = end.words or f"the worker is gone without a word (exit code {end.code})"
-            self.app.notify(words, title=f"{what} of {folder.name} failed", severity="error", timeout=20, markup=False)
+            self.tell(words, title=f"{what} of {folder.name} failed", severity="error", timeout=20)
         elif end.code == 0:
             figures = told or await asyncio.to_thread(_figures, folder, archs)
-            self.app.notify(figures, title=f"{folder.name}: {what} done", timeout=10, markup=False)
+            self.tell(figures, title=f"{folder.name}: {what} done", timeout=10)
 
 
 def _known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:

@@ -100,15 +100,19 @@ class RunsScreen(RunActions):
         self._glancer: Glancer | None = None
         self._glance_timer: Timer | None = None
         self._look_now = asyncio.Event()
+        # Held and not searched for: while the screen closes, some are gone before others.
+        self._title, self._filter = TitleBar("Runs"), FilterBar()
+        self._body, self._nothing = Horizontal(id="runs"), Static(id="nothing")
+        self._list, self._preview = RunList(), RunPreview()
 
     def compose(self) -> ComposeResult:
         """Title, filter, list and preview, keys."""
-        yield TitleBar("Runs")
-        yield FilterBar()
-        with Horizontal(id="runs"):
-            yield Static(id="nothing")
-            yield RunList()
-            yield RunPreview()
+        yield self._title
+        yield self._filter
+        with self._body:
+            yield self._nothing
+            yield self._list
+            yield self._preview
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -132,11 +136,11 @@ class RunsScreen(RunActions):
 
     def _show(self) -> None:
         found = self._scanner.listed
-        wanted = self.query_one(FilterBar).wanted
+        wanted = self._filter.wanted
         shown = in_order([listed for listed in found if wanted.matches(listed.run)], self._order)
         names = {listed.run.name for listed in found}
         self._marked = {name: None for name in self._marked if name in names}
-        runs = self.query_one(RunList)
+        runs = self._list
         before = runs.current
         runs.show(shown, self._marked, self._order)
         if self._point_at in names:
@@ -147,16 +151,16 @@ class RunsScreen(RunActions):
         self._tell(found, len(shown))
 
     def _tell(self, found: Sequence[Listed], shown: int) -> None:
-        self.query_one(TitleBar).tell(standing(found, len(self._marked)), short_path(self._runs_dir))
-        self.query_one(FilterBar).tell(shown, len(found))
-        self.query_one("#runs").set_class(not shown, "-nothing")
+        self._title.tell(standing(found, len(self._marked)), short_path(self._runs_dir))
+        self._filter.tell(shown, len(found))
+        self._body.set_class(not shown, "-nothing")
         if not shown:
             text = NOTHING_FOUND if found else NO_RUNS
-            self.query_one("#nothing", Static).update(Content.from_markup(text, folder=short_path(self._runs_dir)))
+            self._nothing.update(Content.from_markup(text, folder=short_path(self._runs_dir)))
 
     def picked(self) -> RunFolder | None:
         """The run under the cursor."""
-        current = self.query_one(RunList).current
+        current = self._list.current
         return current.folder if current else None
 
     def changed(self, renamed: RunFolder | None = None) -> None:
@@ -190,7 +194,7 @@ class RunsScreen(RunActions):
 
     @work(exclusive=True, group="glance")
     async def _glance(self) -> None:
-        preview, current = self.query_one(RunPreview), self.query_one(RunList).current
+        preview, current = self._preview, self._list.current
         if not preview.display:
             return
         if current is None:
@@ -210,7 +214,7 @@ class RunsScreen(RunActions):
                 del self._marked[folder.name]
             else:
                 self._marked[folder.name] = None
-            self.query_one(RunList).action_move(1)
+            self._list.action_move(1)
             self._show()
 
     def action_compare(self) -> None:
@@ -219,9 +223,9 @@ class RunsScreen(RunActions):
         if len(names) == 1 and (folder := self.picked()):
             names[folder.name] = None
         if len(names) < 2:
-            self.notify("mark two to six runs with space", title="compare", severity="warning")
+            self.tell("mark two to six runs with space", title="compare", severity="warning")
         elif len(names) > MOST_COMPARED:
-            self.notify(f"{len(names)} are marked, six fit", title="compare", severity="warning")
+            self.tell(f"{len(names)} are marked, six fit", title="compare", severity="warning")
         else:
             self.ltdd.open_compare([RunFolder(self._runs_dir / name) for name in names])
 
@@ -229,7 +233,7 @@ class RunsScreen(RunActions):
         """Sorts by the next column."""
         keys = [column.key for column in COLUMNS]
         self._order = Order(keys[(keys.index(self._order.key) + 1) % len(keys)])
-        self.notify(f"sorted by {BY_KEY[self._order.key].title}", timeout=1.5)
+        self.tell(f"sorted by {BY_KEY[self._order.key].title}", timeout=1.5)
         self._show()
 
     def action_reverse(self) -> None:
@@ -239,7 +243,7 @@ class RunsScreen(RunActions):
 
     def action_filter(self) -> None:
         """Opens the filter, with what it holds."""
-        self.query_one(FilterBar).open()
+        self._filter.open()
 
     def on_filter_bar_changed(self) -> None:
         """Finds as one types."""
@@ -247,15 +251,15 @@ class RunsScreen(RunActions):
 
     def on_filter_bar_left(self) -> None:
         """Back to the list, with what was found."""
-        self.query_one(FilterBar).close()
-        self.query_one(RunList).focus()
+        self._filter.close()
+        self._list.focus()
 
     def action_back(self) -> None:
         """Step by step: shows all again, takes the marks off, goes back."""
-        bar = self.query_one(FilterBar)
+        bar = self._filter
         if bar.in_use:
             bar.close(clear=True)
-            self.query_one(RunList).focus()
+            self._list.focus()
         elif self._marked:
             self._marked.clear()
             self._show()

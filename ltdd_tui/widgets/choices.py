@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.events import Click
 from textual.message import Message
+from textual.style import Style
 from textual.widgets import Static
 
 ON, OFF = "■", "□"
@@ -16,10 +18,12 @@ ON, OFF = "■", "□"
 class Choices(Static, can_focus=True):
     """Left and right move, space turns a word on or off, a click too. What is turned on later stands later."""
 
+    TITLE: ClassVar[str] = "List of words"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Left", show=False, id="choices.left"),
         Binding("right,l", "move(1)", "Right", show=False, id="choices.right"),
-        Binding("space,enter", "toggle_here", "On or off", show=False, id="choices.toggle"),
+        Binding("space,enter", "turn_here", "On or off", show=False, id="choices.toggle"),
     ]
     DEFAULT_CSS = """
     Choices { height: auto; color: $foreground; background: $surface; }
@@ -57,16 +61,21 @@ class Choices(Static, can_focus=True):
         """Shows it no more."""
         self._draw()
 
+    def on_click(self, event: Click) -> None:
+        """Turns the word on or off that was clicked."""
+        if word := event.style.meta.get("word"):
+            self.action_turn(word)
+
     def action_move(self, by: int) -> None:
         """Goes to another word."""
         self._at = (self._at + by) % len(self._words)
         self._draw()
 
-    def action_toggle_here(self) -> None:
+    def action_turn_here(self) -> None:
         """Turns the word on or off that one is at."""
-        self.action_toggle(self._words[self._at])
+        self.action_turn(self._words[self._at])
 
-    def action_toggle(self, word: str) -> None:
+    def action_turn(self, word: str) -> None:
         """Turns a word on or off."""
         self._at = self._words.index(word)
         self._chosen = [other for other in self._chosen if other != word] + [word] * (word not in self._chosen)
@@ -76,9 +85,9 @@ class Choices(Static, can_focus=True):
     def _draw(self) -> None:
         parts = []
         for place, word in enumerate(self._words):
-            style = "" if word in self._chosen else "$text-muted"
-            if self.has_focus and place == self._at:
-                style = f"{style} reverse".strip()
-            action = f"@click=toggle('{word}')" if word.isidentifier() else ""
-            parts.append(Content.from_markup(f"[{style} {action}]{ON if word in self._chosen else OFF}\u00a0{word}[/]"))
-        self.update(Content(" ").join(parts))
+            on = word in self._chosen
+            style = Style.parse(
+                ("" if on else "$foreground 60%") + (" reverse" if self.has_focus and place == self._at else "")
+            )
+            parts.append(Content.styled(f"{ON if on else OFF}{word}", style + Style.from_meta({"word": word})))
+        self.update(Content("  ").join(parts))

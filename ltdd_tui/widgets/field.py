@@ -18,6 +18,7 @@ from textual.widgets import Input, Select, Switch
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
 from ltdd_tui.widgets.choices import Choices
+from ltdd_tui.widgets.entry import Entry
 
 Control = Input | Select[str] | Switch | Choices
 CHANGED_MARK = "•"
@@ -25,7 +26,10 @@ CHANGED_MARK = "•"
 
 @dataclass(frozen=True)
 class Spec:
-    """What a field looks like. options: (words, value) to pick from; a list where several may be picked at once."""
+    """What a field looks like. options: (words, value) to pick from; a list where several may be picked at once.
+
+    help: what is told about it elsewhere, so that a fault need not repeat it.
+    """
 
     key: str
     label: str
@@ -35,6 +39,7 @@ class Spec:
     is_list: bool = False
     is_switch: bool = False
     suggestions: tuple[str, ...] = ()
+    help: str = ""
 
 
 def spec_of(leaf: Leaf) -> Spec:
@@ -50,6 +55,7 @@ def spec_of(leaf: Leaf) -> Spec:
         leaf.is_list,
         leaf.kind == KINDS[bool],
         () if options else leaf.choices,
+        leaf.help,
     )
 
 
@@ -59,13 +65,14 @@ class Field(Widget):
     DEFAULT_CSS = """
     Field {
         height: auto; width: 1fr; padding-left: 1; layout: vertical;
-        border-left: outer $surface 0%;
+        border-left: blank;
         color: $text-muted;
         &:focus-within { color: $text; }
         &.-changed { color: $text-accent; }
         &.-fault { border-left: outer $error; background: $error 12%; color: $text-error; }
     }
     Field > Input, Field > Select, Field > Choices { width: 1fr; }
+    Field SelectCurrent Static#label { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     Field > Switch { border: none; height: 1; padding: 0; background: transparent; }
     """
     NOTE_WIDTH: ClassVar[int] = 15
@@ -90,38 +97,38 @@ class Field(Widget):
         self.spec, self._text, self._label_width = spec, text, label_width
         self._fault: Fault | None = None
         self._roomy = False
+        self._shown: tuple[str, bool, Fault | None] | None = None
+        self.control = self._made()
 
     def compose(self) -> ComposeResult:
         """The control for the kind of value."""
-        spec = self.spec
+        yield self.control
+
+    def _made(self) -> Control:
+        spec, text = self.spec, self._text
         if spec.is_list:
-            yield Choices([value for _, value in spec.options], self._text)
-        elif spec.options:
-            yield Select(self._offered(self._text), value=self._text, allow_blank=False, compact=True)
-        elif spec.is_switch:
-            yield Switch(self._text == "true", animate=False)
-        else:
-            suggester = SuggestFromList(spec.suggestions) if spec.suggestions else None
-            yield Input(self._text, spec.placeholder, suggester=suggester, compact=True)
+            return Choices([value for _, value in spec.options], text)
+        if spec.options:
+            return Select(self._offered(text), value=text, allow_blank=False, compact=True)
+        if spec.is_switch:
+            return Switch(text == "true", animate=False)
+        suggester = SuggestFromList(spec.suggestions) if spec.suggestions else None
+        return Entry(text, spec.placeholder, suggester=suggester, compact=True)
 
     def on_mount(self) -> None:
         """Leaves room for the label."""
-        self.control.styles.margin = (0, 0, 0, self._label_width)
+        self._fit()
 
     def on_resize(self, event: Resize) -> None:
         """Shows the note only where there is room beside the control."""
         self._roomy = event.size.width >= self.ROOMY
-        self.control.styles.margin = (0, self.NOTE_WIDTH if self._roomy else 0, 0, self._label_width)
         self._fit()
-
-    @property
-    def control(self) -> Control:
-        """What takes the focus."""
-        control: Control = self.query_one("Input, Select, Switch, Choices")  # type: ignore[assignment]
-        return control
 
     def show(self, text: str, changed: bool, fault: Fault | None) -> None:
         """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it."""
+        if (text, changed, fault) == self._shown:
+            return
+        self._shown = (text, changed, fault)
         self.set_class(changed, "-changed")
         self.set_class(fault is not None, "-fault")
         if text != self._text:
@@ -142,22 +149,25 @@ class Field(Widget):
         """Label and note on the first line, the fault below what the control takes."""
         width = self.content_size.width
         mark = f"{CHANGED_MARK} " if self.has_class("-changed") else ""
-        label = f"{mark}{self.spec.label}"[: self._label_width]
+        label = f"{mark}{self.spec.label}"[: width if self.spec.is_list else self._label_width]
         note = self.spec.note if self._roomy and len(self.spec.note) < self.NOTE_WIDTH else ""
-        first = f"{label}{note.rjust(width - len(label))}"
-        blank = [""] * (self.control.outer_size.height - 1)
-        return Content("\n".join([first, *blank, *self._told()]))
+        below = "\n" * (self.control.size.height + self.spec.is_list)
+        fault = Content(below + "\n".join(self._told()))
+        return Content.assemble(label, (note.rjust(max(width - len(label), 0)), "$foreground 50%"), fault)
 
     def _told(self) -> list[str]:
         """The fault in lines as wide as the field."""
         if self._fault is None or self.content_size.width < 8:
             return []
-        texts = [text for text in (self._fault.what, self._fault.hint) if text]
+        hint = "" if self._fault.hint == self.spec.help else self._fault.hint
+        texts = [text for text in (self._fault.what, hint) if text]
         return [line for text in texts for line in textwrap.wrap(text, self.content_size.width)]
 
     def _fit(self) -> None:
-        """Makes room for the fault below the control."""
-        self.control.styles.margin = (*self.control.styles.margin[:2], len(self._told()), self._label_width)
+        """Makes room for the label, the note and the fault around the control; a list of words stands below all."""
+        below = len(self._told())
+        right = self.NOTE_WIDTH if self._roomy else 0
+        self.control.styles.margin = (1, 0, below, 2) if self.spec.is_list else (0, right, below, self._label_width)
         self.refresh()
 
     def _offered(self, text: str) -> list[tuple[str, str]]:
@@ -186,7 +196,7 @@ class Field(Widget):
         value = event.value
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if text != self._text:
-            self._text = text
+            self._text, self._shown = text, None
             self.post_message(self.Edited(self.spec.key, text))
 
     @on(Input.Submitted)

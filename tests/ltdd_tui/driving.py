@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from textual.app import App
 from textual.pilot import Pilot
+
+from ltdd_tui.panels.run_list import RunList
 
 PATIENCE_SECONDS = 15.0
 
@@ -33,10 +38,33 @@ async def sees(pilot: Pilot[None], *words: str) -> None:
 async def typed(pilot: Pilot[None], words: str) -> None:
     """Types a text into what has the focus."""
     names = {" ": "space", ":": "colon", "-": "minus", ">": "greater_than_sign", "/": "slash", ".": "full_stop"}
-    for sign in words:
-        await pilot.press(names.get(sign, sign))
+    await pilot.press(*(names.get(sign, sign) for sign in words))
+
+
+def listen(app: App[None]) -> None:
+    """Takes down what the app notifies of from now on."""
+    heard, notify = [], app.notify
+
+    def notify_and_note(message: str, **options: Any) -> None:
+        heard.append(f"{options.get('title', '')}: {message}")
+        notify(message, **options)
+
+    app.notify = notify_and_note  # type: ignore[method-assign]
+    app.heard = heard  # type: ignore[attr-defined]
 
 
 def told(pilot: Pilot[None]) -> list[str]:
-    """What notifications say."""
-    return [f"{note.title}: {note.message}" for note in pilot.app._notifications]
+    """What notifications have said since `listen`."""
+    return pilot.app.heard  # type: ignore[attr-defined, no-any-return]
+
+
+async def hears(pilot: Pilot[None], *words: str) -> None:
+    """Waits until a notification has said all of these."""
+    await until(pilot, lambda: any(all(word in note for word in words) for note in told(pilot)))
+
+
+def all_runs_read(pilot: Pilot[None]) -> bool:
+    """Whether the list of runs shows every folder below `runs`, and has read it."""
+    lists = pilot.app.screen.query(RunList)
+    made = len(list(Path("runs").iterdir())) if Path("runs").is_dir() else 0
+    return bool(lists) and len(lists.first()._rows) == made and all(listed.read for listed in lists.first()._rows)

@@ -19,7 +19,7 @@ def test_without_a_terminal_there_is_one_clear_line(command: Callable, arguments
     done = command(*arguments)
     assert done.code == 2 and done.out == ""
     error, hint = done.err.splitlines()
-    assert error == "error: the screen needs a terminal" and "`ltdd-tui run PRESET`" in hint
+    assert error == "error: the screen needs a terminal" and "`ltdd-tui run quickstart`" in hint
 
 
 def test_the_browser_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from ltdd_tui.wording import duration
+import pytest
+from rich.cells import cell_len
+
+from ltdd_tui.wording import age, duration, short_path, shortened, size
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,48 @@ from ltdd_tui.wording import duration
 )
 def test_durations(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5.0, "now"),
+        (1.0, "now"),
+        (42.0, "42 s"),
+        (61.0, "1 min"),
+        (7000.0, "2 h"),
+        (170_000.0, "47 h"),
+        (9e5, "10 days"),
+    ],
+)
+def test_ages(seconds: float, said: str) -> None:
+    assert age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 bytes"),
+        (812, "812 bytes"),
+        (1000, "1.0 kB"),
+        (999_600, "1.0 MB"),
+        (340_000_000, "340 MB"),
+        (5e12, "5.0 TB"),
+    ],
+)
+def test_sizes(count: int, said: str) -> None:
+    assert size(count) == said
+
+
+@pytest.mark.parametrize("width", range(12))
+def test_a_shortened_name_keeps_both_ends_and_its_width(width: int) -> None:
+    assert len(shortened("cifar10-lt-if100", width)) == width
+    assert cell_len(shortened("\u6f22\u5b57" * 5, width)) <= width
+    if width >= 5:
+        assert shortened("cifar10-lt-if100", width)[0] == "c" and shortened("cifar10-lt-if100", width).endswith("00")
+    assert shortened("short", 5) == "short"
+
+
+def test_the_home_folder_is_written_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert short_path(tmp_path / "runs") == "~/runs" and short_path(Path("/elsewhere")) == "/elsewhere"

@@ -11,6 +11,7 @@ from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
+from engine.run.expert_cache import cached_experts
 from engine.run.folder import RunFolder, exclusive
 from engine.run.settings import RunSettings
 from engine.stages.classifier_experts import train_classifier_experts
@@ -86,12 +87,39 @@ def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_furth
             assert torch.equal(old.weights[:4], new.weights[:4]) and torch.equal(old.last, new.last)
 
 
+def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
+    context, _, data, network = run()
+    settings, counts = context.settings, data.class_counts
+    assert cached_experts(settings, "cpu", counts) == (0, 0)
+    representation = train_experts(context, data, network)
+    store = representation_store(context, data)
+    assert cached_experts(settings, "cpu", counts) == (2, 0)
+    train_classifier_experts(context, data, network, representation, store)
+
+    def found(device="cpu", counts=counts, **changed):
+        return cached_experts(RunSettings.model_validate(settings.model_dump() | changed), device, counts)
+
+    assert found() == found(counts=None) == (2, 2)
+    assert found(ipc=5, method="ed") == (2, 2), "neither takes new experts"
+    assert found(method="datm") == (2, 0) and found(method="random") == (0, 0)
+    assert found(seed=1) == found(device="cuda") == found(counts=[*counts[:-1], 1]) == (0, 0)
+    assert found(matching={"max_start_epoch": 3}) == (0, 2), "they hold too few epochs"
+    assert found(classifier_experts={"epochs": 4}) == (2, 0)
+    assert found(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
+    assert found(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
+    store.path(0).with_name("about.json.old").write_text("{")
+    assert found() == (1, 2)
+    (store.folder / "about.json").write_text("[]")
+    assert found() == (0, 0)
+
+
 def test_a_damaged_expert_is_trained_again(run):
     context, _, data, network = run()
-    first = train_experts(context, data, network)
+    before = train_experts(context, data, network)[1].weights.clone()
     path = representation_store(context, data).path(1)
     path.write_bytes(path.read_bytes()[:-100])
-    assert torch.equal(train_experts(context, data, network)[1].weights, first[1].weights)
+    assert torch.equal(train_experts(context, data, network)[1].weights, before)
 
 
 def test_the_start_is_real_images_that_an_expert_gets_right_with_soft_labels_that_agree(run):

@@ -79,6 +79,8 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "grouping",
         "architectures",
         "stage_seconds",
+        "estimated",
+        "memory_gib",
         "expected",
         "device",
         "versions",

@@ -1,21 +1,20 @@
-"""What the pipeline decides by itself."""
+"""What is decided where nothing can be compiled."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-from engine import pipeline
+from engine import compiling
 from engine.run.events import Warned
 from tests.tiny_run import tiny_context, tiny_settings
 
 
 def test_without_a_compiler_the_eager_form_is_used_and_a_warning_says_so(tmp_path, monkeypatch):
     events = []
-    asked = {"iterations": 3, "max_start_epoch": 1, "compile": True}
-    context = tiny_context(tmp_path / "run", tiny_settings(matching=asked), events)
-    monkeypatch.setattr(pipeline, "why_not_compile", lambda device: "no C++ compiler found")
-    assert not pipeline._compiles(context)
+    context = tiny_context(tmp_path / "run", tiny_settings(), events)
+    monkeypatch.setattr(compiling, "why_not_compile", lambda device: "no C++ compiler found")
+    assert not compiling.compiles(context) and not compiling.compiles(context)
     assert [type(event) for event in events] == [Warned]
     assert "eager" in events[0].message and "no C++ compiler found" in events[0].message
 

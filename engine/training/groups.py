@@ -1,0 +1,32 @@
+"""Networks in groups that are trained at once, smaller ones where a GPU's memory is too small for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from engine.context import Context
+from engine.run.events import Warned
+
+Trained = TypeVar("Trained")
+
+
+def in_groups(
+    context: Context, networks: Sequence[int], group: int, train: Callable[[Sequence[int]], list[Trained]]
+) -> Iterator[tuple[Sequence[int], list[Trained]]]:
+    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time."""
+    done = 0
+    while done < len(networks):
+        members = networks[done : done + group]
+        try:
+            trained = train(members)
+        except torch.OutOfMemoryError:
+            if len(members) == 1:
+                raise
+            group = len(members) // 2
+            context.emit(Warned(f"the GPU's memory is full: {group} networks are trained at once from here on"))
+            continue
+        done += len(members)
+        yield members, trained

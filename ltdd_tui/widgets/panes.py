@@ -1,0 +1,122 @@
+"""Panes side by side where there is room, one at a time behind tabs where there is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.color import Color
+from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
+from textual.widget import Widget
+from textual.widgets import Tab, Tabs
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A widget whose id names it, what its tab says, and where the focus goes when one enters it."""
+
+    widget: Widget
+    title: str
+    first: str
+
+
+class Panes(Vertical):
+    """The pane that has, or last had, the focus is the one that is seen in a narrow window.
+
+    What changes with the focus is set by hand: a class would have all that is within a pane styled anew.
+    """
+
+    TITLE: ClassVar[str] = "Panes"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f6", "step(1)", "Next pane", show=False, id="panes.next"),
+        Binding("shift+f6", "step(-1)", "Previous pane", show=False, id="panes.previous"),
+    ]
+    DEFAULT_CSS = """
+    Panes { height: 1fr; }
+    Panes > Horizontal { height: 1fr; }
+    Panes > Tabs { display: none; height: 2; }
+    Panes > Horizontal > * { border: round $panel-lighten-2; padding: 0 1; }
+    Panes > Horizontal > * { border-title-color: $text-muted; border-subtitle-color: $text-muted; }
+    """
+
+    def __init__(self, *panes: Pane) -> None:
+        super().__init__()
+        self._panes = {pane.widget.id or "": pane for pane in panes}
+        self._seen, self._framed = next(iter(self._panes)), ""
+        self._one = False
+
+    def compose(self) -> ComposeResult:
+        """The tabs, which a wide window hides, and the panes."""
+        yield Tabs(*(Tab(pane.title, id=f"tab-{name}") for name, pane in self._panes.items()))
+        with Horizontal():
+            for pane in self._panes.values():
+                yield pane.widget
+
+    def on_mount(self) -> None:
+        """Draws the frames anew in the colors of another theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._frame(self._framed))
+
+    def one_at_a_time(self, narrow: bool) -> None:
+        """Shows all panes, or one and the tabs."""
+        self._one = narrow
+        self.query_one(Tabs).display = narrow
+        self._show()
+
+    def see(self, name: str) -> None:
+        """Shows a pane where only one has room."""
+        if self._one and name != self._seen:
+            # A widget that is hidden with the focus gives it up later, and would take it from the next one.
+            self.screen.set_focus(None)
+        self._seen = name
+        self._show()
+        tabs = self.query_one(Tabs)
+        with tabs.prevent(Tabs.TabActivated):
+            tabs.active = f"tab-{name}"
+
+    def enter(self, name: str) -> None:
+        """Shows a pane and puts the focus into it."""
+        self.see(name)
+        first = self.query(self._panes[name].first).first()
+        self.call_after_refresh(first.focus)
+
+    def action_step(self, by: int) -> None:
+        """Enters the next pane, or the one before."""
+        names = list(self._panes)
+        self.enter(names[(names.index(self._seen) + by) % len(names)])
+
+    @on(Tabs.TabActivated)
+    def _tab(self, event: Tabs.TabActivated) -> None:
+        event.stop()
+        self.see((event.tab.id or "").removeprefix("tab-"))
+
+    @on(DescendantFocus)
+    def _follow(self, event: DescendantFocus) -> None:
+        within = next((above.id for above in event.widget.ancestors if above.id in self._panes), None)
+        if within is not None and within != self._framed:
+            self._frame(within)
+        if within is not None and within != self._seen:
+            self.see(within)
+
+    def _frame(self, name: str) -> None:
+        """Frames the pane that has the focus."""
+        self._framed = name
+        primary, plain = (Color.parse(self.app.theme_variables[key]) for key in ("primary", "panel-lighten-2"))
+        for other, pane in self._panes.items():
+            styles = pane.widget.styles
+            styles.border = ("round", primary if other == name else plain)
+            for end in ("border_title", "border_subtitle"):
+                if other == name:
+                    styles.set_rule(f"auto_{end}_color", False)
+                    styles.set_rule(f"{end}_color", primary)
+                else:
+                    styles.clear_rule(f"auto_{end}_color")
+                    styles.clear_rule(f"{end}_color")
+
+    def _show(self) -> None:
+        for name, pane in self._panes.items():
+            pane.widget.display = not self._one or name == self._seen

@@ -1,0 +1,375 @@
+"""The list of runs, driven by keys: found, opened, marked, and put in order, while others go on working."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from engine.run.events import EventLog, RunFinished
+from engine.run.folder import RunFolder
+from ltdd_tui import scanning
+from ltdd_tui.app import LtddApp
+from ltdd_tui.dialogs.confirm import Confirm
+from ltdd_tui.dialogs.evaluate import Evaluate
+from ltdd_tui.dialogs.export import Export
+from ltdd_tui.panels.run_list import RunList
+from ltdd_tui.runs import readable_metrics
+from ltdd_tui.scanning import Listed
+from ltdd_tui.screens import runs as runs_screen
+from ltdd_tui.screens.compare import CompareScreen
+from ltdd_tui.screens.run import RunScreen
+from ltdd_tui.screens.runs import RunsScreen
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.recorded import let_go
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
+Add = Callable[..., RunFolder]
+WIDE, SMALL = (120, 40), (80, 24)
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_screen, "LOOK_SECONDS", 0.1)
+
+
+@asynccontextmanager
+async def shown(size: tuple[int, int] = WIDE) -> AsyncIterator[Pilot[None]]:
+    """The app with the list of ~/runs, all of it read."""
+    app = LtddApp(Path("runs"), "cpu")
+    listen(app)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and all_runs_read(pilot))
+        yield pilot
+
+
+def screen(pilot: Pilot[None]) -> RunsScreen:
+    return next(screen for screen in pilot.app.screen_stack if isinstance(screen, RunsScreen))
+
+
+def listed(pilot: Pilot[None]) -> list[str]:
+    return [one.run.name for one in screen(pilot).query_one(RunList)._rows]
+
+
+def current(pilot: Pilot[None]) -> str:
+    run = screen(pilot).query_one(RunList).current
+    return run.run.name if run else ""
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE, (200, 60), (40, 12)])
+async def test_every_status_stands_in_the_list(add: Add, size: tuple[int, int]) -> None:
+    for status in ("running", "done", "failed", "stopped", "crashed", "empty"):
+        add(f"a-{status}", status)
+    bad = add("a-torn", "stopped")
+    bad.events.write_bytes(b"\xff\x00\n" * 50)
+    async with shown(size) as pilot:
+        await sees(pilot, "running", "done", "failed", "stopped", "crashed", "waiting", "damaged")
+        assert listed(pilot)[0] == "a-running"
+        if size[0] >= 80:
+            await sees(pilot, "7 runs, 1 running, 1 failed, 1 crashed, 1 damaged", "52.9 +- 0.4", "so far")
+
+
+async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
+    async with shown() as pilot:
+        await sees(pilot, "No runs yet", "F3", "ltdd-tui run quickstart")
+        for key in ("enter", "j", "space", "c", "r", "s", "v", "x", "n", "d", "y", "o", "S", "I", "G"):
+            await pilot.press(key)
+        assert isinstance(pilot.app.screen, RunsScreen)
+
+
+async def test_what_is_typed_finds(add: Add) -> None:
+    for name, status in (("first", "done"), ("second", "stopped"), ("third", "failed")):
+        add(name, status)
+    async with shown() as pilot:
+        await pilot.press("slash")
+        await typed(pilot, "sec")
+        await until(pilot, lambda: listed(pilot) == ["second"])
+        await sees(pilot, "1 of 3")
+        await pilot.press("enter")
+        assert current(pilot) == "second" and not isinstance(pilot.app.focused, Input)
+        await pilot.press("escape")
+        await until(pilot, lambda: listed(pilot) == ["first", "second", "third"])
+        assert current(pilot) == "second", "the cursor stays with its run"
+        await pilot.press("slash")
+        await typed(pilot, "stat:done")
+        await sees(pilot, "no field 'stat'")
+        await pilot.press("escape", "slash")
+        await typed(pilot, "nothing")
+        await sees(pilot, "Nothing matches")
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, RunsScreen), "escape goes back step by step"
+
+
+async def test_keys_of_lists_move_and_enter_opens(add: Add) -> None:
+    for place in range(60):
+        add(f"run-{place:02d}", "empty")
+    async with shown(SMALL) as pilot:
+        first = current(pilot)
+        await pilot.press("j", "j", "k", "down", "up")
+        assert current(pilot) == listed(pilot)[1]
+        await pilot.press("G")
+        await sees(pilot, listed(pilot)[-1])
+        assert current(pilot) == listed(pilot)[-1]
+        await pilot.press("pageup", "ctrl+f", "g")
+        await sees(pilot, first)
+        assert current(pilot) == first
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_a_list_that_changes_under_the_cursor_keeps_it_where_it_is(add: Add, tmp_path: Path) -> None:
+    for place in range(40):
+        add(f"run-{place:02d}", "empty")
+    async with shown(SMALL) as pilot:
+        for _ in range(30):
+            await pilot.press("j")
+        name = current(pilot)
+        await sees(pilot, name)
+        row = next(place for place, line in enumerate(text(pilot).splitlines()) if name in line)
+        for extra in range(3):
+            add(f"new-{extra}", "running")
+        await until(pilot, lambda: len(listed(pilot)) == 43)
+        await until(pilot, lambda: name in text(pilot).splitlines()[row])
+        assert current(pilot) == name
+
+
+async def test_who_scrolls_away_from_the_cursor_is_left_there(add: Add) -> None:
+    for place in range(60):
+        add(f"run-{place:02d}", "empty")
+    async with shown(SMALL) as pilot:
+        runs = screen(pilot).query_one(RunList)
+        runs.scroll_to(y=30, animate=False, force=True)
+        await until(pilot, lambda: runs.scroll_offset.y == 30)
+        screen(pilot)._show()
+        await pilot.pause(0.1)
+        assert runs.scroll_offset.y == 30
+        await pilot.press("j")
+        await until(pilot, lambda: runs.scroll_offset.y <= 1)
+
+
+async def test_names_made_by_hand_break_nothing(add: Add) -> None:
+    for name in ("[bold]x[", "two\nlines", "esc\x1b[31mred", "\u6f22\u5b57" * 20, "no\udcffutf"):
+        add(name)
+    async with shown() as pilot:
+        lines = text(pilot).splitlines()
+        assert len(lines) == WIDE[1] and {cell_len(line) for line in lines} == {WIDE[0]}
+        await sees(pilot, "[bold]x[", "two lines", "esc[31mred", "noutf", "\u2026")
+        await pilot.press(*"jjjjyod")
+        await sees(pilot, "cannot be undone")
+        await pilot.press("escape", "g", "space", "space", "space", "space", "space", "c")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+        await sees(pilot, "52.9\u00b10.4", "noutf")
+
+
+async def test_a_run_that_ends_shows_it_by_itself(add: Add) -> None:
+    running, crashing = add("ending", "running"), add("crashing", "running")
+    async with shown() as pilot:
+        await sees(pilot, "2 running")
+        EventLog(running.events).emit(RunFinished(61.2, 0.4))
+        let_go(running)
+        let_go(crashing)
+        await sees(pilot, "1 crashed")
+        await until(pilot, lambda: "running" not in text(pilot))
+
+
+async def test_marked_runs_are_compared(add: Add) -> None:
+    for name in ("one", "two", "three"):
+        add(name)
+    async with shown() as pilot:
+        await pilot.press("c")
+        assert "two to six" in told(pilot)[-1]
+        await pilot.press("space")
+        await sees(pilot, "1 marked")
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
+        assert [folder.name for folder in pilot.app.screen._folders] == ["one", "two"], "with the one under the cursor"
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+        await pilot.press("space", "space", "escape")
+        await until(pilot, lambda: "marked" not in text(pilot))
+
+
+async def test_titles_sort_when_clicked_and_by_key(add: Add) -> None:
+    add("b", "done")
+    add("a", "stopped")
+    async with shown() as pilot:
+        assert listed(pilot) == ["b", "a"]
+        line = text(pilot).splitlines()[1]
+        await pilot.click(RunList, offset=(line.index("name"), 0))
+        assert listed(pilot) == ["a", "b"]
+        await pilot.press("I")
+        assert listed(pilot) == ["b", "a"] and "name \u25bc" in text(pilot)
+        await pilot.press("S")
+        await hears(pilot, "sorted by data set")
+
+
+async def test_the_run_under_the_cursor_is_told_about_beside_the_list(add: Add) -> None:
+    add("good", "done")
+    add("bad", "failed")
+    add("gone", "crashed")
+    async with shown() as pilot:
+        await sees(pilot, "published", "53.4", "-0.5", "52.9\u00b10.4", "head", "tail", "4 of 20 epochs, convnet")
+        await pilot.press("j")
+        await sees(pilot, "a matching loss or gradient is not", "lower matching.image_lr")
+        await pilot.press("j")
+        await sees(pilot, "last words of the worker", "illegal memory access")
+
+
+async def test_a_running_run_is_never_deleted(add: Add) -> None:
+    folder = add("busy", "running")
+    async with shown() as pilot:
+        await pilot.press("d")
+        await hears(pilot, "at work")
+        assert not isinstance(pilot.app.screen, Confirm) and folder.config.exists()
+
+
+async def test_delete_asks_with_size_and_path_and_enter_is_a_no(add: Add, tmp_path: Path) -> None:
+    folder = add("old", "done")
+    add("other", "done")
+    async with shown() as pilot:
+        await pilot.press("d")
+        await sees(pilot, "Delete old?", " MB in", "cannot be undone")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+        assert folder.config.exists()
+        await pilot.press("d")
+        await sees(pilot, "Delete old?")
+        await pilot.press("y")
+        await until(pilot, lambda: listed(pilot) == ["other"])
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+
+
+async def test_a_worker_that_comes_while_one_is_asked_saves_its_run(add: Add) -> None:
+    folder = add("old", "stopped")
+    async with shown() as pilot:
+        await pilot.press("d")
+        await sees(pilot, "Delete old?")
+        with folder.held():
+            await pilot.press("y")
+            await hears(pilot, "at work")
+        assert folder.config.exists()
+
+
+async def test_rename_refuses_taken_names_and_follows_the_run(add: Add, tmp_path: Path) -> None:
+    add("one", "stopped")
+    add("two", "stopped")
+    async with shown() as pilot:
+        await pilot.press("n")
+        await sees(pilot, "New name of the run")
+        await typed(pilot, "two")
+        await sees(pilot, "there is a run named 'two' already")
+        await pilot.press("enter")
+        await sees(pilot, "New name of the run")
+        await typed(pilot, "-b")
+        await pilot.press("enter")
+        await until(pilot, lambda: "two-b" in listed(pilot) and "one" not in listed(pilot))
+        await until(pilot, lambda: current(pilot) == "two-b")
+        assert (tmp_path / "runs" / "two-b" / "config.yaml").exists()
+
+
+async def test_stop_asks_and_leaves_a_request(add: Add) -> None:
+    folder = add("busy", "running")
+    add("idle", "stopped")
+    async with shown() as pilot:
+        await pilot.press("s")
+        await sees(pilot, "Stop busy?")
+        await pilot.press("y")
+        await until(pilot, folder.stop_request.exists)
+        await pilot.press("j", "s")
+        await hears(pilot, "no worker is at work")
+
+
+async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
+    folder = add("paused", "stopped")
+    async with shown() as pilot:
+        await pilot.press("r")
+        await hears(pilot, "the run done")
+        assert readable_metrics(folder)["final"]["accuracy_mean"] == 86.9
+        await sees(pilot, "86.9 +- 0.7")
+        await pilot.press("r")
+        await hears(pilot, "it is done")
+
+
+async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", "{pause: 0.05}")
+    add("paused", "stopped")
+    async with shown() as pilot:
+        await pilot.press("r")
+        await hears(pilot, "goes on")
+        await pilot.press("f3")
+        await until(pilot, lambda: not pilot.app.screen.query(RunList))
+        await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
+
+
+async def test_a_worker_that_fails_says_why(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_WORKER", "{mute: true}")
+    add("paused", "stopped")
+    async with shown() as pilot:
+        await pilot.press("r")
+        await hears(pilot, "failed", "Segmentation fault")
+
+
+async def test_evaluate_asks_for_networks_and_tells_their_figures(add: Add) -> None:
+    add("good", "done")
+    add("unfinished", "stopped")
+    async with shown() as pilot:
+        await pilot.press("v")
+        await sees(pilot, "Evaluate good", "convnet   52.9 +- 0.4", "not yet")
+        assert isinstance(pilot.app.screen, Evaluate)
+        await pilot.press("space", "tab")
+        await pilot.click("#yes")
+        await hears(pilot, "evaluation done")
+        await pilot.press("j", "v")
+        await hears(pilot, "no result yet")
+
+
+async def test_export_writes_only_what_there_is(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add("good", "done")
+    add("unfinished", "stopped")
+    async with shown() as pilot:
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Export))
+        await sees(pilot, "image folder", "TensorBoard", "~/good-images")
+        await pilot.press("escape", "j", "x")
+        await sees(pilot, "the run has no result yet", "~/unfinished-tensorboard")
+
+
+async def test_path_is_copied_and_told_where_no_desktop_is(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "here")
+    folder = add("one")
+    async with shown() as pilot:
+        await pilot.press("y")
+        assert pilot.app.clipboard == str(folder.root)
+        await pilot.press("o")
+        assert str(folder.root) in told(pilot)[-1] and "no desktop" in told(pilot)[-1]
+
+
+async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = scanning.examined(add("template", "done"))
+    for place in range(500):
+        root = tmp_path / "runs" / f"run-{place:03d}"
+        root.mkdir()
+        (root / "config.yaml").write_text("")
+
+    def quick(folder: RunFolder) -> Listed:
+        return scanning.replace(template, run=scanning.replace(template.run, name=folder.name, path=str(folder.root)))
+
+    monkeypatch.setattr(scanning, "examined", quick)
+    async with shown() as pilot:
+        await until(pilot, lambda: len(listed(pilot)) == 501)
+        runs = screen(pilot).query_one(RunList)
+        began = time.perf_counter()
+        for _ in range(10):
+            screen(pilot)._show()
+        assert (time.perf_counter() - began) / 10 < 0.1, "a DataTable takes a quarter of a second"
+        await pilot.press("G")
+        assert runs.current is runs._rows[-1]
+        await asyncio.sleep(0)

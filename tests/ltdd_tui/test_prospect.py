@@ -1,0 +1,142 @@
+"""What is told of a form before it is started: cost, cache, names; and settings that are found, explained and shown."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.run.expert_cache import about_representation, expert_file, experts_root, representation_epochs
+from engine.run.presets import load_preset, resolve
+from engine.run.schema import leaves
+from engine.run.settings import RunSettings
+from ltdd_tui.annotated import annotated, as_yaml
+from ltdd_tui.basic_fields import told
+from ltdd_tui.form import NAME, filled
+from ltdd_tui.naming import cell_name
+from ltdd_tui.outlook import facts
+from ltdd_tui.prospect import assess
+from ltdd_tui.setting_search import find_settings
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LTDD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def cache_experts(settings: RunSettings, count: int) -> None:
+    """Files that look like experts from outside: a header, and as many bytes as it says."""
+    folder = experts_root() / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "about.json").write_text(json.dumps(about_representation(settings, "cpu", [3, 2])))
+    rows = representation_epochs(settings) + 2
+    header = json.dumps({"weights": {"dtype": "F32", "shape": [rows, 1], "data_offsets": [0, 4 * rows]}}).encode()
+    for expert in range(count):
+        expert_file(folder, expert).write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * rows))
+
+
+def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
+    form = filled("quickstart", "cpu")
+    full = assess(form, tmp_path)
+    cache_experts(form.base, 6)
+    found = assess(form, tmp_path)
+    assert full.cached == (0, 0) and found.cached == (6, 0)
+    assert full.estimate is not None and found.estimate is not None
+    assert found.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
+    assert found.estimate.total_seconds < full.estimate.total_seconds
+    said = {fact.label: fact.text for fact in facts(found, stages_in_a_line=True)}
+    assert said["experts"] == "6 of 8 in the cache, 0 classifier experts"
+    assert assess(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
+
+
+def test_a_run_too_large_for_this_machine_is_marked(tmp_path: Path) -> None:
+    form = filled("quickstart", "cpu").with_text("experts.width", "100000")
+    memory = next(fact for fact in facts(assess(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+    assert memory.warns
+
+
+def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:
+    (tmp_path / "quickstart").mkdir()
+    form = filled("quickstart", "cpu")
+    assert assess(form, tmp_path).name == "quickstart-2"
+    assert assess(form.with_text("method", "datm"), tmp_path).name == "quickstart-datm"
+    assert assess(form.with_text("ipc", "5"), tmp_path).name == "digits-lt-if50-ipc5"
+    taken = assess(form.with_text(NAME, "quickstart"), tmp_path)
+    assert "there is a run named" in taken.faults[NAME].what
+    dataset = {"name": "folder", "path": "/data/My moles! 2024/", "imbalance_factor": "natural"}
+    assert (
+        cell_name(RunSettings.model_validate({"dataset": dataset, "method": "mtt"}))
+        == "My-moles-2024-natural-ipc10-mtt"
+    )
+
+
+def test_faults_of_values_folder_and_name_come_together_in_the_order_of_the_form(tmp_path: Path) -> None:
+    form = filled("quickstart", "cpu")
+    for key, text in ((NAME, "a/b"), ("matching.beta", "0"), ("dataset.name", "folder"), ("ipc", "x")):
+        form = form.with_text(key, text)
+    assert list(assess(form, tmp_path).faults) == ["dataset.path", "ipc", NAME, "matching.beta"]
+
+
+def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
+    for name, count in (("a", 10), ("b", 5)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "train" / name / f"{i}.png").touch()
+    form = filled("quickstart", "cpu").with_text("dataset.name", "folder").with_text("dataset.path", str(tmp_path))
+    runs = tmp_path / "runs"
+    first = assess(form, runs).tail
+    assert first is not None and first.counts == (8, 4)
+    (tmp_path / "train" / "b" / "more.png").touch()
+    second = assess(form, runs).tail
+    assert second is not None and second.counts == (8, 5)
+    for image in (tmp_path / "train" / "b").iterdir():
+        image.unlink()
+    third = assess(form, runs)
+    assert third.tail is None and "this class has no images" in third.faults["dataset.path"].what
+
+
+def test_a_dry_run_is_a_preset_with_the_origin_of_every_value() -> None:
+    resolved = resolve("cifar10-lt-if100-ipc10", ["matching.image_lr=50"])
+    lines = annotated(resolved)
+    origins = {line.head.strip(): line.origin for line in lines}
+    assert origins["image_lr:"] == "typed here" and origins["name:"] == "_cifar10-lt.yaml:4"
+    assert origins["imbalance_factor:"] == "cifar10-lt-if100-ipc10.yaml:6" and origins["compile:"] == "default"
+    assert RunSettings.model_validate(yaml.safe_load(as_yaml(lines))) == resolved.settings
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("image_lr", "matching.image_lr"),
+        ("evaluate.momentum", "evaluate.momentum"),
+        ("Image LR", "matching.image_lr"),
+        ("ipc", "ipc"),
+        ("zca", "dataset.whitening"),
+        ("gsam_r", "experts.gsam_rho"),
+    ],
+)
+def test_settings_are_found_by_name_and_by_what_they_are_for(query: str, first: str) -> None:
+    assert find_settings(query)[0].key == first
+
+
+def test_nothing_is_found_for_nothing() -> None:
+    assert find_settings("") == find_settings("xyzzy") == []
+
+
+def test_help_says_range_unit_default_and_source() -> None:
+    form = filled("quickstart")
+    assert told("matching.image_lr", form)[1] == "a number >= 0, whitened pixel, default 100 (official code)"
+    assert told("dataset.imbalance_factor", form)[1] == "a number >= 1 or natural, x, default natural (ours)"
+    assert told("ipc", form.with_text("ipc", "7"))[1].endswith("default 10 (paper), preset 2")
+    assert all(told(key, form)[0] for key in leaves() if not key.startswith("expected"))
+
+
+def test_every_preset_can_be_told(tmp_path: Path) -> None:
+    for preset in ("tiny-imagenet-lt-if10-ipc10", "imagenet-lt-if5-ipc10", "cifar100-lt-if10-ipc50"):
+        found = assess(filled(preset, "cpu"), tmp_path)
+        assert found.settings == load_preset(preset) and found.tail is not None and found.estimate is not None

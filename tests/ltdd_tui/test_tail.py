@@ -1,0 +1,61 @@
+"""The long tail that is shown is the one that is trained on, and its bars are as long as they should be."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.run.class_folders import Survey
+from engine.run.settings import RunSettings
+from ltdd_tui.outlook import headline, remark
+from ltdd_tui.tail import Tail, bar, profile, tail_of
+
+
+def settings(ipc: int = 10, **dataset: object) -> RunSettings:
+    return RunSettings.model_validate({"dataset": dataset, "ipc": ipc})
+
+
+def test_the_published_tail_of_cifar10() -> None:
+    tail = tail_of(settings(name="cifar10", imbalance_factor=100), None)
+    assert tail is not None
+    assert tail.counts == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
+    assert tail.names[0] == "airplane" and tail.names[-1] == "truck"
+    assert headline(tail) == ("12,406 images → 100 synthetic", "124 : 1, 0.81 %")
+
+
+@pytest.mark.parametrize(("order", "head"), [("label", "1"), ("count", "1")])
+def test_the_head_is_the_largest_class_under_its_own_name(order: str, head: str) -> None:
+    tail = tail_of(settings(name="svhn", class_order=order), None)
+    assert tail is not None and tail.names[0] == head and tail.counts[0] == 13861
+    assert list(tail.counts) == sorted(tail.counts, reverse=True)
+    cut = tail_of(settings(name="svhn", class_order="count", imbalance_factor=10), None)
+    assert cut is not None and cut.names[:3] == ("1", "2", "3")
+
+
+def test_what_only_files_tell_is_not_made_up() -> None:
+    assert tail_of(settings(name="folder"), None) is None
+    assert tail_of(settings(name="imagenet-lt"), None) is None
+    found = tail_of(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
+    # The factor thins by the order of the classes: the first has no more to give than it has.
+    assert found == Tail(("b", "c", "a"), (20, 10, 3), 10)
+
+
+def test_classes_that_are_too_small_are_counted() -> None:
+    tail = Tail(("a", "b", "c"), (20, 10, 9), 10)
+    assert tail.short == 1
+    assert remark(tail).warns and "1 class has fewer images than IPC 10" in remark(tail).text
+    assert not remark(Tail(("a", "b"), (20, 10), 10)).warns
+
+
+@pytest.mark.parametrize(("value", "drawn"), [(8, "████"), (4, "██"), (3, "█▌"), (0.01, "▏"), (0, ""), (16, "████")])
+def test_bars_are_an_eighth_of_a_cell_fine(value: float, drawn: str) -> None:
+    assert bar(value, 8, 4) == drawn
+
+
+def test_a_silhouette_falls_from_head_to_tail() -> None:
+    lines = profile(list(range(100, 0, -1)), 20, 3)
+    assert [len(line) for line in lines] == [20] * 3
+    heights = [sum(" ▁▂▃▄▅▆▇█".index(line[column]) for line in lines) for column in range(20)]
+    assert heights == sorted(heights, reverse=True) and heights[0] > 20 and heights[-1] >= 1
+    # Fewer classes than columns: each is a plateau.
+    assert profile([2, 1], 6, 1) == ["███▄▄▄"]
+    assert profile([], 6, 1) == []

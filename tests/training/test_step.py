@@ -1,0 +1,144 @@
+"""A training step in every form against the straightforward one: nn.Module, torch.optim.SGD, backward()."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from engine.matching.student import why_not_compile
+from engine.nets import build_network
+from engine.nets.flat import FlatNetwork
+from engine.training.gradient import Gradient, eager_gradient, in_chunks, vectorized_gradient
+from engine.training.gsam import Gsam
+from engine.training.step import Sgd, Step, Trainees, train_epoch
+
+GSAM = Gsam(rho=0.05, alpha=0.3)
+SGD = Sgd(momentum=0.9, weight_decay=5e-3)
+NETWORKS, STEPS, BATCH, RATE = 3, 5, 6, 0.05
+
+
+def module(seed: int, dtype: torch.dtype) -> nn.Module:
+    return build_network("convnet", channels=2, classes=4, image_size=8, width=5, depth=2, seed=seed).to(dtype)
+
+
+def batches(dtype: torch.dtype, hard: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(STEPS, NETWORKS, BATCH, 2, 8, 8, generator=draw).to(dtype)
+    logits = torch.randn(STEPS, NETWORKS, BATCH, 4, generator=draw).to(dtype)
+    targets = logits.argmax(-1) if hard else logits.softmax(-1)
+    return list(zip(images, targets, strict=True))
+
+
+def plainly(net: nn.Module, steps, gsam: bool) -> torch.Tensor:
+    """One network trained as one would write it down: GSAM of Zhuang et al. on top of SGD, parameter by parameter."""
+    optimizer = torch.optim.SGD(net.parameters(), RATE, SGD.momentum, weight_decay=SGD.weight_decay)
+    parameters = list(net.parameters())
+    for images, targets in steps:
+        gradients = torch.autograd.grad(F.cross_entropy(net(images), targets), parameters)
+        if gsam:
+            sharp = copy.deepcopy(net)
+            length = torch.cat([(p * g).flatten() for p, g in zip(parameters, gradients, strict=True)]).norm()
+            with torch.no_grad():
+                for p, g in zip(sharp.parameters(), gradients, strict=True):
+                    p += GSAM.rho * p**2 * g / length
+            perturbed = torch.autograd.grad(F.cross_entropy(sharp(images), targets), list(sharp.parameters()))
+            inner = sum((g * q).sum() for g, q in zip(gradients, perturbed, strict=True))
+            square = sum((q**2).sum() for q in perturbed)
+            gradients = [q - GSAM.alpha * (g - inner / square * q) for g, q in zip(gradients, perturbed, strict=True)]
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g
+        optimizer.step()
+    return FlatNetwork(net).flatten(net)
+
+
+def trained(make, dtype: torch.dtype, hard: bool, gsam: bool, members=range(NETWORKS)) -> torch.Tensor:
+    nets = [module(seed, dtype) for seed in members]
+    network = FlatNetwork(nets[0])
+    trainees = Trainees.started([network.flatten(net) for net in nets], [RATE] * len(nets))
+    step = Step(trainees, make(network, F.cross_entropy), SGD, GSAM if gsam else None)
+    chosen = list(members)
+    train_epoch(step, [(images[chosen], targets[chosen]) for images, targets in batches(dtype, hard)])
+    return trainees.theta
+
+
+def looped(network, loss) -> Gradient:
+    return eager_gradient(network, loss)
+
+
+def vectorized(network, loss) -> Gradient:
+    return vectorized_gradient(network, loss, compiled=False)
+
+
+def chunked(network, loss) -> Gradient:
+    return in_chunks(vectorized_gradient(network, loss, compiled=False), 4)
+
+
+def compiled(network, loss) -> Gradient:
+    if reason := why_not_compile(torch.device("cpu")):
+        pytest.skip(f"nothing can be compiled here: {reason}")
+    return in_chunks(vectorized_gradient(network, loss, compiled=True), BATCH // 2)
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("make", [looped, vectorized, chunked])
+@pytest.mark.parametrize("gsam", [True, False])
+@pytest.mark.parametrize("hard", [True, False])
+def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, hard):
+    for dtype, bound in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+        steps = batches(dtype, hard)
+        expected = torch.stack(
+            [plainly(module(n, dtype), [(x[n], y[n]) for x, y in steps], gsam) for n in range(NETWORKS)]
+        )
+        assert difference(trained(make, dtype, hard, gsam), expected) < bound
+
+
+def test_compiled_steps_equal_eager_ones():
+    eager, fast = (trained(make, torch.float64, True, True) for make in (looped, compiled))
+    assert difference(fast, eager) < 1e-10
+
+
+@pytest.mark.parametrize("make", [looped, vectorized])
+def test_a_network_becomes_the_same_alone_and_in_a_group(make):
+    together = trained(make, torch.float64, True, True)
+    for member in range(NETWORKS):
+        assert difference(trained(make, torch.float64, True, True, [member])[0], together[member]) < 1e-12
+
+
+def test_each_network_has_a_rate_of_its_own_and_its_own_mean_loss():
+    weights = [torch.tensor([3.0]), torch.tensor([3.0])]
+    trainees = Trainees.started(weights, [0.5, 0.1])
+
+    def gradient(theta, images, targets):
+        return images[:, 0] * theta[:, 0], images[:, :1]
+
+    shown = [(torch.full((2, 1), scale), torch.zeros(2, 1)) for scale in (1.0, 2.0)]
+    losses = train_epoch(Step(trainees, gradient, Sgd(0.0, 0.0)), shown)
+    assert torch.allclose(trainees.theta[:, 0], torch.tensor([3 - 0.5 * 3, 3 - 0.1 * 3]))
+    assert losses == pytest.approx([(3 + 2 * 2.5) / 2, (3 + 2 * 2.9) / 2])
+
+
+def test_gsam_on_a_quadratic_equals_its_closed_form():
+    theta, curvature = torch.tensor([[1.0, -2.0]], dtype=torch.float64), torch.tensor([3.0, 0.5], dtype=torch.float64)
+
+    def gradient_at(weights):
+        return (curvature * weights**2).sum(1) / 2, curvature * weights
+
+    _, gradient = Gsam(rho=0.01, alpha=0.3).gradient(theta, gradient_at)
+    start = theta[0]
+    g = curvature * start
+    perturbed = curvature * (start + 0.01 * start**2 * g / (start * g).norm())
+    orthogonal = g - (g @ perturbed) / (perturbed @ perturbed) * perturbed
+    assert torch.allclose(gradient[0], perturbed - 0.3 * orthogonal, rtol=1e-9)
+
+
+def test_gsam_without_radius_is_the_plain_gradient():
+    theta = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    _, gradient = Gsam(rho=1e-12, alpha=0.3).gradient(theta, lambda w: ((w**4).sum(1), 4 * w**3))
+    assert torch.allclose(gradient, 4 * theta**3, rtol=1e-9)
