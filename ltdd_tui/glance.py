@@ -69,9 +69,7 @@ class Glancer:
         console = live.view.console[-CONSOLE_LINES:] if state.status == "crashed" else ()
         counts = state.data.class_counts if state.data else []
         seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())
-        return Glance(
-            tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None
-        )
+        return Glance(tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None)
 
 
 def _settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]:
