@@ -60,6 +60,8 @@ def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
     found = [Fact("time", f"about {roughly(estimate.total_seconds)}")]
     if not prospect.device.calibrated:
         found.append(Fact("", "rough: ctrl+b measures"))
+    elif prospect.device.busy:
+        found.append(Fact("", "measured while other programs ran: ctrl+b again"))
     if stages_in_a_line:
         parts = [
             f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(prospect) if seconds

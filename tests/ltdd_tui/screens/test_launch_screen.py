@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,8 +15,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.run.presets import dump, load_preset
-from ltdd_tui import worker
+from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
+from ltdd_tui.form import BASIC
 from ltdd_tui.panels.histogram import TailRows
 from ltdd_tui.panels.more_settings import MoreSettings
 from ltdd_tui.panels.preset_picker import PresetList
@@ -26,19 +26,13 @@ from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.widgets.field import Field
 from tests.ltdd_tui.driving import sees, text, told, typed, until
 
-FAKE = str(Path(__file__).parents[1] / "fake_worker.py")
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Presets, cache and worker of the test's own."""
-    monkeypatch.setenv("LTDD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
-    monkeypatch.setattr(worker, "COMMAND", (sys.executable, FAKE))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where the test works."""
     return tmp_path
 
 
@@ -253,7 +247,7 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         assert field(screen, "matching.image_lr").control.value == "fast", "what was typed stays"
         more = screen.query_one(MoreSettings)
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: more.title == "more: 67 settings")
+        await until(pilot, lambda: more.title == f"more: {len(leaves()) - len(BASIC) - 3} settings")
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: more.title == "more: 2 faults")
