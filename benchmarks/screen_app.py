@@ -16,18 +16,19 @@ from ltdd_tui.app import LtddApp, open_screen
 
 PROBE_SECONDS = 0.02
 NOTED_FROM_SECONDS = 0.03
-LATE: list[tuple[float, float]] = []
+LATE: list[tuple[float, float, float]] = []
 TASKS: list[asyncio.Task[None]] = []
 
 
 async def probe() -> None:
-    """Notes when the loop came later than it was asked to: when (seconds since 1970), and by how many seconds."""
+    """Notes when the loop came later than it was asked to: when (seconds since 1970), by how many seconds, and how
+    many of them its thread was at work: the rest, other programs of the machine were."""
     while True:
-        asked = time.perf_counter()
+        asked, worked = time.perf_counter(), time.thread_time()
         await asyncio.sleep(PROBE_SECONDS)
         late = time.perf_counter() - asked - PROBE_SECONDS
         if late >= NOTED_FROM_SECONDS:
-            LATE.append((time.time(), late))
+            LATE.append((time.time(), late, time.thread_time() - worked))
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The student's losses: DAM and its special cases, one function (method.md section 4)."""
+"""The student's losses: DAM and its special cases, one function (method.md section 4), and its derivatives."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,13 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets)
 
 
+def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
+    """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
+    if learns_labels:
+        return label_logits.softmax(dim=1)
+    return F.one_hot(label_logits.argmax(dim=1), label_logits.shape[1]).to(label_logits.dtype)
+
+
 @dataclass(frozen=True)
 class StudentLoss:
     """The loss that a student minimizes in phase rep, of logits (B, C) and target probabilities (B, C)."""
@@ -47,3 +54,29 @@ class StudentLoss:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         return dam_loss(logits, targets, self.weights, self.adjustment)
+
+    def scaled(self, factor: float) -> StudentLoss:
+        """The loss times `factor`."""
+        return replace(self, weights=factor * self.weights)
+
+    def in_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The derivative in the logits, (B, C): (t p - w q) / B with p = softmax(z - adjustment), t = sum_c w q."""
+        p, weighted = self._probabilities(logits), self.weights * targets
+        return (weighted.sum(dim=1, keepdim=True) * p - weighted) / len(logits)
+
+    def tangent(self, logits: Tensor, targets: Tensor, d_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Along a tangent u of the logits, (B, C) each: that of `in_logits`, t J_p u / B, and the derivative in q of
+        the loss's own tangent, w (p.u - u) / B.
+        """
+        p, total = self._probabilities(logits), (self.weights * targets).sum(dim=1, keepdim=True)
+        mean = (p * d_logits).sum(dim=1, keepdim=True)
+        count = len(logits)
+        return total * softmax_jacobian(p, d_logits) / count, self.weights * (mean - d_logits) / count
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return (logits - self.adjustment).softmax(dim=1)
+
+
+def softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
+    """J_p u a row: p * (u - p.u), (B, C)."""
+    return p * (u - (p * u).sum(dim=1, keepdim=True))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
-from engine.compiling import compiles
+from engine.compiling import student_compiles
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.losses import StudentLoss
@@ -21,7 +21,7 @@ from engine.stages.evaluate import evaluate, random_subject, synthetic_subject
 from engine.stages.experts import representation_store, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.training.fresh import fresh_network
+from engine.training.fresh import cost_of, fresh_network
 from engine.trajectories import Trajectory
 
 
@@ -56,7 +56,8 @@ def run(context: Context) -> None:
                 loss,
                 settings.dataset.augmentation,
                 context.device,
-                settings.matching.compile and compiles(context),
+                student_compiles(context, cost_of(settings, data, settings.experts.network)),
+                context.emit,
             ),
         )
     evaluations += _evaluate_result(context, data, end)

@@ -11,7 +11,7 @@ from engine.run.calibration import device_for, read_calibration
 from engine.run.catalog import Device, Estimate
 from engine.run.forecast import cost, remaining_cost
 from engine.run.settings import RunSettings
-from engine.run.workload import compiles
+from engine.run.worth import may_compile_by_torch
 from ltdd_tui import worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
@@ -34,7 +34,7 @@ def device_here(name: str) -> Device:
 def calibration_lacks(settings: RunSettings, device: str) -> bool:
     """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
     found = read_calibration(torch_name(device))
-    return found is None or (compiles(settings) and not found.compiler)
+    return found is None or (may_compile_by_torch(settings, torch_name(device)) and not found.compiler)
 
 
 def calibrate(settings: RunSettings, device: str) -> bool:
@@ -49,7 +49,7 @@ def calibrate_silently(settings: RunSettings, device: str) -> bool:
 
 
 def _calibration(settings: RunSettings, device: str) -> list[str]:
-    compiler = ["--compiler"] if compiles(settings) else []
+    compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
     return ["calibrate", "--device", torch_name(device), *compiler]
 
 

@@ -119,6 +119,18 @@ def test_a_run_killed_in_every_stage_and_resumed_gives_the_same_bytes(reference,
         assert ours[figures] == theirs[figures]
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_compiled_run_killed_and_resumed_gives_the_same_bytes_in_every_precision(precision, reference, tmp_path):
+    """With the steps in C++, between two checkpoints."""
+    cache = reference.root.parent / "cache"
+    matching = PRESET_OF_SECONDS["matching"] | {"compile": "always", "precision": precision}
+    whole, folder = (_folder(tmp_path / name, matching=matching) for name in ("whole", "killed"))
+    assert _start(whole, cache).wait(timeout=120) == 0, whole.console.read_text()[-2000:]
+    _kill_at(_start(folder, cache), folder, "matching_step", {"iteration": 18}, 1)
+    assert _start(folder, cache).wait(timeout=120) == 0, folder.console.read_text()[-2000:]
+    assert folder.distilled.read_bytes() == whole.distilled.read_bytes()
+
+
 def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(reference, tmp_path):
     folder = _folder(tmp_path / "run")
     process = _start(folder, tmp_path / "cache")

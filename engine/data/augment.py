@@ -22,7 +22,7 @@ MAX_DEGREES = 15.0
 
 @dataclass(frozen=True)
 class Draw:
-    """What happens to one batch: a kind (None: nothing) and its amounts, a CPU tensor (B, numbers of that kind).
+    """What happens to one batch: a kind (None: nothing) and its amounts, a tensor (B, numbers of that kind).
 
     color: added brightness, factors of saturation and contrast. crop: shift down and right, pixels. cutout: row and
     column of the center, pixels. flip: 1 or 0. scale: factors down and across. rotate: radians.

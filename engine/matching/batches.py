@@ -39,12 +39,16 @@ class StudentBatch:
     augmentation: Draw
 
     def images(self, images: Tensor) -> Tensor:
-        """The augmented batch out of all images (S, channels, H, W), differentiable."""
-        return self.augmented(images[self.indices])
+        """The augmented batch (B, channels, H, W) out of all images (S, channels, H, W)."""
+        return apply(self.augmentation, images[self.indices])
 
-    def augmented(self, own: Tensor) -> Tensor:
-        """The step's own images (B, channels, H, W), augmented."""
-        return apply(self.augmentation, own)
+    def back(self, images: Tensor, in_augmented: Tensor) -> Tensor:
+        """The derivative in the batch's own images from the one in the augmented batch, (B, channels, H, W) both."""
+        own = images[self.indices].requires_grad_()
+        with torch.enable_grad():
+            augmented = apply(self.augmentation, own)
+        found: Tensor = torch.autograd.grad(augmented, own, in_augmented)[0]
+        return found
 
 
 def student_batches(
@@ -58,9 +62,19 @@ def student_batches(
 ) -> list[StudentBatch]:
     """`steps` batches of `count` synthetic images: a shuffled pass over all of them before any repeats."""
     order = _passes(count, batch_size, generator)
-    chosen = (next(order) for _ in range(steps))
+    chosen: list[Tensor] = []
+    draws: list[Draw] = []
+    for _ in range(steps):
+        chosen.append(next(order))
+        draws.append(draw(augmentation, len(chosen[-1]), image_size, generator))
+    # All steps' numbers in one transfer each: on a GPU every one is a wait.
+    indices = torch.cat(chosen).to(device).split([len(batch) for batch in chosen])
+    amounts = (
+        torch.cat([one.amounts.flatten() for one in draws]).to(device).split([one.amounts.numel() for one in draws])
+    )
     return [
-        StudentBatch(indices.to(device), draw(augmentation, len(indices), image_size, generator)) for indices in chosen
+        StudentBatch(of_batch, Draw(one.name, own.view_as(one.amounts)))
+        for of_batch, one, own in zip(indices, draws, amounts, strict=True)
     ]
 
 

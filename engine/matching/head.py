@@ -17,8 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.losses import softmax_jacobian
 from engine.matching.batches import StudentBatch, Synthetic
 from engine.matching.phase import PhaseGradient, loss_and_adjoint
+from engine.matching.student import Tape
+from engine.matching.tapes import Tapes
+from engine.nets.by_hand import Block, ByHand
 from engine.nets.flat import FlatNetwork
 
 
@@ -61,22 +65,55 @@ def match_head(
     ):
         in_beta = in_beta - (adjoint * gradient).sum()
         u = f @ adjoint.T  # (B, C)
-        p_u = _softmax_jacobian(error + q, u)
+        p_u = softmax_jacobian(error + q, u)
         step = -beta * scale / len(f)
         in_features.append(step * (error @ adjoint + p_u @ weights)[:, :-1])
-        in_labels.append(-step * _softmax_jacobian(q, u))
+        in_labels.append(-step * softmax_jacobian(q, u))
         if exact:
             adjoint = adjoint + step * p_u.T @ f
     return HeadGradient(loss, in_features[::-1], in_labels[::-1], in_beta)
 
 
-def _softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
-    """J_p u a row: p * (u - p.u), (B, C)."""
-    return p * (u - (p * u).sum(dim=1, keepdim=True))
+@dataclass(frozen=True)
+class Backbone:
+    """features(theta (P,), images) -> features (B, F) and a tape (None: nothing worth keeping); retrace(theta, images)
+    -> the tape alone, again; back(theta, tape, in_features) -> the derivative in the images (B, channels, H, W).
+    """
+
+    features: Callable[[Tensor, Tensor], tuple[Tensor, Tape | None]]
+    retrace: Callable[[Tensor, Tensor], Tape]
+    back: Callable[[Tensor, Tape, Tensor], Tensor]
 
 
-Features = Callable[[Tensor, Tensor], Tensor]
-"""Features (B, F) at weights (P,) of images (B, channels, H, W)."""
+def autograd_backbone(features_of: Callable[[Tensor, Tensor], Tensor]) -> Backbone:
+    """Any network's, from its features at weights theta of images, compiled or not."""
+
+    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, None]:
+        with torch.no_grad():
+            return features_of(theta, images), None
+
+    def back(theta: Tensor, images: Tape, in_features: Tensor) -> Tensor:
+        own = images.detach().requires_grad_()
+        found: Tensor = torch.autograd.grad(features_of(theta, own), own, in_features)[0]
+        return found
+
+    return Backbone(features, lambda theta, images: images, back)
+
+
+def backbone_by_hand(passes: ByHand) -> Backbone:
+    """The ConvNet's, in its passes by hand."""
+
+    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, list[Block]]:
+        blocks, found = passes.forward(passes.layers(theta), images)
+        return found.to(theta.dtype), blocks
+
+    def back(theta: Tensor, blocks: list[Block], in_features: Tensor) -> Tensor:
+        found = passes.reverse(passes.layers(theta), blocks, passes.lower(in_features), images=True).images
+        assert found is not None
+        return found.to(theta.dtype)
+
+    no_grad = torch.no_grad()
+    return Backbone(no_grad(features), no_grad(lambda theta, images: features(theta, images)[1]), no_grad(back))
 
 
 def match_classifier(
@@ -84,26 +121,33 @@ def match_classifier(
     theta_start: Tensor,
     theta_target: Tensor,
     *,
-    features_of: Features,
+    backbone: Backbone,
     synthetic: Synthetic,
     batches: Sequence[StudentBatch],
     exact: bool,
     scale: float = 1.0,
+    room: float = 0,
 ) -> PhaseGradient:
     """Phase cls: matching loss and gradient in the synthetic set; the student's backbone stays at theta_start's.
 
-    `features_of` is the network's own features, or a compiled form of it.
+    Memory does not grow with the steps, but for their features and the tapes of steps that fit in `room` bytes.
     """
+    features, tapes = [], Tapes(room)
     with torch.no_grad():
-        features = [features_of(theta_start, batch.images(synthetic.images)) for batch in batches]
+        for step, batch in enumerate(batches):
+            of_batch, tape = backbone.features(theta_start, batch.images(synthetic.images))
+            features.append(of_batch)
+            tapes.put(step, tape)
         start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
         labels = [synthetic.label_logits[batch.indices] for batch in batches]
         head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
     total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), head.beta)
-    for batch, in_features, in_labels in zip(batches, head.features, head.label_logits, strict=True):
-        # The features are computed again instead of kept, so that memory does not grow with the steps.
-        own = synthetic.images[batch.indices].requires_grad_()
-        in_images = torch.autograd.grad(features_of(theta_start, batch.augmented(own)), own, in_features)[0]
-        total.images.index_add_(0, batch.indices, in_images)
-        total.label_logits.index_add_(0, batch.indices, in_labels)
+    for step in range(len(batches) - 1, -1, -1):
+        batch, tape = batches[step], tapes.take(step)
+        if tape is None:
+            tape = backbone.retrace(theta_start, batch.images(synthetic.images))
+        in_augmented = backbone.back(theta_start, tape, head.features[step])
+        del tape  # before the next one is made
+        total.images.index_add_(0, batch.indices, batch.back(synthetic.images, in_augmented))
+        total.label_logits.index_add_(0, batch.indices, head.label_logits[step])
     return PhaseGradient(head.loss, total)

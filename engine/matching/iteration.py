@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.losses import StudentLoss
 from engine.matching.batches import StudentBatch, Synthetic, student_batches
-from engine.matching.head import Features, match_classifier
+from engine.matching.forms import Forms, Kind
+from engine.matching.head import match_classifier
 from engine.matching.phase import PhaseGradient
 from engine.matching.plain import match_plainly
-from engine.matching.student import Student, compiled_student, eager_student
 from engine.matching.sweep import match_by_sweep
 from engine.nets.flat import FlatNetwork
+from engine.run.events import Emit, Warned
 from engine.run.methods import Method
 from engine.run.settings import AugmentationName, MatchingSettings
+from engine.training.precision import products
 from engine.trajectories import Trajectory
 
 
@@ -32,9 +32,13 @@ class IterationResult:
     drawn: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Matcher:
-    """Everything an outer iteration needs that does not change from one to the next."""
+    """Everything an outer iteration needs that does not change from one to the next.
+
+    Where a GPU's memory is too small, an iteration is tried again on half as many images at a time, which `emit` is
+    told.
+    """
 
     settings: MatchingSettings
     method: Method
@@ -45,9 +49,30 @@ class Matcher:
     augmentation: tuple[AugmentationName, ...]
     device: torch.device
     compiled: bool
+    emit: Emit = lambda event: None
+
+    def __post_init__(self) -> None:
+        # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
+        loss = self.loss.scaled(1 / self.settings.emulate_replicas)
+        learns = self.method.learns_labels
+        self._kind = Kind(self.network, loss, learns, self.settings, self.device, self.compiled)
+        self._at_once: int | None = None
+        self._forms: Forms | None = None
 
     def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
         """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`."""
+        before = generator.get_state()
+        while True:
+            try:
+                with products(self.settings.precision, self.device):
+                    return self._gradient(synthetic, iteration, generator)
+            except torch.OutOfMemoryError:
+                if not self._halve(synthetic):
+                    raise
+            torch.cuda.empty_cache()
+            generator.set_state(before)
+
+    def _gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
         expert = _draw(len(self.representation), generator)
         epoch = _draw_between(self.settings.min_start_epoch, self.start_epoch_bound(iteration), generator)
         rep = self._phase_rep(synthetic, expert, epoch, generator)
@@ -74,27 +99,35 @@ class Matcher:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
         start = trajectory.at(epoch).to(self.device)
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
-        matched = network.backbone if self.method.matched == "backbone" else slice(0, network.num_parameters)
+        matched = network.backbone if self.method.matched == "backbone" else network.everything
         batches = self._batches(settings.syn_steps, synthetic, generator)
         if settings.gradient == "unrolled":
             return match_plainly(
                 start,
                 target,
-                moved=slice(0, network.num_parameters),
+                moved=network.everything,
                 matched=matched,
-                loss=self._step_loss,
+                loss=self._kind.step_loss(),
                 synthetic=synthetic,
                 batches=batches,
                 hold_later_weights=False,
             )
+        return self._match_rep(start, target, matched, synthetic, batches)
+
+    def _match_rep(
+        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
+        forms = self._formed(synthetic)
         return match_by_sweep(
             start,
             target,
             matched=matched,
-            student=self._student,
+            student=forms.student,
             synthetic=synthetic,
             batches=batches,
-            exact=settings.gradient == "exact",
+            exact=self.settings.gradient == "exact",
+            room=self._room,
+            at_once=forms.steps_at_once,
         )
 
     def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
@@ -103,15 +136,21 @@ class Matcher:
             torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
         )
         batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
+        return self._match_cls(start, target, synthetic, batches)
+
+    def _match_cls(
+        self, start: Tensor, target: Tensor, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
         return match_classifier(
             self.network,
             start,
             target,
-            features_of=self._features,
+            backbone=self._formed(synthetic).backbone,
             synthetic=synthetic,
             batches=batches,
             exact=self.settings.gradient != "published",
             scale=1 / self.settings.emulate_replicas,
+            room=self._room,
         )
 
     def _batches(self, steps: int, synthetic: Synthetic, generator: torch.Generator) -> list[StudentBatch]:
@@ -125,27 +164,30 @@ class Matcher:
             self.device,
         )
 
-    @cached_property
-    def _student(self) -> Student:
-        make = compiled_student if self.compiled else eager_student
-        return make(self._step_loss, self.settings.gradient == "exact")
+    @property
+    def _room(self) -> float:
+        return self.settings.keep_gib * 2**30
 
-    @cached_property
-    def _features(self) -> Features:
-        features: Features = self.network.features
-        return torch.compile(features, dynamic=False) if self.compiled else features
+    def _batch(self, synthetic: Synthetic) -> int:
+        return min(self.settings.batch_syn, len(synthetic.images))
 
-    def _step_loss(self, theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
-        targets = target_probabilities(label_logits, self.method.learns_labels)
-        # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
-        return self.loss(self.network(theta, images), targets) / self.settings.emulate_replicas
+    def _formed(self, synthetic: Synthetic) -> Forms:
+        batch = self._batch(synthetic)
+        if self._forms is None:
+            if self._at_once is None:
+                self._at_once = self._kind.images_at_once(batch, self.network.activations(synthetic.images.shape[1:]))
+            self._forms = self._kind.forms(batch, self._at_once)
+        return self._forms
 
-
-def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
-    """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
-    if learns_labels:
-        return label_logits.softmax(dim=1)
-    return F.one_hot(label_logits.argmax(dim=1), label_logits.shape[1]).to(label_logits.dtype)
+    def _halve(self, synthetic: Synthetic) -> bool:
+        """Goes on with half as many images at a time, and says so; False where that is not possible."""
+        now = self._at_once and min(self._at_once, self.settings.syn_steps * self._batch(synthetic))
+        if not now or now == 1:
+            return False
+        self._at_once, self._forms = now // 2, None
+        message = f"the GPU's memory is full: matching has {now // 2} images in work at a time from here on"
+        self.emit(Warned(message, f"matching.images_at_once={now // 2} does so from the start"))
+        return True
 
 
 def _draw(count: int, generator: torch.Generator) -> int:

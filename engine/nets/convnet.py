@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Added to the variance by the norm: torch's own default, named for the derivatives by hand.
+EPSILON = 1e-5
+
 
 class Block(nn.Module):
     """Convolution, instance norm with affine weights, ReLU, mean pooling: (B, in, H, W) -> (B, out, H/2, W/2)."""
@@ -13,7 +16,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         # One group a channel is instance norm; GroupNorm has the affine weights under their usual names.
-        self.norm = nn.GroupNorm(channels_out, channels_out)
+        self.norm = nn.GroupNorm(channels_out, channels_out, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)

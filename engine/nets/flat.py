@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -26,13 +28,33 @@ class FlatNetwork:
         self.num_backbone = sum(parameters[name].numel() for name in backbone)
         self.num_parameters = sum(self._sizes)
         self.num_classes = parameters[classifier[-1]].shape[0]
+        self.everything = slice(0, self.num_parameters)
         self.backbone = slice(0, self.num_backbone)
         self.classifier = slice(self.num_backbone, self.num_parameters)
 
     def flatten(self, module: nn.Module) -> Tensor:
         """The weights of a module of this architecture as a new vector (P,)."""
         parameters = dict(module.named_parameters())
-        return torch.cat([parameters[name].detach().flatten() for name in self._names])
+        return self.join({name: parameters[name].detach() for name in self._names})
+
+    @property
+    def architecture(self) -> type[nn.Module]:
+        """The class of the network."""
+        return type(self._module)
+
+    def activations(self, image: torch.Size) -> int:
+        """How many numbers the convolutions put out for one image (channels, H, W)."""
+        outputs: list[int] = []
+        shapes_alone = copy.deepcopy(self._module).to("meta")
+        for layer in shapes_alone.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output.numel()))
+        shapes_alone(torch.empty(1, *image, device="meta"))
+        return sum(outputs)
+
+    def join(self, by_name: dict[str, Tensor]) -> Tensor:
+        """One vector (P,) of a tensor for each parameter name, in the order of theta."""
+        return torch.cat([by_name[name].flatten() for name in self._names])
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
         """Views of theta (P,) under the module's parameter names."""

@@ -10,8 +10,8 @@ from safetensors.torch import save
 
 from engine.data.dataset import LongTailedData
 from engine.distilled import FORMAT, METADATA_KEY, WHITENING_PREFIX
+from engine.losses import target_probabilities
 from engine.matching.batches import Synthetic
-from engine.matching.iteration import target_probabilities
 from engine.run.settings import RunSettings
 
 

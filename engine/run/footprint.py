@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.run.expert_cache import classifier_epochs, representation_epochs
-from engine.run.workload import TEST_BATCH, Workload, compiles
+from engine.run.workload import TEST_BATCH, Workload
 
 FLOAT_BYTES, DOUBLE_BYTES = 4, 8
 # A gradient keeps the activations and the two largest of their derivatives; a gradient of it keeps those of both.
@@ -17,7 +17,7 @@ BLOCK_BYTES, LINE_BYTES = 4096, 160
 def memory_bytes(work: Workload) -> float:
     """Peak of the device without torch itself: what stays, and the largest single step of any stage."""
     resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
-    compiler = COMPILER_BYTES if compiles(work.settings) and work.device.holds_experts else 0.0
+    compiler = COMPILER_BYTES if work.compiled and work.device.holds_experts else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return max(_loading(work), later)
 
@@ -72,7 +72,7 @@ def _matching(work: Workload) -> float:
         return 0.0
     cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
     graphs = matching.syn_steps if matching.gradient == "unrolled" else 1
-    order = COMPILED_SECOND_ORDER if compiles(work.settings) else SECOND_ORDER
+    order = COMPILED_SECOND_ORDER if work.compiled else SECOND_ORDER
     path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of the walk
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     return FLOAT_BYTES * (order * graphs * batch * cost.activations + path + features)

@@ -176,9 +176,27 @@ class MatchingSettings(Strict):
         " the true one by back-propagation through every student step",
         source="paper",
     )
-    compile: bool = setting(
-        False,
-        "compile the student's steps (a minute at the start, 2 to 4 times faster after); eager without a compiler",
+    precision: Precision = setting(
+        "float32",
+        "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
+        " losses and sums stay float32",
+    )
+    compile: Compile = setting(
+        "auto",
+        "student's steps in C++ (CPU) or compiled by torch: where it pays (auto), always or never; eager without a"
+        " compiler",
+    )
+    images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
+        "auto",
+        "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
+        " gradient; halved where a GPU's memory is too small",
+        unit="images",
+    )
+    keep_gib: float = setting(
+        1.0,
+        "memory for what a student step leaves for the way back, so that it is not computed twice",
+        unit="GiB",
+        ge=0,
     )
     emulate_replicas: int = setting(
         1,

@@ -11,17 +11,14 @@ from engine.run.devices import Device
 from engine.run.expert_cache import NONE_CACHED, CachedExperts
 from engine.run.rates import Step, Work
 from engine.run.settings import NetworkName, RunSettings
+from engine.run.worth import compiles_student, in_cpp
 
 TEST_BATCH = 500
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
-
-
-def compiles(settings: RunSettings) -> bool:
-    """Whether the student's steps are compiled, where there is a compiler."""
-    matching = settings.matching
-    return matching.compile and matching.gradient != "unrolled" and settings.traits.distills
+# One C++ file; it stays in the cache.
+BUILD_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -122,11 +119,18 @@ class Workload:
         previews = 1 + matching.iterations / matching.preview_every
         return matching.iterations * iteration + previews * self._whitening(self.synthetic)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the student's steps are compiled, where there is a compiler."""
+        return compiles_student(self.settings, self.cost(self.settings.experts.network), self.device.kind)
+
     def compile_seconds(self) -> float:
-        """Compiling the student's steps, once for each size of batch."""
+        """Compiling the student's steps, by torch once for each size of batch."""
         matching = self.settings.matching
-        if not compiles(self.settings):
+        if not self.compiled:
             return 0.0
+        if in_cpp(self.settings, self.device.kind):
+            return BUILD_SECONDS
         sizes = 1 if self.synthetic <= matching.batch_syn or self.synthetic % matching.batch_syn == 0 else 2
         layers = self.cost(self.settings.experts.network).work(1).layers
         return sizes * self._seconds("compile", Work(layers=layers))
@@ -148,7 +152,7 @@ class Workload:
         """One student step; a pass over all images may end in a smaller batch, so this is the mean over a pass."""
         batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
         work = self.cost(self.settings.experts.network).work(batch)
-        return self.device.seconds(step, work, compiles(self.settings))
+        return self.device.seconds(step, work, self.compiled)
 
     def _epoch(self, step: Step, network: NetworkName, images: int, batch_size: int) -> float:
         steps = math.ceil(images / batch_size)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
@@ -19,8 +18,8 @@ from engine.seeding import generator
 from engine.training.accuracy import all_features, per_class_accuracy
 from engine.training.batches import Source, augmented_blocks
 from engine.training.experts import obtain_experts
-from engine.training.gradient import eager_gradient
-from engine.training.replay import replayed
+from engine.training.forms import classifier_gradient
+from engine.training.gradient import Gradient
 from engine.training.sampling import class_aware_batches
 from engine.training.step import Batch, Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
@@ -39,25 +38,28 @@ def train_classifier_experts(
     store = ExpertStore(key, settings.experts.storage)
     store.describe(about_classifier(settings, representation_store.key))
 
+    gradient = classifier_gradient(network, context.device)
+
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        return [_train(context, data, network, representation[expert], expert, keep) for expert in experts]
+        return [_train(context, data, network, gradient, representation[expert], expert, keep) for expert in experts]
 
     # One at a time: nearly all of the work is features, and those come in large batches as it is.
     return obtain_experts(context, "classifier", store, len(representation), keep, 1, train)
 
 
 def _train(
-    context: Context, data: LongTailedData, network: FlatNetwork, representation: Trajectory, expert: int, keep: int
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    gradient: Gradient,
+    representation: Trajectory,
+    expert: int,
+    keep: int,
 ) -> Trajectory:
     settings = context.settings.classifier_experts
     start = representation.last.to(context.device)
     trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
-
-    def classify(head: Tensor, features: Tensor) -> Tensor:
-        return F.linear(features, *network.split_head(head))
-
-    gradient = eager_gradient(classify, F.cross_entropy)
-    step = replayed(Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay)))
+    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay))
     recorder = Recorder.started(trainees.theta, keep)
     batches = _features(context, data, network, start, expert)
     steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)

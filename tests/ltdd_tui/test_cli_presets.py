@@ -124,7 +124,7 @@ def test_the_machine_is_measured_at_the_first_estimate_and_then_no_more(command:
 
 
 def test_what_compiling_takes_is_measured_only_for_those_who_compile(command: Callable, toy: str) -> None:
-    asks = ("estimate", toy, "--device", "cpu", "--set", "matching.compile=true")
+    asks = ("estimate", toy, "--device", "cpu", "--set", "matching.compile=always", "--set", "experts.network=alexnet")
     assert "measuring" in command("estimate", toy, "--device", "cpu").err
     first = command(*asks)
     assert "measuring" in first.err and "of it compiling" in first.out

@@ -1,32 +1,30 @@
-"""Every form of a phase against the plain one, in float64: what is equal to what, and no more."""
+"""Every form of a phase against the plain one, in float64 to 1e-10 and in float32 to 1e-4: what is equal to what."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import pytest
 import torch
-from torch.nn import functional as F
 
-from engine.losses import dam_loss, soft_cross_entropy
-from engine.matching.batches import Synthetic, student_batches
-from engine.matching.head import match_classifier
-from engine.matching.iteration import target_probabilities
+from engine.losses import soft_cross_entropy
+from engine.matching.batches import Synthetic
+from engine.matching.forms import Kind
+from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand, match_classifier
 from engine.matching.plain import match_plainly
-from engine.matching.student import compiled_student, eager_student, why_not_compile
+from engine.matching.student import Student, eager_student, why_not_compile
+from engine.matching.student_by_hand import student_by_hand
 from engine.matching.sweep import match_by_sweep
-from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
+from engine.nets.by_hand import ByHand
+from engine.nets.native import native, why_not_build
+from engine.nets.norm_pool import NormPool, compiled, written
+from tests.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy
 
-CLASSES, IPC, SIZE, STEPS = 3, 3, 8, 4
-AUGMENTATIONS = [
-    (),
-    ("color",),
-    ("crop",),
-    ("cutout",),
-    ("flip",),
-    ("scale",),
-    ("rotate",),
-    ("color", "crop", "cutout", "flip", "scale", "rotate"),
-]
+needs_cpp = pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
+FORMS = ["autograd", "written", pytest.param("cpp", marks=needs_cpp)]
+GRADIENTS = pytest.mark.parametrize("exact", [False, True], ids=["published", "exact"])
+every_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda names: "+".join(names) or "none")
 
 
 @pytest.fixture(autouse=True)
@@ -36,207 +34,205 @@ def double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def _setting(augmentation=("scale",), batch_size=4):
-    """A tiny network, a synthetic set, start and target weights, and batches of 4 and 4 and 1 of nine images."""
-    module = build_network("convnet", channels=2, classes=CLASSES, image_size=SIZE, width=4, depth=2, seed=0).double()
-    network = FlatNetwork(module)
-    draw = torch.Generator().manual_seed(1)
-    start = network.flatten(module)
-    target = start + 0.1 * torch.randn(start.shape, generator=draw)
-    synthetic = Synthetic(
-        torch.randn(CLASSES * IPC, 2, SIZE, SIZE, generator=draw),
-        torch.randn(CLASSES * IPC, CLASSES, generator=draw),
-        torch.tensor(0.3),
+def _norm_pool(form: str) -> NormPool:
+    return {"written": written, "cpp": native, "compiled": compiled}[form]()
+
+
+def _student(form: str, kind: Kind, exact: bool) -> Student:
+    if form == "autograd":
+        return eager_student(kind.step_loss(), exact)
+    passes, as_written = (ByHand(kind.network, norm) for norm in (_norm_pool(form), written()))
+    return student_by_hand(passes, as_written, kind.network, kind.loss, kind.learns_labels, exact)
+
+
+def _backbone(form: str, small: Toy) -> Backbone:
+    if form == "autograd":
+        return autograd_backbone(small.network.features)
+    return backbone_by_hand(ByHand(small.network, _norm_pool(form)))
+
+
+@functools.cache
+def _plain_rep(augmentation, learns_labels, exact, whole=False, **shape):
+    small = toy(augmentation, **shape)
+    return small.plain_rep(small.network.everything if whole else small.network.backbone, learns_labels, exact)
+
+
+def _sweep(small: Toy, student: Student, exact: bool, matched: slice | None = None, **how):
+    return match_by_sweep(
+        small.start,
+        small.target,
+        matched=matched or small.network.backbone,
+        student=student,
+        synthetic=small.synthetic,
+        batches=small.batches,
+        exact=exact,
+        **how,
     )
-    batches = student_batches(STEPS, CLASSES * IPC, batch_size, SIZE, augmentation, draw, torch.device("cpu"))
-    return network, start, target, synthetic, batches
 
 
-def _loss(network, learns_labels=True, classifier_only_at=None):
-    weights, adjustment = torch.tensor([1.8, 0.9, 0.3]), torch.tensor([-0.5, -1.0, -2.0])
-
-    def dam(theta, images, label_logits):
-        return dam_loss(network(theta, images), target_probabilities(label_logits, learns_labels), weights, adjustment)
-
-    return dam
-
-
-def _assert_equal(one, other):
-    for name in ("images", "label_logits", "beta"):
-        a, b = getattr(one.gradient, name), getattr(other.gradient, name)
-        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12), (name, (a - b).abs().max())
-    assert torch.allclose(one.loss, other.loss, rtol=1e-12)
-
-
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda names: "+".join(names) or "none")
+@every_augmentation
 @pytest.mark.parametrize("learns_labels", [True, False], ids=["soft", "hard"])
-@pytest.mark.parametrize("exact", [False, True], ids=["published", "exact"])
-def test_the_sweep_equals_plain_autograd(augmentation, learns_labels, exact):
-    network, start, target, synthetic, batches = _setting(augmentation)
-    loss, everything = _loss(network, learns_labels), slice(0, network.num_parameters)
-    for matched in (network.backbone, everything):
-        plain = match_plainly(
-            start,
-            target,
-            moved=everything,
-            matched=matched,
-            loss=loss,
-            synthetic=synthetic,
-            batches=batches,
-            hold_later_weights=not exact,
-        )
-        swept = match_by_sweep(
-            start,
-            target,
-            matched=matched,
-            student=eager_student(loss, exact),
-            synthetic=synthetic,
-            batches=batches,
-            exact=exact,
-        )
-        _assert_equal(plain, swept)
+@GRADIENTS
+@pytest.mark.parametrize("form", FORMS)
+def test_phase_rep_equals_plain_autograd(form, augmentation, learns_labels, exact):
+    small = toy(augmentation)
+    student = _student(form, small.kind(learns_labels), exact)
+    assert_equal(_sweep(small, student, exact, room=1e9), _plain_rep(augmentation, learns_labels, exact))
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["published", "exact"])
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda names: "+".join(names) or "none")
-def test_the_analytic_head_equals_plain_autograd(exact, augmentation):
-    network, start, target, synthetic, batches = _setting(augmentation)
-    target = torch.cat([start[network.backbone], target[network.classifier]])
+@GRADIENTS
+@pytest.mark.parametrize("form", FORMS)
+def test_all_weights_can_be_matched(form, exact):
+    small = toy()
+    swept = _sweep(small, _student(form, small.kind(), exact), exact, small.network.everything)
+    assert_equal(swept, _plain_rep(("scale",), True, exact, whole=True))
 
+
+@GRADIENTS
+@pytest.mark.parametrize("form", FORMS[1:])
+@pytest.mark.parametrize("shape", [{"side": 7, "depth": 1}, {"side": 28, "depth": 3}], ids=["7", "28, 14, 7"])
+def test_sides_that_do_not_halve_lose_their_last_row(form, exact, shape):
+    small = toy((), **shape)
+    assert_equal(_sweep(small, _student(form, small.kind(), exact), exact), _plain_rep((), True, exact, **shape))
+
+
+@every_augmentation
+@GRADIENTS
+@pytest.mark.parametrize("form", FORMS)
+def test_phase_cls_equals_plain_autograd(form, exact, augmentation):
+    small = toy(augmentation)
+    assert_equal(_head(small, _backbone(form, small), exact, room=1e9), _plain_cls(small, exact))
+
+
+def _plain_cls(small: Toy, exact: bool):
     def loss(theta, images, label_logits):
-        return soft_cross_entropy(network(theta, images), label_logits.softmax(dim=1))
+        return soft_cross_entropy(small.network(theta, images), label_logits.softmax(dim=1))
 
-    plain = match_plainly(
-        start,
-        target,
-        moved=network.classifier,
-        matched=network.classifier,
+    classifier = small.network.classifier
+    return match_plainly(
+        small.start,
+        torch.cat([small.start[small.network.backbone], small.target[classifier]]),
+        moved=classifier,
+        matched=classifier,
         loss=loss,
-        synthetic=synthetic,
-        batches=batches,
+        synthetic=small.synthetic,
+        batches=small.batches,
         hold_later_weights=not exact,
     )
-    _assert_equal(
-        plain,
-        match_classifier(
-            network, start, target, features_of=network.features, synthetic=synthetic, batches=batches, exact=exact
-        ),
+
+
+def _head(small: Toy, backbone: Backbone, exact: bool, **how):
+    return match_classifier(
+        small.network,
+        small.start,
+        small.target,
+        backbone=backbone,
+        synthetic=small.synthetic,
+        batches=small.batches,
+        exact=exact,
+        **how,
     )
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["published", "exact"])
-def test_the_compiled_student_equals_the_eager_one(exact):
+@pytest.mark.parametrize("arch", [pytest.param("resnet18", marks=pytest.mark.long), "alexnet"])
+def test_networks_without_derivatives_by_hand_have_the_same_forms(arch):
+    small = toy(("flip",), arch=arch)
+    forms = small.kind(compiled=False).forms(batch=4, images_at_once=8)
+    assert forms.steps_at_once == 2
+    plain = small.plain_rep(small.network.backbone, True, False)
+    assert_equal(_sweep(small, forms.student, False), plain)
+    assert_equal(_sweep(small, forms.student, False, at_once=2), plain)
+    assert_equal(_head(small, forms.backbone, False), _plain_cls(small, False))
+
+
+@needs_cpp
+@GRADIENTS
+def test_float32_stays_within_a_ten_thousandth(exact):
+    double = toy(ALL)
+    rep, cls = _plain_rep(ALL, True, exact), _plain_cls(double, exact)
+    small = double.to(torch.float32)
+    for form in ("autograd", "written", "cpp"):
+        swept = _sweep(small, _student(form, small.kind(), exact), exact)
+        head = _head(small, _backbone(form, small), exact)
+        for found, reference in ((swept, rep), (head, cls)):
+            assert found.gradient.images.dtype == torch.float32
+            in_double = found.gradient.map(by=torch.Tensor.double)
+            assert_equal(type(found)(found.loss.double(), in_double), reference, within=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_bfloat16_points_the_same_way_and_leaves_everything_else_float32(form):
+    small = toy((), side=16, width=32).to(torch.float32)
+    norm_pool, low = _norm_pool(form), torch.bfloat16
+    passes, as_written = ByHand(small.network, norm_pool, low), ByHand(small.network, written(), low)
+    reference = _sweep(small, _student(form, small.kind(), True), True)
+    student = student_by_hand(passes, as_written, small.network, small.loss, True, True)
+    gradient, _ = student.walk(small.start, small.synthetic.images, small.synthetic.label_logits)
+    assert gradient.dtype == torch.float32
+    found = _sweep(small, student, True)
+    head, plain_head = (_head(small, backbone_by_hand(p), True) for p in (passes, ByHand(small.network, norm_pool)))
+    for low_one, one in ((found, reference), (head, plain_head)):
+        for name in ("images", "label_logits"):
+            a, b = getattr(low_one.gradient, name), getattr(one.gradient, name)
+            assert a.dtype == torch.float32
+            assert 0.98 < torch.cosine_similarity(a.flatten(), b.flatten(), dim=0) < 1 - 1e-7
+        assert torch.allclose(low_one.loss, one.loss, rtol=5e-3)
+
+
+def test_bfloat16_by_autograd_points_the_same_way():
+    small = toy(()).to(torch.float32)
+    low, one = (small.kind(compiled=False, precision=name).forms(4, 4) for name in ("bf16", "float32"))
+    pairs = [_sweep(small, forms.student, False) for forms in (low, one)]
+    heads = [_head(small, forms.backbone, False) for forms in (low, one)]
+    for found, reference in (pairs, heads):
+        a, b = found.gradient.images, reference.gradient.images
+        assert a.dtype == torch.float32
+        assert 0.97 < torch.cosine_similarity(a.flatten(), b.flatten(), dim=0) < 1 - 1e-7
+
+
+@GRADIENTS
+def test_steps_compiled_by_torch_equal_plain_autograd(exact):
     if reason := why_not_compile(torch.device("cpu")):
         pytest.skip(f"nothing can be compiled here: {reason}")
-    network, start, target, synthetic, batches = _setting()
-    loss = _loss(network)
-    eager, compiled = (
-        match_by_sweep(
-            start,
-            target,
-            matched=network.backbone,
-            student=make(loss, exact),
-            exact=exact,
-            synthetic=synthetic,
-            batches=batches,
-        )
-        for make in (eager_student, compiled_student)
-    )
-    _assert_equal(eager, compiled)
+    small = toy(batch_size=9)  # one shape: compiling takes seconds
+    student = _student("compiled", small.kind(), exact)
+    assert_equal(_sweep(small, student, exact), _plain_rep(("scale",), True, exact, batch_size=9))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arch", ["convnet", "alexnet"])
+@GRADIENTS
+def test_forward_over_reverse_compiled_by_torch_equals_plain_autograd(arch, exact):
+    from engine.matching.student import compiled_student
+
+    small = toy(batch_size=9, arch=arch)
+    student = compiled_student(small.kind().step_loss(), exact)
+    assert_equal(_sweep(small, student, exact), small.plain_rep(small.network.backbone, True, exact))
 
 
 def test_published_and_exact_differ_only_by_the_held_weights():
-    network, start, target, synthetic, batches = _setting()
-    loss = _loss(network)
-    published, exact = (
-        match_by_sweep(
-            start,
-            target,
-            matched=network.backbone,
-            student=eager_student(loss, exact),
-            synthetic=synthetic,
-            batches=batches,
-            exact=exact,
-        )
-        for exact in (False, True)
-    )
+    small = toy()
+    published, exact = (_sweep(small, _student("written", small.kind(), exact), exact) for exact in (False, True))
     assert not torch.allclose(published.gradient.images, exact.gradient.images, rtol=1e-3)
-    last = batches[-1].indices  # nothing comes after the last step, so there is nothing to hold
-    only_last = [index for index in last.tolist() if all(index not in b.indices.tolist() for b in batches[:-1])]
+    last = small.batches[-1].indices  # nothing comes after the last step, so there is nothing to hold
+    earlier = torch.cat([batch.indices for batch in small.batches[:-1]]).tolist()
+    only_last = [index for index in last.tolist() if index not in earlier]
     assert torch.allclose(published.gradient.images[only_last], exact.gradient.images[only_last], rtol=1e-10)
-
-
-def test_float32_stays_within_a_ten_thousandth():
-    torch.set_default_dtype(torch.float64)
-    network, start, target, synthetic, batches = _setting()
-    loss = _loss(network)
-    reference = match_by_sweep(
-        start,
-        target,
-        matched=network.backbone,
-        student=eager_student(loss, False),
-        synthetic=synthetic,
-        batches=batches,
-        exact=False,
-    )
-    torch.set_default_dtype(torch.float32)
-    single = match_by_sweep(
-        start.float(),
-        target.float(),
-        matched=network.backbone,
-        student=eager_student(_loss(network), False),
-        synthetic=synthetic.map(by=lambda tensor: tensor.float()),
-        batches=batches,
-        exact=False,
-    )
-    error = (single.gradient.images - reference.gradient.images).norm() / reference.gradient.images.norm()
-    assert error < 1e-4
 
 
 def test_replicas_move_the_student_by_their_share():
     """R replicas: the student's displacement is 1/R, so pixel and label gradients fall near 1/R for small beta."""
-    network, start, target, synthetic, batches = _setting()
-    synthetic = Synthetic(synthetic.images, synthetic.label_logits, torch.tensor(1e-4))
-    whole = _loss(network)
-    one, four = (
-        match_by_sweep(
-            start,
-            target,
-            matched=network.backbone,
-            synthetic=synthetic,
-            batches=batches,
-            exact=False,
-            student=eager_student(lambda *inputs, r=r: whole(*inputs) / r, False),
-        )
-        for r in (1, 4)
-    )
+    small = toy()
+    still = Synthetic(small.synthetic.images, small.synthetic.label_logits, torch.tensor(1e-4))
+    small = Toy(small.network, small.start, small.target, still, small.batches, small.loss)
+    kinds = [replace(small.kind(), loss=small.loss.scaled(1 / replicas)) for replicas in (1, 4)]
+    one, four = (_sweep(small, _student("written", kind, False), False) for kind in kinds)
     difference = one.gradient.images - 4 * four.gradient.images
     assert difference.norm() < 1e-2 * one.gradient.images.norm()
 
 
 def test_a_student_that_stays_has_loss_one():
-    network, start, target, synthetic, batches = _setting()
-    still = Synthetic(synthetic.images, synthetic.label_logits, torch.tensor(0.0))
-    result = match_by_sweep(
-        start,
-        target,
-        matched=network.backbone,
-        student=eager_student(_loss(network), False),
-        synthetic=still,
-        batches=batches,
-        exact=False,
-    )
-    assert result.loss == 1
-
-
-def test_dam_with_lambda_zero_and_unit_weights_is_soft_cross_entropy():
-    logits, targets = torch.randn(5, 4), torch.randn(5, 4).softmax(dim=1)
-    assert torch.allclose(
-        dam_loss(logits, targets, torch.ones(4), torch.zeros(4)), soft_cross_entropy(logits, targets), rtol=1e-12
-    )
-    classes = torch.tensor([0, 3, 1, 1, 2])
-    assert torch.allclose(
-        dam_loss(logits, F.one_hot(classes, 4).double(), torch.ones(4), torch.zeros(4)),
-        F.cross_entropy(logits, classes),
-        rtol=1e-12,
-    )
+    small = toy()
+    still = Synthetic(small.synthetic.images, small.synthetic.label_logits, torch.tensor(0.0))
+    small = Toy(small.network, small.start, small.target, still, small.batches, small.loss)
+    assert _sweep(small, _student("written", small.kind(), False), False).loss == 1

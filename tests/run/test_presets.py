@@ -262,7 +262,7 @@ def test_faults_of_the_whole_join_those_of_single_values() -> None:
         ("matching.iterations=1e3", "iterations", 1000),
         ("matching.sequential_from=3", "sequential_from", 3),
         ("matching.sequential_from=", "sequential_from", None),
-        ("matching.compile=true", "compile", True),
+        ("matching.compile=always", "compile", "always"),
         ("matching.dam_weight=none", "dam_weight", "none"),
     ],
 )

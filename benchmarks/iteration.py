@@ -1,0 +1,217 @@
+"""An outer iteration, plain against fast: python -m benchmarks.iteration [--device cuda] [--folder benchmarks/results]
+
+ConvNet of width 128 and depth 3 on 32x32, IPC 10, batches of 100, 8 + 8 student steps, published gradient, all of DSA.
+Each form is a process of its own, with the C library's memory as that form's user has it, and each takes one iteration
+in turn. Writes iteration-float32.json and iteration-bf16.json: medians, the ratio to the plain twin (float32, as the
+field's code), shares of this machine's ceilings, and how far the gradient of each phase is from the plain twin's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.ceilings import measure
+from benchmarks.record import RESULTS, Timing, summary, timed, write_record
+from engine.heap import keep_freed_memory
+from engine.losses import StudentLoss
+from engine.matching.batches import Synthetic
+from engine.matching.iteration import Matcher
+from engine.matching.plain_iteration import PlainMatcher
+from engine.nets import build_network
+from engine.nets.flat import FlatNetwork
+from engine.run.catalog import class_counts
+from engine.run.costs import network_cost
+from engine.run.settings import RunSettings
+from engine.trajectories import Trajectory
+
+CLASSES, IPC, EPOCHS = 10, 10, 4
+NET: dict[str, Any] = {"channels": 3, "classes": CLASSES, "image_size": 32, "width": 128, "depth": 3}
+# Which matcher, in which precision, compiled or not, with freed memory kept (as the worker does) or given back.
+FORMS = {
+    "plain": (PlainMatcher, "float32", False, False),
+    "plain, memory kept": (PlainMatcher, "float32", False, True),
+    "eager": (Matcher, "float32", False, True),
+    "float32": (Matcher, "float32", True, True),
+    "bf16": (Matcher, "bf16", True, True),
+}
+
+
+def main() -> None:
+    """Measures, prints a line a precision, and writes the records."""
+    asked = _parser().parse_args()
+    torch.set_num_threads(asked.threads)
+    if asked.serve:
+        return _serve(asked)
+    device = torch.device(asked.device)
+    workers = {form: _Worker(form, asked) for form in FORMS}
+    errors = _errors(workers)
+    seconds = {form: [] for form in FORMS}
+    for number in range(asked.rounds + 1):
+        for form, worker in workers.items():
+            took = worker.seconds()
+            seconds[form] += [took] if number else []  # the first round warms up
+    for worker in workers.values():
+        worker.end()
+    for precision in ("float32", "bf16"):
+        timing = Timing(seconds["plain"], seconds[precision])
+        ceilings = measure(precision, device)
+        record = write_record(
+            f"iteration-{precision}",
+            "python -m benchmarks.iteration" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
+            device,
+            timing,
+            ceilings.shares(_operations(asked.steps), timing.fast_seconds),
+            asked.folder,
+            ceilings=asdict(ceilings),
+            gradient_error=errors[precision],
+            kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
+            eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
+            seconds=seconds,
+        )
+        print(summary(record))
+        print(f"  against the plain twin with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
+        print(f"  gradient against the plain twin's: {json.dumps(errors[precision])}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="student steps in each phase")
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    parser.add_argument("--serve", choices=FORMS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _operations(steps: int) -> float:
+    """The least that the mathematics asks for, with nothing computed twice: convolutions alone, both phases.
+
+    Forward, gradient, tangents and their way back: the first convolution seven times, the others nine times.
+    """
+    first, *others = (layer.flops for layer in network_cost("convnet", **NET).convolutions)
+    return steps * CLASSES * IPC * (7.0 * first + 9.0 * sum(others))
+
+
+class _Worker:
+    """A form in a process of its own that answers a line with a line."""
+
+    def __init__(self, form: str, asked: argparse.Namespace) -> None:
+        options = {"serve": form, "device": asked.device, "threads": asked.threads, "steps": asked.steps}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "benchmarks.iteration", *words]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self) -> float:
+        """Of one iteration."""
+        return float(self._ask("iterate"))
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Of each phase by itself: d loss in images and labels, one vector."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._ask(f"gradients {folder}/gradients.pt")
+            return torch.load(f"{folder}/gradients.pt", weights_only=True)
+
+    def end(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin and self._process.stdout
+        print(line, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit(f"error: {self._process.args} ended")
+        return answer
+
+
+def _errors(workers: dict[str, _Worker]) -> dict[str, dict[str, dict[str, float]]]:
+    """By precision and phase: relative error and cosine against the plain twin."""
+    reference = workers["plain"].gradients()
+
+    def error(found: Tensor, true: Tensor) -> dict[str, float]:
+        cosine = torch.dot(found, true) / (found.norm() * true.norm())
+        return {"relative": float((found - true).norm() / true.norm()), "cosine": float(cosine)}
+
+    return {
+        precision: {phase: error(own, reference[phase]) for phase, own in workers[precision].gradients().items()}
+        for precision in ("float32", "bf16")
+    }
+
+
+def _serve(asked: argparse.Namespace) -> None:
+    kind, precision, compiled, keeps = FORMS[asked.serve]
+    if keeps:
+        keep_freed_memory()
+    device = torch.device(asked.device)
+    case = _Case(device, asked.steps)
+    matcher = case.matcher(kind, compiled, precision=precision)
+    for line in sys.stdin:
+        word, _, path = line.strip().partition(" ")
+        if word == "iterate":
+            print(timed(lambda: case.gradient(matcher), device), flush=True)
+        else:
+            phases = {"rep": (1.0, 0.0), "cls": (0.0, 1.0)}
+            apart = {
+                phase: case.gradient(case.matcher(kind, compiled, precision=precision, lambda_rep=rep, lambda_cls=cls))
+                for phase, (rep, cls) in phases.items()
+            }
+            torch.save(apart, path)
+            print("done", flush=True)
+
+
+class _Case:
+    """Made-up experts whose epochs are as far apart as real ones', and a made-up synthetic set."""
+
+    def __init__(self, device: torch.device, steps: int) -> None:
+        self._device = device
+        self._matching = {"syn_steps": steps, "syn_steps_cls": steps, "batch_syn": CLASSES * IPC, "max_start_epoch": 2}
+        draw = torch.Generator().manual_seed(0)
+        module = build_network("convnet", seed=0, **NET)
+        self._network = FlatNetwork(module)
+        start = self._network.flatten(module)
+        moves = torch.randn(EPOCHS, len(start), generator=draw).cumsum(0) * 0.02 * start.norm() / len(start) ** 0.5
+        self._weights = start + torch.cat([torch.zeros(1, len(start)), moves])
+        images = torch.randn(CLASSES * IPC, 3, 32, 32, generator=draw)
+        labels = torch.randn(CLASSES * IPC, CLASSES, generator=draw)
+        self._synthetic = Synthetic(images, labels, torch.tensor(0.01)).map(by=lambda tensor: tensor.to(device))
+
+    def matcher(self, kind: type[Matcher], compiled: bool, **matching: Any) -> Matcher:
+        settings = RunSettings.model_validate({"ipc": IPC, "matching": self._matching | matching})
+        counts = class_counts(5000, 100, CLASSES)
+        loss = StudentLoss.of(settings.traits, settings.matching, counts, self._synthetic.images)
+        none = torch.zeros(CLASSES)
+        experts = Trajectory(self._weights, none, none)
+        heads = Trajectory(self._weights[:, self._network.classifier], none, none)
+        return kind(
+            settings.matching,
+            settings.traits,
+            self._network,
+            [experts],
+            [heads],
+            loss,
+            settings.dataset.augmentation,
+            self._device,
+            compiled,
+        )
+
+    def gradient(self, matcher: Matcher) -> Tensor:
+        """The iteration's gradient as one vector, on the CPU."""
+        # The same kinds of augmentation in every round: some cost more than others.
+        found = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
+        return torch.cat([found.images.flatten(), found.label_logits.flatten()]).cpu()
+
+
+if __name__ == "__main__":
+    main()

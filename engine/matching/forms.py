@@ -1,0 +1,101 @@
+"""Which form of the student and its backbone a run uses: by network, device, precision and what is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.losses import StudentLoss, target_probabilities
+from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand
+from engine.matching.parts import backbone_in_parts, student_in_parts
+from engine.matching.replay import replayed_backbone, replayed_student
+from engine.matching.student import StepLoss, Student, compiled_student, eager_student
+from engine.matching.student_by_hand import student_by_hand
+from engine.nets.by_hand import ByHand
+from engine.nets.convnet import ConvNet
+from engine.nets.flat import FlatNetwork
+from engine.nets.native import native
+from engine.nets.norm_pool import compiled, written
+from engine.run.settings import MatchingSettings
+
+_GIB = 2**30
+# In work at a time: about what a device keeps busy with, and far below what any has.
+_WORKING_BYTES, _KEPT_BUSY = 1.5 * _GIB, 2**23
+# Numbers that a student step has in memory at its fullest, for each output of a convolution.
+_COPIES = 5
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The student's step, its backbone for phase cls, and how many steps of the published gradient go together."""
+
+    student: Student
+    backbone: Backbone
+    steps_at_once: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What decides about the forms, apart from how many images are in work at a time."""
+
+    network: FlatNetwork
+    loss: StudentLoss
+    learns_labels: bool
+    settings: MatchingSettings
+    device: torch.device
+    compiled: bool
+
+    def forms(self, batch: int, images_at_once: int) -> Forms:
+        """The forms for batches of `batch`, in parts where they are larger than `images_at_once`."""
+        student, backbone = self._whole()
+        if self.compiled and self.device.type == "cuda":
+            student, backbone = replayed_student(student), replayed_backbone(backbone)
+        if images_at_once < batch:
+            student, backbone = student_in_parts(student, images_at_once), backbone_in_parts(backbone, images_at_once)
+        return Forms(student, backbone, max(1, images_at_once // batch))
+
+    def images_at_once(self, batch: int, activations: int) -> int:
+        """As the settings say, or what fills the device and fits; `activations` is convolutions' outputs an image."""
+        asked = self.settings.images_at_once
+        if asked != "auto":
+            return asked
+        fitting = max(1, int(_WORKING_BYTES / (4 * _COPIES * activations)))
+        # Several steps at once only help a device that one step leaves waiting, which no CPU does.
+        busy = batch if self.device.type == "cpu" else max(batch, _KEPT_BUSY // activations)
+        return min(fitting, busy)
+
+    def step_loss(self) -> StepLoss:
+        """The student's loss as a function of weights, images and labels, for autograd."""
+        logits = self._lowered(self.network)
+
+        def loss(theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
+            return self.loss(logits(theta, images), target_probabilities(label_logits, self.learns_labels))
+
+        return loss
+
+    def _whole(self) -> tuple[Student, Backbone]:
+        exact = self.settings.gradient == "exact"
+        if not self.compiled:
+            return eager_student(self.step_loss(), exact), autograd_backbone(self._lowered(self.network.features))
+        if self.network.architecture is not ConvNet:
+            features = torch.compile(self._lowered(self.network.features), dynamic=False)
+            return compiled_student(self.step_loss(), exact), autograd_backbone(features)
+        low = torch.bfloat16 if self.settings.precision == "bf16" else None
+        passes = ByHand(self.network, native() if self.device.type == "cpu" else compiled(), low)
+        as_written = ByHand(self.network, written(), low)
+        student = student_by_hand(passes, as_written, self.network, self.loss, self.learns_labels, exact)
+        return student, backbone_by_hand(passes)
+
+    def _lowered(self, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network's function, its convolutions and products as the precision says, its result as the weights."""
+        if self.settings.precision != "bf16":
+            return function
+
+        def low(theta: Tensor, images: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                return function(theta, images).to(theta.dtype)
+
+        return low

@@ -1,0 +1,62 @@
+"""On a GPU: the same equalities, with kernels compiled by torch and replayed as CUDA graphs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.matching.batches import student_batches
+from engine.matching.head import match_classifier
+from engine.matching.replay import replayed
+from engine.matching.sweep import match_by_sweep
+from engine.training.precision import products
+from tests.matching.toy import ALL, assert_equal, toy
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.mark.parametrize("images_at_once", [4, 3, 8])
+@pytest.mark.parametrize("gradient", ["published", "exact"])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+@pytest.mark.parametrize("arch", ["convnet", "resnet18"])
+def test_both_phases_on_a_gpu_equal_plain_autograd(arch, dtype, bound, gradient, images_at_once):
+    exact = gradient == "exact"
+    with products("float32", torch.device("cuda")):
+        small = toy(ALL, arch=arch).to(dtype, "cuda")
+        forms = small.kind(gradient=gradient).forms(4, images_at_once)
+        shared = {"synthetic": small.synthetic, "batches": small.batches, "exact": exact, "room": 1e9}
+        swept = match_by_sweep(
+            small.start,
+            small.target,
+            matched=small.network.backbone,
+            student=forms.student,
+            at_once=forms.steps_at_once,
+            **shared,
+        )
+        assert_equal(swept, small.plain_rep(small.network.backbone, True, exact), bound)
+        eager = small.kind(gradient=gradient, compiled=False).forms(4, 4).backbone
+        head, plain = (
+            match_classifier(small.network, small.start, small.target, backbone=backbone, **shared)
+            for backbone in (forms.backbone, eager)
+        )
+        assert_equal(head, plain, bound)
+
+
+def test_a_replay_gives_what_is_its_callers_own():
+    doubled = replayed(lambda pair, x: (pair[0] + 2 * x, [x.sum()]))
+    one, two = (torch.full((3,), value, device="cuda") for value in (1.0, 2.0))
+    first = doubled((one, None), one)
+    second = doubled((two, None), two)
+    assert first[0].tolist() == [3.0] * 3 and second[0].tolist() == [6.0] * 3 and float(second[1][0]) == 6.0
+
+
+def test_augmentation_waits_for_nothing():
+    """All numbers of an iteration are moved at once: replaying them asks nothing of the host."""
+    small = toy(ALL).to(torch.float32, "cuda")
+    batches = student_batches(6, 9, 4, 8, ALL, torch.Generator().manual_seed(0), torch.device("cuda"))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches:
+            batch.images(small.synthetic.images)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,47 @@
+"""What is compiled is told from settings and shapes alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.run.costs import network_cost
+from engine.run.presets import load_preset
+from engine.run.settings import RunSettings
+from engine.run.worth import compiles_student, in_cpp, may_compile_by_torch
+
+DIGITS = {"channels": 1, "classes": 10, "image_size": 8, "width": 32, "depth": 2}
+CIFAR = {"channels": 3, "classes": 10, "image_size": 32, "width": 32, "depth": 3}
+
+
+def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] = CIFAR) -> bool:
+    return compiles_student(settings, network_cost(settings.experts.network, **shape), device)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "device", "expected"),
+    [
+        ("cifar10-lt-if100-ipc10-small", [], "cpu", True),
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=1", "matching.syn_steps=1"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["matching.compile=never"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["method=random", "matching.compile=always"], "cpu", False),
+        # A minute of torch's compiler needs more work to be worth it than three seconds of a C++ compiler.
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cpu", True),
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cuda", False),
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "matching.compile=always"], "cuda", True),
+        ("cifar10-lt-if100-ipc10", [], "cuda", True),
+    ],
+)
+def test_long_work_is_compiled(preset: str, changes: list[str], device: str, expected: bool) -> None:
+    assert compiled(load_preset(preset, changes), device) is expected
+
+
+def test_the_quickstart_is_compiled_and_runs_of_seconds_are_not() -> None:
+    assert compiled(load_preset("quickstart"), shape=DIGITS)
+    assert not compiled(load_preset("quickstart", ["matching.iterations=10"]), shape=DIGITS)
+
+
+def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:
+    convnet, alexnet = RunSettings(), load_preset("quickstart", ["experts.network=alexnet"])
+    assert in_cpp(convnet, "cpu") and not in_cpp(convnet, "cuda:0") and not in_cpp(alexnet, "cpu")
+    assert may_compile_by_torch(alexnet, "cpu") and may_compile_by_torch(convnet, "cuda")
+    assert not may_compile_by_torch(convnet, "cpu")
