@@ -11,6 +11,7 @@ from engine.run.errors import Fault, SettingsError
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
+from ltdd_tui.console_marks import since_start
 from ltdd_tui.live import LiveRun
 from ltdd_tui.results import Row, rows_from_metrics, rows_from_state
 from ltdd_tui.runs import readable_metrics
@@ -66,7 +67,7 @@ class Glancer:
         state = live.view.state
         rows = rows_from_state(state)
         failures = tuple(Fault(broke.what, broke.where, broke.hint) for broke in state.failures)
-        console = live.view.console[-CONSOLE_LINES:] if state.status == "crashed" else ()
+        console = since_start(live.view.console)[-CONSOLE_LINES:] if state.status == "crashed" else ()
         counts = state.data.class_counts if state.data else []
         seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())
         return Glance(tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None)
