@@ -276,14 +276,10 @@ def decode(line: str) -> Stamped | Warned:
 
 
 class EventLog:
-    """Appends events to a file, one flushed line each, numbered on from what is there.
-
-    `stage` is the stage that began last through this log, "" before the first.
-    """
+    """Appends events to a file, one flushed line each, numbered on; `stage` is the last that began, "" before one."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self.stage = ""
+        self._clock, self.stage = clock, ""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._seq = _close_torn_line(self._file)
@@ -292,8 +288,7 @@ class EventLog:
         """Writes one event; a single write call, so that a reader never sees two lines mixed."""
         os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
         self._seq += 1
-        if isinstance(event, StageStarted):
-            self.stage = event.stage
+        self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 
 
 def _close_torn_line(file: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -343,9 +344,10 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
 
     async def watch() -> None:
         while True:
-            began = time.perf_counter()
+            # The loop's own work between two turns, so that what else the machine does is not counted.
+            worked = time.thread_time()
             await asyncio.sleep(0.01)
-            late.append(time.perf_counter() - began - 0.01)
+            late.append(time.thread_time() - worked)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("f6", "down", "end", "enter", "tab")
@@ -358,7 +360,9 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
         await sees(pilot, "24 synthetic")
         watching.cancel()
 
+    # As the program does when it starts: what is loaded by then is no work for the garbage collector.
+    gc.freeze()
     drive(test)
+    gc.unfreeze()
     assert len(late) > 20
-    # The bound is 0.15 s; a machine that runs other tests beside this one adds some.
-    assert max(late) < 0.3, sorted(late)[-5:]
+    assert max(late) < 0.15, sorted(late)[-5:]
