@@ -260,8 +260,6 @@ def test_each_kind_of_field_takes_what_the_settings_take() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await find(pilot, screen, "augmentation")
         await pilot.press("space")
-        await find(pilot, screen, "matching.compile")
-        await pilot.press("space")
         await find(pilot, screen, "rate_decay")
         await pilot.press("enter", "home", "enter")
         await find(pilot, screen, "test_per_class")
@@ -270,7 +268,6 @@ def test_each_kind_of_field_takes_what_the_settings_take() -> None:
             pass
         assert screen.form.typed == {
             "dataset.augmentation": "crop, cutout, scale, rotate",
-            "matching.compile": "true",
             "matching.rate_decay": "none",
             "dataset.test_per_class": "20",
         }
