@@ -1,9 +1,9 @@
-"""How the screen of a run looks: before its worker speaks, at work, stopped by a fault, and done."""
+"""How the screen of a run looks, in every state it can be in."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,71 +13,49 @@ from textual.pilot import Pilot
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.panels import details
-from ltdd_tui.panels.workspace import Workspace
-from ltdd_tui.screens import run as run_module
-from ltdd_tui.screens.run import RunScreen
-from tests.ltdd_tui.driving import text, until
-from tests.ltdd_tui.recorded import FINISHED_AT, let_go, record
+from ltdd_tui.screens import run
+from tests.ltdd_tui.driving import sees, text, until
+from tests.ltdd_tui.recorded import FINISHED_AT
 
 pytestmark = pytest.mark.usefixtures("no_form")
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+WORDS = {
+    "empty": "no worker is at work",
+    "running": "● running",
+    "stopped": "stopped during",
+    "failed": "the run failed",
+    "crashed": "without a last word",
+    "done": "✓ done",
+}
 
 
 @pytest.fixture(autouse=True)
-def _fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands still a second after the last event, in the time zone of nowhere; nothing pops up."""
+def _one_time_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("status", WORDS)
+def test_every_state(
+    snap_compare: Callable[..., bool],
+    add: Callable[..., RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    size: tuple[int, int],
+) -> None:
     clock = SimpleNamespace(time=lambda: FINISHED_AT + 1)
-    monkeypatch.setattr(run_module, "time", clock)
+    monkeypatch.setattr(run, "time", clock)
     monkeypatch.setattr(details, "time", clock)
-    monkeypatch.setattr(LtddApp, "notify", lambda *arguments, **options: None)
-    monkeypatch.setenv("TZ", "UTC")
-
-
-@pytest.fixture
-def recorded() -> Iterator[Callable[[str], RunFolder]]:
-    made: list[RunFolder] = []
-
-    def make(status: str) -> RunFolder:
-        # Below the folder that the test works in: its absolute path is another one everywhere.
-        made.append(record(Path("runs") / "cifar10-small", status, 50, ends=FINISHED_AT))
-        os.utime(made[-1].events, (FINISHED_AT, FINISHED_AT))
-        return made[-1]
-
-    yield make
-    for folder in made:
-        let_go(folder)
-
-
-def drawn(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Waits until every panel in sight shows what there is; then types, and waits once more."""
-
-    def is_drawn(pilot: Pilot[None]) -> bool:
-        screen = pilot.app.screen
-        return isinstance(screen, RunScreen) and all(
-            screen._given.get(panel.NAME, ())[:1] == (screen._view.version,)
-            for panel in screen.query_one(Workspace).seen
-        )
+    monkeypatch.setattr("ltdd_tui.screens.run.Control.starting", lambda self, view: False)
 
     async def before(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: is_drawn(pilot) and "reading" not in text(pilot))
-        for key in keys:
-            await pilot.press(key)
-        await pilot.pause(0.3)
-        await until(pilot, lambda: is_drawn(pilot))
-        await pilot.pause(0.3)
+        await sees(pilot, WORDS[status])
+        pictures = status != "empty" and size[0] > 100
+        await until(pilot, lambda: not pictures or "▀" in text(pilot))
+        await pilot.pause(0.8)
 
-    return before
-
-
-@SIZES
-@pytest.mark.parametrize("status", ["empty", "running", "failed", "done"])
-def test_a_run(
-    snap_compare: Callable[..., bool], recorded: Callable[[str], RunFolder], status: str, size: tuple[int, int]
-) -> None:
-    app = LtddApp(Path("runs"), folder=recorded(status))
-    assert snap_compare(app, terminal_size=size, run_before=drawn())
-
-
-def test_images_over_the_whole_space(snap_compare: Callable[..., bool], recorded: Callable[[str], RunFolder]) -> None:
-    app = LtddApp(Path("runs"), folder=recorded("done"))
-    assert snap_compare(app, terminal_size=(120, 40), run_before=drawn("4", "4", "e", "m"))
+    app = LtddApp(Path("runs"), folder=add("cifar10-lt-if100-ipc10", status))
+    assert snap_compare(app, terminal_size=size, run_before=before)
