@@ -79,6 +79,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self._marked: Collection[str] = ()
         self._order = Order()
         self._cursor = 0
+        self._settled = False
         self._now = time.time()
         self._columns: list[tuple[Column, int]] = []
         self._gap = 1
@@ -111,8 +112,10 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _take(self, rows: list[Listed]) -> int:
         """Takes new rows; returns how many rows the one under the cursor moved down."""
-        before, name = self._cursor, self.current.run.name if self.current else None
+        before, name = self._cursor, self.current.run.name if self.current and self._settled else None
         self._rows = rows
+        # Runs that are not read yet change places as they are: until then the first row is meant, whatever it holds.
+        self._settled = self._settled or bool(rows) and all(listed.read for listed in rows)
         places = [place for place, listed in enumerate(rows) if listed.run.name == name]
         self._cursor = places[0] if places else max(0, min(before, len(rows) - 1))
         return self._cursor - before if places else 0
@@ -190,6 +193,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _move_to(self, place: int) -> None:
         place = max(0, min(place, len(self._rows) - 1))
+        self._settled = True
         if place != self._cursor:
             self._cursor = place
             self.refresh()

@@ -22,7 +22,7 @@ from ltdd_tui.dialogs.evaluate import Evaluate
 from ltdd_tui.dialogs.export import Export
 from ltdd_tui.panels.run_list import RunList
 from ltdd_tui.runs import readable_metrics
-from ltdd_tui.scanning import Listed
+from ltdd_tui.scanning import Listed, Scanner
 from ltdd_tui.screens import runs as runs_screen
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.run import RunScreen
@@ -139,6 +139,16 @@ async def test_a_list_that_changes_under_the_cursor_keeps_it_where_it_is(add: Ad
         await until(pilot, lambda: len(listed(pilot)) == 43)
         await until(pilot, lambda: name in text(pilot).splitlines()[row])
         assert current(pilot) == name
+
+
+async def test_until_all_is_read_the_first_row_is_meant(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second", "third"):
+        add(name)
+    add("at-work", "running")
+    look = Scanner.look
+    monkeypatch.setattr(Scanner, "look", lambda scanner: look(scanner, 0.0))  # one run at a time
+    async with shown() as pilot:
+        assert current(pilot) == listed(pilot)[0] == "at-work", "it is known as running only once it is read"
 
 
 async def test_who_scrolls_away_from_the_cursor_is_left_there(add: Add) -> None:
