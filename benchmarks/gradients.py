@@ -1,4 +1,4 @@
-"""Published against exact gradient on one preset: python -m benchmarks.gradients PRESET [--seed S ...] [--set a.b=c ...]
+"""Published against exact gradient on one preset: python -m benchmarks.gradients PRESET [--seed S ...] [--set a.b=c]
 
 What each costs (seconds of an outer iteration, from the runs' own events) and what comes of it: accuracy over five
 networks a seed. The experts are trained once a seed and shared; finished runs are taken as they are, unfinished ones
