@@ -9,7 +9,8 @@ from engine.matching.student import why_not_compile
 from engine.nets.native import why_not_build
 from engine.run.costs import NetworkCost
 from engine.run.events import Warned
-from engine.run.worth import compiles_student, in_cpp
+from engine.run.settings import NetworkName
+from engine.run.worth import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
 
 
 @functools.cache
@@ -30,8 +31,25 @@ def builds(context: Context) -> bool:
 
 def student_compiles(context: Context, cost: NetworkCost) -> bool:
     """Whether matching runs compiled: where it is asked for, or pays, and can be done."""
-    settings, kind = context.settings, context.device.type
-    return compiles_student(settings, cost, kind) and (builds if in_cpp(settings, kind) else compiles)(context)
+    settings = context.settings
+    pays = compiles_student(settings, cost, context.device.type)
+    return pays and _can(context, settings.experts.network)
+
+
+def experts_compile(context: Context, cost: NetworkCost, images: int) -> bool:
+    """The same of the training of experts on so many images."""
+    settings = context.settings
+    pays = compiles_experts(settings, cost, images, context.device.type)
+    return pays and _can(context, settings.experts.network)
+
+
+def evaluation_compiles(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
+    """The same of the networks of evaluations."""
+    return compiles_evaluation(context.settings, arch, cost, context.device.type) and _can(context, arch)
+
+
+def _can(context: Context, network: NetworkName) -> bool:
+    return builds(context) if network_in_cpp(network, context.device.type) else compiles(context)
 
 
 def _unless(context: Context, reason: str | None, hint: str) -> bool:

@@ -34,7 +34,7 @@ from engine.stages.distill import distill
 from engine.stages.experts import representation_store, train_experts
 from engine.training.accuracy import per_class_accuracy
 from engine.training.fresh import fresh_network
-from engine.training.from_scratch import TrainingSet, evaluation_plan, train_from_scratch
+from engine.training.from_scratch import TrainingSet, train_from_scratch
 from engine.trajectories import Trajectory
 
 CLASSES = 10
@@ -117,10 +117,7 @@ class _Timed:
         tested = seconds_of(lambda: per_class_accuracy(self.network, self.theta, images, labels), self.device)
         yield Reading("test", self.shape.work(len(images)), tested)
         subset = TrainingSet(self._start().images, self._start().label_logits.softmax(1), 0.01)
-        plan = evaluation_plan(context, data, "convnet", 1)
-        trained = seconds_of(
-            lambda: train_from_scratch(context, data, [subset], "convnet", [("timed",)], plan), self.device
-        )
+        trained = seconds_of(lambda: train_from_scratch(context, data, [subset], "convnet", [("timed",)]), self.device)
         yield Reading("evaluate", batch, trained / self.settings.evaluate.epochs)
 
     def matching(self) -> Iterator[Reading]:

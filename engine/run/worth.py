@@ -1,16 +1,21 @@
-"""Whether compiling the student is worth its time: told from settings and shapes, so that a resumed run does the same.
+"""Whether compiling the student, or the training of networks, is worth its time.
 
-On a CPU the ConvNet's steps are in C++, built in seconds; everything else is compiled by torch, in a minute.
+Told from settings and shapes alone, so that a resumed run does the same. On a CPU the ConvNet's steps are in C++, built
+in seconds; everything else is compiled by torch, in a minute.
 """
 
 from __future__ import annotations
 
+import math
+
 from engine.run.costs import NetworkCost
-from engine.run.settings import RunSettings
+from engine.run.settings import Compile, NetworkName, RunSettings
 
 _STEP_SECONDS, _FLOPS = 7e-3, 60e9
 """Of an eager student step on a CPU: what its operations take to be called, and how fast they are."""
 _PASSES = 9
+_GRADIENT_SECONDS, _GRADIENT_PASSES = 1.5e-3, 3
+"""The same of one gradient in training."""
 _BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
 
 
@@ -19,14 +24,36 @@ def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str)
     matching = settings.matching
     if not settings.traits.distills or matching.compile == "never":
         return False
-    return matching.compile == "always" or _eager_seconds(settings, cost) > (
-        _BUILD_SECONDS if in_cpp(settings, device_kind) else _COMPILE_SECONDS
-    )
+    return matching.compile == "always" or _pays(_eager_seconds(settings, cost), settings.experts.network, device_kind)
+
+
+def compiles_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
+    """Whether representation experts are trained by compiled steps on so many images."""
+    experts = settings.experts
+    batch = min(images, experts.batch_size)
+    steps = experts.num_experts * experts.epochs * math.ceil(images / batch)
+    gradients = steps * (2 if experts.optimizer == "gsam" else 1)
+    return _training_pays(experts.compile, experts.network, cost, batch * gradients, gradients, device_kind)
+
+
+def compiles_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
+    """Whether the networks of evaluations are trained by compiled steps; asked of all evaluations of a run together."""
+    recipe, images = settings.evaluate, settings.ipc * cost.classes
+    checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
+    networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
+    epochs = networks * recipe.epochs
+    steps = epochs * math.ceil(images / recipe.batch_size)
+    return _training_pays(recipe.compile, arch, cost, epochs * images, steps, device_kind)
 
 
 def in_cpp(settings: RunSettings, device: str) -> bool:
-    """Whether compiled steps are those in C++ on a device of that name or kind."""
-    return device.startswith("cpu") and settings.experts.network == "convnet"
+    """Whether the student's compiled steps are those in C++ on a device of that name or kind."""
+    return network_in_cpp(settings.experts.network, device)
+
+
+def network_in_cpp(network: NetworkName, device: str) -> bool:
+    """Whether compiled passes through a network are those in C++."""
+    return device.startswith("cpu") and network == "convnet"
 
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
@@ -39,3 +66,17 @@ def _eager_seconds(settings: RunSettings, cost: NetworkCost) -> float:
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
     batch = min(matching.batch_syn, settings.ipc * cost.classes)
     return matching.iterations * steps * (_STEP_SECONDS + _PASSES * batch * cost.flops / _FLOPS)
+
+
+def _training_pays(
+    asked: Compile, network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str
+) -> bool:
+    """`images` are those of all `gradients` together."""
+    if asked != "auto":
+        return asked == "always"
+    seconds = gradients * _GRADIENT_SECONDS + _GRADIENT_PASSES * images * cost.flops / _FLOPS
+    return _pays(seconds, network, device_kind)
+
+
+def _pays(eager_seconds: float, network: NetworkName, device_kind: str) -> bool:
+    return eager_seconds > (_BUILD_SECONDS if network_in_cpp(network, device_kind) else _COMPILE_SECONDS)

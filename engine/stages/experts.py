@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from torch.nn import functional as F
-
-from engine.compiling import compiles
+from engine.compiling import experts_compile
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
@@ -18,12 +16,11 @@ from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
 from engine.training.batches import Source, augmented_batches
 from engine.training.experts import obtain_experts
+from engine.training.forms import group_size, training_gradient
 from engine.training.fresh import cost_of, fresh_network
-from engine.training.gradient import Gradient, gradient_of
+from engine.training.gradient import Gradient
 from engine.training.gsam import Gsam
-from engine.training.plan import Plan, Work, plan_training
-from engine.training.precision import lowered, products
-from engine.training.replay import replayed
+from engine.training.precision import products
 from engine.training.step import Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
@@ -43,9 +40,10 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
     """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
     settings, keep = context.settings.experts, representation_epochs(context.settings)
-    plan = _plan(context, data)
-    forward = lowered(network, settings.precision, context.device)
-    gradient = gradient_of(forward, F.cross_entropy, plan.compiled and compiles(context), plan.chunk)
+    images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
+    group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
+    compiled = experts_compile(context, cost, images)
+    gradient = training_gradient(network, group, context.device, compiled, settings.precision)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         with products(settings.precision, context.device):
@@ -53,16 +51,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
 
     store = representation_store(context, data)
     store.describe(about_representation(context.settings, context.device.type, data.class_counts))
-    return obtain_experts(context, "representation", store, settings.num_experts, keep, plan.group, train)
-
-
-def _plan(context: Context, data: LongTailedData) -> Plan:
-    settings = context.settings.experts
-    cost = cost_of(context.settings, data, settings.network)
-    images = len(data.train_labels)
-    steps = settings.num_experts * settings.epochs * -(-images // settings.batch_size)
-    work = Work(cost, min(images, settings.batch_size), steps * (2 if settings.optimizer == "gsam" else 1))
-    return plan_training(work, settings.num_experts, settings.compile, context.device)
+    return obtain_experts(context, "representation", store, settings.num_experts, keep, group, train)
 
 
 def _train(
@@ -79,7 +68,7 @@ def _train(
     ]
     trainees = Trainees.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
-    step = replayed(Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam))
+    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
     recorder = Recorder.started(trainees.theta, keep)
     draws = [generator(seed, "representation", expert, "order") for expert in experts]
     sources = [

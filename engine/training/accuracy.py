@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.nets.flat import FlatNetwork
+from engine.training.gradient import Forward
 
 _AT_ONCE = {"cpu": 50, "cuda": 500}
 """Images that go through a network together: on a CPU so few that its cache holds what they become."""
@@ -20,9 +21,9 @@ def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def all_features(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
+def all_features(features: Forward, theta: Tensor, images: Tensor) -> Tensor:
     """What the classifier sees, (N, F), of images (N, channels, H, W), some at a time."""
-    return torch.cat([network.features(theta, batch) for batch in _parts(images)])
+    return torch.cat([features(theta, batch) for batch in _parts(images)])
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:

@@ -8,21 +8,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from engine.compiling import compiles
+from engine.compiling import evaluation_compiles
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.losses import soft_cross_entropy
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
 from engine.run.settings import NetworkName
 from engine.seeding import generator
 from engine.training.batches import Source, augmented_batches
+from engine.training.forms import group_size, training_gradient
 from engine.training.fresh import cost_of, fresh_network
-from engine.training.gradient import Gradient, gradient_of
-from engine.training.plan import Plan, Work, plan_training
-from engine.training.replay import replayed
+from engine.training.gradient import Gradient
 from engine.training.step import Sgd, Step, Trainees
 
 Names = tuple[str | int, ...]
@@ -38,15 +37,11 @@ class TrainingSet:
     learning_rate: float
 
 
-def evaluation_plan(context: Context, data: LongTailedData, arch: NetworkName, networks: int) -> Plan:
-    """How `networks` of a kind are trained; whether compiling pays is asked of all evaluations of a run together."""
-    settings, recipe = context.settings, context.settings.evaluate
-    images = settings.ipc * data.num_classes
-    checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
-    trained = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
-    gradients = trained * recipe.epochs * math.ceil(images / recipe.batch_size)
-    work = Work(cost_of(settings, data, arch), min(images, recipe.batch_size), gradients)
-    return plan_training(work, networks, recipe.compile, context.device)
+def networks_at_once(context: Context, data: LongTailedData, arch: NetworkName, networks: int) -> int:
+    """How many of `networks` are trained together."""
+    settings = context.settings
+    batch = min(settings.ipc * data.num_classes, settings.evaluate.batch_size)
+    return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 
 def train_from_scratch(
@@ -55,18 +50,18 @@ def train_from_scratch(
     training_sets: Sequence[TrainingSet],
     arch: NetworkName,
     names: Sequence[Names],
-    plan: Plan,
 ) -> tuple[FlatNetwork, Tensor]:
     """One fresh network a set, trained by the recipe of `settings.evaluate`; the network and its weights (G, P).
 
     The sets have one size. SGD, one tenth of the rate after `decay_at`.
     """
     settings, recipe = context.settings, context.settings.evaluate
-    cost = (arch, data.channels, data.num_classes, data.image_size, settings.experts.width, settings.experts.depth)
-    network, gradient = _learner(*cost, plan.compiled and compiles(context), plan.chunk)
+    shape = (data.channels, data.num_classes, data.image_size, settings.experts.width, settings.experts.depth)
+    compiled = evaluation_compiles(context, arch, cost_of(settings, data, arch))
+    network, gradient = _learner(arch, *shape, min(2, len(names)), context.device, compiled)
     weights = [fresh_network(settings, data, arch, *own)[1] for own in names]
     trainees = Trainees.started(weights, [training_set.learning_rate for training_set in training_sets])
-    step = replayed(Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay)))
+    step = Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay))
     draws = [generator(settings.seed, *own, "order") for own in names]
     sources = [
         Source.shuffled(own.images, own.targets, recipe.batch_size, recipe.epochs, draw)
@@ -90,10 +85,11 @@ def _learner(
     image_size: int,
     width: int,
     depth: int,
+    group: int,
+    device: torch.device,
     compiled: bool,
-    images_at_once: int,
 ) -> tuple[FlatNetwork, Gradient]:
     """Made once in a process, so that it is compiled once: a function of its arguments alone."""
     shape = {"channels": channels, "classes": classes, "image_size": image_size, "width": width, "depth": depth}
     network = FlatNetwork(build_network(arch, **shape, seed=0))
-    return network, gradient_of(network, soft_cross_entropy, compiled, images_at_once)
+    return network, training_gradient(network, group, device, compiled)

@@ -1,4 +1,7 @@
-"""Loss and gradient of several networks at once: one after another, vectorized, compiled, a few images at a time."""
+"""Loss and gradient of several networks at once, in forms that are equal: by autograd, by transform, by hand.
+
+The loss is the cross-entropy against class indices or class probabilities, the mean over a batch.
+"""
 
 from __future__ import annotations
 
@@ -7,73 +10,81 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
+from torch.nn import functional as F
+
+from engine.nets.by_hand import ByHand
+from engine.nets.flat import FlatNetwork
 
 Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, C) at weights (P,) of images (B, ...)."""
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Scalar, a mean over images, of logits (B, C) and targets, class indices (B,) or probabilities (B, C)."""
+"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
+One = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Loss () and gradient (P,) at a network's weights (P,), of images (B, ...), targets (B,) or (B, C)."""
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
 
 
-def gradient_of(forward: Forward, loss: Loss, compiled: bool, images_at_once: int) -> Gradient:
-    """The form that is fastest: compiled where that was decided, a few images at a time where a batch has more."""
-    eager, vectorized = eager_gradient(forward, loss), vectorized_gradient(forward, loss, compiled)
-
-    def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return (eager if len(theta) == 1 and not compiled else vectorized)(theta, images, targets)
-
-    return in_chunks(gradient, images_at_once)
-
-
-def eager_gradient(forward: Forward, loss: Loss) -> Gradient:
-    """The plain form: autograd at one network's weights, one network after another."""
+def by_autograd(forward: Forward) -> One:
+    """The plain form."""
 
     def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         leaf = theta.detach().requires_grad_()
-        value = loss(forward(leaf, images), targets)
-        return value.detach(), torch.autograd.grad(value, leaf)[0]
+        loss = F.cross_entropy(forward(leaf, images), targets)
+        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+    return one
+
+
+def by_transform(forward: Forward) -> One:
+    """The same in a form that can be vectorized and compiled."""
+
+    def loss(theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(forward(theta, images), targets)
+
+    def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        gradient, value = grad_and_value(loss)(theta, images, targets)
+        return value, gradient
+
+    return one
+
+
+def by_hand(passes: ByHand, network: FlatNetwork) -> One:
+    """The ConvNet's passes by hand, with the cross-entropy's own derivative."""
+
+    @torch.no_grad()
+    def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        layers, (weight, bias) = passes.layers(theta), passes.head(theta)
+        blocks, features = passes.forward(layers, images)
+        log_p = ((features @ weight.T).to(theta.dtype) + bias).log_softmax(dim=1)
+        q = _probabilities(targets, log_p)
+        in_logits = (log_p.exp() - q) / len(q)
+        low = passes.lower(in_logits)
+        found = passes.reverse(layers, blocks, low @ weight, weights=True).by_name
+        head = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": in_logits.sum(0)}
+        return -(q * log_p).sum() / len(q), network.join(found | head)
+
+    return one
+
+
+def _probabilities(targets: Tensor, like: Tensor) -> Tensor:
+    if targets.dim() == 2:
+        return targets
+    # F.one_hot looks whether the classes are there, for which a GPU would have to be waited for.
+    return (targets[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
+
+
+def one_by_one(one: One) -> Gradient:
+    """Network after network."""
 
     def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if len(theta) == 1:
-            value, own = one(theta[0], images[0], targets[0])
-            return value[None], own[None]
-        values, gradients = zip(*map(one, theta, images, targets), strict=True)
-        return torch.stack(values), torch.stack(gradients)
+            loss, own = one(theta[0], images[0], targets[0])
+            return loss[None], own[None]
+        losses, gradients = zip(*map(one, theta, images, targets), strict=True)
+        return torch.stack(losses), torch.stack(gradients)
 
     return gradient
 
 
-def vectorized_gradient(forward: Forward, loss: Loss, compiled: bool) -> Gradient:
-    """The same numbers up to rounding from one pass over all networks; `compiled` needs a compiler."""
-
-    def one(theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        return loss(forward(theta, images), targets)
-
-    def all_at_once(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if len(theta) == 1:  # vmap would make a grouped convolution of one group
-            gradients, values = grad_and_value(one)(theta[0], images[0], targets[0])
-            return values[None], gradients[None]
-        gradients, values = torch.vmap(grad_and_value(one))(theta, images, targets)
-        return values, gradients
-
-    # An epoch's last batch may be smaller: two shapes, each compiled for itself.
-    return torch.compile(all_at_once, dynamic=False) if compiled else all_at_once
-
-
-def in_chunks(gradient: Gradient, images_at_once: int) -> Gradient:
-    """The gradient of a mean over a batch as the mean of its parts: what one part needs stays in the cache."""
-
-    def summed(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        count = images.shape[1]
-        if count <= images_at_once:
-            return gradient(theta, images, targets)
-        values, total = theta.new_zeros(len(theta)), torch.zeros_like(theta)
-        for part, wanted in zip(images.split(images_at_once, 1), targets.split(images_at_once, 1), strict=True):
-            value, own = gradient(theta, part, wanted)
-            share = part.shape[1] / count
-            values.add_(value, alpha=share)
-            total.add_(own, alpha=share)
-        return values, total
-
-    return summed
+def all_at_once(one: One) -> Gradient:
+    """All networks in one pass."""
+    return torch.vmap(one)

@@ -9,13 +9,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from engine.matching.student import why_not_compile
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
-from engine.training.gradient import Gradient, eager_gradient, in_chunks, vectorized_gradient
+from engine.nets.native import why_not_build
+from engine.training.forms import training_gradient
+from engine.training.gradient import Gradient
 from engine.training.gsam import Gsam
+from engine.training.precision import products
 from engine.training.step import Sgd, Step, Trainees, train_epoch
 
+CPU = torch.device("cpu")
 GSAM = Gsam(rho=0.05, alpha=0.3)
 SGD = Sgd(momentum=0.9, weight_decay=5e-3)
 NETWORKS, STEPS, BATCH, RATE = 3, 5, 6, 0.05
@@ -59,35 +62,35 @@ def trained(make, dtype: torch.dtype, hard: bool, gsam: bool, members=range(NETW
     nets = [module(seed, dtype) for seed in members]
     network = FlatNetwork(nets[0])
     trainees = Trainees.started([network.flatten(net) for net in nets], [RATE] * len(nets))
-    step = Step(trainees, make(network, F.cross_entropy), SGD, GSAM if gsam else None)
+    step = Step(trainees, make(network), SGD, GSAM if gsam else None)
     chosen = list(members)
     train_epoch(step, [(images[chosen], targets[chosen]) for images, targets in batches(dtype, hard)])
     return trainees.theta
 
 
-def looped(network, loss) -> Gradient:
-    return eager_gradient(network, loss)
+def looped(network) -> Gradient:
+    return training_gradient(network, 1, CPU, compiled=False)
 
 
-def vectorized(network, loss) -> Gradient:
-    return vectorized_gradient(network, loss, compiled=False)
+def vectorized(network) -> Gradient:
+    return training_gradient(network, NETWORKS, CPU, compiled=False)
 
 
-def chunked(network, loss) -> Gradient:
-    return in_chunks(vectorized_gradient(network, loss, compiled=False), 4)
-
-
-def compiled(network, loss) -> Gradient:
-    if reason := why_not_compile(torch.device("cpu")):
+def in_cpp(network) -> Gradient:
+    if reason := why_not_build():
         pytest.skip(f"nothing can be compiled here: {reason}")
-    return in_chunks(vectorized_gradient(network, loss, compiled=True), BATCH // 2)
+    return training_gradient(network, 1, CPU, compiled=True)
+
+
+def by_hand_at_once(network) -> Gradient:
+    return training_gradient(network, NETWORKS, CPU, compiled=True)
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@pytest.mark.parametrize("make", [looped, vectorized, chunked])
+@pytest.mark.parametrize("make", [looped, vectorized, in_cpp, by_hand_at_once])
 @pytest.mark.parametrize("gsam", [True, False])
 @pytest.mark.parametrize("hard", [True, False])
 def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, hard):
@@ -99,12 +102,37 @@ def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, 
         assert difference(trained(make, dtype, hard, gsam), expected) < bound
 
 
-def test_compiled_steps_equal_eager_ones():
-    eager, fast = (trained(make, torch.float64, True, True) for make in (looped, compiled))
-    assert difference(fast, eager) < 1e-10
+@pytest.mark.cuda
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("group", [1, NETWORKS])
+def test_steps_replayed_on_a_gpu_equal_those_of_a_cpu(compiled, group):
+    cuda = torch.device("cuda")
+    with products("float32", cuda):
+        expected = trained(looped, torch.float64, True, True).to(cuda)
+        nets = [module(seed, torch.float64) for seed in range(NETWORKS)]
+        network = FlatNetwork(nets[0])
+        gradient = training_gradient(network, group, cuda, compiled)
+        for first in range(0, NETWORKS, group):
+            members = list(range(first, first + group))
+            weights = [network.flatten(nets[member]).to(cuda) for member in members]
+            trainees = Trainees.started(weights, [RATE] * group)
+            shown = [(x[members].to(cuda), y[members].to(cuda)) for x, y in batches(torch.float64, True)]
+            train_epoch(Step(trainees, gradient, SGD, GSAM), shown)
+            assert difference(trainees.theta, expected[members]) < 1e-9
 
 
-@pytest.mark.parametrize("make", [looped, vectorized])
+def test_in_bfloat16_the_gradient_points_the_same_way():
+    net = module(0, torch.float32)
+    network, (images, targets) = FlatNetwork(net), batches(torch.float32, True)[0]
+    theta = network.flatten(net)[None]
+    whole = looped(network)(theta, images[:1], targets[:1])[1][0]
+    for compiled in (False, why_not_build() is None):
+        low = training_gradient(network, 1, CPU, compiled, "bf16")(theta, images[:1], targets[:1])[1][0]
+        assert low.dtype == torch.float32
+        assert 0.98 < torch.cosine_similarity(low, whole, dim=0) < 1 - 1e-9
+
+
+@pytest.mark.parametrize("make", [looped, vectorized, by_hand_at_once])
 def test_a_network_becomes_the_same_alone_and_in_a_group(make):
     together = trained(make, torch.float64, True, True)
     for member in range(NETWORKS):
