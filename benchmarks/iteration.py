@@ -210,7 +210,7 @@ class _Case:
         """The iteration's gradient as one vector, on the CPU."""
         # The same kinds of augmentation in every round: some cost more than others.
         found = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
-        return torch.cat([found.images.flatten(), found.label_logits.flatten()]).cpu()
+        return torch.cat([found.images.flatten(), found.label_logits.flatten()]).cpu().double()
 
 
 if __name__ == "__main__":

@@ -36,20 +36,24 @@ def main() -> None:
 
 
 def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
-    """One run's figures; a finished run of the same settings is taken as it is, an unfinished one is resumed."""
-    name = f"table-{asked.preset}-{method}-{seed}"
     overrides = [*asked.overrides, f"method={method}", f"seed={seed}"]
-    root = asked.runs_dir / name
-    if root.exists() and load_preset(str(root / "config.yaml")) != load_preset(asked.preset, overrides):
-        sys.exit(f"error: {root} is a run of other settings\nhint: remove it, or give another --runs-dir")
-    if not (root / "result" / "metrics.json").exists():
-        words = ["resume", name] if root.exists() else ["run", asked.preset, "--name", name]
-        words += [] if root.exists() else [f"--set={text}" for text in overrides]
-        command = [sys.executable, "-m", "ltdd_tui", *words, "--runs-dir", str(asked.runs_dir), "--plain"]
-        subprocess.run(command, check=True)
+    root = finished(asked.preset, f"table-{asked.preset}-{method}-{seed}", overrides, asked.runs_dir)
     return _row(
         json.loads((root / "result" / "metrics.json").read_text()), json.loads((root / "manifest.json").read_text())
     )
+
+
+def finished(preset: str, name: str, overrides: list[str], runs_dir: Path) -> Path:
+    """A run's folder; a finished run of the same settings is taken as it is, an unfinished one is resumed."""
+    root = runs_dir / name
+    if root.exists() and load_preset(str(root / "config.yaml")) != load_preset(preset, overrides):
+        sys.exit(f"error: {root} is a run of other settings\nhint: remove it, or give another --runs-dir")
+    if not (root / "result" / "metrics.json").exists():
+        words = ["resume", name] if root.exists() else ["run", preset, "--name", name]
+        words += [] if root.exists() else [f"--set={text}" for text in overrides]
+        command = [sys.executable, "-m", "ltdd_tui", *words, "--runs-dir", str(runs_dir), "--plain"]
+        subprocess.run(command, check=True)
+    return root
 
 
 def _row(metrics: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:

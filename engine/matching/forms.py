@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.losses import StudentLoss, target_probabilities
 from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand
 from engine.matching.parts import backbone_in_parts, student_in_parts
-from engine.matching.replay import replayed_backbone, replayed_student
+from engine.matching.replay import Replayer
 from engine.matching.student import StepLoss, Student, compiled_student, eager_student
 from engine.matching.student_by_hand import student_by_hand
 from engine.nets.by_hand import ByHand
@@ -19,6 +19,7 @@ from engine.nets.convnet import ConvNet
 from engine.nets.flat import FlatNetwork
 from engine.nets.native import native
 from engine.nets.norm_pool import compiled, written
+from engine.run.events import Emit, Warned
 from engine.run.settings import MatchingSettings
 
 _GIB = 2**30
@@ -47,12 +48,14 @@ class Kind:
     settings: MatchingSettings
     device: torch.device
     compiled: bool
+    emit: Emit = lambda event: None
 
     def forms(self, batch: int, images_at_once: int) -> Forms:
         """The forms for batches of `batch`, in parts where they are larger than `images_at_once`."""
         student, backbone = self._whole()
         if self.compiled and self.device.type == "cuda":
-            student, backbone = replayed_student(student), replayed_backbone(backbone)
+            replayer = Replayer(self._told)
+            student, backbone = replayer.student(student), replayer.backbone(backbone)
         if images_at_once < batch:
             student, backbone = student_in_parts(student, images_at_once), backbone_in_parts(backbone, images_at_once)
         return Forms(student, backbone, max(1, images_at_once // batch))
@@ -84,10 +87,17 @@ class Kind:
             features = torch.compile(self._lowered(self.network.features), dynamic=False)
             return compiled_student(self.step_loss(), exact), autograd_backbone(features)
         low = torch.bfloat16 if self.settings.precision == "bf16" else None
-        passes = ByHand(self.network, native() if self.device.type == "cpu" else compiled(), low)
+        on_cpu = self.device.type == "cpu"
+        passes = ByHand(self.network, native() if on_cpu else compiled(), low)
         as_written = ByHand(self.network, written(), low)
         student = student_by_hand(passes, as_written, self.network, self.loss, self.learns_labels, exact)
+        if not on_cpu:
+            student = replace(student, several=torch.compile(student.several, dynamic=False))
         return student, backbone_by_hand(passes)
+
+    def _told(self, reason: str) -> None:
+        message = f"a student step cannot be captured as a CUDA graph, its kernels are launched one by one: {reason}"
+        self.emit(Warned(message, "matching.compile=never does without compiled steps and graphs"))
 
     def _lowered(self, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
         """The network's function, its convolutions and products as the precision says, its result as the weights."""

@@ -76,13 +76,12 @@ def match_head(
 
 @dataclass(frozen=True)
 class Backbone:
-    """features(theta (P,), images) -> features (B, F) and a tape (None: nothing worth keeping); retrace(theta, images)
-    -> the tape alone, again; back(theta, tape, in_features) -> the derivative in the images (B, channels, H, W).
+    """features(theta (P,), images) -> features (B, F) and a tape (None: nothing worth keeping); back(theta, images,
+    in_features, tape) -> the derivative in the images, without the tape (None) by going forward again.
     """
 
     features: Callable[[Tensor, Tensor], tuple[Tensor, Tape | None]]
-    retrace: Callable[[Tensor, Tensor], Tape]
-    back: Callable[[Tensor, Tape, Tensor], Tensor]
+    back: Callable[[Tensor, Tensor, Tensor, Tape | None], Tensor]
 
 
 def autograd_backbone(features_of: Callable[[Tensor, Tensor], Tensor]) -> Backbone:
@@ -92,28 +91,31 @@ def autograd_backbone(features_of: Callable[[Tensor, Tensor], Tensor]) -> Backbo
         with torch.no_grad():
             return features_of(theta, images), None
 
-    def back(theta: Tensor, images: Tape, in_features: Tensor) -> Tensor:
+    def back(theta: Tensor, images: Tensor, in_features: Tensor, tape: Tape | None) -> Tensor:
         own = images.detach().requires_grad_()
         found: Tensor = torch.autograd.grad(features_of(theta, own), own, in_features)[0]
         return found
 
-    return Backbone(features, lambda theta, images: images, back)
+    return Backbone(features, back)
 
 
 def backbone_by_hand(passes: ByHand) -> Backbone:
     """The ConvNet's, in its passes by hand."""
 
+    @torch.no_grad()
     def features(theta: Tensor, images: Tensor) -> tuple[Tensor, list[Block]]:
         blocks, found = passes.forward(passes.layers(theta), images)
         return found.to(theta.dtype), blocks
 
-    def back(theta: Tensor, blocks: list[Block], in_features: Tensor) -> Tensor:
-        found = passes.reverse(passes.layers(theta), blocks, passes.lower(in_features), images=True).images
+    @torch.no_grad()
+    def back(theta: Tensor, images: Tensor, in_features: Tensor, blocks: list[Block] | None) -> Tensor:
+        layers = passes.layers(theta)
+        blocks = blocks or passes.forward(layers, images)[0]
+        found = passes.reverse(layers, blocks, passes.lower(in_features), images=True).images
         assert found is not None
         return found.to(theta.dtype)
 
-    no_grad = torch.no_grad()
-    return Backbone(no_grad(features), no_grad(lambda theta, images: features(theta, images)[1]), no_grad(back))
+    return Backbone(features, back)
 
 
 def match_classifier(
@@ -143,11 +145,9 @@ def match_classifier(
         head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
     total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), head.beta)
     for step in range(len(batches) - 1, -1, -1):
-        batch, tape = batches[step], tapes.take(step)
-        if tape is None:
-            tape = backbone.retrace(theta_start, batch.images(synthetic.images))
-        in_augmented = backbone.back(theta_start, tape, head.features[step])
-        del tape  # before the next one is made
+        batch = batches[step]
+        augmented = batch.images(synthetic.images)
+        in_augmented = backbone.back(theta_start, augmented, head.features[step], tapes.take(step))
         total.images.index_add_(0, batch.indices, batch.back(synthetic.images, in_augmented))
         total.label_logits.index_add_(0, batch.indices, head.label_logits[step])
     return PhaseGradient(head.loss, total)

@@ -55,7 +55,7 @@ class Matcher:
         # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
         loss = self.loss.scaled(1 / self.settings.emulate_replicas)
         learns = self.method.learns_labels
-        self._kind = Kind(self.network, loss, learns, self.settings, self.device, self.compiled)
+        self._kind = Kind(self.network, loss, learns, self.settings, self.device, self.compiled, self.emit)
         self._at_once: int | None = None
         self._forms: Forms | None = None
 

@@ -12,29 +12,21 @@ from engine.matching.student import Mixed, Student, Tape
 
 
 def student_in_parts(student: Student, most: int) -> Student:
-    """The same student on `most` images at a time; several steps at once only where each is a single part."""
+    """The same student on `most` images at a time; the way of a part is gone when its turn is over."""
 
     def walk(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tape | None]:
         if len(images) <= most:
             return student.walk(theta, images, labels)
         parts = _parts(most, images, labels)
-        return torch.stack([share * student.walk(theta, *part)[0] for share, *part in parts]).sum(0), None
+        return torch.stack([share * student.walk(theta, x, y)[0] for share, x, y in parts]).sum(0), None
 
-    def retrace(theta: Tensor, images: Tensor, labels: Tensor) -> Tape:
-        # Of a batch in parts, each part's way is kept for its own turn alone.
-        return student.retrace(theta, images, labels) if len(images) <= most else images
+    def mixed(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: Tape | None) -> Mixed:
+        if len(images) <= most:
+            return student.mixed(theta, direction, images, labels, tape)
+        parts = _parts(most, images, labels)
+        return _together([(share, student.mixed(theta, direction, x, y, None)) for share, x, y in parts])
 
-    def mixed(theta: Tensor, direction: Tensor, labels: Tensor, tape: Tape) -> Mixed:
-        if len(labels) <= most:
-            return student.mixed(theta, direction, labels, tape)
-        return _together(
-            [
-                (share, student.mixed(theta, direction, of_part, student.retrace(theta, part, of_part)))
-                for share, part, of_part in _parts(most, tape, labels)
-            ]
-        )
-
-    return Student(walk, retrace, mixed, student.several)
+    return Student(walk, mixed, student.several)
 
 
 def backbone_in_parts(backbone: Backbone, most: int) -> Backbone:
@@ -45,16 +37,12 @@ def backbone_in_parts(backbone: Backbone, most: int) -> Backbone:
             return backbone.features(theta, images)
         return torch.cat([backbone.features(theta, part)[0] for _, part in _parts(most, images)]), None
 
-    def retrace(theta: Tensor, images: Tensor) -> Tape:
-        return backbone.retrace(theta, images) if len(images) <= most else images
+    def back(theta: Tensor, images: Tensor, in_features: Tensor, tape: Tape | None) -> Tensor:
+        if len(images) <= most:
+            return backbone.back(theta, images, in_features, tape)
+        return torch.cat([backbone.back(theta, x, f, None) for _, x, f in _parts(most, images, in_features)])
 
-    def back(theta: Tensor, tape: Tape, in_features: Tensor) -> Tensor:
-        if len(in_features) <= most:
-            return backbone.back(theta, tape, in_features)
-        parts = _parts(most, tape, in_features)
-        return torch.cat([backbone.back(theta, backbone.retrace(theta, part), own) for _, part, own in parts])
-
-    return Backbone(features, retrace, back)
+    return Backbone(features, back)
 
 
 def _parts(most: int, *tensors: Tensor) -> Iterator[tuple]:

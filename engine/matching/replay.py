@@ -1,14 +1,14 @@
-"""A function of tensors as a CUDA graph: captured once for each shape, then replayed with one launch."""
+"""Functions of tensors as CUDA graphs: captured once for each shape, then replayed with one launch."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from engine.matching.head import Backbone
 from engine.matching.student import Student
@@ -17,52 +17,65 @@ _WARM_UPS = 3
 _Function = Callable[..., Any]
 
 
-def replayed_student(student: Student) -> Student:
-    """The same student on a GPU, each of its functions replayed."""
-    return Student(
-        replayed(student.walk), replayed(student.retrace), replayed(student.mixed), replayed(student.several)
-    )
-
-
-def replayed_backbone(backbone: Backbone) -> Backbone:
-    """The same backbone on a GPU, each of its functions replayed."""
-    return Backbone(replayed(backbone.features), replayed(backbone.retrace), replayed(backbone.back))
-
-
 def replayed(function: _Function) -> _Function:
-    """The same function of tensors (in tuples and lists, too) on a GPU; it must not wait for the device, nor draw.
+    """One function by itself, replayed; where it cannot be captured it is called as it is."""
+    return Replayer(lambda reason: None).replayed(function)
 
-    What it returns is its caller's own, untouched by later calls.
+
+@dataclass(frozen=True)
+class Replayer:
+    """Makes functions of tensors (in tuples and lists, too) replayed ones, whose captures share their memory.
+
+    Such a function must neither wait for the device nor draw random numbers. What it returns is its caller's own,
+    untouched by later calls. What cannot be captured is called as it is, and `told` why.
     """
-    captures: dict[Any, Callable[[list[Any]], Any]] = {}
 
-    @functools.wraps(function)
-    def call(*inputs: Any) -> Any:
-        leaves, structure = tree_flatten(inputs)
-        key = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves if isinstance(leaf, Tensor)))
-        if key not in captures:
-            captures[key] = _captured(function, leaves, structure)
-        return captures[key](leaves)
+    told: Callable[[str], None]
+    pool: Any = field(default_factory=torch.cuda.graph_pool_handle)
 
-    return call
+    def student(self, student: Student) -> Student:
+        """The same student, each of its functions replayed."""
+        return Student(self.replayed(student.walk), self.replayed(student.mixed), self.replayed(student.several))
 
+    def backbone(self, backbone: Backbone) -> Backbone:
+        """The same backbone, each of its functions replayed."""
+        return Backbone(self.replayed(backbone.features), self.replayed(backbone.back))
 
-def _captured(function: _Function, leaves: list[Any], structure: Any) -> Callable[[list[Any]], Any]:
-    held = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-    inputs = tree_unflatten(held, structure)
-    _warm_up(function, inputs)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = function(*inputs)
+    def replayed(self, function: _Function) -> _Function:
+        """The same function, captured at its first call for each shape of its tensors."""
+        captures: dict[Any, _Function] = {}
 
-    def replay(leaves: list[Any]) -> Any:
-        for own, given in zip(held, leaves, strict=True):
-            if isinstance(own, Tensor):
-                own.copy_(given)
-        graph.replay()
-        return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, outputs)
+        def call(*inputs: Any) -> Any:
+            leaves, structure = tree_flatten(inputs)
+            key = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves if isinstance(leaf, Tensor)))
+            if key not in captures:
+                captures[key] = self._captured(function, leaves, structure)
+            return captures[key](*inputs)
 
-    return replay
+        return call
+
+    def _captured(self, function: _Function, leaves: list[Any], structure: Any) -> _Function:
+        held = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        inputs = tree_unflatten(held, structure)
+        _warm_up(function, inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool):
+                outputs = function(*inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.told(str(error).strip().splitlines()[0][:200])
+            return function
+
+        def replay(*inputs: Any) -> Any:
+            for own, given in zip(held, tree_leaves(inputs), strict=True):
+                if isinstance(own, Tensor):
+                    own.copy_(given)
+            graph.replay()
+            return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, outputs)
+
+        return replay
 
 
 def _warm_up(function: _Function, inputs: Any) -> None:

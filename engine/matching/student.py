@@ -31,13 +31,12 @@ class Mixed(NamedTuple):
 @dataclass(frozen=True)
 class Student:
     """walk(theta, images, labels) -> gradient (P,) and a tape (None: there is nothing worth keeping);
-    retrace(theta, images, labels) -> the tape alone, again; mixed(theta, direction, labels, tape) -> Mixed;
+    mixed(theta, direction, images, labels, tape) -> Mixed, without the tape (None) by going forward again;
     several(thetas (n, P), direction, images (n, B, ...), labels (n, B, C)) -> Mixed of n steps at once, without theta.
     """
 
     walk: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tape | None]]
-    retrace: Callable[[Tensor, Tensor, Tensor], Tape]
-    mixed: Callable[[Tensor, Tensor, Tensor, Tape], Mixed]
+    mixed: Callable[[Tensor, Tensor, Tensor, Tensor, Tape | None], Mixed]
     several: Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]
 
 
@@ -49,14 +48,14 @@ def eager_student(loss: StepLoss, with_theta: bool) -> Student:
         leaf = theta.detach().requires_grad_()
         return torch.autograd.grad(loss(leaf, images, labels), leaf)[0], None
 
-    def mixed(theta: Tensor, direction: Tensor, labels: Tensor, images: Tape) -> Mixed:
+    def mixed(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: Tape | None) -> Mixed:
         weights, *leaves = (tensor.detach().requires_grad_() for tensor in (theta, images, labels))
         own = torch.autograd.grad(loss(weights, *leaves), weights, create_graph=True)[0]
         inputs = [*leaves, weights] if with_theta else leaves
         found = torch.autograd.grad(torch.dot(direction, own), inputs, materialize_grads=True)
         return Mixed(found[0], found[1], found[2] if with_theta else None)
 
-    return Student(walk, _images_alone, mixed, _several(loss))
+    return Student(walk, mixed, _several(loss))
 
 
 def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
@@ -66,22 +65,17 @@ def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
     mixed = torch.compile(_forward_over_reverse(loss, with_theta), dynamic=False)
     return Student(
         lambda theta, images, labels: (gradient(theta, images, labels), None),
-        _images_alone,
-        lambda theta, direction, labels, images: mixed(theta, direction, images, labels),
+        lambda theta, direction, images, labels, tape: mixed(theta, direction, images, labels),
         torch.compile(_several(loss), dynamic=False),
     )
-
-
-def _images_alone(theta: Tensor, images: Tensor, labels: Tensor) -> Tape:
-    return images
 
 
 def _several(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:
     mixed = _forward_over_reverse(loss, False)
     of_each = vmap(lambda *inputs: tuple(mixed(*inputs)[:2]), in_dims=(0, None, 0, 0))
 
-    def several(*inputs: Tensor) -> Mixed:
-        in_images, in_labels = of_each(*inputs)
+    def several(thetas: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Mixed:
+        in_images, in_labels = of_each(thetas, direction, images, labels)
         return Mixed(in_images, in_labels, None)
 
     return several

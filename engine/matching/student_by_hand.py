@@ -35,12 +35,11 @@ def student_by_hand(
     each = _ByHandStudent(written, network, loss, learns_labels, with_theta=False)
 
     def from_scratch(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return each.mixed(theta, direction, labels, each.retrace(theta, images, labels))[:2]
+        return each.mixed(theta, direction, images, labels, None)[:2]
 
     several = vmap(from_scratch, in_dims=(0, None, 0, 0))
     return Student(
         torch.no_grad()(one.walk),
-        torch.no_grad()(one.retrace),
         torch.no_grad()(one.mixed),
         torch.no_grad()(lambda *inputs: Mixed(*several(*inputs), None)),
     )
@@ -63,14 +62,15 @@ class _ByHandStudent:
         head = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": in_logits.sum(0)}
         return self.network.join(found.by_name | head), ByHandTape(blocks, found.in_pooled, features, logits)
 
-    def retrace(self, theta: Tensor, images: Tensor, labels: Tensor) -> ByHandTape:
+    def _retrace(self, theta: Tensor, images: Tensor, labels: Tensor) -> ByHandTape:
         layers = self.passes.layers(theta)
         blocks, features, logits, in_logits = self._forward(theta, layers, images, labels)
         found = self.passes.reverse(layers, blocks, self.passes.lower(in_logits) @ self.passes.head(theta)[0])
         return ByHandTape(blocks, found.in_pooled, features, logits)
 
-    def mixed(self, theta: Tensor, direction: Tensor, labels: Tensor, tape: ByHandTape) -> Mixed:
+    def mixed(self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: ByHandTape | None) -> Mixed:
         passes = self.passes
+        tape = tape or self._retrace(theta, images, labels)
         layers, d_layers = passes.layers(theta), passes.layers(direction)
         (weight, _), (d_weight, d_bias) = passes.head(theta), passes.head(direction)
         tangents, d_features = passes.tangent(layers, d_layers, tape.blocks)

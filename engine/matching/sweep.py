@@ -86,12 +86,8 @@ def _step_by_step(
 ) -> _Back:
     """Each step from the last to the first: its number, its mixed derivative, and the adjoint along which it is."""
     for step in range(len(batches) - 1, -1, -1):
-        theta, labels = way.thetas[step], synthetic.label_logits[batches[step].indices]
-        tape = way.tapes.take(step)
-        if tape is None:
-            tape = student.retrace(theta, batches[step].images(synthetic.images), labels)
-        mixed = student.mixed(theta, adjoint, labels, tape)
-        del tape  # before the next one is made
+        images, labels = batches[step].images(synthetic.images), synthetic.label_logits[batches[step].indices]
+        mixed = student.mixed(way.thetas[step], adjoint, images, labels, way.tapes.take(step))
         yield step, mixed, adjoint
         if exact:
             assert mixed.theta is not None

@@ -45,11 +45,11 @@ class FlatNetwork:
     def activations(self, image: torch.Size) -> int:
         """How many numbers the convolutions put out for one image (channels, H, W)."""
         outputs: list[int] = []
-        shapes_alone = copy.deepcopy(self._module).to("meta")
+        shapes_alone = copy.deepcopy(self._module).to("meta", torch.float32)
         for layer in shapes_alone.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output.numel()))
-        shapes_alone(torch.empty(1, *image, device="meta"))
+        shapes_alone(torch.empty(1, *image, device="meta", dtype=torch.float32))
         return sum(outputs)
 
     def join(self, by_name: dict[str, Tensor]) -> Tensor:

@@ -63,6 +63,20 @@ template <class Body> inline void each_pixel_outside(const Shape& s, Body body) 
     for (int64_t j = 0; j < last; ++j) body((last * s.side + j) * s.channels);
 }
 
+// Sums of add(pixel's offset, channel, sums) over an image, row by row: the sum of a row is small beside the rest, so
+// that its digits are not lost. `sums` has `count` numbers a channel, one after another.
+template <class A, class Add> inline void sum_over_pixels(const Shape& s, int64_t count, A* __restrict sums, Add add) {
+    const int64_t n = count * s.channels;
+    std::vector<A> row(n);
+    A* __restrict r = row.data();
+    for (int64_t k = 0; k < n; ++k) sums[k] = 0;
+    for (int64_t i = 0; i < s.side; ++i) {
+        for (int64_t k = 0; k < n; ++k) r[k] = 0;
+        for (int64_t j = 0; j < s.side; ++j) add((i * s.side + j) * s.channels, r);
+        for (int64_t k = 0; k < n; ++k) sums[k] += r[k];
+    }
+}
+
 template <class T, class A = Wide<T>>
 void forward(const Shape& s, A epsilon, const T* __restrict z, const A* __restrict scale, const A* __restrict shift,
              A* __restrict mean, A* __restrict rate, A* __restrict on, A* __restrict mass, T* __restrict pooled) {
@@ -73,19 +87,19 @@ void forward(const Shape& s, A epsilon, const T* __restrict z, const A* __restri
         A* __restrict m = mean + b * n;
         A* __restrict r = rate + b * n;
         std::vector<A> slope(n);
+        sum_over_pixels(s, 1, m, [=](int64_t at, A* __restrict sum) {
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) m[c] = r[c] = 0;
-        for (int64_t p = 0; p < pixels; ++p)
-#pragma omp simd
-            for (int64_t c = 0; c < n; ++c) m[c] += wide(zb[p * n + c]);
+            for (int64_t c = 0; c < n; ++c) sum[c] += wide(zb[at + c]);
+        });
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) m[c] /= A(pixels);
-        for (int64_t p = 0; p < pixels; ++p)
+        sum_over_pixels(s, 1, r, [=](int64_t at, A* __restrict sum) {
 #pragma omp simd
             for (int64_t c = 0; c < n; ++c) {
-                const A u = wide(zb[p * n + c]) - m[c];
-                r[c] += u * u;
+                const A u = wide(zb[at + c]) - m[c];
+                sum[c] += u * u;
             }
+        });
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) {
             r[c] = A(1) / std::sqrt(r[c] / A(pixels) + epsilon);
@@ -168,7 +182,7 @@ void tangent(const Shape& s, const T* __restrict z, const A* __restrict mean, co
              const A* __restrict d_scale, const A* __restrict d_shift, const T* __restrict d_z, A* __restrict d_mean,
              A* __restrict lean, A* __restrict d_mass, T* __restrict d_pooled) {
     const A share = A(1) / A(s.side * s.side);
-    const int64_t pixels = s.side * s.side, n = s.channels;
+    const int64_t n = s.channels;
 #pragma omp parallel for num_threads(s.threads)
     for (int64_t b = 0; b < s.batch; ++b) {
         const T* zb = z + b * s.image();
@@ -177,19 +191,19 @@ void tangent(const Shape& s, const T* __restrict z, const A* __restrict mean, co
         const A* __restrict r = rate + b * n;
         A* __restrict c1 = d_mean + b * n;
         A* __restrict c2 = lean + b * n;
-#pragma omp simd
-        for (int64_t c = 0; c < n; ++c) c1[c] = c2[c] = 0;
-        for (int64_t p = 0; p < pixels; ++p)
+        std::vector<A> sums(2 * n);
+        sum_over_pixels(s, 2, sums.data(), [=](int64_t at, A* __restrict sum) {
 #pragma omp simd
             for (int64_t c = 0; c < n; ++c) {
-                const A d = wide(dzb[p * n + c]);
-                c1[c] += d;
-                c2[c] += (wide(zb[p * n + c]) - m[c]) * d;
+                const A d = wide(dzb[at + c]);
+                sum[c] += d;
+                sum[n + c] += (wide(zb[at + c]) - m[c]) * d;
             }
+        });
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) {
-            c1[c] *= share;
-            c2[c] *= share * r[c] * r[c];
+            c1[c] = share * sums[c];
+            c2[c] = share * r[c] * r[c] * sums[n + c];
         }
         each_cell(s, [=](int64_t cell, const int64_t (&at)[4]) {
             const int64_t offset = b * s.cells() + cell;

@@ -68,6 +68,8 @@ def written() -> NormPool:
 
 def compiled() -> NormPool:
     """The same, each compiled into a kernel or two for every shape it meets."""
+    # A block has its own shape, and batches have three at most; beyond this many torch goes on uncompiled.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     return NormPool(
         torch.compile(_forward, dynamic=False),
         torch.compile(_reverse, dynamic=False),

@@ -32,12 +32,8 @@ def test_an_iteration_equals_its_plain_twin(method, gradient, compiled):
     settings = MatchingSettings(
         syn_steps=4, syn_steps_cls=3, batch_syn=4, max_start_epoch=3, gradient=gradient, emulate_replicas=2
     )
-    fast, plain = (
-        kind(
-            settings, METHODS[method], small.network, [experts], [heads], small.loss, ALL, small.start.device, compiled
-        )
-        for kind in (Matcher, PlainMatcher)
-    )
+    given = (settings, METHODS[method], small.network, [experts], [heads], small.loss, ALL, small.start.device)
+    fast, plain = (kind(*given, compiled) for kind in (Matcher, PlainMatcher))
     for iteration in range(2):
         found, twin = (
             matcher.gradient(small.synthetic, iteration, torch.Generator().manual_seed(iteration))

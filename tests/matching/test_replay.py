@@ -7,7 +7,7 @@ import torch
 
 from engine.matching.batches import student_batches
 from engine.matching.head import match_classifier
-from engine.matching.replay import replayed
+from engine.matching.replay import Replayer
 from engine.matching.sweep import match_by_sweep
 from engine.training.precision import products
 from tests.matching.toy import ALL, assert_equal, toy
@@ -43,11 +43,21 @@ def test_both_phases_on_a_gpu_equal_plain_autograd(arch, dtype, bound, gradient,
 
 
 def test_a_replay_gives_what_is_its_callers_own():
-    doubled = replayed(lambda pair, x: (pair[0] + 2 * x, [x.sum()]))
+    refused: list[str] = []
+    doubled = Replayer(refused.append).replayed(lambda pair, x: (pair[0] + 2 * x, [x.sum()]))
     one, two = (torch.full((3,), value, device="cuda") for value in (1.0, 2.0))
     first = doubled((one, None), one)
     second = doubled((two, None), two)
     assert first[0].tolist() == [3.0] * 3 and second[0].tolist() == [6.0] * 3 and float(second[1][0]) == 6.0
+    assert not refused
+
+
+def test_what_cannot_be_captured_is_called_as_it_is_and_told():
+    refused: list[str] = []
+    waits = Replayer(refused.append).replayed(lambda x: x * float(x.sum()))
+    x = torch.ones(3, device="cuda")
+    assert waits(x).tolist() == waits(x).tolist() == [3.0] * 3
+    assert len(refused) == 1
 
 
 def test_augmentation_waits_for_nothing():
