@@ -13,11 +13,12 @@ from textual.screen import Screen
 
 from engine.run.folder import RunFolder
 from ltdd_tui.commands_palette import LtddCommands
+from ltdd_tui.keys import load_screens
 from ltdd_tui.personal_app import PersonalApp
-from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.launch import LaunchScreen
-from ltdd_tui.screens.run import RunScreen
-from ltdd_tui.screens.runs import RunsScreen
+
+# By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
+LOADS_AFTER_SECONDS = 0.4
 
 
 class LtddApp(PersonalApp):
@@ -46,17 +47,24 @@ class LtddApp(PersonalApp):
         self.push_screen(LaunchScreen(self.runs_dir, self.device))
         if self._opens_with is not None:
             self.open_run(self._opens_with)
+        self.set_timer(LOADS_AFTER_SECONDS, lambda: self.run_worker(load_screens, thread=True))
 
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
+        from ltdd_tui.screens.run import RunScreen
+
         self.push_screen(RunScreen(folder, self.device))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
+        from ltdd_tui.screens.compare import CompareScreen
+
         self.push_screen(CompareScreen(folders))
 
     def action_runs(self) -> None:
         """Shows the list of runs."""
+        from ltdd_tui.screens.runs import RunsScreen
+
         self._back_to(RunsScreen)
         if not isinstance(self.screen, RunsScreen):
             self.push_screen(RunsScreen(self.runs_dir))
@@ -67,8 +75,7 @@ class LtddApp(PersonalApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where one is already is not offered."""
-        here = {"runs": RunsScreen, "launch": LaunchScreen}.get(action)
-        return here is None or not isinstance(self.screen, here)
+        return type(self.screen).__name__ != {"runs": "RunsScreen", "launch": "LaunchScreen"}.get(action)
 
     def _handle_exception(self, error: Exception) -> None:
         """Tells of an error of the program itself, and ends it.

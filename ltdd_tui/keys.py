@@ -67,6 +67,7 @@ Places = list[dict[str, set[str]]]
 
 def key_places() -> Places:
     """The keys of this program as they are unless changed, wherever they work."""
+    load_screens()
     found: Places = []
     for kind in _kinds(DOMNode):
         keys: dict[str, set[str]] = {}
@@ -76,6 +77,15 @@ def key_places() -> Places:
         if keys:
             found.append(keys)
     return found
+
+
+def load_screens() -> None:
+    """Loads what the first picture does without: keys are known, and a screen opens at once, when this is done."""
+    import ltdd_tui.screens.compare
+    import ltdd_tui.screens.help
+    import ltdd_tui.screens.launch
+    import ltdd_tui.screens.run
+    import ltdd_tui.screens.runs  # noqa: F401
 
 
 def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:

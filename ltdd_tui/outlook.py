@@ -26,7 +26,9 @@ def headline(tail: Tail) -> tuple[str, str]:
     """From how many images to how many, and how much smaller that is."""
     ratio = tail.total / tail.synthetic
     smaller = f"{ratio:,.0f} : 1" if ratio >= 10 else f"{ratio:.1f} : 1"
-    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", f"{smaller}, {100 / ratio:.2g} %"
+    share = 100 / ratio
+    percent_kept = f"{share:,.0f} %" if share >= 10 else f"{share:.2g} %"
+    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", f"{smaller}, {percent_kept}"
 
 
 def remark(tail: Tail) -> Fact:
@@ -60,6 +62,8 @@ def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
     found = [Fact("time", f"about {roughly(estimate.total_seconds)}")]
     if not prospect.device.calibrated:
         found.append(Fact("", "rough: ctrl+b measures"))
+    elif prospect.device.busy:
+        found.append(Fact("", "measured while other programs ran: ctrl+b again"))
     if stages_in_a_line:
         parts = [
             f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(prospect) if seconds

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.run.errors import Fault
 from ltdd_tui.keys import active_keys, checked, key_places
-from ltdd_tui.panels.images import ImagesPanel
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
     ImageMode,
@@ -25,6 +23,9 @@ from ltdd_tui.preferences import (
     with_remembered,
 )
 from ltdd_tui.themes import DARK, LIGHT
+
+if TYPE_CHECKING:
+    from ltdd_tui.panels.images import ImagesPanel
 
 FAULT_SECONDS = 12
 
@@ -50,7 +51,8 @@ class PersonalApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         where = str(preferences_file())
-        keys, wrong = checked(self.preferences.keys, key_places(), where)
+        chosen = self.preferences.keys
+        keys, wrong = checked(chosen, key_places(), where) if chosen else ({}, [])
         faults = [*self._faults, *wrong]
         theme = self.preferences.theme
         if theme not in self.available_themes:
@@ -71,13 +73,14 @@ class PersonalApp(App[None]):
         if self._running and theme != self.preferences.theme:
             self._choose("theme", theme)
 
-    @on(ImagesPanel.Preferred)
-    def keep_images(self, preferred: ImagesPanel.Preferred) -> None:
+    def on_images_panel_preferred(self, preferred: ImagesPanel.Preferred) -> None:
         """Keeps for the next session how images were asked for in a panel."""
         self.use_images(preferred.mode)
 
     def use_images(self, mode: ImageMode) -> None:
         """Draws images another way, here and in the next session."""
+        from ltdd_tui.panels.images import ImagesPanel
+
         self._choose("images", mode)
         for screen in self.screen_stack:
             for panel in screen.query(ImagesPanel):

@@ -79,7 +79,12 @@ def _images_alone(theta: Tensor, images: Tensor, labels: Tensor) -> Tape:
 def _several(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:
     mixed = _forward_over_reverse(loss, False)
     of_each = vmap(lambda *inputs: tuple(mixed(*inputs)[:2]), in_dims=(0, None, 0, 0))
-    return lambda *inputs: Mixed(*of_each(*inputs), None)
+
+    def several(*inputs: Tensor) -> Mixed:
+        in_images, in_labels = of_each(*inputs)
+        return Mixed(in_images, in_labels, None)
+
+    return several
 
 
 def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:

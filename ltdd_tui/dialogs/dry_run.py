@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import ScrollableContainer, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
 from ltdd_tui.annotated import TYPED, Line, as_yaml
 from ltdd_tui.dialogs.dialog import Dialog
+
+WIDEST_VALUES = 36
 
 
 class DryRun(Dialog[None]):
@@ -24,8 +26,8 @@ class DryRun(Dialog[None]):
         Binding("k", "scroll(-1)", "Up", show=False, id="dry_run.up"),
     ]
     DEFAULT_CSS = """
-    DryRun .dialog { width: 96; height: 90%; }
-    DryRun VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
+    DryRun .dialog { width: 96; height: 90%; padding: 1 1 0 2; }
+    DryRun ScrollableContainer { height: 1fr; scrollbar-size: 1 1; }
     DryRun #yaml { width: auto; }
     """
 
@@ -37,13 +39,13 @@ class DryRun(Dialog[None]):
         """The lines, and the keys."""
         with Vertical(classes="dialog") as box:
             box.border_title = f"Dry run of {self._preset}: nothing is started"
-            with VerticalScroll():
+            with ScrollableContainer():
                 yield Static(self._drawn(), id="yaml")
             yield Static("y copies it as YAML    esc closes", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         """Lets the arrows scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.query_one(ScrollableContainer).focus()
 
     def action_copy(self) -> None:
         """Puts the YAML on the clipboard, also over ssh where the terminal lets it."""
@@ -52,14 +54,15 @@ class DryRun(Dialog[None]):
 
     def action_scroll(self, by: int) -> None:
         """Moves by a line."""
-        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+        self.query_one(ScrollableContainer).scroll_relative(y=by, animate=False)
 
     def _drawn(self) -> Content:
-        width = max(len(line.head) + len(line.value) + 1 for line in self._lines)
+        # A few long lists need not push all origins out of a narrow window.
+        width = min(max(len(line.head) + len(line.value) + 1 for line in self._lines), WIDEST_VALUES)
         drawn = []
         for line in self._lines:
             style = "bold $text-accent" if line.origin == TYPED else "" if line.origin else "bold"
-            gap = " " * (width - len(line.head) - len(line.value) + 2)
+            gap = " " * max(width - len(line.head) - len(line.value) + 2, 2)
             drawn.append(
                 Content.assemble(
                     (line.head, style or "$foreground 60%"),

@@ -13,6 +13,7 @@ from engine.run.preset_folders import preset_files, user_folder
 from engine.run.presets import save_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.wording import short_path
 
 
 class SavePreset(Dialog[str]):
@@ -30,7 +31,7 @@ class SavePreset(Dialog[str]):
             yield Static("name", classes="label")
             yield Input(self._suggested, id="name")
             yield Static("", classes="fault", markup=False)
-            yield Static(f"it goes to {user_folder()}, as:", classes="hint", markup=False)
+            yield Static(f"it goes to {short_path(user_folder())}, as:", classes="hint", markup=False)
             yield Static(self._text(self._suggested), classes="hint", id="text", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="no", compact=True)

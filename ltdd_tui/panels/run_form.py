@@ -42,7 +42,7 @@ class RunForm(Vertical):
     RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
     RunForm #browse { margin-left: 15; display: none; }
     RunForm #browse.-shown { display: block; }
-    RunForm #told { height: auto; max-height: 5; color: $text-muted; border-top: solid $panel-lighten-1; }
+    RunForm #told { height: 4; color: $text-muted; border-top: solid $foreground 22%; }
     RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
     RunForm FaultLine.-shown { display: block; }
     RunForm #deeds { height: 1; margin-top: 1; }
@@ -62,13 +62,14 @@ class RunForm(Vertical):
         self._devices = devices
         self._at = ""
         self.more = MoreSettings()
+        self._scroll = VerticalScroll(id="fields", can_focus=False)
         self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
         self._browse = Button("pick a folder ...", id="browse", compact=True)
 
     def compose(self) -> ComposeResult:
         """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
         yield self._preset_line
-        with VerticalScroll(id="fields", can_focus=False):
+        with self._scroll:
             for spec in basic_specs(self._devices):
                 yield Field(spec, self._form.text(spec.key), LABEL_WIDTH)
                 if spec.key == PATH:
@@ -116,8 +117,9 @@ class RunForm(Vertical):
             for above in field.ancestors:
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
                     above.collapsed = False  # type: ignore[attr-defined]
-            field.control.focus()
-            self.call_after_refresh(field.scroll_visible, animate=False)
+            # Textual would scroll at once, to where the field is before those above it are laid out.
+            field.control.focus(scroll_visible=False)
+            self.call_after_refresh(self._scroll.scroll_to_center, field, animate=False)
 
     async def find(self) -> None:
         """Opens "more" and goes to its search."""

@@ -1,6 +1,6 @@
 """The list of runs: it draws only the lines in sight, so that hundreds of runs stay as quick as ten.
 
-Textual's DataTable lays out every row whenever one is added or taken away: a quarter of a second at 500 rows.
+Textual's DataTable lays out every row whenever one is added or taken away (docs/decisions/0004).
 """
 
 from __future__ import annotations

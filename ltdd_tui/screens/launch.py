@@ -72,6 +72,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         &.-huge #outlook { width: 76; }
         &.-narrow #presets, &.-narrow #outlook { width: 1fr; }
         &.-tall #fields > Field { margin-bottom: 1; }
+        &.-tall #told { height: 5; }
         &.-tall #browse { margin: 0 0 1 15; }
         &.-tall #fields > Field.-above-button { margin-bottom: 0; }
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 
 from textual import work
 from textual.screen import Screen
@@ -15,7 +14,6 @@ from ltdd_tui.terminal_title import set_terminal_title
 from ltdd_tui.tidings import terminal_title, tidings
 
 READ_SECONDS, DRAW_SECONDS = 0.25, 0.5
-SPARE_EVERY = 2000
 
 
 class LiveScreen(Screen[None]):
@@ -30,7 +28,6 @@ class LiveScreen(Screen[None]):
         self.live = LiveRun(folder)
         self.told: View | None = None
         self.unreadable: OSError | None = None
-        self._spared = 0
         self._wanted = asyncio.Event()
 
     async def draw(self) -> None:
@@ -58,17 +55,9 @@ class LiveScreen(Screen[None]):
                 self.unreadable = None
             except OSError as error:
                 caught_up, self.unreadable = True, error
-            self._spare_the_collector()
             if caught_up:
                 self._tell()
                 await asyncio.sleep(READ_SECONDS)
-
-    def _spare_the_collector(self) -> None:
-        """Takes what was read out of the garbage collector's sight: looking through it would hold up keys for 0.1 s."""
-        count = len(self.live.view.state.points)
-        if count - self._spared >= SPARE_EVERY:
-            self._spared = count
-            gc.freeze()
 
     def _tell(self) -> None:
         """Says aloud what is new since the run was first read to its end."""

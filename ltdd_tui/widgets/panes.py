@@ -14,6 +14,9 @@ from textual.events import DescendantFocus
 from textual.widget import Widget
 from textual.widgets import Tab, Tabs
 
+# As strong as the frames of the other screens' panels in style.tcss.
+PLAIN_FRAME = 0.22
+
 
 @dataclass(frozen=True)
 class Pane:
@@ -40,7 +43,7 @@ class Panes(Vertical):
     Panes { height: 1fr; }
     Panes > Horizontal { height: 1fr; }
     Panes > Tabs { display: none; height: 2; }
-    Panes > Horizontal > * { border: round $panel-lighten-2; padding: 0 1; }
+    Panes > Horizontal > * { border: round $foreground 22%; padding: 0 1; }
     Panes > Horizontal > * { border-title-color: $text-muted; border-subtitle-color: $text-muted; }
     """
 
@@ -105,10 +108,10 @@ class Panes(Vertical):
     def _frame(self, name: str) -> None:
         """Frames the pane that has the focus."""
         self._framed = name
-        primary, plain = (Color.parse(self.app.theme_variables[key]) for key in ("primary", "panel-lighten-2"))
+        primary, text = (Color.parse(self.app.theme_variables[key]) for key in ("primary", "foreground"))
         for other, pane in self._panes.items():
             styles = pane.widget.styles
-            styles.border = ("round", primary if other == name else plain)
+            styles.border = ("round", primary if other == name else text.with_alpha(PLAIN_FRAME))
             for end in ("border_title", "border_subtitle"):
                 if other == name:
                     styles.set_rule(f"auto_{end}_color", False)

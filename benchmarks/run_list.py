@@ -1,0 +1,69 @@
+"""What a list of many runs costs when it changes: our own list, and Textual's DataTable with the same rows.
+
+`python -m benchmarks.run_list` prints CPU milliseconds of a change of all rows, screen included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from textual.app import App, ComposeResult
+from textual.widget import Widget
+from textual.widgets import DataTable
+
+from ltdd_tui.panels.run_list import RunList
+from ltdd_tui.run_columns import COLUMNS, Order
+from ltdd_tui.runs import Overview
+from ltdd_tui.scanning import Listed
+
+ROWS, CHANGES, SIZE = 500, 20, (120, 40)
+RUN = Overview("run", "done", None, "cifar10", 100.0, 10, "ltdd", 53.4, 0.3, 0.0, "/runs/run", seed=0)
+
+
+class _Around(App[None]):
+    def __init__(self, widget: Widget) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def compose(self) -> ComposeResult:
+        yield self._widget
+
+
+def rows(change: int) -> list[Listed]:
+    """All runs as they are after a change, none as it was before."""
+    return [Listed(replace(RUN, name=f"run-{change}-{place:03d}"), 0.0) for place in range(ROWS)]
+
+
+async def milliseconds(widget: Widget, show: Callable[[list[Listed]], None]) -> float:
+    """CPU time of a change, with the time that the screen takes to follow."""
+    async with _Around(widget).run_test(size=SIZE) as pilot:
+        show(rows(0))
+        await pilot.pause()
+        begun = time.process_time()
+        for change in range(1, CHANGES + 1):
+            show(rows(change))
+            await pilot.pause()
+        return (time.process_time() - begun) / CHANGES * 1000
+
+
+def main() -> None:
+    """Prints both figures."""
+    own, table = RunList(), DataTable[str](cursor_type="row")
+
+    def fill(found: list[Listed]) -> None:
+        if not table.columns:
+            table.add_columns(*(column.title for column in COLUMNS))
+        table.clear()
+        for listed in found:
+            table.add_row(*(column.text(listed, 0.0) for column in COLUMNS), key=listed.run.name)
+
+    print(f"{ROWS} rows, {SIZE[0]}x{SIZE[1]}, CPU milliseconds a change")
+    print(f"RunList    {asyncio.run(milliseconds(own, lambda found: own.show(found, (), Order()))):6.1f}")
+    print(f"DataTable  {asyncio.run(milliseconds(table, fill)):6.1f}")
+
+
+if __name__ == "__main__":
+    main()
