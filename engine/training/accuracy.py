@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.nets.flat import FlatNetwork
-
-_AT_ONCE = {"cpu": 50, "cuda": 500}
-"""Images that go through a network together: on a CPU so few that its cache holds what they become."""
+from engine.run.costs import TEST_IMAGES_AT_ONCE
 
 
 @torch.no_grad()
@@ -26,7 +24,7 @@ def all_features(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:
-    return images.split(_AT_ONCE.get(images.device.type, 50))
+    return images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))
 
 
 @torch.no_grad()
