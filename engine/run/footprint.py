@@ -6,7 +6,7 @@ from engine.run.costs import TEST_IMAGES_AT_ONCE
 from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.workload import Workload
 
-FLOAT_BYTES, DOUBLE_BYTES = 4, 8
+HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
 # A gradient keeps the activations and the two largest of their derivatives; a gradient of it keeps those of both.
 FIRST_ORDER, SECOND_ORDER = 1.3, 3.0
 COMPILED_SECOND_ORDER = 1.5
@@ -88,4 +88,5 @@ def _snapshots(work: Workload) -> float:
     numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
     if method.decoupled:
         numbers += (classifier_epochs(settings) + 2) * classifier
-    return float(settings.experts.num_experts * numbers * FLOAT_BYTES)
+    size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
+    return float(settings.experts.num_experts * numbers * size)
