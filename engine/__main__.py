@@ -79,8 +79,8 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
         else:
             revisit.export_copies(context, asked.images, asked.pt)
         return 0
-    except Stopped as stop:
-        log.emit(RunStopped(str(stop)))
+    except Stopped:
+        log.emit(RunStopped(log.stage))
         raise
     except LtddError as error:
         for fault in error.faults:

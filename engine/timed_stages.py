@@ -74,12 +74,11 @@ def step_readings(shape: Shape, device: torch.device, compiler: bool) -> Iterato
     """Every kind of step, timed at a shape; `compiler`: in its compiled form, too."""
     with _scratch() as folder:
         timed = _Timed(shape, device, folder)
-        yield from timed.training(compiled=False)
-        yield from timed.features()
-        yield from timed.matching(compiled=False)
-        if compiler:
-            yield from timed.training(compiled=True)
-            yield from timed.matching(compiled=True)
+        for compiled in (False, True)[: 1 + compiler]:
+            yield from timed.training(compiled)
+            yield from timed.classifying(compiled)
+            yield from timed.matching(compiled)
+        yield timed.testing()
 
 
 @contextmanager
@@ -123,20 +122,23 @@ class _Timed:
         epochs = context.settings.evaluate.epochs * self.group
         yield self._reading("evaluate", seconds_of(work, self.device) / epochs, compiled)
 
-    def features(self) -> Iterator[Reading]:
-        """Steps of classifier experts, and testing."""
+    def classifying(self, compiled: bool) -> Iterator[Reading]:
+        """Steps of classifier experts."""
         representation = self.experts[0]
         for seed in (0, 1):
-            context = self._context(_settings(self.shape, seed=seed))
+            context = self._context(_settings(self.shape, compiled, seed=seed))
             store = representation_store(context, self.data)
             heads = train_classifier_experts(context, self.data, self.network, representation[:1], store)
         self.experts = representation, heads
-        yield self._reading("classifier", self._step_seconds())
+        yield self._reading("classifier", self._step_seconds(), compiled)
+
+    def testing(self) -> Reading:
+        """A forward pass of test images, in the one form there is."""
         batches, at_once = 2, TEST_IMAGES_AT_ONCE[self.device.type]
         images = self.data.train_images[:1].repeat(batches * at_once, 1, 1, 1)
         labels = torch.zeros(len(images), dtype=torch.long, device=self.device)
         tested = seconds_of(lambda: per_class_accuracy(self.network, self.theta, images, labels), self.device)
-        yield Reading("test", self.shape.work(at_once), tested / batches)
+        return Reading("test", self.shape.work(at_once), tested / batches)
 
     def matching(self, compiled: bool) -> Iterator[Reading]:
         """Student steps of phase rep with both gradients, and of phase cls by what they add."""
@@ -150,7 +152,7 @@ class _Timed:
         # No less than a forward pass of it can take, should noise have eaten the difference.
         yield self._reading("head", max(both - student, 0.1 * student) / more, compiled)
 
-    def _reading(self, step: Step, seconds: float, compiled: bool = False) -> Reading:
+    def _reading(self, step: Step, seconds: float, compiled: bool) -> Reading:
         return Reading(step, self.shape.work(self.shape.batch), seconds, compiled)
 
     def _iteration(self, method: str, compiled: bool, **matching: Any) -> float:

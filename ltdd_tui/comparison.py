@@ -16,6 +16,7 @@ from ltdd_tui.live import View
 from ltdd_tui.preparing import flat
 from ltdd_tui.results import GROUPS, Row, rows_from_state
 from ltdd_tui.standings import head_to_tail
+from ltdd_tui.wording import factor_name
 
 TAGS = "ABCDEF"
 SMOOTHED_TO = 80
@@ -78,7 +79,7 @@ def common_cell(found: Sequence[Contender]) -> str:
     if cells or cell is None:
         return f"{len(found)} runs"
     name, factor, ipc = cell
-    return f"{len(found)} runs of {name}, IF {factor if isinstance(factor, str) else format(factor, 'g')}, IPC {ipc}"
+    return f"{len(found)} runs of {name}, IF {factor_name(factor)}, IPC {ipc}"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from engine.run.errors import Fault, SettingsError
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
+from ltdd_tui.console_marks import since_start
 from ltdd_tui.live import LiveRun
 from ltdd_tui.results import Row, rows_from_metrics, rows_from_state
 from ltdd_tui.runs import readable_metrics
-from ltdd_tui.wording import duration
+from ltdd_tui.standings import head_to_tail
+from ltdd_tui.wording import duration, factor_name
 
 CONSOLE_LINES = 6
 
@@ -57,7 +59,11 @@ class Glancer:
             self.glance = _from_metrics(metrics, settings, faults)
             return True
         self._live = self._live or LiveRun(self.folder)
-        caught_up = self._live.read()
+        try:
+            caught_up = self._live.read()
+        except OSError as error:
+            self.glance = Glance(settings=settings, faults=(*faults, Fault(str(error.strerror), "events.jsonl")))
+            return True
         if caught_up:
             self.glance = self._from_events(self._live, settings, faults)
         return caught_up
@@ -66,7 +72,7 @@ class Glancer:
         state = live.view.state
         rows = rows_from_state(state)
         failures = tuple(Fault(broke.what, broke.where, broke.hint) for broke in state.failures)
-        console = live.view.console[-CONSOLE_LINES:] if state.status == "crashed" else ()
+        console = since_start(live.view.console)[-CONSOLE_LINES:] if state.status == "crashed" else ()
         counts = state.data.class_counts if state.data else []
         seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())
         return Glance(tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None)
@@ -85,11 +91,11 @@ def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faul
     try:
         rows = rows_from_metrics(metrics)
         seconds = sum((metrics.get("stage_seconds") or {}).values())
-        head_to_tail = _head_to_tail(rows, metrics.get("class_counts") or [])
+        by_class = _head_to_tail(rows, metrics.get("class_counts") or [])
     except (KeyError, TypeError, AttributeError) as error:
         damaged = Fault(f"metrics.json cannot be read: {type(error).__name__} {error}", "", "resume writes it anew")
         return Glance(settings=settings, faults=(*faults, damaged))
-    return Glance(tuple(rows), head_to_tail, settings, faults, seconds=seconds or None)
+    return Glance(tuple(rows), by_class, settings, faults, seconds=seconds or None)
 
 
 def _head_to_tail(rows: list[Row], counts: list[int]) -> tuple[float, ...]:
@@ -97,15 +103,14 @@ def _head_to_tail(rows: list[Row], counts: list[int]) -> tuple[float, ...]:
     own = [row for row in rows if row.label in ("final", "last check")]
     if not own or len(own[0].per_class) != len(counts):
         return ()
-    return tuple(own[0].per_class[place] for place in sorted(range(len(counts)), key=lambda place: -counts[place]))
+    return tuple(own[0].per_class[place] for place in head_to_tail(counts))
 
 
 def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
     """The settings that tell runs apart, each with its name, in the order of the stages."""
     dataset, experts, matching = settings.dataset, settings.experts, settings.matching
-    factor = dataset.imbalance_factor
     lines = [
-        ("data set", f"{dataset.name}, IF {factor if isinstance(factor, str) else format(factor, 'g')}"),
+        ("data set", f"{dataset.name}, IF {factor_name(dataset.imbalance_factor)}"),
         ("IPC", str(settings.ipc)),
         ("method", settings.method),
         ("seed", str(settings.seed)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ltdd_tui.console_marks import since_start
 from ltdd_tui.live import View
 from ltdd_tui.wording import stage_name
 
@@ -33,23 +34,25 @@ def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice |
     if view.at is not None:
         return None
     if starting and not view.alive and state.status != "done":
-        return Notice("information", "the worker is starting", view.console[-1:] or (LOADING,))
+        return Notice("information", "the worker is starting", since_start(view.console)[-1:] or (LOADING,))
     if exit_code is not None and state.status != "failed":
         title = f"the worker ended at once (exit code {exit_code})"
-        return Notice("error", title, view.console[-CONSOLE_LINES:], "`r` tries again")
+        return Notice("error", title, since_start(view.console)[-CONSOLE_LINES:], "`r` tries again")
     if state.status == "failed":
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]
         return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, f"`r` goes on {_where(view)}"]))
     if state.status == "crashed":
-        lines = view.console[-CONSOLE_LINES:] or ("it printed nothing",)
+        lines = since_start(view.console)[-CONSOLE_LINES:] or ("it printed nothing",)
         return Notice("error", "the worker is gone without a last word", lines, f"`r` goes on {_where(view)}")
     if state.status == "stopped":
         stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
         during = f" during {stage_name(stage)}" if stage else ""
         return Notice("warning", f"stopped{during}", hint=f"`r` goes on {_where(view)}")
     if state.status == "waiting" and not view.alive:
-        return Notice("warning", "no worker is at work on this run", view.console[-CONSOLE_LINES:], "`r` starts one")
+        return Notice(
+            "warning", "no worker is at work on this run", since_start(view.console)[-CONSOLE_LINES:], "`r` starts one"
+        )
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     return None

@@ -26,7 +26,9 @@ def headline(tail: Tail) -> tuple[str, str]:
     """From how many images to how many, and how much smaller that is."""
     ratio = tail.total / tail.synthetic
     smaller = f"{ratio:,.0f} : 1" if ratio >= 10 else f"{ratio:.1f} : 1"
-    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", f"{smaller}, {100 / ratio:.2g} %"
+    share = 100 / ratio
+    percent_kept = f"{share:,.0f} %" if share >= 10 else f"{share:.2g} %"
+    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", f"{smaller}, {percent_kept}"
 
 
 def remark(tail: Tail) -> Fact:

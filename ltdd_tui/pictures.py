@@ -13,6 +13,7 @@ from ltdd_tui.tiles import Room
 
 Renderer = Literal["kitty", "sixel", "halfcell", "off"]
 
+BETWEEN = ("TMUX", "STY", "SSH_CONNECTION", "SSH_TTY")
 _LIBRARY = "textual_image.widget"
 _FALLBACK_CELL = (10, 20)
 
@@ -41,10 +42,13 @@ def room(renderer: Renderer, across: int, down: int) -> Room:
 
 
 def _detected() -> Renderer:
-    """What the terminal answered; through tmux and screen it cannot be trusted, and pictures would not scroll along."""
+    """What the terminal answered, unless something lies between.
+
+    Through tmux and screen the answer cannot be trusted, and over ssh pictures of pixels would hold up the keys.
+    """
     from textual_image import renderable
 
-    if os.environ.get("TMUX") or os.environ.get("STY"):
+    if any(map(os.environ.get, BETWEEN)):
         return "halfcell"
     found: dict[type, Renderer] = {renderable.TGPImage: "kitty", renderable.SixelImage: "sixel"}
     return found.get(renderable.Image, "halfcell")

@@ -38,8 +38,9 @@ def news(item: e.Stamped | e.Warned, state: RunState) -> str | None:
 
 def _data_line(data: e.DataReady) -> str:
     counts = data.class_counts
+    most, least = max(counts, default=0), min(counts, default=0)
     return (
-        f"data: {sum(counts)} images in {len(counts)} classes ({max(counts)} to {min(counts)} a class),"
+        f"data: {sum(counts)} images in {len(counts)} classes ({most} to {least} a class),"
         f" {data.test_images} test images"
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.run.events import Evaluated, ExpertDone
+from ltdd_tui.sound import are_percents
 from ltdd_tui.state import RunState
 
 GROUPS = ("many", "medium", "few")
@@ -54,13 +55,24 @@ def _row(label: str, figures: Mapping[str, Any], repeats: int) -> Row:
 
 
 def rows_from_state(state: RunState) -> list[Row]:
-    """The same rows, as far as the run has come; while it distills, with the last and the best check."""
-    found = list(state.evaluations.values())
+    """The same rows, as far as the run has come; while it distills, with the last and the best check.
+
+    An accuracy that is not finite, or none at all, gives no row.
+    """
+    found = [
+        event
+        for event in state.evaluations.values()
+        if are_percents(event.accuracy_mean, event.accuracy_std, *event.per_class)
+    ]
+    trained = {
+        kind: [done for done in experts.done.values() if are_percents(done.accuracy, *done.per_class)]
+        for kind, experts in state.experts.items()
+    }
     rows = [_evaluated(subject, event) for subject in ("random", "initialization") for event in _of(found, subject)]
     rows += [
-        _experts(f"{kind} experts", list(state.experts[kind].done.values()), state)
+        _experts(f"{kind} experts", trained[kind], state)
         for kind in ("representation", "classifier")
-        if kind in state.experts and state.experts[kind].done
+        if trained.get(kind)
     ]
     finals = _of(found, "final")
     checks = [] if finals else sorted(_of(found, "check"), key=lambda event: event.iteration or 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltdd_tui.scanning import Listed
-from ltdd_tui.wording import age, mean_and_std, percent
+from ltdd_tui.wording import age, factor_name, mean_and_std, percent
 
 # Signs that every terminal font has; the words beside them say the same.
 MARKS = {
@@ -49,7 +49,7 @@ def state_text(listed: Listed) -> str:
 
 
 def _factor(factor: float | str | None) -> str:
-    return "" if factor is None else factor if isinstance(factor, str) else f"{factor:g}"
+    return "" if factor is None else factor_name(factor)
 
 
 def accuracy_text(listed: Listed) -> str:

@@ -16,6 +16,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui.feed import Feed
 from ltdd_tui.stages import Stage
 from ltdd_tui.state import RunState, fold, with_worker
+from ltdd_tui.wording import factor_name
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -99,8 +100,7 @@ class Overview:
     @property
     def cell(self) -> str:
         """Data set, imbalance factor and IPC."""
-        factor = f"{self.imbalance_factor:g}" if isinstance(self.imbalance_factor, float | int) else "natural"
-        return f"{self.dataset} IF {factor} IPC {self.ipc}" if self.dataset else "?"
+        return f"{self.dataset} IF {factor_name(self.imbalance_factor)} IPC {self.ipc}" if self.dataset else "?"
 
 
 def overview(folder: RunFolder) -> Overview:
@@ -185,5 +185,11 @@ def readable_metrics(folder: RunFolder) -> dict[str, Any]:
     """The metrics of a finished run; empty where there are none, or where they are damaged."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(folder.metrics.read_text())
-        return found if isinstance(found, dict) and isinstance(found.get("final"), dict) else {}
+        return found if isinstance(found, dict) and _is_figure(found.get("final")) else {}
     return {}
+
+
+def _is_figure(final: Any) -> bool:
+    return isinstance(final, dict) and all(
+        isinstance(final.get(key), float | int | None) for key in ("accuracy_mean", "accuracy_std")
+    )

@@ -10,7 +10,7 @@ from rich.table import Table
 from engine.run.catalog import Estimate
 from ltdd_tui.results import GROUPS, Row
 from ltdd_tui.runs import Overview
-from ltdd_tui.wording import duration, mean_and_std, percent, stage_name
+from ltdd_tui.wording import duration, factor_name, mean_and_std, percent, stage_name
 
 BAR_COLUMNS = 40
 DEFAULT = "default"
@@ -89,11 +89,11 @@ def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         right=("IF", "IPC", "published %", "time", "GiB"),
     )
     for row in rows:
-        factor, cost = row["imbalance_factor"], row["estimate"]
+        cost = row["estimate"]
         table.add_row(
             row["name"],
             row["dataset"],
-            factor if isinstance(factor, str) else f"{factor:g}",
+            factor_name(row["imbalance_factor"]),
             str(row["ipc"]),
             row["method"],
             percent(row["expected"]),

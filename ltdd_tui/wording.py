@@ -32,6 +32,11 @@ def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
     return f"{mean:.1f} +- {std:.1f}" if repeats > 1 and std is not None else f"{mean:.1f}"
 
 
+def factor_name(factor: float | str | None) -> str:
+    """An imbalance factor: `100`, or `natural`; a question mark for what is not known."""
+    return f"{factor:g}" if isinstance(factor, int | float) else factor or "?"
+
+
 def stage_name(name: str) -> str:
     """A stage's name as it is said."""
     return name.replace("_", " ")

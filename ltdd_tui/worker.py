@@ -18,6 +18,7 @@ from typing import IO
 import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
+from ltdd_tui.console_marks import STARTS, since_start
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 LONGEST_NAME = 100
@@ -38,6 +39,9 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
         )
     folder.stop_request.unlink(missing_ok=True)
     with open(folder.console, "ab") as console:
+        if console.tell():
+            console.write(f"{STARTS}\n".encode())
+            console.flush()
         return subprocess.Popen(
             [*COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
@@ -157,6 +161,7 @@ def console_tail(folder: RunFolder, lines: int = 8) -> list[str]:
     try:
         with open(folder.console, "rb") as console:
             console.seek(max(0, os.fstat(console.fileno()).st_size - 8192))
-            return console.read().decode("utf-8", errors="replace").splitlines()[-lines:]
+            printed = console.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
+    return list(since_start(printed)[-lines:])

@@ -60,7 +60,7 @@ def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
     assert set(found.rates) == set(get_args(Step))
     work = Work(4, 1e6, 1e8)
     assert all(rate.seconds(work) > 0 for rate in found.rates.values())
-    forms = {"train", "evaluate", "student", "student_exact", "head"}
+    forms = {"train", "evaluate", "classifier", "student", "student_exact", "head"}
     assert set(found.compiled_rates) == (set() if why_not_build() else forms)
     assert 0.1 < found.runtime_gib < 4
     left = [path for path in small.rglob("*") if path.is_file() and path.parent.name != "native"]

@@ -55,3 +55,36 @@ def test_help_and_listings_load_nothing_heavy(arguments: list[str]) -> None:
 def test_engine_run_loads_no_torch() -> None:
     assert RUN_MODULES, "engine.run has modules"
     assert loaded_by("; ".join(f"import {name}" for name in RUN_MODULES), [*HEAVY, "ltdd_tui"]) == "loaded: []"
+
+
+# Opens every screen of the app on a recorded run, as a person would, and starts a worker of no consequence.
+EVERY_SCREEN = """
+import asyncio, os, sys
+from pathlib import Path
+place = Path(sys.argv[-1])
+os.environ["LTDD_HOME"] = os.environ["LTDD_CACHE"] = str(place / "home")
+from ltdd_tui.app import LtddApp
+from ltdd_tui.keys import load_screens
+from tests.ltdd_tui.driving import sees
+from tests.ltdd_tui.recorded import record
+async def main():
+    folder = record(place / "runs" / "one", "done", 20)
+    load_screens()
+    app = LtddApp(place / "runs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await sees(pilot, "quickstart")
+        app.open_run(folder)
+        await sees(pilot, "Accuracy by class")
+        app.action_runs()
+        await sees(pilot, "one")
+        app.open_compare([folder, folder])
+        await sees(pilot, "Accuracy")
+        app.action_help()
+        await pilot.pause()
+asyncio.run(main())
+"""
+
+
+def test_the_screen_loads_no_torch(tmp_path: Path) -> None:
+    heavy = ["torch", "torchvision", "sklearn", "textual"]
+    assert loaded_by(EVERY_SCREEN, [*heavy, str(tmp_path)]) == "loaded: ['textual']"

@@ -139,7 +139,7 @@ def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(refe
         time.sleep(0.002)
     folder.stop_request.touch()
     assert process.wait(timeout=60) == 130
-    assert _count(folder, "run_stopped", {}) == 1 and not folder.distilled.exists()
+    assert _count(folder, "run_stopped", {"stage": "distill"}) == 1 and not folder.distilled.exists()
     assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0
     assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
 

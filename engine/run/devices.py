@@ -58,6 +58,7 @@ PASSES: dict[Step, float] = {
 COMPILED_PASSES: dict[Step, float] = {
     "train": 3.0,
     "evaluate": 3.0,
+    "classifier": 1.2,
     "student": 9.0,
     "student_exact": 10.0,
     "head": 3.0,
@@ -66,6 +67,7 @@ COMPILED_PASSES: dict[Step, float] = {
 COMPILED_BY_TORCH: dict[Step, float] = {
     "train": 0.6,
     "evaluate": 0.6,
+    "classifier": 0.6,
     "student": 0.45,
     "student_exact": 0.45,
     "head": 0.6,

@@ -276,10 +276,10 @@ def decode(line: str) -> Stamped | Warned:
 
 
 class EventLog:
-    """Appends events to a file, one flushed line each, numbered on from what is there."""
+    """Appends events to a file, one flushed line each, numbered on; `stage` is the last that began, "" before one."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+        self._clock, self.stage = clock, ""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._seq = _close_torn_line(self._file)
@@ -288,6 +288,7 @@ class EventLog:
         """Writes one event; a single write call, so that a reader never sees two lines mixed."""
         os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
         self._seq += 1
+        self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 
 
 def _close_torn_line(file: int) -> int:

@@ -64,6 +64,8 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     for path in candidates:
         if _is_file(path) and not (beside and path.resolve() == beside.resolve()):
             return path
+    if beside and beside.stem == name_or_path:
+        raise SettingsError([Fault("this preset extends itself", hint="name another one, or take `extends` out")])
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 
 

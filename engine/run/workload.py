@@ -100,7 +100,7 @@ class Workload:
         """Training and testing the classifier experts, in epochs of max n_c * C draws."""
         experts, heads = self.settings.experts, self.settings.classifier_experts
         draws = max(self.counts) * len(self.counts)
-        epoch = self._epoch("classifier", experts.network, draws, heads.batch_size)
+        epoch = self._epoch("classifier", experts.network, draws, heads.batch_size, self.experts_compile)
         left = experts.num_experts - self.cached.classifier
         return left * (heads.epochs * epoch + self._test(experts.network, self.test_images))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from engine.compiling import experts_compile
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
@@ -18,8 +20,9 @@ from engine.seeding import generator
 from engine.training.accuracy import all_features, per_class_accuracy
 from engine.training.batches import Source, augmented_blocks
 from engine.training.experts import obtain_experts
-from engine.training.forms import classifier_gradient
-from engine.training.gradient import Gradient
+from engine.training.forms import classifier_gradient, features_form
+from engine.training.fresh import cost_of
+from engine.training.gradient import Forward, Gradient
 from engine.training.sampling import class_aware_batches
 from engine.training.step import Batch, Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
@@ -37,57 +40,65 @@ def train_classifier_experts(
     key = settings_hash(representation_store.key, settings.classifier_experts)
     store = ExpertStore(key, settings.experts.storage)
     store.describe(about_classifier(settings, representation_store.key))
-
-    gradient = classifier_gradient(network, context.device)
+    compiled = experts_compile(context, cost_of(settings, data, settings.experts.network), len(data.train_labels))
+    stage = _Stage(
+        context,
+        data,
+        network,
+        features_form(network, context.device, compiled),
+        classifier_gradient(network, context.device),
+        keep,
+    )
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        return [_train(context, data, network, gradient, representation[expert], expert, keep) for expert in experts]
+        return [stage.train(expert, representation[expert].last.to(context.device)) for expert in experts]
 
     # One at a time: nearly all of the work is features, and those come in large batches as it is.
     return obtain_experts(context, "classifier", store, len(representation), keep, 1, train)
 
 
-def _train(
-    context: Context,
-    data: LongTailedData,
-    network: FlatNetwork,
-    gradient: Gradient,
-    representation: Trajectory,
-    expert: int,
-    keep: int,
-) -> Trajectory:
-    settings = context.settings.classifier_experts
-    start = representation.last.to(context.device)
-    trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
-    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay))
-    recorder = Recorder.started(trainees.theta, keep)
-    batches = _features(context, data, network, start, expert)
-    steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
-    for epoch in range(1, settings.epochs + 1):
-        losses = train_epoch(step, itertools.islice(batches, steps))
-        recorder.record(trainees.theta)
-        context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, losses[0]))
-        context.check_stop()
-    theta = torch.cat([start[network.backbone], trainees.theta[0]])
-    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    return recorder.finish(trainees.theta, [per_class], [network.classifier_norms(theta)])[0]
+@dataclass(frozen=True)
+class _Stage:
+    """What all of them share; `keep` is the last epoch that is recorded."""
 
+    context: Context
+    data: LongTailedData
+    network: FlatNetwork
+    features: Forward
+    gradient: Gradient
+    keep: int
 
-def _features(
-    context: Context, data: LongTailedData, network: FlatNetwork, start: Tensor, expert: int
-) -> Iterator[Batch]:
-    """What the classifier sees of every batch (1, B, F), and the labels (1, B).
+    def train(self, expert: int, start: Tensor) -> Trajectory:
+        """One, from the last weights (P,) of its representation expert."""
+        context, data, network = self.context, self.data, self.network
+        settings = context.settings.classifier_experts
+        trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
+        step = Step(trainees, self.gradient, Sgd(settings.momentum, settings.weight_decay))
+        recorder = Recorder.started(trainees.theta, self.keep)
+        batches = self._batches(expert, start)
+        steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
+        for epoch in range(1, settings.epochs + 1):
+            losses = train_epoch(step, itertools.islice(batches, steps))
+            recorder.record(trainees.theta)
+            context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, losses[0]))
+            context.check_stop()
+        theta = torch.cat([start[network.backbone], trainees.theta[0]])
+        per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
+        return recorder.finish(trainees.theta, [per_class], [network.classifier_norms(theta)])[0]
 
-    It depends on the augmentation, so it is computed anew each time, but never differentiated, and some steps ahead.
-    """
-    settings, labels = context.settings.classifier_experts, data.train_labels.cpu()
-    draws = generator(context.settings.seed, "classifier", expert, "order")
-    epochs = (
-        class_aware_batches(labels, data.num_classes, settings.images_per_turn, settings.batch_size, draws)
-        for _ in range(settings.epochs)
-    )
-    source = Source(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
-    for block in augmented_blocks([source], context.settings.dataset.augmentation):
-        images = [images[0] for images, _ in block]
-        features = all_features(network, start, torch.cat(images)).split([len(own) for own in images])
-        yield from ((own[None], targets) for own, (_, targets) in zip(features, block, strict=True))
+    def _batches(self, expert: int, start: Tensor) -> Iterator[Batch]:
+        """What the classifier sees at each step (1, B, F), and the labels (1, B).
+
+        It depends on the augmentation, so it is computed anew each time, some steps ahead, and never differentiated.
+        """
+        settings, labels = self.context.settings.classifier_experts, self.data.train_labels.cpu()
+        draws = generator(self.context.settings.seed, "classifier", expert, "order")
+        epochs = (
+            class_aware_batches(labels, self.data.num_classes, settings.images_per_turn, settings.batch_size, draws)
+            for _ in range(settings.epochs)
+        )
+        source = Source(self.data.train_images, self.data.train_labels, itertools.chain.from_iterable(epochs), draws)
+        for block in augmented_blocks([source], self.context.settings.dataset.augmentation):
+            images = [images[0] for images, _ in block]
+            features = all_features(self.features, start, torch.cat(images)).split([len(own) for own in images])
+            yield from ((own[None], targets) for own, (_, targets) in zip(features, block, strict=True))

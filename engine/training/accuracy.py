@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.nets.flat import FlatNetwork
 from engine.run.costs import TEST_IMAGES_AT_ONCE
+from engine.training.gradient import Forward
 
 
 @torch.no_grad()
@@ -18,9 +19,9 @@ def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def all_features(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
+def all_features(features: Forward, theta: Tensor, images: Tensor) -> Tensor:
     """What the classifier sees, (N, F), of images (N, channels, H, W), some at a time."""
-    return torch.cat([network.features(theta, batch) for batch in _parts(images)])
+    return torch.cat([features(theta, batch) for batch in _parts(images)])
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:

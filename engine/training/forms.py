@@ -21,7 +21,7 @@ from engine.nets.norm_pool import compiled as compiled_norm_pool
 from engine.nets.norm_pool import written
 from engine.run.costs import NetworkCost
 from engine.run.settings import Precision
-from engine.training.gradient import Gradient, all_at_once, by_autograd, by_hand, by_transform, one_by_one
+from engine.training.gradient import Forward, Gradient, all_at_once, by_autograd, by_hand, by_transform, one_by_one
 from engine.training.precision import lowered
 
 _KEPT_BUSY_FLOPS = 50e9
@@ -64,6 +64,14 @@ def classifier_gradient(network: FlatNetwork, device: torch.device) -> Gradient:
     if device.type == "cuda":
         return replayed(one_by_one(by_transform(classify)))
     return one_by_one(by_autograd(classify))
+
+
+def features_form(network: FlatNetwork, device: torch.device, compiled: bool) -> Forward:
+    """What a classifier sees, (B, F), of images (B, ...) at weights (P,), without a gradient."""
+    if not (compiled and device.type == "cpu" and network.architecture is ConvNet):
+        return network.features
+    passes = ByHand(network, native())
+    return lambda theta, images: passes.forward(passes.layers(theta), images)[1]
 
 
 def _by_hand(network: FlatNetwork, group: int, device: torch.device, precision: Precision) -> Gradient:

@@ -16,7 +16,7 @@ from engine.nets.by_hand import ByHand
 from engine.nets.flat import FlatNetwork
 
 Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, C) at weights (P,) of images (B, ...)."""
+"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
 One = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Loss () and gradient (P,) at a network's weights (P,), of images (B, ...), targets (B,) or (B, C)."""
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

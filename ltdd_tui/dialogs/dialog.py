@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Button, Static
 
 Answer = TypeVar("Answer")
 
@@ -44,3 +44,22 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     def action_cancel(self) -> None:
         """Closes the dialog; whoever asked gets None."""
         self.dismiss(None)
+
+
+class FormDialog(Dialog[Answer], Generic[Answer]):
+    """A dialog with fields: enter in one of them and the button `yes` give the answer, the button `no` gives None."""
+
+    def give(self) -> None:
+        """Closes with what the fields hold, or says what is wrong with it."""
+        raise NotImplementedError
+
+    def on_input_submitted(self) -> None:
+        """Enter gives the answer."""
+        self.give()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Gives the answer, or nothing."""
+        if event.button.id == "yes":
+            self.give()
+        elif event.button.id == "no":
+            self.action_cancel()

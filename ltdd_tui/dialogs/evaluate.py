@@ -14,7 +14,7 @@ from textual.widgets.selection_list import Selection
 
 from engine.run.folder import RunFolder
 from engine.run.settings import NetworkName
-from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.dialogs.dialog import FormDialog
 from ltdd_tui.drawing.lines import clean
 
 MOST_REPEATS = 1000
@@ -34,7 +34,7 @@ class EvaluationPlan:
         return ["evaluate", str(folder.root), *asked]
 
 
-class Evaluate(Dialog[EvaluationPlan | None]):
+class Evaluate(FormDialog[EvaluationPlan | None]):
     """Gives a plan, or None. `known` holds what is already there, by network, as it is written."""
 
     DEFAULT_CSS = """
@@ -83,18 +83,8 @@ class Evaluate(Dialog[EvaluationPlan | None]):
         """The networks come first."""
         self.query_one(SelectionList).focus()
 
-    def on_input_submitted(self) -> None:
-        """Enter in a field gives the plan."""
-        self._give()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Gives the plan, or nothing."""
-        if event.button.id == "yes":
-            self._give()
-        else:
-            self.action_cancel()
-
-    def _give(self) -> None:
+    def give(self) -> None:
+        """Closes with the plan where it can be carried out."""
         archs = self.query_one(SelectionList).selected
         repeats = self.query_one("#repeats", Input).value
         if not archs:

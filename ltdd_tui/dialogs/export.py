@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 from textual_fspicker import SelectDirectory
 
 from engine.run.folder import RunFolder, expanded
-from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.dialogs.dialog import FormDialog
 from ltdd_tui.drawing.lines import clean
 from ltdd_tui.wording import short_path
 
@@ -36,7 +36,7 @@ class ExportPlan:
         return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target)]
 
 
-class Export(Dialog[ExportPlan | None]):
+class Export(FormDialog[ExportPlan | None]):
     """Gives a plan, or None. Of an unfinished run only its course can be written."""
 
     DEFAULT_CSS = """
@@ -104,19 +104,7 @@ class Export(Dialog[ExportPlan | None]):
         # The end is what one wants to see.
         target.cursor_position = len(path)
 
-    def on_input_submitted(self) -> None:
-        """Enter in the field gives the plan."""
-        self._give()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Gives the plan or nothing, or looks for a folder."""
-        if event.button.id == "browse":
-            self._browse()
-        elif event.button.id == "yes":
-            self._give()
-        else:
-            self.action_cancel()
-
+    @on(Button.Pressed, "#browse")
     @work
     async def _browse(self) -> None:
         picker = SelectDirectory(str(self._nearest()), "A folder to export into")
@@ -130,7 +118,8 @@ class Export(Dialog[ExportPlan | None]):
         typed = expanded(self.query_one("#target", Input).value).absolute()
         return next((path for path in (typed, *typed.parents) if path.is_dir()), Path.cwd())
 
-    def _give(self) -> None:
+    def give(self) -> None:
+        """Closes with the plan where its folder can be one."""
         typed = self.query_one("#target", Input).value.strip()
         target = expanded(typed).absolute()
         if not typed:

@@ -9,10 +9,10 @@ from textual.widgets import Button, Input, Static
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from ltdd_tui import worker
-from ltdd_tui.dialogs.dialog import Dialog
+from ltdd_tui.dialogs.dialog import FormDialog
 
 
-class Rename(Dialog[str | None]):
+class Rename(FormDialog[str | None]):
     """Gives a name that can be one and is not taken, or None."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -49,18 +49,8 @@ class Rename(Dialog[str | None]):
         """Says at once what is wrong."""
         self.show_fault(self.fault())
 
-    def on_input_submitted(self) -> None:
-        """Enter gives the name."""
-        self._give()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Gives the name, or nothing."""
-        if event.button.id == "yes":
-            self._give()
-        else:
-            self.action_cancel()
-
-    def _give(self) -> None:
+    def give(self) -> None:
+        """Closes with a name that can be taken."""
         name = self.query_one(Input).value.strip()
         if not self.fault():
             self.dismiss(name if name != self._folder.name else None)

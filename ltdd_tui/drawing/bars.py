@@ -17,7 +17,7 @@ STEP = 10.0
 
 def scale_end(found: Standings) -> float:
     """Where the bars' axis ends, in percent: the ten above all that is drawn; 100 while there is nothing."""
-    return min(100.0, math.ceil(found.highest / STEP) * STEP) or 100.0
+    return math.ceil(min(100.0, found.highest) / STEP) * STEP or 100.0
 
 
 class BarColumns:

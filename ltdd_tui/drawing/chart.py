@@ -48,7 +48,9 @@ def whole(lines: Iterable[Line]) -> Window | None:
     if not ends:
         return None
     left, right = float(min(first for first, _ in ends)), float(max(last for _, last in ends))
-    return Window(left, right) if right > left else Window(left - 0.5, right + 0.5)
+    # Where numbers are large, half of one is lost in rounding.
+    half = max(0.5, abs(left) * 1e-9)
+    return Window(left, right) if right > left else Window(left - half, right + half)
 
 
 def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: int, height: int) -> Chart:

@@ -21,7 +21,7 @@ def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
 
 def cells(values: Sequence[float | None], top: float, height: int) -> list[str]:
     """Rows of text, the upper first: each value is a column of eighths of a cell, `top` the whole height."""
-    levels = [None if value is None else _level(value / top, height) for value in values]
+    levels = [None if value is None else _level(value / top if top else 0.0, height) for value in values]
     return ["".join(_cell(level, row) for level in levels) for row in range(height - 1, -1, -1)]
 
 

@@ -169,7 +169,7 @@ def settings(
     unread = [one.tag for one in found if one.view.settings is None]
     told: list[Line] = [(Span(f"{tag}: config.yaml cannot be read", "error"),) for tag in unread]
     if not differences:
-        return [*told, (Span("all settings are the same", "muted"),)]
+        return told or [(Span("all settings are the same", "muted"),)]
     longest = max(len(difference.key) for difference in differences)
     cell = max(len(value or "?") for difference in differences for value in difference.values)
     cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(found) - 1))

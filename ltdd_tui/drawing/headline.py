@@ -5,7 +5,7 @@ from __future__ import annotations
 from ltdd_tui.drawing.lines import EMPTY, Line, Span, joined, spread, width_of
 from ltdd_tui.live import View
 from ltdd_tui.state import RunState, stage_named
-from ltdd_tui.wording import duration, stage_name
+from ltdd_tui.wording import duration, factor_name, stage_name
 
 STATUS = {
     "reading": ("○", "muted"),
@@ -42,8 +42,7 @@ def _cell(view: View) -> Line:
 
 
 def _cell_words(dataset: str, factor: float | str, ipc: int, method: str) -> Line:
-    long_tail = f"IF {factor:g}" if isinstance(factor, int | float) else str(factor)
-    return (Span(f"{dataset} · {long_tail} · IPC {ipc} · {method}", "muted"),)
+    return (Span(f"{dataset} · IF {factor_name(factor)} · IPC {ipc} · {method}", "muted"),)
 
 
 def _standing(view: View, now: float, word: str) -> Line:

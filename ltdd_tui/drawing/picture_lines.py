@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ltdd_tui import tail
 from ltdd_tui.drawing.lines import Line, Span, clean, cut, fit, width_of
 from ltdd_tui.drawing.mosaic import Plan
 
 NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
 SMALLEST = 0.005
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def label_lines(
@@ -50,9 +50,7 @@ def label_words(title: str, label: Sequence[float], names: Sequence[str], width:
 
 def bar(share: float, width: int) -> str:
     """A bar of `width` cells, to an eighth of a cell; a share above zero is seen."""
-    eighths = max(round(min(max(share, 0.0), 1.0) * width * 8), 1 if share > 0 else 0)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(width)[:width]
+    return tail.bar(share, 1.0, width).ljust(width)
 
 
 def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Line]:

@@ -140,5 +140,5 @@ trained on the whole long-tailed set) as dashed lines.
 
 def _last_values(lines: Sequence[Line], written: Callable[[float], str]) -> Content:
     """The names of the curves in their colors, with their last values."""
-    parts = [(f"{line.name} {written(float(line.y[-1]))}", line.color) for line in lines]
+    parts = [(f"{line.name} {written(float(line.y[-1]))}", line.color) for line in lines if len(line.y)]
     return Content("  ").join([Content.styled(text, color) for text, color in parts])

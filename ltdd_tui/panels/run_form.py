@@ -42,7 +42,7 @@ class RunForm(Vertical):
     RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
     RunForm #browse { margin-left: 15; display: none; }
     RunForm #browse.-shown { display: block; }
-    RunForm #told { height: 4; color: $text-muted; border-top: solid $panel-lighten-1; }
+    RunForm #told { height: 4; color: $text-muted; border-top: solid $foreground 22%; }
     RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
     RunForm FaultLine.-shown { display: block; }
     RunForm #deeds { height: 1; margin-top: 1; }

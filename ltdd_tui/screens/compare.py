@@ -76,6 +76,7 @@ class CompareScreen(Screen[None]):
         self._base = 0
         self._chosen, self._alone = 0, False
         self._runs: list[LiveRun] = []
+        self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
         self._panels: list[ComparisonPanel | CurvePanel] = [
             FiguresPanel(),
@@ -104,18 +105,28 @@ class CompareScreen(Screen[None]):
     @work(group="follow")
     async def _follow(self) -> None:
         self._runs = await asyncio.to_thread(lambda: [LiveRun(folder) for folder in self._folders])
-        seen: list[int] = []
+        seen: list[object] = []
         while True:
             caught_up = True
             if self.is_active:
                 for run in self._runs:
-                    caught_up &= await asyncio.to_thread(run.read, READ_SECONDS)
-                versions = [run.view.version for run in self._runs]
-                if versions != seen:
-                    seen = versions
+                    caught_up &= await self._read(run)
+                now = [*(run.view.version for run in self._runs), dict(self._unreadable)]
+                if now != seen:
+                    seen = now
                     self._draw()
             if caught_up:
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def _read(self, run: LiveRun) -> bool:
+        """Whether that was all there is of a run; one whose files may not be read is told in the title."""
+        try:
+            caught_up = await asyncio.to_thread(run.read, READ_SECONDS)
+        except OSError as error:
+            self._unreadable[run.folder.name] = error.strerror or str(error)
+            return True
+        self._unreadable.pop(run.folder.name, None)
+        return caught_up
 
     def _draw(self) -> None:
         found = contenders([run.view for run in self._runs])
@@ -127,9 +138,9 @@ class CompareScreen(Screen[None]):
         for panel in self._panels:
             if isinstance(panel, ComparisonPanel | ComparedLosses | ComparedAccuracy):
                 panel.compare(compared)
-        gone = [one.name for one in found if one.view.gone]
+        missing = {one.name: "gone" for one in found if one.view.gone} | self._unreadable
         told = self._names(found) if self.has_class("-single") else common_cell(found)
-        self._title.tell(f"gone: {', '.join(gone)}" if gone else told)
+        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or told)
 
     def _names(self, found: Sequence[Contender]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""

@@ -34,7 +34,7 @@ class LaunchActions(Screen[None]):
     def __init__(self, form: Form, runs_dir: Path) -> None:
         super().__init__()
         self.form, self.runs_dir = form, runs_dir
-        self._starting = asyncio.Lock()
+        self._starting, self._measuring = asyncio.Lock(), asyncio.Lock()
 
     def take(self, form: Form, remember: bool = False) -> None:
         """Makes another form the present one."""
@@ -75,7 +75,7 @@ class LaunchActions(Screen[None]):
     async def _start(self, prospect: Prospect) -> None:
         try:
             folder = await asyncio.to_thread(begin, prospect.form, prospect.form.name or prospect.name, self.runs_dir)
-        except LtddError as error:
+        except (LtddError, OSError) as error:
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
@@ -112,9 +112,16 @@ class LaunchActions(Screen[None]):
         await self.go_to(next(iter(prospect.faults)))
         return None
 
-    @work(exclusive=True, group="deed")
+    @work(group="measure")
     async def action_measure(self) -> None:
         """Times the steps of a run on this machine, so that estimates need not guess."""
+        # Two at once would measure each other.
+        if self._measuring.locked():
+            return
+        async with self._measuring:
+            await self._measure()
+
+    async def _measure(self) -> None:
         self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
         settings, device = (await self.assessed()).settings, self.form.device
         if not await asyncio.to_thread(calibrate_silently, settings, device):

@@ -6,12 +6,12 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 CONTROLS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-COLORED = re.compile(r"38;2;(\d+;\d+;\d+)[^m]*m▀")
+COLORED = re.compile(r"38;2;(\d+;\d+;\d+)[^m]*m[▀▄]")
 
 
 def chromium() -> str | None:
@@ -44,19 +44,18 @@ class Page:
             self._page.keyboard.press(key)
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Returns once the app has written `text` since the last `forget`."""
+        """Returns once the app has written `text`."""
+        self._wait(lambda: text in CONTROLS.sub("", self.sent), repr(text), seconds)
+
+    def wait_for_images(self, colors: int, seconds: float = 60) -> None:
+        """Returns once half-cells of that many colors were sent."""
+        self._wait(lambda: len(set(COLORED.findall(self.sent))) >= colors, f"images in {colors} colors", seconds)
+
+    def _wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         give_up = time.monotonic() + seconds
-        while text not in CONTROLS.sub("", self.sent):
-            assert time.monotonic() < give_up, f"{text!r} was not sent; at last: {CONTROLS.sub('', self.sent)[-2000:]}"
+        while not condition():
+            assert time.monotonic() < give_up, f"{what} did not come; at last: {CONTROLS.sub('', self.sent)[-2000:]}"
             self._page.wait_for_timeout(100)
-
-    def forget(self) -> None:
-        """Leaves out of `sent` what came so far."""
-        self.sent = ""
-
-    def image_colors(self) -> set[str]:
-        """The colors of the half-cells that were sent."""
-        return set(COLORED.findall(self.sent))
 
     def picture(self, path: Path) -> None:
         """What the page looks like."""

@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from engine.run.folder import RunFolder
 from tests.e2e.browser import chromium, opened
 
 ROOT = Path(__file__).parents[2]
@@ -51,9 +53,17 @@ def address(tmp_path: Path) -> Iterator[str]:
 def test_a_run_is_launched_and_its_images_are_seen(address: str, tmp_path: Path) -> None:
     with opened() as page:
         page.open(address)
-        page.wait_for("ltdd-tui")
+        page.wait_for("quickstart")
+        page.press("Control+s")
+        page.wait_for("Matching loss")
+        # More than any theme has.
+        page.wait_for_images(colors=100)
+        page.wait_for("the run is done")
         page.picture(tmp_path / "page.png")
+        with Image.open(tmp_path / "page.png") as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 300
         assert [url for url in page.asked if not url.startswith((address, "data:"))] == []
+    assert RunFolder(tmp_path / "runs" / "quickstart").exists()
 
 
 def test_a_page_of_another_site_is_turned_away(address: str) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from engine.run import events as e
 from engine.run.folder import RunFolder
+from ltdd_tui.feed import Feed
 from tests.e2e.terminal import needs_tmux
-from tests.e2e.walkthrough import ON_RECORDING, REAL, Walk, add_datm_run, terminal_of
+from tests.e2e.walkthrough import ON_RECORDING, REAL, ROOT, Walk, add_datm_run, surroundings, terminal_of
 
 pytestmark = needs_tmux
 
@@ -47,9 +53,23 @@ def test_a_closed_terminal_leaves_the_run_alive_and_watch_shows_it_again(tmp_pat
         assert "quickstart starts: ltdd on cifar10" in said and "result: " in said
 
 
-def test_colors_are_left_out_where_no_color_asks_for_that(tmp_path: Path) -> None:
-    import re
+def test_two_screens_show_a_headless_run_and_that_its_worker_was_killed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "quickstart")
+    asked = ["run", "quickstart", "--detach", "--runs-dir", str(tmp_path / "runs")]
+    subprocess.run([*ON_RECORDING, *asked], env=os.environ | surroundings(tmp_path, 600), check=True, cwd=ROOT)
+    watch = [*ON_RECORDING, "watch", "quickstart"]
+    with terminal_of(watch, tmp_path, 120, 40) as one, terminal_of(watch, tmp_path, 80, 24) as other:
+        for terminal in (one, other):
+            terminal.wait_for("quickstart", "running", "EXPERTS")
+        started = next(item.event for item in Feed(folder.events).read_all() if isinstance(item, e.Stamped))
+        assert isinstance(started, e.RunStarted)
+        os.kill(started.pid, signal.SIGKILL)
+        for terminal in (one, other):
+            # With the last lines of its console, and a way to go on.
+            terminal.wait_for("crashed", "a recorded run is played", "esume", seconds=10)
 
+
+def test_colors_are_left_out_where_no_color_asks_for_that(tmp_path: Path) -> None:
     with terminal_of(["env", "NO_COLOR=1", *ON_RECORDING], tmp_path, 100, 30) as terminal:
         terminal.wait_for("quickstart")
         shades = {tuple(found) for found in re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", terminal.colored())}

@@ -120,3 +120,12 @@ async def test_a_resume_takes_back_what_came_after_the_checkpoint() -> None:
         pilot.app.panel.show(View(seen.folder, shorter, None, Series(), False, 2))
         await pilot.pause()
         assert "rep 0.800" in pilot.app.text
+
+
+async def test_the_accuracy_can_be_asked_for_before_the_first_check() -> None:
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        pilot.app.panel.show(view(*steps(3)))
+        pilot.app.panel.focus()
+        await pilot.press("a")
+        await pilot.pause()
+        assert "no check yet" in pilot.app.text

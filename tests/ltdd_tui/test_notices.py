@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.run.events import EventLog, Warned
+from ltdd_tui.console_marks import STARTS
 from ltdd_tui.live import LiveRun, View
-from ltdd_tui.notices import can_resume, can_stop, notice
+from ltdd_tui.notices import LOADING, can_resume, can_stop, notice
 from ltdd_tui.replay import as_of
 from ltdd_tui.tidings import terminal_title, tidings
 from tests.ltdd_tui.recorded import let_go, record
@@ -46,6 +47,14 @@ def test_what_is_the_matter_and_what_to_do(tmp_path: Path, status: str, title: s
 def test_a_crash_shows_the_last_lines_of_the_console(tmp_path: Path) -> None:
     found = notice(view_of(tmp_path, "crashed"), starting=False)
     assert found is not None and "CUDA error: an illegal memory access was encountered" in found.lines
+
+
+def test_what_an_earlier_worker_printed_is_not_shown_as_the_crash(tmp_path: Path) -> None:
+    view = view_of(tmp_path, "crashed")
+    again = replace(view, console=("error: one: stopped on request", STARTS))
+    found, asked = notice(again, starting=False), notice(again, starting=True)
+    assert found is not None and found.lines == ("it printed nothing",)
+    assert asked is not None and asked.lines == (LOADING,)
 
 
 def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:

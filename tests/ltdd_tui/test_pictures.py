@@ -17,7 +17,7 @@ from textual_image.renderable import tgp
 
 from ltdd_tui.drawing.halfcells import half_cells
 from ltdd_tui.panels.picture import PictureFrame
-from ltdd_tui.pictures import renderer_of, room
+from ltdd_tui.pictures import BETWEEN, renderer_of, room
 
 ACROSS, DOWN = 7, 3
 
@@ -85,6 +85,7 @@ async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
         (renderable.UnicodeImage, "", "auto", "halfcell"),
         (renderable.TGPImage, "TMUX", "auto", "halfcell"),
         (renderable.SixelImage, "STY", "auto", "halfcell"),
+        (renderable.TGPImage, "SSH_CONNECTION", "auto", "halfcell"),
         (renderable.TGPImage, "TMUX", "sixel", "sixel"),
         (renderable.TGPImage, "", "halfcell", "halfcell"),
         (renderable.TGPImage, "", "off", "off"),
@@ -93,7 +94,7 @@ async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
 def test_the_terminals_answer_counts_unless_something_is_between_or_another_way_is_chosen(
     monkeypatch: pytest.MonkeyPatch, answered: type, through: str, mode: Any, renderer: str
 ) -> None:
-    for name in ("TMUX", "STY"):
+    for name in BETWEEN:
         monkeypatch.delenv(name, raising=False)
     if through:
         monkeypatch.setenv(through, "/tmp/socket,1,0")

@@ -69,6 +69,17 @@ def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.Mon
     assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
 
 
+def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
+    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    folder.console.write_text("error: one: stopped on request\n")
+    assert worker.start(folder, "cpu").wait(30) == 3
+    assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
+    assert "stopped on request" in folder.console.read_text()
+
+
 def test_a_file_in_place_of_the_folder_of_runs_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="this is a file"):

@@ -82,6 +82,7 @@ def test_a_circle_is_told() -> None:
     write("b.yaml", "extends: a\n")
     fault = only_fault("./a.yaml")
     assert (fault.where, "circle" in fault.what) == ("b.yaml:1: extends", True)
+    assert only_fault(write("own.yaml", "extends: own\n")).what == "this preset extends itself"
 
 
 def test_expected_is_not_inherited_and_goes_when_the_cell_changes() -> None:

@@ -107,3 +107,11 @@ async def test_a_run_that_is_deleted_or_damaged_meanwhile_is_told(add: Add) -> N
         await sees(pilot, "gone: two")
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, CompareScreen))
+
+
+async def test_events_that_cannot_be_read_are_told_and_the_others_shown(add: Add) -> None:
+    odd = add("two", "stopped")
+    odd.events.unlink()
+    odd.events.mkdir()
+    async with shown(add("one"), odd) as pilot:
+        await sees(pilot, "Is a directory: two", "A one")

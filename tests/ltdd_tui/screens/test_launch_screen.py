@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +25,7 @@ from ltdd_tui.panels.preset_picker import PresetList
 from ltdd_tui.screens.launch import LaunchScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.widgets.field import Field
-from tests.ltdd_tui.driving import sees, text, told, typed, until
+from tests.ltdd_tui.driving import hears, listen, sees, text, typed, until
 
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -41,6 +42,7 @@ def drive(test: Test, size: tuple[int, int] = WIDE) -> None:
 
     async def run() -> None:
         app = LtddApp(Path("runs"), device="cpu")
+        listen(app)
         async with app.run_test(size=size) as pilot:
             screen = app.screen
             assert isinstance(screen, LaunchScreen)
@@ -117,7 +119,7 @@ def test_from_a_preset_over_a_fault_to_the_run_with_exactly_those_settings() -> 
         await sees(pilot, "must be >= 1 or natural, this is 0.5", "1 fault (F8): imbalance")
         assert field(screen, "dataset.imbalance_factor").has_class("-fault")
         await pilot.press("tab", "ctrl+s")
-        await until(pilot, lambda: any("the run is not started" in note for note in told(pilot)))
+        await hears(pilot, "the run is not started")
         assert pilot.app.focused is field(screen, "dataset.imbalance_factor").control, "it goes to the fault"
         assert field(screen, "dataset.imbalance_factor").control.value == "0.5" and not Path("runs").exists()
         await put(pilot, screen, "dataset.imbalance_factor", "50")
@@ -259,8 +261,6 @@ def test_each_kind_of_field_takes_what_the_settings_take() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await find(pilot, screen, "augmentation")
         await pilot.press("space")
-        await find(pilot, screen, "compile")
-        await pilot.press("space")
         await find(pilot, screen, "rate_decay")
         await pilot.press("enter", "home", "enter")
         await find(pilot, screen, "test_per_class")
@@ -269,7 +269,6 @@ def test_each_kind_of_field_takes_what_the_settings_take() -> None:
             pass
         assert screen.form.typed == {
             "dataset.augmentation": "crop, cutout, scale, rotate",
-            "matching.compile": "true",
             "matching.rate_decay": "none",
             "dataset.test_per_class": "20",
         }
@@ -301,7 +300,7 @@ def test_a_preset_with_faults_is_left_out_and_told(home: Path) -> None:
     (home / "home" / "presets" / "bad.yaml").write_text("ipc: none\n")
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await until(pilot, lambda: any("bad.yaml:1: ipc" in note for note in told(pilot)))
+        await hears(pilot, "bad.yaml:1: ipc")
         assert "quickstart" in text(pilot)
 
     drive(test)
@@ -345,9 +344,10 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
 
     async def watch() -> None:
         while True:
-            began = time.perf_counter()
+            # The loop's own work between two turns, so that what else the machine does is not counted.
+            worked = time.thread_time()
             await asyncio.sleep(0.01)
-            late.append(time.perf_counter() - began - 0.01)
+            late.append(time.thread_time() - worked)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("f6", "down", "end", "enter", "tab")
@@ -360,7 +360,9 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
         await sees(pilot, "24 synthetic")
         watching.cancel()
 
+    # As the program does when it starts: what is loaded by then is no work for the garbage collector.
+    gc.freeze()
     drive(test)
+    gc.unfreeze()
     assert len(late) > 20
-    # The bound is 0.15 s; a machine that runs other tests beside this one adds some.
-    assert max(late) < 0.3, sorted(late)[-5:]
+    assert max(late) < 0.15, sorted(late)[-5:]

@@ -22,7 +22,7 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
-from tests.ltdd_tui.recorded import let_go, record
+from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
 FAKE = str(Path(__file__).parents[1] / "fake_worker.py")
@@ -411,4 +411,5 @@ def test_leaving_the_app_leaves_the_worker(make: Callable[..., RunFolder]) -> No
         del os.environ["FAKE_WORKER"]
         started = [e.decode(line) for line in folder.events.read_text().splitlines()]
         pids = [i.event.pid for i in started if isinstance(i, e.Stamped) and isinstance(i.event, e.RunStarted)]
-        os.kill(pids[-1], signal.SIGKILL)
+        if pids[-1] != NO_PID:
+            os.kill(pids[-1], signal.SIGKILL)

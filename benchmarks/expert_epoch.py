@@ -1,0 +1,157 @@
+"""An epoch of an expert with GSAM, plain against fast: python -m benchmarks.expert_epoch [--device cuda]
+
+CIFAR-10-LT at IF 100: 12,406 images of 3x32x32, a ConvNet of width 128 and depth 3, batches of 256, all of DSA. A round
+is a few of the epoch's 49 steps, scaled to all of it. Writes expert_epoch.json (float32) and expert_epoch-bf16.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from benchmarks import plain_training
+from benchmarks.ceilings import measure
+from benchmarks.forms import Answer, interleaved, parser, serve
+from benchmarks.record import Timing, summary, timed, write_record
+from engine.heap import keep_freed_memory
+from engine.nets import build_network
+from engine.nets.flat import FlatNetwork
+from engine.run.catalog import class_counts
+from engine.run.costs import network_cost
+from engine.run.settings import Precision
+from engine.training.batches import Source, augmented_batches
+from engine.training.forms import training_gradient
+from engine.training.gsam import Gsam
+from engine.training.precision import products
+from engine.training.step import Sgd, Step, Trainees
+
+GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
+
+
+@dataclass(frozen=True)
+class Form:
+    """plain: the straightforward loop; keeps: freed memory is kept, as the worker does."""
+
+    plain: bool
+    keeps: bool
+    precision: Precision = "float32"
+    compiled: bool = True
+
+
+FORMS = {
+    "plain": Form(plain=True, keeps=False),
+    "plain, memory kept": Form(plain=True, keeps=True),
+    "eager": Form(plain=False, keeps=True, compiled=False),
+    "float32": Form(plain=False, keeps=True),
+    "bf16": Form(plain=False, keeps=True, precision="bf16"),
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained, and how many steps are timed in a round."""
+
+    images: int = sum(class_counts(5000, 100, 10))
+    width: int = 128
+    batch: int = 256
+    steps: int = 2
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The ConvNet on CIFAR-10."""
+        return {"channels": 3, "classes": 10, "image_size": 32, "width": self.width, "depth": 3}
+
+    @property
+    def epoch(self) -> float:
+        """Epochs of images for one image of a round."""
+        return self.images / (self.steps * self.batch)
+
+
+def size(asked: argparse.Namespace) -> Size:
+    """A dry run is a small one."""
+    return Size(images=64, width=8, batch=16) if asked.dry else Size(steps=10 if asked.device != "cpu" else 2)
+
+
+def main() -> None:
+    """Measures, prints a line a precision, and writes the records."""
+    asked = parser(__doc__, rounds=7).parse_args()
+    torch.set_num_threads(asked.threads)
+    if asked.serve:
+        return serve(answer(FORMS[asked.serve], size(asked), torch.device(asked.device)))
+    seconds = interleaved("benchmarks.expert_epoch", list(FORMS), asked)
+    for precision in ("float32", "bf16"):
+        _record(asked, precision, seconds)
+
+
+def _record(asked: argparse.Namespace, precision: Precision, seconds: dict[str, list[float]]) -> None:
+    device, timing = torch.device(asked.device), Timing(seconds["plain"], seconds[precision])
+    ceilings = measure(precision, device)
+    record = write_record(
+        "expert_epoch" + ("" if precision == "float32" else f"-{precision}"),
+        "python -m benchmarks.expert_epoch" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
+        device,
+        timing,
+        ceilings.shares(operations(size(asked)), timing.fast_seconds),
+        asked.results,
+        ceilings=asdict(ceilings),
+        steps_timed=size(asked).steps,
+        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
+        eager_ratio=Timing(seconds["plain"], seconds["eager"]).ratio,
+        seconds=seconds,
+    )
+    print(summary(record))
+    print(f"  against the plain loop with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
+
+
+def operations(work: Size) -> float:
+    """The least that the mathematics asks for: both gradients' convolutions, none to the images."""
+    first, *others = (layer.flops for layer in network_cost("convnet", **work.network).convolutions)
+    return 2 * work.images * (2.0 * first + 3.0 * sum(others))
+
+
+def answer(form: Form, work: Size, device: torch.device) -> Answer:
+    """A round: the next steps of an endless training, in seconds of a whole epoch."""
+    if form.keeps:
+        keep_freed_memory()
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(work.images, 3, 32, 32, generator=draw).to(device)
+    labels = torch.randint(10, (work.images,), generator=draw).to(device)
+    steps = (_plainly if form.plain else _fast)(form, work, images, labels)
+    # The batch at an epoch's end is smaller: only whole ones are timed.
+
+    def seconds() -> float:
+        with products(form.precision, device):
+            return work.epoch * timed(lambda: [next(steps) for _ in range(work.steps)], device)
+
+    return seconds
+
+
+def _plainly(form: Form, work: Size, images: torch.Tensor, labels: torch.Tensor) -> Iterator[object]:
+    net = build_network("convnet", seed=0, **work.network).to(images.device)
+    optimizer = torch.optim.SGD(net.parameters(), RATE, SGD.momentum, weight_decay=SGD.weight_decay)
+    draw = torch.Generator().manual_seed(1)
+    while True:
+        for batch, wanted in plain_training.shuffled(images, labels, work.batch, draw):
+            if len(batch) == work.batch:
+                yield plain_training.step(net, optimizer, batch, wanted, GSAM)
+
+
+def _fast(form: Form, work: Size, images: torch.Tensor, labels: torch.Tensor) -> Iterator[object]:
+    module = build_network("convnet", seed=0, **work.network)
+    network = FlatNetwork(module)
+    trainees = Trainees.started([network.flatten(module).to(images.device)], [RATE])
+    gradient = training_gradient(network, 1, images.device, form.compiled, form.precision)
+    step = Step(trainees, gradient, SGD, GSAM)
+    # The same draws as the plain loop's, so that every round has its kinds of augmentation.
+    source = Source.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))
+    for batch, wanted in augmented_batches([source], plain_training.DSA):
+        if batch.shape[1] == work.batch:
+            yield step(batch, wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The quickstart from data to report, plain against fast: python -m benchmarks.quickstart [--rounds 3]
+
+Whole runs in turn, each a worker of its own with an empty cache, so that experts are trained and C++ is built anew. The
+plain one has everything uncompiled. Writes quickstart.json: seconds, stage by stage, and the accuracy that came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.forms import parser
+from benchmarks.record import Timing, summary, write_record
+from engine.run.folder import RunFolder
+from engine.run.presets import dump, load_preset
+
+PLAIN = [f"{block}.compile=never" for block in ("experts", "matching", "evaluate")]
+DRY = ["matching.iterations=4", "evaluate.every=4", "evaluate.epochs=5", "experts.num_experts=2"]
+
+
+def main() -> None:
+    """Runs both, prints a line, and writes the record."""
+    asked = parser(__doc__, rounds=3).parse_args()
+    torch.set_num_threads(asked.threads)
+    forms = {"plain": PLAIN, "fast": []}
+    runs: dict[str, list[dict[str, Any]]] = {form: [] for form in forms}
+    for _ in range(asked.rounds):
+        for form, changes in forms.items():
+            runs[form].append(_run([*changes, *(DRY if asked.dry else [])], asked.device, asked.threads))
+    timing = Timing(*([run["seconds"] for run in runs[form]] for form in ("plain", "fast")))
+    record = write_record(
+        "quickstart",
+        "python -m benchmarks.quickstart",
+        torch.device(asked.device),
+        timing,
+        {},
+        asked.results,
+        runs=runs,
+    )
+    print(summary(record))
+    last = runs["fast"][-1]
+    print(f"  final {last['final']:.1f} %, random {last['random']:.1f} %, stages {json.dumps(last['stages'])}")
+    print(f"  slowest fast run {max(timing.fast):.1f} s, mean {statistics.fmean(timing.fast):.1f} s")
+
+
+def _run(changes: list[str], device: str, threads: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="ltdd-quickstart-") as place:
+        folder = RunFolder(Path(place) / "run")
+        folder.root.mkdir()
+        folder.config.write_text(dump(load_preset("quickstart", changes)))
+        environment = os.environ | {"LTDD_CACHE": f"{place}/cache", "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, "-m", "engine", "run", str(folder.root), "--device", device]
+        began = time.monotonic()
+        subprocess.run(command, env=environment, check=True)
+        seconds = time.monotonic() - began
+        metrics = json.loads(folder.metrics.read_text())
+    stages = {stage: round(took, 2) for stage, took in metrics["stage_seconds"].items()}
+    accuracies = {figure: metrics[figure]["accuracy_mean"] for figure in ("random", "initialization", "final")}
+    return {"seconds": round(seconds, 2), "stages": stages} | accuracies
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What happens to every screen sooner or later: a window made tiny and large again, left at once, fed with rubbish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.run.folder import RunFolder
+from ltdd_tui.app import LtddApp
+from tests.ltdd_tui.driving import sees, text, until
+
+Add = Callable[..., RunFolder]
+Opened = Callable[[LtddApp, list[RunFolder]], None]
+SCREENS: dict[str, tuple[Opened, str]] = {
+    "launch": (lambda app, runs: None, "quickstart"),
+    "run": (lambda app, runs: app.open_run(runs[0]), "Accuracy by class"),
+    "runs": (lambda app, runs: app.action_runs(), "other"),
+    "compare": (lambda app, runs: app.open_compare(runs), "Accuracy"),
+    "help": (lambda app, runs: app.action_help(), "Keys"),
+}
+EVERY_SCREEN = pytest.mark.parametrize("name", SCREENS)
+
+
+def drive(size: tuple[int, int], test: Callable[[Pilot[None]], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with LtddApp(Path("runs"), device="cpu").run_test(size=size) as pilot:
+            await test(pilot)
+
+    asyncio.run(run())
+
+
+@EVERY_SCREEN
+def test_a_terminal_of_20x5_and_back(add: Add, name: str) -> None:
+    opened, shown = SCREENS[name]
+    runs = [add("one"), add("other")]
+
+    async def test(pilot: Pilot[None]) -> None:
+        opened(pilot.app, runs)  # type: ignore[arg-type]
+        await sees(pilot, shown)
+        for size in ((20, 5), (200, 60), (1, 1), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            lines = text(pilot).splitlines()
+            assert len(lines) == size[1] and all(len(line) <= size[0] for line in lines)
+        await sees(pilot, shown)
+
+    drive((120, 40), test)
+
+
+@pytest.mark.usefixtures("no_form")
+@pytest.mark.parametrize("name", ["run", "runs", "compare", "help"])
+def test_a_screen_that_is_left_before_it_is_drawn(add: Add, name: str) -> None:
+    opened, _ = SCREENS[name]
+    runs = [add("one"), add("other")]
+
+    def leaving(turns: int, leave: Callable[[LtddApp], object]) -> None:
+        async def test(pilot: Pilot[None]) -> None:
+            app = pilot.app
+            assert isinstance(app, LtddApp)
+            opened(app, runs)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            leave(app)
+            await asyncio.sleep(0.05)
+
+        drive((80, 24), test)
+
+    for turns in (0, 20):
+        leaving(turns, lambda app: app.exit())
+        leaving(turns, lambda app: app.pop_screen())
+
+
+@pytest.mark.usefixtures("no_form")
+def test_previews_that_are_no_pictures_and_labels_that_are_none(add: Add) -> None:
+    run = add("one")
+    for path in (run.root / "previews").glob("*.png"):
+        path.write_bytes(b"not a picture at all")
+    for path in (run.root / "previews").glob("*.json"):
+        path.write_text("{")
+
+    async def test(pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, LtddApp)
+        pilot.app.open_run(run)
+        await sees(pilot, "Synthetic images", "52.9")
+        await until(pilot, lambda: "picture" in text(pilot) or "image" in text(pilot))
+        await pilot.press("4", "4", "e", "e", "comma", "full_stop", "right_square_bracket")
+        await sees(pilot, "52.9")
+
+    drive((120, 40), test)

@@ -1,0 +1,94 @@
+"""Whatever fits the types of an event's fields can be drawn: numbers that were not finite, empty lists, a loss of 0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.run.events import EVENT_TYPES
+from engine.run.folder import RunFolder
+from ltdd_tui.balance import balance
+from ltdd_tui.comparison import class_lines as compared_classes
+from ltdd_tui.comparison import contenders, group_lines
+from ltdd_tui.drawing import compare_lines
+from ltdd_tui.drawing.chart import Sight, draw, whole
+from ltdd_tui.drawing.class_lines import class_lines, foot_lines
+from ltdd_tui.drawing.detail_lines import detail_lines
+from ltdd_tui.drawing.expert_lines import expert_lines
+from ltdd_tui.drawing.headline import headline
+from ltdd_tui.drawing.log_lines import log_lines
+from ltdd_tui.drawing.norm_lines import norm_lines
+from ltdd_tui.drawing.stage_line import stage_line
+from ltdd_tui.expert_figures import expert_splits
+from ltdd_tui.lines import line
+from ltdd_tui.live import LiveRun, View
+from ltdd_tui.progress import LossTrack, checks
+from ltdd_tui.replay import as_of, frames
+from ltdd_tui.standings import standings
+from tests.ltdd_tui.recorded import record
+
+WIDTH, HEIGHT = 60, 12
+ODD: dict[type, tuple[Any, ...]] = {float: (None, 0.0, 1e308), int: (2**53,), list: ([], None, 1e308)}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return record(tmp_path_factory.mktemp("odd") / "done", "done", 3)
+
+
+def odd_lines(lines: list[dict[str, Any]], kind: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The events with one field of all events of a kind replaced, for each field and each odd value of its type."""
+    sample = next(one for one in lines if one["type"] == kind)
+    for field in (field.name for field in fields(EVENT_TYPES[kind])):
+        value = sample[field]
+        for odd in ODD.get(type(value), ()):
+            found = [odd] * len(value) if isinstance(value, list) and odd != [] else odd
+            yield f"{field}: {odd}", [one | {field: found} if one["type"] == kind else one for one in lines]
+
+
+def drawn(view: View, beside: View) -> None:
+    state, now = view.state, view.state.last_seconds or 0.0
+    track = LossTrack()
+    track.take(state.points)
+    curves = [line("rep", track.iterations, track.rep, "red"), line("check", *checks(state), "red")]
+    for curve in curves:
+        if window := whole([curve]):
+            draw([curve], [], Sight(window, True, None), WIDTH, HEIGHT)
+    list(class_lines(standings(state), WIDTH, HEIGHT))
+    foot_lines(standings(state), WIDTH)
+    list(expert_lines(expert_splits(state), WIDTH))
+    norm_lines(balance(state), WIDTH, HEIGHT)
+    log_lines(view.log, WIDTH)
+    detail_lines(view, now, WIDTH)
+    headline(view, now, WIDTH)
+    stage_line(state, now, WIDTH)
+    frames(state)
+    found, colors = contenders([view, beside]), ["red", "blue"]
+    compare_lines.figures(found, colors, [], WIDTH)
+    compare_lines.classes(found, colors, compared_classes(found), group_lines(found), 1, WIDTH)
+
+
+KINDS = ["run_started", "data_ready", "expert_epoch", "expert_done", "matching_step", "evaluated", "initialized"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "stage_started", "stage_progress", "stage_done", "device_reading"])
+def test_odd_values_are_drawn(done: RunFolder, tmp_path: Path, kind: str) -> None:
+    lines = [json.loads(text) for text in done.events.read_text().splitlines()]
+    beside = LiveRun(done)
+    beside.read()
+    for place, (what, odd) in enumerate(odd_lines(lines, kind)):
+        live = LiveRun(RunFolder(tmp_path / str(place)))
+        live.folder.root.mkdir()
+        live.folder.events.write_text("".join(json.dumps(one) + "\n" for one in odd))
+        while not live.read():
+            pass
+        try:
+            drawn(live.view, beside.view)
+            drawn(as_of(live.view, 1), beside.view)
+        except Exception as error:
+            raise AssertionError(f"{kind}.{what}") from error
