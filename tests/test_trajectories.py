@@ -47,7 +47,7 @@ def test_a_hundred_experts_of_cifar10_take_three_gigabytes_and_half_of_that_in_f
 def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_last():
     theta = torch.zeros(2, 3)
     recorder = Recorder.started(theta, keep=2)
-    for epoch in range(1, 6):
+    for _ in range(5):
         theta += 1
         recorder.record(theta)
     first, second = recorder.finish(theta, [torch.zeros(1)] * 2, [[1.0], [2.0]])
@@ -60,12 +60,12 @@ def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_la
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
 def test_what_was_loaded_is_mapped_from_its_file_and_outlives_its_replacement():
-    store, own = ExpertStore("mapped", "float32"), trajectory(40, 50_000)
+    store, own = ExpertStore("mapped", "float32"), trajectory(40, 200_000)
     store.save(0, own)
     before = _resident()
     loaded = store.load(0, 38)
     assert loaded is not None
-    assert _resident() - before < own.weights.nbytes / 4, "loading reads nothing"
+    assert _resident() - before < own.weights.nbytes / 2, "loading reads nothing"
     assert str(store.path(0)) in Path("/proc/self/maps").read_text()
     store.save(0, trajectory(3, 7))
     assert torch.equal(loaded.weights, own.weights)
