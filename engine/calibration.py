@@ -6,7 +6,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from engine.manifest import device_name
 from engine.matching.student import why_not_compile
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
+from engine.nets.native import why_not_build
 from engine.run.calibration import Calibration, torch_version, write_calibration
 from engine.run.devices import COMPILE_SECONDS_A_LAYER
 from engine.run.rates import Rate, Step, Work
@@ -37,13 +38,14 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
     """Times steps of every kind and keeps the rates in the cache; `compiler`: how long compiling takes, too."""
     began, waited = time.monotonic(), _waited()
     tiny, *others = shapes(device)
-    readings = list(step_readings(tiny, device))
+    # Before anything else, and into the cache, where it is then ready for runs.
+    compiles = (why_not_build() if device.type == "cpu" else why_not_compile(device)) is None
+    readings = list(step_readings(tiny, device, compiles))
     runtime_gib = read_device(device).memory_gib  # before anything large
     for shape in others:
-        readings += step_readings(shape, device)
+        readings += step_readings(shape, device, compiles)
     readings += data_readings(device)
-    steps: list[Step] = sorted({reading.step for reading in readings})
-    rates = {step: fit([reading for reading in readings if reading.step == step]) for step in steps}
+    rates, compiled_rates = (_fitted(readings, compiled) for compiled in (False, True))
     rates["compile"] = Rate(layer=compile_seconds(device) if compiler else COMPILE_SECONDS_A_LAYER)
     seconds = time.monotonic() - began
     found = Calibration(
@@ -57,9 +59,18 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
         compiler=compiler,
         runtime_gib=round(runtime_gib, 3),
         rates=rates,
+        compiled_rates=compiled_rates,
     )
     write_calibration(found, [asdict(reading) for reading in readings])
     return found
+
+
+def _fitted(readings: Sequence[Reading], compiled: bool) -> dict[Step, Rate]:
+    by_step: dict[Step, list[Reading]] = {}
+    for reading in readings:
+        if reading.compiled == compiled:
+            by_step.setdefault(reading.step, []).append(reading)
+    return {step: fit(own) for step, own in by_step.items()}
 
 
 def _waited() -> float:

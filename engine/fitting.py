@@ -13,11 +13,12 @@ from engine.run.rates import Rate, Step, Work
 
 @dataclass(frozen=True)
 class Reading:
-    """A step that was timed: its kind, its work and its seconds."""
+    """A step that was timed: its kind, its work, its seconds, and whether it was compiled."""
 
     step: Step
     work: Work
     seconds: float
+    compiled: bool = False
 
 
 def fit(readings: Sequence[Reading]) -> Rate:

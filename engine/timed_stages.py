@@ -5,6 +5,7 @@ It is the stages themselves that are timed: what becomes faster in them becomes 
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import tempfile
@@ -24,27 +25,28 @@ from engine.fitting import Reading
 from engine.losses import StudentLoss
 from engine.matching.batches import Synthetic
 from engine.matching.iteration import Matcher
-from engine.run.costs import network_cost
-from engine.run.events import Event, ExpertEpoch, MatchingStep
+from engine.run.costs import TEST_IMAGES_AT_ONCE, network_cost
+from engine.run.events import Event, ExpertEpoch, MatchingStep, StageStarted
 from engine.run.folder import RunFolder, write_atomically
-from engine.run.rates import Work
+from engine.run.rates import Step, Work
 from engine.run.settings import RunSettings
 from engine.stages.classifier_experts import train_classifier_experts
 from engine.stages.distill import distill
 from engine.stages.experts import representation_store, train_experts
 from engine.training.accuracy import per_class_accuracy
-from engine.training.fresh import fresh_network
+from engine.training.forms import group_size
+from engine.training.fresh import cost_of, fresh_network
 from engine.training.from_scratch import TrainingSet, train_from_scratch
 from engine.trajectories import Trajectory
 
 CLASSES = 10
-EPOCHS, ITERATIONS = 3, 3
-TESTED_BATCHES = 4
+EPOCHS, ITERATIONS = 2, 3
+MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Images (channels, side, side) in batches of `batch` on a ConvNet; `steps` are timed at a time."""
+    """Images (channels, side, side) in batches of `batch` on a ConvNet; so many steps are timed at a time."""
 
     channels: int
     side: int
@@ -52,6 +54,7 @@ class Shape:
     depth: int
     batch: int
     steps: int
+    student_steps: int
 
     def work(self, images: int) -> Work:
         """One forward pass of so many images."""
@@ -61,18 +64,21 @@ class Shape:
 
 def shapes(device: torch.device) -> list[Shape]:
     """One that waits for launches, one for memory and one for arithmetic, each of a second or a few."""
-    tiny, narrow, wide = Shape(1, 8, 32, 2, 30, 10), Shape(3, 32, 32, 3, 60, 2), Shape(3, 32, 128, 3, 20, 2)
+    tiny, narrow, wide = Shape(1, 8, 32, 2, 30, 10, 5), Shape(3, 32, 32, 3, 60, 2, 1), Shape(3, 32, 128, 3, 20, 2, 1)
     if device.type == "cuda":
-        return [tiny, replace(narrow, batch=250, steps=5), replace(wide, batch=250, steps=5)]
+        return [tiny, *(replace(shape, batch=250, steps=5, student_steps=5) for shape in (narrow, wide))]
     return [tiny, narrow, wide]
 
 
-def step_readings(shape: Shape, device: torch.device) -> Iterator[Reading]:
-    """Every kind of step, timed at a shape."""
+def step_readings(shape: Shape, device: torch.device, compiler: bool) -> Iterator[Reading]:
+    """Every kind of step, timed at a shape; `compiler`: in its compiled form, too."""
     with _scratch() as folder:
         timed = _Timed(shape, device, folder)
-        yield from timed.training()
-        yield from timed.matching()
+        for compiled in (False, True)[: 1 + compiler]:
+            yield from timed.training(compiled)
+            yield from timed.classifying(compiled)
+            yield from timed.matching(compiled)
+        yield timed.testing()
 
 
 @contextmanager
@@ -98,41 +104,59 @@ class _Timed:
     heard: list[tuple[float, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = _settings(self.shape)
         self.data = _made_up(self.shape, self.device)
-        self.network, self.theta = fresh_network(self.settings, self.data, "convnet")
+        self.network, self.theta = fresh_network(_settings(self.shape), self.data, "convnet")
+        # So many networks are trained at once; a rate is for one of them.
+        cost = cost_of(_settings(self.shape), self.data, "convnet")
+        self.group = group_size(MOST_AT_ONCE, cost, self.shape.batch, self.device)
 
-    def training(self) -> Iterator[Reading]:
-        """Experts, classifier experts, evaluation and testing."""
-        context, data, batch = self._context(self.settings), self.data, self.shape.work(self.shape.batch)
-        representation = train_experts(context, data, self.network)
-        yield Reading("train", batch, self._epoch_seconds() / self.shape.steps)
-        store = representation_store(context, data)
-        self.experts = representation, train_classifier_experts(context, data, self.network, representation, store)
-        yield Reading("classifier", batch, self._epoch_seconds() / self.shape.steps)
-        images, labels = (
-            tensor.repeat_interleave(TESTED_BATCHES, 0)
-            for tensor in (self._start().images, data.train_labels[:: self.shape.steps])
-        )
+    def training(self, compiled: bool) -> Iterator[Reading]:
+        """Steps of experts and of evaluations."""
+        for seed in (0, 1):  # the first time warms up
+            context = self._context(_settings(self.shape, compiled, seed=seed, experts=self.group))
+            self.experts = train_experts(context, self.data, self.network), self.experts[1]
+        yield self._reading("train", self._step_seconds() / self.group, compiled)
+        start, names = self._start(), [("timed", number) for number in range(self.group)]
+        subsets = [TrainingSet(start.images, start.label_logits.softmax(1), 0.01)] * self.group
+        work = functools.partial(train_from_scratch, context, self.data, subsets, "convnet", names)
+        epochs = context.settings.evaluate.epochs * self.group
+        yield self._reading("evaluate", seconds_of(work, self.device) / epochs, compiled)
+
+    def classifying(self, compiled: bool) -> Iterator[Reading]:
+        """Steps of classifier experts."""
+        representation = self.experts[0]
+        for seed in (0, 1):
+            context = self._context(_settings(self.shape, compiled, seed=seed))
+            store = representation_store(context, self.data)
+            heads = train_classifier_experts(context, self.data, self.network, representation[:1], store)
+        self.experts = representation, heads
+        yield self._reading("classifier", self._step_seconds(), compiled)
+
+    def testing(self) -> Reading:
+        """A forward pass of test images, in the one form there is."""
+        batches, at_once = 2, TEST_IMAGES_AT_ONCE[self.device.type]
+        images = self.data.train_images[:1].repeat(batches * at_once, 1, 1, 1)
+        labels = torch.zeros(len(images), dtype=torch.long, device=self.device)
         tested = seconds_of(lambda: per_class_accuracy(self.network, self.theta, images, labels), self.device)
-        yield Reading("test", self.shape.work(len(images)), tested)
-        subset = TrainingSet(self._start().images, self._start().label_logits.softmax(1), 0.01)
-        trained = seconds_of(lambda: train_from_scratch(context, data, [subset], "convnet", [("timed",)]), self.device)
-        yield Reading("evaluate", batch, trained / self.settings.evaluate.epochs)
+        return Reading("test", self.shape.work(at_once), tested / batches)
 
-    def matching(self) -> Iterator[Reading]:
+    def matching(self, compiled: bool) -> Iterator[Reading]:
         """Student steps of phase rep with both gradients, and of phase cls by what they add."""
-        batch, steps = self.shape.work(self.shape.batch), self.shape.steps
-        student = self._iteration("datm", syn_steps=steps)
-        yield Reading("student", batch, student / steps)
-        yield Reading("student_exact", batch, self._iteration("datm", syn_steps=steps, gradient="exact") / steps)
+        steps = self.shape.student_steps
+        student = self._iteration("datm", compiled, syn_steps=steps)
+        yield self._reading("student", student / steps, compiled)
+        exact = self._iteration("datm", compiled, syn_steps=steps, gradient="exact")
+        yield self._reading("student_exact", exact / steps, compiled)
         more = 4 * steps
-        both = self._iteration("ltdd", syn_steps=steps, syn_steps_cls=more)
+        both = self._iteration("ltdd", compiled, syn_steps=steps, syn_steps_cls=more)
         # No less than a forward pass of it can take, should noise have eaten the difference.
-        yield Reading("head", batch, max(both - student, 0.1 * student) / more)
+        yield self._reading("head", max(both - student, 0.1 * student) / more, compiled)
 
-    def _iteration(self, method: str, **matching: Any) -> float:
-        settings = _settings(self.shape, method, **matching)
+    def _reading(self, step: Step, seconds: float, compiled: bool) -> Reading:
+        return Reading(step, self.shape.work(self.shape.batch), seconds, compiled)
+
+    def _iteration(self, method: str, compiled: bool, **matching: Any) -> float:
+        settings = _settings(self.shape, method=method, **matching)
         context, start = self._context(settings), self._start()
         matcher = Matcher(
             settings.matching,
@@ -142,7 +166,7 @@ class _Timed:
             StudentLoss.of(settings.traits, settings.matching, self.data.class_counts, start.images),
             settings.dataset.augmentation,
             self.device,
-            compiled=False,
+            compiled,
         )
         self.heard.clear()
         for _ in distill(context, start, matcher):
@@ -150,11 +174,11 @@ class _Timed:
         seconds = [event.seconds for _, event in self.heard if isinstance(event, MatchingStep)]
         return statistics.median(seconds[1:])
 
-    def _epoch_seconds(self) -> float:
-        """The median epoch since the last time; the first one only warms up."""
-        ends = [at for at, event in self.heard if isinstance(event, ExpertEpoch)]
-        self.heard.clear()
-        return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False))
+    def _step_seconds(self) -> float:
+        """A mean step of the last training; batches are prepared ahead, so that no epoch is as long as another."""
+        began = [at for at, event in self.heard if isinstance(event, StageStarted)][-1]
+        ended = [at for at, event in self.heard if isinstance(event, ExpertEpoch)][-1]
+        return (ended - began) / (EPOCHS * self.shape.steps)
 
     def _context(self, settings: RunSettings) -> Context:
         folder = RunFolder(self.folder / "runs" / f"{time.monotonic_ns()}")
@@ -180,24 +204,29 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     return time.monotonic() - began
 
 
-def _settings(shape: Shape, method: str = "ltdd", **matching: Any) -> RunSettings:
+def _settings(
+    shape: Shape, compiled: bool = False, seed: int = 0, experts: int = 1, method: str = "ltdd", **matching: Any
+) -> RunSettings:
     """A run of this shape in which nothing is learnt: the time of a step is not in its numbers."""
     still = {"image_lr": 0.0, "label_lr": 0.0, "beta_lr": 0.0, "max_start_epoch": 1}
+    form = {"compile": "always" if compiled else "never"}
     return RunSettings.model_validate(
         {
             "method": method,
+            "seed": seed,
             "ipc": shape.batch // CLASSES,
             "experts": {
                 "width": shape.width,
                 "depth": shape.depth,
-                "num_experts": 1,
+                "num_experts": experts,
                 "epochs": EPOCHS,
                 "batch_size": shape.batch,
                 "optimizer": "sgd",
-            },
+            }
+            | form,
             "classifier_experts": {"epochs": EPOCHS, "batch_size": shape.batch},
             "matching": {"iterations": ITERATIONS, "batch_syn": shape.batch} | still | matching,
-            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch},
+            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch} | form,
         }
     )
 

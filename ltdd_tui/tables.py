@@ -117,9 +117,9 @@ def estimate_table(found: Estimate, device: str) -> Table:
     table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
     for stage, seconds in found.stage_seconds.items():
         table.add_row(stage_name(stage), duration(seconds))
-        if stage == "distill" and found.compile_seconds:
-            table.add_row("  of it compiling", duration(found.compile_seconds))
     table.add_row("in all", duration(found.total_seconds))
+    if found.compile_seconds:
+        table.add_row("  of it compiling", duration(found.compile_seconds))
     table.add_row("memory", f"{found.memory_gib:.1f} GiB")
     table.add_row("disk", f"{found.disk_gib:.2f} GiB")
     table.add_row("real images for each synthetic one", f"{found.compression_ratio:.1f}")

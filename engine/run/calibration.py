@@ -16,7 +16,7 @@ from engine.run.devices import CUDA, Device, cpu, cpu_name
 from engine.run.folder import cache_root, read_json, write_json
 from engine.run.rates import Rate, Step
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up when what is measured, or what it is taken for, changes: older files are then measured anew."""
 
 
@@ -30,7 +30,7 @@ class Calibration:
 
     measured: the time, as ISO 8601; it took `seconds`, in a share of which (waited) processes queued for a
     processor. compiler: whether
-    compiling was timed, too. runtime_gib: what torch takes before any work.
+    compiling by torch was timed, too. runtime_gib: what torch takes before any work.
     """
 
     device: str
@@ -43,12 +43,21 @@ class Calibration:
     compiler: bool
     runtime_gib: float
     rates: Mapping[Step, Rate]
+    compiled_rates: Mapping[Step, Rate]
 
     def as_device(self) -> Device:
         """The device that estimates are made for."""
         kind = self.device.partition(":")[0]
         name = cpu_name(self.threads) if kind == "cpu" else f"{kind} {self.device_name}"
-        return Device(name, self.rates, self.runtime_gib, kind == "cpu", self.measured, self.waited > BUSY)
+        return Device(
+            name,
+            self.rates,
+            self.compiled_rates,
+            self.runtime_gib,
+            kind == "cpu",
+            self.measured,
+            self.waited > BUSY,
+        )
 
 
 def threads_here() -> int:
@@ -79,7 +88,7 @@ def read_calibration(device: str) -> Calibration | None:
         if written["schema"] != SCHEMA or written["torch"] != torch_version():
             return None
         known = {key: written[key] for key in Calibration.__dataclass_fields__}
-        found = Calibration(**known | {"rates": _rates(known["rates"])})
+        found = Calibration(**known | {key: _rates(known[key]) for key in ("rates", "compiled_rates")})
     except (KeyError, TypeError, ValueError):
         return None
     return found if set(get_args(Step)) <= found.rates.keys() else None

@@ -117,7 +117,7 @@ def image_size_for(settings: DatasetSettings) -> int | None:
 class Estimate:
     """What a run will take: seconds by stage, peak memory of the device, disk of cache and run folder together.
 
-    matching_seconds include compile_seconds. compression_ratio: real images for each synthetic one.
+    compile_seconds are part of the stages that wait for it. compression_ratio: real images for each synthetic one.
     """
 
     data_seconds: float
@@ -164,16 +164,16 @@ def estimate(
     compiling = work.compile_seconds()
     stages = (
         work.data_seconds(),
-        work.experts_seconds() if method.distills else none,
+        work.experts_seconds() + compiling["experts"] if method.distills else none,
         work.classifier_experts_seconds() if method.decoupled else none,
         work.initialize_seconds() if method.distills else none,
-        work.baselines_seconds(),
-        compiling + work.matching_seconds() if method.distills else none,
+        work.baselines_seconds() + compiling["baselines"],
+        work.matching_seconds() + compiling["distill"] if method.distills else none,
         work.evaluation_seconds(),
     )
     return Estimate(
         *stages,
-        compile_seconds=compiling,
+        compile_seconds=sum(compiling.values()),
         total_seconds=sum(stages),
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,

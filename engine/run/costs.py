@@ -8,6 +8,9 @@ from typing import NamedTuple
 from engine.run.rates import Work
 from engine.run.settings import NetworkName
 
+TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
+"""Images that are tested together: on a CPU so few that its cache holds what they become."""
+
 
 class ParameterCounts(NamedTuple):
     """Weights below the classifier, and the classifier's own."""

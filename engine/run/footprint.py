@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from engine.run.costs import TEST_IMAGES_AT_ONCE
 from engine.run.expert_cache import classifier_epochs, representation_epochs
-from engine.run.workload import TEST_BATCH, Workload
+from engine.run.workload import Workload
 
-FLOAT_BYTES, DOUBLE_BYTES = 4, 8
+HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
 # A gradient keeps the activations and the two largest of their derivatives; a gradient of it keeps those of both.
 FIRST_ORDER, SECOND_ORDER = 1.3, 3.0
 COMPILED_SECOND_ORDER = 1.5
@@ -17,7 +18,7 @@ BLOCK_BYTES, LINE_BYTES = 4096, 160
 def memory_bytes(work: Workload) -> float:
     """Peak of the device without torch itself: what stays, and the largest single step of any stage."""
     resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
-    compiler = COMPILER_BYTES if work.compiled and work.device.holds_experts else 0.0
+    compiler = COMPILER_BYTES if work.student_compiles and work.device.holds_experts else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return max(_loading(work), later)
 
@@ -63,7 +64,7 @@ def _testing(work: Workload) -> float:
     """The widest layer's input, output and one in between."""
     layers = work.cost(work.settings.experts.network).convolutions
     widest = max(layer.outputs * layer.side**2 for layer in layers)
-    return float(3 * min(TEST_BATCH, work.test_images) * widest * FLOAT_BYTES)
+    return float(3 * min(TEST_IMAGES_AT_ONCE[work.device.kind], work.test_images) * widest * FLOAT_BYTES)
 
 
 def _matching(work: Workload) -> float:
@@ -72,7 +73,7 @@ def _matching(work: Workload) -> float:
         return 0.0
     cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
     graphs = matching.syn_steps if matching.gradient == "unrolled" else 1
-    order = COMPILED_SECOND_ORDER if work.compiled else SECOND_ORDER
+    order = COMPILED_SECOND_ORDER if work.student_compiles else SECOND_ORDER
     path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of the walk
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     return FLOAT_BYTES * (order * graphs * batch * cost.activations + path + features)
@@ -87,4 +88,5 @@ def _snapshots(work: Workload) -> float:
     numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
     if method.decoupled:
         numbers += (classifier_epochs(settings) + 2) * classifier
-    return float(settings.experts.num_experts * numbers * FLOAT_BYTES)
+    size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
+    return float(settings.experts.num_experts * numbers * size)

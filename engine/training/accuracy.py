@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.nets.flat import FlatNetwork
+from engine.run.costs import TEST_IMAGES_AT_ONCE
 from engine.training.gradient import Forward
-
-_AT_ONCE = {"cpu": 50, "cuda": 500}
-"""Images that go through a network together: on a CPU so few that its cache holds what they become."""
 
 
 @torch.no_grad()
@@ -27,7 +25,7 @@ def all_features(features: Forward, theta: Tensor, images: Tensor) -> Tensor:
 
 
 def _parts(images: Tensor) -> tuple[Tensor, ...]:
-    return images.split(_AT_ONCE.get(images.device.type, 50))
+    return images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from engine.run.rates import Rate, Step, Work
 
 RATES: dict[Step, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(Step)}
 
+COMPILED: dict[Step, Rate] = {"student": Rate(0.25)}
+
 
 @pytest.fixture(autouse=True)
 def two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +26,7 @@ def two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(**more: Any) -> Calibration:
-    found = Calibration("cpu", "x86_64", 2, "9.9", "2026-01-02T03:04:05+00:00", 9.5, 0.01, True, 0.7, RATES)
+    found = Calibration("cpu", "x86_64", 2, "9.9", "2026-01-02T03:04:05+00:00", 9.5, 0.01, True, 0.7, RATES, COMPILED)
     return replace(found, **more)
 
 
@@ -35,6 +37,7 @@ def test_what_is_written_is_read() -> None:
     assert (device.name, device.kind, device.runtime_gib) == ("cpu with 2 cores", "cpu", 0.7)
     assert device.calibrated == measured().measured and not device.busy
     assert device.seconds("train", Work(layers=3)) == 1.5
+    assert device.seconds("student", Work(layers=4), "convnet", compiled=True) == 1
 
 
 def test_a_gpu_has_its_own_and_no_threads() -> None:
@@ -54,7 +57,7 @@ def test_without_one_that_fits_the_built_in_rates_are_taken(monkeypatch: pytest.
     assert read_calibration("cpu") is None
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"schema": 1}', "null"])
+@pytest.mark.parametrize("broken", ["{", "[]", '{"schema": 2}', "null"])
 def test_a_damaged_file_is_as_none(broken: str) -> None:
     write_calibration(measured(), [])
     calibration_file("cpu", 2).write_text(broken)

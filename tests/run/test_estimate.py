@@ -9,7 +9,7 @@ import pytest
 
 from engine.run.catalog import CUDA, Estimate, cpu, estimate
 from engine.run.costs import network_cost
-from engine.run.devices import COMPILED, Device
+from engine.run.devices import COMPILED_BY_TORCH, Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import CachedExperts
 from engine.run.rates import Rate, Step, Work
@@ -23,9 +23,10 @@ def settings(**blocks: object) -> RunSettings:
     return RunSettings.model_validate({"dataset": {"name": "cifar10", "imbalance_factor": 100}, **blocks})
 
 
-def only(step: Step, rate: Rate) -> Device:
+def only(step: Step, rate: Rate, kind: str = "cpu", **compiled: Rate) -> Device:
     """A device on which nothing but one kind of step takes time."""
-    return Device("cpu", {own: rate if own == step else Rate() for own in STEPS}, 0.0, True)
+    rates = {own: rate if own == step else Rate() for own in STEPS}
+    return Device(kind, rates, compiled, 0.0, True)  # type: ignore[arg-type]
 
 
 def counted(step: Step, run: RunSettings, **more: object) -> Estimate:
@@ -51,7 +52,7 @@ def test_steps_are_counted_as_a_run_makes_them() -> None:
     run = settings(
         experts={"num_experts": 3, "epochs": 21, "batch_size": 256},
         classifier_experts={"epochs": 2, "batch_size": 256},
-        matching={"iterations": 1000, "syn_steps": 7, "syn_steps_cls": 5, "batch_syn": 40, "compile": "never"},
+        matching={"iterations": 1000, "syn_steps": 7, "syn_steps_cls": 5, "batch_syn": 40},
         evaluate={"every": 250, "check_repeats": 2, "repeats": 3, "epochs": 11, "batch_size": 64},
     )
     gsam = counted("train", run).experts_seconds / LAYERS
@@ -64,13 +65,13 @@ def test_steps_are_counted_as_a_run_makes_them() -> None:
     # Checks at 0, 250, 500, 750 and 1000; the best is one of the three in between three times in five.
     assert networks.evaluation_seconds / LAYERS == pytest.approx((5 * 2 + 3 * 1.6) * 11 * 2)
     tested = counted("test", run)
-    assert tested.experts_seconds / LAYERS == 3 * 20
-    assert tested.initialize_seconds / LAYERS == -(-TRAIN // 500) + 3
+    assert tested.experts_seconds / LAYERS == 3 * 200
+    assert tested.initialize_seconds / LAYERS == -(-TRAIN // 50) + 3 * 2
 
 
 def test_the_mean_student_batch_is_what_moves() -> None:
     # 100 images in batches of 40, 40 and 20: a third of the passes over all.
-    run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40, "compile": "never"}, method="datm")
+    run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40}, method="datm")
     flops = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3).flops
     seconds = estimate(run, only("student", Rate(flop=1.0))).matching_seconds
     assert seconds == pytest.approx(100 * flops)
@@ -79,27 +80,62 @@ def test_the_mean_student_batch_is_what_moves() -> None:
 def test_the_gradient_decides_the_kind_of_step() -> None:
     for gradient, step in (("published", "student"), ("exact", "student_exact"), ("unrolled", "student_exact")):
         assert counted(step, settings(matching={"gradient": gradient})).matching_seconds > 0  # type: ignore[arg-type]
-    assert counted("student", settings(matching={"gradient": "exact", "compile": "never"})).matching_seconds == 0
+    assert counted("student", settings(matching={"gradient": "exact"})).matching_seconds == 0
 
 
-def test_compiling_by_torch_is_paid_once_for_each_size_of_batch_and_then_gains() -> None:
+def test_what_pays_is_compiled_where_there_is_a_compiler() -> None:
+    compiled = only("student", Rate(layer=1.0), student=Rate(layer=0.125))
+
+    def steps(device: Device, **matching: object) -> float:
+        return estimate(settings(matching=matching), device).matching_seconds / (10_000 * 80 * LAYERS)
+
+    assert steps(compiled) == 0.125  # auto
+    assert steps(compiled, compile="never") == 1
+    assert steps(only("student", Rate(layer=1.0))) == 1, "eager without a compiler"
+    exact = only("student_exact", Rate(layer=1.0), student_exact=Rate(layer=0.125))
+    assert steps(exact, gradient="exact") == 0.125
+    assert steps(exact, gradient="unrolled") == 1, "has no compiled form"
+
+
+@pytest.mark.parametrize("stage", ["experts", "evaluate"])
+def test_training_is_compiled_by_its_own_setting(stage: str) -> None:
+    step: Step = "train" if stage == "experts" else "evaluate"
+    device = only(step, Rate(layer=1.0), **{step: Rate(layer=0.25)})
+    always, never = (
+        estimate(settings(**{stage: {"compile": word}}), device).stage_seconds[stage] for word in ("always", "never")
+    )
+    assert always == pytest.approx(never / 4)
+
+
+def test_a_compiler_that_torch_calls_is_waited_for_once_for_each_size_of_batch() -> None:
     layers = 6  # AlexNet's five convolutions and its classifier
     run = {"compile": "always", "iterations": 1000, "batch_syn": 50}
+    device = only("compile", Rate(layer=1.0), student=Rate())
 
-    def of(step: Step, **matching: object) -> Estimate:
-        return counted(step, settings(matching=matching, experts={"network": "alexnet"}))
+    def of(**matching: object) -> Estimate:
+        blocks = {"experts": {"network": "alexnet", "compile": "never"}, "evaluate": {"compile": "never"}}
+        return estimate(settings(matching=run | matching, **blocks), device)
 
-    whole = of("compile", **run)
-    assert whole.compile_seconds == whole.matching_seconds == layers
-    assert of("compile", **run | {"batch_syn": 40}).compile_seconds == 2 * layers
-    assert of("compile", **run | {"compile": "never"}).compile_seconds == 0
-    faster, slower = (of("student", **run | {"compile": word}).matching_seconds for word in ("always", "never"))
-    assert faster == pytest.approx(COMPILED["student"] * slower)
+    assert of().compile_seconds == of().matching_seconds == layers
+    assert of(batch_syn=40).compile_seconds == 2 * layers
+    assert of(compile="never").compile_seconds == 0
 
 
-def test_the_convnet_is_built_in_seconds_on_a_cpu() -> None:
-    built = counted("compile", settings(matching={"compile": "always"}))
-    assert 0 < built.compile_seconds < 10
+def test_another_network_gains_from_torch_what_others_gained() -> None:
+    device = only("student", Rate(layer=1.0), student=Rate())
+    faster, slower = (
+        estimate(settings(matching={"compile": word}, experts={"network": "alexnet"}), device).matching_seconds
+        for word in ("always", "never")
+    )
+    assert faster == pytest.approx(COMPILED_BY_TORCH["student"] * slower)
+
+
+def test_the_c_plus_plus_form_is_built_once_by_who_has_measured_nothing() -> None:
+    rough = estimate(settings(), TWO_CORES)
+    assert 0 < rough.compile_seconds < 10
+    assert estimate(settings(), replace(TWO_CORES, calibrated="today")).compile_seconds == 0
+    cached = estimate(settings(), TWO_CORES, cached=CachedExperts(100, 100))
+    assert cached.experts_seconds == 0 and cached.compile_seconds == rough.compile_seconds
 
 
 def test_what_a_method_leaves_out_takes_no_time() -> None:

@@ -14,6 +14,7 @@ from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts
 from engine.run.folder import RunFolder, exclusive
 from engine.run.settings import RunSettings
+from engine.stages import experts
 from engine.stages.classifier_experts import train_classifier_experts
 from engine.stages.experts import representation_store, train_experts
 from engine.stages.initialize import initialize
@@ -144,3 +145,18 @@ def test_a_run_waits_for_another_that_trains_the_same_experts_and_can_be_stopped
     with exclusive(store.lock), pytest.raises(Stopped):
         train_experts(dataclasses.replace(context, check_stop=stop), data, network)
     assert len(train_experts(context, data, network)) == 2
+
+
+def test_experts_trained_at_once_are_those_trained_one_by_one(run, monkeypatch):
+    context, _, data, network = run()
+    alone = train_experts(context, data, network)
+    for expert in range(2):
+        representation_store(context, data).path(expert).unlink()
+    monkeypatch.setattr(experts, "group_size", lambda *_: 2)
+    context, events, data, network = run("together")
+    together = train_experts(context, data, network)
+    assert [event.expert for event in events if isinstance(event, ExpertEpoch)] == [0, 1] * 5
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one.at(0), other.at(0))
+        assert torch.allclose(one.weights, other.weights, atol=1e-4)
+        assert torch.allclose(one.norms, other.norms, rtol=1e-4)

@@ -1,0 +1,95 @@
+"""Expert trajectories on disk: only what is read again, mapped rather than read, in half the room where asked for."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.run.costs import parameter_counts
+from engine.run.expert_cache import classifier_epochs, representation_epochs
+from engine.run.presets import load_preset
+from engine.trajectories import ExpertStore, Recorder, Trajectory
+
+GIGABYTE = 10**9
+CIFAR = {"channels": 3, "classes": 10, "image_size": 32, "width": 128, "depth": 3}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def trajectory(rows: int, parameters: int) -> Trajectory:
+    weights = torch.randn(rows, parameters, generator=torch.Generator().manual_seed(0))
+    return Trajectory(weights, torch.full((10,), 50.0, dtype=torch.float64), torch.ones(10))
+
+
+def test_a_hundred_experts_of_cifar10_take_three_gigabytes_and_half_of_that_in_float16():
+    settings = load_preset("cifar10-lt-if100-ipc10", ["matching.max_start_epoch=20"])
+    assert settings.experts.num_experts == 100
+    backbone, classifier = parameter_counts(**CIFAR)
+    for storage, most in (("float32", 3.0), ("float16", 1.5)):
+        stored = 0
+        for kind, epochs, parameters in (
+            ("rep", representation_epochs(settings), backbone + classifier),
+            ("cls", classifier_epochs(settings), classifier),
+        ):
+            store = ExpertStore(kind + storage, storage)
+            store.save(0, trajectory(epochs + 2, parameters))
+            stored += store.path(0).stat().st_size
+        assert most - 0.05 < 100 * stored / GIGABYTE <= most
+
+
+def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_last():
+    theta = torch.zeros(2, 3)
+    recorder = Recorder.started(theta, keep=2)
+    for _ in range(5):
+        theta += 1
+        recorder.record(theta)
+    first, second = recorder.finish(theta, [torch.zeros(1)] * 2, [[1.0], [2.0]])
+    theta.zero_()
+    for found in (first, second):
+        assert found.weights[:, 0].tolist() == [0, 1, 2, 5]
+        assert found.last_epoch_kept == 2
+    assert (first.norms.item(), second.norms.item()) == (1.0, 2.0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
+def test_what_was_loaded_is_mapped_from_its_file_and_outlives_its_replacement():
+    store, own = ExpertStore("mapped", "float32"), trajectory(40, 200_000)
+    store.save(0, own)
+    before = _resident()
+    loaded = store.load(0, 38)
+    assert loaded is not None
+    assert _resident() - before < own.weights.nbytes / 2, "loading reads nothing"
+    assert str(store.path(0)) in Path("/proc/self/maps").read_text()
+    store.save(0, trajectory(3, 7))
+    assert torch.equal(loaded.weights, own.weights)
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * mmap.PAGESIZE
+
+
+def test_float16_rounds_and_gives_float32_back():
+    store, own = ExpertStore("half", "float16"), trajectory(4, 100)
+    store.save(0, own)
+    loaded = store.load(0, 2)
+    assert loaded is not None and loaded.weights.dtype == torch.float16
+    for row in (loaded.at(1), loaded.last):
+        assert row.dtype == torch.float32
+    assert torch.allclose(loaded.at(1), own.at(1), rtol=2**-11, atol=1e-7)
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"", lambda raw: b"\xff" * 200])
+def test_a_damaged_file_or_one_with_too_few_epochs_is_not_taken(damage):
+    store = ExpertStore("damaged", "float32")
+    store.save(0, trajectory(4, 100))
+    assert store.load(0, 2) is not None and store.load(0, 3) is None and store.load(1, 0) is None
+    store.path(0).write_bytes(damage(store.path(0).read_bytes()))
+    assert store.load(0, 0) is None
