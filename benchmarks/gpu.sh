@@ -9,6 +9,7 @@
 #   DEVICE=cuda    as torch calls it
 #   DATA=DIR       CIFAR-10 as images, train/<class>/* and test/<class>/*; else torchvision's, else random images
 #   DATA100=DIR    CIFAR-100 likewise
+#   SET="a.b=c"    more settings of the runs, such as matching.precision=bf16
 #   PARTS="..."    only some of: tests iteration expert_epoch evaluation cell memory
 #   DRY=1          everything tiny, to see on a CPU that the parts run and resume
 #   PYTHON=python  the interpreter that has torch

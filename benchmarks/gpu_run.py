@@ -28,6 +28,8 @@ FEW_STEPS = (
     "evaluate.epochs=2",
     "evaluate.repeats=1",
 )
+# As the official code has it: PyTorch's convolutions take it unasked.
+TF32 = ("experts.precision=tf32", "matching.precision=tf32")
 DRY = (*FEW_STEPS, "dataset.imbalance_factor=4", "matching.syn_steps=2", "matching.syn_steps_cls=2", "experts.width=8")
 
 
@@ -41,7 +43,7 @@ class Planned(NamedTuple):
 
 
 PLANNED = {
-    "cell": Planned("cifar10-lt-if100-ipc10", (), "cifar10", "DATA"),
+    "cell": Planned("cifar10-lt-if100-ipc10", TF32, "cifar10", "DATA"),
     "memory": Planned("cifar100-lt-if10-ipc50", FEW_STEPS, "cifar100", "DATA100"),
 }
 
@@ -58,7 +60,7 @@ def main() -> None:
         words = ["resume", name]
     else:
         sets = (*DRY, "ipc=2") if dry else planned.sets
-        sets = (*sets, *_images(planned, folder, dry))
+        sets = (*sets, *_images(planned, folder, dry), *os.environ.get("SET", "").split())
         words = ["run", "quickstart" if dry else planned.preset, "--name", name, *(f"--set={text}" for text in sets)]
     # Experts of its own: the time is from data to report.
     environment = os.environ | {"LTDD_CACHE": str(folder / "cache")}

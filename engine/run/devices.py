@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.run.rates import Rate, Step, Work
-from engine.run.settings import NetworkName
+from engine.run.settings import NetworkName, Precision
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Device:
         """`cuda` or `cpu`, as torch calls it."""
         return self.name.split()[0]
 
+    def faster(self, precision: Precision) -> float:
+        """How many times faster a step is than in float32."""
+        return FASTER[self.kind].get(precision, 1.0)
+
     def seconds(self, step: Step, work: Work, network: NetworkName = "convnet", compiled: bool = False) -> float:
         """What one step of a network takes; compiled by torch, as much less as where that was tried."""
         eager = self.rates[step].seconds(work)
@@ -44,25 +48,33 @@ class Device:
         return eager * COMPILED_BY_TORCH.get(step, 1.0)
 
 
-# In forward passes of one image; the rest of a step (augmentation, loss, optimizer) grows with them.
-PASSES: dict[Step, float] = {
-    "train": 3.0,
-    "evaluate": 3.0,
-    "classifier": 1.2,
-    "test": 1.0,
-    "student": 12.0,
-    "student_exact": 13.5,
-    "head": 4.0,
+# A ConvNet's steps on one core of a server of 2023 (AMX, 2.6 GHz), as `python -m engine calibrate` timed them.
+ONE_CORE: dict[Step, Rate] = {
+    "train": Rate(4.0e-4, 3.3e-9, 1.9e-11),
+    "evaluate": Rate(4.2e-4, 3.2e-9, 2.0e-11),
+    "classifier": Rate(1.5e-4, 1.6e-9, 5.9e-12),
+    "test": Rate(2.2e-4, 9.2e-10, 8.6e-12),
+    "student": Rate(1.4e-3, 1.55e-8, 8.5e-11),
+    "student_exact": Rate(1.65e-3, 1.4e-8, 1.0e-10),
+    "head": Rate(5.8e-4, 5.8e-9, 1.5e-11),
+    "decode": Rate(layer=7.5e-5),
+    "covariance": Rate(flop=1.25e-11),
+    "eigen": Rate(flop=1.9e-10),
+    "whiten": Rate(flop=6.2e-12),
 }
-# The same of a ConvNet's compiled steps, in forward passes of their own; what is not here has no compiled form.
-COMPILED_PASSES: dict[Step, float] = {
-    "train": 3.0,
-    "evaluate": 3.0,
-    "classifier": 1.2,
-    "student": 9.0,
-    "student_exact": 10.0,
-    "head": 3.0,
+# What is not here has no compiled form.
+ONE_CORE_COMPILED: dict[Step, Rate] = {
+    "train": Rate(4.6e-4, 6.1e-10, 2.1e-11),
+    "evaluate": Rate(4.2e-4, 7.8e-10, 2.1e-11),
+    "classifier": Rate(1.5e-4, 6.7e-10, 5.7e-12),
+    "student": Rate(9.5e-4, 3.3e-9, 4.4e-11),
+    "student_exact": Rate(1.15e-3, 3.5e-9, 5.7e-11),
+    "head": Rate(4.0e-4, 3.0e-9, 3.8e-12),
 }
+# A GPU against that core: launches, or their replay, memory and arithmetic. Guessed until one is measured.
+GPU_LAUNCHES, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC = 2.0, 10.0, 1500.0, 300.0
+# How many times faster a step is in another precision than float32, which is the one that is timed.
+FASTER: dict[str, dict[Precision, float]] = {"cpu": {"bf16": 1.5}, "cuda": {"tf32": 2.5, "bf16": 3.5}}
 # How much of its eager time a step of another network takes when torch has compiled it.
 COMPILED_BY_TORCH: dict[Step, float] = {
     "train": 0.6,
@@ -72,31 +84,8 @@ COMPILED_BY_TORCH: dict[Step, float] = {
     "student_exact": 0.45,
     "head": 0.6,
 }
+# All that is compiled of a student, and for whoever has measured none of it.
 COMPILE_SECONDS_A_LAYER = 15.0
-
-
-def _built_in(forward: Rate, gflops64: float, gflops32: float, file_seconds: float) -> dict[Step, Rate]:
-    rates = {step: forward * passes for step, passes in PASSES.items()}
-    return rates | {
-        "decode": Rate(layer=file_seconds),
-        "covariance": Rate(flop=1e-9 / gflops64),
-        "eigen": Rate(flop=13e-9 / gflops64),
-        "whiten": Rate(flop=1e-9 / gflops32),
-        "compile": Rate(layer=COMPILE_SECONDS_A_LAYER),
-    }
-
-
-def _compiled(forward: Rate) -> dict[Step, Rate]:
-    return {step: forward * passes for step, passes in COMPILED_PASSES.items()}
-
-
-CUDA = Device(
-    "cuda",
-    _built_in(Rate(layer=1.2e-4, value=5.0e-13, flop=1.2e-14), 5_000.0, 30_000.0, 3.0e-4),
-    _compiled(Rate(layer=2.0e-5, value=4.0e-13, flop=1.0e-14)),
-    runtime_gib=0.3,
-    holds_experts=False,
-)
 
 
 def cpu_name(cores: int) -> str:
@@ -105,8 +94,23 @@ def cpu_name(cores: int) -> str:
 
 
 def cpu(cores: int) -> Device:
-    """A CPU of so many cores, each as fast as those of the machine this was written on."""
-    forward = Rate(layer=1.5e-4, value=1.3e-9 / cores, flop=5.5e-12 / cores)
-    rates = _built_in(forward, 70.0 * cores, 150.0 * cores, 1.0e-4 / cores)
-    compiled_rates = _compiled(Rate(layer=5.0e-5, value=0.5e-9 / cores, flop=5.5e-12 / cores))
-    return Device(cpu_name(cores), rates, compiled_rates, runtime_gib=0.5, holds_experts=True)
+    """A CPU of so many cores like that one."""
+    eager, compiled = (_scaled(rates, 1, cores, cores) for rates in (ONE_CORE, ONE_CORE_COMPILED))
+    return Device(cpu_name(cores), eager, compiled, runtime_gib=0.7, holds_experts=True)
+
+
+def _scaled(rates: Mapping[Step, Rate], launches: float, memory: float, arithmetic: float) -> dict[Step, Rate]:
+    """The rates of a device that is so many times faster."""
+    faster = {
+        step: Rate(rate.layer / launches, rate.value / memory, rate.flop / arithmetic) for step, rate in rates.items()
+    }
+    return faster | {"compile": Rate(layer=COMPILE_SECONDS_A_LAYER)}
+
+
+CUDA = Device(
+    "cuda",
+    _scaled(ONE_CORE, GPU_LAUNCHES, GPU_MEMORY, GPU_ARITHMETIC),
+    _scaled(ONE_CORE_COMPILED, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC),
+    runtime_gib=0.1,
+    holds_experts=False,
+)

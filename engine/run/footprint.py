@@ -5,12 +5,18 @@ from __future__ import annotations
 from engine.run.costs import TEST_IMAGES_AT_ONCE
 from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.workload import Workload
+from engine.run.worth import network_in_cpp
 
 HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
-# A gradient keeps the activations and the two largest of their derivatives; a gradient of it keeps those of both.
-FIRST_ORDER, SECOND_ORDER = 1.3, 3.0
-COMPILED_SECOND_ORDER = 1.5
-COMPILER_BYTES = 250 * 2**20
+# In activations of the images in work, as measured: a training step, and a student step on its way back.
+TRAINING, TRAINING_COMPILED = 2.1, 1.15
+STUDENT, STUDENT_COMPILED = 4.5, 1.6
+# The same of what a compiled student step leaves for the way back, as long as there is room.
+TAPE = 0.73
+# Of the outputs of convolutions, which are a third of the activations, in work at once unless the settings say so.
+WORKING_BYTES, COPIES = 1.5 * 2**30, 5
+# What torch takes to compile, and scikit-learn or torchvision to be there.
+COMPILER_BYTES, LIBRARY_BYTES = 250 * 2**20, 70 * 2**20
 # A file takes whole blocks, a line of events about this much.
 BLOCK_BYTES, LINE_BYTES = 4096, 160
 
@@ -18,9 +24,12 @@ BLOCK_BYTES, LINE_BYTES = 4096, 160
 def memory_bytes(work: Workload) -> float:
     """Peak of the device without torch itself: what stays, and the largest single step of any stage."""
     resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
-    compiler = COMPILER_BYTES if work.student_compiles and work.device.holds_experts else 0.0
+    library = LIBRARY_BYTES if work.device.kind == "cpu" and not work.from_files else 0.0
+    kind, network = work.device.kind, work.settings.experts.network
+    by_torch = work.student_compiles and kind == "cpu" and not network_in_cpp(network, kind)
+    compiler = COMPILER_BYTES if by_torch else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
-    return max(_loading(work), later)
+    return library + max(_loading(work), later)
 
 
 def disk_bytes(work: Workload) -> float:
@@ -56,8 +65,10 @@ def _loading(work: Workload) -> float:
 
 
 def _training(work: Workload) -> float:
-    kept = work.cost(work.settings.experts.network).activations * FLOAT_BYTES * FIRST_ORDER
-    return max(work.settings.experts.batch_size, work.settings.evaluate.batch_size) * kept
+    factor = TRAINING_COMPILED if work.experts_compile else TRAINING
+    kept = work.cost(work.settings.experts.network).activations * FLOAT_BYTES * factor
+    batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
+    return max(min(batch, images) for batch, images in batches) * kept
 
 
 def _testing(work: Workload) -> float:
@@ -72,11 +83,19 @@ def _matching(work: Workload) -> float:
     if not method.distills:
         return 0.0
     cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
-    graphs = matching.syn_steps if matching.gradient == "unrolled" else 1
-    order = COMPILED_SECOND_ORDER if work.student_compiles else SECOND_ORDER
     path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of the walk
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
-    return FLOAT_BYTES * (order * graphs * batch * cost.activations + path + features)
+    around = FLOAT_BYTES * (path + features)
+    image = FLOAT_BYTES * cost.activations
+    if matching.gradient == "unrolled":
+        return around + STUDENT * matching.syn_steps * batch * image
+    asked, fitting = matching.images_at_once, WORKING_BYTES / (COPIES * image / 3)
+    at_once = min(batch, fitting if asked == "auto" else asked)
+    if not work.student_compiles:
+        return around + STUDENT * at_once * image
+    # A batch in parts keeps nothing of its steps.
+    tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
+    return around + STUDENT_COMPILED * at_once * image + min(tapes, matching.keep_gib * 2**30)
 
 
 def _snapshots(work: Workload) -> float:

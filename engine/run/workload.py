@@ -48,6 +48,11 @@ class Workload:
         return self.settings.ipc * len(self.counts)
 
     @property
+    def from_files(self) -> bool:
+        """Whether every image is a file of its own."""
+        return self.settings.dataset.name in FROM_FILES
+
+    @property
     def pixels(self) -> int:
         """Numbers of an image."""
         return self.channels * self.image_size**2
@@ -77,7 +82,7 @@ class Workload:
     def data_seconds(self) -> float:
         """Reading the images and whitening them."""
         train, total = sum(self.counts), sum(self.counts) + self.test_images
-        if self.settings.dataset.name in FROM_FILES:
+        if self.from_files:
             reading = self._seconds("decode", Work(layers=total))
         else:
             reading = LIBRARY_SECONDS
@@ -94,7 +99,8 @@ class Workload:
         gradients = 2 if experts.optimizer == "gsam" else 1
         images, compiled = sum(self.counts), self.experts_compile
         epoch = gradients * self._epoch("train", experts.network, images, experts.batch_size, compiled)
-        return left * (experts.epochs * epoch + self._test(experts.network, self.test_images))
+        training = experts.epochs * epoch / self.device.faster(experts.precision)
+        return left * (training + self._test(experts.network, self.test_images))
 
     def classifier_experts_seconds(self) -> float:
         """Training and testing the classifier experts, in epochs of max n_c * C draws."""
@@ -183,7 +189,8 @@ class Workload:
         batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
         # Back-propagation through all steps has no compiled form.
         compiled = self.student_compiles and self.settings.matching.gradient != "unrolled"
-        return self.device.seconds(step, self.cost(network).work(batch), network, compiled)
+        seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
+        return seconds / self.device.faster(self.settings.matching.precision)
 
     def _epoch(self, step: Step, network: NetworkName, images: int, batch_size: int, compiled: bool = False) -> float:
         steps = math.ceil(images / batch_size)

@@ -97,6 +97,16 @@ def test_what_pays_is_compiled_where_there_is_a_compiler() -> None:
     assert steps(exact, gradient="unrolled") == 1, "has no compiled form"
 
 
+def test_another_precision_is_faster_in_training_and_in_matching() -> None:
+    plain, low = (
+        estimate(settings(experts={"precision": word}, matching={"precision": word}), CUDA)
+        for word in ("float32", "bf16")
+    )
+    assert low.experts_seconds < 0.5 * plain.experts_seconds
+    assert low.matching_seconds < 0.5 * plain.matching_seconds
+    assert low.evaluation_seconds == plain.evaluation_seconds
+
+
 @pytest.mark.parametrize("stage", ["experts", "evaluate"])
 def test_training_is_compiled_by_its_own_setting(stage: str) -> None:
     step: Step = "train" if stage == "experts" else "evaluate"
