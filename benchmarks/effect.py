@@ -16,6 +16,8 @@ from typing import Any
 
 from benchmarks.methods import finished
 from benchmarks.record import RESULTS
+from engine.run.presets import load_preset
+from engine.run.settings import settings_hash
 
 REPEATS = 5
 FIGURES = ("initialization", "final", "best")
@@ -53,8 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _row(asked: argparse.Namespace, key: str, value: str, seed: int) -> dict[str, Any]:
     own = [f"{key}={value}", f"seed={seed}", f"evaluate.repeats={REPEATS}"]
-    name = f"effect-{asked.preset}-{key}-{value}-{seed}"
-    root = finished(asked.preset, name, [*asked.overrides, *own], asked.runs_dir)
+    overrides = [*asked.overrides, *own]
+    # Named by what is in it, so that effects of several settings share the runs in which nothing is changed.
+    name = f"effect-{asked.preset}-{settings_hash(load_preset(asked.preset, overrides))[:12]}"
+    root = finished(asked.preset, name, overrides, asked.runs_dir)
     metrics, manifest = (json.loads((root / path).read_text()) for path in ("result/metrics.json", "manifest.json"))
     lines = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines() if line.endswith("}")]
     steps = [line for line in lines if line["type"] == "matching_step"]
