@@ -10,12 +10,13 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
-Precision = Literal["float32", "tf32", "bf16"]
+from engine.run.settings import Precision
+from engine.training.precision import products
+
 _ROUNDS, _ROUND_SECONDS = 5, 0.2
 
 
@@ -35,13 +36,9 @@ class Ceilings:
 
 def measure(precision: Precision, device: torch.device) -> Ceilings:
     """The machine's ceilings in a precision, in a few seconds; uses as many threads as torch does."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    with products(precision, device):
         return Ceilings(precision, _matmul(dtype, device), _convolution(dtype, device))
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _matmul(dtype: torch.dtype, device: torch.device) -> float:

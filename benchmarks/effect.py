@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods import finished
+from benchmarks.methods import finished, repeated
 from benchmarks.record import RESULTS
 from engine.run.presets import load_preset
 from engine.run.settings import settings_hash
@@ -31,7 +31,7 @@ def main() -> None:
     own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
     record = {
         "name": f"effect-{asked.preset}-{key}",
-        "command": " ".join(["python -m benchmarks.effect", asked.preset, asked.setting]),
+        "command": repeated("python -m benchmarks.effect", [asked.preset, asked.setting], asked),
         "preset": asked.preset,
         "setting": key,
         "rows": rows,

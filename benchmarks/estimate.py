@@ -67,6 +67,9 @@ def main() -> None:
     cases = [case for case in CASES if asked.cases is None or case.name in asked.cases]
     rows = [row for case in cases for row in _rows(case, _run(case, asked))]
     print("\n".join(table(rows)))
+    # Of cases that were not asked for, what is there stays.
+    known = (read_json(RESULTS / "estimate.json") or {}).get("rows", [])
+    rows = [row for row in known if row["case"] not in {case.name for case in cases}] + rows
     record = {"name": "estimate", "command": "python -m benchmarks.estimate", "wanted": WANTED, "rows": rows}
     write_json(RESULTS / "estimate.json", record)
 

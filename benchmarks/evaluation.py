@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from benchmarks import plain_training
 from benchmarks.ceilings import measure
-from benchmarks.forms import Answer, interleaved, parser, serve
+from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve, workers
 from benchmarks.record import Timing, summary, timed, write_record
 from engine.heap import keep_freed_memory
 from engine.nets import build_network
@@ -72,8 +72,9 @@ def main() -> None:
         form, _, name = asked.serve.partition("/")
         return serve(answer(form, _size(name, asked), torch.device(asked.device)))
     for name in SIZES:
-        found = interleaved("benchmarks.evaluation", [f"{form}/{name}" for form in FORMS], asked)
-        _record(asked, name, {served.partition("/")[0]: seconds for served, seconds in found.items()})
+        with workers("benchmarks.evaluation", [f"{form}/{name}" for form in FORMS], asked) as found:
+            seconds = interleaved(found, asked.rounds)
+        _record(asked, name, {served.partition("/")[0]: own for served, own in seconds.items()})
 
 
 def _size(name: str, asked: argparse.Namespace) -> Size:
@@ -86,7 +87,7 @@ def _size(name: str, asked: argparse.Namespace) -> Size:
 
 def _record(asked: argparse.Namespace, name: str, seconds: dict[str, list[float]]) -> None:
     device, size = torch.device(asked.device), _size(name, asked)
-    timing, ceilings = Timing(seconds["plain"], seconds["fast"]), measure("float32", device)
+    timing, ceilings = Timing(seconds["plain"], seconds["fast"]), measure(plain_precision(device), device)
     record = write_record(
         f"evaluation{name}",
         "python -m benchmarks.evaluation" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
@@ -98,7 +99,7 @@ def _record(asked: argparse.Namespace, name: str, seconds: dict[str, list[float]
         networks=NETWORKS,
         epochs_timed=size.timed,
         kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds["fast"]).ratio,
-        eager_ratio=Timing(seconds["plain"], seconds["eager"]).ratio,
+        eager_ratio=Timing(seconds["eager"], seconds["fast"]).ratio,
         seconds=seconds,
     )
     print(summary(record))
@@ -125,7 +126,7 @@ def answer(form: str, size: Size, device: torch.device) -> Answer:
     evaluation = _Plain(size, device) if form.startswith("plain") else _Engine(size, device, form == "fast")
 
     def seconds() -> float:
-        with products("tf32", device):
+        with products(plain_precision(device), device):
             trained = timed(lambda: evaluation.train(images, targets), device)
             tested = timed(lambda: evaluation.test(test, labels), device)
         return NETWORKS * (trained * EPOCHS / size.timed / size.networks + tested)

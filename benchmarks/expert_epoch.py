@@ -1,7 +1,8 @@
 """An epoch of an expert with GSAM, plain against fast: python -m benchmarks.expert_epoch [--device cuda]
 
 CIFAR-10-LT at IF 100: 12,406 images of 3x32x32, a ConvNet of width 128 and depth 3, batches of 256, all of DSA. A round
-is a few of the epoch's 49 steps, scaled to all of it. Writes expert_epoch.json (float32) and expert_epoch-bf16.json.
+is a few of the epoch's 49 steps, scaled to all of it. Writes expert_epoch.json (float32), expert_epoch-bf16.json and,
+on a GPU, where the plain loop has TF32 as the field's code, expert_epoch-tf32.json.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 
 from benchmarks import plain_training
 from benchmarks.ceilings import measure
-from benchmarks.forms import Answer, interleaved, parser, serve
+from benchmarks.forms import Answer, interleaved, parser, plain_precision, precisions, serve, workers
 from benchmarks.record import Timing, summary, timed, write_record
 from engine.heap import keep_freed_memory
 from engine.nets import build_network
@@ -34,20 +35,20 @@ GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
 
 @dataclass(frozen=True)
 class Form:
-    """plain: the straightforward loop; keeps: freed memory is kept, as the worker does."""
+    """precision: None is the straightforward loop; keeps: freed memory is kept, as the worker does."""
 
-    plain: bool
-    keeps: bool
-    precision: Precision = "float32"
+    precision: Precision | None
+    keeps: bool = True
     compiled: bool = True
 
 
 FORMS = {
-    "plain": Form(plain=True, keeps=False),
-    "plain, memory kept": Form(plain=True, keeps=True),
-    "eager": Form(plain=False, keeps=True, compiled=False),
-    "float32": Form(plain=False, keeps=True),
-    "bf16": Form(plain=False, keeps=True, precision="bf16"),
+    "plain": Form(None, keeps=False),
+    "plain, memory kept": Form(None),
+    "eager": Form("float32", compiled=False),
+    "float32": Form("float32"),
+    "tf32": Form("tf32"),
+    "bf16": Form("bf16"),
 }
 
 
@@ -82,8 +83,11 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     if asked.serve:
         return serve(answer(FORMS[asked.serve], size(asked), torch.device(asked.device)))
-    seconds = interleaved("benchmarks.expert_epoch", list(FORMS), asked)
-    for precision in ("float32", "bf16"):
+    own = precisions(torch.device(asked.device))
+    forms = [name for name, form in FORMS.items() if form.precision in (None, *own)]
+    with workers("benchmarks.expert_epoch", forms, asked) as found:
+        seconds = interleaved(found, asked.rounds)
+    for precision in own:
         _record(asked, precision, seconds)
 
 
@@ -100,7 +104,7 @@ def _record(asked: argparse.Namespace, precision: Precision, seconds: dict[str, 
         ceilings=asdict(ceilings),
         steps_timed=size(asked).steps,
         kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
-        eager_ratio=Timing(seconds["plain"], seconds["eager"]).ratio,
+        eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
         seconds=seconds,
     )
     print(summary(record))
@@ -120,17 +124,21 @@ def answer(form: Form, work: Size, device: torch.device) -> Answer:
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(work.images, 3, 32, 32, generator=draw).to(device)
     labels = torch.randint(10, (work.images,), generator=draw).to(device)
-    steps = (_plainly if form.plain else _fast)(form, work, images, labels)
+    precision = form.precision or plain_precision(device)
+    if form.precision is None:
+        steps = _plainly(work, images, labels)
+    else:
+        steps = _fast(form.precision, form.compiled, work, images, labels)
     # The batch at an epoch's end is smaller: only whole ones are timed.
 
     def seconds() -> float:
-        with products(form.precision, device):
+        with products(precision, device):
             return work.epoch * timed(lambda: [next(steps) for _ in range(work.steps)], device)
 
     return seconds
 
 
-def _plainly(form: Form, work: Size, images: torch.Tensor, labels: torch.Tensor) -> Iterator[object]:
+def _plainly(work: Size, images: torch.Tensor, labels: torch.Tensor) -> Iterator[object]:
     net = build_network("convnet", seed=0, **work.network).to(images.device)
     optimizer = torch.optim.SGD(net.parameters(), RATE, SGD.momentum, weight_decay=SGD.weight_decay)
     draw = torch.Generator().manual_seed(1)
@@ -140,11 +148,13 @@ def _plainly(form: Form, work: Size, images: torch.Tensor, labels: torch.Tensor)
                 yield plain_training.step(net, optimizer, batch, wanted, GSAM)
 
 
-def _fast(form: Form, work: Size, images: torch.Tensor, labels: torch.Tensor) -> Iterator[object]:
+def _fast(
+    precision: Precision, compiled: bool, work: Size, images: torch.Tensor, labels: torch.Tensor
+) -> Iterator[object]:
     module = build_network("convnet", seed=0, **work.network)
     network = FlatNetwork(module)
     trainees = Trainees.started([network.flatten(module).to(images.device)], [RATE])
-    gradient = training_gradient(network, 1, images.device, form.compiled, form.precision)
+    gradient = training_gradient(network, 1, images.device, compiled, precision)
     step = Step(trainees, gradient, SGD, GSAM)
     # The same draws as the plain loop's, so that every round has its kinds of augmentation.
     source = Source.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from benchmarks.record import RESULTS
+from engine.run.settings import Precision
 
 Answer = Callable[[], float]
 """One round of a form: its seconds."""
@@ -28,18 +30,34 @@ def parser(text: str | None, rounds: int) -> argparse.ArgumentParser:
     return arguments
 
 
-def interleaved(module: str, forms: Sequence[str], asked: argparse.Namespace) -> dict[str, list[float]]:
+@contextlib.contextmanager
+def workers(module: str, forms: Iterable[str], asked: argparse.Namespace) -> Iterator[dict[str, Worker]]:
+    """Each form as a process of its own, for as long as this lasts."""
+    found = {form: Worker(module, form, asked) for form in forms}
+    yield found
+    for worker in found.values():
+        worker.end()
+
+
+def interleaved(found: Mapping[str, Worker], rounds: int) -> dict[str, list[float]]:
     """Seconds of each form's rounds, one round of each in turn; the first warms up and does not count."""
-    workers = {form: _Worker(module, form, asked) for form in forms}
-    seconds: dict[str, list[float]] = {form: [] for form in forms}
-    for number in range(asked.rounds + 1):
-        for form, worker in workers.items():
+    seconds: dict[str, list[float]] = {form: [] for form in found}
+    for number in range(rounds + 1):
+        for form, worker in found.items():
             took = worker.seconds()
             if number:
                 seconds[form].append(took)
-    for worker in workers.values():
-        worker.end()
     return seconds
+
+
+def plain_precision(device: torch.device) -> Precision:
+    """What the field's code computes in: PyTorch's convolutions take TF32 unasked where a GPU has it."""
+    return "tf32" if device.type == "cuda" else "float32"
+
+
+def precisions(device: torch.device) -> tuple[Precision, ...]:
+    """Those that records are written for."""
+    return ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32", "bf16")
 
 
 def serve(answer: Answer) -> None:
@@ -48,7 +66,7 @@ def serve(answer: Answer) -> None:
         print(answer(), flush=True)
 
 
-class _Worker:
+class Worker:
     """A form in a process of its own that answers a line with a line."""
 
     def __init__(self, module: str, form: str, asked: argparse.Namespace) -> None:
@@ -58,12 +76,16 @@ class _Worker:
 
     def seconds(self) -> float:
         """Of one round."""
+        return float(self.ask(""))
+
+    def ask(self, line: str) -> str:
+        """Its answer to a line; ends the program where it has ended."""
         assert self._process.stdin and self._process.stdout
-        print(file=self._process.stdin, flush=True)
+        print(line, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
             sys.exit(f"error: {self._process.args} ended")
-        return float(answer)
+        return answer
 
     def end(self) -> None:
         """Lets it go."""

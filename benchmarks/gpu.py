@@ -52,14 +52,14 @@ def parts(folder: Path, environment: Mapping[str, str]) -> list[Part]:
     """All parts in order; DRY leaves of each what a CPU does in seconds."""
     dry, device = bool(environment.get("DRY")), environment.get("DEVICE", "cuda")
     tests = ["-m", "cuda", "-q", "-n", "0", f"--junitxml={folder / 'tests.xml'}", *(["tests/nets"] if dry else [])]
-    results = str(folder / "results")
-    iteration = ["--device", device, "--folder", results, *(["--steps", "1", "--rounds", "1"] if dry else [])]
-    trained = ["--device", device, "--results", results, *(["--dry"] if dry else [])]
+    measured = ["--device", device, "--results", str(folder / "results"), *(["--dry", "--rounds", "1"] if dry else [])]
     at_once = 0.0 if dry else 200.0
     return [
         Part("tests", _python("pytest", *tests), at_once),
-        Part("iteration", _python("benchmarks.iteration", *iteration), at_once),
-        *(Part(name, _python(f"benchmarks.{name}", *trained), at_once) for name in ("expert_epoch", "evaluation")),
+        *(
+            Part(name, _python(f"benchmarks.{name}", *measured), at_once)
+            for name in ("iteration", "expert_epoch", "evaluation")
+        ),
         *(Part(name, _python("benchmarks.gpu_run", str(folder), name)) for name in ("cell", "memory")),
     ]
 

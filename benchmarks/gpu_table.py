@@ -57,7 +57,7 @@ def _benchmarks(folder: Path) -> Iterator[Row]:
         record = read_json(path) or {}
         if "ratio" not in record:
             continue
-        wanted = 20.0 if path.stem.startswith("iteration") else None
+        wanted = 20.0 if path.stem in ("iteration-tf32", "iteration-bf16") else None
         shares = ", ".join(f"{share:.0%} of {name}" for name, share in (record.get("ceiling_share") or {}).items())
         yield Row(
             path.stem,

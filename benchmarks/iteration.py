@@ -1,27 +1,28 @@
-"""An outer iteration, plain against fast: python -m benchmarks.iteration [--device cuda] [--folder benchmarks/results]
+"""An outer iteration, plain against fast: python -m benchmarks.iteration [--device cuda]
 
 ConvNet of width 128 and depth 3 on 32x32, IPC 10, batches of 100, 8 + 8 student steps, published gradient, all of DSA.
 Each form is a process of its own, with the C library's memory as that form's user has it, and each takes one iteration
-in turn. Writes iteration-float32.json and iteration-bf16.json: medians, the ratio to the plain twin (float32, as the
-field's code), shares of this machine's ceilings, and how far the gradient of each phase is from the plain twin's.
+in turn. Writes iteration-float32.json, iteration-bf16.json and, on a GPU, iteration-tf32.json: medians, the ratio to
+the plain twin (float32 on a CPU, TF32 on a GPU: as the field's code), shares of this machine's ceilings, and how far
+the gradient of each phase is from the plain twin's in float32.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.ceilings import measure
-from benchmarks.record import RESULTS, Timing, summary, timed, write_record
+from benchmarks.forms import Worker, interleaved, parser, plain_precision, precisions, workers
+from benchmarks.record import Timing, summary, timed, write_record
 from engine.heap import keep_freed_memory
 from engine.losses import StudentLoss
 from engine.matching.batches import Synthetic
@@ -31,67 +32,63 @@ from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
 from engine.run.catalog import class_counts
 from engine.run.costs import network_cost
-from engine.run.settings import RunSettings
+from engine.run.settings import Precision, RunSettings
 from engine.trajectories import Trajectory
 
 CLASSES, IPC, EPOCHS = 10, 10, 4
 NET: dict[str, Any] = {"channels": 3, "classes": CLASSES, "image_size": 32, "width": 128, "depth": 3}
 # Which matcher, in which precision, compiled or not, with freed memory kept (as the worker does) or given back.
-FORMS = {
+FORMS: dict[str, tuple[type[Matcher], Precision, bool, bool]] = {
     "plain": (PlainMatcher, "float32", False, False),
     "plain, memory kept": (PlainMatcher, "float32", False, True),
     "eager": (Matcher, "float32", False, True),
     "float32": (Matcher, "float32", True, True),
+    "tf32": (Matcher, "tf32", True, True),
     "bf16": (Matcher, "bf16", True, True),
 }
 
 
 def main() -> None:
     """Measures, prints a line a precision, and writes the records."""
-    asked = _parser().parse_args()
+    asked = parser(__doc__, rounds=5).parse_args()
     torch.set_num_threads(asked.threads)
     if asked.serve:
         return _serve(asked)
-    device = torch.device(asked.device)
-    workers = {form: _Worker(form, asked) for form in FORMS}
-    errors = _errors(workers)
-    seconds = {form: [] for form in FORMS}
-    for number in range(asked.rounds + 1):
-        for form, worker in workers.items():
-            took = worker.seconds()
-            seconds[form] += [took] if number else []  # the first round warms up
-    for worker in workers.values():
-        worker.end()
-    for precision in ("float32", "bf16"):
-        timing = Timing(seconds["plain"], seconds[precision])
-        ceilings = measure(precision, device)
-        record = write_record(
-            f"iteration-{precision}",
-            "python -m benchmarks.iteration" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
-            device,
-            timing,
-            ceilings.shares(_operations(asked.steps), timing.fast_seconds),
-            asked.folder,
-            ceilings=asdict(ceilings),
-            gradient_error=errors[precision],
-            kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
-            eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
-            seconds=seconds,
-        )
-        print(summary(record))
-        print(f"  against the plain twin with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
-        print(f"  gradient against the plain twin's: {json.dumps(errors[precision])}")
+    own = precisions(torch.device(asked.device))
+    forms = [name for name, (_, precision, *_) in FORMS.items() if precision in own]
+    with workers("benchmarks.iteration", forms, asked) as found:
+        errors = _errors(found, own)
+        seconds = interleaved(found, asked.rounds)
+    for precision in own:
+        _record(asked, precision, seconds, errors[precision])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="student steps in each phase")
-    parser.add_argument("--folder", type=Path, default=RESULTS)
-    parser.add_argument("--serve", choices=FORMS, help=argparse.SUPPRESS)
-    return parser
+def _record(
+    asked: argparse.Namespace, precision: Precision, seconds: dict[str, list[float]], errors: dict[str, Any]
+) -> None:
+    device, timing = torch.device(asked.device), Timing(seconds["plain"], seconds[precision])
+    ceilings = measure(precision, device)
+    record = write_record(
+        f"iteration-{precision}",
+        "python -m benchmarks.iteration" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
+        device,
+        timing,
+        ceilings.shares(_operations(_steps(asked)), timing.fast_seconds),
+        asked.results,
+        ceilings=asdict(ceilings),
+        gradient_error=errors,
+        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
+        eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
+        seconds=seconds,
+    )
+    print(summary(record))
+    print(f"  against the plain twin with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
+    print(f"  gradient against the plain twin's: {json.dumps(errors)}")
+
+
+def _steps(asked: argparse.Namespace) -> int:
+    """Student steps in each phase."""
+    return 1 if asked.dry else 8
 
 
 def _operations(steps: int) -> float:
@@ -103,63 +100,38 @@ def _operations(steps: int) -> float:
     return steps * CLASSES * IPC * (7.0 * first + 9.0 * sum(others))
 
 
-class _Worker:
-    """A form in a process of its own that answers a line with a line."""
-
-    def __init__(self, form: str, asked: argparse.Namespace) -> None:
-        options = {"serve": form, "device": asked.device, "threads": asked.threads, "steps": asked.steps}
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = [sys.executable, "-m", "benchmarks.iteration", *words]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def seconds(self) -> float:
-        """Of one iteration."""
-        return float(self._ask("iterate"))
-
-    def gradients(self) -> dict[str, Tensor]:
-        """Of each phase by itself: d loss in images and labels, one vector."""
-        with tempfile.TemporaryDirectory() as folder:
-            self._ask(f"gradients {folder}/gradients.pt")
-            return torch.load(f"{folder}/gradients.pt", weights_only=True)
-
-    def end(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _ask(self, line: str) -> str:
-        assert self._process.stdin and self._process.stdout
-        print(line, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            sys.exit(f"error: {self._process.args} ended")
-        return answer
+def _gradients(worker: Worker) -> dict[str, Tensor]:
+    """A form's gradient of each phase by itself: d loss in images and labels, one vector."""
+    with tempfile.TemporaryDirectory() as folder:
+        worker.ask(f"{folder}/gradients.pt")
+        return torch.load(f"{folder}/gradients.pt", weights_only=True)
 
 
-def _errors(workers: dict[str, _Worker]) -> dict[str, dict[str, dict[str, float]]]:
+def _errors(found: Mapping[str, Worker], own: Iterable[Precision]) -> dict[str, dict[str, dict[str, float]]]:
     """By precision and phase: relative error and cosine against the plain twin."""
-    reference = workers["plain"].gradients()
+    reference = _gradients(found["plain"])
 
     def error(found: Tensor, true: Tensor) -> dict[str, float]:
         cosine = torch.dot(found, true) / (found.norm() * true.norm())
         return {"relative": float((found - true).norm() / true.norm()), "cosine": float(cosine)}
 
     return {
-        precision: {phase: error(own, reference[phase]) for phase, own in workers[precision].gradients().items()}
-        for precision in ("float32", "bf16")
+        precision: {phase: error(wrong, reference[phase]) for phase, wrong in _gradients(found[precision]).items()}
+        for precision in own
     }
 
 
 def _serve(asked: argparse.Namespace) -> None:
+    """An empty line asks for a round's seconds, any other for both gradients in a file of that name."""
     kind, precision, compiled, keeps = FORMS[asked.serve]
     if keeps:
         keep_freed_memory()
     device = torch.device(asked.device)
-    case = _Case(device, asked.steps)
-    matcher = case.matcher(kind, compiled, precision=precision)
-    for line in sys.stdin:
-        word, _, path = line.strip().partition(" ")
-        if word == "iterate":
+    case = _Case(device, _steps(asked))
+    # The plain twin's gradient is the reference in float32; its time is that of what the field's code has.
+    matcher = case.matcher(kind, compiled, precision=plain_precision(device) if kind is PlainMatcher else precision)
+    for path in map(str.strip, sys.stdin):
+        if not path:
             print(timed(lambda: case.gradient(matcher), device), flush=True)
         else:
             phases = {"rep": (1.0, 0.0), "cls": (0.0, 1.0)}

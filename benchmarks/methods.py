@@ -29,7 +29,12 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     asked = parser.parse_args()
     rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
-    record = {"name": f"methods-{asked.preset}", "preset": asked.preset, "command": _command(asked), "rows": rows}
+    record = {
+        "name": f"methods-{asked.preset}",
+        "preset": asked.preset,
+        "command": repeated("python benchmarks/methods.py", [asked.preset], asked),
+        "rows": rows,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
@@ -89,11 +94,11 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _command(asked: argparse.Namespace) -> str:
-    """How the table is made again, without this machine's paths."""
+def repeated(program: str, words: list[str], asked: argparse.Namespace) -> str:
+    """How a table is made again, without this machine's paths."""
     shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in asked.overrides]
     seeds = ["--seed", *map(str, asked.seed)]
-    return " ".join(["python benchmarks/methods.py", asked.preset, *seeds, *(f"--set {text}" for text in shown)])
+    return " ".join([program, *words, *seeds, *(f"--set {text}" for text in shown)])
 
 
 if __name__ == "__main__":

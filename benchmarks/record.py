@@ -41,19 +41,6 @@ class Timing:
         return self.plain_seconds / self.fast_seconds
 
 
-def interleaved(
-    plain: Callable[[], object], fast: Callable[[], object], rounds: int, device: torch.device, warm_up: int = 1
-) -> Timing:
-    """Times both forms in turn, so that a noisy machine is noisy to both; the first `warm_up` rounds do not count."""
-    timing = Timing([], [])
-    for number in range(warm_up + rounds):
-        for form, samples in ((plain, timing.plain), (fast, timing.fast)):
-            seconds = timed(form, device)
-            if number >= warm_up:
-                samples.append(seconds)
-    return timing
-
-
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Seconds of one call, until the device is done with it."""
     wait(device)

@@ -1,7 +1,7 @@
 """In which form networks are trained: by device, network, precision, and what is compiled.
 
 A CPU trains one network after another: its cores are busy with one, and what is trained is on disk the sooner. A GPU
-would wait for launches, so there a step is replayed as one CUDA graph, and small networks share it.
+would wait for launches, so there a gradient is replayed as one CUDA graph, and small networks share it.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_every_part_is_a_command_that_is_there() -> None:
 def test_the_table_judges_what_was_wanted(tmp_path: Path) -> None:
     (tmp_path / "tests.xml").write_text('<x><testsuite tests="9" failures="1" errors="0" skipped="2"/></x>')
     record = {"ratio": 25.0, "plain_seconds": 5.0, "fast_seconds": 0.2, "n": 5, "ceiling_share": {"conv": 0.5}}
-    write_json(tmp_path / "results" / "iteration.json", record)
+    write_json(tmp_path / "results" / "iteration-tf32.json", record)
     final = {"accuracy_mean": 53.0, "accuracy_std": 0.4, "repeats": 5}
     metrics = {"stage_seconds": {"experts": 600.0, "distill": 360.0}, "memory_gib": 2.0, "final": final}
     for name in ("cell", "memory"):

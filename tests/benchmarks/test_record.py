@@ -1,4 +1,4 @@
-"""How a benchmark measures and what it leaves: in turn, medians, and every field that a figure is quoted with."""
+"""What a benchmark leaves: medians, and every field that a figure is quoted with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ import json
 import torch
 
 from benchmarks.ceilings import Ceilings
-from benchmarks.record import Timing, interleaved, summary, write_record
+from benchmarks.record import Timing, summary, write_record
 
 CPU = torch.device("cpu")
-
-
-def test_both_forms_take_turns_and_the_first_turn_does_not_count() -> None:
-    turns: list[str] = []
-    timing = interleaved(lambda: turns.append("plain"), lambda: turns.append("fast"), 3, CPU)
-    assert turns == ["plain", "fast"] * 4
-    assert len(timing.plain) == len(timing.fast) == 3
 
 
 def test_a_record_says_what_it_was_measured_with(tmp_path) -> None:
