@@ -36,7 +36,7 @@ class Series(Sequence[Item], Generic[Item]):
 
     @classmethod
     def over(cls, store: Store[Item], items: Iterable[Item] = ()) -> Series[Item]:
-        """A series of `items` that keeps them in `store`, which is empty and nobody else's."""
+        """A series of what `store`, which is nobody else's, holds, and of `items`, which it is given."""
         series: Series[Item] = cls()
         series._items = store
         for item in items:
