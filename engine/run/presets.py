@@ -141,15 +141,14 @@ def dump(settings: RunSettings) -> str:
     return text
 
 
-def save_preset(name: str, content: RunSettings | str, overwrite: bool = False) -> Path:
-    """Saves settings, or YAML text, as a preset of yours.
+def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
+    """Saves YAML text, such as `extending` gives of settings, as a preset of yours.
 
     Raises SettingsError for text with faults, InputError for a name that is taken or no file name.
     """
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    text = content if isinstance(content, str) else dump(content)
     _settings(read_chain(path, parse_text(text, display_name(path))))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")

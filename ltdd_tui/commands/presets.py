@@ -80,10 +80,13 @@ def save(
     overrides: Overrides = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace one of this name")] = False,
 ) -> None:
-    """Save a preset of your own: another one with some settings changed."""
+    """Save a preset of your own: what it changes in another one, which it extends."""
+    from engine.run.extending import extending
     from engine.run.presets import load_preset, save_preset
+    from ltdd_tui.preparing import with_absolute_path
 
-    print(save_preset(name, load_preset(preset, overrides or []), overwrite))
+    settings = with_absolute_path(load_preset(preset, overrides or []))
+    print(save_preset(name, extending(settings, preset, name), overwrite))
 
 
 def estimate(

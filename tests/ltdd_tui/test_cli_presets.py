@@ -158,6 +158,30 @@ def test_a_saved_preset_is_listed_shown_and_not_overwritten(command: Callable, t
     assert command("presets", "save", toy, "mine").code == 2
 
 
+def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_made_of(
+    command: Callable, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saved(base: str, name: str, *more: str) -> str:
+        return Path(command("presets", "save", base, name, *more).out.strip()).read_text()
+
+    assert saved("quickstart", "mine", "--set", "ipc=4") == "extends: quickstart\nipc: 4\n"
+    # A file elsewhere may be moved; what it extends is named instead, else nothing.
+    (tmp_path / "child.yaml").write_text("extends: mine\nseed: 3\n")
+    child = saved(str(tmp_path / "child.yaml"), "child", "--set", "ipc=5")
+    assert child == "extends: mine\nipc: 5\nseed: 3\n"
+    alone = saved(toy, "alone")
+    assert "extends" not in alone and len(alone.splitlines()) < 15
+    before = command("presets", "show", toy).out
+    Path(toy).unlink()
+    assert command("presets", "show", "alone").out == before
+    # Over a preset that its own base extends, it cannot extend that base, which would be a circle.
+    assert saved("child", "mine", "--overwrite") == "extends: quickstart\nipc: 5\nseed: 3\n"
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    own = saved("quickstart", "own", "--set", "dataset.name=folder", "--set", "dataset.path=images")
+    assert f"path: {tmp_path / 'images'}" in own
+
+
 def test_completion_knows_the_presets(command: Callable, toy: str) -> None:
     from ltdd_tui.options import complete_preset
 

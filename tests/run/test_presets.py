@@ -301,7 +301,7 @@ def test_what_is_printed_loads_back_equal() -> None:
 
 def test_saved_presets_are_listed_as_yours() -> None:
     settings = load_preset("quickstart", ["ipc=7"])
-    path = save_preset("mine", settings)
+    path = save_preset("mine", dump(settings))
     (info,) = [preset for preset in list_presets() if preset.name == "mine"]
     assert (info.path, info.origin, info.settings) == (path, "yours", settings)
     assert load_preset("mine") == settings
@@ -312,11 +312,11 @@ def test_saving_refuses_bad_text_bad_names_and_names_that_are_taken() -> None:
         save_preset("mine", "ipc: 0\n")
     for name in ("", "../x", "_hidden", "a/b", "a.yaml", "quickstart"):
         with pytest.raises(InputError):
-            save_preset(name, RunSettings())
+            save_preset(name, dump(RunSettings()))
     assert not preset_folders.user_folder().exists()
-    save_preset("mine", RunSettings())
+    save_preset("mine", dump(RunSettings()))
     with pytest.raises(InputError):
-        save_preset("mine", RunSettings())
+        save_preset("mine", dump(RunSettings()))
     save_preset("mine", "seed: 3\n", overwrite=True)
     assert load_preset("mine").seed == 3
 
