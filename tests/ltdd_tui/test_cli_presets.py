@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from ltdd_tui import worker
 
@@ -100,6 +101,28 @@ def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
     plan = json.loads(command("run", toy, "--dry-run", "--json", "--set", "ipc=3").out)
     assert {"key": "ipc", "value": 3, "origin": "--set"} in plan["settings"]
     assert plan["estimate"]["total_seconds"] > 0
+
+
+def test_a_dry_run_finds_every_fault_of_ones_own_images_that_names_and_headers_tell(
+    command: Callable, toy: str, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / "train" / name).mkdir(parents=True)
+        for place in range(4):
+            Image.new("RGB", (8, 8), (20 * place, 0, 0)).save(tmp_path / "images" / "train" / name / f"{place}.png")
+    asks = ["run", toy, "--dry-run", "--set", "dataset.name=folder", "--set", f"dataset.path={tmp_path / 'images'}"]
+    assert command(*asks, "--set", "dataset.imbalance_factor=natural").code == 0
+    tail = command(*asks, "--set", "dataset.imbalance_factor=9")
+    assert tail.code == 2 and "leaves no image for 1 classes" in tail.err
+    train = tmp_path / "images" / "train"
+    (train / "empty").mkdir()
+    (train / "a" / "notes.txt").write_text("no image")
+    (train / "b" / "0.png").write_bytes((train / "b" / "1.png").read_bytes()[:20])
+    done = command(*asks)
+    assert done.code == 2 and "ipc" in done.out, "the plan itself is told all the same"
+    for what in ("empty: this class has no images", "notes.txt: this is no image", "0.png: this is no image"):
+        assert what in done.err
+    assert done.err.count("error: ") == 3
 
 
 def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
