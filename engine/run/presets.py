@@ -23,7 +23,6 @@ from engine.run.yaml_text import KeyPath, display_name, parse_text
 __all__ = [
     "PresetInfo",
     "Resolved",
-    "broken_presets",
     "check_runnable",
     "dump",
     "list_presets",
@@ -54,17 +53,11 @@ class Resolved(NamedTuple):
     origins: dict[str, str]
 
 
-def list_presets() -> list[PresetInfo]:
-    """Every preset that is right, in reading order; bases that are only there to be extended are left out."""
-    return _read_presets()[0]
+def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
+    """Every preset that is right, in reading order, and what is wrong with the others.
 
-
-def broken_presets() -> list[Fault]:
-    """What is wrong with the presets that list_presets leaves out."""
-    return _read_presets()[1]
-
-
-def _read_presets() -> tuple[list[PresetInfo], list[Fault]]:
+    Bases that are only there to be extended are left out.
+    """
     good, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
