@@ -68,9 +68,9 @@ class StepColumns:
         return (self[place] for place in range(len(self)))
 
 
-def columns_of(points: Series[MatchingStep]) -> StepColumns:
-    """The points' columns, copied: they stay as they are while the run goes on."""
-    stored = points.stored()
+def columns_of(points: Series[MatchingStep], since: int = 0) -> StepColumns:
+    """The columns of the points from place `since` on, copied: they stay as they are while the run goes on."""
+    stored = points.stored(since)
     if isinstance(stored, StepColumns):
         return stored
     columns = StepColumns()
