@@ -1,4 +1,4 @@
-"""The quickstart from data to report, plain against fast: python -m benchmarks.quickstart [--rounds 3]
+"""The quickstart from data to report, plain against fast: python -m benchmarks.quickstart [--rounds 5]
 
 Whole runs in turn, each a worker of its own with an empty cache, so that experts are trained and C++ is built anew. The
 plain one has everything uncompiled. Writes quickstart.json: seconds, stage by stage, and the accuracy that came of it.
@@ -14,22 +14,35 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from benchmarks.ceilings import measure
 from benchmarks.forms import parser
 from benchmarks.record import Timing, summary, write_record
+from engine.run.catalog import Device, estimate
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
+from engine.run.rates import Rate, Step
 
 PLAIN = [f"{block}.compile=never" for block in ("experts", "matching", "evaluate")]
+# The least that the mathematics asks for, in forward passes; whitening and augmentation are not counted.
+FORWARD_PASSES: dict[Step, float] = {
+    "train": 3,
+    "evaluate": 3,
+    "classifier": 1,
+    "test": 1,
+    "student": 7,
+    "student_exact": 7,
+    "head": 2,
+}
 DRY = ["matching.iterations=4", "evaluate.every=4", "evaluate.epochs=5", "experts.num_experts=2"]
 
 
 def main() -> None:
     """Runs both, prints a line, and writes the record."""
-    asked = parser(__doc__, rounds=3).parse_args()
+    asked = parser(__doc__, rounds=5).parse_args()
     torch.set_num_threads(asked.threads)
     forms = {"plain": PLAIN, "fast": []}
     runs: dict[str, list[dict[str, Any]]] = {form: [] for form in forms}
@@ -42,7 +55,7 @@ def main() -> None:
         "python -m benchmarks.quickstart",
         torch.device(asked.device),
         timing,
-        {},
+        measure("float32", torch.device(asked.device)).shares(_operations(), timing.fast_seconds),
         asked.results,
         runs=runs,
     )
@@ -50,6 +63,14 @@ def main() -> None:
     last = runs["fast"][-1]
     print(f"  final {last['final']:.1f} %, random {last['random']:.1f} %, stages {json.dumps(last['stages'])}")
     print(f"  slowest fast run {max(timing.fast):.1f} s, mean {statistics.fmean(timing.fast):.1f} s")
+
+
+def _operations() -> float:
+    """Of a whole quickstart: its steps, as they are counted for an estimate, on a device of one operation a second."""
+    rates: dict[Step, Rate] = {step: Rate() for step in get_args(Step)}
+    rates |= {step: Rate(flop=passes) for step, passes in FORWARD_PASSES.items()}
+    found = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, True, calibrated="as counted"))
+    return sum(seconds for stage, seconds in found.stage_seconds.items() if stage != "data")
 
 
 def _run(changes: list[str], device: str, threads: int) -> dict[str, Any]:

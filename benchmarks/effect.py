@@ -1,0 +1,98 @@
+"""What one setting does, at several seeds: python -m benchmarks.effect PRESET KEY=VALUE,VALUE [--seed S ...]
+
+For instance `quickstart matching.gradient=published,exact`: what each value costs (seconds of an outer iteration, from
+the runs' own events) and what comes of it: accuracy over five networks a seed. Experts are shared where the setting
+leaves them alone; finished runs are taken as they are, unfinished ones resumed. Writes
+benchmarks/results/effect-<preset>-<key>.json and prints the table as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods import finished
+from benchmarks.record import RESULTS
+from engine.run.presets import load_preset
+from engine.run.settings import settings_hash
+
+REPEATS = 5
+FIGURES = ("initialization", "final", "best")
+
+
+def main() -> None:
+    """Runs every value at every seed, in turn, and prints the table."""
+    asked = _parser().parse_args()
+    key, _, values = asked.setting.partition("=")
+    rows = [_row(asked, key, value, seed) for seed in asked.seed for value in values.split(",")]
+    own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
+    record = {
+        "name": f"effect-{asked.preset}-{key}",
+        "command": " ".join(["python -m benchmarks.effect", asked.preset, asked.setting]),
+        "preset": asked.preset,
+        "setting": key,
+        "rows": rows,
+        "summary": {value: summed_up(of_value) for value, of_value in own.items()},
+    }
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    (asked.folder / f"{record['name']}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print("\n".join(table(key, record["summary"])))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset")
+    parser.add_argument("setting", metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    return parser
+
+
+def _row(asked: argparse.Namespace, key: str, value: str, seed: int) -> dict[str, Any]:
+    own = [f"{key}={value}", f"seed={seed}", f"evaluate.repeats={REPEATS}"]
+    overrides = [*asked.overrides, *own]
+    # Named by what is in it, so that effects of several settings share the runs in which nothing is changed.
+    name = f"effect-{asked.preset}-{settings_hash(load_preset(asked.preset, overrides))[:12]}"
+    root = finished(asked.preset, name, overrides, asked.runs_dir)
+    metrics, manifest = (json.loads((root / path).read_text()) for path in ("result/metrics.json", "manifest.json"))
+    lines = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines() if line.endswith("}")]
+    steps = [line for line in lines if line["type"] == "matching_step"]
+    return {
+        "value": value,
+        "seed": seed,
+        "iteration_seconds": statistics.median(step["seconds"] for step in steps),
+        "iterations": len(steps),
+        "last_loss_rep": steps[-1]["loss_rep"],
+        **{figure: {part: metrics[figure][part] for part in ("accuracy_mean", "accuracy_std")} for figure in FIGURES},
+        **{part: manifest[part] for part in ("commit", "versions", "device_name", "threads")},
+    }
+
+
+def summed_up(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Over the seeds of one value: median seconds, and mean and sample standard deviation of each seed's mean."""
+    found = {"seeds": len(rows), "iteration_seconds": statistics.median(row["iteration_seconds"] for row in rows)}
+    for figure in FIGURES:
+        means = [row[figure]["accuracy_mean"] for row in rows]
+        found |= {
+            f"{figure}_mean": statistics.fmean(means),
+            f"{figure}_std": statistics.stdev(means) if len(means) > 1 else 0.0,
+        }
+    return found
+
+
+def table(key: str, summary: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown lines, a value a row: accuracy in percent over seeds, each the mean of five networks."""
+    lines = [f"| {key} | seconds an iteration | {' | '.join(FIGURES)} |", "| --- |" + " --- |" * (1 + len(FIGURES))]
+    for value, row in summary.items():
+        cells = [f"{row[f'{name}_mean']:.1f} +- {row[f'{name}_std']:.1f}" for name in FIGURES]
+        lines.append(f"| {value} | {row['iteration_seconds']:.3f} | " + " | ".join(cells) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
