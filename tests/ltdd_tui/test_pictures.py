@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import textual_image.widget  # noqa: F401
 from PIL import Image
+from rich.control import Control
 from textual.app import App, ComposeResult
+from textual.widgets import Static
 from textual_image import renderable
 from textual_image.renderable import tgp
 
 from ltdd_tui.drawing.halfcells import half_cells
+from ltdd_tui.drawing.sixels import sixels
 from ltdd_tui.panels.picture import PictureFrame
 from ltdd_tui.pictures import BETWEEN, renderer_of, room
 
@@ -23,8 +26,11 @@ ACROSS, DOWN = 7, 3
 
 
 class Shown(App[None]):
+    CSS = "Screen { layout: horizontal; } Static { width: 1fr; height: 100%; }"
+
     def compose(self) -> ComposeResult:
         yield PictureFrame()
+        yield Static("\n".join("beside"))
 
     @property
     def output(self) -> str:
@@ -66,11 +72,14 @@ async def test_kitty_is_given_every_pixel_and_told_to_let_go(messages: list[dict
 async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
     async with Shown().run_test() as pilot:
         frame = pilot.app.query_one(PictureFrame)
-        frame.put("sixel", picture(), ACROSS, DOWN)
+        frame.put("sixel", sixels(picture()), ACROSS, DOWN)
         await pilot.pause()
         await pilot.pause()
         width, height = picture().size
         assert f'q"1;1;{width};{height}' in pilot.app.output
+        # What stands beside the picture is written beside it, not into it.
+        for y, sign in enumerate("beside"[:DOWN]):
+            assert f"{Control.move_to(ACROSS, y)}{sign}" in pilot.app.output
         frame.put("halfcell", half_cells(picture().resize((ACROSS, DOWN * 2))), ACROSS, DOWN)
         await pilot.pause()
         assert "\x1bP" not in pilot.app.output and "▀" in pilot.app.output
