@@ -61,6 +61,9 @@ class HalfcellPicture(Widget):
     @image.setter
     def image(self, lines: list[Strip] | None) -> None:
         self._lines = lines or []
+        # Almost every cell has colors of its own, and the library keeps the codes of the last 16,384: 15 MB of pictures
+        # that are gone. Styles in use have theirs with them.
+        Strip.render_ansi.cache_clear()
         self.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -13,6 +13,7 @@ import textual_image.widget  # noqa: F401
 from PIL import Image
 from rich.control import Control
 from textual.app import App, ComposeResult
+from textual.strip import Strip
 from textual.widgets import Static
 from textual_image import renderable
 from textual_image.renderable import tgp
@@ -83,6 +84,22 @@ async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
         frame.put("halfcell", half_cells(picture().resize((ACROSS, DOWN * 2))), ACROSS, DOWN)
         await pilot.pause()
         assert "\x1bP" not in pilot.app.output and "▀" in pilot.app.output
+
+
+@pytest.mark.asyncio
+async def test_of_pictures_in_half_cells_that_are_gone_nothing_is_kept() -> None:
+    across, down = 40, 12
+    draw = np.random.default_rng(0)
+    async with Shown().run_test() as pilot:
+        frame = pilot.app.query_one(PictureFrame)
+        for _ in range(6):
+            pixels = draw.integers(0, 256, (2 * down, across, 3), dtype=np.uint8)
+            frame.put("halfcell", half_cells(Image.fromarray(pixels)), across, down)
+            await pilot.pause()
+            assert "▀" in "".join(
+                strip.render(pilot.app.console) for strip in pilot.app.screen._compositor.render_strips()
+            )
+        assert Strip.render_ansi.cache_info().currsize < 2 * across * down
 
 
 @pytest.mark.parametrize(
