@@ -30,6 +30,8 @@ from typing import Any
 
 from screen_terminal import COLUMNS, ROWS, PtyProgram
 
+from engine.run.folder import RunFolder
+
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "screen.json"
 EVENTS, RATE, STARTS = 100_000, 100, 5
@@ -121,7 +123,8 @@ def live(root: Path, seconds: float, long_seconds: float) -> dict[str, Any]:
     """At 100 events a second: processor, lateness over `seconds`, then memory until `long_seconds`."""
     writer = _write(root, "--rate", str(RATE), "--seconds", str(SETTLING_SECONDS + long_seconds + 30))
     try:
-        while not (root / "events.jsonl").exists() or (root / "events.jsonl").read_text().count("\n") < 300:
+        # Until the recorded part is written, with its times moved to now.
+        while not (root.exists() and RunFolder(root).is_running()):
             time.sleep(0.1)
         with _app(root) as (app, report):
             app.seconds_until("it/s")
