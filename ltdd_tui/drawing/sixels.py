@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 from PIL import Image
 from rich.console import Console
 from rich.segment import Segment
 
 SIXELS_BEGIN = "\x1bP"
+COLOR_DEFINED = re.compile(r"(#\d+);2;\d+;\d+;\d+")
 
 
 def sixels(picture: Image.Image) -> str:
@@ -18,4 +20,6 @@ def sixels(picture: Image.Image) -> str:
 
     console = Console(file=io.StringIO())
     parts = SixelImage(picture).__rich_console__(console, console.options)
-    return next(part.text for part in parts if isinstance(part, Segment) and part.text.startswith(SIXELS_BEGIN))
+    drawn = next(part.text for part in parts if isinstance(part, Segment) and part.text.startswith(SIXELS_BEGIN))
+    # The library takes a color for chosen by defining it, xterm 379 does not: the first lines would have other colors.
+    return COLOR_DEFINED.sub(r"\g<0>\1", drawn)

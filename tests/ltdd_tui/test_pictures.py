@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,34 @@ async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
         frame.put("halfcell", half_cells(picture().resize((ACROSS, DOWN * 2))), ACROSS, DOWN)
         await pilot.pause()
         assert "\x1bP" not in pilot.app.output and "▀" in pilot.app.output
+
+
+def as_xterm_draws(sequence: str, width: int, height: int) -> np.ndarray:
+    """The colors of the pixels in percent, where defining a color is not choosing it."""
+    pixels, colors, chosen, x, y = np.zeros((height + 6, width, 3)), {"": (0, 0, 0)}, "", 0, 0
+    tokens = re.compile(r"#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|(?:!(\d+))?([?-~])|([$-])")
+    for define, red, green, blue, choose, count, sixel, step in tokens.findall(sequence.partition('"')[2]):
+        if define:
+            colors[define] = (int(red), int(green), int(blue))
+        elif choose:
+            chosen = choose
+        elif sixel:
+            for bit in range(6):
+                if (ord(sixel) - 63) >> bit & 1:
+                    pixels[y + bit, x : x + int(count or 1)] = colors[chosen]
+            x += int(count or 1)
+        else:
+            x, y = 0, y + 6 * (step == "-")
+    return pixels[:height]
+
+
+def test_sixels_are_the_picture_also_where_a_color_is_not_chosen_by_defining_it() -> None:
+    cells = room("sixel", ACROSS, DOWN)
+    width, height = ACROSS * cells.cell_width, DOWN * cells.cell_height
+    stripes = np.array([(255, 0, 0), (0, 0, 255), (0, 255, 0)], dtype=np.uint8)[np.arange(width) // 2 % 3]
+    striped = np.repeat(stripes[None], height, axis=0)
+    drawn = as_xterm_draws(sixels(Image.fromarray(striped)).removesuffix("\x1b\\"), width, height)
+    np.testing.assert_array_equal(drawn, striped // 255 * 100)
 
 
 @pytest.mark.asyncio
