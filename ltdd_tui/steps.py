@@ -13,7 +13,8 @@ from engine.run.events import MatchingStep
 from ltdd_tui.series import Series
 from ltdd_tui.step_columns import StepColumns, columns_of
 
-MOST = 2**17
+# Three times as many as any published run has; a chart has some hundred columns.
+MOST = 2**15
 
 
 class Held(NamedTuple):
