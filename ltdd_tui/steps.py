@@ -6,6 +6,7 @@ Of very many not all are kept, so that memory does not grow with a run without e
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ from engine.run.events import MatchingStep
 from ltdd_tui.series import Series
 from ltdd_tui.step_columns import StepColumns, columns_of
 
-# Three times as many as any published run has; a chart has some hundred columns.
-MOST = 2**15
+# More than any published run has (10,000), and than a chart has columns (some hundred).
+MOST = 2**14
 
 
 class Held(NamedTuple):
@@ -79,8 +80,12 @@ class Steps:
 def _in_order(held: Held) -> Held:
     """By ascending iteration, the last one to come of each, and no more of them than MOST."""
     columns, stride = columns_of(held.steps), held.stride
-    latest = {iteration: place for place, iteration in enumerate(columns.iteration)}
-    while len(latest) > MOST:
+    iteration = columns.iteration
+    places: Sequence[int] = range(len(iteration))
+    if not held.ascending:
+        latest = dict(zip(iteration, places, strict=True))
+        places = [latest[at] for at in sorted(latest)]
+    while len(places) > MOST:
         stride *= 2
-        latest = {iteration: place for iteration, place in latest.items() if iteration % stride == 0}
-    return Held(Series.over(columns.picked([latest[iteration] for iteration in sorted(latest)])), True, stride)
+        places = [place for place in places if iteration[place] % stride == 0]
+    return Held(Series.over(columns.picked(places)), True, stride)
