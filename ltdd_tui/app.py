@@ -47,7 +47,12 @@ class LtddApp(PersonalApp):
         self.push_screen(LaunchScreen(self.runs_dir, self.device))
         if self._opens_with is not None:
             self.open_run(self._opens_with)
-        self.set_timer(LOADS_AFTER_SECONDS, lambda: self.run_worker(load_screens, thread=True))
+        self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
+
+    def _load_the_rest(self) -> None:
+        """What the first picture did without, also the search for garbage."""
+        gc.enable()
+        self.run_worker(load_screens, thread=True)
 
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ltdd_tui.sound import mean, numbers
 from ltdd_tui.standings import checks_and_final, head_to_tail
-from ltdd_tui.state import Experts, RunState
+from ltdd_tui.state import NO_EXPERTS, RunState
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def balance(state: RunState) -> Balance:
     order = head_to_tail(numbers(state.data.class_counts, count))
     found = []
     for kind in ("representation", "classifier"):
-        done = state.experts.get(kind, Experts()).done
+        done = state.experts.get(kind, NO_EXPERTS).done
         rows = [numbers(expert.classifier_norms, count) for expert in done.values()]
         found.append(_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
     shown = checks_and_final(state)

@@ -11,13 +11,14 @@ from textual.strip import Strip
 from engine.run.events import Preview
 from ltdd_tui.drawing.halfcells import half_cells
 from ltdd_tui.drawing.mosaic import Plan, Rgb, compose, plan
+from ltdd_tui.drawing.sixels import sixels
 from ltdd_tui.gallery import Place
 from ltdd_tui.pictures import Renderer
 from ltdd_tui.previews import Sheet, Unreadable, read_label, read_sheet
 from ltdd_tui.tiles import Room
 
-Drawn = list[Strip] | Image.Image
-"""A picture made ready for its renderer: lines of half-cells, or as it is."""
+Drawn = list[Strip] | str | Image.Image
+"""A picture made ready for its renderer: lines of half-cells, a control sequence, or as it is."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Studio:
         picture, pixels_fault = self._picture(order, planned)
         label, label_fault = _label(wish)
         across, down = (picture.width // room.cell_width, picture.height // room.cell_height) if picture else (0, 0)
-        ready: Drawn | None = half_cells(picture) if picture and wish.renderer == "halfcell" else picture
+        ready = _ready(picture, wish.renderer) if picture else None
         return Exhibit(order, planned, ready, across, down, label, pixels_fault, label_fault)
 
     def _picture(self, order: Order, planned: Plan) -> tuple[Image.Image | None, str]:
@@ -102,6 +103,16 @@ class Studio:
             self._sheet = None
             self._sheet = read_sheet(*wanted)
         return self._sheet
+
+
+def _ready(picture: Image.Image, renderer: Renderer) -> Drawn:
+    match renderer:
+        case "halfcell":
+            return half_cells(picture)
+        case "sixel":
+            return sixels(picture)
+        case _:
+            return picture
 
 
 def _label(wish: Wish) -> tuple[list[float], str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ltdd_tui.runs import default_runs_dir, run_folders
+from ltdd_tui.runs import default_runs_dir, folder_of_runs, run_folders
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -44,7 +44,11 @@ Overrides = Annotated[
 RunsDir = Annotated[
     Path,
     typer.Option(
-        "--runs-dir", envvar="LTDD_RUNS_DIR", help="the folder that holds the runs", default_factory=default_runs_dir
+        "--runs-dir",
+        envvar="LTDD_RUNS_DIR",
+        help="the folder that holds the runs",
+        default_factory=default_runs_dir,
+        callback=folder_of_runs,
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +10,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.run.errors import Fault
+from engine.run.folder import write_atomically
 from ltdd_tui.keys import active_keys, checked, key_places
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
@@ -111,23 +111,21 @@ class PersonalApp(App[None]):
         try:
             path = Path(self.save_screenshot()).absolute()
         except OSError as error:
-            self.notify(f"{error.filename}: {error.strerror}", title="no screenshot", severity="error", markup=False)
+            # A disk that is full names no file.
+            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            self.notify(what, title="no screenshot", severity="error", markup=False)
             return
         self.notify(str(path), title="screenshot", timeout=8, markup=False)
 
     def action_preferences(self) -> None:
         """Says where preferences.yaml is, after making it where there is none, and copies its path."""
         path = preferences_file()
-        with contextlib.suppress(FileExistsError):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # Only a new file: what a person wrote is never written over.
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(template())
-            except FileExistsError:
-                raise
-            except OSError as error:
-                self.notify(f"{path}: {error.strerror}", title="preferences", severity="error", markup=False)
-                return
+        try:
+            # Only a new file: what a person wrote is never written over.
+            if not path.exists():
+                write_atomically(path, template())
+        except OSError as error:
+            self.notify(f"{path}: {error.strerror}", title="preferences", severity="error", markup=False)
+            return
         self.copy_to_clipboard(str(path))
         self.notify(f"{path}\nthe path is copied; changes show at the next start", title="preferences", markup=False)

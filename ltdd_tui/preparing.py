@@ -45,8 +45,10 @@ def with_absolute_path(settings: RunSettings) -> RunSettings:
 def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
     """Prints every resolved setting with where its value came from, and the estimate, to stdout; starts nothing.
 
-    Raises SettingsError, and after the plan InputError where this machine lacks the data.
+    Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
+    from engine.run.own_images import image_faults
+
     resolved = resolve(preset, overrides)
     here = device_here(device)
     found, _ = remaining_cost(resolved.settings, here)
@@ -60,8 +62,8 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
         show(settings_table(values, resolved.origins))
         show("")
         show(estimate_table(found, here.name) if found else UNKNOWN_COST)
-    if lacking := check_runnable(resolved.settings):
-        raise InputError(lacking)
+    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
+        raise InputError(faults)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

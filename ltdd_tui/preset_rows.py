@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.run.catalog import Device
 from engine.run.errors import Fault
-from engine.run.presets import PresetInfo, broken_presets, list_presets
+from engine.run.presets import PresetInfo, list_presets
 from ltdd_tui.form import FIRST_PRESET
 from ltdd_tui.planning import cost
 
@@ -30,9 +30,10 @@ class PresetRow:
 
 def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
     """All presets, the quickstart first and one's own after it, and what is wrong with those that are left out."""
-    rows = [_row(preset, device) for preset in list_presets()]
+    presets, faults = list_presets()
+    rows = [_row(preset, device) for preset in presets]
     order = {START: 0, MINE: 1}
-    return sorted(rows, key=lambda row: order.get(row.group, 2)), broken_presets()
+    return sorted(rows, key=lambda row: order.get(row.group, 2)), faults
 
 
 def _row(preset: PresetInfo, device: Device) -> PresetRow:

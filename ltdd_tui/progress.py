@@ -17,28 +17,43 @@ LARGEST = 1e300
 
 
 class LossTrack:
-    """The matching losses of a run as arrays: `iterations`, and `rep` and `cls`, NaN where there is no finite loss."""
+    """The matching losses of a run as arrays: `iterations`, and `rep` and `cls`, NaN where there is no finite loss.
+
+    As long as a run only goes on, only what is new is copied; arrays that were handed out never change.
+    """
 
     def __init__(self) -> None:
         self._points: Series[MatchingStep] = Series()
-        self._take()
+        self._rows: Floats = np.empty((3, 0))
+        self._filled = 0
+        self.iterations, self.rep, self.cls = self._rows
 
     def take(self, points: Series[MatchingStep]) -> bool:
         """Takes over the points; returns whether anything differs from the last time.
 
         After a resume the points may be others than before, and in a replay fewer.
         """
-        if points.shares_items(self._points) and len(points) == len(self._points):
+        known = points.shares_items(self._points)
+        if known and len(points) == len(self._points):
             return False
+        if not known:
+            self._rows, self._filled = np.empty((3, len(points))), 0
         self._points = points
-        self._take()
+        self._fill(len(points))
+        self.iterations, self.rep, self.cls = self._rows[:, : len(points)]
         return True
 
-    def _take(self) -> None:
-        columns = columns_of(self._points)
-        self.iterations: Floats = np.array(columns.iteration, dtype=np.float64)
-        self.rep: Floats = np.array(columns.loss_rep)
-        self.cls: Floats = np.array(columns.loss_cls)
+    def _fill(self, count: int) -> None:
+        """Copies what of the first `count` points is not here yet."""
+        if count > self._rows.shape[1]:
+            roomier: Floats = np.empty((3, count + count // 2))
+            roomier[:, : self._filled] = self._rows[:, : self._filled]
+            self._rows = roomier
+        if count > self._filled:
+            new = columns_of(self._points, self._filled)
+            for row, column in zip(self._rows, (new.iteration, new.loss_rep, new.loss_cls), strict=True):
+                row[self._filled : count] = column
+            self._filled = count
 
 
 def _floats(values: Sequence[Any]) -> Floats:

@@ -99,8 +99,9 @@ def _traces(path: str | None) -> tuple[tuple[str, int], ...]:
     """What changes when images come or go: the time of the last change of each class folder."""
     root = expanded(path or "")
     places = [root, root / "test", root / "train"]
-    with os.scandir(root / "train") if (root / "train").is_dir() else contextlib.nullcontext(()) as entries:
-        places += [Path(entry.path) for entry in entries]
+    for split in (root / "train", root / "test"):
+        with os.scandir(split) if split.is_dir() else contextlib.nullcontext(()) as entries:
+            places += [Path(entry.path) for entry in entries]
     return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.is_dir())
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
 from dataclasses import replace
-from operator import attrgetter
 
 from engine.run.events import Evaluated
 from ltdd_tui.live import View
 from ltdd_tui.series import Series
 from ltdd_tui.stages import Stage, Stages
 from ltdd_tui.state import RunState
+from ltdd_tui.table import Table
 
 BEFORE = frozenset({"random", "initialization", "experts"})
 """What is evaluated before the first iteration; the final set and the best one are known only at the end."""
@@ -26,15 +25,15 @@ def as_of(view: View, at: int | None) -> View:
 
 def state_at(state: RunState, at: int) -> RunState:
     """The state when iteration `at` had just been done and looked at."""
-    points = state.points.first(bisect.bisect_right(state.points, at, key=attrgetter("iteration")))
+    steps = state.steps.until(at)
     return replace(
         state,
         status="running",
-        points=points,
-        stages=_stages_at(state.stages, at, sum(point.seconds or 0.0 for point in points)),
+        steps=steps,
+        stages=_stages_at(state.stages, at, steps.seconds),
         checkpoint=min(state.checkpoint, at),
-        previews={iteration: preview for iteration, preview in state.previews.items() if iteration <= at},
-        evaluations={key: event for key, event in state.evaluations.items() if _known(event, at)},
+        previews=Table({iteration: preview for iteration, preview in state.previews.items() if iteration <= at}),
+        evaluations=Table({key: event for key, event in state.evaluations.items() if _known(event, at)}),
         failures=(),
         finished=None,
     )

@@ -28,6 +28,17 @@ def default_runs_dir() -> Path:
     return Path(os.environ.get("LTDD_RUNS_DIR") or "runs")
 
 
+def folder_of_runs(path: Path) -> Path:
+    """The path, which need not be there yet; raises InputError where it can hold no runs."""
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            "this is a file, and no folder that holds runs",
+            str(path),
+            "--runs-dir or LTDD_RUNS_DIR names another place",
+        )
+    return path
+
+
 def find_run(run: str, runs_dir: Path) -> RunFolder:
     """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
     if run == "last":

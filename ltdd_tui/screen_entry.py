@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -27,9 +28,14 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
             "the screen needs a terminal",
             hint="`ltdd-tui run quickstart` needs none; `ltdd-tui --help` lists the commands",
         )
-    from ltdd_tui.app import open_screen
+    # Until the first picture is there, looking for garbage takes a fifteenth of the time and finds hardly any.
+    gc.disable()
+    try:
+        from ltdd_tui.app import open_screen
 
-    code = open_screen(runs_dir, device, folder)
+        code = open_screen(runs_dir, device, folder)
+    finally:
+        gc.enable()
     for line in last_words(runs_dir):
         note(line)
     return code

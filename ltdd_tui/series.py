@@ -36,7 +36,7 @@ class Series(Sequence[Item], Generic[Item]):
 
     @classmethod
     def over(cls, store: Store[Item], items: Iterable[Item] = ()) -> Series[Item]:
-        """A series of `items` that keeps them in `store`, which is empty and nobody else's."""
+        """A series of what `store`, which is nobody else's, holds, and of `items`, which it is given."""
         series: Series[Item] = cls()
         series._items = store
         for item in items:
@@ -58,9 +58,9 @@ class Series(Sequence[Item], Generic[Item]):
         shorter._items, shorter._length = self._items, min(length, self._length)
         return shorter
 
-    def stored(self) -> Store[Item]:
-        """A copy of the store, as long as this series."""
-        return self._items[: self._length]
+    def stored(self, since: int = 0) -> Store[Item]:
+        """A copy of the store from place `since` to the end of this series."""
+        return self._items[since : self._length]
 
     def shares_items(self, other: Series[Item]) -> bool:
         """Whether the shorter of both is known to be the beginning of the longer, without comparing them."""

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import Any, Literal
 
 from engine.run import events as e
 from ltdd_tui.replaced import replaced
 from ltdd_tui.series import Series
 from ltdd_tui.stages import Stage, Stages
-from ltdd_tui.step_columns import StepColumns
+from ltdd_tui.steps import Steps
+from ltdd_tui.table import Table
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
@@ -25,16 +24,19 @@ EvaluationKey = tuple[str, int | None, str]
 class Experts:
     """The experts of one kind: training losses by expert, epoch by epoch, and what is known of the finished ones."""
 
-    losses: dict[int, Series[e.ExpertEpoch]] = field(default_factory=dict)
-    done: dict[int, e.ExpertDone] = field(default_factory=dict)
+    losses: Table[int, Series[e.ExpertEpoch]] = field(default_factory=Table)
+    done: Table[int, e.ExpertDone] = field(default_factory=Table)
+
+
+NO_EXPERTS = Experts()
 
 
 @dataclass(frozen=True)
 class RunState:
     """What a screen or a table draws. Times are seconds since 1970, accuracies percent, iterations count from 1.
 
-    `points` are the matching losses by iteration; `evaluations` are keyed by (subject, iteration, architecture),
-    `previews` by iteration; `checkpoint` is the last iteration that survives a crash.
+    `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration; `checkpoint` is the last
+    iteration that survives a crash.
     """
 
     status: Status = "waiting"
@@ -45,10 +47,10 @@ class RunState:
     stages: Stages = field(default_factory=Stages)
     experts: dict[e.ExpertKind, Experts] = field(default_factory=dict)
     initialized: e.Initialized | None = None
-    points: Series[e.MatchingStep] = field(default_factory=lambda: Series.over(StepColumns()))
+    steps: Steps = field(default_factory=Steps)
     checkpoint: int = 0
-    previews: dict[int, e.Preview] = field(default_factory=dict)
-    evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
+    previews: Table[int, e.Preview] = field(default_factory=Table)
+    evaluations: Table[EvaluationKey, e.Evaluated] = field(default_factory=Table)
     reading: e.DeviceReading | None = None
     warnings: Series[e.Warned] = field(default_factory=Series)
     failures: tuple[e.RunBroke, ...] = ()
@@ -57,7 +59,12 @@ class RunState:
     @property
     def iteration(self) -> int:
         """The last outer iteration, 0 before the first."""
-        return self.points[-1].iteration if self.points else 0
+        return self.steps.last or 0
+
+    @property
+    def points(self) -> Series[e.MatchingStep]:
+        """The matching losses by ascending iteration."""
+        return self.steps.in_order()
 
     def seconds_left(self, now: float) -> float | None:
         """Seconds until the present stage ends at its recent pace, or None where that is not known yet."""
@@ -109,47 +116,42 @@ def _run_started(state: RunState, event: e.RunStarted, seconds: float) -> Change
             "first_seconds": seconds,
             "stages": Stages.planned(event.stages),
         }
-    # What lies past the checkpoint comes again.
-    kept = bisect.bisect_right(state.points, state.checkpoint, key=attrgetter("iteration"))
+    at = state.checkpoint
     return {
         "status": "running",
         "started": event,
         "failures": (),
         "finished": None,
         "stages": state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages),
-        "points": state.points.first(kept),
-        "previews": {at: preview for at, preview in state.previews.items() if at <= state.checkpoint},
-        "evaluations": {key: found for key, found in state.evaluations.items() if (key[1] or 0) <= state.checkpoint},
+        # What lies past the checkpoint comes again.
+        "steps": state.steps.until(at),
+        "previews": Table({key: preview for key, preview in state.previews.items() if key <= at}),
+        "evaluations": Table({key: found for key, found in state.evaluations.items() if (key[1] or 0) <= at}),
     }
 
 
 def _expert_epoch(state: RunState, event: e.ExpertEpoch, seconds: float) -> Changes:
-    of_kind = state.experts.get(event.kind, Experts())
+    of_kind = state.experts.get(event.kind, NO_EXPERTS)
     losses = of_kind.losses.get(event.expert, Series())
     while losses and losses[-1].epoch >= event.epoch:
         losses = losses.first(len(losses) - 1)
-    longer = of_kind.losses | {event.expert: losses.appended(event)}
-    return {"experts": state.experts | {event.kind: replace(of_kind, losses=longer)}}
+    longer = of_kind.losses.with_item(event.expert, losses.appended(event))
+    return {"experts": state.experts | {event.kind: replaced(of_kind, {"losses": longer})}}
 
 
 def _expert_done(state: RunState, event: e.ExpertDone, seconds: float) -> Changes:
-    of_kind = state.experts.get(event.kind, Experts())
-    return {"experts": state.experts | {event.kind: replace(of_kind, done=of_kind.done | {event.expert: event})}}
+    of_kind = state.experts.get(event.kind, NO_EXPERTS)
+    done = of_kind.done.with_item(event.expert, event)
+    return {"experts": state.experts | {event.kind: replaced(of_kind, {"done": done})}}
 
 
 def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Changes:
-    points = state.points
-    if points and event.iteration <= points[-1].iteration:
-        at = bisect.bisect_left(points, event.iteration, key=attrgetter("iteration"))
-        rest = points[at + 1 :] if points[at].iteration == event.iteration else points[at:]
-        points = Series.over(StepColumns(), [*points[:at], event, *rest])
-    else:
-        points = points.appended(event)
-    return {"points": points, "stages": state.stages.progressed("distill", event.iteration, None, seconds)}
+    stages = state.stages.progressed("distill", event.iteration, None, seconds)
+    return {"steps": state.steps.with_step(event), "stages": stages}
 
 
 def _evaluated(state: RunState, event: e.Evaluated, seconds: float) -> Changes:
-    return {"evaluations": state.evaluations | {(event.subject, event.iteration, event.arch): event}}
+    return {"evaluations": state.evaluations.with_item((event.subject, event.iteration, event.arch), event)}
 
 
 def _ended(state: RunState, status: Status, seconds: float, **changes: Any) -> Changes:
@@ -172,7 +174,7 @@ _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.ExpertDone: _expert_done,
     e.Initialized: lambda state, event, seconds: {"initialized": event},
     e.MatchingStep: _matching_step,
-    e.Preview: lambda state, event, seconds: {"previews": state.previews | {event.iteration: event}},
+    e.Preview: lambda state, event, seconds: {"previews": state.previews.with_item(event.iteration, event)},
     e.Evaluated: _evaluated,
     e.Checkpointed: lambda state, event, seconds: {"checkpoint": event.iteration},
     e.DeviceReading: lambda state, event, seconds: {"reading": event},

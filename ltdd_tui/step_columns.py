@@ -1,13 +1,13 @@
 """Outer iterations in columns: 40 bytes each, where objects take seven times that and the garbage collector's time.
 
-A screen holds every loss of a run of many hours, and hardly grows with it.
+A screen holds the losses of a run of many hours, and hardly grows with it.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from engine.run.events import MatchingStep
@@ -35,6 +35,14 @@ class StepColumns:
         # Last, since it tells the length: who reads in another thread finds the other columns filled.
         self.iteration.extend(iteration)
 
+    def picked(self, places: Sequence[int]) -> StepColumns:
+        """The steps at these places, in their order."""
+        part = StepColumns()
+        for name in self.__slots__:
+            column = getattr(self, name)
+            setattr(part, name, array(column.typecode, map(column.__getitem__, places)))
+        return part
+
     def __len__(self) -> int:
         return len(self.iteration)
 
@@ -60,9 +68,9 @@ class StepColumns:
         return (self[place] for place in range(len(self)))
 
 
-def columns_of(points: Series[MatchingStep]) -> StepColumns:
-    """The points' columns, copied: they stay as they are while the run goes on."""
-    stored = points.stored()
+def columns_of(points: Series[MatchingStep], since: int = 0) -> StepColumns:
+    """The columns of the points from place `since` on, copied: they stay as they are while the run goes on."""
+    stored = points.stored(since)
     if isinstance(stored, StepColumns):
         return stored
     columns = StepColumns()

@@ -1,4 +1,4 @@
-"""The long tail that a run would train on, from head to tail, and how it is drawn with block characters."""
+"""The long tail that a run would train on, from head to tail, and a bar of block characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from engine.run.class_folders import Survey
 from engine.run.settings import DatasetSettings, RunSettings
 
 LEFT_BLOCKS = " ▏▎▍▌▋▊▉█"
-LOWER_BLOCKS = " ▁▂▃▄▅▆▇█"
 EIGHTHS = 8
 
 
@@ -70,19 +69,3 @@ def bar(value: float, largest: float, width: int) -> str:
     eighths = max(1, round(value / largest * width * EIGHTHS))
     full, rest = divmod(min(eighths, width * EIGHTHS), EIGHTHS)
     return LEFT_BLOCKS[-1] * full + (LEFT_BLOCKS[rest] if rest else "")
-
-
-def profile(counts: Sequence[int], columns: int, rows: int) -> list[str]:
-    """Many classes as one silhouette, head on the left: a column is the mean of the classes that fall on it."""
-    if not counts or columns < 1 or rows < 1:
-        return []
-    largest, heights = max(counts), []
-    for column in range(columns):
-        start = column * len(counts) // columns
-        own = counts[start : max(start + 1, (column + 1) * len(counts) // columns)]
-        share = sum(own) / len(own) / largest if largest else 0.0
-        heights.append(max(1, round(share * rows * EIGHTHS)) if share else 0)
-    return [
-        "".join(LOWER_BLOCKS[min(max(height - floor, 0), EIGHTHS)] for height in heights)
-        for floor in range((rows - 1) * EIGHTHS, -1, -EIGHTHS)
-    ]

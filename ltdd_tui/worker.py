@@ -19,6 +19,7 @@ import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui.console_marks import STARTS, since_start
+from ltdd_tui.runs import folder_of_runs
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 LONGEST_NAME = 100
@@ -88,10 +89,8 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
     check_name(name)
     folder = RunFolder(runs_dir / name)
     elsewhere = "--runs-dir or LTDD_RUNS_DIR names another place"
-    if runs_dir.exists() and not runs_dir.is_dir():
-        raise InputError("this is a file, and no folder that holds runs", str(runs_dir), elsewhere)
     try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
+        folder_of_runs(runs_dir).mkdir(parents=True, exist_ok=True)
         # Not exist_ok: of two that ask for one name at once, one is refused.
         folder.root.mkdir()
     except FileExistsError:

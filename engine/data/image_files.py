@@ -14,12 +14,10 @@ from torch import Tensor
 
 from engine.data.split import Split
 from engine.run.errors import Fault, InputError
+from engine.run.own_images import BROKEN, fault_of, shown
 
 CHANNELS = 3
-FAULTS_SHOWN = 10
 _FILES_A_TASK = 64
-# Pillow answers a broken file with any of these, by format and by where it is broken.
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
 def split_of_files(entries: Sequence[tuple[Path, int]], image_size: int) -> Split:
@@ -40,14 +38,14 @@ def read_images(files: Sequence[Path], image_size: int) -> Tensor:
         for i in range(start, min(start + _FILES_A_TASK, len(files))):
             try:
                 pixels[i] = np.asarray(_decoded(files[i], image_size))
-            except _BROKEN as error:
-                faults.append(_fault(files[i], error))
+            except BROKEN as error:
+                faults.append(fault_of(files[i], error))
         return faults
 
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
         faults = [fault for found in pool.map(decode, range(0, len(files), _FILES_A_TASK)) for fault in found]
     if faults:
-        raise InputError(_shown(faults))
+        raise InputError(shown(faults))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
@@ -58,8 +56,8 @@ def common_size(files: Sequence[Path]) -> int | None:
         try:
             with Image.open(file) as image:
                 sizes.add(image.size)
-        except _BROKEN as error:
-            raise InputError([_fault(file, error)]) from None
+        except BROKEN as error:
+            raise InputError([fault_of(file, error)]) from None
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     return width if width == height else None
 
@@ -81,16 +79,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
-
-
-def _fault(file: Path, error: Exception) -> Fault:
-    if isinstance(error, FileNotFoundError):
-        return Fault("the image is missing", str(file), "put it there, or take it out of the list")
-    if isinstance(error, Image.DecompressionBombError):
-        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
-    return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
-
-
-def _shown(faults: list[Fault]) -> list[Fault]:
-    more = len(faults) - FAULTS_SHOWN
-    return faults[:FAULTS_SHOWN] + ([Fault(f"{more} more files like these")] if more > 0 else [])

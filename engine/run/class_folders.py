@@ -69,37 +69,50 @@ def held_out_count(images: int, share: float) -> int:
     return min(max(round(share * images), 1), images - 1)
 
 
-def without_images(folder: Path) -> Fault:
-    """The fault of a class that is empty."""
-    return Fault("this class has no images", str(folder), "add some, or remove the class")
-
-
-def one_image_only(folder: Path) -> Fault:
-    """The fault of a class that has one image where some are to be held out."""
-    return Fault("one image is too few to train and to test", str(folder), "add images, or a test/ folder")
-
-
 def survey(path: str | None, test_share: float) -> Survey:
-    """What a folder gives to train on; raises InputError where it is no folder of classes."""
-    root = images_root(path)
-    names, holds_out = class_names(root / "train"), not (root / "test").is_dir()
-    counts, faults, tests = [], [], 0
-    for name in names:
-        folder = root / "train" / name
-        found = _images(folder)
-        if found == 0:
-            faults.append(without_images(folder))
-        elif found == 1 and holds_out:
-            faults.append(one_image_only(folder))
-        held_out = held_out_count(found, test_share) if holds_out and found else 0
-        counts.append(found - held_out)
-        tests += _images(root / "test" / name) if (root / "test" / name).is_dir() else held_out
-    return Survey(tuple(names), tuple(counts), tuple(faults), tests)
+    """What a folder gives to train on, and every fault of its classes; raises InputError where it holds none."""
+    root, faults = images_root(path), list[Fault]()
+    names, tests = class_names(root / "train"), root / "test"
+    train = [_counted(root / "train" / name, faults) for name in names]
+    if tests.is_dir():
+        test = [_counted(tests / name, faults) for name in names]
+        unknown = (name for name in class_names(tests) if name not in names)
+        faults += [
+            Fault("this class has no train images", str(tests / name), f"put some into train/{name}")
+            for name in unknown
+        ]
+        return Survey(tuple(names), tuple(train), tuple(faults), sum(test))
+    faults += [
+        Fault("one image is too few to train and to test", str(root / "train" / name), "add images, or a test/ folder")
+        for name, count in zip(names, train, strict=True)
+        if count == 1
+    ]
+    held_out = [held_out_count(count, test_share) if count else 0 for count in train]
+    left = tuple(count - held for count, held in zip(train, held_out, strict=True))
+    return Survey(tuple(names), left, tuple(faults), sum(held_out))
+
+
+def _counted(folder: Path, faults: list[Fault]) -> int:
+    """The images of a class, by their names; a class without any, and folders among them, are faults."""
+    entries: list[os.DirEntry[str]] = []
+    if folder.is_dir():
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    if not entries:
+        faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
+    faults += [
+        Fault("a folder inside a class", entry.path, "images lie directly in their class folder")
+        for entry in entries
+        if entry.is_dir()
+    ]
+    return len(entries)
 
 
 def sampled_side(train: Path, names: Sequence[str]) -> int:
     """The side of the images by a look at one of some classes, where a run looks at more."""
     from PIL import Image
+
+    from engine.run.own_images import BROKEN
 
     sizes = set()
     for name in names[:SAMPLED_CLASSES]:
@@ -108,12 +121,7 @@ def sampled_side(train: Path, names: Sequence[str]) -> int:
         try:
             with Image.open(first) as image:
                 sizes.add(image.size)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        except BROKEN:
             return DEFAULT_SIDE
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     return width if width == height else DEFAULT_SIDE
-
-
-def _images(folder: Path) -> int:
-    with os.scandir(folder) as entries:
-        return sum(not entry.name.startswith(".") for entry in entries)

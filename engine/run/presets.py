@@ -23,7 +23,6 @@ from engine.run.yaml_text import KeyPath, display_name, parse_text
 __all__ = [
     "PresetInfo",
     "Resolved",
-    "broken_presets",
     "check_runnable",
     "dump",
     "list_presets",
@@ -54,17 +53,11 @@ class Resolved(NamedTuple):
     origins: dict[str, str]
 
 
-def list_presets() -> list[PresetInfo]:
-    """Every preset that is right, in reading order; bases that are only there to be extended are left out."""
-    return _read_presets()[0]
+def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
+    """Every preset that is right, in reading order, and what is wrong with the others.
 
-
-def broken_presets() -> list[Fault]:
-    """What is wrong with the presets that list_presets leaves out."""
-    return _read_presets()[1]
-
-
-def _read_presets() -> tuple[list[PresetInfo], list[Fault]]:
+    Bases that are only there to be extended are left out.
+    """
     good, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
@@ -141,15 +134,14 @@ def dump(settings: RunSettings) -> str:
     return text
 
 
-def save_preset(name: str, content: RunSettings | str, overwrite: bool = False) -> Path:
-    """Saves settings, or YAML text, as a preset of yours.
+def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
+    """Saves YAML text, such as `extending` gives of settings, as a preset of yours.
 
     Raises SettingsError for text with faults, InputError for a name that is taken or no file name.
     """
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    text = content if isinstance(content, str) else dump(content)
     _settings(read_chain(path, parse_text(text, display_name(path))))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")

@@ -20,11 +20,12 @@ app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=Tr
 @app.command("list")
 def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
     """List all presets: cell, method, published figure, estimated time and memory."""
-    from engine.run.presets import broken_presets, list_presets
+    from engine.run.presets import list_presets
     from ltdd_tui.planning import as_plain, cost, device_here
     from ltdd_tui.tables import preset_table
 
     here = device_here(device)
+    presets, faults = list_presets()
     rows: list[dict[str, Any]] = [
         {
             "name": preset.name,
@@ -38,7 +39,7 @@ def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
             "source": settings.expected and settings.expected.source,
             "estimate": as_plain(cost(settings, here), here),
         }
-        for preset in list_presets()
+        for preset in presets
         for settings in [preset.settings]
     ]
     if as_json:
@@ -46,7 +47,7 @@ def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
     else:
         show(preset_table(rows))
         note(f"times are estimates for {here.name}; --device cpu or cuda asks for another")
-    for fault in broken_presets():
+    for fault in faults:
         note(str(fault))
 
 
@@ -80,10 +81,13 @@ def save(
     overrides: Overrides = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace one of this name")] = False,
 ) -> None:
-    """Save a preset of your own: another one with some settings changed."""
+    """Save a preset of your own: what it changes in another one, which it extends."""
+    from engine.run.extending import extending
     from engine.run.presets import load_preset, save_preset
+    from ltdd_tui.preparing import with_absolute_path
 
-    print(save_preset(name, load_preset(preset, overrides or []), overwrite))
+    settings = with_absolute_path(load_preset(preset, overrides or []))
+    print(save_preset(name, extending(settings, preset, name), overwrite))
 
 
 def estimate(

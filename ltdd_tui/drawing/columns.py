@@ -19,14 +19,26 @@ def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
     return [mean(values[begin:end]) for begin, end in zip(bounds, bounds[1:], strict=False)]
 
 
-def cells(values: Sequence[float | None], top: float, height: int) -> list[str]:
-    """Rows of text, the upper first: each value is a column of eighths of a cell, `top` the whole height."""
-    levels = [None if value is None else _level(value / top if top else 0.0, height) for value in values]
+def cells(values: Sequence[float | None], top: float, height: int, least: int = 1) -> list[str]:
+    """Rows of text, the upper first: each value is a column of eighths of a cell, `top` the whole height.
+
+    What is not 0 is seen; a 0 is `least` eighths high.
+    """
+    levels = [None if value is None else _level(value / top if top else 0.0, height, least) for value in values]
     return ["".join(_cell(level, row) for level in levels) for row in range(height - 1, -1, -1)]
 
 
-def _level(share: float, height: int) -> int:
-    return max(1, round(min(1.0, max(0.0, share)) * height * 8))
+def silhouette(counts: Sequence[int], width: int, height: int) -> list[str]:
+    """The sizes of classes as one shape in exactly `width` cells; a class that is empty is not seen."""
+    if not counts or width < 1:
+        return []
+    means = resampled(counts, width)
+    plateaus = [means[cell * len(means) // width] for cell in range(width)]
+    return cells(plateaus, max(counts), height, least=0)
+
+
+def _level(share: float, height: int, least: int) -> int:
+    return max(1 if share else least, round(min(1.0, max(0.0, share)) * height * 8))
 
 
 def _cell(level: int | None, row: int) -> str:

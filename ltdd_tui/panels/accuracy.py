@@ -10,7 +10,7 @@ from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
 from ltdd_tui.panels.rows import Rows
 from ltdd_tui.standings import Standings, standings
-from ltdd_tui.state import Experts
+from ltdd_tui.state import NO_EXPERTS
 from ltdd_tui.wording import mean_and_std
 
 
@@ -48,7 +48,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
     def show(self, view: View) -> None:
         """Draws the standings."""
         state = view.state
-        done = (state.experts.get(kind, Experts()).done for kind in ("classifier", "representation"))
+        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
         if not self.changed(state.data, state.evaluations, *done):
             return
         found = standings(state)

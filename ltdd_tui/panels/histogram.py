@@ -11,7 +11,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Static
 
-from ltdd_tui.tail import Tail, bar, profile
+from ltdd_tui.drawing.columns import silhouette
+from ltdd_tui.tail import Tail, bar
 
 LONGEST_NAME, SHORT_MARK = 18, "!"
 PROFILE_ROWS = 5
@@ -98,6 +99,6 @@ class TailChart(Vertical):
         self._rows.show(tail, pitch)
         self.set_class(many, "-many")
         if tail is not None and many:
-            silhouette = "\n".join(profile(tail.counts, width, PROFILE_ROWS))
+            shape = "\n".join(silhouette(tail.counts, width, PROFILE_ROWS))
             ends = f"{tail.names[0]}{tail.names[-1].rjust(width - len(tail.names[0]))}"[:width]
-            self._profile.update(Content.assemble(silhouette, "\n", (ends, "$foreground 60%")))
+            self._profile.update(Content.assemble(shape, "\n", (ends, "$foreground 60%")))

@@ -85,8 +85,8 @@ color of its own. The newest saved iteration is followed unless an older one was
 
     def show(self, view: View) -> None:
         """Draws what is looked at of `view`."""
-        if self._view is None or view.state is not self._view.state:
-            self._view = view
+        self._view = view
+        if self.changed(view.state.previews, view.state.data):
             self._look_at(self._place)
 
     def on_exhibition_clicked(self, event: Exhibition.Clicked) -> None:

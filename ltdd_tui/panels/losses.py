@@ -35,7 +35,8 @@ class LossesPanel(Panel):
 
 How far the student, trained on the synthetic images, still is from the expert: the distance that is left divided by
 the distance at the start. **1** means that it did not come closer. `rep` is the loss of the representation, `cls` that
-of the classifier (methods without classifier experts have none). A value that is not finite is a gap.
+of the classifier (methods without classifier experts have none). A value that is not finite is a gap. Of a run of more
+than 16,384 iterations every second one is shown, then every fourth, and so on; `events.jsonl` holds all.
 
 With `a` the panel shows the accuracy of the checks instead, with random images, the start and the experts (`bound`:
 trained on the whole long-tailed set) as dashed lines.

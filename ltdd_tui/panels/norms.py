@@ -6,7 +6,7 @@ from ltdd_tui.balance import balance
 from ltdd_tui.drawing.norm_lines import norm_lines
 from ltdd_tui.live import View
 from ltdd_tui.panels.panel import RowsPanel
-from ltdd_tui.state import Experts
+from ltdd_tui.state import NO_EXPERTS
 
 
 class NormsPanel(RowsPanel):
@@ -30,7 +30,7 @@ Flat is balanced. `head/tail` is the mean of the first third of the classes over
     def show(self, view: View) -> None:
         """Draws the norms."""
         state = view.state
-        done = (state.experts.get(kind, Experts()).done for kind in ("classifier", "representation"))
+        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
         if self.changed(state.data, state.evaluations, *done):
             found = balance(state)
             self.rows.draw(lambda width: norm_lines(found, width, self.rows.size.height))

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from ltdd_tui.drawing.columns import cells, resampled
 from ltdd_tui.drawing.lines import clean
 from ltdd_tui.glance import Glance, published_line, settings_lines, took
 from ltdd_tui.results import GROUPS, Row
@@ -19,7 +20,7 @@ from ltdd_tui.run_columns import state_text
 from ltdd_tui.scanning import Listed
 from ltdd_tui.wording import mean_and_std, percent, short_path, stage_name
 
-EIGHTHS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+TAIL_CELLS = 28
 SHORT = {"representation experts": "experts rep", "classifier experts": "experts cls", "initialization": "start"}
 
 
@@ -107,10 +108,7 @@ def _figure(row: Row) -> list[str]:
 
 def _tail_line(accuracies: tuple[float, ...], color: str) -> Text:
     """Accuracy by class as one line of blocks, the largest class at the left."""
-    room = 28
-    step = max(1, -(-len(accuracies) // room))
-    means = [sum(part) / len(part) for at in range(0, len(accuracies), step) if (part := accuracies[at : at + step])]
-    blocks = "".join(EIGHTHS[min(7, max(0, int(value / 100 * 8)))] for value in means)
+    blocks = cells(resampled(accuracies, TAIL_CELLS), 100.0, 1)[0]
     return Text.assemble(("head ", "dim"), (blocks, color), (" tail", "dim"))
 
 

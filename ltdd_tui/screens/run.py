@@ -177,7 +177,7 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
             try:
                 await asyncio.to_thread(partial(remember, **self._workspace.arrangement.remembered()))
             except OSError as error:
-                self.notify(f"the layout is not remembered: {error}", severity="warning", markup=False)
+                self.notify(f"the layout is not remembered: {error.strerror}", severity="warning", markup=False)
 
     def action_play(self) -> None:
         """Plays the run from its start, or from where the slider is."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from ltdd_tui import worker
 
@@ -102,6 +103,28 @@ def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
     assert plan["estimate"]["total_seconds"] > 0
 
 
+def test_a_dry_run_finds_every_fault_of_ones_own_images_that_names_and_headers_tell(
+    command: Callable, toy: str, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / "train" / name).mkdir(parents=True)
+        for place in range(4):
+            Image.new("RGB", (8, 8), (20 * place, 0, 0)).save(tmp_path / "images" / "train" / name / f"{place}.png")
+    asks = ["run", toy, "--dry-run", "--set", "dataset.name=folder", "--set", f"dataset.path={tmp_path / 'images'}"]
+    assert command(*asks, "--set", "dataset.imbalance_factor=natural").code == 0
+    tail = command(*asks, "--set", "dataset.imbalance_factor=9")
+    assert tail.code == 2 and "leaves no image for 1 classes" in tail.err
+    train = tmp_path / "images" / "train"
+    (train / "empty").mkdir()
+    (train / "a" / "notes.txt").write_text("no image")
+    (train / "b" / "0.png").write_bytes((train / "b" / "1.png").read_bytes()[:20])
+    done = command(*asks)
+    assert done.code == 2 and "ipc" in done.out, "the plan itself is told all the same"
+    for what in ("empty: this class has no images", "notes.txt: this is no image", "0.png: this is no image"):
+        assert what in done.err
+    assert done.err.count("error: ") == 3
+
+
 def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
     def seconds(*more: str) -> float:
         found = json.loads(command("estimate", toy, "--json", "--device", "cpu", "--no-calibrate", *more).out)
@@ -156,6 +179,30 @@ def test_a_saved_preset_is_listed_shown_and_not_overwritten(command: Callable, t
     assert yaml.safe_load(shown.out)["ipc"] == 4
     assert json.loads(command("presets", "show", "mine", "--json").out)["ipc"] == 4
     assert command("presets", "save", toy, "mine").code == 2
+
+
+def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_made_of(
+    command: Callable, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def saved(base: str, name: str, *more: str) -> str:
+        return Path(command("presets", "save", base, name, *more).out.strip()).read_text()
+
+    assert saved("quickstart", "mine", "--set", "ipc=4") == "extends: quickstart\nipc: 4\n"
+    # A file elsewhere may be moved; what it extends is named instead, else nothing.
+    (tmp_path / "child.yaml").write_text("extends: mine\nseed: 3\n")
+    child = saved(str(tmp_path / "child.yaml"), "child", "--set", "ipc=5")
+    assert child == "extends: mine\nipc: 5\nseed: 3\n"
+    alone = saved(toy, "alone")
+    assert "extends" not in alone and len(alone.splitlines()) < 15
+    before = command("presets", "show", toy).out
+    Path(toy).unlink()
+    assert command("presets", "show", "alone").out == before
+    # Over a preset that its own base extends, it cannot extend that base, which would be a circle.
+    assert saved("child", "mine", "--overwrite") == "extends: quickstart\nipc: 5\nseed: 3\n"
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    own = saved("quickstart", "own", "--set", "dataset.name=folder", "--set", "dataset.path=images")
+    assert f"path: {tmp_path / 'images'}" in own
 
 
 def test_completion_knows_the_presets(command: Callable, toy: str) -> None:

@@ -26,6 +26,18 @@ def test_no_runs_is_no_error_and_valid_json(command: Callable) -> None:
     assert json.loads(command("runs", "--json").out) == []
 
 
+@pytest.mark.parametrize("arguments", [["runs"], ["show", "last"], ["watch", "first"], ["run", "quickstart"], []])
+def test_a_file_in_place_of_the_folder_of_runs_is_bad_input(
+    command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    done = command(*arguments, "--runs-dir", str(file))
+    assert done.code == 2 and done.out == "" and "this is a file, and no folder that holds runs" in done.err
+    monkeypatch.setenv("LTDD_RUNS_DIR", str(file))
+    assert command(*arguments) == done
+
+
 def test_runs_tells_how_each_one_stands(command: Callable, finished: Path, make_run: Callable) -> None:
     make_run("second")
     found = {run["name"]: run for run in json.loads(command("runs", "--json").out)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.screen_entry import is_terminal, last_words
+from ltdd_tui.screen_entry import is_terminal, last_words, show_screen
 from ltdd_tui.web.pages import is_own_page
 
 
@@ -26,6 +27,22 @@ def test_the_browser_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert not is_terminal()
     monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
     assert is_terminal()
+
+
+def test_garbage_is_not_looked_for_before_the_first_picture_and_always_after_the_screen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked = []
+
+    def opened(*asked: object) -> int:
+        looked.append(gc.isenabled())
+        raise OSError
+
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    monkeypatch.setattr("ltdd_tui.app.open_screen", opened)
+    with pytest.raises(OSError):
+        show_screen(tmp_path)
+    assert looked == [False] and gc.isenabled()
 
 
 @pytest.mark.parametrize("option", [("--runs-dir", "elsewhere"), ("--device", "cpu")])

@@ -7,7 +7,7 @@ import pytest
 from engine.run import events as e
 from ltdd_tui.drawing.bars import BarColumns, axis_line, bar, bar_line
 from ltdd_tui.drawing.class_lines import class_lines
-from ltdd_tui.drawing.columns import cells, resampled
+from ltdd_tui.drawing.columns import cells, resampled, silhouette
 from ltdd_tui.drawing.lines import Line, Span, clean, cut, fit, spread, width_of, wrapped
 from ltdd_tui.drawing.log_lines import log_lines
 from ltdd_tui.drawing.scrub_line import iteration_at, scrub_line
@@ -102,6 +102,17 @@ def test_classes_spread_where_there_is_room_and_the_scale_goes_first(height: int
 def test_columns_keep_unknown_values_apart_from_small_ones() -> None:
     assert cells([1.0, None, 0.0, 0.5], 1.0, 2) == ["█   ", "█·▁█"]
     assert resampled([1.0, 3.0, None, None], 2) == [2.0, None]
+
+
+def test_a_silhouette_falls_from_head_to_tail() -> None:
+    lines = silhouette(list(range(100, 0, -1)), 20, 3)
+    assert [len(line) for line in lines] == [20] * 3
+    heights = [sum(" ▁▂▃▄▅▆▇█".index(line[column]) for line in lines) for column in range(20)]
+    assert heights == sorted(heights, reverse=True) and heights[0] > 20 and heights[-1] >= 1
+    # Fewer classes than columns: each is a plateau.
+    assert silhouette([2, 1], 6, 1) == ["███▄▄▄"]
+    assert silhouette([], 6, 1) == []
+    assert silhouette([8, 1, 0], 3, 1) == ["█▁ "], "an empty class is not seen"
 
 
 def test_the_log_counts_what_is_said_again_and_again_and_keeps_the_last() -> None:

@@ -150,7 +150,7 @@ def test_a_hundred_thousand_events_replay_in_three_seconds(path: Path) -> None:
     began = time.process_time()
     state = fold(RunState(), Feed(path).read_all())
     assert time.process_time() - began < 3
-    assert len(state.points) == 100_000
+    assert state.iteration == 99_999
 
 
 def test_a_number_without_end_is_a_broken_line(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,15 @@ import numpy as np
 import pytest
 import textual_image.widget  # noqa: F401
 from PIL import Image
+from rich.control import Control
 from textual.app import App, ComposeResult
+from textual.strip import Strip
+from textual.widgets import Static
 from textual_image import renderable
 from textual_image.renderable import tgp
 
 from ltdd_tui.drawing.halfcells import half_cells
+from ltdd_tui.drawing.sixels import sixels
 from ltdd_tui.panels.picture import PictureFrame
 from ltdd_tui.pictures import BETWEEN, renderer_of, room
 
@@ -23,8 +28,11 @@ ACROSS, DOWN = 7, 3
 
 
 class Shown(App[None]):
+    CSS = "Screen { layout: horizontal; } Static { width: 1fr; height: 100%; }"
+
     def compose(self) -> ComposeResult:
         yield PictureFrame()
+        yield Static("\n".join("beside"))
 
     @property
     def output(self) -> str:
@@ -66,14 +74,61 @@ async def test_kitty_is_given_every_pixel_and_told_to_let_go(messages: list[dict
 async def test_sixels_are_as_many_pixels_as_the_picture_has() -> None:
     async with Shown().run_test() as pilot:
         frame = pilot.app.query_one(PictureFrame)
-        frame.put("sixel", picture(), ACROSS, DOWN)
+        frame.put("sixel", sixels(picture()), ACROSS, DOWN)
         await pilot.pause()
         await pilot.pause()
         width, height = picture().size
         assert f'q"1;1;{width};{height}' in pilot.app.output
+        # What stands beside the picture is written beside it, not into it.
+        for y, sign in enumerate("beside"[:DOWN]):
+            assert f"{Control.move_to(ACROSS, y)}{sign}" in pilot.app.output
         frame.put("halfcell", half_cells(picture().resize((ACROSS, DOWN * 2))), ACROSS, DOWN)
         await pilot.pause()
         assert "\x1bP" not in pilot.app.output and "▀" in pilot.app.output
+
+
+def as_xterm_draws(sequence: str, width: int, height: int) -> np.ndarray:
+    """The colors of the pixels in percent, where defining a color is not choosing it."""
+    pixels, colors, chosen, x, y = np.zeros((height + 6, width, 3)), {"": (0, 0, 0)}, "", 0, 0
+    tokens = re.compile(r"#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|(?:!(\d+))?([?-~])|([$-])")
+    for define, red, green, blue, choose, count, sixel, step in tokens.findall(sequence.partition('"')[2]):
+        if define:
+            colors[define] = (int(red), int(green), int(blue))
+        elif choose:
+            chosen = choose
+        elif sixel:
+            for bit in range(6):
+                if (ord(sixel) - 63) >> bit & 1:
+                    pixels[y + bit, x : x + int(count or 1)] = colors[chosen]
+            x += int(count or 1)
+        else:
+            x, y = 0, y + 6 * (step == "-")
+    return pixels[:height]
+
+
+def test_sixels_are_the_picture_also_where_a_color_is_not_chosen_by_defining_it() -> None:
+    cells = room("sixel", ACROSS, DOWN)
+    width, height = ACROSS * cells.cell_width, DOWN * cells.cell_height
+    stripes = np.array([(255, 0, 0), (0, 0, 255), (0, 255, 0)], dtype=np.uint8)[np.arange(width) // 2 % 3]
+    striped = np.repeat(stripes[None], height, axis=0)
+    drawn = as_xterm_draws(sixels(Image.fromarray(striped)).removesuffix("\x1b\\"), width, height)
+    np.testing.assert_array_equal(drawn, striped // 255 * 100)
+
+
+@pytest.mark.asyncio
+async def test_of_pictures_in_half_cells_that_are_gone_nothing_is_kept() -> None:
+    across, down = 40, 12
+    draw = np.random.default_rng(0)
+    async with Shown().run_test() as pilot:
+        frame = pilot.app.query_one(PictureFrame)
+        for _ in range(6):
+            pixels = draw.integers(0, 256, (2 * down, across, 3), dtype=np.uint8)
+            frame.put("halfcell", half_cells(Image.fromarray(pixels)), across, down)
+            await pilot.pause()
+            assert "▀" in "".join(
+                strip.render(pilot.app.console) for strip in pilot.app.screen._compositor.render_strips()
+            )
+        assert Strip.render_ansi.cache_info().currsize < 2 * across * down
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
+from ltdd_tui import progress
 from ltdd_tui.progress import LossTrack, checks, reference_accuracies
 from ltdd_tui.series import Series
 from ltdd_tui.state import RunState, fold
@@ -59,6 +60,19 @@ def test_curves_that_are_drawn_keep_their_values_when_a_resume_changes_the_run()
     before = track.rep
     track.take(Series(step(at, 0.1) for at in range(1, 101)))
     assert set(before) == {0.9} and set(track.rep) == {0.1}
+
+
+def test_of_a_run_that_goes_on_only_what_is_new_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied, copy = [], progress.columns_of
+    monkeypatch.setattr(progress, "columns_of", lambda *asked: copied.append(len(copy(*asked))) or copy(*asked))
+    track, points, shown = LossTrack(), Series[MatchingStep](), []
+    for at in range(1, 201):
+        points = points.appended(step(at, rep=at / 7))
+        track.take(points)
+        shown.append(track.rep)
+    assert sum(copied) == 200
+    for count, rep in enumerate(shown, 1):
+        np.testing.assert_array_equal(rep, np.arange(1, count + 1) / 7)
 
 
 def test_a_loss_that_is_not_known_is_a_gap() -> None:

@@ -7,7 +7,7 @@ import pytest
 from engine.run.class_folders import Survey
 from engine.run.settings import RunSettings
 from ltdd_tui.outlook import headline, remark
-from ltdd_tui.tail import Tail, bar, profile, tail_of
+from ltdd_tui.tail import Tail, bar, tail_of
 
 
 def settings(ipc: int = 10, **dataset: object) -> RunSettings:
@@ -49,13 +49,3 @@ def test_classes_that_are_too_small_are_counted() -> None:
 @pytest.mark.parametrize(("value", "drawn"), [(8, "████"), (4, "██"), (3, "█▌"), (0.01, "▏"), (0, ""), (16, "████")])
 def test_bars_are_an_eighth_of_a_cell_fine(value: float, drawn: str) -> None:
     assert bar(value, 8, 4) == drawn
-
-
-def test_a_silhouette_falls_from_head_to_tail() -> None:
-    lines = profile(list(range(100, 0, -1)), 20, 3)
-    assert [len(line) for line in lines] == [20] * 3
-    heights = [sum(" ▁▂▃▄▅▆▇█".index(line[column]) for line in lines) for column in range(20)]
-    assert heights == sorted(heights, reverse=True) and heights[0] > 20 and heights[-1] >= 1
-    # Fewer classes than columns: each is a plateau.
-    assert profile([2, 1], 6, 1) == ["███▄▄▄"]
-    assert profile([], 6, 1) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -61,6 +62,16 @@ def add(tmp_path: Path, originals: dict[str, RunFolder]) -> Iterator[Callable[..
     yield add
     for folder in held:
         let_go(folder)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room left for any file that is written so as to survive a crash."""
+
+    def no_room(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
 
 
 @pytest.fixture

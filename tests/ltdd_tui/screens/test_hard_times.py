@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def test_a_terminal_of_20x5_and_back(add: Add, name: str) -> None:
         await sees(pilot, shown)
 
     drive((120, 40), test)
+
+
+@pytest.mark.usefixtures("no_form")
+def test_garbage_is_looked_for_once_the_first_picture_is_there() -> None:
+    async def test(pilot: Pilot[None]) -> None:
+        await until(pilot, gc.isenabled)
+
+    gc.disable()
+    try:
+        drive((80, 24), test)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("no_form")

@@ -201,6 +201,24 @@ async def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         await hears(pilot, "theme: ltdd-light", "cannot be kept")
 
 
+@pytest.mark.usefixtures("full_disk")
+async def test_a_full_disk_is_told_leaves_nothing_behind_and_the_app_goes_on(add: Add, tmp_path: Path) -> None:
+    add("one")
+    async with shown() as pilot:
+        pilot.app.theme = "ltdd-light"
+        await hears(pilot, "theme: ltdd-light", "cannot be kept: No space left on device")
+        pilot.app.action_preferences()
+        await hears(pilot, "preferences.yaml: No space left on device")
+        pilot.app.open_run(RunFolder(tmp_path / "runs" / "one"))
+        await sees(pilot, "Matching loss")
+        pilot.app.screen.action_panel("norms")
+        await hears(pilot, "the layout is not remembered: No space left on device")
+        pilot.app.use_images("off")
+        await hears(pilot, "images: off", "cannot be kept")
+        assert pilot.app.theme == "ltdd-light" and pilot.app.preferences.images == "off", "for this session"
+        assert list((tmp_path / "home").iterdir()) == []
+
+
 async def test_the_palette_opens_runs_by_name_and_changes_how_images_are_drawn(add: Add, tmp_path: Path) -> None:
     add("one")
     add("moles", "stopped")

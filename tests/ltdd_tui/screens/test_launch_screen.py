@@ -230,6 +230,26 @@ def test_a_preset_of_ones_own_is_listed_small_and_not_replaced_unasked(home: Pat
     drive(test)
 
 
+def test_a_preset_that_a_full_disk_does_not_take_can_be_saved_once_there_is_room(
+    home: Path, full_disk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets = home / "home" / "presets"
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await pilot.press("ctrl+n")
+        await sees(pilot, "Save as preset")
+        await typed(pilot, "mine")
+        await pilot.press("enter")
+        await sees(pilot, "it cannot be written: No space left on device")
+        assert list(presets.iterdir()) == []
+        monkeypatch.setattr(os, "fsync", lambda file: None)
+        await pilot.press("enter")
+        await until(pilot, lambda: pilot.app.screen is screen)
+        assert [path.name for path in presets.iterdir()] == ["mine.yaml"]
+
+    drive(test)
+
+
 def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         assert len(screen.query(Field)) == 8, "the others are made when they are wanted"

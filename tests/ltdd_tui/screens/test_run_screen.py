@@ -22,6 +22,7 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
+from tests.ltdd_tui.driving import hears, listen
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
@@ -53,6 +54,7 @@ def make(tmp_path: Path) -> AsyncIterator[Callable[..., RunFolder]]:
 async def shown(folder: RunFolder, size: tuple[int, int] = WIDE) -> AsyncIterator[Pilot[None]]:
     """The app with the run's screen open, all events read and every panel drawn once."""
     app = LtddApp(folder.root.parent, folder=folder)
+    listen(app)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and "reading" not in text(pilot))
         await drawn(pilot)
@@ -146,11 +148,11 @@ async def test_what_is_appended_is_seen_and_told(make: Callable[..., RunFolder])
     async with shown(folder) as pilot:
         emit(folder, e.MatchingStep(33, 0.5, 0.1, 0.01, 0.04), e.Warned("the disk is nearly full", "make room"))
         await until(pilot, lambda: "DISTILL 33/50" in text(pilot))
-        assert any("the disk is nearly full" in note.message for note in pilot.app._notifications)
+        await hears(pilot, "the disk is nearly full")
         final = e.Evaluated("final", 50, "convnet", 3, 61.2, 0.1, [61.2] * 10, {"many": 61.2}, [1.0] * 10)
         emit(folder, final, e.RunFinished(61.2, 0.1))
         await until(pilot, lambda: "✓ done" in text(pilot) and "last 61.2 +- 0.1" in text(pilot))
-        assert any("61.2 +- 0.1 %" in note.message for note in pilot.app._notifications)
+        await hears(pilot, "61.2 +- 0.1 %")
 
 
 @pytest.mark.asyncio
