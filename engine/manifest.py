@@ -18,6 +18,7 @@ from engine.run.errors import InputError
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.forecast import promise
 from engine.run.settings import RunSettings, settings_hash
+from engine.run.worth import Form
 
 _CODE = Path(__file__).parents[1]
 
@@ -39,12 +40,19 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "device": str(device),
             "device_name": device_name(device),
             "threads": torch.get_num_threads(),
+            "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
             # As it was promised: what is left after an interruption would be held against the whole.
             "estimate": before["estimate"] if "estimate" in before else promise(settings, device_for(str(device))),
         },
     )
+
+
+def note_form(folder: RunFolder, part: str, form: Form) -> None:
+    """Adds in which form a part of the run has its steps: another one has other bytes."""
+    if found := _written(folder):
+        write_json(folder.manifest, found | {"forms": {**(found.get("forms") or {}), part: form}})
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from engine.nets.convnet import EPSILON
 from engine.nets.norm_pool import Leaned, NormPool, Passed
+from engine.run.compilers import cpp_compiler
 from engine.run.folder import cache_root
 
 _SOURCE = Path(__file__).with_name("norm_pool.cpp")
@@ -114,7 +114,7 @@ def _call(library: ctypes.CDLL, name: str, z: Tensor, *others: Tensor) -> None:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    compiler = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
+    compiler = cpp_compiler()
     if compiler is None:
         raise CannotBuild("no C++ compiler found")
     path = cache_root() / "native" / f"norm_pool-{_key(compiler)}.so"
