@@ -7,7 +7,7 @@ import functools
 from engine.context import Context
 from engine.manifest import note_form
 from engine.matching.student import why_not_compile
-from engine.nets.native import why_not_build
+from engine.nets.native import built_without, why_not_build
 from engine.run.costs import NetworkCost
 from engine.run.events import Warned
 from engine.run.settings import NetworkName
@@ -26,8 +26,13 @@ def compiles(context: Context) -> bool:
 
 @functools.cache
 def builds(context: Context) -> bool:
-    """Whether the student's steps in C++ can be built; warns, once a run, where they cannot."""
-    return _unless(context, why_not_build(), "install a C++ compiler, such as g++")
+    """Whether the student's steps in C++ can be built; warns, once a run, where they cannot, or are slower."""
+    if reason := why_not_build():
+        return _unless(context, str(reason), reason.hint)
+    if without := " ".join(built_without()):
+        message = f"the steps in C++ are built without {without}, which this compiler does not take: they are slower"
+        context.emit(Warned(message, "install g++ with OpenMP, or set CXX to a compiler that takes it"))
+    return True
 
 
 def student_compiles(context: Context, cost: NetworkCost) -> bool:

@@ -11,6 +11,7 @@ from engine import compiling
 from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
 from engine.manifest import write_manifest
+from engine.nets.building import CannotBuild
 from engine.nets.native import why_not_build
 from engine.run import expert_cache
 from engine.run.errors import Stopped
@@ -134,7 +135,7 @@ def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, mo
     assert not torch.equal(train_experts(compiled, data, network)[0].last, eager[0].last)
     assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
     # The same settings on a machine without a compiler, which takes up what was trained eagerly.
-    monkeypatch.setattr(compiling, "why_not_build", lambda: "no C++ compiler found")
+    monkeypatch.setattr(compiling, "why_not_build", lambda: CannotBuild("no C++ compiler found"))
     monkeypatch.setattr(expert_cache, "has_compiler", lambda *_: False)
     without = dataclasses.replace(compiled, emit=lambda event: None)
     assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
