@@ -46,7 +46,7 @@ def train_classifier_experts(
         data,
         network,
         features_form(network, context.device, form != "eager"),
-        classifier_gradient(network, context.device),
+        classifier_gradient(network, context.device, context.emit),
         keep,
     )
 

@@ -43,7 +43,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
     form, kind = _form(context, data), context.device.type
-    gradient = training_gradient(network, group, context.device, form != "eager", settings.precision)
+    gradient = training_gradient(network, group, context.device, form != "eager", settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         with products(settings.precision, context.device):
