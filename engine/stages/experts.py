@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -43,16 +44,22 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
     form, kind = _form(context, data), context.device.type
-    gradient = training_gradient(network, group, context.device, form != "eager", settings.precision, context.emit)
+
+    @functools.cache
+    def gradient(at_once: int) -> Gradient:
+        compiled = form != "eager"
+        return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         with products(settings.precision, context.device):
-            return _train(context, data, network, gradient, experts, keep)
+            return _train(context, data, network, gradient(min(2, len(experts))), experts, keep)
 
     store = representation_store(context, data)
     pays = compiling_experts_pays(context.settings, cost, images, kind)
     store.describe(about_representation(context.settings, kind, data.class_counts, form, pays))
-    return obtain_experts(context, "representation", store, settings.num_experts, keep, group, train)
+    return obtain_experts(
+        context, "representation", store, settings.num_experts, keep, group, train, gradient.cache_clear
+    )
 
 
 def _form(context: Context, data: LongTailedData) -> Form:

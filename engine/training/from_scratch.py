@@ -78,6 +78,11 @@ def train_from_scratch(
     return network, trainees.theta
 
 
+def release_learners() -> None:
+    """Lets go of what was captured and compiled for networks of evaluations, and with it of its memory."""
+    _learner.cache_clear()
+
+
 @functools.cache
 def _learner(
     arch: NetworkName,
