@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from engine.run.calibration import device_for
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.forecast import promise
+from engine.run.processor import processor
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.worth import Form
 
@@ -81,16 +81,8 @@ def device_name(device: torch.device) -> str:
     """What the device is called: the GPU's name, or the processor's as far as it is known."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return _processor()
-
-
-def _processor() -> str:
-    """Model, and the widest vectors that torch uses of it; `Intel(R) Xeon(R) Processor, AVX512`."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
+    # The widest vectors that torch uses of it tell more than its model; `Intel(R) Xeon(R) Processor, AVX512`.
+    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def commit() -> str | None:
