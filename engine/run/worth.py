@@ -7,19 +7,28 @@ in seconds; everything else is compiled by torch, in a minute.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine.run.costs import NetworkCost
+from engine.run.devices import GPU_ARITHMETIC, GPU_LAUNCHES
 from engine.run.settings import Compile, NetworkName, RunSettings
 
 Form = Literal["eager", "cpp", "torch"]
 """How steps are run: operation by operation, in C++ built for the machine, or compiled by torch."""
 
-_STEP_SECONDS, _FLOPS = 7e-3, 60e9
-"""Of an eager student step on a CPU: what its operations take to be called, and how fast they are."""
-_PASSES = 9
-_GRADIENT_SECONDS, _GRADIENT_PASSES = 1.5e-3, 3
-"""The same of one gradient in training."""
+
+class _Eager(NamedTuple):
+    """What operations of a student step, and of a gradient in training, take to be called, and how fast they are."""
+
+    step_seconds: float
+    gradient_seconds: float
+    flops: float
+
+
+_CPU = _Eager(7e-3, 1.5e-3, 60e9)
+# As the estimates have it: guessed until a GPU is measured.
+_EAGER = {"cpu": _CPU, "cuda": _Eager(*(each / GPU_LAUNCHES for each in _CPU[:2]), _CPU.flops * GPU_ARITHMETIC)}
+_STEP_PASSES, _GRADIENT_PASSES = 9, 3
 _BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
 _EXPERTS = 8
 """Among so many experts the time of compiling is shared, whatever a run asks for: more of them keep those that are
@@ -29,9 +38,8 @@ there, so how many there are must not change what each becomes."""
 def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
     """Whether matching runs compiled, where there is a compiler; `device_kind` is cpu or cuda."""
     matching = settings.matching
-    if not settings.traits.distills or matching.compile == "never":
-        return False
-    return matching.compile == "always" or _pays(_eager_seconds(settings, cost), settings.experts.network, device_kind)
+    pays = _pays(_eager_seconds(settings, cost, device_kind), settings.experts.network, device_kind)
+    return settings.traits.distills and asked_or(matching.compile, pays)
 
 
 def compiles_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
@@ -83,16 +91,17 @@ def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     return settings.traits.distills and settings.matching.compile != "never" and not in_cpp(settings, device)
 
 
-def _eager_seconds(settings: RunSettings, cost: NetworkCost) -> float:
-    matching = settings.matching
+def _eager_seconds(settings: RunSettings, cost: NetworkCost, device_kind: str) -> float:
+    matching, eager = settings.matching, _EAGER[device_kind]
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
     batch = min(matching.batch_syn, settings.ipc * cost.classes)
-    return matching.iterations * steps * (_STEP_SECONDS + _PASSES * batch * cost.flops / _FLOPS)
+    return matching.iterations * steps * (eager.step_seconds + _STEP_PASSES * batch * cost.flops / eager.flops)
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
     """`images` are those of all `gradients` together."""
-    seconds = gradients * _GRADIENT_SECONDS + _GRADIENT_PASSES * images * cost.flops / _FLOPS
+    eager = _EAGER[device_kind]
+    seconds = gradients * eager.gradient_seconds + _GRADIENT_PASSES * images * cost.flops / eager.flops
     return _pays(seconds, network, device_kind)
 
 

@@ -29,6 +29,8 @@ def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] =
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cuda", False),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "matching.compile=always"], "cuda", True),
         ("cifar10-lt-if100-ipc10", [], "cuda", True),
+        # On a GPU the same eager steps are over before a minute is.
+        ("cifar10-lt-if100-ipc10", ["matching.iterations=20"], "cuda", False),
     ],
 )
 def test_long_work_is_compiled(preset: str, changes: list[str], device: str, expected: bool) -> None:
@@ -45,6 +47,12 @@ def test_how_many_experts_are_asked_for_does_not_change_the_form_of_any(images: 
     for count in (1, 2, 8, 100):
         settings = load_preset("quickstart", [f"experts.num_experts={count}"])
         assert compiles_experts(settings, network_cost("convnet", **DIGITS), images, "cpu") is expected
+
+
+def test_an_eager_epoch_on_a_gpu_is_over_before_compiling_it_would_be() -> None:
+    settings, cost = load_preset("cifar10-lt-if100-ipc10-small", ["experts.network=alexnet"]), CIFAR
+    images = network_cost("alexnet", **cost)
+    assert compiles_experts(settings, images, 400, "cpu") and not compiles_experts(settings, images, 400, "cuda")
 
 
 def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:
