@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 
 from engine.context import Context
+from engine.manifest import note_form
 from engine.matching.student import why_not_compile
-from engine.nets.native import why_not_build
+from engine.nets.native import built_without, why_not_build
 from engine.run.costs import NetworkCost
 from engine.run.events import Warned
 from engine.run.settings import NetworkName
-from engine.run.worth import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
+from engine.run.worth import Form, compiled_form, compiles_evaluation, compiles_experts, compiles_student
 
 
 @functools.cache
@@ -25,31 +26,43 @@ def compiles(context: Context) -> bool:
 
 @functools.cache
 def builds(context: Context) -> bool:
-    """Whether the student's steps in C++ can be built; warns, once a run, where they cannot."""
-    return _unless(context, why_not_build(), "install a C++ compiler, such as g++")
+    """Whether the student's steps in C++ can be built; warns, once a run, where they cannot, or are slower."""
+    if reason := why_not_build():
+        return _unless(context, str(reason), reason.hint)
+    if without := " ".join(built_without()):
+        message = f"the steps in C++ are built without {without}, which this compiler does not take: they are slower"
+        context.emit(Warned(message, "install g++ with OpenMP, or set CXX to a compiler that takes it"))
+    return True
 
 
 def student_compiles(context: Context, cost: NetworkCost) -> bool:
     """Whether matching runs compiled: where it is asked for, or pays, and can be done."""
     settings = context.settings
-    pays = compiles_student(settings, cost, context.device.type)
-    return pays and _can(context, settings.experts.network)
+    wanted = compiles_student(settings, cost, context.device.type)
+    return _form(context, "student", settings.experts.network, wanted) != "eager"
 
 
-def experts_compile(context: Context, cost: NetworkCost, images: int) -> bool:
-    """The same of the training of experts on so many images."""
+def experts_form(context: Context, cost: NetworkCost, images: int) -> Form:
+    """The form in which experts are trained on so many images."""
     settings = context.settings
-    pays = compiles_experts(settings, cost, images, context.device.type)
-    return pays and _can(context, settings.experts.network)
+    wanted = compiles_experts(settings, cost, images, context.device.type)
+    return _form(context, "experts", settings.experts.network, wanted)
 
 
 def evaluation_compiles(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
-    """The same of the networks of evaluations."""
-    return compiles_evaluation(context.settings, arch, cost, context.device.type) and _can(context, arch)
+    """Whether the networks of evaluations are trained by compiled steps."""
+    wanted = compiles_evaluation(context.settings, arch, cost, context.device.type)
+    return _form(context, f"evaluation of {arch}", arch, wanted) != "eager"
 
 
-def _can(context: Context, network: NetworkName) -> bool:
-    return builds(context) if network_in_cpp(network, context.device.type) else compiles(context)
+@functools.cache
+def _form(context: Context, part: str, network: NetworkName, wanted: bool) -> Form:
+    """The form that a part of the run really has, which the manifest then tells."""
+    form = compiled_form(network, context.device.type)
+    can = wanted and (builds(context) if form == "cpp" else compiles(context))
+    used = form if can else "eager"
+    note_form(context.folder, part, used)
+    return used
 
 
 def _unless(context: Context, reason: str | None, hint: str) -> bool:

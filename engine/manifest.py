@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import subprocess
 import sys
@@ -17,7 +16,9 @@ from engine.run.calibration import device_for
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.forecast import promise
+from engine.run.processor import processor
 from engine.run.settings import RunSettings, settings_hash
+from engine.run.worth import Form
 
 _CODE = Path(__file__).parents[1]
 
@@ -39,12 +40,19 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "device": str(device),
             "device_name": device_name(device),
             "threads": torch.get_num_threads(),
+            "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
             # As it was promised: what is left after an interruption would be held against the whole.
             "estimate": before["estimate"] if "estimate" in before else promise(settings, device_for(str(device))),
         },
     )
+
+
+def note_form(folder: RunFolder, part: str, form: Form) -> None:
+    """Adds in which form a part of the run has its steps: another one has other bytes."""
+    if found := _written(folder):
+        write_json(folder.manifest, found | {"forms": {**(found.get("forms") or {}), part: form}})
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
@@ -73,16 +81,8 @@ def device_name(device: torch.device) -> str:
     """What the device is called: the GPU's name, or the processor's as far as it is known."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return _processor()
-
-
-def _processor() -> str:
-    """Model, and the widest vectors that torch uses of it; `Intel(R) Xeon(R) Processor, AVX512`."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
+    # The widest vectors that torch uses of it tell more than its model; `Intel(R) Xeon(R) Processor, AVX512`.
+    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def commit() -> str | None:

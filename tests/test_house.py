@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in ("engine", "ltdd_tui") for path in (ROOT / package).rglob("*.py"))
+IN_CPP = sorted(path for path in (ROOT / "engine").rglob("*") if path.suffix in (".cpp", ".h"))
 COMMITTED = ("engine", "ltdd_tui", "tests", "presets", "docs", "scripts", "benchmarks", ".ci", ".github")
 # In pieces, so that this file does not name what it looks for.
 REGISTRY_HOSTS = [".".join(host) for host in (("pypi", "org"), ("pythonhosted", "org"), ("registry", "npmjs"))]
@@ -39,7 +41,7 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_no_file_is_longer_than_300_lines() -> None:
-    assert [str(path.relative_to(ROOT)) for path in SOURCES if len(path.read_text().splitlines()) > 300] == []
+    assert [str(path.relative_to(ROOT)) for path in SOURCES + IN_CPP if len(path.read_text().splitlines()) > 300] == []
 
 
 def test_no_function_is_longer_than_60_lines(trees: dict[Path, ast.Module]) -> None:
@@ -50,6 +52,15 @@ def test_no_function_is_longer_than_60_lines(trees: dict[Path, ast.Module]) -> N
         if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno >= 60
     ]
     assert long == []
+
+
+def test_no_function_in_cpp_is_longer_than_60_lines() -> None:
+    """A function begins at the margin after an empty line and ends with a brace at the margin."""
+    assert IN_CPP
+    for path in IN_CPP:
+        for before_brace in re.split(r"^\}", path.read_text(), flags=re.MULTILINE)[:-1]:
+            body = re.split(r"\n\n(?=[^\s#])", before_brace)[-1]
+            assert body.count("\n") < 60, f"{path.relative_to(ROOT)}: {body.strip().splitlines()[0]}"
 
 
 def test_every_public_function_and_class_says_what_it_is(trees: dict[Path, ast.Module]) -> None:

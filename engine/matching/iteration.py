@@ -15,6 +15,7 @@ from engine.matching.phase import PhaseGradient
 from engine.matching.plain import match_plainly
 from engine.matching.sweep import match_by_sweep
 from engine.nets.flat import FlatNetwork
+from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.methods import Method
 from engine.run.settings import AugmentationName, MatchingSettings
@@ -101,18 +102,30 @@ class Matcher:
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
         matched = network.backbone if self.method.matched == "backbone" else network.everything
         batches = self._batches(settings.syn_steps, synthetic, generator)
-        if settings.gradient == "unrolled":
+        match = self._unrolled if settings.gradient == "unrolled" else self._match_rep
+        return match(start, target, matched, synthetic, batches)
+
+    def _unrolled(
+        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
+        try:
             return match_plainly(
                 start,
                 target,
-                moved=network.everything,
+                moved=self.network.everything,
                 matched=matched,
                 loss=self._kind.step_loss(),
                 synthetic=synthetic,
                 batches=batches,
                 hold_later_weights=False,
             )
-        return self._match_rep(start, target, matched, synthetic, batches)
+        except torch.OutOfMemoryError:
+            # It keeps every step whole, so fewer images at a time would change nothing.
+            raise RunFailed(
+                "the GPU's memory is too small to back-propagate through every student step",
+                "matching.gradient",
+                "a new run with matching.gradient=exact has the same gradient in the memory of a few steps",
+            ) from None
 
     def _match_rep(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]

@@ -17,11 +17,6 @@ _WARM_UPS = 3
 _Function = Callable[..., Any]
 
 
-def replayed(function: _Function) -> _Function:
-    """One function by itself, replayed; where it cannot be captured it is called as it is."""
-    return Replayer(lambda reason: None).replayed(function)
-
-
 @dataclass(frozen=True)
 class Replayer:
     """Makes functions of tensors (in tuples and lists, too) replayed ones, whose captures share their memory.

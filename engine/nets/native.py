@@ -1,45 +1,24 @@
-"""norm_pool.cpp built with the machine's own C++ compiler, once for each processor and source, kept in the cache."""
+"""The functions of norm_pool.cpp, called on tensors."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from engine.nets.building import Built, CannotBuild, build
 from engine.nets.convnet import EPSILON
 from engine.nets.norm_pool import Leaned, NormPool, Passed
-from engine.run.folder import cache_root
-
-_SOURCE = Path(__file__).with_name("norm_pool.cpp")
-_ALWAYS = ["-std=c++17", "-O3", "-shared", "-fPIC"]
-# From the fastest to what any compiler takes: Apple's has no OpenMP, others do not know a processor's widest vectors.
-_ATTEMPTS = [
-    ["-march=native", "-mprefer-vector-width=512", "-fopenmp"],
-    ["-march=native", "-fopenmp"],
-    ["-march=native"],
-    [],
-]
-
 
 _WORTH_THREADS = 2**16
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
 
-class CannotBuild(Exception):
-    """There is no C++ compiler here that builds the native form; the text says why."""
-
-
 def native() -> NormPool:
     """The four functions in C++, for tensors on the CPU; raises CannotBuild."""
-    library = _library()
+    library = _built().library
     return NormPool(
         functools.partial(_forward, library),
         functools.partial(_reverse, library),
@@ -48,13 +27,23 @@ def native() -> NormPool:
     )
 
 
-def why_not_build() -> str | None:
-    """What keeps the C++ form from being built here; None where it is there."""
+def why_not_build() -> CannotBuild | None:
+    """What keeps the C++ form from being had here; None where it is there."""
     try:
-        _library()
-    except (CannotBuild, OSError) as error:
-        return str(error)
+        _built()
+    except CannotBuild as error:
+        return error
     return None
+
+
+def built_without() -> tuple[str, ...]:
+    """The flags that would make it faster, and that it had to be built without; raises CannotBuild."""
+    return _built().without
+
+
+@functools.cache
+def _built() -> Built:
+    return build()
 
 
 def _forward(library: ctypes.CDLL, z: Tensor, scale: Tensor, shift: Tensor) -> tuple[Passed, Tensor]:
@@ -110,43 +99,3 @@ def _call(library: ctypes.CDLL, name: str, z: Tensor, *others: Tensor) -> None:
     shape = (ctypes.c_int64 * 4)(z.shape[0], z.shape[1], z.shape[3], threads)
     places = (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
     getattr(library, f"{name}_{_SUFFIX[z.dtype]}")(shape, ctypes.c_double(EPSILON), places)
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    compiler = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        raise CannotBuild("no C++ compiler found")
-    path = cache_root() / "native" / f"norm_pool-{_key(compiler)}.so"
-    if not path.exists():
-        _build(compiler, path)
-    return ctypes.CDLL(str(path))
-
-
-def _build(compiler: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    said = ""
-    for flags in _ATTEMPTS:
-        command = [compiler, *_ALWAYS, *flags, "-o", str(temporary), str(_SOURCE)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode == 0:
-            os.replace(temporary, path)  # two workers may build at once: each sees a whole file or none
-            return
-        said = (done.stderr.strip() or "it failed without a word").splitlines()[0]
-    raise CannotBuild(f"{compiler}: {said}"[:200])
-
-
-def _key(compiler: str) -> str:
-    """Names the source, the compiler and the processor that it was built for: a cache may be shared by machines."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    parts = [_SOURCE.read_text(), version, platform.machine(), _processor_features()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _processor_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

@@ -1,81 +1,9 @@
 // Instance norm, ReLU and 2x2 mean pooling of one ConvNet block, and its three derivatives: the formulas and the names
 // of norm_pool.py, one pass over an image where it still lies in the processor's cache. Images are (batch, side, side,
 // channels), cells (batch, side / 2, side / 2, channels); what is kept of an image as a whole is (batch, channels).
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "images.h"
 
 namespace {
-
-struct bfloat16 { uint16_t bits; };
-
-// Sums are kept in `Wide<T>`, whatever the images are stored in.
-template <class T> struct WideOf { using type = T; };
-template <> struct WideOf<bfloat16> { using type = float; };
-template <class T> using Wide = typename WideOf<T>::type;
-
-inline float wide(float value) { return value; }
-inline double wide(double value) { return value; }
-inline float wide(bfloat16 value) {
-    const uint32_t bits = uint32_t(value.bits) << 16;
-    float result;
-    std::memcpy(&result, &bits, 4);
-    return result;
-}
-
-inline void store(float& place, float value) { place = value; }
-inline void store(double& place, double value) { place = value; }
-inline void store(bfloat16& place, float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    // To nearest, ties to even; a NaN stays one.
-    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    place.bits = value == value ? uint16_t(rounded) : uint16_t(0x7fc0);
-}
-
-struct Shape {
-    int64_t batch, side, channels, threads;
-    int64_t half() const { return side / 2; }
-    int64_t image() const { return side * side * channels; }
-    int64_t cells() const { return half() * half() * channels; }
-};
-
-// One test of a > 0, in one order of rounding, so that every pass has the same pixels behind the ReLU.
-template <class A> inline bool positive(A slope, A u, A shift) { return std::fma(slope, u, shift) > A(0); }
-
-// Calls body(row, column, offset of its cell, its four pixels' offsets) for every cell of an image.
-template <class Body> inline void each_cell(const Shape& s, Body body) {
-    const int64_t row = s.side * s.channels;
-    for (int64_t i = 0; i < s.half(); ++i)
-        for (int64_t j = 0; j < s.half(); ++j) {
-            const int64_t first = 2 * i * row + 2 * j * s.channels;
-            const int64_t pixels[4] = {first, first + s.channels, first + row, first + row + s.channels};
-            body((i * s.half() + j) * s.channels, pixels);
-        }
-}
-
-// Calls body(offset of the pixel) for the last row and column of an odd side, which belong to no cell.
-template <class Body> inline void each_pixel_outside(const Shape& s, Body body) {
-    if (s.side % 2 == 0) return;
-    const int64_t last = s.side - 1;
-    for (int64_t i = 0; i < s.side; ++i) body((i * s.side + last) * s.channels);
-    for (int64_t j = 0; j < last; ++j) body((last * s.side + j) * s.channels);
-}
-
-// Sums of add(pixel's offset, channel, sums) over an image, row by row: the sum of a row is small beside the rest, so
-// that its digits are not lost. `sums` has `count` numbers a channel, one after another.
-template <class A, class Add> inline void sum_over_pixels(const Shape& s, int64_t count, A* __restrict sums, Add add) {
-    const int64_t n = count * s.channels;
-    std::vector<A> row(n);
-    A* __restrict r = row.data();
-    for (int64_t k = 0; k < n; ++k) sums[k] = 0;
-    for (int64_t i = 0; i < s.side; ++i) {
-        for (int64_t k = 0; k < n; ++k) r[k] = 0;
-        for (int64_t j = 0; j < s.side; ++j) add((i * s.side + j) * s.channels, r);
-        for (int64_t k = 0; k < n; ++k) sums[k] += r[k];
-    }
-}
 
 template <class T, class A = Wide<T>>
 void forward(const Shape& s, A epsilon, const T* __restrict z, const A* __restrict scale, const A* __restrict shift,
@@ -224,6 +152,25 @@ void tangent(const Shape& s, const T* __restrict z, const A* __restrict mean, co
     }
 }
 
+// Sums over an image of g o, g o u, d o, and g o w + d o u, added to g1, g2, d1, d2.
+template <class T, class A = Wide<T>>
+inline void sum_along(const Shape& s, int64_t b, const A* __restrict on, const A* __restrict mass,
+                      const A* __restrict d_mass, const T* __restrict in_pooled, const T* __restrict d_in_pooled,
+                      A* __restrict g1, A* __restrict g2, A* __restrict d1, A* __restrict d2) {
+    const int64_t n = s.channels;
+    each_cell(s, [=](int64_t cell, const int64_t (&)[4]) {
+        const int64_t offset = b * s.cells() + cell;
+#pragma omp simd
+        for (int64_t c = 0; c < n; ++c) {
+            const A g = A(0.25) * wide(in_pooled[offset + c]), d = A(0.25) * wide(d_in_pooled[offset + c]);
+            g1[c] += g * on[offset + c];
+            g2[c] += g * mass[offset + c];
+            d1[c] += d * on[offset + c];
+            d2[c] += g * d_mass[offset + c] + d * mass[offset + c];
+        }
+    });
+}
+
 template <class T, class A = Wide<T>>
 void tangent_reverse(const Shape& s, const T* __restrict z, const A* __restrict mean, const A* __restrict rate,
                      const A* __restrict on, const A* __restrict mass, const A* __restrict scale,
@@ -244,21 +191,11 @@ void tangent_reverse(const Shape& s, const T* __restrict z, const A* __restrict 
         const A* __restrict c1 = d_mean + b * n;
         const A* __restrict c2 = lean + b * n;
         std::vector<A> sums(4 * n, A(0));
-        A* __restrict g1 = sums.data();  // sums over the image of g o, g o u, d o, and g o w + d o u
+        A* __restrict g1 = sums.data();
         A* __restrict g2 = g1 + n;
         A* __restrict d1 = g2 + n;
         A* __restrict d2 = d1 + n;
-        each_cell(s, [=](int64_t cell, const int64_t (&)[4]) {
-            const int64_t offset = b * s.cells() + cell;
-#pragma omp simd
-            for (int64_t c = 0; c < n; ++c) {
-                const A g = A(0.25) * wide(in_pooled[offset + c]), d = A(0.25) * wide(d_in_pooled[offset + c]);
-                g1[c] += g * on[offset + c];
-                g2[c] += g * mass[offset + c];
-                d1[c] += d * on[offset + c];
-                d2[c] += g * d_mass[offset + c] + d * mass[offset + c];
-            }
-        });
+        sum_along(s, b, on, mass, d_mass, in_pooled, d_in_pooled, g1, g2, d1, d2);
 #pragma omp simd
         for (int64_t c = 0; c < n; ++c) {
             d_in_shift[b * n + c] = d1[c];

@@ -1,5 +1,6 @@
-"""What a machine has measured of itself, kept in the cache: one file for each device and number of threads.
+"""What a machine has measured of itself, kept in the cache: one file for each device, processor and number of threads.
 
+Machines that share a cache have their own: also a GPU's launches are as fast as the processor that makes them.
 The worker writes it (`python -m engine calibrate`), the face reads it without torch.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, get_args
 
 from engine.run.devices import CUDA, Device, cpu, cpu_name
 from engine.run.folder import cache_root, read_json, write_json
+from engine.run.processor import processor_slug
 from engine.run.rates import Rate, Step
 
 SCHEMA = 2
@@ -78,7 +80,7 @@ def torch_version() -> str:
 def calibration_file(device: str, threads: int) -> Path:
     """Where the calibration of `cpu` or `cuda:0` lies; only on the CPU do threads make another one of it."""
     name = f"cpu-{threads}-threads" if device == "cpu" else device.replace(":", "-")
-    return cache_root() / "calibration" / f"{name}.json"
+    return cache_root() / "calibration" / f"{name}-{processor_slug()}.json"
 
 
 def read_calibration(device: str) -> Calibration | None:

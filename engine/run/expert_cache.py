@@ -10,10 +10,12 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.run.compilers import has_compiler
 from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.worth import Form, asked_or, compiled_form
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
 
 ABOUT = "about.json"
@@ -51,16 +53,31 @@ def classifier_epochs(settings: RunSettings) -> int:
     return min(settings.classifier_experts.epochs, settings.matching.expert_epochs)
 
 
-def about_representation(settings: RunSettings, device_type: str, class_counts: list[int] | None) -> dict[str, Any]:
-    """What representation experts are made from, as far as settings tell, and how many images each class had."""
+def trained_alike(settings: RunSettings) -> dict[str, Any]:
+    """The settings of experts that change what each of them becomes, apart from the form that they are trained in.
+
+    Each has a seed of its own, so that asking for more of them keeps those that are there.
+    """
+    return settings.experts.model_dump(mode="json", exclude={"num_experts", "compile"})
+
+
+def about_representation(
+    settings: RunSettings, device_type: str, class_counts: list[int] | None, form: Form, pays: bool
+) -> dict[str, Any]:
+    """What representation experts are made from, as far as settings tell, and how many images each class had.
+
+    form: in which their steps were run. pays: whether compiling those pays, which the images' size decides.
+    """
     return {
         "kind": "representation",
         "version": TRAINING_VERSION,
         "dataset": _dataset(settings.dataset),
         "class_counts": class_counts,
-        "experts": settings.experts.model_dump(mode="json", exclude={"num_experts"}),
+        "experts": trained_alike(settings),
         "seed": settings.seed,
         "device": device_type,
+        "form": form,
+        "compiling_pays": pays,
     }
 
 
@@ -75,7 +92,12 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
 
     A promise only as far as the images themselves are what they were; `class_counts`, where known, are compared.
     """
-    folder = _newest(about_representation(settings, device_type, class_counts))
+    # What would have to be known of the images, those who trained on them have written down.
+    wanted = [
+        about_representation(settings, device_type, class_counts, _form_here(settings, device_type, pays), pays)
+        for pays in (False, True)
+    ]
+    folder = _newest(*wanted)
     if folder is None or not settings.traits.distills:
         return NONE_CACHED
     found = _complete(folder, settings.experts.num_experts, representation_epochs(settings))
@@ -90,9 +112,16 @@ def _dataset(settings: DatasetSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json") | {"path": path}
 
 
-def _newest(wanted: dict[str, Any]) -> Path | None:
-    """The folder that was made from this, the last one used where images of one description have changed."""
-    found = [about for about in experts_root().glob(f"*/{ABOUT}") if _fits(read_json(about), wanted)]
+def _form_here(settings: RunSettings, device_type: str, pays: bool) -> Form:
+    """In which form this machine would train these experts."""
+    form = compiled_form(settings.experts.network, device_type)
+    return form if asked_or(settings.experts.compile, pays) and has_compiler(form, device_type) else "eager"
+
+
+def _newest(*wanted: dict[str, Any]) -> Path | None:
+    """The folder that was made from one of these, the last one used where images of one description have changed."""
+    abouts = ((path, read_json(path)) for path in experts_root().glob(f"*/{ABOUT}"))
+    found = [path for path, about in abouts if any(_fits(about, one) for one in wanted)]
     return max(found, key=_last_use).parent if found else None
 
 

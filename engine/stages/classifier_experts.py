@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.compiling import experts_compile
+from engine.compiling import experts_form
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
@@ -40,13 +40,13 @@ def train_classifier_experts(
     key = settings_hash(representation_store.key, settings.classifier_experts)
     store = ExpertStore(key, settings.experts.storage)
     store.describe(about_classifier(settings, representation_store.key))
-    compiled = experts_compile(context, cost_of(settings, data, settings.experts.network), len(data.train_labels))
+    form = experts_form(context, cost_of(settings, data, settings.experts.network), len(data.train_labels))
     stage = _Stage(
         context,
         data,
         network,
-        features_form(network, context.device, compiled),
-        classifier_gradient(network, context.device),
+        features_form(network, context.device, form != "eager"),
+        classifier_gradient(network, context.device, context.emit),
         keep,
     )
 

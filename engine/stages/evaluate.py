@@ -23,7 +23,7 @@ from engine.run.folder import read_json, write_json
 from engine.run.settings import NetworkName
 from engine.seeding import generator
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
-from engine.training.from_scratch import Names, TrainingSet, networks_at_once, train_from_scratch
+from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
 from engine.training.groups import in_groups
 
 
@@ -68,7 +68,7 @@ def evaluate(
         network, weights = train_from_scratch(context, data, sets, arch, names)
         return [_tested(data, network, theta) for theta in weights]
 
-    for numbers, trained in in_groups(context, range(len(results), repeats), group, train):
+    for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_learners):
         # One file for what was trained at once: a kill leaves all of it or nothing.
         write_json(_result_path(context, subject, arch, numbers[0]), trained)
         for result in trained:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
-from engine.compiling import experts_compile
+from engine.compiling import experts_form
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.flat import FlatNetwork
 from engine.run.events import ExpertEpoch
-from engine.run.expert_cache import TRAINING_VERSION, about_representation, representation_epochs
+from engine.run.expert_cache import TRAINING_VERSION, about_representation, representation_epochs, trained_alike
 from engine.run.settings import settings_hash
+from engine.run.worth import Form, compiling_experts_pays
 from engine.seeding import generator
 from engine.training.accuracy import per_class_accuracy
 from engine.training.batches import Source, augmented_batches
@@ -26,13 +28,12 @@ from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
-    """Where these experts are cached, under the hash of images, augmentation, expert settings, seed, device."""
+    """Where these experts are cached, under the hash of all that changes their bytes and is known to us."""
     settings = context.settings
-    # Each expert has a seed of its own, so that asking for more of them keeps those that are there.
-    own = settings.experts.model_dump(mode="json", exclude={"num_experts"})
-    augmentation = list(settings.dataset.augmentation)
+    own, augmentation = trained_alike(settings), list(settings.dataset.augmentation)
+    machine = (context.device.type, _form(context, data))
     return ExpertStore(
-        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, context.device.type),
+        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine),
         settings.experts.storage,
     )
 
@@ -42,16 +43,28 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     settings, keep = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
-    compiled = experts_compile(context, cost, images)
-    gradient = training_gradient(network, group, context.device, compiled, settings.precision)
+    form, kind = _form(context, data), context.device.type
+
+    @functools.cache
+    def gradient(at_once: int) -> Gradient:
+        compiled = form != "eager"
+        return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         with products(settings.precision, context.device):
-            return _train(context, data, network, gradient, experts, keep)
+            return _train(context, data, network, gradient(min(2, len(experts))), experts, keep)
 
     store = representation_store(context, data)
-    store.describe(about_representation(context.settings, context.device.type, data.class_counts))
-    return obtain_experts(context, "representation", store, settings.num_experts, keep, group, train)
+    pays = compiling_experts_pays(context.settings, cost, images, kind)
+    store.describe(about_representation(context.settings, kind, data.class_counts, form, pays))
+    return obtain_experts(
+        context, "representation", store, settings.num_experts, keep, group, train, gradient.cache_clear
+    )
+
+
+def _form(context: Context, data: LongTailedData) -> Form:
+    cost = cost_of(context.settings, data, context.settings.experts.network)
+    return experts_form(context, cost, len(data.train_labels))
 
 
 def _train(

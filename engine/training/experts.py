@@ -19,11 +19,18 @@ Train = Callable[[Sequence[int]], list[Trajectory]]
 
 
 def obtain_experts(
-    context: Context, kind: ExpertKind, store: ExpertStore, count: int, keep: int, group: int, train: Train
+    context: Context,
+    kind: ExpertKind,
+    store: ExpertStore,
+    count: int,
+    keep: int,
+    group: int,
+    train: Train,
+    release: Callable[[], object] = lambda: None,
 ) -> list[Trajectory]:
     """`count` experts, each from the cache where epochs 0..keep are there; the others trained `group` at once.
 
-    What a group has learned is on disk before the next one begins.
+    What a group has learned is on disk before the next one begins. `release` is that of in_groups.
     """
     stage = "experts" if kind == "representation" else "classifier_experts"
     with context.stage(stage, count, "experts") as progress, _held(context, store):
@@ -36,7 +43,7 @@ def obtain_experts(
         for expert in list(experts):
             done(expert, cached=True)
         missing = [expert for expert in range(count) if expert not in experts]
-        for members, trained in in_groups(context, missing, group, train):
+        for members, trained in in_groups(context, missing, group, train, release):
             for expert, trajectory in zip(members, trained, strict=True):
                 store.save(expert, trajectory)
                 # Mapped from its file again, what was trained leaves memory, and the first run sees what later ones do.

@@ -7,12 +7,13 @@ would wait for launches, so there a gradient is replayed as one CUDA graph, and 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.matching.replay import replayed
+from engine.matching.replay import Replayer
 from engine.nets.by_hand import ByHand
 from engine.nets.convnet import ConvNet
 from engine.nets.flat import FlatNetwork
@@ -20,6 +21,7 @@ from engine.nets.native import native
 from engine.nets.norm_pool import compiled as compiled_norm_pool
 from engine.nets.norm_pool import written
 from engine.run.costs import NetworkCost
+from engine.run.events import Emit, Warned
 from engine.run.settings import Precision
 from engine.training.gradient import Forward, Gradient, all_at_once, by_autograd, by_hand, by_transform, one_by_one
 from engine.training.precision import lowered
@@ -39,9 +41,17 @@ def group_size(networks: int, cost: NetworkCost, batch: int, device: torch.devic
 
 
 def training_gradient(
-    network: FlatNetwork, group: int, device: torch.device, compiled: bool, precision: Precision = "float32"
+    network: FlatNetwork,
+    group: int,
+    device: torch.device,
+    compiled: bool,
+    precision: Precision = "float32",
+    emit: Emit = lambda event: None,
 ) -> Gradient:
-    """The form that is fastest for groups of up to `group` networks; make it once, it may be compiled once."""
+    """The form that is fastest for groups of up to `group` networks; make it once, it may be compiled once.
+
+    `emit` is told where a GPU has to do without replaying it.
+    """
     if not compiled:
         forward = lowered(network, precision, device)
         gradient = one_by_one(by_autograd(forward)) if group == 1 else all_at_once(by_transform(forward))
@@ -52,17 +62,17 @@ def training_gradient(
         whole = one_by_one(one) if group == 1 else all_at_once(one)
         # An epoch's last batch may be smaller: two shapes, each compiled for itself.
         gradient = torch.compile(whole, dynamic=False)
-    return replayed(gradient) if device.type == "cuda" else gradient
+    return Replayer(_teller(emit)).replayed(gradient) if device.type == "cuda" else gradient
 
 
-def classifier_gradient(network: FlatNetwork, device: torch.device) -> Gradient:
+def classifier_gradient(network: FlatNetwork, device: torch.device, emit: Emit = lambda event: None) -> Gradient:
     """That of classifiers alone (C * F + C,) on features (B, F)."""
 
     def classify(classifier: Tensor, features: Tensor) -> Tensor:
         return F.linear(features, *network.split_head(classifier))
 
     if device.type == "cuda":
-        return replayed(one_by_one(by_transform(classify)))
+        return Replayer(_teller(emit)).replayed(one_by_one(by_transform(classify)))
     return one_by_one(by_autograd(classify))
 
 
@@ -82,3 +92,11 @@ def _by_hand(network: FlatNetwork, group: int, device: torch.device, precision: 
         return all_at_once(by_hand(ByHand(network, written(), low), network))
     norm_pool = native() if device.type == "cpu" else compiled_norm_pool()
     return one_by_one(by_hand(ByHand(network, norm_pool, low), network))
+
+
+def _teller(emit: Emit) -> Callable[[str], None]:
+    def told(reason: str) -> None:
+        message = "a training step cannot be captured as a CUDA graph, its kernels are launched one by one"
+        emit(Warned(f"{message}: {reason}", "what is trained is the same, only slower"))
+
+    return told

@@ -16,6 +16,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
+from engine.run.events import Emit
 from engine.run.settings import NetworkName
 from engine.seeding import generator
 from engine.training.batches import Source, augmented_batches
@@ -58,7 +59,7 @@ def train_from_scratch(
     settings, recipe = context.settings, context.settings.evaluate
     shape = (data.channels, data.num_classes, data.image_size, settings.experts.width, settings.experts.depth)
     compiled = evaluation_compiles(context, arch, cost_of(settings, data, arch))
-    network, gradient = _learner(arch, *shape, min(2, len(names)), context.device, compiled)
+    network, gradient = _learner(arch, *shape, min(2, len(names)), context.device, compiled, context.emit)
     weights = [fresh_network(settings, data, arch, *own)[1] for own in names]
     trainees = Trainees.started(weights, [training_set.learning_rate for training_set in training_sets])
     step = Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay))
@@ -77,6 +78,11 @@ def train_from_scratch(
     return network, trainees.theta
 
 
+def release_learners() -> None:
+    """Lets go of what was captured and compiled for networks of evaluations, and with it of its memory."""
+    _learner.cache_clear()
+
+
 @functools.cache
 def _learner(
     arch: NetworkName,
@@ -88,8 +94,9 @@ def _learner(
     group: int,
     device: torch.device,
     compiled: bool,
+    emit: Emit,
 ) -> tuple[FlatNetwork, Gradient]:
     """Made once in a process, so that it is compiled once: a function of its arguments alone."""
     shape = {"channels": channels, "classes": classes, "image_size": image_size, "width": width, "depth": depth}
     network = FlatNetwork(build_network(arch, **shape, seed=0))
-    return network, training_gradient(network, group, device, compiled)
+    return network, training_gradient(network, group, device, compiled, emit=emit)

@@ -14,19 +14,35 @@ Trained = TypeVar("Trained")
 
 
 def in_groups(
-    context: Context, networks: Sequence[int], group: int, train: Callable[[Sequence[int]], list[Trained]]
+    context: Context,
+    networks: Sequence[int],
+    group: int,
+    train: Callable[[Sequence[int]], list[Trained]],
+    release: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Sequence[int], list[Trained]]]:
-    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time."""
+    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time.
+
+    `release` lets go of what was made for groups of the size that does not fit.
+    """
     done = 0
     while done < len(networks):
         members = networks[done : done + group]
-        try:
-            trained = train(members)
-        except torch.OutOfMemoryError:
-            if len(members) == 1:
-                raise
+        trained = _tried(train, members)
+        if trained is None:
+            release()
+            torch.cuda.empty_cache()
             group = len(members) // 2
             context.emit(Warned(f"the GPU's memory is full: {group} networks are trained at once from here on"))
             continue
         done += len(members)
         yield members, trained
+
+
+def _tried(train: Callable[[Sequence[int]], list[Trained]], members: Sequence[int]) -> list[Trained] | None:
+    """What became of them, or None where several do not fit; the error itself, and with it their memory, is let go."""
+    try:
+        return train(members)
+    except torch.OutOfMemoryError:
+        if len(members) == 1:
+            raise
+        return None

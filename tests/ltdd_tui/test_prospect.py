@@ -33,7 +33,7 @@ def cache_experts(settings: RunSettings, count: int) -> None:
     """Files that look like experts from outside: a header, and as many bytes as it says."""
     folder = experts_root() / "0123456789abcdef"
     folder.mkdir(parents=True)
-    (folder / "about.json").write_text(json.dumps(about_representation(settings, "cpu", [3, 2])))
+    (folder / "about.json").write_text(json.dumps(about_representation(settings, "cpu", [3, 2], "eager", True)))
     rows = representation_epochs(settings) + 2
     header = json.dumps({"weights": {"dtype": "F32", "shape": [rows, 1], "data_offsets": [0, 4 * rows]}}).encode()
     for expert in range(count):

@@ -8,11 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.losses import soft_cross_entropy
 from engine.matching.batches import Synthetic
 from engine.matching.forms import Kind
 from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand, match_classifier
-from engine.matching.plain import match_plainly
 from engine.matching.student import Student, eager_student, why_not_compile
 from engine.matching.student_by_hand import student_by_hand
 from engine.matching.sweep import match_by_sweep
@@ -101,24 +99,7 @@ def test_sides_that_do_not_halve_lose_their_last_row(form, exact, shape):
 @pytest.mark.parametrize("form", FORMS)
 def test_phase_cls_equals_plain_autograd(form, exact, augmentation):
     small = toy(augmentation)
-    assert_equal(_head(small, _backbone(form, small), exact, room=1e9), _plain_cls(small, exact))
-
-
-def _plain_cls(small: Toy, exact: bool):
-    def loss(theta, images, label_logits):
-        return soft_cross_entropy(small.network(theta, images), label_logits.softmax(dim=1))
-
-    classifier = small.network.classifier
-    return match_plainly(
-        small.start,
-        torch.cat([small.start[small.network.backbone], small.target[classifier]]),
-        moved=classifier,
-        matched=classifier,
-        loss=loss,
-        synthetic=small.synthetic,
-        batches=small.batches,
-        hold_later_weights=not exact,
-    )
+    assert_equal(_head(small, _backbone(form, small), exact, room=1e9), small.plain_cls(exact))
 
 
 def _head(small: Toy, backbone: Backbone, exact: bool, **how):
@@ -142,14 +123,14 @@ def test_networks_without_derivatives_by_hand_have_the_same_forms(arch):
     plain = small.plain_rep(small.network.backbone, True, False)
     assert_equal(_sweep(small, forms.student, False), plain)
     assert_equal(_sweep(small, forms.student, False, at_once=2), plain)
-    assert_equal(_head(small, forms.backbone, False), _plain_cls(small, False))
+    assert_equal(_head(small, forms.backbone, False), small.plain_cls(False))
 
 
 @needs_cpp
 @GRADIENTS
 def test_float32_stays_within_a_ten_thousandth(exact):
     double = toy(ALL)
-    rep, cls = _plain_rep(ALL, True, exact), _plain_cls(double, exact)
+    rep, cls = _plain_rep(ALL, True, exact), double.plain_cls(exact)
     small = double.to(torch.float32)
     for form in ("autograd", "written", "cpp"):
         swept = _sweep(small, _student(form, small.kind(), exact), exact)

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from engine.matching import forms as forms_module
+from engine.matching import iteration
 from engine.matching.forms import Forms, Kind
 from engine.matching.head import match_classifier
 from engine.matching.iteration import Matcher
 from engine.matching.sweep import match_by_sweep
 from engine.matching.tapes import Tapes, tape_bytes
+from engine.run.errors import RunFailed
 from engine.run.events import Warned
 from engine.run.methods import METHODS
 from engine.run.settings import MatchingSettings
@@ -169,6 +171,24 @@ def test_out_of_memory_on_a_single_image_is_an_error(monkeypatch):
     monkeypatch.setattr(forms_module.Kind, "forms", lambda kind, batch, at_once: never())
     with pytest.raises(torch.OutOfMemoryError):
         matcher.gradient(small.synthetic, 0, torch.Generator())
+
+
+def test_out_of_memory_in_the_unrolled_gradient_is_told_at_once(monkeypatch):
+    """Fewer images at a time change nothing of it, also where phase cls has already been in work."""
+    small, events = toy(), []
+    matcher = _matcher(small, events)
+    matcher.settings = matcher.settings.model_copy(update={"gradient": "unrolled"})
+    matcher.gradient(small.synthetic, 0, torch.Generator())
+    tries = []
+
+    def never(*inputs, **named):
+        tries.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(iteration, "match_plainly", never)
+    with pytest.raises(RunFailed, match="gradient=exact"):
+        matcher.gradient(small.synthetic, 1, torch.Generator())
+    assert len(tries) == 1 and not events
 
 
 @pytest.mark.parametrize(

@@ -6,40 +6,73 @@ import pytest
 import torch
 
 from engine.matching.batches import student_batches
+from engine.matching.forms import Forms
 from engine.matching.head import match_classifier
+from engine.matching.phase import PhaseGradient
 from engine.matching.replay import Replayer
 from engine.matching.sweep import match_by_sweep
 from engine.training.precision import products
-from tests.matching.toy import ALL, assert_equal, toy
+from tests.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy
 
 pytestmark = pytest.mark.cuda
+DEVICE = "cuda"
+GRADIENTS = pytest.mark.parametrize("gradient", ["published", "exact"])
+
+
+@pytest.fixture(autouse=True)
+def plain_float32():
+    with products("float32", torch.device(DEVICE)):
+        yield
+
+
+def _rep(small: Toy, forms: Forms, exact: bool) -> PhaseGradient:
+    return match_by_sweep(
+        small.start,
+        small.target,
+        matched=small.network.backbone,
+        student=forms.student,
+        synthetic=small.synthetic,
+        batches=small.batches,
+        exact=exact,
+        room=1e9,
+        at_once=forms.steps_at_once,
+    )
+
+
+def _cls(small: Toy, forms: Forms, exact: bool) -> PhaseGradient:
+    return match_classifier(
+        small.network,
+        small.start,
+        small.target,
+        backbone=forms.backbone,
+        synthetic=small.synthetic,
+        batches=small.batches,
+        exact=exact,
+        room=1e9,
+    )
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda names: "+".join(names) or "none")
+@pytest.mark.parametrize("learns_labels", [True, False], ids=["soft", "hard"])
+@GRADIENTS
+def test_both_phases_equal_plain_autograd(augmentation, learns_labels, gradient):
+    """Batches of 4, 4 and 1 of nine images; phase cls is for learnt labels alone."""
+    small, exact = toy(augmentation).to(torch.float64, DEVICE), gradient == "exact"
+    forms = small.kind(learns_labels, gradient=gradient).forms(4, 4)
+    assert_equal(_rep(small, forms, exact), small.plain_rep(small.network.backbone, learns_labels, exact))
+    if learns_labels:
+        assert_equal(_cls(small, forms, exact), small.plain_cls(exact))
 
 
 @pytest.mark.parametrize("images_at_once", [4, 3, 8])
-@pytest.mark.parametrize("gradient", ["published", "exact"])
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+@GRADIENTS
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 1e-4)], ids=str)
 @pytest.mark.parametrize("arch", ["convnet", "resnet18"])
-def test_both_phases_on_a_gpu_equal_plain_autograd(arch, dtype, bound, gradient, images_at_once):
-    exact = gradient == "exact"
-    with products("float32", torch.device("cuda")):
-        small = toy(ALL, arch=arch).to(dtype, "cuda")
-        forms = small.kind(gradient=gradient).forms(4, images_at_once)
-        shared = {"synthetic": small.synthetic, "batches": small.batches, "exact": exact, "room": 1e9}
-        swept = match_by_sweep(
-            small.start,
-            small.target,
-            matched=small.network.backbone,
-            student=forms.student,
-            at_once=forms.steps_at_once,
-            **shared,
-        )
-        assert_equal(swept, small.plain_rep(small.network.backbone, True, exact), bound)
-        eager = small.kind(gradient=gradient, compiled=False).forms(4, 4).backbone
-        head, plain = (
-            match_classifier(small.network, small.start, small.target, backbone=backbone, **shared)
-            for backbone in (forms.backbone, eager)
-        )
-        assert_equal(head, plain, bound)
+def test_in_parts_and_several_steps_at_once_they_do_too(arch, dtype, bound, gradient, images_at_once):
+    small, exact = toy(ALL, arch=arch).to(dtype, DEVICE), gradient == "exact"
+    forms = small.kind(gradient=gradient).forms(4, images_at_once)
+    assert_equal(_rep(small, forms, exact), small.plain_rep(small.network.backbone, True, exact), bound)
+    assert_equal(_cls(small, forms, exact), small.plain_cls(exact), bound)
 
 
 def test_a_replay_gives_what_is_its_callers_own():

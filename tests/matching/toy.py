@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.losses import StudentLoss
+from engine.losses import StudentLoss, soft_cross_entropy
 from engine.matching.batches import StudentBatch, Synthetic, student_batches
 from engine.matching.forms import Kind
 from engine.matching.phase import PhaseGradient
@@ -53,6 +53,24 @@ class Toy:
             moved=self.network.everything,
             matched=matched,
             loss=self.kind(learns_labels, compiled=False).step_loss(),
+            synthetic=self.synthetic,
+            batches=self.batches,
+            hold_later_weights=not exact,
+        )
+
+    def plain_cls(self, exact: bool) -> PhaseGradient:
+        """Phase cls by plain autograd: soft cross-entropy on learnt labels, and nothing but the classifier moves."""
+        classifier = self.network.classifier
+
+        def loss(theta: torch.Tensor, images: torch.Tensor, label_logits: torch.Tensor) -> torch.Tensor:
+            return soft_cross_entropy(self.network(theta, images), label_logits.softmax(dim=1))
+
+        return match_plainly(
+            self.start,
+            torch.cat([self.start[self.network.backbone], self.target[classifier]]),
+            moved=classifier,
+            matched=classifier,
+            loss=loss,
             synthetic=self.synthetic,
             batches=self.batches,
             hold_later_weights=not exact,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from engine.nets import building
+from engine.nets.building import CannotBuild, build
 from engine.nets.native import native, why_not_build
 from engine.nets.norm_pool import written
+from engine.run.compilers import built_libraries, cpp_flags, has_compiler, library_path
 
 ASK = "from engine.nets.native import why_not_build; print(why_not_build())"
 
@@ -35,7 +39,10 @@ def _differences(dtype: torch.dtype, side: int, channels: int) -> list[float]:
     return [float((a - b).abs().max() / b.abs().max()) for a, b in zip(*outputs, strict=True)]
 
 
-@pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
+needs_cpp = pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
+
+
+@needs_cpp
 @pytest.mark.parametrize(
     ("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 2e-5), (torch.bfloat16, 1e-2)], ids=str
 )
@@ -57,4 +64,84 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(tmp_path) -> None:
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LTDD_CACHE": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=environment, timeout=60)
     assert "no stdlib" in done.stdout, done.stderr[-2000:]
-    assert list((tmp_path / "cache" / "native").iterdir()) == []
+    assert not (tmp_path / "cache" / "native").exists()
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A compiler of no time: it gives what the real one built, and refuses the flags that it is told to refuse."""
+    ready = built_libraries()[0]
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    script, calls = tmp_path / "quick-c++", tmp_path / "calls"
+    calls.touch()
+    monkeypatch.setenv("CXX", str(script))
+
+    def refusing(*flags: str) -> Path:
+        refused = "|".join(f"*{flag}*" for flag in flags) or "nothing"
+        script.write_text(
+            f"""#!/bin/sh
+test "$1" = --version && echo quick && exit
+echo "$*" >> {calls}
+case "$*" in {refused}) echo "error: unsupported option" >&2; exit 1;; esac
+while test "$1" != -o; do shift; done
+cp {ready} "$2"
+"""
+        )
+        script.chmod(0o755)
+        return calls
+
+    return refusing
+
+
+@needs_cpp
+def test_flags_that_a_compiler_refuses_are_told_and_tried_again(compiler) -> None:
+    calls = compiler("-fopenmp")
+    assert "-fopenmp" in build().without and len(built_libraries()) == 1
+    tries = len(calls.read_text().splitlines())
+    assert "-fopenmp" in build().without and len(calls.read_text().splitlines()) == 2 * tries - 1
+    compiler()
+    assert build().without == () and len(built_libraries()) == 2
+    assert build().without == () and len(calls.read_text().splitlines()) == 2 * tries
+
+
+@needs_cpp
+@pytest.mark.parametrize("damage", [b"", b"not a library" * 100], ids=["empty", "other"])
+def test_a_damaged_library_is_built_again(compiler, damage: bytes) -> None:
+    calls = compiler()
+    path = library_path("quick\n", next(iter(cpp_flags())))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damage)
+    assert build().library.forward_float32 and build().without == ()
+    assert built_libraries() == [path] and len(calls.read_text().splitlines()) == 1
+
+
+@needs_cpp
+def test_what_was_built_is_used_where_no_compiler_is_left(compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler()
+    build()
+    for without in (lambda: None, lambda: "/nowhere/c++"):
+        monkeypatch.setattr("engine.run.compilers.cpp_compiler", without)
+        monkeypatch.setattr(building, "cpp_compiler", without)
+        assert build().library.forward_float32 and has_compiler("cpp", "cpu")
+    built_libraries()[0].unlink()
+    monkeypatch.setattr("engine.run.compilers.cpp_compiler", lambda: None)
+    assert not has_compiler("cpp", "cpu")
+
+
+@needs_cpp
+def test_the_hint_is_by_the_cause(compiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler("-shared")
+    with pytest.raises(CannotBuild, match="unsupported option") as refused:
+        build()
+    assert "install a C++ compiler" in refused.value.hint
+    compiler()
+    monkeypatch.setattr(building, "_runs_nothing", lambda folder: True)
+    monkeypatch.setattr(building.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("cannot map")))
+    with pytest.raises(CannotBuild, match="noexec") as mounted:
+        build()
+    assert "another file system" in mounted.value.hint
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CannotBuild, match="cannot be written") as unwritable:
+        build()
+    assert "LTDD_CACHE" in unwritable.value.hint

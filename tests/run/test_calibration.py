@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from engine.run import calibration as module
+from engine.run import processor as module_of_processor
 from engine.run.calibration import Calibration, calibration_file, device_for, read_calibration, write_calibration
 from engine.run.rates import Rate, Step, Work
 
@@ -55,6 +56,20 @@ def test_without_one_that_fits_the_built_in_rates_are_taken(monkeypatch: pytest.
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(module, "torch_version", lambda: "10.0")
     assert read_calibration("cpu") is None
+
+
+def test_what_another_processor_measured_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines with one cache: each reads its own, whoever measured last."""
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(module_of_processor, "_INFO", info)
+    for name in ("slow", "fast"):
+        info.write_text(f"processor : 0\nmodel name : A {name} one (R) @ 2 GHz\n")
+        assert read_calibration("cpu") is None and read_calibration("cuda:0") is None
+        write_calibration(measured(device_name=name), [])
+        write_calibration(measured(device="cuda:0", device_name=name), [])
+    info.write_text("model name : A slow one (R) @ 2 GHz\n")
+    found = [read_calibration("cpu"), read_calibration("cuda:0")]
+    assert [one and one.device_name for one in found] == ["slow", "slow"]
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"schema": 2}', "null"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -218,3 +221,10 @@ def test_a_rate_is_linear_in_its_work() -> None:
     rate, work = Rate(1.0, 0.1, 0.01), Work(2, 30, 400)
     assert rate.seconds(work) == 2 + 3 + 4
     assert (rate * 2).seconds(work * 3) == pytest.approx(54)
+
+
+@pytest.mark.parametrize("step", ["iteration-bf16", "expert_epoch-bf16"])
+def test_bfloat16_on_a_cpu_is_as_much_faster_as_was_measured(step: str) -> None:
+    written = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / f"{step}.json").read_text())
+    seconds = {form: statistics.median(own) for form, own in written["seconds"].items()}
+    assert TWO_CORES.faster("bf16") == pytest.approx(seconds["float32"] / seconds["bf16"], rel=0.05)

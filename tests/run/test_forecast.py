@@ -25,9 +25,8 @@ def folder_of(root: Path, side: int, **classes: int) -> RunSettings:
             place.mkdir(parents=True)
             for number in range(images):
                 Image.new("RGB", (side, side)).save(place / f"{number}.png")
-    return RunSettings.model_validate(
-        {"dataset": {"name": "folder", "path": str(root)}, "ipc": 1, "experts": {"num_experts": 2, "depth": 2}}
-    )
+    experts = {"num_experts": 2, "depth": 2, "compile": "never"}  # which is waited for once, for all
+    return RunSettings.model_validate({"dataset": {"name": "folder", "path": str(root)}, "ipc": 1, "experts": experts})
 
 
 def test_a_folder_is_counted_and_its_side_is_seen(tmp_path: Path) -> None:
@@ -66,7 +65,7 @@ def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch:
     assert before is not None and not any(cached)
     place = experts_root() / "0123"
     # What is cached was made from the long tail, not from all that lies in the folder.
-    write_json(place / "about.json", about_representation(tailed, "cpu", [8, 2]))
+    write_json(place / "about.json", about_representation(tailed, "cpu", [8, 2], "eager", False))
     header = b'{"weights":{"dtype":"F32","shape":[24,1],"data_offsets":[0,96]}}'
     expert_file(place, 0).write_bytes(len(header).to_bytes(8, "little") + header + bytes(96))
     after, cached = remaining_cost(tailed, DEVICE)

@@ -7,7 +7,7 @@ import pytest
 from engine.run.costs import network_cost
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
-from engine.run.worth import compiles_student, in_cpp, may_compile_by_torch
+from engine.run.worth import compiles_experts, compiles_student, in_cpp, may_compile_by_torch
 
 DIGITS = {"channels": 1, "classes": 10, "image_size": 8, "width": 32, "depth": 2}
 CIFAR = {"channels": 3, "classes": 10, "image_size": 32, "width": 32, "depth": 3}
@@ -29,6 +29,8 @@ def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] =
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cuda", False),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "matching.compile=always"], "cuda", True),
         ("cifar10-lt-if100-ipc10", [], "cuda", True),
+        # On a GPU the same eager steps are over before a minute is.
+        ("cifar10-lt-if100-ipc10", ["matching.iterations=20"], "cuda", False),
     ],
 )
 def test_long_work_is_compiled(preset: str, changes: list[str], device: str, expected: bool) -> None:
@@ -38,6 +40,19 @@ def test_long_work_is_compiled(preset: str, changes: list[str], device: str, exp
 def test_the_quickstart_is_compiled_and_runs_of_seconds_are_not() -> None:
     assert compiled(load_preset("quickstart"), shape=DIGITS)
     assert not compiled(load_preset("quickstart", ["matching.iterations=10"]), shape=DIGITS)
+
+
+@pytest.mark.parametrize(("images", "expected"), [(400, True), (10, False)])
+def test_how_many_experts_are_asked_for_does_not_change_the_form_of_any(images: int, expected: bool) -> None:
+    for count in (1, 2, 8, 100):
+        settings = load_preset("quickstart", [f"experts.num_experts={count}"])
+        assert compiles_experts(settings, network_cost("convnet", **DIGITS), images, "cpu") is expected
+
+
+def test_an_eager_epoch_on_a_gpu_is_over_before_compiling_it_would_be() -> None:
+    settings, cost = load_preset("cifar10-lt-if100-ipc10-small", ["experts.network=alexnet"]), CIFAR
+    images = network_cost("alexnet", **cost)
+    assert compiles_experts(settings, images, 400, "cpu") and not compiles_experts(settings, images, 400, "cuda")
 
 
 def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:

@@ -7,12 +7,17 @@ import dataclasses
 import pytest
 import torch
 
+from engine import compiling
 from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
+from engine.manifest import write_manifest
+from engine.nets.building import CannotBuild
+from engine.nets.native import why_not_build
+from engine.run import expert_cache
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts
-from engine.run.folder import RunFolder, exclusive
+from engine.run.folder import RunFolder, exclusive, read_json
 from engine.run.settings import RunSettings
 from engine.stages import experts
 from engine.stages.classifier_experts import train_classifier_experts
@@ -113,6 +118,30 @@ def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
     assert found() == (1, 2)
     (store.folder / "about.json").write_text("[]")
     assert found() == (0, 0)
+
+
+@pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
+def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, monkeypatch):
+    context, _, data, network = run()
+    settings = context.settings
+    always = settings.model_copy(update={"experts": settings.experts.model_copy(update={"compile": "always"})})
+    eager = train_experts(context, data, network)
+    keys, compiled = {representation_store(context, data).key}, dataclasses.replace(context, settings=always)
+    write_manifest(compiled.folder, always, CPU)
+    assert cached_experts(settings, "cpu", data.class_counts) == (2, 0)
+    assert cached_experts(always, "cpu", data.class_counts) == (0, 0)
+    keys.add(representation_store(compiled, data).key)
+    assert read_json(compiled.folder.manifest)["forms"] == {"experts": "cpp"}
+    assert not torch.equal(train_experts(compiled, data, network)[0].last, eager[0].last)
+    assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
+    # The same settings on a machine without a compiler, which takes up what was trained eagerly.
+    monkeypatch.setattr(compiling, "why_not_build", lambda: CannotBuild("no C++ compiler found"))
+    monkeypatch.setattr(expert_cache, "has_compiler", lambda *_: False)
+    without = dataclasses.replace(compiled, emit=lambda event: None)
+    assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
+    assert representation_store(without, data).key in keys and len(keys) == 2
+    assert representation_store(without, data).key == representation_store(context, data).key
+    assert read_json(without.folder.manifest)["forms"] == {"experts": "eager"}
 
 
 def test_a_damaged_expert_is_trained_again(run):

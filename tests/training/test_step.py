@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
 from engine.nets.native import why_not_build
-from engine.training.forms import training_gradient
+from engine.run.events import Warned
+from engine.training import forms
+from engine.training.forms import classifier_gradient, training_gradient
 from engine.training.gradient import Gradient
 from engine.training.gsam import Gsam
 from engine.training.precision import products
@@ -119,6 +121,35 @@ def test_steps_replayed_on_a_gpu_equal_those_of_a_cpu(compiled, group):
             shown = [(x[members].to(cuda), y[members].to(cuda)) for x, y in batches(torch.float64, True)]
             train_epoch(Step(trainees, gradient, SGD, GSAM), shown)
             assert difference(trainees.theta, expected[members]) < 1e-9
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_training_step_that_cannot_be_captured_is_told(compiled, monkeypatch):
+    """A GPU that refuses every capture, made up."""
+
+    class Refusing:
+        def __init__(self, told) -> None:
+            self.told = told
+
+        def replayed(self, function):
+            def call(*inputs):
+                self.told("operation not permitted when stream is capturing")
+                return function(*inputs)
+
+            return call
+
+    monkeypatch.setattr(forms, "Replayer", Refusing)
+    monkeypatch.setattr(forms, "compiled_norm_pool", forms.written)
+    cuda, events, net = torch.device("cuda"), [], module(0, torch.float64)
+    network, (images, targets) = FlatNetwork(net), batches(torch.float64, True)[0]
+    gradient = training_gradient(network, NETWORKS, cuda, compiled, emit=events.append)
+    gradient(network.flatten(net).repeat(NETWORKS, 1), images, targets)
+    classify = classifier_gradient(network, cuda, events.append)
+    theta = network.flatten(net)[None]
+    features = network.features(theta[0], images[0])
+    classify(theta[:, network.classifier], features[None], targets[:1])
+    assert [type(event) for event in events] == [Warned] * 2
+    assert all("not permitted" in event.message for event in events)
 
 
 def test_in_bfloat16_the_gradient_points_the_same_way():
