@@ -22,6 +22,7 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
+from tests.ltdd_tui.driving import text, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
@@ -73,22 +74,8 @@ async def drawn(pilot: Pilot[None]) -> None:
     await pilot.pause(0.05)
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"did not come about; the screen shows:\n{text(pilot)}")
-
-
 def run_screen(pilot: Pilot[None]) -> RunScreen:
     return next(screen for screen in pilot.app.screen_stack if isinstance(screen, RunScreen))
-
-
-def text(pilot: Pilot[None]) -> str:
-    """What is on the screen."""
-    strips = pilot.app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 def seen(pilot: Pilot[None]) -> list[str]:
@@ -164,7 +151,7 @@ async def test_a_crash_shows_within_seconds_and_r_goes_on(
     async with shown(folder) as pilot:
         assert "Resume" not in text(pilot)
         let_go(folder)
-        await until(pilot, lambda: "the worker is gone" in text(pilot), 10)
+        await until(pilot, lambda: "the worker is gone" in text(pilot))
         await until(pilot, lambda: "student steps compiled in 41 s" in text(pilot) and "Resume" in text(pilot))
         await pilot.press("c")
         assert pilot.app.clipboard.startswith("ltdd-tui resume ")
