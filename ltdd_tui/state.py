@@ -19,6 +19,7 @@ from ltdd_tui.step_columns import StepColumns
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
+DISTILL = "distill"
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,23 @@ def _run_started(state: RunState, event: e.RunStarted, seconds: float) -> Change
         }
     # What lies past the checkpoint comes again.
     kept = bisect.bisect_right(state.points, state.checkpoint, key=attrgetter("iteration"))
+    stages = state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages)
     return {
         "status": "running",
         "started": event,
         "failures": (),
         "finished": None,
-        "stages": state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages),
+        "stages": stages.set_back(DISTILL, float(state.checkpoint)),
         "points": state.points.first(kept),
         "previews": {at: preview for at, preview in state.previews.items() if at <= state.checkpoint},
         "evaluations": {key: found for key, found in state.evaluations.items() if (key[1] or 0) <= state.checkpoint},
     }
+
+
+def _stage_started(state: RunState, event: e.StageStarted, seconds: float) -> Changes:
+    # Distilling alone goes on from within; what other stages have finished they tell one by one.
+    done = float(state.checkpoint) if event.stage == DISTILL else 0.0
+    return {"stages": state.stages.begun(event, seconds, done)}
 
 
 def _expert_epoch(state: RunState, event: e.ExpertEpoch, seconds: float) -> Changes:
@@ -145,7 +153,7 @@ def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Ch
         points = Series.over(StepColumns(), [*points[:at], event, *rest])
     else:
         points = points.appended(event)
-    return {"points": points, "stages": state.stages.progressed("distill", event.iteration, None, seconds)}
+    return {"points": points, "stages": state.stages.progressed(DISTILL, event.iteration, None, seconds)}
 
 
 def _evaluated(state: RunState, event: e.Evaluated, seconds: float) -> Changes:
@@ -163,7 +171,7 @@ def _ended(state: RunState, status: Status, seconds: float, **changes: Any) -> C
 _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.RunStarted: _run_started,
     e.DataReady: lambda state, event, seconds: {"data": event},
-    e.StageStarted: lambda state, event, seconds: {"stages": state.stages.begun(event, seconds)},
+    e.StageStarted: _stage_started,
     e.StageProgress: lambda state, event, seconds: {
         "stages": state.stages.progressed(event.stage, float(event.done), event.total, seconds)
     },
