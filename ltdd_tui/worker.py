@@ -18,7 +18,7 @@ from typing import IO
 import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.console_marks import STARTS, since_start
+from ltdd_tui.console_marks import STARTS, last_said, since_start
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 LONGEST_NAME = 100
@@ -156,12 +156,15 @@ def kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def console_tail(folder: RunFolder, lines: int = 8) -> list[str]:
-    """The last lines that the worker printed, for one that ended without a word in its events."""
+def console_tail(folder: RunFolder, lines: int = 8, own: bool = True) -> list[str]:
+    """The last lines that the worker printed, for one that ended without a word in its events.
+
+    own: whether it was started here; of others' workers, those that were refused the run are left out.
+    """
     try:
         with open(folder.console, "rb") as console:
             console.seek(max(0, os.fstat(console.fileno()).st_size - 8192))
             printed = console.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return list(since_start(printed)[-lines:])
+    return list((last_said if own else since_start)(printed)[-lines:])
