@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from engine.run.folder import RunFolder
 from ltdd_tui.commands_palette import LtddCommands
+from ltdd_tui.control import Control
 from ltdd_tui.keys import load_screens
 from ltdd_tui.personal_app import PersonalApp
 from ltdd_tui.screens.launch import LaunchScreen
@@ -40,6 +41,7 @@ class LtddApp(PersonalApp):
         self.runs_dir = runs_dir
         self.device = device
         self._opens_with = folder
+        self._controls: dict[Path, Control] = {}
 
     def on_mount(self) -> None:
         """Sets the theme and keys, and opens the first screen."""
@@ -49,11 +51,21 @@ class LtddApp(PersonalApp):
             self.open_run(self._opens_with)
         self.set_timer(LOADS_AFTER_SECONDS, lambda: self.run_worker(load_screens, thread=True))
 
+    def control(self, folder: RunFolder) -> Control:
+        """The worker of a run, as all screens know it."""
+        if folder.root not in self._controls:
+            self._controls[folder.root] = Control(folder, self.device)
+        return self._controls[folder.root]
+
+    def known_control(self, folder: RunFolder) -> Control | None:
+        """The same, where a screen has had to do with it."""
+        return self._controls.get(folder.root)
+
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
         from ltdd_tui.screens.run import RunScreen
 
-        self.push_screen(RunScreen(folder, self.device))
+        self.push_screen(RunScreen(folder))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""

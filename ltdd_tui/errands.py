@@ -43,7 +43,11 @@ class Errand:
         """Waits for the end without holding anything up."""
         while self.process.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
-        return Ended(self.process.returncode, last_words(self._said().decode("utf-8", errors="replace")))
+        return Ended(self.process.returncode, self.words())
+
+    def words(self) -> str:
+        """Its last words so far."""
+        return last_words(self._said().decode("utf-8", errors="replace"))
 
 
 def send(folder: RunFolder, arguments: Sequence[str]) -> Errand:

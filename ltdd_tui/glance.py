@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ltdd_tui.live import LiveRun
 from ltdd_tui.results import Row, rows_from_metrics, rows_from_state
 from ltdd_tui.runs import readable_metrics
 from ltdd_tui.standings import head_to_tail
-from ltdd_tui.wording import duration, factor_name
+from ltdd_tui.wording import duration, factor_name, mean_and_std
 
 CONSOLE_LINES = 6
 
@@ -138,3 +138,26 @@ def published_line(glance: Glance) -> tuple[str, str] | None:
 def took(glance: Glance) -> str:
     """How long all stages worked, or nothing where that is not known."""
     return "" if glance.seconds is None else duration(glance.seconds)
+
+
+def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
+    """The figures that there are, by network, and how many networks a figure of this run stands for."""
+    glancer = Glancer(folder)
+    glancer.read()
+    settings = glancer.glance.settings
+    first = settings.evaluate.arch[0] if settings else "convnet"
+    known = {
+        first if row.label == "final" else row.label.removeprefix("final on "): mean_and_std(
+            row.accuracy_mean, row.accuracy_std, row.repeats
+        )
+        for row in glancer.glance.rows
+        if row.label.startswith("final")
+    }
+    return known, settings.evaluate.repeats if settings else 5
+
+
+def figures_of(folder: RunFolder, archs: Sequence[str]) -> str:
+    """The figures of these networks in a line, or that of the first one."""
+    known, _ = known_networks(folder)
+    wanted = [arch for arch in archs if arch in known] or list(known)[:1]
+    return ", ".join(f"{arch} {known[arch]} %" for arch in wanted) or "done"

@@ -19,6 +19,7 @@ MARKS = {
     "crashed": "\u00d7",
     "damaged": "?",
     "waiting": "\u25cb",
+    "starting": "\u25cb",
 }
 RISES, FALLS = "\u25b2", "\u25bc"
 SHORTEST_NAME, WIDEST_DATASET = 20, 16

@@ -26,7 +26,12 @@ LONGEST_NAME = 100
 
 def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
     """Starts a worker that does what the folder's config.yaml asks for, from where it stopped."""
-    return launch(folder, ["run", str(folder.root), "--device", device])
+    return launch(folder, run_arguments(folder, device))
+
+
+def run_arguments(folder: RunFolder, device: str) -> list[str]:
+    """What to tell a worker that is to do the run."""
+    return ["run", str(folder.root), "--device", device]
 
 
 def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -72,7 +72,8 @@ class RunPreview(VerticalScroll, can_focus=False):
     def _state(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables
         run = listed.run
-        tones = {"running": "text-primary", "done": "text-success", "stopped": "foreground", "waiting": "foreground"}
+        tones = dict.fromkeys(("running", "starting"), "text-primary") | {"done": "text-success"}
+        tones |= dict.fromkeys(("stopped", "waiting"), "foreground")
         line = Text(state_text(listed), f"bold {colors[tones.get(run.state, 'text-error')]}")
         if run.stage:
             line.append(f"  {stage_name(run.stage)}", "not bold dim")

@@ -12,12 +12,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer
 
-from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
 from ltdd_tui.arrangement import Arrangement, suggested
 from ltdd_tui.attend import handle
-from ltdd_tui.control import Control
-from ltdd_tui.dialogs.confirm import Confirm
 from ltdd_tui.live import View
 from ltdd_tui.notices import Notice, can_resume, can_stop, notice
 from ltdd_tui.panels.every import PANELS
@@ -30,12 +27,12 @@ from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
 from ltdd_tui.screens.live_screen import LiveScreen
+from ltdd_tui.screens.start_and_stop import StartAndStop
 
 BETWEEN_PANELS_SECONDS = 0.01
-STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
-class RunScreen(LiveScreen):
+class RunScreen(LiveScreen, StartAndStop):
     """Shows the run, and does to it what its keys say."""
 
     AUTO_FOCUS = "#accuracy"
@@ -68,9 +65,8 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
     RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
     """
 
-    def __init__(self, folder: RunFolder, device: str = "auto") -> None:
+    def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self._control = Control(folder, device)
         self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
@@ -119,9 +115,10 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         return given != before
 
     def _word(self) -> str:
+        live, control = self.live.view, self.ltdd.control(self.folder)
         if self.told is None:
             return "reading"
-        return "stopping" if self._control.stopping(self.live.view) else ""
+        return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -129,8 +126,16 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         # Until all events are read, a finished run looks like one whose worker is gone.
         if self.told is None:
             return None
-        live = self.live.view
-        return notice(self._view, self._control.starting(live), self._control.exit_code(live))
+        live, control = self.live.view, self.ltdd.control(self.folder)
+        return notice(self._view, control.starting(live), control.exit_code(live))
+
+    def picked(self) -> RunFolder:
+        """The run that is shown."""
+        return self.folder
+
+    def sent(self, folder: RunFolder) -> None:
+        """Shows it at once."""
+        self.draw_soon()
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
@@ -188,27 +193,8 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         if action == "stop":
             return can_stop(self.live.view)
         if action == "resume":
-            return can_resume(self.live.view) and not self._control.starting(self.live.view)
+            return can_resume(self.live.view) and not self.ltdd.control(self.folder).starting(self.live.view)
         return True
-
-    @work(group="worker", exclusive=True)
-    async def action_stop(self) -> None:
-        """Asks, then asks the worker."""
-        if await self.app.push_screen_wait(Confirm(f"Stop {self.folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
-            try:
-                await self._control.stop()
-            except (LtddError, OSError) as error:
-                self.notify(str(error), severity="error", markup=False)
-            self.draw_soon()
-
-    @work(group="worker", exclusive=True)
-    async def action_resume(self) -> None:
-        """Starts a worker that goes on."""
-        try:
-            await self._control.resume()
-        except (LtddError, OSError) as error:
-            self.notify(str(error), severity="error", markup=False)
-        self.draw_soon()
 
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""

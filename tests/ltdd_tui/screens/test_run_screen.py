@@ -15,14 +15,15 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.run import events as e
-from engine.run.folder import RunFolder
+from engine.run.folder import HELD, RunFolder
 from ltdd_tui import worker
 from ltdd_tui.app import LtddApp
+from ltdd_tui.console_marks import STARTS
 from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
-from tests.ltdd_tui.driving import text, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
@@ -92,6 +93,8 @@ def emit(folder: RunFolder, *events: e.Event) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 async def test_every_status_at_every_size(make: Callable[..., RunFolder], status: str) -> None:
     folder = make(status)
+    # One that was made just now is believed to be about to start.
+    os.utime(folder.config, (0, 0))
     word = {"empty": "waiting", "experts": "running"}.get(status, status)
     async with shown(folder) as pilot:
         for size, count in ((WIDE, 5), (HUGE, 8), (SMALL, 1)):
@@ -169,6 +172,50 @@ async def test_a_worker_that_dies_at_once_is_told(
         await pilot.press("r")
         await until(pilot, lambda: "the worker ended at once (exit code 3)" in text(pilot))
         await until(pilot, lambda: "Segmentation fault of sorts" in text(pilot) and "Resume" in text(pilot))
+
+
+@pytest.mark.asyncio
+async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sent(
+    make: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    folder = make("stopped")
+    async with shown(folder) as pilot:
+        app = pilot.app
+        assert isinstance(app, LtddApp) and "■ stopped" in text(pilot)
+        listen(app)
+        await pilot.press("r", "r")
+        await sees(pilot, "○ starting", "the worker is starting")
+        assert "■ stopped" not in text(pilot) and "Resume" not in text(pilot)
+        app.action_runs()
+        await until(pilot, lambda: all_runs_read(pilot))
+        await pilot.press("r")
+        await hears(pilot, "a worker is at work on it already")
+        await sees(pilot, "○ starting")
+        assert folder.console.read_text().count(STARTS) == 1
+        await pilot.press("enter")
+        await sees(pilot, "○ starting")
+        errand = app.control(folder)._errand
+        assert errand is not None
+        errand.process.kill()
+        await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
+    make: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `r` is pressed in two programs at once: the slower one is refused."""
+    refused = f"import sys; print('error: demo: {HELD}', file=sys.stderr); sys.exit(2)"
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", refused))
+    folder = make("stopped")
+    async with shown(folder) as pilot:
+        assert isinstance(pilot.app, LtddApp)
+        screen, control = run_screen(pilot), pilot.app.control(folder)
+        await pilot.press("r")
+        await until(pilot, lambda: HELD in folder.console.read_text() and not control.starting(screen.live.view))
+        told = screen._notice()
+        assert told is not None and told.title == "stopped during distill"
 
 
 @pytest.mark.asyncio
