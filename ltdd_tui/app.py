@@ -48,7 +48,7 @@ class LtddApp(PersonalApp):
         self.look_as_preferred()
         self.push_screen(LaunchScreen(self.runs_dir, self.device))
         if self._opens_with is not None:
-            self.open_run(self._opens_with)
+            self._show_run(self._opens_with, is_all=True)
         self.set_timer(LOADS_AFTER_SECONDS, lambda: self.run_worker(load_screens, thread=True))
 
     def control(self, folder: RunFolder) -> Control:
@@ -63,9 +63,12 @@ class LtddApp(PersonalApp):
 
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
+        self._show_run(folder, is_all=False)
+
+    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
         from ltdd_tui.screens.run import RunScreen
 
-        self.push_screen(RunScreen(folder))
+        self.push_screen(RunScreen(folder, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""

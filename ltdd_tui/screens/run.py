@@ -33,7 +33,7 @@ BETWEEN_PANELS_SECONDS = 0.01
 
 
 class RunScreen(LiveScreen, StartAndStop):
-    """Shows the run, and does to it what its keys say."""
+    """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
     HELP: ClassVar[str] = """\
@@ -44,8 +44,9 @@ it; on a small screen it changes to that panel. `m` gives the focused panel the 
 
 The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
 
-Leaving the screen, or the program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s`
-stops it, after asking, at its next safe point; `r` goes on with a run that stopped, failed or crashed.
+`q` goes back to where you came from; after `ltdd-tui watch NAME` that is the shell. Leaving the screen, or the
+program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s` stops it, after asking, at its
+next safe point; `r` goes on with a run that stopped, failed or crashed.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -58,15 +59,17 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
         Binding("space", "play", "Replay", id="run.play"),
         Binding("c,y", "copy", "Copy path", id="run.copy"),
-        Binding("q,escape", "leave", "Back", id="run.leave"),
+        Binding("q", "leave", "Leave", id="run.leave"),
+        Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
     DEFAULT_CSS = """
     RunScreen { layout: vertical; overflow: hidden; }
     RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
         super().__init__(folder)
+        self._is_all = is_all
         self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
@@ -204,8 +207,20 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         self.notify(text, title="copied", markup=False)
 
     def action_leave(self) -> None:
-        """Goes back from a maximized panel, then from the screen; the run goes on."""
+        """Goes back from a maximized panel, then from the screen, or from the program where it shows only this run.
+
+        The run goes on.
+        """
         if self._workspace.arrangement.maximized:
             self.action_maximize_panel()
+        elif self._is_all:
+            self.app.exit()
         else:
             self.app.pop_screen()
+
+    def action_back(self) -> None:
+        """As leaving, but never from the program: an escape is pressed, or sent by a terminal, too easily for that."""
+        if self._is_all and not self._workspace.arrangement.maximized:
+            self.tell("q leaves, F2 lists all runs", timeout=3)
+        else:
+            self.action_leave()

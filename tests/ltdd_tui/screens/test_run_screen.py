@@ -23,6 +23,7 @@ from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
+from ltdd_tui.screens.runs import RunsScreen
 from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
@@ -260,7 +261,21 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(seen(pilot)) == 5)
         await pilot.press("escape")
-        await until(pilot, lambda: not any(isinstance(s, RunScreen) for s in pilot.app.screen_stack))
+        await sees(pilot, "q leaves, F2 lists all runs")
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app._exit)
+
+
+@pytest.mark.asyncio
+async def test_who_came_from_the_list_goes_back_there(make: Callable[..., RunFolder]) -> None:
+    async with shown(make("done")) as pilot:
+        for key in ("q", "escape"):
+            await pilot.press("f2")
+            await until(pilot, lambda: all_runs_read(pilot))
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
 
 
 @pytest.mark.asyncio
