@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from engine.run.folder import RunFolder
 from ltdd_tui.commands_palette import LtddCommands
@@ -68,12 +68,14 @@ class LtddApp(PersonalApp):
     def _show_run(self, folder: RunFolder, is_all: bool) -> None:
         from ltdd_tui.screens.run import RunScreen
 
+        self._close_dialogs()
         self.push_screen(RunScreen(folder, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
         from ltdd_tui.screens.compare import CompareScreen
 
+        self._close_dialogs()
         self.push_screen(CompareScreen(folders))
 
     def action_runs(self) -> None:
@@ -102,9 +104,14 @@ class LtddApp(PersonalApp):
 
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
-        wanted = (kind, LaunchScreen)
-        while not isinstance(self.screen, wanted):
-            self.pop_screen()
+        while not isinstance(self.screen, (kind, LaunchScreen)):
+            # And not popped: whoever waits for the answer of a dialog gets none, instead of waiting for ever.
+            self.screen.dismiss(None)
+
+    def _close_dialogs(self) -> None:
+        """Answers the dialogs that are open, as escape does: no screen is opened on top of them."""
+        while isinstance(self.screen, ModalScreen):
+            self.screen.dismiss(None)
 
 
 def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:

@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from engine.run.events import EventLog, RunFinished
 from engine.run.folder import RunFolder
+from ltdd_tui import app as app_module
 from ltdd_tui import scanning
 from ltdd_tui.app import LtddApp
 from ltdd_tui.dialogs.confirm import Confirm
@@ -283,6 +284,24 @@ async def test_rename_refuses_taken_names_and_follows_the_run(add: Add, tmp_path
         await until(pilot, lambda: "two-b" in listed(pilot) and "one" not in listed(pilot))
         await until(pilot, lambda: current(pilot) == "two-b")
         assert (tmp_path / "runs" / "two-b" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("key, question", [("n", "New name of the run"), ("d", "Delete one?"), ("x", "Export one")])
+async def test_a_dialog_is_answered_before_the_palette_leads_elsewhere(add: Add, key: str, question: str) -> None:
+    folder = add("one", "stopped")
+    async with shown() as pilot:
+        app = pilot.app
+        assert isinstance(app, LtddApp)
+        ways = [app.action_launch, app.action_runs, lambda: app.open_run(folder)]
+        for way, arrived in zip(ways, (app_module.LaunchScreen, RunsScreen, RunScreen), strict=True):
+            app.action_runs()
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen) and all_runs_read(pilot))
+            await pilot.press(key)
+            await sees(pilot, question)
+            way()
+            await until(pilot, lambda arrived=arrived: isinstance(app.screen, arrived))
+            await until(pilot, lambda: not any(w.group == "default" and w.is_running for w in app.workers))
+        assert folder.config.exists()
 
 
 async def test_stop_asks_and_leaves_a_request(add: Add) -> None:
