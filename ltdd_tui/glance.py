@@ -13,7 +13,8 @@ from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.console_marks import since_start
 from ltdd_tui.live import LiveRun
-from ltdd_tui.results import Row, rows_from_metrics, rows_from_state
+from ltdd_tui.measured import measured
+from ltdd_tui.results import Row, rows_from_state
 from ltdd_tui.runs import readable_metrics
 from ltdd_tui.standings import head_to_tail
 from ltdd_tui.wording import duration, factor_name, mean_and_std
@@ -88,17 +89,13 @@ def _settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]
 
 
 def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> Glance:
-    try:
-        rows = rows_from_metrics(metrics)
-        seconds = sum((metrics.get("stage_seconds") or {}).values())
-        by_class = _head_to_tail(rows, metrics.get("class_counts") or [])
-    except (KeyError, TypeError, AttributeError) as error:
-        damaged = Fault(f"metrics.json cannot be read: {type(error).__name__} {error}", "", "resume writes it anew")
-        return Glance(settings=settings, faults=(*faults, damaged))
-    return Glance(tuple(rows), by_class, settings, faults, seconds=seconds or None)
+    found = measured(metrics)
+    by_class = _head_to_tail(found.rows, found.class_counts)
+    seconds = sum(found.stage_seconds.values())
+    return Glance(found.rows, by_class, settings, faults + found.faults, seconds=seconds or None)
 
 
-def _head_to_tail(rows: list[Row], counts: list[int]) -> tuple[float, ...]:
+def _head_to_tail(rows: Sequence[Row], counts: Sequence[int]) -> tuple[float, ...]:
     """Accuracy by class of the latest set, the largest class first."""
     own = [row for row in rows if row.label in ("final", "last check")]
     if not own or len(own[0].per_class) != len(counts):

@@ -93,7 +93,8 @@ def _figures(glance: Glance) -> Table:
     for title in ("all", *GROUPS):
         table.add_column({"medium": "med"}.get(title, title), justify="right", no_wrap=True)
     for row in glance.rows:
-        table.add_row(*_figure(row), style="bold" if row.label == "final" else "")
+        # As texts: a foreign file may name a network anything, which must not be read as markup.
+        table.add_row(*(Text(clean(cell)) for cell in _figure(row)), style="bold" if row.label == "final" else "")
     if published := published_line(glance):
         figure, difference = published
         table.add_row("published", figure, Text(difference, "bold"), "", "")

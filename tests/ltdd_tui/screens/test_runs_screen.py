@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -232,6 +233,16 @@ async def test_the_run_under_the_cursor_is_told_about_beside_the_list(add: Add) 
         await sees(pilot, "a matching loss or gradient is not", "lower matching.image_lr")
         await pilot.press("j")
         await sees(pilot, "last words of the worker", "illegal memory access")
+
+
+async def test_a_result_from_elsewhere_is_shown_as_far_as_it_can_be_and_what_is_wrong_is_said(add: Add) -> None:
+    folder = add("foreign")
+    metrics = json.loads(folder.metrics.read_text())
+    metrics["best"]["per_class"][2] = {"x": "[/b]"}
+    metrics["architectures"] = {"[/b]": metrics["final"], "vgg11": "none"}
+    folder.metrics.write_text(json.dumps(metrics))
+    async with shown() as pilot:
+        await sees(pilot, "metrics.json: best.per_class.2", "architectures.vgg11", "on [/b]", "52.9\u00b10.4")
 
 
 async def test_a_running_run_is_never_deleted(add: Add) -> None:
