@@ -7,11 +7,11 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.run.errors import Fault
 from ltdd_tui.keys import active_keys, checked, key_places
+from ltdd_tui.keys_in_order import KeysInOrder
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
     ImageMode,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FAULT_SECONDS = 12
 
 
-class PersonalApp(App[None]):
+class PersonalApp(KeysInOrder):
     """An app that looks and listens as preferences.yaml says, else as it was told last."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -61,7 +61,7 @@ class RunForm(Vertical):
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
         self._at = ""
-        self.more = MoreSettings()
+        self.more = MoreSettings(self.go_to)
         self._scroll = VerticalScroll(id="fields", can_focus=False)
         self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
         self._browse = Button("pick a folder ...", id="browse", compact=True)
@@ -117,8 +117,9 @@ class RunForm(Vertical):
             for above in field.ancestors:
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
                     above.collapsed = False  # type: ignore[attr-defined]
+            # At once, so that the next key is the field's; `focus()` would wait behind what is typed already.
+            self.screen.set_focus(field.control, scroll_visible=False)
             # Textual would scroll at once, to where the field is before those above it are laid out.
-            field.control.focus(scroll_visible=False)
             self.call_after_refresh(self._scroll.scroll_to_center, field, animate=False)
 
     async def find(self) -> None:
@@ -139,11 +140,6 @@ class RunForm(Vertical):
     async def _make(self, event: MoreSettings.Opened) -> None:
         event.stop()
         self.run_worker(event.block.open(self._form, self._faults))
-
-    @on(MoreSettings.Wanted)
-    def _wanted(self, event: MoreSettings.Wanted) -> None:
-        event.stop()
-        self.run_worker(self.go_to(event.key), exclusive=True, group="go")
 
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from textual import events
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
@@ -20,7 +22,7 @@ from ltdd_tui.preferences import Preferences, load_preferences, template
 from ltdd_tui.screens.help import HelpScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import hears, listen, sees, text, told, type_ahead, typed, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
 Add = Callable[..., RunFolder]
@@ -86,6 +88,28 @@ async def test_help_of_a_panel_comes_before_that_of_its_screen(add: Add) -> None
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
         texts = pilot.app.screen._texts
         assert len(texts) == 2 and texts[1] == RunScreen.HELP
+
+
+async def test_a_reply_of_the_terminal_that_was_torn_apart_opens_no_help(add: Add) -> None:
+    add("one", "stopped")
+    async with shown() as pilot:
+        await pilot.press("f2")
+        await sees(pilot, "stopped")
+        type_ahead(pilot, "[", *"?2026;2$y", "f1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+        assert len(pilot.app.screen_stack) == 4, "one help, and it was asked for"
+
+
+async def test_keys_wait_no_longer_for_one_that_was_lost() -> None:
+    class Leaving(Screen[None]):
+        def on_key(self, event: events.Key) -> None:
+            event.stop()
+            self.dismiss(None)
+
+    async with shown() as pilot:
+        await pilot.app.push_screen(Leaving())
+        type_ahead(pilot, "x", "f2")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
 
 
 @pytest.mark.parametrize("size", [(20, 5), (80, 24), (200, 60)])

@@ -20,12 +20,12 @@ from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.form import BASIC
 from ltdd_tui.panels.histogram import TailRows
-from ltdd_tui.panels.more_settings import MoreSettings
+from ltdd_tui.panels.more_settings import Matches, MoreSettings
 from ltdd_tui.panels.preset_picker import PresetList
 from ltdd_tui.screens.launch import LaunchScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.widgets.field import Field
-from tests.ltdd_tui.driving import hears, listen, sees, text, typed, until
+from tests.ltdd_tui.driving import hears, listen, sees, text, type_ahead, typed, until
 
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -253,6 +253,27 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: more.title == "more: 2 faults")
+
+    drive(test)
+
+
+def test_what_is_typed_ahead_reaches_the_field_that_was_asked_for_and_no_other() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await put(pilot, screen, "ipc", "1")
+        type_ahead(
+            pilot, "end", "2", "ctrl+g", *"image_lq", "backspace", "r", "enter", "7", "ctrl+g", *"num_exp", "enter", "4"
+        )
+        typed = {"ipc": "12", "matching.image_lr": "7", "experts.num_experts": "4"}
+        await until(pilot, lambda: typed.keys() <= screen.form.typed.keys())
+        assert screen.form.typed == typed
+        # From a match, and out of a field by enter.
+        type_ahead(pilot, "ctrl+g", *"syn_steps")
+        await until(pilot, lambda: screen.query_one(Matches).size.height > 0)
+        await pilot.press("tab")
+        await until(pilot, lambda: isinstance(pilot.app.focused, Matches))
+        type_ahead(pilot, "enter", "3", "enter", "9")
+        await until(pilot, lambda: len(screen.form.typed) == 5)
+        assert screen.form.typed.items() > (typed | {"matching.syn_steps": "3"}).items()
 
     drive(test)
 
