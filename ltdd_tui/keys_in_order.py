@@ -7,6 +7,7 @@ two keys in quick succession, or on a slow machine, the second is then on its wa
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -41,13 +42,17 @@ class Passed(Message):
 
 
 class KeysInOrder(App[None]):
-    """An app in which what is typed ahead reaches what the keys before it have led to."""
+    """An app in which what is typed ahead reaches what the keys before it have led to.
+
+    somebody_since: when somebody first pressed a key or moved the mouse, on the monotonic clock.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._typed_ahead: deque[events.Event] = deque()
         self._turn: _Turn | None = None
         self._replies = StrayReplies()
+        self.somebody_since: float | None = None
 
     async def on_event(self, event: events.Event) -> None:
         """Takes input in its order; all else is handled as ever."""
@@ -69,6 +74,7 @@ class KeysInOrder(App[None]):
             event = self._typed_ahead.popleft()
             if isinstance(event, events.Key) and self._replies.takes(event.key, event.time):
                 continue
+            self.somebody_since = self.somebody_since or time.monotonic()
             target = self.focused or self.screen
             await super().on_event(event)
             if isinstance(event, events.Key | events.Paste) and event.is_forwarded:

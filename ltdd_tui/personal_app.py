@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +16,7 @@ from ltdd_tui.keys_in_order import KeysInOrder
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
     ImageMode,
+    layout_faults,
     load_layout,
     load_preferences,
     preferences_file,
@@ -27,7 +29,7 @@ from ltdd_tui.themes import DARK, LIGHT
 if TYPE_CHECKING:
     from ltdd_tui.panels.images import ImagesPanel
 
-FAULT_SECONDS = 12
+FAULT_SECONDS, SEEN_SECONDS = 12, 6
 
 
 class PersonalApp(KeysInOrder):
@@ -43,7 +45,7 @@ class PersonalApp(KeysInOrder):
         asked, faults = load_preferences()
         self.preferences = with_remembered(asked, load_layout())
         self._set_by_file = asked.model_fields_set
-        self._faults = faults
+        self._faults = [*faults, *layout_faults()]
         super().__init__()
 
     def look_as_preferred(self) -> None:
@@ -65,8 +67,18 @@ class PersonalApp(KeysInOrder):
         self.set_keymap(keys)
         if faults:
             lines = [f"{fault.where}: {fault.what}" + (f"; {fault.hint}" if fault.hint else "") for fault in faults]
-            text = "\n".join(lines)
-            self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+            self._tell_until_seen("\n".join(lines))
+
+    def _tell_until_seen(self, text: str) -> None:
+        """Shows a warning again and again, until somebody has been there for a while to read it."""
+        until = time.monotonic() + FAULT_SECONDS
+
+        def again() -> None:
+            if self.somebody_since is None or until - self.somebody_since < SEEN_SECONDS:
+                self._tell_until_seen(text)
+
+        self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+        self.set_timer(FAULT_SECONDS, again)
 
     def watch_theme(self, theme: str) -> None:
         """Keeps a theme that was chosen on the screen for the next session."""

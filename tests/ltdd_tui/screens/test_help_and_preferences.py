@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
+from ltdd_tui import personal_app
 from ltdd_tui.app import LtddApp
 from ltdd_tui.keys import checked, key_places
 from ltdd_tui.panels.images import ImagesPanel
@@ -160,6 +162,25 @@ async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer
         assert pilot.app.theme == "ltdd-dark" and pilot.app.preferences.images == "auto"
         await pilot.press("f9")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+async def test_what_is_wrong_is_told_until_somebody_is_there(
+    prefer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal_app, "FAULT_SECONDS", 0.2)
+    monkeypatch.setattr(personal_app, "SEEN_SECONDS", 0.1)
+    (prefer("theme: [").parent / "layout.json").write_text("[1, ")
+    async with shown() as pilot:
+        await until(pilot, lambda: len(told(pilot)) >= 3)
+        pilot.app.action_help()
+        before = len(told(pilot))
+        await until(pilot, lambda: len(told(pilot)) > before)
+        await pilot.press("f2")
+        count = 0
+        while count < len(told(pilot)):
+            count = len(told(pilot))
+            await asyncio.sleep(0.5)
+        assert all("preferences.yaml:" in note and "layout.json: damaged" in note for note in told(pilot))
 
 
 async def test_keys_that_take_each_other_s_place_are_told() -> None:

@@ -254,6 +254,7 @@ async def test_panels_toggle_by_number_and_are_remembered(make: Callable[..., Ru
 @pytest.mark.asyncio
 async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
     async with shown(make("done")) as pilot:
+        listen(pilot.app)
         await pilot.press("3", "3", "m")
         await until(pilot, lambda: seen(pilot) == ["norms"])
         await pilot.press("5")
@@ -261,7 +262,7 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(seen(pilot)) == 5)
         await pilot.press("escape")
-        await sees(pilot, "q leaves, F2 lists all runs")
+        await hears(pilot, "q leaves, F2 lists all runs")
         await pilot.press("q")
         await until(pilot, lambda: pilot.app._exit)
 
