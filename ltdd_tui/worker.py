@@ -21,7 +21,7 @@ from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui.console_marks import STARTS, last_said, since_start
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 
 
 def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
@@ -133,6 +133,7 @@ def check_name(name: str) -> None:
         or not name.isprintable()
         or name[0] in ".- "
         or len(name) > LONGEST_NAME
+        or len(name.encode()) > LONGEST_NAME_BYTES
     ):
         raise InputError(
             f"{name!r} cannot be a run's name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -146,7 +147,7 @@ class LaunchActions(Screen[None]):
         from textual_fspicker import SelectDirectory
 
         start = expanded(self.form.text(PATH) or ".")
-        place = start if start.is_dir() else Path.cwd()
+        place = start if os.path.isdir(start) else Path.cwd()
         found = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
         if found is not None:
             form = self.form
