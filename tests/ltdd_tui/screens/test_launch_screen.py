@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -176,6 +177,18 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
     drive(test, size)
     settings = load_preset("runs/moles-natural-ipc5/config.yaml")
     assert settings.dataset.path == str(home / "moles") and settings.dataset.imbalance_factor == "natural"
+
+
+def test_class_folders_of_any_name_stand_in_their_columns(home: Path) -> None:
+    wide, sizes = "\u6f22\u5b57\u306e\u540d\u524d", {"[b]x[b]": 8, "two\nlines": 6, "esc\x1b[31m": 5, "x" * 60: 4}
+    images(home / "odd", **{wide: 12}, **sizes)
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        screen.take(screen.form.with_text("dataset.name", "folder").with_text("dataset.path", "odd"))
+        await sees(pilot, wide, "[b]x[b]", "two lines", "esc[31m", "xxx\u2026")
+        assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
+
+    drive(test)
 
 
 def test_a_folder_is_picked_from_the_disk(home: Path) -> None:
