@@ -34,7 +34,7 @@ class RunActions(StartAndStop):
         if folder is None or not self._must_be_finished(folder):
             return
         known, repeats = await asyncio.to_thread(known_networks, folder)
-        plan = await self.app.push_screen_wait(Evaluate(folder, known, repeats, self.ltdd.device))
+        plan = await self.ask(Evaluate(folder, known, repeats, self.ltdd.device))
         if plan and (errand := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
             self.app.run_worker(self.see_through(errand, folder, "evaluation", plan.archs), group="errands")
@@ -45,7 +45,7 @@ class RunActions(StartAndStop):
         folder = self.picked()
         if folder is None:
             return
-        plan = await self.app.push_screen_wait(Export(folder, folder.distilled.exists()))
+        plan = await self.ask(Export(folder, folder.distilled.exists()))
         if plan is None:
             return
         errand = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
@@ -58,7 +58,7 @@ class RunActions(StartAndStop):
         folder = self.picked()
         if folder is None:
             return
-        name = await self.app.push_screen_wait(Rename(folder))
+        name = await self.ask(Rename(folder))
         if name is not None:
             try:
                 self.changed(await asyncio.to_thread(housekeeping.rename, folder, name))
@@ -76,7 +76,7 @@ class RunActions(StartAndStop):
             self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
             return
         details = f"{size(bytes_)} in {short_path(folder.root)}\nThis cannot be undone. Experts in the cache stay."
-        if await self.app.push_screen_wait(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
+        if await self.ask(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
             try:
                 await asyncio.to_thread(housekeeping.delete, folder)
             except LtddError as error:

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from engine.run.errors import InputError, LtddError
 from engine.run.folder import RunFolder
 from ltdd_tui.dialogs.confirm import Confirm
+from ltdd_tui.dialogs.dialog import Answer, Dialog
 from ltdd_tui.drawing.lines import clean
 from ltdd_tui.errands import Errand
 from ltdd_tui.glance import figures_of
@@ -53,6 +54,10 @@ class StartAndStop(Screen[None]):
             text = f"{fault.where}: {fault.what}" if fault.where else fault.what
             self.tell(f"{text}\n{fault.hint}".strip(), severity="error", timeout=10)
 
+    async def ask(self, dialog: Dialog[Answer]) -> Answer | None:
+        """The answer to a dialog; none where another one is open already: a key that repeats asks once."""
+        return await self.app.push_screen_wait(dialog) if self.is_active else None
+
     @work(group="worker")
     async def action_resume(self) -> None:
         """Starts a worker that goes on from where the run stopped."""
@@ -84,7 +89,7 @@ class StartAndStop(Screen[None]):
         if not await asyncio.to_thread(folder.is_running):
             self.tell("no worker is at work on it", title=folder.name, severity="warning")
             return
-        if await self.app.push_screen_wait(Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
+        if await self.ask(Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
             try:
                 await self.ltdd.control(folder).stop()
             except (LtddError, OSError) as error:

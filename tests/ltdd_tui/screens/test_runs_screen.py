@@ -29,7 +29,7 @@ from ltdd_tui.screens import runs as runs_screen
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, type_ahead, typed, until
 from tests.ltdd_tui.recorded import let_go
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -267,6 +267,20 @@ async def test_delete_asks_with_size_and_path_and_enter_is_a_no(add: Add, tmp_pa
         await pilot.press("y")
         await until(pilot, lambda: listed(pilot) == ["other"])
         assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("key", ["d", "n", "x", "v", "s"])
+async def test_a_key_that_repeats_asks_once(add: Add, key: str) -> None:
+    add("one", "running" if key == "s" else "done")
+    async with shown() as pilot:
+        app, screens = pilot.app, len(pilot.app.screen_stack)
+        type_ahead(pilot, *key * 5)
+        await until(pilot, lambda: not app._typed_ahead and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
+        await until(
+            pilot,
+            lambda: sum(w.group != "look" and w.name.startswith("action_") and w.is_running for w in app.workers) == 1,
+        )
+        assert len(app.screen_stack) == screens + 1
 
 
 async def test_a_worker_that_comes_while_one_is_asked_saves_its_run(add: Add) -> None:
