@@ -60,7 +60,7 @@ class Block(Fold):
         """Says in the title what is changed and what is wrong below."""
         keys = {leaf.key for leaf in self._settings}
         self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.set_class(bool(keys & faults.keys()), "-fault")
+        self.mark(bool(keys & faults.keys()))
 
 
 def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
@@ -143,7 +143,7 @@ class MoreSettings(Fold):
         """Says in the titles what is changed and what is wrong below."""
         keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
         self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.set_class(bool(keys & faults.keys()), "-fault")
+        self.mark(bool(keys & faults.keys()))
         for block in self.query(Block):
             block.tell(form, faults)
 

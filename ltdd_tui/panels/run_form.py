@@ -60,7 +60,7 @@ class RunForm(Vertical):
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
-        self._at = ""
+        self._at = self._faults_told = ""
         self.more = MoreSettings(self.go_to)
         self._scroll = VerticalScroll(id="fields", can_focus=False)
         self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
@@ -144,9 +144,13 @@ class RunForm(Vertical):
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)
         changed = f"  {changes} changed" if changes else ""
-        self._preset_line.update(Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent")))
+        preset = Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
+        # Both are as high as ever: a layout would go through all fields.
+        self._preset_line.update(preset, layout=False)
         what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
-        self._told.update(Content.assemble((what, "$text"), "\n", kind))
+        self._told.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
         line, text = self._fault_line, fault_line(self._faults)
-        line.set_class(bool(text), "-shown")
-        line.update(Content(text))
+        if text != self._faults_told:
+            self._faults_told = text
+            line.set_class(bool(text), "-shown")
+            line.update(Content(text))

@@ -9,10 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from rich.cells import cell_len
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -266,6 +269,26 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: more.title == "more: 2 faults")
+
+    drive(test)
+
+
+def test_a_fault_has_only_its_own_field_styled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all fields open, styling all that is below a title with a fault was too slow to type through."""
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        own = await find(pilot, screen, "image_lr")
+        await put(pilot, screen, "matching.image_lr", "1")
+        styled, apply = set(), Stylesheet.apply
+
+        def note(sheet: Stylesheet, node: DOMNode, **options: Any) -> None:
+            styled.add(node)
+            apply(sheet, node, **options)
+
+        monkeypatch.setattr(Stylesheet, "apply", note)
+        await put(pilot, screen, "matching.image_lr", "fast")
+        await until(pilot, lambda: own in styled and screen.query_one(MoreSettings).title == "more: 1 fault")
+        assert {node for node in styled if isinstance(node, Field)} == {own}
 
     drive(test)
 
