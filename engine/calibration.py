@@ -41,7 +41,7 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
     # Before anything else, and into the cache, where it is then ready for runs.
     compiles = (why_not_build() if device.type == "cpu" else why_not_compile(device)) is None
     readings = list(step_readings(tiny, device, compiles))
-    runtime_gib = read_device(device).memory_gib  # before anything large
+    before = read_device(device)  # before anything large
     for shape in others:
         readings += step_readings(shape, device, compiles)
     readings += data_readings(device)
@@ -57,9 +57,10 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
         seconds=round(seconds, 1),
         waited=round((_waited() - waited) / seconds, 2),
         compiler=compiler,
-        runtime_gib=round(runtime_gib, 3),
+        runtime_gib=round(before.memory_gib, 3),
         rates=rates,
         compiled_rates=compiled_rates,
+        memory_gib=round(before.memory_total_gib, 1),
     )
     write_calibration(found, [asdict(reading) for reading in readings])
     return found

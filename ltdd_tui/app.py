@@ -9,10 +9,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from engine.run.folder import RunFolder
 from ltdd_tui.commands_palette import LtddCommands
+from ltdd_tui.control import Control
 from ltdd_tui.keys import load_screens
 from ltdd_tui.personal_app import PersonalApp
 from ltdd_tui.screens.launch import LaunchScreen
@@ -40,13 +41,14 @@ class LtddApp(PersonalApp):
         self.runs_dir = runs_dir
         self.device = device
         self._opens_with = folder
+        self._controls: dict[Path, Control] = {}
 
     def on_mount(self) -> None:
         """Sets the theme and keys, and opens the first screen."""
         self.look_as_preferred()
         self.push_screen(LaunchScreen(self.runs_dir, self.device))
         if self._opens_with is not None:
-            self.open_run(self._opens_with)
+            self._show_run(self._opens_with, is_all=True)
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
 
     def _load_the_rest(self) -> None:
@@ -54,16 +56,31 @@ class LtddApp(PersonalApp):
         gc.enable()
         self.run_worker(load_screens, thread=True)
 
+    def control(self, folder: RunFolder) -> Control:
+        """The worker of a run, as all screens know it."""
+        if folder.root not in self._controls:
+            self._controls[folder.root] = Control(folder, self.device)
+        return self._controls[folder.root]
+
+    def known_control(self, folder: RunFolder) -> Control | None:
+        """The same, where a screen has had to do with it."""
+        return self._controls.get(folder.root)
+
     def open_run(self, folder: RunFolder) -> None:
         """Shows one run, live or finished, above the screen it was picked on."""
+        self._show_run(folder, is_all=False)
+
+    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
         from ltdd_tui.screens.run import RunScreen
 
-        self.push_screen(RunScreen(folder, self.device))
+        self._close_dialogs()
+        self.push_screen(RunScreen(folder, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
         from ltdd_tui.screens.compare import CompareScreen
 
+        self._close_dialogs()
         self.push_screen(CompareScreen(folders))
 
     def action_runs(self) -> None:
@@ -92,9 +109,14 @@ class LtddApp(PersonalApp):
 
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
-        wanted = (kind, LaunchScreen)
-        while not isinstance(self.screen, wanted):
-            self.pop_screen()
+        while not isinstance(self.screen, (kind, LaunchScreen)):
+            # And not popped: whoever waits for the answer of a dialog gets none, instead of waiting for ever.
+            self.screen.dismiss(None)
+
+    def _close_dialogs(self) -> None:
+        """Answers the dialogs that are open, as escape does: no screen is opened on top of them."""
+        while isinstance(self.screen, ModalScreen):
+            self.screen.dismiss(None)
 
 
 def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:

@@ -87,7 +87,7 @@ def _say_how_it_ended(
 
 def _say_it_crashed(folder: RunFolder, code: int | None) -> int:
     how = "" if code is None else f" (exit code {code})"
-    tail = "\n".join(f"  {line}" for line in worker.console_tail(folder))
+    tail = "\n".join(f"  {line}" for line in worker.console_tail(folder, own=code is not None))
     note(
         str(
             Fault(

@@ -92,17 +92,14 @@ class ClassLine:
 
 
 def class_lines(found: Sequence[Contender]) -> list[ClassLine]:
-    """All classes of the first run that knows its own, head to tail; others are matched by name."""
-    data = next((one.view.state.data for one in found if one.view.state.data), None)
-    if data is None:
-        return []
+    """All classes by name: those of the first run head to tail, then those that only a later one has."""
+    counts: dict[str, int] = {}
+    for data in (one.view.state.data for one in found):
+        for place in head_to_tail(data.class_counts) if data else ():
+            if data and place < len(data.class_names):
+                counts.setdefault(data.class_names[place], data.class_counts[place])
     known = [one.by_class() for one in found]
-    names, counts = data.class_names, data.class_counts
-    return [
-        ClassLine(names[place], counts[place], tuple(values.get(names[place]) for values in known))
-        for place in head_to_tail(counts)
-        if place < len(names)
-    ]
+    return [ClassLine(name, count, tuple(values.get(name) for values in known)) for name, count in counts.items()]
 
 
 def group_lines(found: Sequence[Contender]) -> list[ClassLine]:

@@ -1,30 +1,43 @@
-"""What a screen does to a run's worker: asks it to stop, or starts another, and knows so before the run says it."""
+"""The worker of one run, as far as this program started or stopped it: what is known before the run itself says it."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
+from typing import TYPE_CHECKING
 
-from engine.run.errors import InputError, LtddError
-from engine.run.folder import RunFolder
+from engine.run.errors import InputError
+from engine.run.folder import HELD, RunFolder
 from ltdd_tui import worker
-from ltdd_tui.live import View
+from ltdd_tui.errands import Errand, send
+from ltdd_tui.runs import last_change
 
-PATIENCE_SECONDS = 20.0
+if TYPE_CHECKING:
+    from ltdd_tui.live import View
+
+YOUNG_SECONDS = 20.0
 """A worker loads its libraries before it takes hold of the run."""
 
 
 class Control:
-    """The worker of one run. Its methods raise LtddError, or OSError where the folder does not let them."""
+    """Starts and stops; one for each run, shared by all screens. Raises LtddError, or OSError where the folder does."""
 
     def __init__(self, folder: RunFolder, device: str) -> None:
         self._folder, self._device = folder, device
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stop_asked = False
-        # Whoever opens the screen of a run without events has most likely just started it.
-        self._asked = time.monotonic()
-        self._resumed = False
+        self._errand: Errand | None = None
+        self._sending = self._stop_asked = self._has_begun = False
+        # A run that was made a moment ago, by another program, is most likely about to be taken up.
+        self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
+
+    def is_on_its_way(self, status: str) -> bool:
+        """Whether a worker was sent that has neither ended nor begun, for who knows no more of the run than this."""
+        self._has_begun = self._has_begun or status == "running"
+        return self.is_sent and not self._has_begun
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether a worker that was sent from here has not ended."""
+        return self._sending or (self._errand is not None and self._errand.process.poll() is None)
 
     async def stop(self) -> None:
         """Asks the worker to stop at its next safe point."""
@@ -33,31 +46,58 @@ class Control:
         await asyncio.to_thread(worker.request_stop, self._folder)
         self._stop_asked = True
 
-    async def resume(self) -> None:
-        """Starts a worker that goes on where the last one ended."""
-        # Before it is started, so that a second key in between starts no second one.
-        self._asked, self._resumed, self._stop_asked, self._process = time.monotonic(), True, False, None
+    async def resume(self) -> Errand | None:
+        """Sends a worker that goes on where the last one ended; None where one is at work, or on its way, already."""
+        if self.is_sent:
+            return None
+        # Before anything is waited for, so that a second key in between sends no second one.
+        self._sending = True
         try:
-            self._process = await asyncio.to_thread(worker.start, self._folder, self._device)
-        except (LtddError, OSError):
-            self._resumed = False
-            raise
+            if await asyncio.to_thread(self._folder.is_running):
+                return None
+            arguments = worker.run_arguments(self._folder, self._device)
+            self.sent(await asyncio.to_thread(send, self._folder, arguments))
+            return self._errand
+        finally:
+            self._sending = False
+
+    def sent(self, errand: Errand) -> None:
+        """Takes note of a worker that is on its way to the run."""
+        self._errand, self._stop_asked, self._has_begun = errand, False, False
+
+    def seen_off(self, errand: Errand) -> None:
+        """Forgets a worker of whose end somebody has told."""
+        if self._errand is errand:
+            self._errand = None
 
     def starting(self, view: View) -> bool:
-        """Whether a worker that was asked for may still be loading."""
-        if view.alive or (view.state.status != "waiting" and not self._resumed):
-            self._resumed = self._resumed and not view.alive
+        """Whether a worker is on its way: it was sent, or holds the run, and has not said yet that it begins."""
+        status = view.state.status
+        if view.alive and status in {"running", "done"}:
             return False
-        gone = self._process is not None and self._process.poll() is not None
-        return not gone and time.monotonic() - self._asked < PATIENCE_SECONDS
+        if self._errand is not None and not self._begun(view):
+            return self._errand.process.poll() is None
+        if view.alive:
+            return status == "waiting"
+        return self._sending or (status == "waiting" and time.monotonic() < self._young_until)
 
     def exit_code(self, view: View) -> int | None:
-        """How the worker ended that was started here, where it never took hold of the run; None while all is well."""
-        if view.alive or not self._resumed or self._process is None:
+        """How the worker ended that was sent, where it never began with the run; None while all is well."""
+        if view.alive or self._errand is None or self._begun(view):
             return None
-        return self._process.poll() or None
+        code = self._errand.process.poll()
+        if code and HELD in self._errand.words():
+            # Another one was quicker, and the run is in good hands.
+            self._errand = None
+            return None
+        return code or None
 
     def stopping(self, view: View) -> bool:
         """Whether the worker has been asked to stop and still works."""
         self._stop_asked = self._stop_asked and view.alive
         return self._stop_asked
+
+    def _begun(self, view: View) -> bool:
+        """Whether it was the worker sent from here that said last that it begins."""
+        started = view.state.started
+        return self._errand is not None and started is not None and started.pid == self._errand.process.pid

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from engine.run.folder import RunFolder
 from ltdd_tui import worker
-from ltdd_tui.console_marks import since_start
+from ltdd_tui.console_marks import last_said
 from ltdd_tui.printed import as_shown
 
 POLL_SECONDS = 0.3
@@ -43,7 +43,11 @@ class Errand:
         """Waits for the end without holding anything up."""
         while self.process.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
-        return Ended(self.process.returncode, last_words(self._said().decode("utf-8", errors="replace")))
+        return Ended(self.process.returncode, self.words())
+
+    def words(self) -> str:
+        """Its last words so far."""
+        return last_words(self._said().decode("utf-8", errors="replace"))
 
 
 def send(folder: RunFolder, arguments: Sequence[str]) -> Errand:
@@ -76,6 +80,6 @@ def send_to_read(arguments: Sequence[str]) -> Errand:
 
 def last_words(said: str) -> str:
     """The last error of a worker's output with what follows it, else its last lines."""
-    lines = since_start(as_shown(said.strip()))
+    lines = last_said(as_shown(said.strip()))
     errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
     return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:])

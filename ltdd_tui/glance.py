@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.console_marks import since_start
 from ltdd_tui.live import LiveRun
-from ltdd_tui.results import Row, rows_from_metrics, rows_from_state
+from ltdd_tui.measured import measured
+from ltdd_tui.results import Row, rows_from_state
 from ltdd_tui.runs import readable_metrics
 from ltdd_tui.standings import head_to_tail
-from ltdd_tui.wording import duration, factor_name
+from ltdd_tui.wording import duration, factor_name, mean_and_std
 
 CONSOLE_LINES = 6
 
@@ -88,17 +89,13 @@ def _settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]
 
 
 def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> Glance:
-    try:
-        rows = rows_from_metrics(metrics)
-        seconds = sum((metrics.get("stage_seconds") or {}).values())
-        by_class = _head_to_tail(rows, metrics.get("class_counts") or [])
-    except (KeyError, TypeError, AttributeError) as error:
-        damaged = Fault(f"metrics.json cannot be read: {type(error).__name__} {error}", "", "resume writes it anew")
-        return Glance(settings=settings, faults=(*faults, damaged))
-    return Glance(tuple(rows), by_class, settings, faults, seconds=seconds or None)
+    found = measured(metrics)
+    by_class = _head_to_tail(found.rows, found.class_counts)
+    seconds = sum(found.stage_seconds.values())
+    return Glance(found.rows, by_class, settings, faults + found.faults, seconds=seconds or None)
 
 
-def _head_to_tail(rows: list[Row], counts: list[int]) -> tuple[float, ...]:
+def _head_to_tail(rows: Sequence[Row], counts: Sequence[int]) -> tuple[float, ...]:
     """Accuracy by class of the latest set, the largest class first."""
     own = [row for row in rows if row.label in ("final", "last check")]
     if not own or len(own[0].per_class) != len(counts):
@@ -138,3 +135,26 @@ def published_line(glance: Glance) -> tuple[str, str] | None:
 def took(glance: Glance) -> str:
     """How long all stages worked, or nothing where that is not known."""
     return "" if glance.seconds is None else duration(glance.seconds)
+
+
+def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
+    """The figures that there are, by network, and how many networks a figure of this run stands for."""
+    glancer = Glancer(folder)
+    glancer.read()
+    settings = glancer.glance.settings
+    first = settings.evaluate.arch[0] if settings else "convnet"
+    known = {
+        first if row.label == "final" else row.label.removeprefix("final on "): mean_and_std(
+            row.accuracy_mean, row.accuracy_std, row.repeats
+        )
+        for row in glancer.glance.rows
+        if row.label.startswith("final")
+    }
+    return known, settings.evaluate.repeats if settings else 5
+
+
+def figures_of(folder: RunFolder, archs: Sequence[str]) -> str:
+    """The figures of these networks in a line, or that of the first one."""
+    known, _ = known_networks(folder)
+    wanted = [arch for arch in archs if arch in known] or list(known)[:1]
+    return ", ".join(f"{arch} {known[arch]} %" for arch in wanted) or "done"

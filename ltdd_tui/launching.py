@@ -6,12 +6,14 @@ from pathlib import Path
 
 from engine.run.folder import RunFolder
 from ltdd_tui import worker
+from ltdd_tui.errands import Errand, send
 from ltdd_tui.form import Form
 from ltdd_tui.preparing import prepare
 
 
-def begin(form: Form, name: str, runs_dir: Path) -> RunFolder:
-    """Creates the run and starts its worker, which outlives this program; raises SettingsError or InputError."""
+def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, Errand]:
+    """Creates the run and sends its worker, which outlives this program; raises SettingsError or InputError."""
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    worker.leave(worker.start(folder, form.device))
-    return folder
+    errand = send(folder, worker.run_arguments(folder, form.device))
+    worker.leave(errand.process)
+    return folder, errand

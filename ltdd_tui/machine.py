@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from engine.run.catalog import GIB
+from engine.run.catalog import GIB, Device
 from engine.run.expert_cache import experts_root
 from ltdd_tui.planning import device_here
 
@@ -45,10 +45,10 @@ def _model(path: Path) -> str:
     return found[1].strip().removeprefix("NVIDIA ") if found else ""
 
 
-def memory_gib(device_type: str) -> float | None:
-    """The memory of the machine where the CPU does the work; None for a GPU, whose driver alone knows."""
-    if device_type != "cpu":
-        return None
+def memory_gib(device: Device) -> float | None:
+    """The memory that the work would be done in; None for a GPU that was not measured yet: only torch can ask it."""
+    if device.kind != "cpu":
+        return device.memory_gib
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
     except (ValueError, OSError):

@@ -26,14 +26,14 @@ class Notice:
 def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice | None:
     """The notice of a view, None where all is well.
 
-    `starting` is whether a worker has just been asked for, `exit_code` how it ended before it took hold of the run.
+    `starting` is whether a worker is on its way, `exit_code` how it ended before it took hold of the run.
     """
     state = view.state
     if view.gone:
         return Notice("error", "the run's folder is gone", (str(view.folder.root),), "what was read of it still shows")
     if view.at is not None:
         return None
-    if starting and not view.alive and state.status != "done":
+    if starting:
         return Notice("information", "the worker is starting", since_start(view.console)[-1:] or (LOADING,))
     if exit_code is not None and state.status != "failed":
         title = f"the worker ended at once (exit code {exit_code})"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.run.errors import Fault
 from engine.run.folder import write_atomically
 from ltdd_tui.keys import active_keys, checked, key_places
+from ltdd_tui.keys_in_order import KeysInOrder
 from ltdd_tui.preferences import (
     DEFAULT_THEME,
     ImageMode,
+    layout_faults,
     load_layout,
     load_preferences,
     preferences_file,
@@ -27,10 +29,10 @@ from ltdd_tui.themes import DARK, LIGHT
 if TYPE_CHECKING:
     from ltdd_tui.panels.images import ImagesPanel
 
-FAULT_SECONDS = 12
+FAULT_SECONDS, SEEN_SECONDS = 12, 6
 
 
-class PersonalApp(App[None]):
+class PersonalApp(KeysInOrder):
     """An app that looks and listens as preferences.yaml says, else as it was told last."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,7 +45,7 @@ class PersonalApp(App[None]):
         asked, faults = load_preferences()
         self.preferences = with_remembered(asked, load_layout())
         self._set_by_file = asked.model_fields_set
-        self._faults = faults
+        self._faults = [*faults, *layout_faults()]
         super().__init__()
 
     def look_as_preferred(self) -> None:
@@ -65,8 +67,18 @@ class PersonalApp(App[None]):
         self.set_keymap(keys)
         if faults:
             lines = [f"{fault.where}: {fault.what}" + (f"; {fault.hint}" if fault.hint else "") for fault in faults]
-            text = "\n".join(lines)
-            self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+            self._tell_until_seen("\n".join(lines))
+
+    def _tell_until_seen(self, text: str) -> None:
+        """Shows a warning again and again, until somebody has been there for a while to read it."""
+        until = time.monotonic() + FAULT_SECONDS
+
+        def again() -> None:
+            if self.somebody_since is None or until - self.somebody_since < SEEN_SECONDS:
+                self._tell_until_seen(text)
+
+        self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+        self.set_timer(FAULT_SECONDS, again)
 
     def watch_theme(self, theme: str) -> None:
         """Keeps a theme that was chosen on the screen for the next session."""

@@ -110,14 +110,31 @@ def template() -> str:
 """
 
 
+def layout_file() -> Path:
+    """Where the layout is kept between sessions."""
+    return home() / "layout.json"
+
+
 def load_layout() -> Layout:
     """The layout as it was left; a damaged file counts as none."""
+    return _layout() or Layout()
+
+
+def layout_faults() -> list[Fault]:
+    """That the layout's file is there and damaged, if it is: the next change would replace it without a word."""
+    if _layout() is not None or not layout_file().exists():
+        return []
+    what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
+    return [Fault(what, str(layout_file()))]
+
+
+def _layout() -> Layout | None:
     try:
-        return Layout.model_validate(read_json(home() / "layout.json") or {})
+        return Layout.model_validate(read_json(layout_file()))
     except ValidationError:
-        return Layout()
+        return None
 
 
 def save_layout(layout: Layout) -> None:
     """Keeps the layout for the next session."""
-    write_json(home() / "layout.json", layout.model_dump())
+    write_json(layout_file(), layout.model_dump())

@@ -69,7 +69,7 @@ def assess(form: Form, runs_dir: Path) -> Prospect:
         tail,
         cost(settings, device, counts, cached, found),
         cached,
-        memory_gib(device.kind),
+        memory_gib(device),
         free_gib(cache_root()),
     )
 

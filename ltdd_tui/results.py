@@ -1,11 +1,10 @@
-"""The figures of a run as rows of one table, from metrics.json where it is there, from the state before that."""
+"""The figures of a run as rows of one table, from its state as far as it has come."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from engine.run.events import Evaluated, ExpertDone
 from ltdd_tui.sound import are_percents
@@ -27,35 +26,8 @@ class Row:
     iteration: int | None = None
 
 
-def rows_from_metrics(metrics: Mapping[str, Any]) -> list[Row]:
-    """random, initialization, the experts, final, best, then final on further architectures."""
-    experts = metrics.get("experts") or {}
-    named = [
-        ("random", metrics.get("random")),
-        ("initialization", metrics.get("initialization")),
-        ("representation experts", experts.get("representation")),
-        ("classifier experts", experts.get("classifier")),
-        ("final", metrics.get("final")),
-        ("best", metrics.get("best")),
-    ]
-    named += [(f"final on {arch}", figures) for arch, figures in (metrics.get("architectures") or {}).items()]
-    return [_row(label, figures, metrics.get("repeats", 1)) for label, figures in named if figures]
-
-
-def _row(label: str, figures: Mapping[str, Any], repeats: int) -> Row:
-    return Row(
-        label,
-        figures["accuracy_mean"],
-        figures["accuracy_std"],
-        figures.get("repeats", repeats),
-        figures["per_class"],
-        figures["groups"],
-        figures.get("iteration"),
-    )
-
-
 def rows_from_state(state: RunState) -> list[Row]:
-    """The same rows, as far as the run has come; while it distills, with the last and the best check.
+    """random, initialization, the experts, final, best, then final on further networks; before final, two checks.
 
     An accuracy that is not finite, or none at all, gives no row.
     """

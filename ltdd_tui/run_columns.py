@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
+
 from ltdd_tui.scanning import Listed
 from ltdd_tui.wording import age, factor_name, mean_and_std, percent
 
@@ -19,6 +21,7 @@ MARKS = {
     "crashed": "\u00d7",
     "damaged": "?",
     "waiting": "\u25cb",
+    "starting": "\u25cb",
 }
 RISES, FALLS = "\u25b2", "\u25bc"
 SHORTEST_NAME, WIDEST_DATASET = 20, 16
@@ -155,7 +158,7 @@ def title(column: Column, order: Order) -> str:
 def fitted(found: Sequence[Listed], order: Order, now: float, width: int, gap: int) -> list[tuple[Column, int]]:
     """The columns that fit side by side into `width` cells, each with its own width; the name takes what is left."""
     wide = {
-        column.key: max([len(title(column, order)), *(len(column.text(listed, now)) for listed in found)])
+        column.key: max([len(title(column, order)), *(cell_len(column.text(listed, now)) for listed in found)])
         for column in COLUMNS
     }
     wide["dataset"] = min(WIDEST_DATASET, wide["dataset"])

@@ -14,6 +14,7 @@ from engine.run.errors import InputError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
 from ltdd_tui.feed import Feed
+from ltdd_tui.sound import are_percents
 from ltdd_tui.stages import Stage
 from ltdd_tui.state import RunState, fold, with_worker
 from ltdd_tui.wording import factor_name
@@ -201,6 +202,8 @@ def readable_metrics(folder: RunFolder) -> dict[str, Any]:
 
 
 def _is_figure(final: Any) -> bool:
-    return isinstance(final, dict) and all(
-        isinstance(final.get(key), float | int | None) for key in ("accuracy_mean", "accuracy_std")
-    )
+    """Whether a list can show it; a figure that is not finite was written as null."""
+    if not isinstance(final, dict):
+        return False
+    figures = [final.get(key) for key in ("accuracy_mean", "accuracy_std")]
+    return all(value is None or (isinstance(value, float | int) and are_percents(value)) for value in figures)

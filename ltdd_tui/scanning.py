@@ -34,6 +34,12 @@ class Listed:
         return RunFolder(self.run.path)
 
 
+def starting(listed: Listed) -> Listed:
+    """The run as it is while its worker has been sent and its files do not say so yet."""
+    at_rest = listed.run.state in {"waiting", "stopped", "failed", "crashed"}
+    return replace(listed, run=replace(listed.run, state="starting")) if at_rest else listed
+
+
 class Scanner:
     """Looks through a folder of runs; `look` may be called from a thread, `listed` be read from any."""
 

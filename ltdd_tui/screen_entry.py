@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
-from ltdd_tui.attend import runs_on
+from ltdd_tui.attend import handle, runs_on
 from ltdd_tui.consoles import note
 from ltdd_tui.runs import run_folders
 
@@ -36,15 +36,17 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
         code = open_screen(runs_dir, device, folder)
     finally:
         gc.enable()
-    for line in last_words(runs_dir):
+    for line in last_words(runs_dir, folder):
         note(line)
     return code
 
 
-def last_words(runs_dir: Path) -> list[str]:
-    """How to come back to the runs below `runs_dir` that still work, now that the screen is closed."""
+def last_words(runs_dir: Path, watched: RunFolder | None = None) -> list[str]:
+    """How to come back, now that the screen is closed: to the run that was watched, and to all that still work."""
     at_work = [folder for folder in run_folders(runs_dir) if folder.is_running()]
     lines = [f"{folder.name}: {runs_on(folder)}" for folder in at_work[:MOST_NAMED]]
+    if watched is not None and watched.exists() and watched.root not in [folder.root for folder in at_work]:
+        lines.insert(0, f"{watched.name}: `ltdd-tui watch {handle(watched)}` shows it again")
     if len(at_work) > MOST_NAMED:
         lines.append(f"and {len(at_work) - MOST_NAMED} more: `ltdd-tui runs` lists them")
     return lines

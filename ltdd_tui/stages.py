@@ -76,8 +76,8 @@ class Stages:
         planned = {name: self.by_name.get(name, Stage(name)) for name in names}
         return replace(self, by_name=planned | self.by_name)
 
-    def begun(self, event: StageStarted, seconds: float) -> Stages:
-        """A stage begins, or goes on after an interruption."""
+    def begun(self, event: StageStarted, seconds: float, done: float = 0.0) -> Stages:
+        """A stage begins, or goes on after an interruption, with `done` units behind it."""
         before = self.by_name.get(event.stage, Stage(event.stage))
         stage = replace(
             before,
@@ -85,7 +85,7 @@ class Stages:
             total=event.total,
             unit=event.unit,
             since=seconds,
-            done=0.0,
+            done=done,
             seconds=before.elapsed(seconds),
             samples=(),
         )
@@ -103,6 +103,13 @@ class Stages:
             before, status="done", since=None, seconds=float(event.seconds), done=float(before.total), samples=()
         )
         return Stages(self.by_name | {event.stage: stage}, None if self.running == event.stage else self.running)
+
+    def set_back(self, name: str, done: float) -> Stages:
+        """A stage that was interrupted goes on from `done`: what lay past it comes again."""
+        stage = self.by_name.get(name)
+        if stage is None or stage.status != "interrupted":
+            return self
+        return replace(self, by_name=self.by_name | {name: replace(stage, done=done)})
 
     def interrupted(self, seconds: float) -> Stages:
         """The worker went away at `seconds`: what was under way stands still, and its time is kept."""

@@ -18,6 +18,7 @@ from ltdd_tui.table import Table
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
+DISTILL = "distill"
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,24 @@ def _run_started(state: RunState, event: e.RunStarted, seconds: float) -> Change
             "stages": Stages.planned(event.stages),
         }
     at = state.checkpoint
+    stages = state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages)
     return {
         "status": "running",
         "started": event,
         "failures": (),
         "finished": None,
-        "stages": state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages),
+        "stages": stages.set_back(DISTILL, float(at)),
         # What lies past the checkpoint comes again.
         "steps": state.steps.until(at),
         "previews": Table({key: preview for key, preview in state.previews.items() if key <= at}),
         "evaluations": Table({key: found for key, found in state.evaluations.items() if (key[1] or 0) <= at}),
     }
+
+
+def _stage_started(state: RunState, event: e.StageStarted, seconds: float) -> Changes:
+    # Distilling alone goes on from within; what other stages have finished they tell one by one.
+    done = float(state.checkpoint) if event.stage == DISTILL else 0.0
+    return {"stages": state.stages.begun(event, seconds, done)}
 
 
 def _expert_epoch(state: RunState, event: e.ExpertEpoch, seconds: float) -> Changes:
@@ -146,7 +154,7 @@ def _expert_done(state: RunState, event: e.ExpertDone, seconds: float) -> Change
 
 
 def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Changes:
-    stages = state.stages.progressed("distill", event.iteration, None, seconds)
+    stages = state.stages.progressed(DISTILL, event.iteration, None, seconds)
     return {"steps": state.steps.with_step(event), "stages": stages}
 
 
@@ -165,7 +173,7 @@ def _ended(state: RunState, status: Status, seconds: float, **changes: Any) -> C
 _REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
     e.RunStarted: _run_started,
     e.DataReady: lambda state, event, seconds: {"data": event},
-    e.StageStarted: lambda state, event, seconds: {"stages": state.stages.begun(event, seconds)},
+    e.StageStarted: _stage_started,
     e.StageProgress: lambda state, event, seconds: {
         "stages": state.stages.progressed(event.stage, float(event.done), event.total, seconds)
     },

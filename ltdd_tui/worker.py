@@ -18,16 +18,21 @@ from typing import IO
 import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.console_marks import STARTS, since_start
+from ltdd_tui.console_marks import STARTS, last_said, since_start
 from ltdd_tui.runs import folder_of_runs
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 
 
 def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
     """Starts a worker that does what the folder's config.yaml asks for, from where it stopped."""
-    return launch(folder, ["run", str(folder.root), "--device", device])
+    return launch(folder, run_arguments(folder, device))
+
+
+def run_arguments(folder: RunFolder, device: str) -> list[str]:
+    """What to tell a worker that is to do the run."""
+    return ["run", str(folder.root), "--device", device]
 
 
 def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -127,6 +132,7 @@ def check_name(name: str) -> None:
         or not name.isprintable()
         or name[0] in ".- "
         or len(name) > LONGEST_NAME
+        or len(name.encode()) > LONGEST_NAME_BYTES
     ):
         raise InputError(
             f"{name!r} cannot be a run's name",
@@ -155,12 +161,15 @@ def kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def console_tail(folder: RunFolder, lines: int = 8) -> list[str]:
-    """The last lines that the worker printed, for one that ended without a word in its events."""
+def console_tail(folder: RunFolder, lines: int = 8, own: bool = True) -> list[str]:
+    """The last lines that the worker printed, for one that ended without a word in its events.
+
+    own: whether it was started here; of others' workers, those that were refused the run are left out.
+    """
     try:
         with open(folder.console, "rb") as console:
             console.seek(max(0, os.fstat(console.fileno()).st_size - 8192))
             printed = console.read().decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return list(since_start(printed)[-lines:])
+    return list((last_said if own else since_start)(printed)[-lines:])

@@ -32,7 +32,8 @@ class Calibration:
 
     measured: the time, as ISO 8601; it took `seconds`, in a share of which (waited) processes queued for a
     processor. compiler: whether
-    compiling by torch was timed, too. runtime_gib: what torch takes before any work.
+    compiling by torch was timed, too. runtime_gib: what torch takes before any work. memory_gib: what the device has,
+    which of a GPU only torch tells.
     """
 
     device: str
@@ -46,6 +47,7 @@ class Calibration:
     runtime_gib: float
     rates: Mapping[Step, Rate]
     compiled_rates: Mapping[Step, Rate]
+    memory_gib: float | None = None
 
     def as_device(self) -> Device:
         """The device that estimates are made for."""
@@ -59,6 +61,7 @@ class Calibration:
             kind == "cpu",
             self.measured,
             self.waited > BUSY,
+            self.memory_gib,
         )
 
 
@@ -89,8 +92,11 @@ def read_calibration(device: str) -> Calibration | None:
     try:
         if written["schema"] != SCHEMA or written["torch"] != torch_version():
             return None
-        known = {key: written[key] for key in Calibration.__dataclass_fields__}
-        found = Calibration(**known | {key: _rates(known[key]) for key in ("rates", "compiled_rates")})
+        known = {key: written[key] for key in Calibration.__dataclass_fields__ if key in written}
+        known |= {key: _rates(known[key]) for key in ("rates", "compiled_rates")}
+        if known.get("memory_gib") is not None:
+            known["memory_gib"] = float(known["memory_gib"])
+        found = Calibration(**known)
     except (KeyError, TypeError, ValueError):
         return None
     return found if set(get_args(Step)) <= found.rates.keys() else None

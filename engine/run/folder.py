@@ -15,6 +15,9 @@ from platformdirs import user_cache_path
 
 from engine.run.errors import InputError
 
+HELD = "another worker has this run"
+"""What a worker says that comes second."""
+
 
 def cache_root() -> Path:
     """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder."""
@@ -110,7 +113,7 @@ def exclusive(lock: Path) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a") as file:
         if not _taken(file):
-            raise InputError("another worker has this run", str(lock.parent), "`ltdd-tui watch` shows it")
+            raise InputError(HELD, str(lock.parent), "`ltdd-tui watch` shows it")
         yield
 
 

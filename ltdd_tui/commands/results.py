@@ -40,7 +40,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
 
 def show_result(folder: RunFolder, by_class: bool = True) -> None:
     """Prints the tables of a finished run to stdout, and to stderr where the result lies."""
-    from ltdd_tui.results import rows_from_metrics
+    from ltdd_tui.measured import measured
     from ltdd_tui.tables import class_table, expected_line, result_table, seconds_table
 
     metrics: Mapping[str, Any] = json.loads(_metrics_text(folder))
@@ -50,23 +50,19 @@ def show_result(folder: RunFolder, by_class: bool = True) -> None:
             str(folder.metrics),
             f"`ltdd-tui resume {folder.name}` writes them anew",
         )
-    rows = rows_from_metrics(metrics)
-    show(result_table(rows))
-    expected = expected_line(metrics.get("expected"), metrics["final"]["accuracy_mean"])
+    found = measured(metrics)
+    show(result_table(found.rows))
+    expected = expected_line(found.expected, found.final)
     if expected:
         show(expected)
     if by_class:
-        counts = metrics["class_counts"]
         show("")
-        show(
-            class_table(
-                metrics.get("class_names") or [str(place) for place in range(len(counts))],
-                counts,
-                [row for row in rows if row.label in _BY_CLASS],
-            )
-        )
+        rows = [row for row in found.rows if row.label in _BY_CLASS]
+        show(class_table(found.class_names, found.class_counts, rows))
         show("")
-        show(seconds_table(metrics["stage_seconds"], (metrics.get("estimated") or {}).get("stage_seconds")))
+        show(seconds_table(found.stage_seconds, found.estimated_seconds))
+    for fault in found.faults:
+        note(f"left out: {fault.where}: {fault.what}")
     note(f"result: {folder.result}")
 
 

@@ -11,7 +11,7 @@ from textual.widgets import Button, Static
 Answer = TypeVar("Answer")
 
 
-class Dialog(ModalScreen[Answer], Generic[Answer]):
+class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A modal screen whose content lies in one container of the class `dialog`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="dialog.cancel")]

@@ -30,7 +30,8 @@ class EvaluationPlan:
 
     def arguments(self, folder: RunFolder) -> list[str]:
         """What to tell the worker."""
-        asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), "--device", self.device]
+        # So that a device that begins with a dash is refused as one, and not taken for an option.
+        asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), f"--device={self.device}"]
         return ["evaluate", str(folder.root), *asked]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,7 @@ class Export(FormDialog[ExportPlan | None]):
     def _nearest(self) -> Path:
         """The part of the typed path that is there."""
         typed = expanded(self.query_one("#target", Input).value).absolute()
-        return next((path for path in (typed, *typed.parents) if path.is_dir()), Path.cwd())
+        return next((path for path in (typed, *typed.parents) if os.path.isdir(path)), Path.cwd())
 
     def give(self) -> None:
         """Closes with the plan where its folder can be one."""
@@ -124,7 +125,8 @@ class Export(FormDialog[ExportPlan | None]):
         target = expanded(typed).absolute()
         if not typed:
             self.show_fault("name a folder")
-        elif target.exists() and not target.is_dir():
+        # Not by Path: a folder that may not be looked into, or a name that is too long, raises there.
+        elif os.path.exists(target) and not os.path.isdir(target):
             self.show_fault(f"{target} is a file")
         else:
             self.dismiss(ExportPlan(self._form, target))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Input, Static
@@ -43,7 +45,7 @@ class Rename(FormDialog[str | None]):
             worker.check_name(name)
         except InputError as error:
             return error.faults[0].what
-        return f"there is a run named {name!r} already" if self._folder.root.with_name(name).exists() else ""
+        return f"there is a run named {name!r} already" if os.path.exists(self._folder.root.with_name(name)) else ""
 
     def on_input_changed(self) -> None:
         """Says at once what is wrong."""

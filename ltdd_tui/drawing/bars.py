@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ltdd_tui.drawing.lines import Line, Span, fit
+from rich.cells import cell_len
+
+from ltdd_tui.drawing.lines import Line, Span, clean, fit
 from ltdd_tui.standings import ClassStanding, Standings
 from ltdd_tui.wording import percent
 
@@ -25,7 +27,7 @@ class BarColumns:
 
     def __init__(self, found: Standings, width: int) -> None:
         self.top = scale_end(found)
-        longest = max((len(one.name) for one in found.classes), default=0)
+        longest = max((cell_len(clean(one.name)) for one in found.classes), default=0)
         self.count = max((len(str(one.count or "")) for one in found.classes), default=0)
         rest = width - self.count - VALUE_CELLS - 2
         self.change = CHANGE_CELLS if rest - min(longest, 8) - CHANGE_CELLS >= SHORTEST_BAR else 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from ltdd_tui.comparison import ClassLine, Contender, Difference, SeedMean
-from ltdd_tui.drawing.lines import EMPTY, Line, Span, fit
+from ltdd_tui.drawing.lines import EMPTY, Line, Span, clean, fit
 from ltdd_tui.results import GROUPS, Row
 from ltdd_tui.wording import percent, shortened
 
@@ -29,7 +31,7 @@ class FigureColumns:
     @staticmethod
     def fitting(found: Sequence[Contender], width: int) -> FigureColumns:
         """Roomy where there is room; else tight, and without the state."""
-        longest = max(len(one.name) for one in found)
+        longest = max(cell_len(one.name) for one in found)
         for spread, figure, status in ((10, 7, 9), (9, 6, 0)):
             room = width - 2 - status - 2 * spread - figure * len(TITLES)
             if room >= min(longest, ROOMY_NAME):
@@ -96,7 +98,7 @@ class ClassColumns:
     """How wide the columns of the classes are: a bar, the value and the difference of each run, as far as they fit."""
 
     def __init__(self, lines: Sequence[ClassLine], runs: int, width: int) -> None:
-        longest = max((len(line.name) for line in lines), default=4)
+        longest = max((cell_len(clean(line.name)) for line in lines), default=4)
         self.count = max((len(str(line.count or "")) for line in lines), default=0) + 1
         self.name = max(4, min(longest, 18, width - self.count - runs * CHANGE))
         room = width - self.name - self.count

@@ -10,6 +10,7 @@ from ltdd_tui.wording import duration, factor_name, stage_name
 STATUS = {
     "reading": ("○", "muted"),
     "waiting": ("○", "muted"),
+    "starting": ("○", "accent"),
     "running": ("●", "accent"),
     "stopping": ("●", "warning"),
     "stopped": ("■", "warning"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -12,6 +13,7 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from ltdd_tui.drawing.columns import silhouette
+from ltdd_tui.drawing.lines import clean, fit
 from ltdd_tui.tail import Tail, bar
 
 LONGEST_NAME, SHORT_MARK = 18, "!"
@@ -34,11 +36,12 @@ class TailRows(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="tail-rows")
         self._tail: Tail | None = None
-        self._pitch = 1
+        self._pitch, self._longest = 1, 0
 
     def show(self, tail: Tail | None, pitch: int) -> None:
         """Draws this tail, a class every `pitch` lines."""
         self._tail, self._pitch = tail, pitch
+        self._longest = max((cell_len(clean(name)) for name in tail.names), default=0) if tail else 0
         self.virtual_size = Size(0, len(tail.counts) * pitch if tail else 0)
         self.refresh()
 
@@ -51,9 +54,8 @@ class TailRows(ScrollView, can_focus=True):
 
     def _row(self, tail: Tail, place: int, width: int) -> Strip:
         name, count, short = tail.names[place], tail.counts[place], tail.counts[place] < tail.ipc
-        name_width = min(max(map(len, tail.names)), LONGEST_NAME, max(width // 3, 4))
+        name_width = min(self._longest, LONGEST_NAME, max(width // 3, 4))
         count_width = len(f"{tail.counts[0]:,}")
-        name = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
         room = width - name_width - count_width - 3
         style = {
             key: self.get_component_rich_style(f"tail-rows--{'short' if short else key}")
@@ -61,7 +63,7 @@ class TailRows(ScrollView, can_focus=True):
         }
         return Strip(
             [
-                Segment(f"{name:{name_width}} ", style["name"]),
+                Segment(f"{fit(name, name_width)} ", style["name"]),
                 Segment(f"{count:>{count_width},}{SHORT_MARK if short else ' '} ", style["count"]),
                 Segment(bar(count, tail.counts[0], room), style["bar"]),
             ]
@@ -100,5 +102,5 @@ class TailChart(Vertical):
         self.set_class(many, "-many")
         if tail is not None and many:
             shape = "\n".join(silhouette(tail.counts, width, PROFILE_ROWS))
-            ends = f"{tail.names[0]}{tail.names[-1].rjust(width - len(tail.names[0]))}"[:width]
+            ends = fit(tail.names[0], width // 2) + fit(tail.names[-1], width - width // 2, right=True)
             self._profile.update(Content.assemble(shape, "\n", (ends, "$foreground 60%")))

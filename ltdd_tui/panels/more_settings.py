@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar
 
 from textual import on
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Collapsible, Input, OptionList
@@ -58,7 +60,7 @@ class Block(Fold):
         """Says in the title what is changed and what is wrong below."""
         keys = {leaf.key for leaf in self._settings}
         self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.set_class(bool(keys & faults.keys()), "-fault")
+        self.mark(bool(keys & faults.keys()))
 
 
 def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
@@ -68,8 +70,37 @@ def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> st
     return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} settings"
 
 
+class Search(Entry):
+    """Where one types a part of a setting's name; enter is over only when the best match has the focus."""
+
+    def __init__(self, go: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True)
+        self._go = go
+
+    async def action_submit(self) -> None:
+        """Goes to the best match."""
+        if found := find_settings(self.value):
+            await self._go(found[0].key)
+
+
+class Matches(OptionList):
+    """The settings that fit what was typed; enter is over only when the chosen one has the focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "go", "Go to", show=False, id="launch.match")]
+
+    def __init__(self, go: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(id="matches", compact=True)
+        self._go = go
+
+    async def action_go(self) -> None:
+        """Goes to the setting; to the best one where none is highlighted."""
+        option = self.highlighted_option or next(iter(self.options), None)
+        if option is not None and option.id:
+            await self._go(option.id)
+
+
 class MoreSettings(Fold):
-    """All blocks, and the search."""
+    """All blocks, and the search; `go_to` puts the focus into the field of a setting."""
 
     DEFAULT_CSS = """
     MoreSettings { margin-top: 1; }
@@ -79,13 +110,6 @@ class MoreSettings(Fold):
     MoreSettings #matches.-some { display: block; }
     """
 
-    class Wanted(Message):
-        """Somebody wants to go to a setting."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
-
     class Opened(Message):
         """A block was opened by hand, and needs its fields."""
 
@@ -93,8 +117,8 @@ class MoreSettings(Fold):
             super().__init__()
             self.block = block
 
-    def __init__(self) -> None:
-        self._blocks = more_settings()
+    def __init__(self, go_to: Callable[[str], Awaitable[None]]) -> None:
+        self._blocks, self._go_to = more_settings(), go_to
         super().__init__(title="more", collapsed=True, id="more")
 
     async def open(self) -> None:
@@ -104,8 +128,8 @@ class MoreSettings(Fold):
         if not contents.query("#search"):
             await contents.mount_all(
                 [
-                    Entry(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True),
-                    OptionList(id="matches", compact=True),
+                    Search(self._go),
+                    Matches(self._go),
                     *(Block(name, settings) for name, settings in self._blocks.items()),
                 ]
             )
@@ -119,13 +143,13 @@ class MoreSettings(Fold):
         """Says in the titles what is changed and what is wrong below."""
         keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
         self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.set_class(bool(keys & faults.keys()), "-fault")
+        self.mark(bool(keys & faults.keys()))
         for block in self.query(Block):
             block.tell(form, faults)
 
     def focus_search(self) -> None:
         """Goes to where one types."""
-        self.query_one("#search", Input).focus()
+        self.screen.set_focus(self.query_one(Search))
 
     @on(Input.Changed, "#search")
     def _search(self, event: Input.Changed) -> None:
@@ -135,21 +159,15 @@ class MoreSettings(Fold):
         matches.add_options([Option(_match(leaf), id=leaf.key) for leaf in found])
         matches.set_class(bool(found), "-some")
 
-    @on(Input.Submitted, "#search")
-    def _first(self, event: Input.Submitted) -> None:
-        event.stop()
-        if found := find_settings(event.value):
-            self._go(found[0].key)
-
     @on(OptionList.OptionSelected, "#matches")
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         if event.option_id:
-            self._go(event.option_id)
+            self.run_worker(self._go(event.option_id), exclusive=True, group="go")
 
-    def _go(self, key: str) -> None:
-        self.query_one("#search", Input).value = ""
-        self.post_message(self.Wanted(key))
+    async def _go(self, key: str) -> None:
+        self.query_one(Search).value = ""
+        await self._go_to(key)
 
     @on(Collapsible.Expanded)
     def _expanded(self, event: Collapsible.Expanded) -> None:

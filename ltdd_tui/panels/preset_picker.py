@@ -88,7 +88,7 @@ class PresetPicker(Vertical):
 
     def focus_filter(self) -> None:
         """Goes to where one types."""
-        self._filter_box.focus()
+        self.screen.set_focus(self._filter_box)
 
     @on(Resize)
     def _refit(self) -> None:
@@ -103,14 +103,14 @@ class PresetPicker(Vertical):
     @on(Input.Submitted, "#filter")
     def _to_list(self, event: Input.Submitted) -> None:
         event.stop()
-        self._list.focus()
+        self.screen.set_focus(self._list)
 
     def on_key(self, event: Key) -> None:
         """From the filter, down leads into the list, and escape takes the filter away."""
         if self._filter_box.has_focus and event.key in ("down", "escape"):
             if event.key == "escape":
                 self._filter_box.value = ""
-            self._list.focus()
+            self.screen.set_focus(self._list)
             event.stop()
 
     @on(OptionList.OptionSelected)

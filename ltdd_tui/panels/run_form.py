@@ -60,8 +60,8 @@ class RunForm(Vertical):
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
-        self._at = ""
-        self.more = MoreSettings()
+        self._at = self._faults_told = ""
+        self.more = MoreSettings(self.go_to)
         self._scroll = VerticalScroll(id="fields", can_focus=False)
         self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
         self._browse = Button("pick a folder ...", id="browse", compact=True)
@@ -117,8 +117,9 @@ class RunForm(Vertical):
             for above in field.ancestors:
                 if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
                     above.collapsed = False  # type: ignore[attr-defined]
+            # At once, so that the next key is the field's; `focus()` would wait behind what is typed already.
+            self.screen.set_focus(field.control, scroll_visible=False)
             # Textual would scroll at once, to where the field is before those above it are laid out.
-            field.control.focus(scroll_visible=False)
             self.call_after_refresh(self._scroll.scroll_to_center, field, animate=False)
 
     async def find(self) -> None:
@@ -140,17 +141,16 @@ class RunForm(Vertical):
         event.stop()
         self.run_worker(event.block.open(self._form, self._faults))
 
-    @on(MoreSettings.Wanted)
-    def _wanted(self, event: MoreSettings.Wanted) -> None:
-        event.stop()
-        self.run_worker(self.go_to(event.key), exclusive=True, group="go")
-
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)
         changed = f"  {changes} changed" if changes else ""
-        self._preset_line.update(Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent")))
+        preset = Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
+        # Both are as high as ever: a layout would go through all fields.
+        self._preset_line.update(preset, layout=False)
         what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
-        self._told.update(Content.assemble((what, "$text"), "\n", kind))
+        self._told.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
         line, text = self._fault_line, fault_line(self._faults)
-        line.set_class(bool(text), "-shown")
-        line.update(Content(text))
+        if text != self._faults_told:
+            self._faults_told = text
+            line.set_class(bool(text), "-shown")
+            line.update(Content(text))

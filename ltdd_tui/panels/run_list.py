@@ -164,7 +164,8 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             part = "marked" if marked else "name"
         elif column.key == "state":
             state = listed.run.state
-            part = {"failed": "broken", "crashed": "broken", "damaged": "broken"}.get(state, state)
+            broken = dict.fromkeys(("failed", "crashed", "damaged"), "broken")
+            part = (broken | {"starting": "running"}).get(state, state)
         elif column.key == "accuracy" and listed.run.accuracy_mean is not None:
             part = "name"
         known = f"run-list--{part}" in self.COMPONENT_CLASSES

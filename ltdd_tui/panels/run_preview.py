@@ -73,7 +73,8 @@ class RunPreview(VerticalScroll, can_focus=False):
     def _state(self, listed: Listed, glance: Glance) -> RenderableType:
         colors = self.app.theme_variables
         run = listed.run
-        tones = {"running": "text-primary", "done": "text-success", "stopped": "foreground", "waiting": "foreground"}
+        tones = dict.fromkeys(("running", "starting"), "text-primary") | {"done": "text-success"}
+        tones |= dict.fromkeys(("stopped", "waiting"), "foreground")
         line = Text(state_text(listed), f"bold {colors[tones.get(run.state, 'text-error')]}")
         if run.stage:
             line.append(f"  {stage_name(run.stage)}", "not bold dim")
@@ -93,7 +94,8 @@ def _figures(glance: Glance) -> Table:
     for title in ("all", *GROUPS):
         table.add_column({"medium": "med"}.get(title, title), justify="right", no_wrap=True)
     for row in glance.rows:
-        table.add_row(*_figure(row), style="bold" if row.label == "final" else "")
+        # As texts: a foreign file may name a network anything, which must not be read as markup.
+        table.add_row(*(Text(clean(cell)) for cell in _figure(row)), style="bold" if row.label == "final" else "")
     if published := published_line(glance):
         figure, difference = published
         table.add_row("published", figure, Text(difference, "bold"), "", "")

@@ -215,7 +215,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def action_filter(self) -> None:
         """Goes to the filter of the presets."""
         self._panes.see("presets")
-        self.call_after_refresh(self._presets.focus_filter)
+        self._presets.focus_filter()
 
     async def action_find_setting(self) -> None:
         """Goes to the search among all settings."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from textual import on, work
 from textual.screen import Screen
@@ -24,6 +26,9 @@ from ltdd_tui.panels.run_form import PATH, PICKED_FROM_DISK
 from ltdd_tui.planning import calibrate_silently
 from ltdd_tui.preparing import with_absolute_path
 from ltdd_tui.prospect import Prospect
+
+if TYPE_CHECKING:
+    from ltdd_tui.app import LtddApp
 
 DEEDS = {"start": "start", "dry-run": "dry_run", "save": "save_preset", "reset": "reset", "browse": "pick_folder"}
 
@@ -56,6 +61,10 @@ class LaunchActions(Screen[None]):
         """Lists the presets anew."""
         raise NotImplementedError
 
+    @property
+    def _ltdd(self) -> LtddApp:
+        return cast("LtddApp", self.app)
+
     @on(Button.Pressed)
     async def _pressed(self, event: Button.Pressed) -> None:
         event.stop()
@@ -74,12 +83,15 @@ class LaunchActions(Screen[None]):
 
     async def _start(self, prospect: Prospect) -> None:
         try:
-            folder = await asyncio.to_thread(begin, prospect.form, prospect.form.name or prospect.name, self.runs_dir)
+            folder, errand = await asyncio.to_thread(
+                begin, prospect.form, prospect.form.name or prospect.name, self.runs_dir
+            )
         except (LtddError, OSError) as error:
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
-        self.app.open_run(folder)  # type: ignore[attr-defined]
+        self._ltdd.control(folder).sent(errand)
+        self._ltdd.open_run(folder)
 
     @work(exclusive=True, group="deed")
     async def action_dry_run(self) -> None:
@@ -135,7 +147,7 @@ class LaunchActions(Screen[None]):
         from textual_fspicker import SelectDirectory
 
         start = expanded(self.form.text(PATH) or ".")
-        place = start if start.is_dir() else Path.cwd()
+        place = start if os.path.isdir(start) else Path.cwd()
         found = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
         if found is not None:
             form = self.form

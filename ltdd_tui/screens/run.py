@@ -12,12 +12,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer
 
-from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
 from ltdd_tui.arrangement import Arrangement, suggested
 from ltdd_tui.attend import handle
-from ltdd_tui.control import Control
-from ltdd_tui.dialogs.confirm import Confirm
 from ltdd_tui.live import View
 from ltdd_tui.notices import Notice, can_resume, can_stop, notice
 from ltdd_tui.panels.every import PANELS
@@ -30,13 +27,13 @@ from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
 from ltdd_tui.screens.live_screen import LiveScreen
+from ltdd_tui.screens.start_and_stop import StartAndStop
 
 BETWEEN_PANELS_SECONDS = 0.01
-STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
-class RunScreen(LiveScreen):
-    """Shows the run, and does to it what its keys say."""
+class RunScreen(LiveScreen, StartAndStop):
+    """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
     HELP: ClassVar[str] = """\
@@ -47,8 +44,9 @@ it; on a small screen it changes to that panel. `m` gives the focused panel the 
 
 The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
 
-Leaving the screen, or the program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s`
-stops it, after asking, at its next safe point; `r` goes on with a run that stopped, failed or crashed.
+`q` goes back to where you came from; after `ltdd-tui watch NAME` that is the shell. Leaving the screen, or the
+program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s` stops it, after asking, at its
+next safe point; `r` goes on with a run that stopped, failed or crashed.
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -61,16 +59,17 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
         Binding("space", "play", "Replay", id="run.play"),
         Binding("c,y", "copy", "Copy path", id="run.copy"),
-        Binding("q,escape", "leave", "Back", id="run.leave"),
+        Binding("q", "leave", "Leave", id="run.leave"),
+        Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
     DEFAULT_CSS = """
     RunScreen { layout: vertical; overflow: hidden; }
     RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
     """
 
-    def __init__(self, folder: RunFolder, device: str = "auto") -> None:
+    def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
         super().__init__(folder)
-        self._control = Control(folder, device)
+        self._is_all = is_all
         self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
@@ -119,9 +118,10 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         return given != before
 
     def _word(self) -> str:
+        live, control = self.live.view, self.ltdd.control(self.folder)
         if self.told is None:
             return "reading"
-        return "stopping" if self._control.stopping(self.live.view) else ""
+        return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -129,8 +129,16 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         # Until all events are read, a finished run looks like one whose worker is gone.
         if self.told is None:
             return None
-        live = self.live.view
-        return notice(self._view, self._control.starting(live), self._control.exit_code(live))
+        live, control = self.live.view, self.ltdd.control(self.folder)
+        return notice(self._view, control.starting(live), control.exit_code(live))
+
+    def picked(self) -> RunFolder:
+        """The run that is shown."""
+        return self.folder
+
+    def sent(self, folder: RunFolder) -> None:
+        """Shows it at once."""
+        self.draw_soon()
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
@@ -188,27 +196,8 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         if action == "stop":
             return can_stop(self.live.view)
         if action == "resume":
-            return can_resume(self.live.view) and not self._control.starting(self.live.view)
+            return can_resume(self.live.view) and not self.ltdd.control(self.folder).starting(self.live.view)
         return True
-
-    @work(group="worker", exclusive=True)
-    async def action_stop(self) -> None:
-        """Asks, then asks the worker."""
-        if await self.app.push_screen_wait(Confirm(f"Stop {self.folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
-            try:
-                await self._control.stop()
-            except (LtddError, OSError) as error:
-                self.notify(str(error), severity="error", markup=False)
-            self.draw_soon()
-
-    @work(group="worker", exclusive=True)
-    async def action_resume(self) -> None:
-        """Starts a worker that goes on."""
-        try:
-            await self._control.resume()
-        except (LtddError, OSError) as error:
-            self.notify(str(error), severity="error", markup=False)
-        self.draw_soon()
 
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
@@ -218,8 +207,20 @@ stops it, after asking, at its next safe point; `r` goes on with a run that stop
         self.notify(text, title="copied", markup=False)
 
     def action_leave(self) -> None:
-        """Goes back from a maximized panel, then from the screen; the run goes on."""
+        """Goes back from a maximized panel, then from the screen, or from the program where it shows only this run.
+
+        The run goes on.
+        """
         if self._workspace.arrangement.maximized:
             self.action_maximize_panel()
+        elif self._is_all:
+            self.app.exit()
         else:
             self.app.pop_screen()
+
+    def action_back(self) -> None:
+        """As leaving, but never from the program: an escape is pressed, or sent by a terminal, too easily for that."""
+        if self._is_all and not self._workspace.arrangement.maximized:
+            self.tell("q leaves, F2 lists all runs", timeout=3)
+        else:
+            self.action_leave()

@@ -1,90 +1,31 @@
-"""What can be done with a run from a screen: resume, stop, evaluate, export, rename, delete, copy and open its path."""
+"""What else can be done with a run from a screen: evaluate, export, rename, delete, copy and open its path."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from textual import work
-from textual.notifications import SeverityLevel
-from textual.screen import Screen
 
 from engine.run.errors import InputError, LtddError
 from engine.run.folder import RunFolder
-from ltdd_tui import housekeeping, worker
+from ltdd_tui import housekeeping
 from ltdd_tui.desktop import open_folder
 from ltdd_tui.dialogs.confirm import Confirm
 from ltdd_tui.dialogs.evaluate import Evaluate
 from ltdd_tui.dialogs.export import Export
 from ltdd_tui.dialogs.rename import Rename
-from ltdd_tui.drawing.lines import clean
 from ltdd_tui.errands import Errand, send, send_to_read
-from ltdd_tui.glance import Glancer
-from ltdd_tui.runs import readable_metrics
-from ltdd_tui.wording import mean_and_std, short_path, size
-
-if TYPE_CHECKING:
-    from ltdd_tui.app import LtddApp
+from ltdd_tui.glance import known_networks
+from ltdd_tui.screens.start_and_stop import StartAndStop
+from ltdd_tui.wording import short_path, size
 
 
-class RunActions(Screen[None]):
+class RunActions(StartAndStop):
     """A screen on which one run is picked, and that is told when something about the runs has changed."""
-
-    def picked(self) -> RunFolder | None:
-        """The run that an action is for."""
-        raise NotImplementedError
 
     def changed(self, renamed: RunFolder | None = None) -> None:
         """Called after an action; `renamed` is where a run lies now."""
-
-    @property
-    def ltdd(self) -> LtddApp:
-        """The app, by its own type."""
-        return cast("LtddApp", self.app)
-
-    def tell(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float = 5.0) -> None:
-        """Notifies of something, whatever screen is shown; paths and names may hold any signs at all."""
-        lines = "\n".join(map(clean, text.split("\n")))
-        self.app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
-
-    def complain(self, error: LtddError) -> None:
-        """Tells what went wrong, and what mends it."""
-        for fault in error.faults:
-            text = f"{fault.where}: {fault.what}" if fault.where else fault.what
-            self.tell(f"{text}\n{fault.hint}".strip(), severity="error", timeout=10)
-
-    @work
-    async def action_resume(self) -> None:
-        """Starts a worker that goes on from where the run stopped."""
-        folder = self.picked()
-        if folder is None:
-            return
-        if folder.distilled.exists() and readable_metrics(folder):
-            self.tell("it is done; v evaluates it on further networks", title=folder.name)
-            return
-        arguments = ["run", str(folder.root), "--device", self.ltdd.device]
-        if errand := await self._sent(folder, arguments):
-            self.tell("goes on from its last checkpoint", title=folder.name)
-            self.app.run_worker(self._see_through(errand, folder, "the run"), group="errands")
-
-    @work
-    async def action_stop(self) -> None:
-        """Asks, then asks the worker to stop at its next safe point."""
-        folder = self.picked()
-        if folder is None:
-            return
-        if not await asyncio.to_thread(folder.is_running):
-            self.tell("no worker is at work on it", title=folder.name, severity="warning")
-            return
-        details = "It stops at the next safe point and keeps a checkpoint; resume goes on from there."
-        if await self.app.push_screen_wait(Confirm(f"Stop {folder.name}?", details, yes="Stop")):
-            try:
-                worker.request_stop(folder)
-            except OSError as error:
-                self.complain(InputError(f"it cannot be asked: {error.strerror}", str(folder.stop_request)))
-                return
-            self.tell("asked to stop at its next safe point", title=folder.name)
 
     @work
     async def action_evaluate(self) -> None:
@@ -92,11 +33,11 @@ class RunActions(Screen[None]):
         folder = self.picked()
         if folder is None or not self._must_be_finished(folder):
             return
-        known, repeats = await asyncio.to_thread(_known_networks, folder)
-        plan = await self.app.push_screen_wait(Evaluate(folder, known, repeats, self.ltdd.device))
+        known, repeats = await asyncio.to_thread(known_networks, folder)
+        plan = await self.ask(Evaluate(folder, known, repeats, self.ltdd.device))
         if plan and (errand := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            self.app.run_worker(self._see_through(errand, folder, "evaluation", plan.archs), group="errands")
+            self.app.run_worker(self.see_through(errand, folder, "evaluation", plan.archs), group="errands")
 
     @work
     async def action_export(self) -> None:
@@ -104,12 +45,12 @@ class RunActions(Screen[None]):
         folder = self.picked()
         if folder is None:
             return
-        plan = await self.app.push_screen_wait(Export(folder, folder.distilled.exists()))
+        plan = await self.ask(Export(folder, folder.distilled.exists()))
         if plan is None:
             return
         errand = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
         if errand:
-            self.app.run_worker(self._see_through(errand, folder, "export", told=str(plan.target)), group="errands")
+            self.app.run_worker(self.see_through(errand, folder, "export", told=str(plan.target)), group="errands")
 
     @work
     async def action_rename(self) -> None:
@@ -117,7 +58,7 @@ class RunActions(Screen[None]):
         folder = self.picked()
         if folder is None:
             return
-        name = await self.app.push_screen_wait(Rename(folder))
+        name = await self.ask(Rename(folder))
         if name is not None:
             try:
                 self.changed(await asyncio.to_thread(housekeeping.rename, folder, name))
@@ -135,7 +76,7 @@ class RunActions(Screen[None]):
             self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
             return
         details = f"{size(bytes_)} in {short_path(folder.root)}\nThis cannot be undone. Experts in the cache stay."
-        if await self.app.push_screen_wait(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
+        if await self.ask(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
             try:
                 await asyncio.to_thread(housekeeping.delete, folder)
             except LtddError as error:
@@ -178,37 +119,3 @@ class RunActions(Screen[None]):
         except OSError as error:
             self.complain(InputError(f"no worker can be started: {error.strerror}", str(error.filename or folder.root)))
         return None
-
-    async def _see_through(
-        self, errand: Errand, folder: RunFolder, what: str, archs: Sequence[str] = (), told: str = ""
-    ) -> None:
-        """Waits for a worker and tells how it ended, whatever screen is shown by then."""
-        end = await errand.ended()
-        if end.went_wrong:
-            words = end.words or f"the worker is gone without a word (exit code {end.code})"
-            self.tell(words, title=f"{what} of {folder.name} failed", severity="error", timeout=20)
-        elif end.code == 0:
-            figures = told or await asyncio.to_thread(_figures, folder, archs)
-            self.tell(figures, title=f"{folder.name}: {what} done", timeout=10)
-
-
-def _known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
-    """The figures that there are, by network, and how many networks a figure of this run stands for."""
-    glancer = Glancer(folder)
-    glancer.read()
-    settings = glancer.glance.settings
-    first = settings.evaluate.arch[0] if settings else "convnet"
-    known = {
-        first if row.label == "final" else row.label.removeprefix("final on "): mean_and_std(
-            row.accuracy_mean, row.accuracy_std, row.repeats
-        )
-        for row in glancer.glance.rows
-        if row.label.startswith("final")
-    }
-    return known, settings.evaluate.repeats if settings else 5
-
-
-def _figures(folder: RunFolder, archs: Sequence[str]) -> str:
-    known, _ = _known_networks(folder)
-    wanted = [arch for arch in archs if arch in known] or list(known)[:1]
-    return ", ".join(f"{arch} {known[arch]} %" for arch in wanted) or "done"

@@ -23,7 +23,7 @@ from ltdd_tui.panels.run_list import RunList
 from ltdd_tui.panels.run_preview import RunPreview
 from ltdd_tui.panels.title_bar import TitleBar
 from ltdd_tui.run_columns import BY_KEY, COLUMNS, Order, in_order, standing
-from ltdd_tui.scanning import Listed, Scanner
+from ltdd_tui.scanning import Listed, Scanner, starting
 from ltdd_tui.screens.run_actions import RunActions
 from ltdd_tui.wording import short_path
 
@@ -53,9 +53,9 @@ class RunsScreen(RunActions):
     **Compare**: mark two to six runs with space, then `c`. With one marked, it is compared with the one under the
     cursor.
 
-    **States**: *waiting* (no worker yet), *running*, *stopped* on request, *failed* (it says why), *crashed* (the
-    worker is gone without a word), *done*, *damaged* (files that cannot be read). Resume starts what waits, and goes
-    on with what stopped, failed or crashed from its last checkpoint.
+    **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
+    *crashed* (the worker is gone without a word), *done*, *damaged* (files that cannot be read). Resume starts what
+    waits, and goes on with what stopped, failed or crashed from its last checkpoint.
 
     **Delete** asks first, never takes a running run, and leaves experts in the cache.
     """
@@ -135,7 +135,7 @@ class RunsScreen(RunActions):
                     await asyncio.wait_for(self._look_now.wait(), LOOK_SECONDS)
 
     def _show(self) -> None:
-        found = self._scanner.listed
+        found = [self._as_known(listed) for listed in self._scanner.listed]
         wanted = self._filter.wanted
         shown = in_order([listed for listed in found if wanted.matches(listed.run)], self._order)
         names = {listed.run.name for listed in found}
@@ -149,6 +149,11 @@ class RunsScreen(RunActions):
         if runs.current is not before:
             self._glance_soon()
         self._tell(found, len(shown))
+
+    def _as_known(self, listed: Listed) -> Listed:
+        """A run whose worker is on its way is starting, whatever its files still say."""
+        control = self.ltdd.known_control(listed.folder)
+        return starting(listed) if control and control.is_on_its_way(listed.run.state) else listed
 
     def _tell(self, found: Sequence[Listed], shown: int) -> None:
         self._title.tell(standing(found, len(self._marked)), short_path(self._runs_dir))
@@ -168,6 +173,10 @@ class RunsScreen(RunActions):
         if renamed is not None:
             self._point_at = renamed.name
         self._look_now.set()
+
+    def sent(self, folder: RunFolder) -> None:
+        """Shows at once that a worker is on its way."""
+        self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While one types into the filter, letters are letters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.widgets import Collapsible
+from textual.widgets.collapsible import CollapsibleTitle
 
 
 class Fold(Collapsible, inherit_css=False):
@@ -17,6 +18,11 @@ class Fold(Collapsible, inherit_css=False):
         width: 1fr; height: auto;
         &.-collapsed > Contents { display: none; }
         & > CollapsibleTitle { padding: 0 1; width: 1fr; }
-        &.-fault > CollapsibleTitle { color: $text-error; }
+        & > CollapsibleTitle.-fault { color: $text-error; }
     }
     """
+
+    def mark(self, faulty: bool) -> None:
+        """Shows in the title that something is wrong below; a class of its own would have all of it styled anew."""
+        for title in self.query_children(CollapsibleTitle):
+            title.set_class(faulty, "-fault")

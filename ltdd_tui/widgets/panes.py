@@ -84,8 +84,8 @@ class Panes(Vertical):
     def enter(self, name: str) -> None:
         """Shows a pane and puts the focus into it."""
         self.see(name)
-        first = self.query(self._panes[name].first).first()
-        self.call_after_refresh(first.focus)
+        # At once, so that the next key is its own.
+        self.screen.set_focus(self.query(self._panes[name].first).first())
 
     def action_step(self, by: int) -> None:
         """Enters the next pane, or the one before."""

@@ -44,7 +44,7 @@ def test_a_closed_terminal_leaves_the_run_alive_and_watch_shows_it_again(tmp_pat
     assert folder.is_running()
     with terminal_of([*ON_RECORDING, "watch", "quickstart"], tmp_path, 120, 40) as terminal:
         terminal.wait_for("quickstart", "running", "Accuracy by class")
-        terminal.press("C-q")
+        terminal.press("q")
         said = terminal.wait_for("exit code 0")
         assert "quickstart: it runs on; `ltdd-tui watch" in said
     # Plain lines are still to be had on a terminal.

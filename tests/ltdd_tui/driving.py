@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.app import App
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from ltdd_tui.panels.run_list import RunList
@@ -39,6 +41,14 @@ async def typed(pilot: Pilot[None], words: str) -> None:
     """Types a text into what has the focus."""
     names = {" ": "space", ":": "colon", "-": "minus", ">": "greater_than_sign", "/": "slash", ".": "full_stop"}
     await pilot.press(*(names.get(sign, sign) for sign in words))
+
+
+def type_ahead(pilot: Pilot[None], *keys: str) -> None:
+    """All these keys at once, as where the machine is too slow for who types."""
+    for key in keys:
+        pilot.app.post_message(
+            events.Key(_character_to_key(key) if len(key) == 1 else key, key if len(key) == 1 else None)
+        )
 
 
 def listen(app: App[None]) -> None:

@@ -87,6 +87,17 @@ def test_show_holds_the_estimate_against_what_happened(command: Callable, finish
     assert ["in", "all", "1.5", "s", "1:03"] in rows
 
 
+def test_show_leaves_out_what_a_foreign_file_holds_and_says_so(command: Callable, finished: Path) -> None:
+    metrics = json.loads((finished / "result" / "metrics.json").read_text())
+    metrics["random"]["groups"]["few"] = [metrics["class_counts"], None]
+    metrics["stage_seconds"], metrics["class_counts"] = "long", {"cat": 3}
+    (finished / "result" / "metrics.json").write_text(json.dumps(metrics))
+    shown = command("show", "first")
+    assert shown.code == 0 and "final" in shown.out and "random" not in shown.out
+    for place in ("random.groups.few", "stage_seconds", "class_counts"):
+        assert f"left out: metrics.json: {place}: " in shown.err
+
+
 def test_show_of_an_unfinished_run_shows_the_figures_so_far(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,14 @@ def test_after_the_screen_it_says_how_to_come_back_to_what_still_works(make_run:
     assert len(lines) == 6 and lines[-1] == "and 2 more: `ltdd-tui runs` lists them"
 
 
+def test_a_run_that_was_watched_and_works_no_more_is_named_too(make_run: Callable, runs_dir: Path) -> None:
+    watched = RunFolder(make_run("first"))
+    assert last_words(runs_dir, watched) == ["first: `ltdd-tui watch first` shows it again"]
+    with watched.held():
+        (line,) = last_words(runs_dir, watched)
+    assert line.startswith("first: it runs on")
+
+
 def test_a_run_of_another_place_is_called_by_its_path(
     make_run: Callable, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,9 +84,22 @@ def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[C
 def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
     first, other = (record(tmp_path / name, "done", 20) for name in ("first", "other"))
     varied(other, classes=["truck", *(f"class {place}" for place in range(9))])
-    by_name = {line.name: line.values for line in class_lines(compared(first, other))}
+    lines = class_lines(compared(first, other))
+    by_name = {line.name: line.values for line in lines}
     assert by_name["airplane"] == (END[0], None)
     assert by_name["truck"] == (END[9], END[0])
+    assert [line.name for line in lines[10:]] == [f"class {place}" for place in range(9)], "that only the other has"
+    assert by_name["class 0"] == (None, END[1])
+
+
+def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) -> None:
+    name = "\u6f22\u5b57" * 3
+    found = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
+    colors = ["#ffffff"]
+    classes = compare_lines.classes(found, colors, class_lines(found), group_lines(found), 0, 80)
+    figures = compare_lines.figures(found, colors, [], 120)
+    assert name in plain(classes)[1] and name in plain(figures)[1]
+    assert len({width_of(line) for line in classes if line}) == 1
 
 
 def test_groups_and_all(pair: list[Contender]) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.run.errors import InputError
 from engine.run.events import EventLog, Warned
 from ltdd_tui.console_marks import STARTS
+from ltdd_tui.errands import last_words
 from ltdd_tui.live import LiveRun, View
 from ltdd_tui.notices import LOADING, can_resume, can_stop, notice
 from ltdd_tui.replay import as_of
@@ -55,6 +57,22 @@ def test_what_an_earlier_worker_printed_is_not_shown_as_the_crash(tmp_path: Path
     found, asked = notice(again, starting=False), notice(again, starting=True)
     assert found is not None and found.lines == ("it printed nothing",)
     assert asked is not None and asked.lines == (LOADING,)
+
+
+def test_a_worker_that_was_refused_is_not_shown_as_the_crash(tmp_path: Path) -> None:
+    view = view_of(tmp_path, "crashed")
+    with view.folder.held(), pytest.raises(InputError) as refusal, view.folder.held():
+        pass
+    refused = tuple(str(refusal.value).splitlines())
+    for console in (
+        (STARTS, STARTS, *refused, "loading", "out of memory"),
+        (STARTS, "loading", STARTS, *refused, "out of memory"),
+        ("loading", "out of memory", STARTS, *refused),
+        ("an older one", STARTS, "loading", STARTS, STARTS, *refused, *refused, "out of memory"),
+    ):
+        found = notice(replace(view, console=console), starting=False)
+        assert found is not None and found.lines == ("loading", "out of memory"), console
+    assert last_words("\n".join((STARTS, *refused))) == "\n".join(refused), "who sent it is told"
 
 
 def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engine.run.calibration import Calibration, torch_version, write_calibration
+from engine.run.devices import CUDA
 from engine.run.expert_cache import about_representation, expert_file, experts_root, representation_epochs
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
@@ -17,7 +19,7 @@ from ltdd_tui.annotated import annotated, as_yaml
 from ltdd_tui.basic_fields import told
 from ltdd_tui.form import NAME, filled
 from ltdd_tui.naming import cell_name
-from ltdd_tui.outlook import facts
+from ltdd_tui.outlook import Fact, facts
 from ltdd_tui.prospect import assess
 from ltdd_tui.setting_search import find_settings
 
@@ -58,6 +60,20 @@ def test_a_run_too_large_for_this_machine_is_marked(tmp_path: Path) -> None:
     form = filled("quickstart", "cpu").with_text("experts.width", "100000")
     memory = next(fact for fact in facts(assess(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
     assert memory.warns
+
+
+def test_a_run_too_large_for_a_gpu_that_was_measured_is_marked(tmp_path: Path) -> None:
+    form = filled("quickstart", "cuda:0").with_text("experts.width", "100000")
+
+    def memory() -> Fact:
+        return next(fact for fact in facts(assess(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+
+    assert " of " not in memory().text and not memory().warns, "what it has is not known"
+    rates = (CUDA.rates, CUDA.compiled_rates)
+    when = "2026-01-02T03:04:05+00:00"
+    measured = Calibration("cuda:0", "H100", 2, torch_version(), when, 9.5, 0.0, False, 0.3, *rates, memory_gib=79.2)
+    write_calibration(measured, [])
+    assert memory().text.endswith(" of 79.2 GiB") and memory().warns
 
 
 def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:

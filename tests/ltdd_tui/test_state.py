@@ -173,6 +173,19 @@ def test_a_resumed_run_forgets_what_comes_again() -> None:
     assert [point.iteration for point in fold(state, stamp(step(6), step(7), start=60)).points] == list(range(1, 8))
 
 
+def test_a_resumed_run_stands_at_its_checkpoint_before_its_first_iteration() -> None:
+    def distilled(*items: e.Event) -> float:
+        events = stamp(started(), begin, *(step(at) for at in range(1, 64)), e.Checkpointed(50), *items)
+        return fold(RunState(), events).stages.by_name["distill"].done
+
+    begin, data = e.StageStarted("distill", 100, "iterations"), e.StageStarted("data", 1, "set")
+    assert distilled() == 63
+    assert distilled(started(resumed=True), data) == 50, "also while the stages before it are gone through"
+    assert distilled(started(resumed=True), data, e.StageDone("data", 1.0), begin) == 50
+    assert distilled(started(resumed=True), begin, step(51)) == 51
+    assert distilled(started(), begin) == 0
+
+
 def test_a_run_begun_anew_forgets_everything() -> None:
     state = fold(RunState(), [*whole_run(), *stamp(started(), start=900)])
     assert len(state.points) == 0 and state.evaluations == {} and state.finished is None and state.checkpoint == 0

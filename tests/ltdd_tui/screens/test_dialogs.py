@@ -11,11 +11,13 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from engine.run.folder import RunFolder
 from ltdd_tui.dialogs.confirm import Confirm
 from ltdd_tui.dialogs.evaluate import Evaluate, EvaluationPlan
 from ltdd_tui.dialogs.export import Export, ExportPlan
+from ltdd_tui.dialogs.rename import Rename
 from tests.ltdd_tui.driving import sees, text, typed
 
 pytestmark = pytest.mark.asyncio
@@ -112,6 +114,23 @@ async def test_a_place_that_cannot_be_one_is_told(
         await pilot.press("enter")
         await sees(pilot, fault)
         assert given == []
+
+
+async def test_a_path_that_no_system_takes_and_a_name_of_many_bytes_break_nothing(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    for target in ("x" * 300, "/".join(["deep"] * 900), "~nobody-of-that-name/x", "-", "\u6f22" * 99):
+        async with asked(Export(folder, finished=True)) as (pilot, given):
+            await pilot.press("tab")
+            pilot.app.screen.query_one("#target", Input).value = target
+            assert pilot.app.screen._nearest() == tmp_path
+            await pilot.press("enter")
+            assert [plan.target for plan in given] == [tmp_path / target]
+    async with asked(Rename(folder)) as (pilot, given):
+        pilot.app.screen.query_one(Input).value = "\u6f22" * 99
+        await sees(pilot, "cannot be a run's name")
+        await pilot.press("enter", "escape")
+        assert given == [None]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from textual import events
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
+from ltdd_tui import personal_app
 from ltdd_tui.app import LtddApp
 from ltdd_tui.keys import checked, key_places
 from ltdd_tui.panels.images import ImagesPanel
@@ -20,7 +24,7 @@ from ltdd_tui.preferences import Preferences, load_preferences, template
 from ltdd_tui.screens.help import HelpScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import hears, listen, sees, text, told, type_ahead, typed, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
 Add = Callable[..., RunFolder]
@@ -88,6 +92,28 @@ async def test_help_of_a_panel_comes_before_that_of_its_screen(add: Add) -> None
         assert len(texts) == 2 and texts[1] == RunScreen.HELP
 
 
+async def test_a_reply_of_the_terminal_that_was_torn_apart_opens_no_help(add: Add) -> None:
+    add("one", "stopped")
+    async with shown() as pilot:
+        await pilot.press("f2")
+        await sees(pilot, "stopped")
+        type_ahead(pilot, "[", *"?2026;2$y", "f1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+        assert len(pilot.app.screen_stack) == 4, "one help, and it was asked for"
+
+
+async def test_keys_wait_no_longer_for_one_that_was_lost() -> None:
+    class Leaving(Screen[None]):
+        def on_key(self, event: events.Key) -> None:
+            event.stop()
+            self.dismiss(None)
+
+    async with shown() as pilot:
+        await pilot.app.push_screen(Leaving())
+        type_ahead(pilot, "x", "f2")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
 @pytest.mark.parametrize("size", [(20, 5), (80, 24), (200, 60)])
 async def test_help_opens_at_any_size(size: tuple[int, int]) -> None:
     async with shown(size) as pilot:
@@ -136,6 +162,25 @@ async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer
         assert pilot.app.theme == "ltdd-dark" and pilot.app.preferences.images == "auto"
         await pilot.press("f9")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+async def test_what_is_wrong_is_told_until_somebody_is_there(
+    prefer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal_app, "FAULT_SECONDS", 0.2)
+    monkeypatch.setattr(personal_app, "SEEN_SECONDS", 0.1)
+    (prefer("theme: [").parent / "layout.json").write_text("[1, ")
+    async with shown() as pilot:
+        await until(pilot, lambda: len(told(pilot)) >= 3)
+        pilot.app.action_help()
+        before = len(told(pilot))
+        await until(pilot, lambda: len(told(pilot)) > before)
+        await pilot.press("f2")
+        count = 0
+        while count < len(told(pilot)):
+            count = len(told(pilot))
+            await asyncio.sleep(0.5)
+        assert all("preferences.yaml:" in note and "layout.json: damaged" in note for note in told(pilot))
 
 
 async def test_keys_that_take_each_other_s_place_are_told() -> None:

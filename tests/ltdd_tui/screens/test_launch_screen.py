@@ -9,9 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from rich.cells import cell_len
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -20,12 +24,12 @@ from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.form import BASIC
 from ltdd_tui.panels.histogram import TailRows
-from ltdd_tui.panels.more_settings import MoreSettings
+from ltdd_tui.panels.more_settings import Matches, MoreSettings
 from ltdd_tui.panels.preset_picker import PresetList
 from ltdd_tui.screens.launch import LaunchScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.widgets.field import Field
-from tests.ltdd_tui.driving import hears, listen, sees, text, typed, until
+from tests.ltdd_tui.driving import hears, listen, sees, text, type_ahead, typed, until
 
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -178,6 +182,18 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
     assert settings.dataset.path == str(home / "moles") and settings.dataset.imbalance_factor == "natural"
 
 
+def test_class_folders_of_any_name_stand_in_their_columns(home: Path) -> None:
+    wide, sizes = "\u6f22\u5b57\u306e\u540d\u524d", {"[b]x[b]": 8, "two\nlines": 6, "esc\x1b[31m": 5, "x" * 60: 4}
+    images(home / "odd", **{wide: 12}, **sizes)
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        screen.take(screen.form.with_text("dataset.name", "folder").with_text("dataset.path", "odd"))
+        await sees(pilot, wide, "[b]x[b]", "two lines", "esc[31m", "xxx\u2026")
+        assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
+
+    drive(test)
+
+
 def test_a_folder_is_picked_from_the_disk(home: Path) -> None:
     images(home / "moles", benign=4, malignant=3)
 
@@ -273,6 +289,47 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: more.title == "more: 2 faults")
+
+    drive(test)
+
+
+def test_a_fault_has_only_its_own_field_styled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all fields open, styling all that is below a title with a fault was too slow to type through."""
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        own = await find(pilot, screen, "image_lr")
+        await put(pilot, screen, "matching.image_lr", "1")
+        styled, apply = set(), Stylesheet.apply
+
+        def note(sheet: Stylesheet, node: DOMNode, **options: Any) -> None:
+            styled.add(node)
+            apply(sheet, node, **options)
+
+        monkeypatch.setattr(Stylesheet, "apply", note)
+        await put(pilot, screen, "matching.image_lr", "fast")
+        await until(pilot, lambda: own in styled and screen.query_one(MoreSettings).title == "more: 1 fault")
+        assert {node for node in styled if isinstance(node, Field)} == {own}
+
+    drive(test)
+
+
+def test_what_is_typed_ahead_reaches_the_field_that_was_asked_for_and_no_other() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await put(pilot, screen, "ipc", "1")
+        type_ahead(
+            pilot, "end", "2", "ctrl+g", *"image_lq", "backspace", "r", "enter", "7", "ctrl+g", *"num_exp", "enter", "4"
+        )
+        typed = {"ipc": "12", "matching.image_lr": "7", "experts.num_experts": "4"}
+        await until(pilot, lambda: typed.keys() <= screen.form.typed.keys())
+        assert screen.form.typed == typed
+        # From a match, and out of a field by enter.
+        type_ahead(pilot, "ctrl+g", *"syn_steps")
+        await until(pilot, lambda: screen.query_one(Matches).size.height > 0)
+        await pilot.press("tab")
+        await until(pilot, lambda: isinstance(pilot.app.focused, Matches))
+        type_ahead(pilot, "enter", "3", "enter", "9")
+        await until(pilot, lambda: len(screen.form.typed) == 5)
+        assert screen.form.typed.items() > (typed | {"matching.syn_steps": "3"}).items()
 
     drive(test)
 

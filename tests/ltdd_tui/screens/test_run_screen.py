@@ -15,14 +15,16 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.run import events as e
-from engine.run.folder import RunFolder
+from engine.run.folder import HELD, RunFolder
 from ltdd_tui import worker
 from ltdd_tui.app import LtddApp
+from ltdd_tui.console_marks import STARTS
 from ltdd_tui.panels.panel import Panel
 from ltdd_tui.panels.scrubber import Scrubber
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.screens.run import RunScreen
-from tests.ltdd_tui.driving import hears, listen
+from ltdd_tui.screens.runs import RunsScreen
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 
 STATUSES = ["empty", "experts", "running", "stopped", "failed", "crashed", "done"]
@@ -75,22 +77,8 @@ async def drawn(pilot: Pilot[None]) -> None:
     await pilot.pause(0.05)
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"did not come about; the screen shows:\n{text(pilot)}")
-
-
 def run_screen(pilot: Pilot[None]) -> RunScreen:
     return next(screen for screen in pilot.app.screen_stack if isinstance(screen, RunScreen))
-
-
-def text(pilot: Pilot[None]) -> str:
-    """What is on the screen."""
-    strips = pilot.app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 def seen(pilot: Pilot[None]) -> list[str]:
@@ -107,6 +95,8 @@ def emit(folder: RunFolder, *events: e.Event) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 async def test_every_status_at_every_size(make: Callable[..., RunFolder], status: str) -> None:
     folder = make(status)
+    # One that was made just now is believed to be about to start.
+    os.utime(folder.config, (0, 0))
     word = {"empty": "waiting", "experts": "running"}.get(status, status)
     async with shown(folder) as pilot:
         for size, count in ((WIDE, 5), (HUGE, 8), (SMALL, 1)):
@@ -166,7 +156,7 @@ async def test_a_crash_shows_within_seconds_and_r_goes_on(
     async with shown(folder) as pilot:
         assert "Resume" not in text(pilot)
         let_go(folder)
-        await until(pilot, lambda: "the worker is gone" in text(pilot), 10)
+        await until(pilot, lambda: "the worker is gone" in text(pilot))
         await until(pilot, lambda: "student steps compiled in 41 s" in text(pilot) and "Resume" in text(pilot))
         await pilot.press("c")
         assert pilot.app.clipboard.startswith("ltdd-tui resume ")
@@ -184,6 +174,50 @@ async def test_a_worker_that_dies_at_once_is_told(
         await pilot.press("r")
         await until(pilot, lambda: "the worker ended at once (exit code 3)" in text(pilot))
         await until(pilot, lambda: "Segmentation fault of sorts" in text(pilot) and "Resume" in text(pilot))
+
+
+@pytest.mark.asyncio
+async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sent(
+    make: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    folder = make("stopped")
+    async with shown(folder) as pilot:
+        app = pilot.app
+        assert isinstance(app, LtddApp) and "■ stopped" in text(pilot)
+        listen(app)
+        await pilot.press("r", "r")
+        await sees(pilot, "○ starting", "the worker is starting")
+        assert "■ stopped" not in text(pilot) and "Resume" not in text(pilot)
+        app.action_runs()
+        await until(pilot, lambda: all_runs_read(pilot))
+        await pilot.press("r")
+        await hears(pilot, "a worker is at work on it already")
+        await sees(pilot, "○ starting")
+        assert folder.console.read_text().count(STARTS) == 1
+        await pilot.press("enter")
+        await sees(pilot, "○ starting")
+        errand = app.control(folder)._errand
+        assert errand is not None
+        errand.process.kill()
+        await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
+    make: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `r` is pressed in two programs at once: the slower one is refused."""
+    refused = f"import sys; print('error: demo: {HELD}', file=sys.stderr); sys.exit(2)"
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", refused))
+    folder = make("stopped")
+    async with shown(folder) as pilot:
+        assert isinstance(pilot.app, LtddApp)
+        screen, control = run_screen(pilot), pilot.app.control(folder)
+        await pilot.press("r")
+        await until(pilot, lambda: HELD in folder.console.read_text() and not control.starting(screen.live.view))
+        told = screen._notice()
+        assert told is not None and told.title == "stopped during distill"
 
 
 @pytest.mark.asyncio
@@ -221,6 +255,7 @@ async def test_panels_toggle_by_number_and_are_remembered(make: Callable[..., Ru
 @pytest.mark.asyncio
 async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
     async with shown(make("done")) as pilot:
+        listen(pilot.app)
         await pilot.press("3", "3", "m")
         await until(pilot, lambda: seen(pilot) == ["norms"])
         await pilot.press("5")
@@ -228,7 +263,21 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(seen(pilot)) == 5)
         await pilot.press("escape")
-        await until(pilot, lambda: not any(isinstance(s, RunScreen) for s in pilot.app.screen_stack))
+        await hears(pilot, "q leaves, F2 lists all runs")
+        await pilot.press("q")
+        await until(pilot, lambda: pilot.app._exit)
+
+
+@pytest.mark.asyncio
+async def test_who_came_from_the_list_goes_back_there(make: Callable[..., RunFolder]) -> None:
+    async with shown(make("done")) as pilot:
+        for key in ("q", "escape"):
+            await pilot.press("f2")
+            await until(pilot, lambda: all_runs_read(pilot))
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
 
 
 @pytest.mark.asyncio

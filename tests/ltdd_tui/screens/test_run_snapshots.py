@@ -49,7 +49,6 @@ def test_every_state(
     clock = SimpleNamespace(time=lambda: FINISHED_AT + 1)
     monkeypatch.setattr(run, "time", clock)
     monkeypatch.setattr(details, "time", clock)
-    monkeypatch.setattr("ltdd_tui.screens.run.Control.starting", lambda self, view: False)
 
     async def before(pilot: Pilot[None]) -> None:
         await sees(pilot, WORDS[status])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from textual.widgets import Input
 
 from engine.run.events import EventLog, RunFinished
 from engine.run.folder import RunFolder
+from ltdd_tui import app as app_module
 from ltdd_tui import scanning
 from ltdd_tui.app import LtddApp
 from ltdd_tui.dialogs.confirm import Confirm
@@ -27,7 +29,7 @@ from ltdd_tui.screens import runs as runs_screen
 from ltdd_tui.screens.compare import CompareScreen
 from ltdd_tui.screens.run import RunScreen
 from ltdd_tui.screens.runs import RunsScreen
-from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, typed, until
+from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, type_ahead, typed, until
 from tests.ltdd_tui.recorded import let_go
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -233,6 +235,16 @@ async def test_the_run_under_the_cursor_is_told_about_beside_the_list(add: Add) 
         await sees(pilot, "last words of the worker", "illegal memory access")
 
 
+async def test_a_result_from_elsewhere_is_shown_as_far_as_it_can_be_and_what_is_wrong_is_said(add: Add) -> None:
+    folder = add("foreign")
+    metrics = json.loads(folder.metrics.read_text())
+    metrics["best"]["per_class"][2] = {"x": "[/b]"}
+    metrics["architectures"] = {"[/b]": metrics["final"], "vgg11": "none"}
+    folder.metrics.write_text(json.dumps(metrics))
+    async with shown() as pilot:
+        await sees(pilot, "metrics.json: best.per_class.2", "architectures.vgg11", "on [/b]", "52.9\u00b10.4")
+
+
 async def test_a_running_run_is_never_deleted(add: Add) -> None:
     folder = add("busy", "running")
     async with shown() as pilot:
@@ -255,6 +267,20 @@ async def test_delete_asks_with_size_and_path_and_enter_is_a_no(add: Add, tmp_pa
         await pilot.press("y")
         await until(pilot, lambda: listed(pilot) == ["other"])
         assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("key", ["d", "n", "x", "v", "s"])
+async def test_a_key_that_repeats_asks_once(add: Add, key: str) -> None:
+    add("one", "running" if key == "s" else "done")
+    async with shown() as pilot:
+        app, screens = pilot.app, len(pilot.app.screen_stack)
+        type_ahead(pilot, *key * 5)
+        await until(pilot, lambda: not app._typed_ahead and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
+        await until(
+            pilot,
+            lambda: sum(w.group != "look" and w.name.startswith("action_") and w.is_running for w in app.workers) == 1,
+        )
+        assert len(app.screen_stack) == screens + 1
 
 
 async def test_a_worker_that_comes_while_one_is_asked_saves_its_run(add: Add) -> None:
@@ -285,6 +311,24 @@ async def test_rename_refuses_taken_names_and_follows_the_run(add: Add, tmp_path
         assert (tmp_path / "runs" / "two-b" / "config.yaml").exists()
 
 
+@pytest.mark.parametrize("key, question", [("n", "New name of the run"), ("d", "Delete one?"), ("x", "Export one")])
+async def test_a_dialog_is_answered_before_the_palette_leads_elsewhere(add: Add, key: str, question: str) -> None:
+    folder = add("one", "stopped")
+    async with shown() as pilot:
+        app = pilot.app
+        assert isinstance(app, LtddApp)
+        ways = [app.action_launch, app.action_runs, lambda: app.open_run(folder)]
+        for way, arrived in zip(ways, (app_module.LaunchScreen, RunsScreen, RunScreen), strict=True):
+            app.action_runs()
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen) and all_runs_read(pilot))
+            await pilot.press(key)
+            await sees(pilot, question)
+            way()
+            await until(pilot, lambda arrived=arrived: isinstance(app.screen, arrived))
+            await until(pilot, lambda: not any(w.group == "default" and w.is_running for w in app.workers))
+        assert folder.config.exists()
+
+
 async def test_stop_asks_and_leaves_a_request(add: Add) -> None:
     folder = add("busy", "running")
     add("idle", "stopped")
@@ -313,7 +357,7 @@ async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, mo
     add("paused", "stopped")
     async with shown() as pilot:
         await pilot.press("r")
-        await hears(pilot, "goes on")
+        await hears(pilot, "its worker is starting")
         await pilot.press("f3")
         await until(pilot, lambda: not pilot.app.screen.query(RunList))
         await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
