@@ -27,7 +27,8 @@ class _Eager(NamedTuple):
 
 _CPU = _Eager(7e-3, 1.5e-3, 60e9)
 # As the estimates have it: guessed until a GPU is measured.
-_EAGER = {"cpu": _CPU, "cuda": _Eager(*(each / GPU_LAUNCHES for each in _CPU[:2]), _CPU.flops * GPU_ARITHMETIC)}
+_CUDA = _Eager(_CPU.step_seconds / GPU_LAUNCHES, _CPU.gradient_seconds / GPU_LAUNCHES, _CPU.flops * GPU_ARITHMETIC)
+_EAGER = {"cpu": _CPU, "cuda": _CUDA}
 _STEP_PASSES, _GRADIENT_PASSES = 9, 3
 _BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
 _EXPERTS = 8
