@@ -25,7 +25,8 @@ class Control:
     def __init__(self, folder: RunFolder, device: str) -> None:
         self._folder, self._device = folder, device
         self._errand: Errand | None = None
-        self._sending = self._stop_asked = self._has_begun = False
+        self._sending = self._has_begun = False
+        self._stopping_pid: int | None = None
         # A run that was made a moment ago, by another program, is most likely about to be taken up.
         self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
 
@@ -44,7 +45,6 @@ class Control:
         if not await asyncio.to_thread(self._folder.is_running):
             raise InputError("no worker is at work on this run any more", self._folder.name)
         await asyncio.to_thread(worker.request_stop, self._folder)
-        self._stop_asked = True
 
     async def resume(self) -> Errand | None:
         """Sends a worker that goes on where the last one ended; None where one is at work, or on its way, already."""
@@ -63,7 +63,7 @@ class Control:
 
     def sent(self, errand: Errand) -> None:
         """Takes note of a worker that is on its way to the run."""
-        self._errand, self._stop_asked, self._has_begun = errand, False, False
+        self._errand, self._stopping_pid, self._has_begun = errand, None, False
 
     def seen_off(self, errand: Errand) -> None:
         """Forgets a worker of whose end somebody has told."""
@@ -93,11 +93,16 @@ class Control:
         return code or None
 
     def stopping(self, view: View) -> bool:
-        """Whether the worker has been asked to stop and still works."""
-        self._stop_asked = self._stop_asked and view.alive
-        return self._stop_asked
+        """Whether the worker has been asked to stop, by whomever, and still works."""
+        pid = view.state.started.pid if view.alive and view.state.started else None
+        # The worker takes the request away when it has seen it, and is stopping still.
+        if pid is not None and self._folder.stop_request.exists():
+            self._stopping_pid = pid
+        return pid is not None and pid == self._stopping_pid
 
     def _begun(self, view: View) -> bool:
-        """Whether it was the worker sent from here that said last that it begins."""
+        """Whether the worker sent from here has said that it begins, be it that another one has the run by now."""
         started = view.state.started
-        return self._errand is not None and started is not None and started.pid == self._errand.process.pid
+        if self._errand is not None and started is not None and started.pid == self._errand.process.pid:
+            self._has_begun = True
+        return self._has_begun

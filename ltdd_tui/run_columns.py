@@ -142,7 +142,9 @@ def in_order(found: Sequence[Listed], order: Order) -> list[Listed]:
 def standing(found: Sequence[Listed], marked: int = 0) -> str:
     """How many runs there are, and how many of them a person should know of: `7 runs, 2 running, 1 failed`."""
     states = Counter(listed.run.state for listed in found)
-    told = [f"{states[state]} {state}" for state in ("running", "failed", "crashed", "damaged") if states[state]]
+    told = [
+        f"{states[state]} {state}" for state in ("starting", "running", "failed", "crashed", "damaged") if states[state]
+    ]
     told += [f"{marked} marked"] if marked else []
     return ", ".join([f"{len(found)} run" if len(found) == 1 else f"{len(found)} runs", *told])
 

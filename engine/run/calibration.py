@@ -30,10 +30,9 @@ BUSY = 0.25
 class Calibration:
     """The rates of a device with so many threads, under one version of torch.
 
-    measured: the time, as ISO 8601; it took `seconds`, in a share of which (waited) processes queued for a
-    processor. compiler: whether
-    compiling by torch was timed, too. runtime_gib: what torch takes before any work. memory_gib: what the device has,
-    which of a GPU only torch tells.
+    measured: the time, as ISO 8601; it took `seconds`, in a share of which (waited) processes queued for a processor.
+    compiler: whether compiling by torch was timed, too. runtime_gib: what torch takes before any work. memory_gib: what
+    the device has, which of a GPU only torch tells.
     """
 
     device: str

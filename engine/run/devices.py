@@ -14,8 +14,8 @@ from engine.run.settings import NetworkName, Precision
 
 @dataclass(frozen=True)
 class Device:
-    """`name` begins with cpu or cuda. runtime_gib: what torch itself takes. calibrated: when it was
-    measured, where it was; busy: while other programs were at work. memory_gib: all that it has, where that is known.
+    """`name` begins with cpu or cuda. runtime_gib: what torch itself takes. calibrated: when it was measured, where it
+    was; busy: while other programs were at work. memory_gib: all that it has, where that is known.
 
     rates: of eager steps; compiled_rates: of those of a ConvNet that were timed in their compiled form, too, none where
     there is no compiler. holds_experts: whether the experts' snapshots lie in the same memory.

@@ -109,6 +109,8 @@ class Exhibition(Container):
         if order is None:
             self._clear()
         elif not self._working:
+            # Here and not in the task, which starts later: two at once would build in one place.
+            self._working = True
             self._work()
 
     def _order_for(self, wish: Wish) -> Order:
@@ -124,7 +126,6 @@ class Exhibition(Container):
 
     @work
     async def _work(self) -> None:
-        self._working = True
         try:
             while self._ordered and (self._shown is None or self._shown.order != self._ordered):
                 exhibit = await asyncio.to_thread(self._studio.build, self._ordered)

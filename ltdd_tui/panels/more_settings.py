@@ -111,9 +111,9 @@ class MoreSettings(Fold):
     """
 
     class Opened(Message):
-        """A block was opened by hand, and needs its fields."""
+        """A block, or all of this (None), was opened by hand, and is to be filled."""
 
-        def __init__(self, block: Block) -> None:
+        def __init__(self, block: Block | None) -> None:
             super().__init__()
             self.block = block
 
@@ -175,7 +175,11 @@ class MoreSettings(Fold):
         if isinstance(event.collapsible, Block):
             self.post_message(self.Opened(event.collapsible))
         elif event.collapsible is self:
-            self.run_worker(self.open(), exclusive=True, group="more")
+            self.run_worker(self._opened_by_hand(), exclusive=True, group="more")
+
+    async def _opened_by_hand(self) -> None:
+        await self.open()
+        self.post_message(self.Opened(None))
 
 
 def _match(leaf: Leaf) -> Content:

@@ -139,7 +139,10 @@ class RunForm(Vertical):
     @on(MoreSettings.Opened)
     async def _make(self, event: MoreSettings.Opened) -> None:
         event.stop()
-        self.run_worker(event.block.open(self._form, self._faults))
+        if event.block is None:
+            self.more.tell(self._form, self._faults)
+        else:
+            self.run_worker(event.block.open(self._form, self._faults))
 
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)

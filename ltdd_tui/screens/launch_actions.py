@@ -92,6 +92,10 @@ class LaunchActions(Screen[None]):
         self.form = replace(self.form, name="")
         self._ltdd.control(folder).sent(errand)
         self._ltdd.open_run(folder)
+        # Not needed for the first picture, and slow to import.
+        from ltdd_tui.screens.start_and_stop import see_through
+
+        self.app.run_worker(see_through(self._ltdd, errand, folder, "the run", unless_shown=True), group="errands")
 
     @work(exclusive=True, group="deed")
     async def action_dry_run(self) -> None:

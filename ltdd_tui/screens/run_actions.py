@@ -17,7 +17,7 @@ from ltdd_tui.dialogs.export import Export
 from ltdd_tui.dialogs.rename import Rename
 from ltdd_tui.errands import Errand, send, send_to_read
 from ltdd_tui.glance import known_networks
-from ltdd_tui.screens.start_and_stop import StartAndStop
+from ltdd_tui.screens.start_and_stop import StartAndStop, see_through
 from ltdd_tui.wording import short_path, size
 
 
@@ -37,7 +37,7 @@ class RunActions(StartAndStop):
         plan = await self.ask(Evaluate(folder, known, repeats, self.ltdd.device))
         if plan and (errand := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            self.app.run_worker(self.see_through(errand, folder, "evaluation", plan.archs), group="errands")
+            self.app.run_worker(see_through(self.ltdd, errand, folder, "evaluation", plan.archs), group="errands")
 
     @work
     async def action_export(self) -> None:
@@ -50,7 +50,9 @@ class RunActions(StartAndStop):
             return
         errand = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
         if errand:
-            self.app.run_worker(self.see_through(errand, folder, "export", told=str(plan.target)), group="errands")
+            self.app.run_worker(
+                see_through(self.ltdd, errand, folder, "export", told=str(plan.target)), group="errands"
+            )
 
     @work
     async def action_rename(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from textual import work
+from textual.app import App
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -42,9 +43,8 @@ class StartAndStop(Screen[None]):
         return cast("LtddApp", self.app)
 
     def tell(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float = 5.0) -> None:
-        """Notifies of something, whatever screen is shown; paths and names may hold any signs at all."""
-        lines = "\n".join(map(clean, text.split("\n")))
-        self.app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
+        """Notifies of something, whatever screen is shown."""
+        tell(self.app, text, title, severity, timeout)
 
     def complain(self, error: LtddError | OSError) -> None:
         """Tells what went wrong, and what mends it."""
@@ -58,12 +58,13 @@ class StartAndStop(Screen[None]):
         """The answer to a dialog; none where another one is open already: a key that repeats asks once."""
         return await self.app.push_screen_wait(dialog) if self.is_active else None
 
-    @work(group="worker")
-    async def action_resume(self) -> None:
+    def action_resume(self) -> None:
         """Starts a worker that goes on from where the run stopped."""
-        folder = self.picked()
-        if folder is None:
-            return
+        if folder := self.picked():
+            # Of the app and not of the screen: what is begun is seen through, though the screen is closed meanwhile.
+            self.app.run_worker(self._resume(folder), group="errands")
+
+    async def _resume(self, folder: RunFolder) -> None:
         if folder.distilled.exists() and readable_metrics(folder):
             self.tell("it is done; v evaluates it on further networks", title=folder.name)
             return
@@ -75,10 +76,10 @@ class StartAndStop(Screen[None]):
         if errand is None:
             self.tell("a worker is at work on it already", title=folder.name)
             return
-        goes_on = "goes on from its last checkpoint" if folder.checkpoint.exists() else "its worker is starting"
-        self.tell(goes_on, title=folder.name, timeout=3)
-        self.app.run_worker(self.see_through(errand, folder, "the run", unless_shown=True), group="errands")
-        self.sent(folder)
+        self.tell("goes on from what is finished", title=folder.name, timeout=3)
+        if self.is_attached:
+            self.sent(folder)
+        await see_through(self.ltdd, errand, folder, "the run", unless_shown=True)
 
     @work(group="worker")
     async def action_stop(self) -> None:
@@ -98,30 +99,38 @@ class StartAndStop(Screen[None]):
             self.tell("asked to stop at its next safe point", title=folder.name, timeout=3)
             self.sent(folder)
 
-    async def see_through(
-        self,
-        errand: Errand,
-        folder: RunFolder,
-        what: str,
-        archs: Sequence[str] = (),
-        told: str = "",
-        unless_shown: bool = False,
-    ) -> None:
-        """Waits for a worker and tells how it ended, whatever screen is shown by then.
 
-        unless_shown: a screen that shows the run tells of its end itself.
-        """
-        end = await errand.ended()
-        if unless_shown and self._is_shown(folder):
-            return
-        self.ltdd.control(folder).seen_off(errand)
-        if end.went_wrong:
-            words = end.words or f"the worker is gone without a word (exit code {end.code})"
-            self.tell(words, title=f"{what} of {folder.name} failed", severity="error", timeout=20)
-        elif end.code == 0:
-            figures = told or await asyncio.to_thread(figures_of, folder, archs)
-            self.tell(figures, title=f"{folder.name}: {what} done", timeout=10)
+def tell(app: App[None], text: str, title: str, severity: SeverityLevel, timeout: float) -> None:
+    """Notifies of something; paths and names may hold any signs at all."""
+    lines = "\n".join(map(clean, text.split("\n")))
+    app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
 
-    def _is_shown(self, folder: RunFolder) -> bool:
-        screens = self.app.screen_stack
-        return any(isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in screens)
+
+async def see_through(
+    app: LtddApp,
+    errand: Errand,
+    folder: RunFolder,
+    what: str,
+    archs: Sequence[str] = (),
+    told: str = "",
+    unless_shown: bool = False,
+) -> None:
+    """Waits for a worker and tells how it ended, whatever screen is shown by then.
+
+    unless_shown: a screen that shows the run tells of its end itself.
+    """
+    end = await errand.ended()
+    if unless_shown and _is_shown(app, folder):
+        return
+    app.control(folder).seen_off(errand)
+    if end.went_wrong:
+        words = end.words or f"the worker is gone without a word (exit code {end.code})"
+        tell(app, words, f"{what} of {folder.name} failed", "error", timeout=20)
+    elif end.code == 0:
+        figures = told or await asyncio.to_thread(figures_of, folder, archs)
+        tell(app, figures, f"{folder.name}: {what} done", "information", timeout=10)
+
+
+def _is_shown(app: LtddApp, folder: RunFolder) -> bool:
+    screens = app.screen_stack
+    return any(isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in screens)

@@ -293,6 +293,16 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
     drive(test)
 
 
+def test_blocks_opened_by_hand_say_what_is_wrong_in_them() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        screen.take(screen.form.with_text("experts.num_experts", "0"))
+        await sees(pilot, "more: 1 fault")
+        screen.query_one("#more").collapsed = False  # type: ignore[attr-defined]
+        await sees(pilot, "experts: 1 fault")
+
+    drive(test)
+
+
 def test_a_fault_has_only_its_own_field_styled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """With all fields open, styling all that is below a title with a fault was too slow to type through."""
 
