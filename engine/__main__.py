@@ -27,7 +27,7 @@ from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import LtddError, RunFailed, Stopped
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import load_preset
 from engine.run.settings import NetworkName, settings_hash
 
@@ -92,6 +92,8 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise _told(log, _no_room(error, folder)) from None
+        if isinstance(error, OSError) and _is_of_the_cache(error):
+            raise _told(log, _no_cache(error)) from None
         log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
@@ -99,6 +101,16 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
 def _no_room(error: OSError, folder: RunFolder) -> RunFailed:
     hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
     return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
+
+
+def _is_of_the_cache(error: OSError) -> bool:
+    path, root = Path(str(error.filename or ".")), cache_root()
+    return path.is_absolute() and (path.is_relative_to(root) or root.is_relative_to(path))
+
+
+def _no_cache(error: OSError) -> RunFailed:
+    hint = "LTDD_CACHE names the folder where experts are kept; it is to be one that can be written"
+    return RunFailed(f"the cache cannot be used: {error.strerror}", str(error.filename), hint)
 
 
 def _told(log: EventLog, failed: RunFailed) -> RunFailed:

@@ -19,7 +19,7 @@ from engine.results.copies import folder_names
 from engine.revisit import evaluate_architectures, export_copies
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
-from engine.run.folder import write_atomically
+from engine.run.folder import cache_root, write_atomically
 from tests.tiny_run import finish_run, tiny_context, tiny_settings
 
 
@@ -154,3 +154,13 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("engine.revisit.export_copies", full)
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     assert "nothing can be written: No space left on device" in context.folder.events.read_text()
+
+
+def test_a_cache_that_cannot_be_made_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = finish_run(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("engine.revisit.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
+    said = context.folder.events.read_text()
+    assert "the cache cannot be used" in said and "LTDD_CACHE" in said

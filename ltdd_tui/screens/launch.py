@@ -50,6 +50,8 @@ a preset has them right, so nobody needs to open it. Experts that an earlier run
 
 Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
 """
+    # Presets and costs leave the form too little room below that.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide"), (160, "-huge")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", id="launch.start"),
         Binding("ctrl+e", "dry_run", "Dry run", id="launch.dry_run"),
@@ -183,6 +185,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     @on(Field.Edited)
     def _edited(self, event: Field.Edited) -> None:
         event.stop()
+        event.field.taken()
         self.take(self.form.with_text(event.key, event.text))
         if event.key == DEVICE:
             self.fill_list()

@@ -81,9 +81,9 @@ class Field(Widget):
     class Edited(Message):
         """A person changed what stands in a field."""
 
-        def __init__(self, key: str, text: str) -> None:
+        def __init__(self, field: Field, text: str) -> None:
             super().__init__()
-            self.key, self.text = key, text
+            self.field, self.key, self.text = field, field.spec.key, text
 
     class Entered(Message):
         """A field got the focus."""
@@ -98,6 +98,7 @@ class Field(Widget):
         self._fault: Fault | None = None
         self._roomy = False
         self._shown: tuple[str, bool, Fault | None] | None = None
+        self._on_their_way = 0
         self.control = self._made()
 
     def compose(self) -> ComposeResult:
@@ -125,7 +126,11 @@ class Field(Widget):
         self._fit()
 
     def show(self, text: str, changed: bool, fault: Fault | None) -> None:
-        """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it."""
+        """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it.
+
+        A text is older than what was typed, and left out, as long as that is still on its way to the form.
+        """
+        text = self._text if self._on_their_way else text
         if (text, changed, fault) == self._shown:
             return
         self._shown = (text, changed, fault)
@@ -197,7 +202,12 @@ class Field(Widget):
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if text != self._text:
             self._text, self._shown = text, None
-            self.post_message(self.Edited(self.spec.key, text))
+            self._on_their_way += 1
+            self.post_message(self.Edited(self, text))
+
+    def taken(self) -> None:
+        """Called by whom `Edited` has reached, who from now on knows of it."""
+        self._on_their_way -= 1
 
     @on(Input.Submitted)
     def _next(self, event: Input.Submitted) -> None:

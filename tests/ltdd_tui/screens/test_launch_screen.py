@@ -22,7 +22,7 @@ from textual.widgets import Input
 from engine.run.presets import dump, load_preset
 from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
-from ltdd_tui.form import BASIC
+from ltdd_tui.form import BASIC, NAME
 from ltdd_tui.panels.histogram import TailRows
 from ltdd_tui.panels.more_settings import Matches, MoreSettings
 from ltdd_tui.panels.preset_picker import PresetList
@@ -289,6 +289,27 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: more.title == "more: 2 faults")
+
+    drive(test)
+
+
+def test_what_is_typed_is_not_put_back_by_an_older_form() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        own = field(screen, NAME)
+        control = own.control
+        assert isinstance(control, Input)
+        control.focus()
+        await pilot.pause()
+        control.insert_text_at_cursor("ab")
+        await until(pilot, lambda: screen.form.name == "ab")
+        older = screen.form
+        control.insert_text_at_cursor("c")
+        own._edited(Input.Changed(control, "abc"))  # on its way to the form, which is shown once more before
+        own.show(older.text(NAME), True, None)
+        assert control.value == "abc" and control.cursor_position == 3
+        await until(pilot, lambda: screen.form.name == "abc")
+        own.show("new", True, None)
+        assert control.value == "new", "nothing is on its way any more"
 
     drive(test)
 

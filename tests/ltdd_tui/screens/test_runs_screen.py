@@ -357,7 +357,7 @@ async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, mo
     add("paused", "stopped")
     async with shown() as pilot:
         await pilot.press("r")
-        await hears(pilot, "its worker is starting")
+        await hears(pilot, "goes on from what is finished")
         await pilot.press("f3")
         await until(pilot, lambda: not pilot.app.screen.query(RunList))
         await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
