@@ -14,7 +14,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods import finished, repeated
+from benchmarks.methods import finished, parser, repeated
 from benchmarks.record import RESULTS
 from engine.run.presets import load_preset
 from engine.run.settings import settings_hash
@@ -25,7 +25,10 @@ FIGURES = ("initialization", "final", "best")
 
 def main() -> None:
     """Runs every value at every seed, in turn, and prints the table."""
-    asked = _parser().parse_args()
+    arguments = parser(__doc__, seeds=[0, 1, 2])
+    arguments.add_argument("setting", metavar="KEY=VALUE,VALUE")
+    arguments.add_argument("--folder", type=Path, default=RESULTS)
+    asked = arguments.parse_args()
     key, _, values = asked.setting.partition("=")
     rows = [_row(asked, key, value, seed) for seed in asked.seed for value in values.split(",")]
     own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
@@ -40,17 +43,6 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     (asked.folder / f"{record['name']}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(key, record["summary"])))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset")
-    parser.add_argument("setting", metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
-    parser.add_argument("--folder", type=Path, default=RESULTS)
-    return parser
 
 
 def _row(asked: argparse.Namespace, key: str, value: str, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import plain_training
-from benchmarks.ceilings import measure
-from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve, workers
-from benchmarks.record import Timing, summary, timed, write_record
+from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve, workers, write_forms_record
+from benchmarks.record import timed
 from engine.heap import keep_freed_memory
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
@@ -74,7 +73,17 @@ def main() -> None:
     for name in SIZES:
         with workers("benchmarks.evaluation", [f"{form}/{name}" for form in FORMS], asked) as found:
             seconds = interleaved(found, asked.rounds)
-        _record(asked, name, {served.partition("/")[0]: own for served, own in seconds.items()})
+        size, precision = _size(name, asked), plain_precision(torch.device(asked.device))
+        write_forms_record(
+            f"evaluation{name}",
+            asked,
+            {served.partition("/")[0]: own for served, own in seconds.items()},
+            "fast",
+            precision,
+            _operations(size),
+            networks=NETWORKS,
+            epochs_timed=size.timed,
+        )
 
 
 def _size(name: str, asked: argparse.Namespace) -> Size:
@@ -83,27 +92,6 @@ def _size(name: str, asked: argparse.Namespace) -> Size:
         return replace(size, width=8, images=20, test_images=50, timed=2)
     # A GPU trains what it trains at once; a CPU one after another, so one of them says it all.
     return replace(size, networks=NETWORKS, timed=100) if asked.device != "cpu" else size
-
-
-def _record(asked: argparse.Namespace, name: str, seconds: dict[str, list[float]]) -> None:
-    device, size = torch.device(asked.device), _size(name, asked)
-    timing, ceilings = Timing(seconds["plain"], seconds["fast"]), measure(plain_precision(device), device)
-    record = write_record(
-        f"evaluation{name}",
-        "python -m benchmarks.evaluation" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
-        device,
-        timing,
-        ceilings.shares(_operations(size), timing.fast_seconds),
-        asked.results,
-        ceilings=asdict(ceilings),
-        networks=NETWORKS,
-        epochs_timed=size.timed,
-        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds["fast"]).ratio,
-        eager_ratio=Timing(seconds["eager"], seconds["fast"]).ratio,
-        seconds=seconds,
-    )
-    print(summary(record))
-    print(f"  against the plain loop with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
 
 
 def _operations(size: Size) -> float:

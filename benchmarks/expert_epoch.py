@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from benchmarks import plain_training
-from benchmarks.ceilings import measure
-from benchmarks.forms import Answer, interleaved, parser, plain_precision, precisions, serve, workers
-from benchmarks.record import Timing, summary, timed, write_record
+from benchmarks.forms import (
+    Answer,
+    interleaved,
+    parser,
+    plain_precision,
+    precisions,
+    serve,
+    workers,
+    write_forms_record,
+)
+from benchmarks.record import timed
 from engine.heap import keep_freed_memory
 from engine.nets import build_network
 from engine.nets.flat import FlatNetwork
@@ -88,27 +96,9 @@ def main() -> None:
     with workers("benchmarks.expert_epoch", forms, asked) as found:
         seconds = interleaved(found, asked.rounds)
     for precision in own:
-        _record(asked, precision, seconds)
-
-
-def _record(asked: argparse.Namespace, precision: Precision, seconds: dict[str, list[float]]) -> None:
-    device, timing = torch.device(asked.device), Timing(seconds["plain"], seconds[precision])
-    ceilings = measure(precision, device)
-    record = write_record(
-        "expert_epoch" + ("" if precision == "float32" else f"-{precision}"),
-        "python -m benchmarks.expert_epoch" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
-        device,
-        timing,
-        ceilings.shares(operations(size(asked)), timing.fast_seconds),
-        asked.results,
-        ceilings=asdict(ceilings),
-        steps_timed=size(asked).steps,
-        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
-        eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
-        seconds=seconds,
-    )
-    print(summary(record))
-    print(f"  against the plain loop with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
+        name = "expert_epoch" + ("" if precision == "float32" else f"-{precision}")
+        work = size(asked)
+        write_forms_record(name, asked, seconds, precision, precision, operations(work), steps_timed=work.steps)
 
 
 def operations(work: Size) -> float:

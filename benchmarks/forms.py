@@ -7,11 +7,14 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.record import RESULTS
+from benchmarks.ceilings import measure
+from benchmarks.record import RESULTS, Timing, summary, write_record
 from engine.run.settings import Precision
 
 Answer = Callable[[], float]
@@ -58,6 +61,36 @@ def plain_precision(device: torch.device) -> Precision:
 def precisions(device: torch.device) -> tuple[Precision, ...]:
     """Those that records are written for."""
     return ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32", "bf16")
+
+
+def write_forms_record(
+    name: str,
+    asked: argparse.Namespace,
+    seconds: Mapping[str, list[float]],
+    fast: str,
+    precision: Precision,
+    operations: float,
+    **more: Any,
+) -> None:
+    """Writes and prints the record of the form `fast`, against plain, against plain with memory kept, and eager."""
+    device, timing = torch.device(asked.device), Timing(seconds["plain"], seconds[fast])
+    ceilings = measure(precision, device)
+    module = name.partition("-")[0]
+    record = write_record(
+        name,
+        f"python -m benchmarks.{module}" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
+        device,
+        timing,
+        ceilings.shares(operations, timing.fast_seconds),
+        asked.results,
+        ceilings=asdict(ceilings),
+        **more,
+        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[fast]).ratio,
+        eager_ratio=Timing(seconds["eager"], seconds[fast]).ratio,
+        seconds=seconds,
+    )
+    print(summary(record))
+    print(f"  against the plain form with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
 
 
 def serve(answer: Answer) -> None:

@@ -14,15 +14,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.ceilings import measure
-from benchmarks.forms import Worker, interleaved, parser, plain_precision, precisions, workers
-from benchmarks.record import Timing, summary, timed, write_record
+from benchmarks.forms import Worker, interleaved, parser, plain_precision, precisions, workers, write_forms_record
+from benchmarks.record import timed
 from engine.heap import keep_freed_memory
 from engine.losses import StudentLoss
 from engine.matching.batches import Synthetic
@@ -60,30 +58,10 @@ def main() -> None:
         errors = _errors(found, own)
         seconds = interleaved(found, asked.rounds)
     for precision in own:
-        _record(asked, precision, seconds, errors[precision])
-
-
-def _record(
-    asked: argparse.Namespace, precision: Precision, seconds: dict[str, list[float]], errors: dict[str, Any]
-) -> None:
-    device, timing = torch.device(asked.device), Timing(seconds["plain"], seconds[precision])
-    ceilings = measure(precision, device)
-    record = write_record(
-        f"iteration-{precision}",
-        "python -m benchmarks.iteration" + ("" if asked.device == "cpu" else f" --device {asked.device}"),
-        device,
-        timing,
-        ceilings.shares(_operations(_steps(asked)), timing.fast_seconds),
-        asked.results,
-        ceilings=asdict(ceilings),
-        gradient_error=errors,
-        kept_memory_ratio=Timing(seconds["plain, memory kept"], seconds[precision]).ratio,
-        eager_ratio=Timing(seconds["eager"], seconds[precision]).ratio,
-        seconds=seconds,
-    )
-    print(summary(record))
-    print(f"  against the plain twin with memory kept, too: {record['kept_memory_ratio']:.2f} times faster")
-    print(f"  gradient against the plain twin's: {json.dumps(errors)}")
+        work = _operations(_steps(asked))
+        name = f"iteration-{precision}"
+        write_forms_record(name, asked, seconds, precision, precision, work, gradient_error=errors[precision])
+        print(f"  gradient against the plain twin's: {json.dumps(errors[precision])}")
 
 
 def _steps(asked: argparse.Namespace) -> int:

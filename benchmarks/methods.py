@@ -22,12 +22,7 @@ FIGURES = ["random", "initialization", "final", "best"]
 
 def main() -> None:
     """Runs every method at every seed, one after another, and prints the table as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset")
-    parser.add_argument("--seed", type=int, nargs="+", default=[0])
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
-    asked = parser.parse_args()
+    asked = parser(__doc__, seeds=[0]).parse_args()
     rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
     record = {
         "name": f"methods-{asked.preset}",
@@ -38,6 +33,16 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
+
+
+def parser(text: str | None, seeds: list[int]) -> argparse.ArgumentParser:
+    """What every table of runs is asked for."""
+    arguments = argparse.ArgumentParser(description=text)
+    arguments.add_argument("preset")
+    arguments.add_argument("--seed", type=int, nargs="+", default=seeds)
+    arguments.add_argument("--set", action="append", default=[], dest="overrides")
+    arguments.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    return arguments
 
 
 def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:

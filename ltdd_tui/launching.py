@@ -14,6 +14,4 @@ from ltdd_tui.preparing import prepare
 def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, Errand]:
     """Creates the run and sends its worker, which outlives this program; raises SettingsError or InputError."""
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    errand = send(folder, worker.run_arguments(folder, form.device))
-    worker.leave(errand.process)
-    return folder, errand
+    return folder, send(folder, worker.run_arguments(folder, form.device))

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -56,11 +55,6 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
             start_new_session=True,
             env=environment(),
         )
-
-
-def leave(process: subprocess.Popen[bytes]) -> None:
-    """Lets a worker go on by itself; when it ends while this program still runs, no zombie of it remains."""
-    threading.Thread(target=process.wait, name=f"worker {process.pid}", daemon=True).start()
 
 
 def ask(arguments: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from engine.run.folder import cache_root
+from engine.run.processor import features
 from engine.run.worth import Form
 
 NATIVE_SOURCE = Path(__file__).parents[1] / "nets" / "norm_pool.cpp"
@@ -59,16 +60,8 @@ def _folder() -> Path:
 def _stem() -> str:
     headers = sorted(NATIVE_SOURCE.parent.glob("*.h"))
     sources = [path.read_text() for path in (NATIVE_SOURCE, *headers)]
-    return f"norm_pool-{_hash(*sources, *_MACHINE, _processor_features(), repr(cpp_flags()))}"
+    return f"norm_pool-{_hash(*sources, *_MACHINE, features(), repr(cpp_flags()))}"
 
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _processor_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
