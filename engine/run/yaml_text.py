@@ -13,6 +13,8 @@ from engine.run.errors import Fault
 KeyPath = tuple[str, ...]
 DEEPEST = 6
 TOO_DEEP = "brackets or blocks lie too deep in each other"
+# As libyaml words its own limit, since 0.2.6; before, and in Python's parser, it is Python's recursion that ends.
+_LIMIT_OF_LIBYAML = "maximum nesting depth"
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -58,7 +60,7 @@ def parse_text(text: str, name: str) -> ParsedFile:
     except yaml.YAMLError as error:
         parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
     except RecursionError:
-        parsed.faults.append(Fault(TOO_DEEP, name, "no setting needs that"))
+        parsed.faults.append(_too_deep(name))
     finally:
         if loader is not None:
             loader.dispose()
@@ -77,8 +79,15 @@ def parse_value(text: str) -> Any:
 
 def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
     mark = error.problem_mark or error.context_mark
+    where = f"{name}:{mark.line + 1}" if mark else name
+    if _LIMIT_OF_LIBYAML in str(error.problem):
+        return _too_deep(where)
     what = f"this is no YAML: {error.problem or error.context}"
-    return Fault(what, f"{name}:{mark.line + 1}" if mark else name, "indent with spaces, and put a space after `:`")
+    return Fault(what, where, "indent with spaces, and put a space after `:`")
+
+
+def _too_deep(where: str) -> Fault:
+    return Fault(TOO_DEEP, where, "no setting needs that")
 
 
 def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
