@@ -19,7 +19,7 @@ from ltdd_tui.tables import DEFAULT, estimate_table, settings_table
 def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
     """Writes config.yaml, every value resolved, into a new run folder; raises SettingsError or InputError."""
     if name is not None:
-        worker.check_name(name)
+        worker.check_free(name, runs_dir)
     settings = load_preset(preset, overrides)
     if lacking := check_runnable(settings):
         raise InputError(lacking)

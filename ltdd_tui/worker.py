@@ -40,7 +40,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
         raise InputError(
             "a worker is at work on this run",
             str(folder.root),
-            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it",
+            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name} --wait` returns when it has stopped",
         )
     folder.stop_request.unlink(missing_ok=True)
     with open(folder.console, "ab") as console:
@@ -93,11 +93,7 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
         # Not exist_ok: of two that ask for one name at once, one is refused.
         folder.root.mkdir()
     except FileExistsError:
-        raise InputError(
-            f"there is a run named {name!r} already",
-            str(folder.root),
-            f"`ltdd-tui resume {name}` goes on with it; another --name starts a new one",
-        ) from None
+        raise _taken(folder) from None
     except OSError as error:
         raise InputError(
             f"the run's folder cannot be made: {error.strerror}",
@@ -114,6 +110,21 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
             f"the run's settings cannot be written: {error.strerror}", str(folder.config), elsewhere
         ) from None
     return folder
+
+
+def check_free(name: str, runs_dir: Path) -> None:
+    """Raises InputError where a new run cannot have this name, or another run has it."""
+    check_name(name)
+    if (folder := RunFolder(runs_dir / name)).root.exists():
+        raise _taken(folder)
+
+
+def _taken(folder: RunFolder) -> InputError:
+    return InputError(
+        f"there is a run named {folder.name!r} already",
+        str(folder.root),
+        f"`ltdd-tui resume {folder.name}` goes on with it; another --name starts a new one",
+    )
 
 
 def check_name(name: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.run.settings import AugmentationName
 
@@ -43,11 +44,30 @@ def draw(names: Sequence[AugmentationName], batch: int, image_size: int, generat
 def apply(draw: Draw, images: Tensor) -> Tensor:
     """The augmented images (B, C, H, W), H = W: the same draw gives the same result, on any device, in any precision.
 
-    Differentiable in the images as often as wanted, in both directions.
+    Affine in the images, so that `adjoint` is all of its derivative.
     """
     if draw.name is None:
         return images
     return _APPLY[draw.name](images, draw.amounts.to(images.device, images.dtype))
+
+
+def adjoint(draw: Draw, in_augmented: Tensor) -> Tensor:
+    """The derivative in the images from the one in the augmented images, both (B, C, H, W)."""
+    match draw.name:
+        case "scale" | "rotate":
+            images = torch.zeros_like(in_augmented, requires_grad=True)
+            with torch.enable_grad():
+                augmented = apply(draw, images)
+            found: Tensor = torch.autograd.grad(augmented, images, in_augmented)[0]
+            return found
+        case "color":
+            # Saturation and contrast draw towards means, and each is its own adjoint; what brightness adds is constant.
+            return apply(Draw("color", F.pad(draw.amounts[:, 1:], (1, 0))), in_augmented)
+        case "crop":
+            return apply(Draw("crop", -draw.amounts), in_augmented)
+        case _:
+            # A mirror image and what is left of a cut are their own adjoints.
+            return apply(draw, in_augmented)
 
 
 def _uniform(batch: int, columns: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -92,9 +112,9 @@ def _color(images: Tensor, amounts: Tensor) -> Tensor:
 
 
 def _crop(images: Tensor, amounts: Tensor) -> Tensor:
-    rows, columns = _positions(images)
-    down, right = amounts[:, :, None].unbind(1)
-    return _pixels(images, rows + down, columns + right)
+    down, right = (amounts / _center(images)).unbind(1)
+    ones, zeros = torch.ones_like(down), torch.zeros_like(down)
+    return _resampled(images, [zeros, ones, down], [ones, zeros, right], "nearest")
 
 
 def _cutout(images: Tensor, amounts: Tensor) -> Tensor:
@@ -114,44 +134,29 @@ def _flip(images: Tensor, amounts: Tensor) -> Tensor:
 
 
 def _scale(images: Tensor, amounts: Tensor) -> Tensor:
-    rows, columns = _positions(images)
-    center = (images.shape[-1] - 1) / 2
-    down, across = amounts[:, :, None].unbind(1)
-    return _between_pixels(images, (rows - center) * down + center, (columns - center) * across + center)
+    down, across = amounts.unbind(1)
+    zeros = torch.zeros_like(down)
+    return _resampled(images, [zeros, down, zeros], [across, zeros, zeros], "bilinear")
 
 
 def _rotate(images: Tensor, amounts: Tensor) -> Tensor:
-    rows, columns = _positions(images)
-    center = (images.shape[-1] - 1) / 2
-    cos, sin = amounts.cos(), amounts.sin()
-    down, across = rows - center, columns - center
-    return _between_pixels(images, sin * across + cos * down + center, cos * across - sin * down + center)
+    cos, sin = amounts[:, 0].cos(), amounts[:, 0].sin()
+    zeros = torch.zeros_like(cos)
+    return _resampled(images, [sin, cos, zeros], [cos, -sin, zeros], "bilinear")
 
 
-def _positions(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of every pixel, (H*W,) each, in the images' precision."""
-    side = torch.arange(images.shape[-1], device=images.device, dtype=images.dtype)
-    return side.repeat_interleave(len(side)), side.repeat(len(side))
+def _resampled(images: Tensor, row: Sequence[Tensor], column: Sequence[Tensor], mode: str) -> Tensor:
+    """Each pixel from another place, 0 outside: its row and column are sums of own column, own row and 1, weighed.
+
+    The weights are (B,); places are measured from the center, in halves of the side.
+    """
+    matrix = torch.stack([*column, *row], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=True)
+    return F.grid_sample(images, grid, mode, "zeros", align_corners=True)
 
 
-# grid_sample would be shorter, but the derivative of its backward pass has no forward mode, which matching needs;
-# picking pixels by index is linear in the images and has every derivative.
-def _pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The images' values at whole positions (B, H*W), 0 outside, in the images' shape."""
-    last = images.shape[-1] - 1
-    inside = (rows >= 0) & (rows <= last) & (columns >= 0) & (columns <= last)
-    index = (rows.clamp(0, last) * (last + 1) + columns.clamp(0, last)).long()
-    picked = images.flatten(2).gather(2, index[:, None].expand(-1, images.shape[1], -1))
-    return (picked * inside[:, None]).view_as(images)
-
-
-def _between_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The images' values at positions (B, H*W), bilinear between pixels, 0 outside, in the images' shape."""
-    top, left = rows.floor(), columns.floor()
-    down, right = ((part[:, None]).view(-1, 1, *images.shape[2:]) for part in (rows - top, columns - left))
-    above = _pixels(images, top, left) * (1 - right) + _pixels(images, top, left + 1) * right
-    below = _pixels(images, top + 1, left) * (1 - right) + _pixels(images, top + 1, left + 1) * right
-    return above * (1 - down) + below * down
+def _center(images: Tensor) -> float:
+    return (images.shape[-1] - 1) / 2
 
 
 _AMOUNTS: dict[AugmentationName, Callable[[int, int, torch.Generator], Tensor]] = {

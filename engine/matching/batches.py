@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.data.augment import Draw, apply, draw
+from engine.data.augment import Draw, adjoint, apply, draw
 from engine.run.settings import AugmentationName
 
 
@@ -42,13 +42,9 @@ class StudentBatch:
         """The augmented batch (B, channels, H, W) out of all images (S, channels, H, W)."""
         return apply(self.augmentation, images[self.indices])
 
-    def back(self, images: Tensor, in_augmented: Tensor) -> Tensor:
+    def back(self, in_augmented: Tensor) -> Tensor:
         """The derivative in the batch's own images from the one in the augmented batch, (B, channels, H, W) both."""
-        own = images[self.indices].requires_grad_()
-        with torch.enable_grad():
-            augmented = apply(self.augmentation, own)
-        found: Tensor = torch.autograd.grad(augmented, own, in_augmented)[0]
-        return found
+        return adjoint(self.augmentation, in_augmented)
 
 
 def student_batches(

@@ -12,7 +12,7 @@ from engine.losses import StudentLoss, target_probabilities
 from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand
 from engine.matching.parts import backbone_in_parts, student_in_parts
 from engine.matching.replay import Replayer
-from engine.matching.student import StepLoss, Student, compiled_student, eager_student
+from engine.matching.student import StepLoss, Student, compiled_student, eager_student, without_tapes
 from engine.matching.student_by_hand import student_by_hand
 from engine.nets.by_hand import ByHand
 from engine.nets.convnet import ConvNet
@@ -53,12 +53,16 @@ class Kind:
     def forms(self, batch: int, images_at_once: int) -> Forms:
         """The forms for batches of `batch`, in parts where they are larger than `images_at_once`."""
         student, backbone = self._whole()
+        steps_at_once = max(1, images_at_once // batch)
+        if steps_at_once > 1 and self.settings.gradient != "exact":
+            # Steps that are taken together on the way back start anew, and a replayed one would copy its tape.
+            student = without_tapes(student)
         if self.compiled and self.device.type == "cuda":
             replayer = Replayer(self._told)
             student, backbone = replayer.student(student), replayer.backbone(backbone)
         if images_at_once < batch:
             student, backbone = student_in_parts(student, images_at_once), backbone_in_parts(backbone, images_at_once)
-        return Forms(student, backbone, max(1, images_at_once // batch))
+        return Forms(student, backbone, steps_at_once)
 
     def images_at_once(self, batch: int, activations: int) -> int:
         """As the settings say, or what fills the device and fits; `activations` is convolutions' outputs an image."""

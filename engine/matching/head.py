@@ -137,17 +137,18 @@ def match_classifier(
     features, tapes = [], Tapes(room)
     with torch.no_grad():
         for step, batch in enumerate(batches):
-            of_batch, tape = backbone.features(theta_start, batch.images(synthetic.images))
+            images = batch.images(synthetic.images)
+            of_batch, tape = backbone.features(theta_start, images)
             features.append(of_batch)
-            tapes.put(step, tape)
+            tapes.put(step, None if tape is None else (images, tape))
         start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
         labels = [synthetic.label_logits[batch.indices] for batch in batches]
         head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
     total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), head.beta)
     for step in range(len(batches) - 1, -1, -1):
         batch = batches[step]
-        augmented = batch.images(synthetic.images)
-        in_augmented = backbone.back(theta_start, augmented, head.features[step], tapes.take(step))
-        total.images.index_add_(0, batch.indices, batch.back(synthetic.images, in_augmented))
+        images, tape = tapes.take(step) or (batch.images(synthetic.images), None)
+        in_augmented = backbone.back(theta_start, images, head.features[step], tape)
+        total.images.index_add_(0, batch.indices, batch.back(in_augmented))
         total.label_logits.index_add_(0, batch.indices, head.label_logits[step])
     return PhaseGradient(head.loss, total)

@@ -46,7 +46,7 @@ def match_by_sweep(
     for step, mixed, along in back(way, adjoint, student, synthetic, batches, exact, at_once):
         indices = batches[step].indices
         total.beta.sub_(torch.dot(along, way.gradients[step]))
-        in_images = batches[step].back(synthetic.images, mixed.images)
+        in_images = batches[step].back(mixed.images)
         total.images.index_add_(0, indices, -synthetic.beta * in_images)
         total.label_logits.index_add_(0, indices, -synthetic.beta * mixed.labels)
     return PhaseGradient(value, total)
@@ -66,7 +66,7 @@ def _walk(theta: Tensor, student: Student, synthetic: Synthetic, batches: Sequen
     for step, batch in enumerate(batches):
         images, labels = batch.images(synthetic.images), synthetic.label_logits[batch.indices]
         gradient, tape = student.walk(way.thetas[-1], images, labels)
-        way.tapes.put(step, tape)
+        way.tapes.put(step, None if tape is None else (images, tape))
         way.gradients.append(gradient)
         way.thetas.append(way.thetas[-1] - synthetic.beta * gradient)
     return way
@@ -86,8 +86,9 @@ def _step_by_step(
 ) -> _Back:
     """Each step from the last to the first: its number, its mixed derivative, and the adjoint along which it is."""
     for step in range(len(batches) - 1, -1, -1):
-        images, labels = batches[step].images(synthetic.images), synthetic.label_logits[batches[step].indices]
-        mixed = student.mixed(way.thetas[step], adjoint, images, labels, way.tapes.take(step))
+        images, tape = way.tapes.take(step) or (batches[step].images(synthetic.images), None)
+        labels = synthetic.label_logits[batches[step].indices]
+        mixed = student.mixed(way.thetas[step], adjoint, images, labels, tape)
         yield step, mixed, adjoint
         if exact:
             assert mixed.theta is not None

@@ -15,7 +15,7 @@ class Tapes:
         self._kept: dict[int, tuple[Tape, int]] = {}
 
     def put(self, step: int, tape: Tape | None) -> None:
-        """Keeps a step's tape, in the place of the earliest ones; None is not kept."""
+        """Keeps a step's tape, with its augmented images, in the place of the earliest ones; None is not kept."""
         size = tape_bytes(tape)
         if tape is None or size > self._room:
             return

@@ -15,7 +15,7 @@ from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import DatasetSettings, RunSettings
 from engine.run.worth import Form, asked_or, compiled_form
 
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 """Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
 
 ABOUT = "about.json"

@@ -35,6 +35,8 @@ def run(
     from ltdd_tui.preparing import prepare, show_plan
 
     if dry_run:
+        if name is not None:
+            worker.check_free(name, runs_dir)
         show_plan(preset, overrides or [], device, as_json)
         return
     folder = prepare(preset, overrides or [], runs_dir, name)

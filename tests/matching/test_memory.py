@@ -67,6 +67,16 @@ def test_kept_tapes_change_nothing(gradient):
                 assert torch.equal(getattr(kept.gradient, name), getattr(again.gradient, name))
 
 
+@pytest.mark.parametrize(
+    ("gradient", "at_once", "kept"), [("published", 8, False), ("published", 4, True), ("exact", 8, True)]
+)
+def test_a_walk_leaves_a_tape_where_the_way_back_reads_it(gradient, at_once, kept):
+    small = toy()
+    student = small.kind(compiled=True, gradient=gradient).forms(4, at_once).student
+    tape = student.walk(small.start, small.synthetic.images[:4], small.synthetic.label_logits[:4])[1]
+    assert (tape is not None) is kept
+
+
 def test_the_latest_tapes_are_kept_and_never_more_than_fit():
     tapes, size = Tapes(3 * 80), 80
     for step in range(7):

@@ -442,6 +442,7 @@ def test_a_window_that_shrinks_and_grows_again(size: tuple[int, int]) -> None:
     drive(test)
 
 
+@pytest.mark.usefixtures("only_own_garbage")
 def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None:
     for name in ("head", "tail"):
         folder = home / "large" / "train" / name

@@ -425,6 +425,7 @@ async def test_a_thousand_classes_scroll(make: Callable[..., RunFolder]) -> None
 
 
 @pytest.mark.asyncio
+@pytest.mark.usefixtures("only_own_garbage")
 async def test_the_loop_stays_awake_while_a_long_run_is_read(make: Callable[..., RunFolder]) -> None:
     """Work of the loop's own thread between two turns, so that a busy machine does not count."""
     folder = make("crashed")

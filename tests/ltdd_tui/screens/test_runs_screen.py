@@ -406,6 +406,7 @@ async def test_path_is_copied_and_told_where_no_desktop_is(add: Add, monkeypatch
         assert str(folder.root) in told(pilot)[-1] and "no desktop" in told(pilot)[-1]
 
 
+@pytest.mark.usefixtures("only_own_garbage")
 async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template = scanning.examined(add("template", "done"))
     for place in range(500):
@@ -420,10 +421,10 @@ async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monke
     async with shown() as pilot:
         await until(pilot, lambda: len(listed(pilot)) == 501)
         runs = screen(pilot).query_one(RunList)
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(10):
             screen(pilot)._show()
-        assert (time.perf_counter() - began) / 10 < 0.1, "it draws only what is in sight"
+        assert (time.thread_time() - began) / 10 < 0.1, "it draws only what is in sight"
         await pilot.press("G")
         assert runs.current is runs._rows[-1]
         await asyncio.sleep(0)
