@@ -40,7 +40,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
         raise InputError(
             "a worker is at work on this run",
             str(folder.root),
-            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name} --wait` returns when it has stopped",
+            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
     with open(folder.console, "ab") as console:
