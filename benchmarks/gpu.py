@@ -36,7 +36,10 @@ def main() -> int:
         print("usage: python -m benchmarks.gpu FOLDER SECONDS", file=sys.stderr)
         return BAD_INPUT
     folder, ends = Path(sys.argv[1]).absolute(), time.monotonic() + int(sys.argv[2])
-    wanted = os.environ.get("PARTS", "").split()
+    wanted, known = os.environ.get("PARTS", "").split(), [part.name for part in parts(folder, os.environ)]
+    if unknown := [name for name in wanted if name not in known]:
+        print(f"there is no part {', '.join(unknown)}; PARTS can be {' '.join(known)}", file=sys.stderr)
+        return BAD_INPUT
     try:
         for part in parts(folder, os.environ):
             if not wanted or part.name in wanted:
@@ -82,6 +85,7 @@ def do(part: Part, folder: Path, ends: float) -> None:
     with open(log, "a") as output:
         code = _within(part.command, seconds, grace, output)
     if code is None or code == STOPPED:
+        _note_lost_time(part, folder)
         raise TimeIsUp(part.name)
     # No tests marked cuda (5) is as good as none that fails.
     if code in (0, 5) and part.name == "tests" or code == 0:
@@ -89,6 +93,17 @@ def do(part: Part, folder: Path, ends: float) -> None:
     else:
         failed.write_text(f"{code}\n")
         _say(f"{part.name}: failed with exit code {code}, see {log}")
+
+
+def _note_lost_time(part: Part, folder: Path) -> None:
+    """A part that cannot resume has one more call, in which it comes first; then it has failed, and begins no more."""
+    tried = folder / f"{part.name}.tried"
+    if not part.enough:
+        return
+    if tried.exists():
+        (folder / f"{part.name}.failed").write_text("more time than a call has\n")
+        _say(f"{part.name}: needs more time than a call has, and cannot resume; give more SECONDS")
+    tried.touch()
 
 
 def _within(command: Sequence[str], seconds: float, grace: float, output: object) -> int | None:

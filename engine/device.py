@@ -17,10 +17,13 @@ _GIB = 2**30
 def pick_device(name: str) -> torch.device:
     """The torch device of a name; `auto` is the first GPU where there is one. Raises InputError for one that is not."""
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        name = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
+        if device.type == "cuda":
+            # A CUDA graph captures the current device's kernels, whatever device the tensors are on.
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"there is no device {name!r}: {str(error).splitlines()[0]}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -43,9 +42,7 @@ def name_faults(name: str, free: str, runs_dir: Path) -> dict[str, Fault]:
     if not name:
         return {}
     try:
-        worker.check_name(name)
+        worker.check_free(name, runs_dir)
     except InputError as error:
-        return {NAME: Fault(error.faults[0].what, NAME, "a plain name such as cifar10-ipc10")}
-    if os.path.exists(runs_dir / name):
-        return {NAME: Fault(f"there is a run named {name!r} already", NAME, f"leave it empty for {free}")}
+        return {NAME: Fault(error.faults[0].what, NAME, f"leave it empty for {free}")}
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def only_own_garbage() -> None:
+def only_own_garbage() -> Iterator[None]:
     """Python's collector leaves alone what earlier tests left: going over all of it takes 0.2 s, in anybody's turn."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()

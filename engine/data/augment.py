@@ -54,20 +54,20 @@ def apply(draw: Draw, images: Tensor) -> Tensor:
 def adjoint(draw: Draw, in_augmented: Tensor) -> Tensor:
     """The derivative in the images from the one in the augmented images, both (B, C, H, W)."""
     match draw.name:
-        case "scale" | "rotate":
+        case "cutout" | "flip" | None:
+            return apply(draw, in_augmented)
+        case "crop":
+            return apply(Draw("crop", -draw.amounts), in_augmented)
+        case "color":
+            # Brightness adds a constant. Saturation and contrast draw towards means, each is its own adjoint, and they
+            # commute: the mean of an image is that of its channels' means.
+            return apply(Draw("color", F.pad(draw.amounts[:, 1:], (1, 0))), in_augmented)
+        case _:
             images = torch.zeros_like(in_augmented, requires_grad=True)
             with torch.enable_grad():
                 augmented = apply(draw, images)
             found: Tensor = torch.autograd.grad(augmented, images, in_augmented)[0]
             return found
-        case "color":
-            # Saturation and contrast draw towards means, and each is its own adjoint; what brightness adds is constant.
-            return apply(Draw("color", F.pad(draw.amounts[:, 1:], (1, 0))), in_augmented)
-        case "crop":
-            return apply(Draw("crop", -draw.amounts), in_augmented)
-        case _:
-            # A mirror image and what is left of a cut are their own adjoints.
-            return apply(draw, in_augmented)
 
 
 def _uniform(batch: int, columns: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -112,9 +112,9 @@ def _color(images: Tensor, amounts: Tensor) -> Tensor:
 
 
 def _crop(images: Tensor, amounts: Tensor) -> Tensor:
-    down, right = (amounts / _center(images)).unbind(1)
-    ones, zeros = torch.ones_like(down), torch.zeros_like(down)
-    return _resampled(images, [zeros, ones, down], [ones, zeros, right], "nearest")
+    side = _side(images)
+    down, right = (amounts[:, :, None, None] * (2 / (images.shape[-1] - 1))).unbind(1)
+    return _resampled(images, side[:, None] + down, side + right, _NEAREST)
 
 
 def _cutout(images: Tensor, amounts: Tensor) -> Tensor:
@@ -134,31 +134,32 @@ def _flip(images: Tensor, amounts: Tensor) -> Tensor:
 
 
 def _scale(images: Tensor, amounts: Tensor) -> Tensor:
-    down, across = amounts.unbind(1)
-    zeros = torch.zeros_like(down)
-    return _resampled(images, [zeros, down, zeros], [across, zeros, zeros], "bilinear")
+    side = _side(images)
+    down, across = amounts[:, :, None, None].unbind(1)
+    return _resampled(images, side[:, None] * down, side * across, _BILINEAR)
 
 
 def _rotate(images: Tensor, amounts: Tensor) -> Tensor:
-    cos, sin = amounts[:, 0].cos(), amounts[:, 0].sin()
-    zeros = torch.zeros_like(cos)
-    return _resampled(images, [sin, cos, zeros], [cos, -sin, zeros], "bilinear")
+    side = _side(images)
+    cos, sin = (part[:, :, None] for part in (amounts.cos(), amounts.sin()))
+    return _resampled(images, cos * side[:, None] + sin * side, cos * side - sin * side[:, None], _BILINEAR)
 
 
-def _resampled(images: Tensor, row: Sequence[Tensor], column: Sequence[Tensor], mode: str) -> Tensor:
-    """Each pixel from another place, 0 outside: its row and column are sums of own column, own row and 1, weighed.
-
-    The weights are (B,); places are measured from the center, in halves of the side.
-    """
-    matrix = torch.stack([*column, *row], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=True)
-    return F.grid_sample(images, grid, mode, "zeros", align_corners=True)
+def _side(images: Tensor) -> Tensor:
+    """Where the pixels of a row, or of a column, are: from -1 to 1."""
+    return torch.linspace(-1, 1, images.shape[-1], device=images.device, dtype=images.dtype)
 
 
-def _center(images: Tensor) -> float:
-    return (images.shape[-1] - 1) / 2
+def _resampled(images: Tensor, rows: Tensor, columns: Tensor, how: int) -> Tensor:
+    """The images' values at places, each broadcast to (B, H, W) and from -1 to 1, 0 outside."""
+    grid = torch.stack(torch.broadcast_tensors(columns, rows), dim=-1)
+    # F.affine_grid has a product in it, which TF32 would blur; F.grid_sample goes to cuDNN's sampler, which refuses
+    # batches of 65,536 images.
+    return torch.grid_sampler_2d(images, grid, how, _ZEROS, True)
 
 
+# As torch numbers them: how a value between pixels is made, and what is outside.
+_BILINEAR, _NEAREST, _ZEROS = 0, 1, 0
 _AMOUNTS: dict[AugmentationName, Callable[[int, int, torch.Generator], Tensor]] = {
     "color": _color_amounts,
     "crop": _crop_amounts,

@@ -140,7 +140,7 @@ def match_classifier(
             images = batch.images(synthetic.images)
             of_batch, tape = backbone.features(theta_start, images)
             features.append(of_batch)
-            tapes.put(step, None if tape is None else (images, tape))
+            tapes.put(step, images, tape)
         start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
         labels = [synthetic.label_logits[batch.indices] for batch in batches]
         head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)

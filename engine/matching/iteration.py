@@ -98,10 +98,11 @@ class Matcher:
 
     def _phase_rep(self, synthetic: Synthetic, expert: int, epoch: int, generator: torch.Generator) -> PhaseGradient:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
+        # Drawn first: moving the weights waits for a GPU that has the phase before to end.
+        batches = self._batches(settings.syn_steps, synthetic, generator)
         start = trajectory.at(epoch).to(self.device)
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
         matched = network.backbone if self.method.matched == "backbone" else network.everything
-        batches = self._batches(settings.syn_steps, synthetic, generator)
         match = self._unrolled if settings.gradient == "unrolled" else self._match_rep
         return match(start, target, matched, synthetic, batches)
 
@@ -144,11 +145,11 @@ class Matcher:
         )
 
     def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
+        batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
         backbone, heads = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
         start, target = (
             torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
         )
-        batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
         return self._match_cls(start, target, synthetic, batches)
 
     def _match_cls(

@@ -55,7 +55,8 @@ class Replayer:
         _warm_up(function, inputs)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self.pool):
+            # The outer stream, since a capture that fails at its end leaves its own stream the current one.
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self.pool):
                 outputs = function(*inputs)
         except torch.OutOfMemoryError:
             raise

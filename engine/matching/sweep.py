@@ -39,7 +39,7 @@ def match_by_sweep(
     `at_once`: steps taken together on the way back, where they are independent.
     """
     with torch.no_grad():
-        way = _walk(theta_start, student, synthetic, batches, room if exact or at_once == 1 else 0)
+        way = _walk(theta_start, student, synthetic, batches, room)
         value, adjoint = loss_and_adjoint(way.thetas[-1], theta_start, theta_target, matched)
     total = synthetic.map(by=torch.zeros_like)
     back = _step_by_step if exact or at_once == 1 else _several_at_once
@@ -66,7 +66,7 @@ def _walk(theta: Tensor, student: Student, synthetic: Synthetic, batches: Sequen
     for step, batch in enumerate(batches):
         images, labels = batch.images(synthetic.images), synthetic.label_logits[batch.indices]
         gradient, tape = student.walk(way.thetas[-1], images, labels)
-        way.tapes.put(step, None if tape is None else (images, tape))
+        way.tapes.put(step, images, tape)
         way.gradients.append(gradient)
         way.thetas.append(way.thetas[-1] - synthetic.beta * gradient)
     return way

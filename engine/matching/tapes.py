@@ -12,23 +12,23 @@ class Tapes:
 
     def __init__(self, room: float) -> None:
         self._room, self._used = room, 0
-        self._kept: dict[int, tuple[Tape, int]] = {}
+        self._kept: dict[int, tuple[tuple[Tensor, Tape], int]] = {}
 
-    def put(self, step: int, tape: Tape | None) -> None:
-        """Keeps a step's tape, with its augmented images, in the place of the earliest ones; None is not kept."""
-        size = tape_bytes(tape)
+    def put(self, step: int, images: Tensor, tape: Tape | None) -> None:
+        """Keeps a step's augmented images with its tape, in the place of the earliest ones; without one, neither."""
+        size = tape_bytes((images, tape))
         if tape is None or size > self._room:
             return
-        self._kept[step] = tape, size
+        self._kept[step] = (images, tape), size
         self._used += size
         while self._used > self._room:
             self.take(next(iter(self._kept)))
 
-    def take(self, step: int) -> Tape | None:
-        """Gives a step's tape away, None where it is not kept."""
-        tape, size = self._kept.pop(step, (None, 0))
+    def take(self, step: int) -> tuple[Tensor, Tape] | None:
+        """Gives a step's images and tape away, None where they are not kept."""
+        kept, size = self._kept.pop(step, (None, 0))
         self._used -= size
-        return tape
+        return kept
 
 
 def tape_bytes(tape: Tape | None) -> int:

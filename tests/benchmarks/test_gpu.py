@@ -41,6 +41,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRACE", "1")
 
 
+def test_a_part_that_cannot_resume_does_not_begin_forever(tmp_path: Path) -> None:
+    endless = Part("tests", program("import time; time.sleep(60)"), enough=0.5)
+    for _ in range(2):
+        with pytest.raises(TimeIsUp):
+            do(endless, tmp_path, time.monotonic() + 2.5)
+    do(endless, tmp_path, time.monotonic() + 2.5)
+    assert (tmp_path / "tests.failed").exists()
+
+
 def test_a_part_that_has_no_time_left_goes_on_in_the_next_call(tmp_path: Path) -> None:
     part = Part("cell", program(RESUMES))
     with pytest.raises(TimeIsUp):
@@ -101,6 +110,10 @@ def test_the_table_judges_what_was_wanted(tmp_path: Path) -> None:
 def test_the_script_tells_its_usage(tmp_path: Path) -> None:
     done = subprocess.run([ROOT / "benchmarks" / "gpu.sh"], capture_output=True, text=True)
     assert done.returncode == 2 and "gpu.sh FOLDER [SECONDS]" in done.stderr and "DRY=1" in done.stderr
+    environment = os.environ | {"PARTS": "cells", "PYTHON": sys.executable}
+    words = [ROOT / "benchmarks" / "gpu.sh", tmp_path]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "there is no part cells; PARTS can be tests iteration" in done.stderr
 
 
 @pytest.mark.long

@@ -79,7 +79,7 @@ def test_faults_come_all_at_once_and_nothing_is_made(command: Callable, runs_dir
 def test_a_bad_or_taken_name_is_refused(command: Callable, runs_dir: Path, toy: str, name: str) -> None:
     assert command("run", toy).code == 0
     done = command("run", toy, "--name", name)
-    assert done.code == 2 and "hint: " in done.err or name == ""
+    assert done.code == 2 and ("hint: " in done.err or name == "")
     planned = command("run", toy, "--name", name, "--dry-run")
     assert (planned.code, planned.out, planned.err) == (2, "", done.err)
     assert [path.name for path in runs_dir.iterdir()] == ["toy"]

@@ -80,12 +80,13 @@ def test_a_walk_leaves_a_tape_where_the_way_back_reads_it(gradient, at_once, kep
 def test_the_latest_tapes_are_kept_and_never_more_than_fit():
     tapes, size = Tapes(3 * 80), 80
     for step in range(7):
-        tapes.put(step, (torch.zeros(6), [torch.zeros(4)]))
+        tapes.put(step, torch.zeros(5), (torch.zeros(1), [torch.zeros(4)]))
         assert sum(tapes.take(step) is not None for step in range(step - 2)) == 0
     assert tape_bytes(tapes.take(6)) == size
     assert [tapes.take(step) is not None for step in range(7)] == [False] * 4 + [True, True, False]
-    tapes.put(7, torch.zeros(100))
-    assert tapes.take(7) is None
+    tapes.put(7, torch.zeros(5), torch.zeros(100))
+    tapes.put(8, torch.zeros(5), None)
+    assert tapes.take(7) is None and tapes.take(8) is None
 
 
 # Tapes of 2 MiB and graphs of more; what a process took from the kernel at most tells how many there were at a time.

@@ -88,18 +88,22 @@ def test_a_replay_gives_what_is_its_callers_own():
 def test_what_cannot_be_captured_is_called_as_it_is_and_told():
     refused: list[str] = []
     waits = Replayer(refused.append).replayed(lambda x: x * float(x.sum()))
-    x = torch.ones(3, device="cuda")
+    x, stream = torch.ones(3, device="cuda"), torch.cuda.current_stream()
     assert waits(x).tolist() == waits(x).tolist() == [3.0] * 3
     assert len(refused) == 1
+    assert torch.cuda.current_stream() == stream
+    torch.cuda.empty_cache()
+    assert Replayer(refused.append).replayed(lambda x: 2 * x)(x).tolist() == [2.0] * 3 and len(refused) == 1
 
 
-def test_augmentation_waits_for_nothing():
-    """All numbers of an iteration are moved at once: replaying them asks nothing of the host."""
+@pytest.mark.parametrize("kind", ALL)
+def test_augmentation_waits_for_nothing(kind):
+    """All numbers of a phase are moved at once: replaying them, and their way back, asks nothing of the host."""
     small = toy(ALL).to(torch.float32, "cuda")
-    batches = student_batches(6, 9, 4, 8, ALL, torch.Generator().manual_seed(0), torch.device("cuda"))
+    batches = student_batches(3, 9, 4, 8, [kind], torch.Generator().manual_seed(0), torch.device("cuda"))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in batches:
-            batch.images(small.synthetic.images)
+            batch.back(batch.images(small.synthetic.images))
     finally:
         torch.cuda.set_sync_debug_mode("default")
