@@ -64,14 +64,22 @@ class Replayer:
             self.told(str(error).strip().splitlines()[0][:200])
             return function
 
+        own, found = _tensors(held), _tensors(tree_leaves(outputs))
+
         def replay(*inputs: Any) -> Any:
-            for own, given in zip(held, tree_leaves(inputs), strict=True):
-                if isinstance(own, Tensor):
-                    own.copy_(given)
+            # A tape is twenty tensors: copied one by one they would be as many launches.
+            torch._foreach_copy_(own, _tensors(tree_leaves(inputs)))
             graph.replay()
-            return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, outputs)
+            copies = [torch.empty_like(leaf) for leaf in found]
+            torch._foreach_copy_(copies, found)
+            rest = iter(copies)
+            return tree_map(lambda leaf: next(rest) if isinstance(leaf, Tensor) else leaf, outputs)
 
         return replay
+
+
+def _tensors(leaves: list[Any]) -> list[Tensor]:
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _warm_up(function: _Function, inputs: Any) -> None:
