@@ -36,6 +36,9 @@ def main() -> int:
         print("usage: python -m benchmarks.gpu FOLDER SECONDS", file=sys.stderr)
         return BAD_INPUT
     folder, ends = Path(sys.argv[1]).absolute(), time.monotonic() + int(sys.argv[2])
+    if int(sys.argv[2]) < (least := _least_seconds(parts(folder, os.environ))):
+        print(f"SECONDS must be at least {least:.0f}, or parts that cannot resume would never begin", file=sys.stderr)
+        return BAD_INPUT
     wanted, known = os.environ.get("PARTS", "").split(), [part.name for part in parts(folder, os.environ)]
     if unknown := [name for name in wanted if name not in known]:
         print(f"there is no part {', '.join(unknown)}; PARTS can be {' '.join(known)}", file=sys.stderr)
@@ -49,6 +52,16 @@ def main() -> int:
         return TIME_IS_UP
     print(write_table(folder, dry=bool(os.environ.get("DRY"))))
     return FAILED if any(folder.glob("*.failed")) else DONE
+
+
+def _least_seconds(parts: list[Part]) -> float:
+    """What a call needs for every part to begin in some call."""
+    return max(part.enough for part in parts) + _grace() + 5
+
+
+def _grace() -> float:
+    """Seconds that a part has to end by itself."""
+    return float(os.environ.get("GRACE", 25))
 
 
 def parts(folder: Path, environment: Mapping[str, str]) -> list[Part]:
@@ -77,7 +90,7 @@ def do(part: Part, folder: Path, ends: float) -> None:
     if done.exists() or failed.exists():
         _say(f"{part.name}: {'done' if done.exists() else f'failed before, see {log}'}")
         return
-    grace = float(os.environ.get("GRACE", 25))
+    grace = _grace()
     seconds = ends - grace - time.monotonic()
     if seconds < max(part.enough, 1.0):
         raise TimeIsUp(part.name)

@@ -35,7 +35,8 @@ def write_table(folder: Path, dry: bool) -> str:
 
 
 def _machine(folder: Path) -> str:
-    manifest = read_json(RunFolder(folder / "runs" / "cell").manifest) or {}
+    runs = (RunFolder(folder / "runs" / name) for name in ("cell", "memory"))
+    manifest = next((found for run in runs if (found := read_json(run.manifest))), {})
     torch = manifest.get("versions", {}).get("torch", "?")
     return f"{manifest.get('device_name', 'an unknown device')}, torch {torch}, commit {manifest.get('commit') or '?'}"
 

@@ -31,7 +31,9 @@ def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
     """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
     if learns_labels:
         return label_logits.softmax(dim=1)
-    return F.one_hot(label_logits.argmax(dim=1), label_logits.shape[1]).to(label_logits.dtype)
+    # F.one_hot looks whether the classes are there, which vmap cannot.
+    classes = torch.arange(label_logits.shape[1], device=label_logits.device)
+    return (label_logits.argmax(dim=1)[:, None] == classes).to(label_logits.dtype)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ltdd_tui import worker
 from ltdd_tui.consoles import note
 from ltdd_tui.displays import Bars, Display, JsonLines, Lines
 from ltdd_tui.follow import Interrupts, Watched, follow
-from ltdd_tui.runs import default_runs_dir
+from ltdd_tui.runs import handle
 from ltdd_tui.state import RunState
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -100,11 +100,6 @@ def _say_it_crashed(folder: RunFolder, code: int | None) -> int:
     if tail:
         note(f"it printed at last:\n{tail}")
     return code if code in (BAD_INPUT, STOPPED) else FAILED
-
-
-def handle(folder: RunFolder) -> str:
-    """What to call a run by: its name where the default place has it, else its path."""
-    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
 
 
 def runs_on(folder: RunFolder) -> str:

@@ -207,3 +207,8 @@ def _is_figure(final: Any) -> bool:
         return False
     figures = [final.get(key) for key in ("accuracy_mean", "accuracy_std")]
     return all(value is None or (isinstance(value, float | int) and are_percents(value)) for value in figures)
+
+
+def handle(folder: RunFolder) -> str:
+    """What to call a run by: its name where the default place has it, else its path."""
+    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
-from ltdd_tui.attend import handle, runs_on
+from ltdd_tui.attend import runs_on
 from ltdd_tui.consoles import note
-from ltdd_tui.runs import run_folders
+from ltdd_tui.runs import handle, run_folders
 
 MOST_NAMED = 5
 

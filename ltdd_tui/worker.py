@@ -18,7 +18,7 @@ import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui.console_marks import STARTS, last_said, since_start
-from ltdd_tui.runs import folder_of_runs
+from ltdd_tui.runs import folder_of_runs, handle
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
@@ -40,7 +40,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[byte
         raise InputError(
             "a worker is at work on this run",
             str(folder.root),
-            f"`ltdd-tui watch {folder.name}` shows it, `ltdd-tui stop {folder.name} --wait` ends it and waits",
+            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
     with open(folder.console, "ab") as console:
@@ -115,15 +115,17 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
 def check_free(name: str, runs_dir: Path) -> None:
     """Raises InputError where a new run cannot have this name, or another run has it."""
     check_name(name)
-    if (folder := RunFolder(runs_dir / name)).root.exists():
+    if os.path.lexists((folder := RunFolder(runs_dir / name)).root):
         raise _taken(folder)
 
 
 def _taken(folder: RunFolder) -> InputError:
+    if not folder.exists():
+        return InputError(f"something else is named {folder.name!r}", str(folder.root), "give another --name")
     return InputError(
         f"there is a run named {folder.name!r} already",
         str(folder.root),
-        f"`ltdd-tui resume {folder.name}` goes on with it; another --name starts a new one",
+        f"`ltdd-tui resume {handle(folder)}` goes on with it; another --name starts a new one",
     )
 
 

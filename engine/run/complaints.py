@@ -87,6 +87,10 @@ def _about_element(leaf: Leaf, value: Any) -> tuple[str, str]:
 def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
     if "too_short" in kinds:
         return "at least one is needed, this is an empty list", f"known: {', '.join(leaf.choices)}"
+    if "too_large" in kinds:
+        return "must be 2^53 at most, this is larger", leaf.help
+    if "no_text" in kinds:
+        return "must be UTF-8 text, this is not", leaf.help
     if kinds & set(OUT_OF_RANGE):
         words = " or ".join([leaf.bounds, *leaf.choices])
         return f"must be {words}, this is {_shown(value)}", leaf.help

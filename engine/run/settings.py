@@ -9,8 +9,10 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from engine.run.field_types import LARGEST
 from engine.run.methods import METHODS, Method, MethodName
 
 DatasetName = Literal[
@@ -32,6 +34,17 @@ class Strict(BaseModel):
     """A block of settings: unknown keys, wrong types and non-finite numbers are refused; values never change."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _can_be_worked_with(cls, value: Any) -> Any:
+        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
+        if isinstance(value, int) and value > LARGEST:
+            raise PydanticCustomError("too_large", "too large")
+        # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise PydanticCustomError("no_text", "no text")
+        return value
 
 
 class DatasetSettings(Strict):

@@ -12,6 +12,10 @@ from engine.run.errors import Fault
 
 KeyPath = tuple[str, ...]
 DEEPEST = 6
+NO_ALIASES = "aliases (*name) are not taken"
+NOT_OF_ITS_TAG = "this is no value of its tag"
+# What PyYAML raises where a tag such as !!bool stands before something else.
+UNFIT = (KeyError, IndexError, AttributeError, TypeError)
 TOO_DEEP = "brackets or blocks lie too deep in each other"
 # As libyaml words its own limit, since 0.2.6; before, and in Python's parser, it is Python's recursion that ends.
 _LIMIT_OF_LIBYAML = "maximum nesting depth"
@@ -48,6 +52,10 @@ def parse_text(text: str, name: str) -> ParsedFile:
     parsed = ParsedFile(name)
     loader = None
     try:
+        if (alias := _alias(text)) is not None:
+            where = f"{name}:{alias.line + 1}"
+            parsed.faults.append(Fault(NO_ALIASES, where, "write it out, or share settings with `extends`"))
+            return parsed
         loader = _Loader(text)
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
@@ -70,11 +78,20 @@ def parse_text(text: str, name: str) -> ParsedFile:
 def parse_value(text: str) -> Any:
     """One value as typed on a command line, by YAML's rules; raises ValueError."""
     try:
+        if _alias(text) is not None:
+            raise ValueError(NO_ALIASES)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+        raise ValueError(TOO_DEEP if _LIMIT_OF_LIBYAML in str(error) else str(error).splitlines()[0]) from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
+    except UNFIT:
+        raise ValueError(NOT_OF_ITS_TAG) from None
+
+
+def _alias(text: str) -> Any:
+    """Where the first alias stands: a few of them, each of the ones before, would be millions of values."""
+    return next((event.start_mark for event in yaml.parse(text, _Loader) if isinstance(event, yaml.AliasEvent)), None)
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
@@ -111,9 +128,11 @@ def _read_value(node: yaml.Node, path: KeyPath, loader: Any, parsed: ParsedFile)
         _read_mapping(node, path, loader, parsed)
         return
     try:
-        # Nested deeper than any setting, or an alias of itself: the constructor copes with both.
+        # Nested deeper than any setting: the constructor copes with that.
         parsed.values[path] = loader.construct_object(node, deep=True)
     except yaml.MarkedYAMLError as error:
         parsed.faults.append(_syntax_fault(error, parsed.name))
+    except UNFIT:
+        parsed.faults.append(Fault(NOT_OF_ITS_TAG, f"{parsed.places[path]}: {'.'.join(path)}", "leave the tag out"))
     except ValueError as error:
         parsed.faults.append(Fault(f"this is no value: {error}", f"{parsed.places[path]}: {'.'.join(path)}"))

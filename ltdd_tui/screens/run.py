@@ -14,7 +14,6 @@ from textual.widgets import Footer
 
 from engine.run.folder import RunFolder
 from ltdd_tui.arrangement import Arrangement, suggested
-from ltdd_tui.attend import handle
 from ltdd_tui.live import View
 from ltdd_tui.notices import Notice, can_resume, can_stop, notice
 from ltdd_tui.panels.every import PANELS
@@ -26,6 +25,7 @@ from ltdd_tui.panels.strip import PanelStrip
 from ltdd_tui.panels.workspace import Workspace
 from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.replay import as_of, frames
+from ltdd_tui.runs import handle
 from ltdd_tui.screens.live_screen import LiveScreen
 from ltdd_tui.screens.start_and_stop import StartAndStop
 

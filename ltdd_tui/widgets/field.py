@@ -136,7 +136,8 @@ class Field(Widget):
         self._shown = (text, changed, fault)
         self.set_class(changed, "-changed")
         self.set_class(fault is not None, "-fault")
-        if text != self._text:
+        # A form has no spaces around its texts; those just typed may be about to stand between two words.
+        if text != self._text.strip():
             self._text = text
             with self.prevent(Input.Changed, Select.Changed, Switch.Changed, Choices.Changed):
                 self._put(text)

@@ -85,6 +85,21 @@ def test_a_bad_or_taken_name_is_refused(command: Callable, runs_dir: Path, toy: 
     assert [path.name for path in runs_dir.iterdir()] == ["toy"]
 
 
+def test_what_is_no_run_is_not_called_one(command: Callable, runs_dir: Path, toy: str) -> None:
+    (runs_dir / "notes").mkdir(parents=True)
+    (runs_dir / "gone").symlink_to("nowhere")
+    for name in ("notes", "gone"):
+        refused = [command("run", toy, "--name", name, *more) for more in ((), ("--dry-run",))]
+        assert [done.code for done in refused] == [2, 2]
+        assert all(f"something else is named '{name}'" in done.err for done in refused)
+
+
+@pytest.mark.parametrize("value", ["1e308", "!!bool maybe", "!!int ''", "[&a 1, *a]"])
+def test_an_override_that_no_setting_can_be_is_bad_input(command: Callable, value: str) -> None:
+    done = command("estimate", "quickstart", "--no-calibrate", "--set", f"ipc={value}")
+    assert done.code == 2 and "ipc" in done.err and "Traceback" not in done.err
+
+
 def test_an_unknown_preset_is_bad_input(command: Callable) -> None:
     done = command("run", "no-such-preset")
     assert done.code == 2 and "there is no preset 'no-such-preset'" in done.err

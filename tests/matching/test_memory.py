@@ -56,6 +56,13 @@ def test_how_many_images_are_in_work_changes_nothing(gradient, images_at_once, a
         assert_equal(same, one)
 
 
+def test_eager_steps_of_hard_labels_go_together_too():
+    small = toy(ALL)
+    one, two = (small.kind(False, False, gradient="published").forms(4, at_once) for at_once in (4, 8))
+    assert two.steps_at_once == 2
+    assert_equal(_both_phases(small, two, False)[0], _both_phases(small, one, False)[0])
+
+
 @pytest.mark.parametrize("gradient", ["published", "exact"])
 def test_kept_tapes_change_nothing(gradient):
     small, exact = toy(ALL), gradient == "exact"

@@ -207,6 +207,11 @@ def test_misplaced_and_misspelt(text: str, where: str, hint: str) -> None:
         ("ipc: *one\n", "m.yaml:1"),
         ("ipc: &a {b: *a}\n", "m.yaml:1"),
         ("seed: 2024-99-99\n", "m.yaml:1: seed"),
+        ("seed: !!bool maybe\n", "m.yaml:1: seed"),
+        ("seed: !!timestamp foo\n", "m.yaml:1: seed"),
+        ('ipc: !!int ""\n', "m.yaml:1: ipc"),
+        ("ipc: 1" + 400 * "0" + "\n", "m.yaml:1: ipc"),
+        ("dataset: &a {name: digits}\nexperts: *a\n", "m.yaml:2"),
     ],
 )
 def test_what_is_no_yaml_of_settings(text: str, where: str) -> None:
