@@ -141,6 +141,16 @@ def test_from_a_preset_over_a_fault_to_the_run_with_exactly_those_settings() -> 
     assert (Path("runs") / "cifar10-lt-if50-ipc20" / "config.yaml").read_text() == dump(wanted)
 
 
+def test_a_space_that_was_typed_stays_for_the_next_word() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await put(pilot, screen, "run.name", "my ")
+        await pilot.press("r", "u", "n")
+        await pilot.pause()
+        assert field(screen, "run.name").control.value == "my run"
+
+    drive(test)
+
+
 def test_the_button_starts_and_the_next_name_is_free() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         screen.query_one("#start").focus()
