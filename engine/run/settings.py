@@ -9,11 +9,10 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, model_validator
 
-from engine.run.field_types import LARGEST
 from engine.run.methods import METHODS, Method, MethodName
+from engine.run.strict import Strict, setting
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
@@ -23,28 +22,6 @@ Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
-
-
-def setting(default: Any, help: str, *, unit: str = "", source: str = "ours", **bounds: Any) -> Any:
-    """A field with its help, unit and source, so that the form, the docs and `--help` say the same."""
-    return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
-
-
-class Strict(BaseModel):
-    """A block of settings: unknown keys, wrong types and non-finite numbers are refused; values never change."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _can_be_worked_with(cls, value: Any) -> Any:
-        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
-        if isinstance(value, int) and value > LARGEST:
-            raise PydanticCustomError("too_large", "too large")
-        # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
-        if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise PydanticCustomError("no_text", "no text")
-        return value
 
 
 class DatasetSettings(Strict):

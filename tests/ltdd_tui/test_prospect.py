@@ -78,6 +78,7 @@ def test_a_run_too_large_for_a_gpu_that_was_measured_is_marked(tmp_path: Path) -
 
 def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:
     (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart" / "config.yaml").touch()
     form = filled("quickstart", "cpu")
     assert assess(form, tmp_path).name == "quickstart-2"
     assert assess(form.with_text("method", "datm"), tmp_path).name == "quickstart-datm"
