@@ -36,17 +36,18 @@ def main() -> int:
         print("usage: python -m benchmarks.gpu FOLDER SECONDS", file=sys.stderr)
         return BAD_INPUT
     folder, ends = Path(sys.argv[1]).absolute(), time.monotonic() + int(sys.argv[2])
-    if int(sys.argv[2]) < (least := _least_seconds(parts(folder, os.environ))):
-        print(f"SECONDS must be at least {least:.0f}, or parts that cannot resume would never begin", file=sys.stderr)
-        return BAD_INPUT
-    wanted, known = os.environ.get("PARTS", "").split(), [part.name for part in parts(folder, os.environ)]
+    known = {part.name: part for part in parts(folder, os.environ)}
+    wanted = os.environ.get("PARTS", "").split() or list(known)
     if unknown := [name for name in wanted if name not in known]:
         print(f"there is no part {', '.join(unknown)}; PARTS can be {' '.join(known)}", file=sys.stderr)
         return BAD_INPUT
+    chosen = [part for name, part in known.items() if name in wanted]
+    if int(sys.argv[2]) < (least := _least_seconds(chosen)):
+        print(f"SECONDS must be at least {least:.0f}, or parts that cannot resume would never begin", file=sys.stderr)
+        return BAD_INPUT
     try:
-        for part in parts(folder, os.environ):
-            if not wanted or part.name in wanted:
-                do(part, folder, ends)
+        for part in chosen:
+            do(part, folder, ends)
     except TimeIsUp as up:
         _say(f"time is up in part {up}; call again to go on")
         return TIME_IS_UP
@@ -54,9 +55,9 @@ def main() -> int:
     return FAILED if any(folder.glob("*.failed")) else DONE
 
 
-def _least_seconds(parts: list[Part]) -> float:
-    """What a call needs for every part to begin in some call."""
-    return max(part.enough for part in parts) + _grace() + 5
+def _least_seconds(chosen: list[Part]) -> float:
+    """What a call needs for each of these parts to begin in some call."""
+    return max(part.enough for part in chosen) + _grace() + 5
 
 
 def _grace() -> float:

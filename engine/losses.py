@@ -31,9 +31,13 @@ def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
     """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
     if learns_labels:
         return label_logits.softmax(dim=1)
-    # F.one_hot looks whether the classes are there, which vmap cannot.
-    classes = torch.arange(label_logits.shape[1], device=label_logits.device)
-    return (label_logits.argmax(dim=1)[:, None] == classes).to(label_logits.dtype)
+    return one_hot(label_logits.argmax(dim=1), label_logits)
+
+
+def one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Class indices (B,) as rows of zeros and a one, in the shape and precision of `like` (B, C)."""
+    # F.one_hot looks whether the classes are there, which vmap cannot, and for which a GPU would have to be waited for.
+    return (labels[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
 
 
 @dataclass(frozen=True)

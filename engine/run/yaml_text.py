@@ -91,6 +91,8 @@ def parse_value(text: str) -> Any:
 
 def _alias(text: str) -> Any:
     """Where the first alias stands: a few of them, each of the ones before, would be millions of values."""
+    if "*" not in text:
+        return None  # as almost always: nothing is parsed twice
     return next((event.start_mark for event in yaml.parse(text, _Loader) if isinstance(event, yaml.AliasEvent)), None)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.func import grad_and_value
 from torch.nn import functional as F
 
+from engine.losses import one_hot
 from engine.nets.by_hand import ByHand
 from engine.nets.flat import FlatNetwork
 
@@ -66,10 +67,7 @@ def by_hand(passes: ByHand, network: FlatNetwork) -> One:
 
 
 def _probabilities(targets: Tensor, like: Tensor) -> Tensor:
-    if targets.dim() == 2:
-        return targets
-    # F.one_hot looks whether the classes are there, for which a GPU would have to be waited for.
-    return (targets[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
+    return targets if targets.dim() == 2 else one_hot(targets, like)
 
 
 def one_by_one(one: One) -> Gradient:

@@ -11,7 +11,7 @@ from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from ltdd_tui.consoles import note, show, show_json
 from ltdd_tui.options import AsJson, RunName, RunsDir
-from ltdd_tui.runs import find_run, overview, readable_metrics, replayed, run_folders
+from ltdd_tui.runs import find_run, handle, overview, readable_metrics, replayed, run_folders
 
 
 def runs(runs_dir: RunsDir, as_json: AsJson = False) -> None:
@@ -48,7 +48,7 @@ def show_result(folder: RunFolder, by_class: bool = True) -> None:
         raise InputError(
             "the metrics hold no final figures",
             str(folder.metrics),
-            f"`ltdd-tui resume {folder.name}` writes them anew",
+            f"`ltdd-tui resume {handle(folder)}` writes them anew",
         )
     found = measured(metrics)
     show(result_table(found.rows))
@@ -78,13 +78,13 @@ def _metrics_text(folder: RunFolder) -> str:
         raise InputError(
             "the run has no result yet",
             str(folder.root),
-            f"`ltdd-tui watch {folder.name}` shows how far it is, `ltdd-tui resume {folder.name}` goes on with it",
+            f"`ltdd-tui watch {handle(folder)}` shows how far it is, `ltdd-tui resume {handle(folder)}` goes on",
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"the metrics cannot be read: {error}",
             str(folder.metrics),
-            f"`ltdd-tui resume {folder.name}` writes them anew",
+            f"`ltdd-tui resume {handle(folder)}` writes them anew",
         ) from None
 
 

@@ -14,7 +14,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui import worker
 from ltdd_tui.consoles import note, show, show_json
 from ltdd_tui.options import AsJson, Device, Plain, RunName, RunsDir
-from ltdd_tui.runs import find_run
+from ltdd_tui.runs import find_run, handle
 from ltdd_tui.state import RunState
 
 
@@ -103,7 +103,9 @@ def _ask_for_tensorboard(folder: RunFolder, target: Path) -> None:
 
 def _must_be_finished(folder: RunFolder) -> None:
     if not folder.distilled.exists():
-        raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
+        raise InputError(
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {handle(folder)}` finishes it"
+        )
 
 
 def _at_work(folder: RunFolder, arguments: Sequence[str], plain: bool) -> RunState:

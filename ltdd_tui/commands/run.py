@@ -14,7 +14,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui import worker
 from ltdd_tui.consoles import note
 from ltdd_tui.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
-from ltdd_tui.runs import find_run, readable_metrics, replayed
+from ltdd_tui.runs import find_run, handle, readable_metrics, replayed
 from ltdd_tui.screen_entry import is_terminal, show_screen
 
 
@@ -54,7 +54,7 @@ def resume(
     """Go on with a run that was stopped, crashed or failed, from its last checkpoint."""
     folder = find_run(run, runs_dir)
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
-        note(f"{folder.name} is done; `ltdd-tui show {folder.name}` shows it")
+        note(f"{folder.name} is done; `ltdd-tui show {handle(folder)}` shows it")
         return
     _begin(folder, device, plain, as_json, detach)
 
