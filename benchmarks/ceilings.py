@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from engine.run.settings import Precision
-from engine.training.precision import products
+from engine.training.gradients import products
 
 _ROUNDS, _ROUND_SECONDS = 5, 0.2
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.image_folders import make_random_images
-from engine.run.catalog import class_counts
+from engine.run.datasets import class_counts
 from engine.run.folder import cache_root, read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"

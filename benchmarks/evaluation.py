@@ -19,15 +19,14 @@ from torch.nn import functional as F
 from benchmarks import plain_training
 from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve, workers, write_forms_record
 from benchmarks.record import timed
-from engine.heap import keep_freed_memory
+from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
-from engine.run.costs import NetworkCost, network_cost
+from engine.nets.functional import FlatNetwork
+from engine.run.network_cost import NetworkCost, network_cost
 from engine.training.accuracy import per_class_accuracy
 from engine.training.batches import Source, augmented_batches
-from engine.training.forms import group_size, training_gradient
-from engine.training.precision import products
-from engine.training.step import Sgd, Step, Trainees
+from engine.training.gradients import group_size, products, training_gradient
+from engine.training.sgd import Sgd, Step, Trainees
 
 NETWORKS, EPOCHS, CLASSES = 5, 1000, 10
 SGD, RATE = Sgd(momentum=0.9, weight_decay=5e-4), 0.01

@@ -26,17 +26,15 @@ from benchmarks.forms import (
     write_forms_record,
 )
 from benchmarks.record import timed
-from engine.heap import keep_freed_memory
+from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
-from engine.run.catalog import class_counts
-from engine.run.costs import network_cost
+from engine.nets.functional import FlatNetwork
+from engine.run.datasets import class_counts
+from engine.run.network_cost import network_cost
 from engine.run.settings import Precision
 from engine.training.batches import Source, augmented_batches
-from engine.training.forms import training_gradient
-from engine.training.gsam import Gsam
-from engine.training.precision import products
-from engine.training.step import Sgd, Step, Trainees
+from engine.training.gradients import products, training_gradient
+from engine.training.sgd import Gsam, Sgd, Step, Trainees
 
 GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmarks.image_folders import make_random_images
-from engine.data.torchvision_sets import load_torchvision_set
-from engine.run.catalog import class_counts
+from engine.data.sources import load_torchvision_set
+from engine.run.datasets import class_counts
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, cache_root, write_json
 from engine.run.settings import DatasetSettings

@@ -21,15 +21,14 @@ from torch import Tensor
 
 from benchmarks.forms import Worker, interleaved, parser, plain_precision, precisions, workers, write_forms_record
 from benchmarks.record import timed
-from engine.heap import keep_freed_memory
+from engine.device import keep_freed_memory
 from engine.losses import StudentLoss
-from engine.matching.batches import Synthetic
-from engine.matching.iteration import Matcher
-from engine.matching.plain_iteration import PlainMatcher
+from engine.matching.matcher import Matcher, PlainMatcher
+from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
-from engine.run.catalog import class_counts
-from engine.run.costs import network_cost
+from engine.nets.functional import FlatNetwork
+from engine.run.datasets import class_counts
+from engine.run.network_cost import network_cost
 from engine.run.settings import Precision, RunSettings
 from engine.trajectories import Trajectory
 

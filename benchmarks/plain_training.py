@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from engine.data.augment import apply, draw
 from engine.run.settings import AugmentationName
-from engine.training.gsam import Gsam
+from engine.training.sgd import Gsam
 
 DSA: tuple[AugmentationName, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
 

@@ -21,10 +21,10 @@ import torch
 from benchmarks.ceilings import measure
 from benchmarks.forms import parser
 from benchmarks.record import Timing, summary, write_record
-from engine.run.catalog import Device, estimate
+from engine.run.device_profiles import Device, Rate, Step
+from engine.run.estimate import estimate
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
-from engine.run.rates import Rate, Step
 
 PLAIN = [f"{block}.compile=never" for block in ("experts", "matching", "evaluate")]
 # The least that the mathematics asks for, in forward passes; whitening and augmentation are not counted.

@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from engine.run import events as e
+from engine.run.folder import RunFolder
+from tests.ltdd_tui import recorded
 
-from engine.run import events as e  # noqa: E402
-from engine.run.folder import RunFolder  # noqa: E402
-from tests.ltdd_tui import recorded  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 EVENTS_A_SECOND = 100
 KEPT_EVERY_SECONDS = 5

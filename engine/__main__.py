@@ -19,10 +19,9 @@ from typing import get_args
 
 import torch
 
-from engine import pipeline, revisit
+from engine import pipeline
 from engine.context import STAGES, Clock, Context
-from engine.device import pick_device
-from engine.heap import keep_freed_memory
+from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import LtddError, RunFailed, Stopped
@@ -75,9 +74,9 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
             log.emit(_started(context))
             pipeline.run(context)
         elif asked.command == "evaluate":
-            revisit.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
+            pipeline.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
         else:
-            revisit.export_copies(context, asked.images, asked.pt)
+            pipeline.export_copies(context, asked.images, asked.pt)
         return 0
     except Stopped:
         log.emit(RunStopped(log.stage))

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from engine.matching.batches import Synthetic
+from engine.matching.synthetic import Synthetic
 from engine.run.errors import RunFailed
 from engine.run.folder import RunFolder, write_atomically, write_json
 

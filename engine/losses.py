@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.run.methods import Method
-from engine.run.settings import MatchingSettings
+from engine.run.settings import MatchingSettings, Method
 
 
 def dam_loss(logits: Tensor, targets: Tensor, weights: Tensor, adjustment: Tensor) -> Tensor:

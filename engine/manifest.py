@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from engine.run.calibration import device_for
+from engine.run.compile_policy import Form
+from engine.run.device_profiles import device_for, processor
 from engine.run.errors import InputError
+from engine.run.estimate import promise
 from engine.run.folder import RunFolder, read_json, write_json
-from engine.run.forecast import promise
-from engine.run.processor import processor
 from engine.run.settings import RunSettings, settings_hash
-from engine.run.worth import Form
 
 _CODE = Path(__file__).parents[1]
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from engine.run.drafts import OVERRIDE
-from engine.run.presets import DEFAULT, Resolved
+from engine.run.presets import DEFAULT, OVERRIDE, Resolved
 
 TYPED = "typed here"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.run.catalog import FACTS
+from engine.run.datasets import FACTS
 from engine.run.errors import Fault
 from engine.run.schema import Leaf, leaves
 from ltdd_tui.form import DEVICE, NAME, Form, text_of

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.run.schema import leaves
+from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.decimate import Floats
 from ltdd_tui.live import View
-from ltdd_tui.preparing import flat
 from ltdd_tui.results import GROUPS, Row, rows_from_state
 from ltdd_tui.standings import head_to_tail
 from ltdd_tui.wording import factor_name

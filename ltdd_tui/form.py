@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.run.complaints import mentioned
 from engine.run.errors import Fault, SettingsError
-from engine.run.preset_folders import preset_files
-from engine.run.presets import load_preset
+from engine.run.presets import load_preset, preset_files
 from engine.run.schema import Leaf, leaves
 from engine.run.settings import RunSettings
+from engine.run.validation import mentioned
 
 NAME, DEVICE = "run.name", "run.device"
 """The keys of the two fields that are no settings."""

@@ -7,7 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
-from engine.run.catalog import GIB, Device
+from engine.run.device_profiles import Device
+from engine.run.estimate import GIB
 from engine.run.expert_cache import experts_root
 from ltdd_tui.planning import device_here
 

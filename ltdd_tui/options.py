@@ -18,7 +18,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 def complete_preset(incomplete: str) -> list[str]:
     """Names of presets that begin like this."""
-    from engine.run.preset_folders import preset_files
+    from engine.run.presets import preset_files
 
     return [name for name in preset_files() if name.startswith(incomplete)]
 

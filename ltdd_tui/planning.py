@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.run.calibration import device_for, read_calibration
-from engine.run.catalog import Device, Estimate
-from engine.run.forecast import cost, remaining_cost
+from engine.run.compile_policy import may_compile_by_torch
+from engine.run.device_profiles import Device, device_for, read_calibration
+from engine.run.estimate import Estimate, cost, remaining_cost
 from engine.run.settings import RunSettings
-from engine.run.worth import may_compile_by_torch
 from ltdd_tui import worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from engine.run.errors import InputError
+from engine.run.estimate import remaining_cost
 from engine.run.folder import RunFolder, expanded
-from engine.run.presets import check_runnable, dump, load_preset, resolve
+from engine.run.presets import dump, load_preset, resolve
+from engine.run.schema import flat
 from engine.run.settings import RunSettings
+from engine.run.validation import check_runnable
 from ltdd_tui import worker
 from ltdd_tui.consoles import show, show_json
-from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here, remaining_cost
+from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.tables import DEFAULT, estimate_table, settings_table
 
 
@@ -47,7 +48,7 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
 
     Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
-    from engine.run.own_images import image_faults
+    from engine.run.datasets import image_faults
 
     resolved = resolve(preset, overrides)
     here = device_here(device)
@@ -64,11 +65,3 @@ def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> 
         show(estimate_table(found, here.name) if found else UNKNOWN_COST)
     if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
         raise InputError(faults)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A tree of settings as dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.run.catalog import Device
+from engine.run.device_profiles import Device
 from engine.run.errors import Fault
+from engine.run.estimate import cost
 from engine.run.presets import PresetInfo, list_presets
 from ltdd_tui.form import FIRST_PRESET
-from ltdd_tui.planning import cost
 
 START, MINE = "start here", "my presets"
 

@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.run.catalog import Estimate, long_tailed
-from engine.run.checks import empty_tail
-from engine.run.class_folders import Survey, survey
-from engine.run.devices import Device
+from engine.run.datasets import Survey, empty_tail, long_tailed, survey
+from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
+from engine.run.estimate import Estimate, cost
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
-from engine.run.presets import check_runnable
 from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.validation import check_runnable
 from ltdd_tui.form import FACTOR, Form, by_key, check, in_order
 from ltdd_tui.machine import free_gib, memory_gib
 from ltdd_tui.naming import name_faults, suggested_name
-from ltdd_tui.planning import cost, device_here
+from ltdd_tui.planning import device_here
 from ltdd_tui.tail import Tail, tail_of
 
 PATH = "dataset.path"

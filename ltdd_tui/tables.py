@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from engine.run.catalog import Estimate
+from engine.run.estimate import Estimate
 from ltdd_tui.results import GROUPS, Row
 from ltdd_tui.runs import Overview
 from ltdd_tui.wording import duration, factor_name, mean_and_std, percent, stage_name

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.run.catalog import FACTS, counts_for, long_tailed
-from engine.run.class_folders import Survey
+from engine.run.datasets import FACTS, Survey, counts_for, long_tailed
 from engine.run.settings import DatasetSettings, RunSettings
 
 LEFT_BLOCKS = " ▏▎▍▌▋▊▉█"

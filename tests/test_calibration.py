@@ -9,11 +9,9 @@ from typing import get_args
 import pytest
 
 from engine import __main__, calibration
-from engine.fitting import Reading, fit
+from engine.calibration import Reading, Shape, fit
 from engine.nets.native import why_not_build
-from engine.run.calibration import calibration_file, read_calibration
-from engine.run.rates import Rate, Step, Work
-from engine.timed_stages import Shape
+from engine.run.device_profiles import Rate, Step, Work, calibration_file, read_calibration
 from tests.tiny_run import CPU
 
 WORKS = [Work(3, 2.5e5, 1.2e7), Work(4, 8.3e6, 4.9e8), Work(4, 8.3e6, 1.6e9)]

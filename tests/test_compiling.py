@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from engine import compiling
-from engine.nets.building import CannotBuild
+from engine import compilation
+from engine.nets.native import CannotBuild
 from engine.run.events import Warned
 from tests.tiny_run import tiny_context, tiny_settings
 
@@ -14,8 +14,8 @@ from tests.tiny_run import tiny_context, tiny_settings
 def test_without_a_compiler_the_eager_form_is_used_and_a_warning_says_so(tmp_path, monkeypatch):
     events = []
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
-    monkeypatch.setattr(compiling, "why_not_compile", lambda device: "no C++ compiler found")
-    assert not compiling.compiles(context) and not compiling.compiles(context)
+    monkeypatch.setattr(compilation, "why_not_compile", lambda device: "no C++ compiler found")
+    assert not compilation.compiles(context) and not compilation.compiles(context)
     assert [type(event) for event in events] == [Warned]
     assert "eager" in events[0].message and "no C++ compiler found" in events[0].message
 
@@ -23,17 +23,17 @@ def test_without_a_compiler_the_eager_form_is_used_and_a_warning_says_so(tmp_pat
 def test_steps_in_cpp_that_had_to_be_built_slower_are_told(tmp_path, monkeypatch):
     events = []
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
-    monkeypatch.setattr(compiling, "why_not_build", lambda: None)
-    monkeypatch.setattr(compiling, "built_without", lambda: ("-fopenmp",))
-    assert compiling.builds(context) and compiling.builds(context)
+    monkeypatch.setattr(compilation, "why_not_build", lambda: None)
+    monkeypatch.setattr(compilation, "built_without", lambda: ("-fopenmp",))
+    assert compilation.builds(context) and compilation.builds(context)
     assert [type(event) for event in events] == [Warned] and "without -fopenmp" in events[0].message
 
 
 def test_a_cache_that_cannot_be_written_is_not_mended_by_a_compiler(tmp_path, monkeypatch):
     events = []
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
-    monkeypatch.setattr(compiling, "why_not_build", lambda: CannotBuild("full", "make room"))
-    assert not compiling.builds(context)
+    monkeypatch.setattr(compilation, "why_not_build", lambda: CannotBuild("full", "make room"))
+    assert not compilation.builds(context)
     assert (events[0].message.rpartition(": ")[2], events[0].hint) == ("full", "make room")
 
 

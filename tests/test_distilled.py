@@ -38,7 +38,7 @@ def test_pixels_are_the_images_unwhitened_and_cut_to_their_range(path: Path) -> 
 
 @pytest.mark.parametrize("whitening", ["paper", "corrected", "none"])
 def test_preprocess_makes_the_very_test_images_of_the_run(whitening: str, tmp_path: Path) -> None:
-    from engine.data.digits import load_digits_source
+    from engine.data.sources import load_digits_source
 
     settings = tiny_settings(whitening=whitening)
     test = load_digits_source(settings.dataset).test

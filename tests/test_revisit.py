@@ -15,8 +15,8 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set
 from engine.distilled import DistilledSet
-from engine.results.copies import folder_names
-from engine.revisit import evaluate_architectures, export_copies
+from engine.pipeline import evaluate_architectures, export_copies
+from engine.results.files import folder_names
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.run.costs import parameter_counts
 from engine.run.expert_cache import classifier_epochs, representation_epochs
+from engine.run.network_cost import parameter_counts
 from engine.run.presets import load_preset
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 

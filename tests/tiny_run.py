@@ -9,7 +9,7 @@ import torch
 
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData, load_long_tailed
-from engine.matching.batches import Synthetic
+from engine.matching.synthetic import Synthetic
 from engine.run.events import Evaluated, Event
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings

@@ -4,17 +4,68 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.long_tail import class_groups, select_long_tailed, wanted_counts
-from engine.data.sources import Source, load_source
+from engine.data.image_files import Source
+from engine.data.sources import load_source
 from engine.data.whitening import Whitening
+from engine.run.datasets import class_counts
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.settings import DatasetSettings
+
+# The long tail: how many images each class keeps, which ones, and which classes count as many, medium or few-shot.
+
+
+MANY_ABOVE, FEW_BELOW = 100, 20
+
+
+def wanted_counts(available: list[int], imbalance_factor: float | Literal["natural"]) -> list[int]:
+    """Images per class that the imbalance factor asks for, its head as large as the largest class (method, section 1).
+
+    A class may have fewer available; natural asks for all there are.
+    """
+    if imbalance_factor == "natural":
+        return list(available)
+    return class_counts(max(available), imbalance_factor, len(available))
+
+
+def select_long_tailed(
+    labels: np.ndarray, num_classes: int, imbalance_factor: float | Literal["natural"], subset_seed: int
+) -> np.ndarray:
+    """Indices of the long-tailed subset of `labels` (N,), class after class in the order drawn.
+
+    Every class is drawn from a fresh generator with the same seed, as in the official code; a class short of its
+    count gives all it has, and natural takes every image in the order of the labels.
+    """
+    members = [np.flatnonzero(labels == c) for c in range(num_classes)]
+    if imbalance_factor == "natural":
+        return np.concatenate(members)
+    sizes = [len(own) for own in members]
+    kept = [min(size, wanted) for size, wanted in zip(sizes, wanted_counts(sizes, imbalance_factor), strict=True)]
+    return np.concatenate(
+        [
+            own[np.random.RandomState(subset_seed).choice(len(own), count, replace=False)]
+            for own, count in zip(members, kept, strict=True)
+        ]
+    )
+
+
+def class_groups(counts: list[int]) -> tuple[list[str], str]:
+    """many, medium or few for each class, and the rule in words: by count, else by rank where a group were empty."""
+    groups = ["many" if count > MANY_ABOVE else "few" if count < FEW_BELOW else "medium" for count in counts]
+    if len(set(groups)) == 3:
+        return groups, f"by images: many > {MANY_ABOVE}, medium {FEW_BELOW}-{MANY_ABOVE}, few < {FEW_BELOW}"
+    ranked = np.argsort([-count for count in counts], kind="stable")
+    for name, classes in zip(("many", "medium", "few"), np.array_split(ranked, 3), strict=True):
+        for c in classes:
+            groups[c] = name
+    return groups, "thirds of the classes, ranked by images"
+
 
 NAMES_SHOWN = 8
 
@@ -147,3 +198,21 @@ def _fingerprint(
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+# Which real images stand for a class: the start of distillation, and the random baseline.
+
+
+def pick_real_images(data: LongTailedData, ipc: int, draw: torch.Generator, allowed: Tensor | None = None) -> Tensor:
+    """Indices (C * IPC,) of real images in class order, without repeats while a class has images left.
+
+    Only images marked in `allowed` (N,) are taken, in classes that have any; a class with fewer than IPC starts over.
+    """
+    picked = []
+    for c in range(data.num_classes):
+        members = torch.nonzero(data.train_labels == c).flatten().cpu()
+        if allowed is not None and allowed[members].any():
+            members = members[allowed[members]]
+        order = members[torch.randperm(len(members), generator=draw)]
+        picked.append(order.repeat(-(-ipc // len(order)))[:ipc])
+    return torch.cat(picked).to(data.train_labels.device)

@@ -3,18 +3,89 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional as F
 
-from engine.data.split import Split
+from engine.run.datasets import (
+    BROKEN,
+    DEFAULT_SIDE,
+    fault_of,
+    held_out_count,
+    images_root,
+    natural_order,
+    shown,
+    survey,
+)
 from engine.run.errors import Fault, InputError
-from engine.run.own_images import BROKEN, fault_of, shown
+from engine.run.folder import cache_root
+from engine.run.settings import DatasetSettings
+
+# What every data set becomes: labels in memory, and images that are decoded only when asked for.
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labels (N,) int64, and `read`, which decodes the images at some indices: uint8 (n, C, H, W)."""
+
+    labels: np.ndarray
+    read: Callable[[np.ndarray], Tensor]
+
+    def keep(self, indices: np.ndarray) -> Split:
+        """The split of these images only, in this order."""
+        return Split(self.labels[indices], lambda chosen: self.read(indices[chosen]))
+
+    def first_per_class(self, count: int) -> Split:
+        """The split of the first `count` images of each class, in their order."""
+        kept = [np.flatnonzero(self.labels == c)[:count] for c in np.unique(self.labels)]
+        return self.keep(np.sort(np.concatenate(kept)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set before its tail is cut: class c's name is class_names[c]; images are (channels, size, size)."""
+
+    class_names: list[str]
+    train: Split
+    test: Split
+    image_size: int
+    channels: int
+
+    def by_count(self) -> Source:
+        """The same set with its classes renumbered: 0 has the most train images; classes alike keep their order."""
+        order = np.argsort(-np.bincount(self.train.labels, minlength=len(self.class_names)), kind="stable")
+        number = np.argsort(order)
+        return replace(
+            self,
+            class_names=[self.class_names[c] for c in order],
+            train=replace(self.train, labels=number[self.train.labels]),
+            test=replace(self.test, labels=number[self.test.labels]),
+        )
+
+
+def split_in_memory(images: Tensor, labels: np.ndarray, image_size: int) -> Split:
+    """A split of uint8 images (N, C, H, W), resized to the side `image_size` when they are read."""
+
+    def read(indices: np.ndarray) -> Tensor:
+        return _resized(images[torch.from_numpy(indices)], image_size)
+
+    return Split(np.asarray(labels, dtype=np.int64), read)
+
+
+def _resized(images: Tensor, image_size: int) -> Tensor:
+    if images.shape[-1] == image_size:
+        return images
+    size = (image_size, image_size)
+    return F.interpolate(images.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
+
 
 CHANNELS = 3
 _FILES_A_TASK = 64
@@ -79,3 +150,158 @@ def _rgb(image: Image.Image) -> Image.Image:
         opaque = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")
+
+
+# The user's own images: train/<class>/* and test/<class>/*, or a held-out share of each class.
+
+
+HELD_OUT_SEED = 0
+SAMPLED = 64
+Files = list[tuple[Path, int]]
+
+
+def load_image_folder(settings: DatasetSettings) -> Source:
+    """The folder as a data set; raises InputError with every class that lacks images or is unknown to train."""
+    found = survey(settings.path, settings.test_share)
+    if found.faults:
+        raise InputError(list(found.faults))
+    root, names = images_root(settings.path), list(found.names)
+    train = _files(root / "train", names)
+    if (root / "test").is_dir():
+        test = _files(root / "test", names)
+    else:
+        train, test = _held_out(train, settings.test_share)
+    size = settings.resolution or common_size(_sample(train) + _sample(test)) or DEFAULT_SIDE
+    return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
+
+
+def _files(folder: Path, names: list[str]) -> Files:
+    """Every file of every class, in class order and natural order."""
+    return [(entry, label) for label, name in enumerate(names) for entry in _visible(folder / name)]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
+        key=lambda entry: natural_order(entry.name),
+    )
+
+
+def _held_out(files: Files, share: float) -> tuple[Files, Files]:
+    """Train and test files: `share` of each class, at least one image, drawn alike on every run."""
+    held: set[Path] = set()
+    for _, members in groupby(files, key=lambda entry: entry[1]):
+        own = [file for file, _ in members]
+        count = held_out_count(len(own), share)
+        held |= {own[i] for i in np.random.RandomState(HELD_OUT_SEED).permutation(len(own))[:count]}
+    return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
+
+
+def _sample(files: Files) -> list[Path]:
+    return [file for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
+
+
+# ImageNet-LT: a folder of images, and lists with a relative path and a label on each line.
+
+
+IMAGENET_LT_SIDE = 64
+TRAIN_LISTS = ("train.txt", "ImageNet_LT_train.txt")
+TEST_LISTS = ("test.txt", "ImageNet_LT_test.txt", "val.txt")
+
+
+def load_imagenet_lt(settings: DatasetSettings) -> Source:
+    """The images of the two lists; a class is named by the folder of its images where that tells classes apart."""
+    if settings.path is None:
+        raise InputError(
+            "dataset imagenet-lt needs a path",
+            "dataset.path",
+            "give the folder of the images and of train.txt and test.txt",
+        )
+    root = Path(settings.path).expanduser()
+    size = settings.resolution or IMAGENET_LT_SIDE
+    train, test = _listed(root, TRAIN_LISTS), _listed(root, TEST_LISTS)
+    return Source(_class_names(train), split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
+
+
+def _listed(root: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
+    found = [root / name for name in names if (root / name).is_file()]
+    if not found:
+        raise InputError(f"none of {', '.join(names)} is there", str(root), "each line is: relative/path label")
+    lines = found[0].read_text().splitlines()
+    return [_entry(root, line, f"{found[0]}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _entry(root: Path, line: str, where: str) -> tuple[Path, int]:
+    path, _, label = line.strip().rpartition(" ")
+    if not path or not label.isdecimal():
+        raise InputError("this line is no path and label", where, "for example: train/n01440764/1.JPEG 0")
+    return root / path.strip(), int(label)
+
+
+def _class_names(train: list[tuple[Path, int]]) -> list[str]:
+    folders = {label: file.parent.name for file, label in reversed(train)}
+    classes = range(max(folders, default=-1) + 1)
+    named = len(set(folders.values())) == len(folders)
+    return [folders.get(c, str(c)) if named else str(c) for c in classes]
+
+
+# Tiny-ImageNet-200 in its original layout; the validation images are the test set.
+
+
+FOLDER = "tiny-imagenet-200"
+TINY_IMAGENET_SIDE = 64
+
+
+def load_tiny_imagenet(settings: DatasetSettings) -> Source:
+    """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
+    root = _root(Path(settings.path).expanduser() if settings.path else cache_root() / "data")
+    size = settings.resolution or TINY_IMAGENET_SIDE
+    codes = [code for code in _lines(root / "wnids.txt") if (root / "train" / code / "images").is_dir()]
+    if len(codes) < 2:
+        raise InputError(
+            "fewer than 2 classes of wnids.txt have a folder",
+            str(root / "train"),
+            "expected train/<wnid>/images/*.JPEG",
+        )
+    return Source(_names(root, codes), _train(root, codes, size), _test(root, codes, size), size, CHANNELS)
+
+
+def _root(folder: Path) -> Path:
+    for root in (folder / FOLDER, folder):
+        if (root / "wnids.txt").is_file():
+            return root
+    raise InputError(
+        f"no {FOLDER} with a wnids.txt",
+        str(folder),
+        f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path",
+    )
+
+
+def _names(root: Path, codes: list[str]) -> list[str]:
+    """The first synonym of words.txt, or the code itself where it has none or shares it."""
+    words = {line.split("\t")[0]: line.split("\t")[-1].split(",")[0] for line in _lines(root / "words.txt")}
+    names = [words.get(code, code) for code in codes]
+    return [code if names.count(name) > 1 else name for name, code in zip(names, codes, strict=True)]
+
+
+def _train(root: Path, codes: list[str], size: int) -> Split:
+    files = [
+        (file, label)
+        for label, code in enumerate(codes)
+        for file in sorted((root / "train" / code / "images").iterdir(), key=lambda file: natural_order(file.name))
+        if not file.name.startswith(".")
+    ]
+    return split_of_files(files, size)
+
+
+def _test(root: Path, codes: list[str], size: int) -> Split:
+    number = {code: label for label, code in enumerate(codes)}
+    rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
+    known = [(root / "val" / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
+    return split_of_files(known, size)
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise InputError("a file of the original layout is missing", str(file), f"unpack {FOLDER}.zip again")
+    return [line.strip() for line in file.read_text().splitlines() if line.strip()]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from engine.data.image_folder import load_image_folder
-from engine.data.imagenet_lt import load_imagenet_lt
-from engine.data.split import Source, Split
-from engine.data.tiny_imagenet import load_tiny_imagenet
+from engine.data.image_files import (
+    Source,
+    Split,
+    load_image_folder,
+    load_imagenet_lt,
+    load_tiny_imagenet,
+    split_in_memory,
+)
 from engine.run.errors import Fault, InputError
+from engine.run.folder import cache_root, exclusive
 from engine.run.settings import DatasetSettings
 
 __all__ = ["Source", "Split", "load_source"]
@@ -34,13 +43,8 @@ def _load(settings: DatasetSettings) -> Source:
         case "imagenet-lt":
             return load_imagenet_lt(settings)
         case "digits":
-            # scikit-learn and torchvision take seconds to import: only where they are needed.
-            from engine.data.digits import load_digits_source
-
             return load_digits_source(settings)
         case _:
-            from engine.data.torchvision_sets import load_torchvision_set
-
             return load_torchvision_set(settings)
 
 
@@ -64,3 +68,103 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
             )
     if faults:
         raise InputError(faults)
+
+
+# scikit-learn's handwritten digits, 8x8 and gray: the set that needs no file and no network.
+
+
+DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS = 10, 8, 16
+DIGITS_TEST_PER_CLASS = 40
+
+
+def load_digits_source(settings: DatasetSettings) -> Source:
+    """Test: the last 40 images of each class (or test_per_class). Train: equally many of each class from the rest.
+
+    Equally many, 134 as the smallest class has, so that any class can be the head of the tail (method.md's toy).
+    """
+    # scikit-learn takes seconds to import: only where it is needed.
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    held_out = settings.test_per_class or DIGITS_TEST_PER_CLASS
+    members = [np.flatnonzero(labels == c) for c in range(DIGITS_CLASSES)]
+    train_per_class = min(len(own) for own in members) - held_out
+    if train_per_class < 1:
+        raise InputError(
+            f"{held_out} test images a class leave none to train on",
+            "dataset.test_per_class",
+            f"the smallest class of digits has {min(len(own) for own in members)} images",
+        )
+    images = torch.from_numpy(np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)).view(
+        -1, 1, DIGITS_SIDE, DIGITS_SIDE
+    )
+    size = settings.resolution or DIGITS_SIDE
+    everything = split_in_memory(images, labels, size)
+    train = everything.keep(np.sort(np.concatenate([own[:train_per_class] for own in members])))
+    test = everything.keep(np.sort(np.concatenate([own[-held_out:] for own in members])))
+    return Source([str(c) for c in range(DIGITS_CLASSES)], train, test, size, channels=1)
+
+
+# CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files.
+
+
+TORCHVISION_FILES = {
+    "cifar10": "cifar-10-python.tar.gz",
+    "cifar100": "cifar-100-python.tar.gz",
+    "fashion_mnist": "the four FashionMNIST/raw/*-ubyte files",
+    "svhn": "train_32x32.mat and test_32x32.mat",
+}
+
+
+def load_torchvision_set(settings: DatasetSettings) -> Source:
+    """The set from dataset.path or the cache, downloaded where absent; raises InputError where that fails."""
+    root = Path(settings.path).expanduser() if settings.path else cache_root() / "data"
+    parts = {train: _open_torchvision(settings.name, root, train) for train in (True, False)}
+    images = {train: _channels_first(part.data) for train, part in parts.items()}
+    channels, native = images[True].shape[1:3]
+    size = settings.resolution or native
+
+    def split(train: bool) -> Split:
+        labels = parts[train].labels if settings.name == "svhn" else parts[train].targets
+        return split_in_memory(images[train], np.asarray(labels), size)
+
+    names = [str(digit) for digit in range(10)] if settings.name == "svhn" else list(parts[True].classes)
+    return Source(names, split(True), split(False), size, channels)
+
+
+def _open_torchvision(name: str, root: Path, train: bool) -> Any:
+    # torchvision takes seconds to import: only where it is needed.
+    from torchvision import datasets
+
+    makers: dict[str, Callable[[bool], Any]] = {
+        "cifar10": lambda download: datasets.CIFAR10(root, train=train, download=download),
+        "cifar100": lambda download: datasets.CIFAR100(root, train=train, download=download),
+        "fashion_mnist": lambda download: datasets.FashionMNIST(root, train=train, download=download),
+        "svhn": lambda download: datasets.SVHN(root, split="train" if train else "test", download=download),
+    }
+    try:
+        return makers[name](False)
+    except (RuntimeError, OSError):
+        return _download(name, root, makers[name])
+
+
+def _download(name: str, root: Path, make: Callable[[bool], Any]) -> Any:
+    try:
+        # Two runs that start together must not write the same file.
+        with exclusive(root / f".{name}.lock"):
+            return make(True)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{name} is not there and could not be downloaded ({reason})",
+            str(root),
+            f"put {TORCHVISION_FILES[name]} into that folder by hand, or set dataset.path",
+        ) from None
+
+
+def _channels_first(data: Any) -> torch.Tensor:
+    """(N, H, W), (N, H, W, 3) or (N, 3, H, W) uint8 as (N, C, H, W)."""
+    images = torch.as_tensor(np.asarray(data))
+    if images.ndim == 3:
+        return images[:, None]
+    return images if images.shape[1] == 3 else images.permute(0, 3, 1, 2)

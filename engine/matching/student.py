@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
+from engine.losses import StudentLoss, softmax_jacobian, target_probabilities
+from engine.nets.convnet_derivatives import Block, ByHand, Layer
+from engine.nets.functional import FlatNetwork
+
 StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
 Tape = Any
@@ -100,10 +104,123 @@ def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor,
     return mixed
 
 
-def why_not_compile(device: torch.device) -> str | None:
-    """What keeps torch.compile from working on this machine, found by compiling a line; None where it works."""
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
-    except Exception as error:  # compilers fail in their own ways, and every one of them means the same here
-        return str(error).strip().splitlines()[0][:200]
-    return None
+# The ConvNet student by hand: forward over reverse as engine/nets/by_hand.py has it, with DAM's own derivatives.
+#
+# Half the work of autograd of autograd: pass 2 goes along the tangent alone where pass 1 kept its tape.
+
+
+class ByHandTape(NamedTuple):
+    """A step's way: each block's, the derivatives in their pooled outputs, features (B, F) and logits (B, C)."""
+
+    blocks: list[Block]
+    in_pooled: list[Tensor]
+    features: Tensor
+    logits: Tensor
+
+
+def student_by_hand(
+    passes: ByHand, written: ByHand, network: FlatNetwork, loss: StudentLoss, learns_labels: bool, with_theta: bool
+) -> Student:
+    """Steps in `passes`; several at once in `written`, the same passes as torch operations, which vmap knows."""
+    one = _ByHandStudent(passes, network, loss, learns_labels, with_theta)
+    each = _ByHandStudent(written, network, loss, learns_labels, with_theta=False)
+
+    def from_scratch(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return each.mixed(theta, direction, images, labels, None)[:2]
+
+    several = vmap(from_scratch, in_dims=(0, None, 0, 0))
+    return Student(
+        torch.no_grad()(one.walk),
+        torch.no_grad()(one.mixed),
+        torch.no_grad()(lambda *inputs: Mixed(*several(*inputs), None)),
+    )
+
+
+@dataclass(frozen=True)
+class _ByHandStudent:
+    passes: ByHand
+    network: FlatNetwork
+    loss: StudentLoss
+    learns_labels: bool
+    with_theta: bool
+
+    def walk(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ByHandTape]:
+        passes = self.passes
+        layers, weight = passes.layers(theta), passes.head(theta)[0]
+        blocks, features, logits, in_logits = self._forward(theta, layers, images, labels)
+        low = passes.lower(in_logits)
+        found = passes.reverse(layers, blocks, low @ weight, weights=True)
+        head = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": in_logits.sum(0)}
+        return self.network.join(found.by_name | head), ByHandTape(blocks, found.in_pooled, features, logits)
+
+    def _retrace(self, theta: Tensor, images: Tensor, labels: Tensor) -> ByHandTape:
+        layers = self.passes.layers(theta)
+        blocks, features, logits, in_logits = self._forward(theta, layers, images, labels)
+        found = self.passes.reverse(layers, blocks, self.passes.lower(in_logits) @ self.passes.head(theta)[0])
+        return ByHandTape(blocks, found.in_pooled, features, logits)
+
+    def mixed(self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: ByHandTape | None) -> Mixed:
+        passes = self.passes
+        tape = tape or self._retrace(theta, images, labels)
+        layers, d_layers = passes.layers(theta), passes.layers(direction)
+        (weight, _), (d_weight, d_bias) = passes.head(theta), passes.head(direction)
+        tangents, d_features = passes.tangent(layers, d_layers, tape.blocks)
+        d_logits = (d_features @ weight.T + tape.features @ d_weight.T).to(theta.dtype) + d_bias
+        targets = target_probabilities(labels, self.learns_labels)
+        in_logits = passes.lower(self.loss.in_logits(tape.logits, targets))
+        d_in_logits, in_targets = self.loss.tangent(tape.logits, targets, d_logits)
+        low = passes.lower(d_in_logits)
+        d_in_features = low @ weight + in_logits @ d_weight
+        found = passes.tangent_reverse(
+            layers, d_layers, tape.blocks, tangents, tape.in_pooled, d_in_features, weights=self.with_theta
+        )
+        in_labels = softmax_jacobian(targets, in_targets) if self.learns_labels else torch.zeros_like(labels)
+        assert found.images is not None
+        if not self.with_theta:
+            return Mixed(found.images, in_labels, None)
+        in_weight = (low.T @ tape.features + in_logits.T @ d_features).to(theta.dtype)
+        head = {"classifier.weight": in_weight, "classifier.bias": d_in_logits.sum(0)}
+        return Mixed(found.images, in_labels, self.network.join(found.by_name | head))
+
+    def _forward(
+        self, theta: Tensor, layers: list[Layer], images: Tensor, labels: Tensor
+    ) -> tuple[list[Block], Tensor, Tensor, Tensor]:
+        """What the blocks keep, features (B, F), logits and the loss's derivative in them (B, C)."""
+        blocks, features = self.passes.forward(layers, images)
+        weight, bias = self.passes.head(theta)
+        logits = (features @ weight.T).to(theta.dtype) + bias
+        return blocks, features, logits, self.loss.in_logits(logits, target_probabilities(labels, self.learns_labels))
+
+
+# Tapes of student steps, kept for as long as there is room: what pass 2 finds there, it need not compute again.
+
+
+class Tapes:
+    """The tapes of the latest steps, in `room` bytes at most; how many fit follows from their sizes alone."""
+
+    def __init__(self, room: float) -> None:
+        self._room, self._used = room, 0
+        self._kept: dict[int, tuple[tuple[Tensor, Tape], int]] = {}
+
+    def put(self, step: int, images: Tensor, tape: Tape | None) -> None:
+        """Keeps a step's augmented images with its tape, in the place of the earliest ones; without one, neither."""
+        size = tape_bytes((images, tape))
+        if tape is None or size > self._room:
+            return
+        self._kept[step] = (images, tape), size
+        self._used += size
+        while self._used > self._room:
+            self.take(next(iter(self._kept)))
+
+    def take(self, step: int) -> tuple[Tensor, Tape] | None:
+        """Gives a step's images and tape away, None where they are not kept."""
+        kept, size = self._kept.pop(step, (None, 0))
+        self._used -= size
+        return kept
+
+
+def tape_bytes(tape: Tape | None) -> int:
+    """The memory of a tape: of all tensors in its tuples and lists."""
+    if isinstance(tape, Tensor):
+        return tape.numel() * tape.element_size()
+    return sum(map(tape_bytes, tape)) if isinstance(tape, tuple | list) else 0

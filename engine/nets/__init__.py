@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import nn
 
-from engine.nets.alexnet import AlexNet
-from engine.nets.convnet import ConvNet
-from engine.nets.resnet import ResNet18
-from engine.nets.vgg import VGG11
+from engine.nets.architectures import VGG11, AlexNet, ConvNet, ResNet18
 from engine.run.errors import InputError
 from engine.run.settings import NetworkName
 
@@ -43,3 +42,15 @@ def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
     names = [name for name, _ in net.named_parameters()]
     classifier = [name for name in names if name.startswith("classifier.")]
     return [name for name in names if name not in classifier], classifier
+
+
+# Which networks there are, for names that come from outside.
+
+
+def known_network(name: str) -> NetworkName:
+    """The network of that name; raises InputError, with those there are, for any other."""
+    known: tuple[NetworkName, ...] = get_args(NetworkName)
+    for candidate in known:
+        if candidate == name:
+            return candidate
+    raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")

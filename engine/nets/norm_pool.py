@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.nets.convnet import EPSILON
+from engine.nets.architectures import EPSILON
 
 
 class Passed(NamedTuple):

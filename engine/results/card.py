@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from engine.results.metrics import Metrics
-from engine.run.methods import METHODS
+from engine.run.settings import METHODS
 
 _TEXT = """\
 # {title}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from engine.run.catalog import CUDA, cpu, estimate
+from engine.run.device_profiles import CUDA, cpu
 from engine.run.errors import InputError
+from engine.run.estimate import estimate
 from engine.run.folder import write_atomically
-from engine.run.preset_folders import preset_files
-from engine.run.presets import load_preset
+from engine.run.presets import load_preset, preset_files
 from engine.run.settings import RunSettings
 
 DEVICES = {"one H200-class GPU": CUDA, "two CPU cores": cpu(2)}

@@ -10,10 +10,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.run.compilers import has_compiler
+from engine.run.compile_policy import Form, asked_or, compiled_form, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import DatasetSettings, RunSettings
-from engine.run.worth import Form, asked_or, compiled_form
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""

@@ -2,23 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import difflib
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
+from platformdirs import user_config_path
 from pydantic import ValidationError
 
-from engine.run.checks import check_runnable, impossible
-from engine.run.complaints import complaints, location, mentioned, misfits
-from engine.run.drafts import OVERRIDE, Draft, put_override, read_chain
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.folder import write_atomically
-from engine.run.preset_folders import NAME, SUFFIXES, Origin, find_preset, preset_files, user_folder
+from engine.run.folder import expanded, write_atomically
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from engine.run.yaml_text import KeyPath, display_name, parse_text
+from engine.run.validation import (
+    NUMBER_IN_TEXT,
+    KeyPath,
+    ParsedFile,
+    check_runnable,
+    complaints,
+    display_name,
+    impossible,
+    location,
+    mentioned,
+    misfits,
+    parse_file,
+    parse_text,
+    parse_value,
+)
+
+# Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
+
+
+Origin = Literal["shipped", "yours"]
+SUFFIXES = (".yaml", ".yml")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def shipped_folder() -> Path:
+    """The presets that come with the program."""
+    installed = Path(str(files("engine.run"))) / "shipped_presets"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "presets"
+
+
+def user_folder() -> Path:
+    """The user's own presets: `$LTDD_HOME/presets`, else in the user's configuration folder."""
+    home = os.environ.get("LTDD_HOME")
+    return (expanded(home) if home else user_config_path("ltdd-tui")) / "presets"
+
+
+def preset_files() -> dict[str, tuple[Path, Origin]]:
+    """Every preset by name, the user's own before a shipped one of the same name; a leading `_` marks a mere base."""
+    origins: tuple[tuple[Path, Origin], ...] = ((shipped_folder(), "shipped"), (user_folder(), "yours"))
+    found: dict[str, tuple[Path, Origin]] = {}
+    for folder, origin in origins:
+        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+            if path.suffix in SUFFIXES and not path.name.startswith(("_", ".")):
+                found[path.stem] = (path, origin)
+    return dict(sorted(found.items(), key=lambda item: in_reading_order(item[0])))
+
+
+def in_reading_order(name: str) -> list[tuple[int, str]]:
+    """A sorting key by which if50 stands before if100."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
+    """The file of a preset; `beside` is a file that extends it. Raises SettingsError with the nearest names.
+
+    A path is one that has a slash or ends in .yaml, and is relative to the folder of `beside`. A name is looked for
+    next to `beside`, then among the user's presets, then among those shipped; a file never extends itself by name.
+    """
+    folder = beside.parent if beside else Path()
+    if os.sep in name_or_path or name_or_path.endswith(SUFFIXES):
+        path = folder / expanded(name_or_path)
+        if _is_file(path):
+            return path
+        raise SettingsError([_missing(name_or_path, "there is no such file")])
+    folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
+    candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
+    for path in candidates:
+        if _is_file(path) and not (beside and path.resolve() == beside.resolve()):
+            return path
+    if beside and beside.stem == name_or_path:
+        raise SettingsError([Fault("this preset extends itself", hint="name another one, or take `extends` out")])
+    raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
+
+
+def _is_file(path: Path) -> bool:
+    """As Path.is_file, also for a name that is longer than the system allows, which is none."""
+    return os.path.isfile(path)
+
+
+def _missing(name_or_path: str, what: str) -> Fault:
+    near = difflib.get_close_matches(Path(name_or_path).stem, list(preset_files()), n=3, cutoff=0.5)
+    where = name_or_path if "file" in what else ""
+    return Fault(what, where, f"did you mean {', '.join(near)}?" if near else "`ltdd-tui presets list` shows all")
+
+
+# A preset before it is checked: the values of a file and all it extends, overrides on top, and where each stands.
+
+
+OVERRIDE = "--set"
+
+
+@dataclass
+class Draft:
+    """Values by key path on their way to settings, with the place of every key that was written."""
+
+    values: dict[KeyPath, Any] = field(default_factory=dict)
+    places: dict[KeyPath, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    def put(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
+        """Lays values over those that are there; a block and a value of the same key replace each other."""
+        for path in values:
+            prefixes = {path[:length] for length in range(1, len(path))}
+            self.values = {
+                old: value for old, value in self.values.items() if old not in prefixes and old[: len(path)] != path
+            }
+            self.values[path] = values[path]
+        self.places.update(places)
+
+    def forget(self, block: str) -> None:
+        """Takes out everything below a key."""
+        self.values = {path: value for path, value in self.values.items() if path[0] != block}
+        self.places = {path: place for path, place in self.places.items() if path[0] != block}
+
+    def nested(self, without: frozenset[KeyPath] = frozenset()) -> dict[str, Any]:
+        """The values as blocks."""
+        root: dict[str, Any] = {}
+        for path, value in self.values.items():
+            if path in without:
+                continue
+            block = root
+            for key in path[:-1]:
+                block = block.setdefault(key, {})
+            block[path[-1]] = value
+        return root
+
+
+def read_chain(path: Path, parsed: ParsedFile | None = None) -> Draft:
+    """The file and all it extends, the farthest first."""
+    chain: list[tuple[Path, ParsedFile]] = []
+    current: Path | None = path
+    while current is not None:
+        file = parsed if parsed and not chain else parse_file(current)
+        chain.append((current, file))
+        current = _extended(current, file, [before.resolve() for before, _ in chain])
+    draft = Draft(files=[file for file, _ in chain])
+    for _, file in reversed(chain):
+        draft.forget("expected")
+        draft.put(file.values, file.places)
+        draft.faults += file.faults
+    return draft
+
+
+def _extended(path: Path, parsed: ParsedFile, seen: list[Path]) -> Path | None:
+    """The file that this one extends; what is wrong with `extends` joins the file's faults."""
+    key = ("extends",)
+    where = f"{parsed.places.pop(key, parsed.name)}: extends"
+    if key not in parsed.values:
+        return None
+    name = parsed.values.pop(key)
+    if not isinstance(name, str):
+        parsed.faults.append(Fault("a preset's name or a path is needed", where, "for example: extends: quickstart"))
+        return None
+    try:
+        found = find_preset(name, beside=path)
+    except SettingsError as error:
+        parsed.faults += [Fault(fault.what, where, fault.hint) for fault in error.faults]
+        return None
+    if found.resolve() in seen:
+        parsed.faults.append(Fault(f"{name} extends this file in turn: a circle", where, "let one of them stand alone"))
+        return None
+    return found
+
+
+def put_override(draft: Draft, override: str) -> None:
+    """`a.b=c`, c read as YAML reads it, but more kindly: 1e2 is a number, and a,b a list where one is needed."""
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        draft.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
+        return
+    try:
+        value = _typed(key.strip(), text.strip())
+    except ValueError as error:
+        draft.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
+        return
+    draft.put({path: value}, {path: OVERRIDE})
+
+
+def _typed(key: str, text: str) -> Any:
+    leaf = leaves().get(key)
+    if leaf and leaf.takes_text and text not in ("", "null", "~"):
+        return text
+    value = parse_value(text)
+    if isinstance(value, str) and text[:1] not in "'\"" and NUMBER_IN_TEXT.fullmatch(value):
+        number = float(value)
+        return int(number) if number.is_integer() else number
+    if leaf and leaf.is_list and isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return value
+
 
 __all__ = [
     "PresetInfo",
@@ -147,3 +339,49 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
     return path
+
+
+# A preset as the few lines in which it differs from another one.
+
+
+def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
+    """YAML of a preset that extends another and gives these settings; raises SettingsError where there is none.
+
+    saved_as: the name that it will have. A file cannot extend itself, and one that lies elsewhere may be moved: of such
+    a base it extends what that one extends, or nothing.
+    """
+    parent = _parent(preset, saved_as)
+    head = {"extends": parent} if parent else {}
+    # A published figure belongs to its cell, and is not handed on.
+    base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
+    differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
+    text: str = yaml.safe_dump(head | differing or {"seed": settings.seed}, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _parent(preset: str, saved_as: str) -> str:
+    """The nearest file of a preset's chain that the new one finds by its name, and that does not extend the new one."""
+    saved = user_folder() / f"{saved_as}.yaml"
+    files = read_chain(find_preset(preset)).files
+    own = next((place for place, file in enumerate(files, 1) if file.resolve() == saved.resolve()), 0)
+    return next((file.stem for file in files[own:] if _is_named(file, saved)), "")
+
+
+def _is_named(file: Path, saved: Path) -> bool:
+    try:
+        return find_preset(file.stem, beside=saved).resolve() == file.resolve()
+    except SettingsError:
+        return False
+
+
+def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a tree that is not in the other one."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        old = base.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if below := _differing(value, old):
+                found[key] = below
+        elif value != old:
+            found[key] = value
+    return found

@@ -7,12 +7,70 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from engine.run.methods import METHODS, Method, MethodName
-from engine.run.strict import Strict, setting
+from engine.run.events import LARGEST
+
+# What a method's name means: the table of baselines and ablations, as the traits the stages ask for.
+
+
+MethodName = Literal["ltdd", "dam", "ed", "datm", "mtt", "random"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained
+    and phase cls is run (expert decoupling). matched: which weights phase rep matches. learns_labels: soft labels
+    that are learnt, or class indices. distills: false where real images are only selected.
+    """
+
+    student_loss: Literal["dam", "soft", "hard"]
+    decoupled: bool
+    matched: Literal["backbone", "all"]
+    learns_labels: bool
+    distills: bool = True
+
+
+METHODS: dict[MethodName, Method] = {
+    "ltdd": Method("dam", decoupled=True, matched="backbone", learns_labels=True),
+    "dam": Method("dam", decoupled=False, matched="all", learns_labels=True),
+    "ed": Method("soft", decoupled=True, matched="backbone", learns_labels=True),
+    "datm": Method("soft", decoupled=False, matched="all", learns_labels=True),
+    "mtt": Method("hard", decoupled=False, matched="all", learns_labels=False),
+    "random": Method("hard", decoupled=False, matched="all", learns_labels=False, distills=False),
+}
+
+
+# What a block of settings is made of: fields that tell what they are, and refuse what they cannot be.
+
+
+def setting(default: Any, help: str, *, unit: str = "", source: str = "ours", **bounds: Any) -> Any:
+    """A field with its help, unit and source, so that the form, the docs and `--help` say the same."""
+    return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
+
+
+class Strict(BaseModel):
+    """A block of settings: unknown keys, wrong types and non-finite numbers are refused; values never change."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _can_be_worked_with(cls, value: Any) -> Any:
+        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
+        if isinstance(value, int) and value > LARGEST:
+            raise PydanticCustomError("too_large", "too large")
+        # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise PydanticCustomError("no_text", "no text")
+        return value
+
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 import torch
 
 from engine.checkpoints import DistillState, load_state, save_state
-from engine.context import Context
+from engine.context import Context, generator
 from engine.device import read_device
-from engine.matching.batches import Synthetic
-from engine.matching.iteration import IterationResult, Matcher
+from engine.matching.matcher import IterationResult, Matcher
+from engine.matching.synthetic import Synthetic
 from engine.run.errors import RunFailed
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
-from engine.seeding import generator
 
 
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:

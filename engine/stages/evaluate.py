@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.context import Context
-from engine.data.dataset import LongTailedData
-from engine.data.selection import pick_real_images
+from engine.context import Context, generator
+from engine.data.dataset import LongTailedData, pick_real_images
 from engine.losses import target_probabilities
-from engine.matching.batches import Synthetic
-from engine.nets.flat import FlatNetwork
+from engine.matching.synthetic import Synthetic
+from engine.nets.functional import FlatNetwork
 from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json
 from engine.run.settings import NetworkName
-from engine.seeding import generator
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
-from engine.training.groups import in_groups
+from engine.training.gradients import in_groups
 
 
 class Result(TypedDict):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.matching.batches import Synthetic
-from engine.preview import grid_png
+from engine.distilled import describe, distilled_bytes
+from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
-from engine.results.distilled import describe, distilled_bytes
+from engine.results.files import grid_png
 from engine.results.metrics import collect_metrics
 from engine.run.events import Evaluated
 from engine.run.folder import write_atomically, write_json

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.context import Context
-from engine.data.dataset import LongTailedData
-from engine.data.selection import pick_real_images
-from engine.matching.batches import Synthetic
-from engine.nets.flat import FlatNetwork
+from engine.context import Context, generator
+from engine.data.dataset import LongTailedData, pick_real_images
+from engine.matching.synthetic import Synthetic
+from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
-from engine.seeding import generator
 from engine.training.accuracy import all_logits, predictions
 
 

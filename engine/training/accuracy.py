@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.nets.flat import FlatNetwork
-from engine.run.costs import TEST_IMAGES_AT_ONCE
-from engine.training.gradient import Forward
+from engine.nets.functional import FlatNetwork
+from engine.run.network_cost import TEST_IMAGES_AT_ONCE
+from engine.training.gradients import Forward
 
 
 @torch.no_grad()

@@ -11,19 +11,49 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.compiling import evaluation_compiles
-from engine.context import Context
+from engine.compilation import evaluation_compiles
+from engine.context import Context, derived_seed, generator
 from engine.data.dataset import LongTailedData
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
+from engine.nets.functional import FlatNetwork
 from engine.run.events import Emit
-from engine.run.settings import NetworkName
-from engine.seeding import generator
+from engine.run.network_cost import NetworkCost, network_cost
+from engine.run.settings import NetworkName, RunSettings
 from engine.training.batches import Source, augmented_batches
-from engine.training.forms import group_size, training_gradient
-from engine.training.fresh import cost_of, fresh_network
-from engine.training.gradient import Gradient
-from engine.training.step import Sgd, Step, Trainees
+from engine.training.gradients import Gradient, group_size, training_gradient
+from engine.training.sgd import Sgd, Step, Trainees
+
+# Networks for a data set: fresh ones, their weights drawn from a named seed, and what they cost by their shape.
+
+
+def fresh_network(
+    settings: RunSettings, data: LongTailedData, arch: NetworkName, *names: str | int
+) -> tuple[FlatNetwork, Tensor]:
+    """The network and its weights (P,) on the data's device; the same names give the same weights."""
+    module = build_network(
+        arch,
+        channels=data.channels,
+        classes=data.num_classes,
+        image_size=data.image_size,
+        width=settings.experts.width,
+        depth=settings.experts.depth,
+        seed=derived_seed(settings.seed, *names, "weights"),
+    )
+    network = FlatNetwork(module)
+    return network, network.flatten(module).to(data.train_images.device)
+
+
+def cost_of(settings: RunSettings, data: LongTailedData, arch: NetworkName) -> NetworkCost:
+    """Operations and activations of such a network on this data."""
+    return network_cost(
+        arch,
+        channels=data.channels,
+        classes=data.num_classes,
+        image_size=data.image_size,
+        width=settings.experts.width,
+        depth=settings.experts.depth,
+    )
+
 
 Names = tuple[str | int, ...]
 """The seed of one network: of its weights, and of the order and augmentation of what it is shown."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.run.calibration import read_calibration
+from engine.run.device_profiles import read_calibration
 from engine.run.folder import cache_root
 from ltdd_tui.consoles import show, show_json
 from ltdd_tui.options import AsJson, RunsDir

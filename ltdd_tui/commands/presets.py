@@ -10,7 +10,7 @@ from ltdd_tui.consoles import note, show, show_json
 from ltdd_tui.options import AsJson, Device, Overrides, PresetName
 
 if TYPE_CHECKING:
-    from engine.run.devices import Device as HereDevice
+    from engine.run.device_profiles import Device as HereDevice
     from engine.run.expert_cache import CachedExperts
     from engine.run.settings import RunSettings
 
@@ -20,8 +20,9 @@ app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=Tr
 @app.command("list")
 def list_all(as_json: AsJson = False, device: Device = "auto") -> None:
     """List all presets: cell, method, published figure, estimated time and memory."""
+    from engine.run.estimate import cost
     from engine.run.presets import list_presets
-    from ltdd_tui.planning import as_plain, cost, device_here
+    from ltdd_tui.planning import as_plain, device_here
     from ltdd_tui.tables import preset_table
 
     here = device_here(device)
@@ -66,7 +67,8 @@ def show_preset(preset: PresetName, overrides: Overrides = None, as_json: AsJson
 @app.command("check")
 def check(preset: PresetName, overrides: Overrides = None) -> None:
     """Check a preset or a file: every fault at once with file and key, exit code 2."""
-    from engine.run.presets import check_runnable, load_preset
+    from engine.run.presets import load_preset
+    from engine.run.validation import check_runnable
 
     lacking = check_runnable(load_preset(preset, overrides or []))
     note(f"{preset}: no faults")
@@ -82,8 +84,7 @@ def save(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace one of this name")] = False,
 ) -> None:
     """Save a preset of your own: what it changes in another one, which it extends."""
-    from engine.run.extending import extending
-    from engine.run.presets import load_preset, save_preset
+    from engine.run.presets import extending, load_preset, save_preset
     from ltdd_tui.preparing import with_absolute_path
 
     settings = with_absolute_path(load_preset(preset, overrides or []))
@@ -104,8 +105,9 @@ def estimate(
     ] = None,
 ) -> None:
     """Estimate time, memory and disk of a preset, stage by stage, from ten seconds of measuring, once a machine."""
+    from engine.run.estimate import remaining_cost
     from engine.run.presets import load_preset
-    from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here, remaining_cost
+    from ltdd_tui.planning import UNKNOWN_COST, as_plain, device_here
     from ltdd_tui.tables import estimate_table
 
     settings = load_preset(preset, overrides or [])

@@ -8,9 +8,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Input, Static
 
 from engine.run.errors import LtddError
-from engine.run.extending import extending
-from engine.run.preset_folders import preset_files, user_folder
-from engine.run.presets import save_preset
+from engine.run.presets import extending, preset_files, save_preset, user_folder
 from engine.run.settings import RunSettings
 from ltdd_tui.dialogs.dialog import Dialog
 from ltdd_tui.wording import short_path

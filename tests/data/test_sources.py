@@ -15,10 +15,9 @@ import torch
 import torchvision
 from PIL import Image
 
-from engine.data.image_files import read_images
+from engine.data.image_files import Source, read_images
 from engine.data.sources import load_source
-from engine.data.split import Source
-from engine.run.class_folders import natural_order, survey
+from engine.run.datasets import natural_order, survey
 from engine.run.errors import InputError
 from engine.run.settings import DatasetSettings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from ltdd_tui import worker
+from ltdd_tui.cli import main
+from ltdd_tui.commands import serve
 
-from ltdd_tui import worker  # noqa: E402
-from ltdd_tui.cli import main  # noqa: E402
-from ltdd_tui.commands import serve  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 worker.COMMAND = (sys.executable, str(Path(__file__).with_name("recorded_worker.py")))
 serve.COMMAND = (sys.executable, __file__)

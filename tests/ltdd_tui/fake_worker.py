@@ -13,8 +13,7 @@ from pathlib import Path
 import yaml
 
 from engine.run import events as e
-from engine.run.calibration import Calibration, threads_here, torch_version, write_calibration
-from engine.run.devices import cpu
+from engine.run.device_profiles import Calibration, cpu, threads_here, torch_version, write_calibration
 from engine.run.folder import RunFolder, write_json
 
 STAGES = ["data", "experts", "distill", "evaluate"]

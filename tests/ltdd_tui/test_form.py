@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.run.extending import extending
-from engine.run.preset_folders import preset_files
-from engine.run.presets import load_preset, save_preset
+from engine.run.presets import extending, load_preset, preset_files, save_preset
 from engine.run.schema import leaves
 from ltdd_tui.form import BASIC, DEVICE, NAME, Form, check, filled, first_form, more_settings
 

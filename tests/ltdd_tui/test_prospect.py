@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.run.calibration import Calibration, torch_version, write_calibration
-from engine.run.devices import CUDA
+from engine.run.device_profiles import CUDA, Calibration, torch_version, write_calibration
 from engine.run.expert_cache import about_representation, expert_file, experts_root, representation_epochs
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves

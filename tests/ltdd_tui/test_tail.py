@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.class_folders import Survey
+from engine.run.datasets import Survey
 from engine.run.settings import RunSettings
 from ltdd_tui.outlook import headline, remark
 from ltdd_tui.tail import Tail, bar, tail_of

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.matching.batches import Synthetic
-from engine.matching.forms import Kind
-from engine.matching.head import Backbone, autograd_backbone, backbone_by_hand, match_classifier
-from engine.matching.student import Student, eager_student, why_not_compile
-from engine.matching.student_by_hand import student_by_hand
-from engine.matching.sweep import match_by_sweep
-from engine.nets.by_hand import ByHand
+from engine.compilation import why_not_compile
+from engine.matching.backends import Kind
+from engine.matching.classifier_phase import Backbone, autograd_backbone, backbone_by_hand, match_classifier
+from engine.matching.representation_phase import match_by_sweep
+from engine.matching.student import Student, eager_student, student_by_hand
+from engine.matching.synthetic import Synthetic
+from engine.nets.convnet_derivatives import ByHand
 from engine.nets.native import native, why_not_build
 from engine.nets.norm_pool import NormPool, compiled, written
 from tests.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy

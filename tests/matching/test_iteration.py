@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.matching.iteration import Matcher
-from engine.matching.plain_iteration import PlainMatcher
-from engine.run.methods import METHODS
-from engine.run.settings import MatchingSettings
+from engine.matching.matcher import Matcher, PlainMatcher
+from engine.run.settings import METHODS, MatchingSettings
 from engine.trajectories import Trajectory
 from tests.matching.toy import ALL, CLASSES, toy
 

@@ -9,17 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.matching import forms as forms_module
-from engine.matching import iteration
-from engine.matching.forms import Forms, Kind
-from engine.matching.head import match_classifier
-from engine.matching.iteration import Matcher
-from engine.matching.sweep import match_by_sweep
-from engine.matching.tapes import Tapes, tape_bytes
+from engine.matching import backends as forms_module
+from engine.matching.backends import Forms, Kind
+from engine.matching.classifier_phase import match_classifier
+from engine.matching.matcher import Matcher
+from engine.matching.representation_phase import match_by_sweep
+from engine.matching.student import Tapes, tape_bytes
 from engine.run.errors import RunFailed
 from engine.run.events import Warned
-from engine.run.methods import METHODS
-from engine.run.settings import MatchingSettings
+from engine.run.settings import METHODS, MatchingSettings
 from engine.trajectories import Trajectory
 from tests.matching.toy import ALL, CLASSES, Toy, assert_equal, toy
 
@@ -203,7 +201,7 @@ def test_out_of_memory_in_the_unrolled_gradient_is_told_at_once(monkeypatch):
         tries.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(iteration, "match_plainly", never)
+    monkeypatch.setattr(matcher, "match_plainly", never)
     with pytest.raises(RunFailed, match="gradient=exact"):
         matcher.gradient(small.synthetic, 1, torch.Generator())
     assert len(tries) == 1 and not events

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.matching.batches import student_batches
-from engine.matching.forms import Forms
-from engine.matching.head import match_classifier
-from engine.matching.phase import PhaseGradient
-from engine.matching.replay import Replayer
-from engine.matching.sweep import match_by_sweep
-from engine.training.precision import products
+from engine.cuda_graphs import Replayer
+from engine.matching.backends import Forms
+from engine.matching.classifier_phase import match_classifier
+from engine.matching.plain import PhaseGradient
+from engine.matching.representation_phase import match_by_sweep
+from engine.matching.synthetic import student_batches
+from engine.training.gradients import products
 from tests.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy
 
 pytestmark = pytest.mark.cuda

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from engine.losses import StudentLoss, soft_cross_entropy
-from engine.matching.batches import StudentBatch, Synthetic, student_batches
-from engine.matching.forms import Kind
-from engine.matching.phase import PhaseGradient
-from engine.matching.plain import match_plainly
+from engine.matching.backends import Kind
+from engine.matching.plain import PhaseGradient, match_plainly
+from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
+from engine.nets.functional import FlatNetwork
 from engine.run.settings import MatchingSettings
 
 CLASSES, IPC, CHANNELS, STEPS = 3, 3, 2, 4

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.nets import building
-from engine.nets.building import CannotBuild, build
-from engine.nets.native import native, why_not_build
+from engine.nets import native as building_module
+from engine.nets.native import CannotBuild, build, native, why_not_build
 from engine.nets.norm_pool import written
-from engine.run.compilers import built_libraries, cpp_flags, has_compiler, library_path
+from engine.run.compile_policy import built_libraries, cpp_flags, has_compiler, library_path
 
 ASK = "from engine.nets.native import why_not_build; print(why_not_build())"
 
@@ -121,7 +120,7 @@ def test_what_was_built_is_used_where_no_compiler_is_left(compiler, monkeypatch:
     build()
     for without in (lambda: None, lambda: "/nowhere/c++"):
         monkeypatch.setattr("engine.run.compilers.cpp_compiler", without)
-        monkeypatch.setattr(building, "cpp_compiler", without)
+        monkeypatch.setattr(building_module, "cpp_compiler", without)
         assert build().library.forward_float32 and has_compiler("cpp", "cpu")
     built_libraries()[0].unlink()
     monkeypatch.setattr("engine.run.compilers.cpp_compiler", lambda: None)
@@ -135,8 +134,8 @@ def test_the_hint_is_by_the_cause(compiler, tmp_path: Path, monkeypatch: pytest.
         build()
     assert "install a C++ compiler" in refused.value.hint
     compiler()
-    monkeypatch.setattr(building, "_runs_nothing", lambda folder: True)
-    monkeypatch.setattr(building.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("cannot map")))
+    monkeypatch.setattr(building_module, "_runs_nothing", lambda folder: True)
+    monkeypatch.setattr(building_module.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("cannot map")))
     with pytest.raises(CannotBuild, match="noexec") as mounted:
         build()
     assert "another file system" in mounted.value.hint

@@ -9,10 +9,18 @@ from typing import Any, get_args
 
 import pytest
 
-from engine.run import calibration as module
-from engine.run import processor as module_of_processor
-from engine.run.calibration import Calibration, calibration_file, device_for, read_calibration, write_calibration
-from engine.run.rates import Rate, Step, Work
+from engine.run import device_profiles as module
+from engine.run import device_profiles as module_of_processor
+from engine.run.device_profiles import (
+    Calibration,
+    Rate,
+    Step,
+    Work,
+    calibration_file,
+    device_for,
+    read_calibration,
+    write_calibration,
+)
 
 RATES: dict[Step, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(Step)}
 

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from engine.run.catalog import FACTS, class_counts, counts_for, image_size_for, parameter_counts
-from engine.run.costs import network_cost
+from engine.run.datasets import FACTS, class_counts, counts_for, image_size_for
+from engine.run.network_cost import network_cost, parameter_counts
 from engine.run.settings import DatasetSettings
 
 # Class 9 is 5000 / IF; the totals at IF 10, 50, 100 and 200 are those of the paper's data.

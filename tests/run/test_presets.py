@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.run import preset_folders
+from engine.run import presets
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.presets import (
-    check_runnable,
-    dump,
-    list_presets,
-    load_preset,
-    resolve,
-    save_preset,
-)
+from engine.run.presets import dump, list_presets, load_preset, resolve, save_preset
 from engine.run.settings import RunSettings
+from engine.run.validation import check_runnable
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +63,7 @@ def test_extends_goes_down_a_chain_by_name_beside_and_by_path() -> None:
 
 def test_a_preset_of_your_own_may_extend_the_shipped_one_of_its_name() -> None:
     save_preset("mine", "extends: quickstart\nipc: 4\n")
-    own = preset_folders.user_folder() / "quickstart.yaml"
+    own = presets.user_folder() / "quickstart.yaml"
     own.write_text("extends: quickstart\nipc: 5\n")
     assert load_preset("mine").ipc == 4
     assert load_preset("quickstart").ipc == 5
@@ -317,7 +311,7 @@ def test_saving_refuses_bad_text_bad_names_and_names_that_are_taken() -> None:
     for name in ("", "../x", "_hidden", "a/b", "a.yaml", "quickstart"):
         with pytest.raises(InputError):
             save_preset(name, dump(RunSettings()))
-    assert not preset_folders.user_folder().exists()
+    assert not presets.user_folder().exists()
     save_preset("mine", dump(RunSettings()))
     with pytest.raises(InputError):
         save_preset("mine", dump(RunSettings()))
@@ -326,11 +320,11 @@ def test_saving_refuses_bad_text_bad_names_and_names_that_are_taken() -> None:
 
 
 def test_a_broken_preset_does_not_hide_the_others() -> None:
-    folder = preset_folders.user_folder()
+    folder = presets.user_folder()
     folder.mkdir(parents=True)
     (folder / "broken.yaml").write_text("ipc: 0\n")
-    presets, faults = list_presets()
-    names = [preset.name for preset in presets]
+    listed, faults = list_presets()
+    names = [preset.name for preset in listed]
     assert "quickstart" in names and "broken" not in names
     (fault,) = faults
     assert fault.where.endswith("broken.yaml:1: ipc")
@@ -339,7 +333,7 @@ def test_a_broken_preset_does_not_hide_the_others() -> None:
 def test_an_installed_package_brings_its_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shipped_presets").mkdir()
     (tmp_path / "shipped_presets" / "other.yaml").write_text("ipc: 3\n")
-    monkeypatch.setattr(preset_folders, "files", lambda package: tmp_path)
+    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
     assert [preset.name for preset in list_presets()[0]] == ["other"]
 
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from engine.run.estimate_lines import LINE, estimate_line, updated
-from engine.run.preset_folders import shipped_folder
-from engine.run.presets import load_preset
+from engine.run.presets import load_preset, shipped_folder
 from engine.run.settings import RunSettings
 
 NAMES = sorted(path.stem for path in shipped_folder().glob("*.yaml") if not path.name.startswith("_"))

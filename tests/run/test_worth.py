@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.costs import network_cost
+from engine.run.compile_policy import compiles_experts, compiles_student, in_cpp, may_compile_by_torch
+from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
-from engine.run.worth import compiles_experts, compiles_student, in_cpp, may_compile_by_torch
 
 DIGITS = {"channels": 1, "classes": 10, "image_size": 8, "width": 32, "depth": 2}
 CIFAR = {"channels": 3, "classes": 10, "image_size": 32, "width": 32, "depth": 3}

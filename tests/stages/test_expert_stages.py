@@ -7,12 +7,11 @@ import dataclasses
 import pytest
 import torch
 
-from engine import compiling
+from engine import compilation
 from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
 from engine.manifest import write_manifest
-from engine.nets.building import CannotBuild
-from engine.nets.native import why_not_build
+from engine.nets.native import CannotBuild, why_not_build
 from engine.run import expert_cache
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
@@ -20,11 +19,10 @@ from engine.run.expert_cache import cached_experts
 from engine.run.folder import RunFolder, exclusive, read_json
 from engine.run.settings import RunSettings
 from engine.stages import experts
-from engine.stages.classifier_experts import train_classifier_experts
-from engine.stages.experts import representation_store, train_experts
+from engine.stages.experts import representation_store, train_classifier_experts, train_experts
 from engine.stages.initialize import initialize
 from engine.training.accuracy import per_class_accuracy
-from engine.training.fresh import fresh_network
+from engine.training.from_scratch import fresh_network
 
 CPU = torch.device("cpu")
 
@@ -135,7 +133,7 @@ def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, mo
     assert not torch.equal(train_experts(compiled, data, network)[0].last, eager[0].last)
     assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
     # The same settings on a machine without a compiler, which takes up what was trained eagerly.
-    monkeypatch.setattr(compiling, "why_not_build", lambda: CannotBuild("no C++ compiler found"))
+    monkeypatch.setattr(compilation, "why_not_build", lambda: CannotBuild("no C++ compiler found"))
     monkeypatch.setattr(expert_cache, "has_compiler", lambda *_: False)
     without = dataclasses.replace(compiled, emit=lambda event: None)
     assert cached_experts(always, "cpu", data.class_counts) == (2, 0)

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from engine.distilled import describe
 from engine.results.card import dataset_card
-from engine.results.distilled import describe
 from engine.results.metrics import collect_metrics
 from engine.run.folder import RunFolder
 from engine.run.settings import settings_hash

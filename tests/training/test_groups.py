@@ -8,15 +8,14 @@ import weakref
 import pytest
 import torch
 
-from engine.run.costs import network_cost
 from engine.run.events import Warned
+from engine.run.network_cost import network_cost
 from engine.stages import evaluate as stage
 from engine.stages import experts as experts_stage
 from engine.stages.evaluate import evaluate, synthetic_subject
-from engine.training import forms, from_scratch
-from engine.training.forms import group_size
-from engine.training.fresh import fresh_network
-from engine.training.groups import in_groups
+from engine.training import from_scratch, gradients
+from engine.training.from_scratch import fresh_network
+from engine.training.gradients import group_size, in_groups
 from tests.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 CIFAR = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
@@ -77,7 +76,7 @@ def test_what_was_captured_for_the_larger_group_is_let_go(tmp_path, monkeypatch)
                 raise torch.OutOfMemoryError("too much")
             return self.whole(theta, images, targets)
 
-    whole = forms.training_gradient
+    whole = gradients.training_gradient
     for module in (stage, experts_stage):
         monkeypatch.setattr(module, "networks_at_once" if module is stage else "group_size", lambda *_: 2)
     for module in (from_scratch, experts_stage):

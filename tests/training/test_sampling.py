@@ -9,8 +9,7 @@ import torch
 
 from engine.data.augment import apply, draw
 from engine.training import batches as prepared
-from engine.training.batches import Source, augmented_batches
-from engine.training.sampling import class_aware_batches, shuffled_batches
+from engine.training.batches import Source, augmented_batches, class_aware_batches, shuffled_batches
 
 KINDS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 

@@ -10,15 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine.nets import build_network
-from engine.nets.flat import FlatNetwork
+from engine.nets.functional import FlatNetwork
 from engine.nets.native import why_not_build
 from engine.run.events import Warned
-from engine.training import forms
-from engine.training.forms import classifier_gradient, training_gradient
-from engine.training.gradient import Gradient
-from engine.training.gsam import Gsam
-from engine.training.precision import products
-from engine.training.step import Sgd, Step, Trainees, train_epoch
+from engine.training import gradients
+from engine.training.gradients import Gradient, classifier_gradient, products, training_gradient
+from engine.training.sgd import Gsam, Sgd, Step, Trainees, train_epoch
 
 CPU = torch.device("cpu")
 GSAM = Gsam(rho=0.05, alpha=0.3)
@@ -138,8 +135,8 @@ def test_a_training_step_that_cannot_be_captured_is_told(compiled, monkeypatch):
 
             return call
 
-    monkeypatch.setattr(forms, "Replayer", Refusing)
-    monkeypatch.setattr(forms, "compiled_norm_pool", forms.written)
+    monkeypatch.setattr(gradients, "Replayer", Refusing)
+    monkeypatch.setattr(gradients, "compiled_norm_pool", gradients.written)
     cuda, events, net = torch.device("cuda"), [], module(0, torch.float64)
     network, (images, targets) = FlatNetwork(net), batches(torch.float64, True)[0]
     gradient = training_gradient(network, NETWORKS, cuda, compiled, emit=events.append)

@@ -10,7 +10,7 @@ from PIL import Image
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.run.catalog import Estimate
+from engine.run.estimate import Estimate
 from engine.run.expert_cache import CachedExperts
 from ltdd_tui import machine, planning, preset_rows, prospect
 from ltdd_tui.app import LtddApp

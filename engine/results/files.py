@@ -1,0 +1,136 @@
+"""A result in other forms, on request: a folder of PNGs, and the three .pt files that the field's evaluators read."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from engine.context import Context
+from engine.data.dataset import LongTailedData
+from engine.distilled import DistilledSet
+from engine.matching.synthetic import Synthetic
+from engine.run.errors import InputError
+from engine.run.events import Preview
+from engine.run.folder import write_atomically, write_json
+from engine.run.settings import METHODS
+
+MARKER = "distilled.json"
+
+
+def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
+    """Writes <folder>/<class>/<k>.png in 8 bits, and distilled.json, which lists the class folders in label order.
+
+    Raises InputError where the folder holds anything but an earlier copy of the same set.
+    """
+    names = folder_names(distilled.class_names)
+    _claim(folder, distilled.about | {"class_folders": names})
+    for c, name in enumerate(names):
+        (folder / name).mkdir(exist_ok=True)
+        for k in range(distilled.ipc):
+            # Not atomic: syncing tens of thousands of files takes minutes, and the command can be given again.
+            (folder / name / f"{k}.png").write_bytes(_png(distilled.pixels[c * distilled.ipc + k]))
+
+
+def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
+    """Writes images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
+
+    Images are whitened, as these evaluators train on them unchanged. Labels are logits (S, C), not probabilities: the
+    field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A method with hard labels gives
+    class indices (S,) int64. Raises InputError where the folder holds anything but an earlier copy of the same set.
+    """
+    _claim(folder, distilled.about)
+    soft = METHODS[distilled.about["method"]].learns_labels
+    _save(folder / "images.pt", distilled.images)
+    _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
+    _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
+
+
+def folder_names(class_names: list[str]) -> list[str]:
+    """A folder name for each class that every file system takes, no two alike even where case does not count."""
+    names: list[str] = []
+    for c, class_name in enumerate(class_names):
+        name = re.sub(r"[^\w.-]+", "_", class_name)[:80].strip("._") or f"class_{c}"
+        while name.casefold() in {other.casefold() for other in names}:
+            name += f"_{c}"
+        names.append(name)
+    return names
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Makes the folder this set's own, unless it holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError("this is a file", str(folder), "name a new or an empty folder")
+    marker = folder / MARKER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder cannot be made: {error.strerror}", str(folder), "name another place") from None
+    if any(folder.iterdir()) and _holds(marker) != _identity(about):
+        raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
+    write_json(marker, about)
+
+
+def _holds(marker: Path) -> dict[str, Any] | None:
+    try:
+        return _identity(json.loads(marker.read_text()))
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _identity(about: dict[str, Any]) -> dict[str, Any]:
+    """What must agree; the PNGs and the .pt files may share a folder, and only the former list class folders."""
+    return {key: value for key, value in about.items() if key != "class_folders"}
+
+
+def _png(pixels: Tensor) -> bytes:
+    levels = (pixels * 255).round().to(torch.uint8).cpu()
+    file = io.BytesIO()
+    # Gray images have no channel axis in Pillow.
+    Image.fromarray(levels.permute(1, 2, 0).squeeze(-1).contiguous().numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def _save(path: Path, tensor: Tensor) -> None:
+    file = io.BytesIO()
+    # A clone: torch.save writes the whole storage of a view.
+    torch.save(tensor.detach().cpu().clone(), file)
+    write_atomically(path, file.getvalue())
+
+
+# The synthetic images as a picture, with their soft labels beside it, for whoever watches.
+
+
+def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, iteration: int) -> None:
+    """Writes previews/<iteration>.png (a row a class, IPC columns) and .json (softmax labels), and says so."""
+    png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
+    write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
+    write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
+    context.emit(
+        Preview(
+            iteration,
+            str(png.relative_to(context.folder.root)),
+            str(labels.relative_to(context.folder.root)),
+            data.num_classes,
+            synthetic.ipc,
+            data.image_size,
+        )
+    )
+
+
+def grid_png(pixels: Tensor, columns: int) -> bytes:
+    """A PNG of images (S, channels, H, W) in [0, 1], row by row; values outside are cut off."""
+    count, channels, height, width = pixels.shape
+    levels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    rows = levels.view(count // columns, columns, channels, height, width)
+    grid = rows.permute(0, 3, 1, 4, 2).reshape(count // columns * height, columns * width, channels)
+    picture = Image.fromarray(grid.expand(-1, -1, 3).contiguous().numpy())
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,316 @@
+"""The work of a run as seconds, stage by stage: how many steps of which kind and size, and the device's rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
+from engine.run.device_profiles import Device, Step, Work
+from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
+from engine.run.network_cost import TEST_IMAGES_AT_ONCE, NetworkCost, network_cost
+from engine.run.settings import NetworkName, RunSettings
+
+FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
+# Importing scikit-learn or torchvision, and reading their one file.
+LIBRARY_SECONDS = 0.8
+# One C++ file, by whoever has measured nothing: measuring builds it, and it stays in the cache.
+BUILD_SECONDS = 5.0
+# What is compiled of training, against all that is compiled of a student.
+TRAINING_SHARE = 0.3
+
+
+def _sizes(images: int, batch_size: int) -> int:
+    """Of how many sizes the batches of so many images are."""
+    return 1 if images <= batch_size or images % batch_size == 0 else 2
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One run on one device; counts are train images of each class, images are (channels, image_size, image_size).
+
+    cached: how many of the experts need not be trained.
+    """
+
+    settings: RunSettings
+    device: Device
+    counts: Sequence[int]
+    channels: int
+    image_size: int
+    test_images: int
+    cached: CachedExperts = NONE_CACHED
+
+    @property
+    def synthetic(self) -> int:
+        """Images of the synthetic set."""
+        return self.settings.ipc * len(self.counts)
+
+    @property
+    def from_files(self) -> bool:
+        """Whether every image is a file of its own."""
+        return self.settings.dataset.name in FROM_FILES
+
+    @property
+    def pixels(self) -> int:
+        """Numbers of an image."""
+        return self.channels * self.image_size**2
+
+    @property
+    def directions(self) -> int:
+        """Directions that whitening looks at: as many as there are pixels, or images where those are fewer."""
+        return 0 if self.settings.dataset.whitening == "none" else min(self.pixels, sum(self.counts))
+
+    @property
+    def checks(self) -> int:
+        """Checks on the way: the start is one, and so is the end where it is no multiple."""
+        return 1 + math.ceil(self.settings.matching.iterations / self.settings.evaluate.every)
+
+    def cost(self, network: NetworkName) -> NetworkCost:
+        """What a network of these settings costs on these images."""
+        experts = self.settings.experts
+        return network_cost(
+            network,
+            channels=self.channels,
+            classes=len(self.counts),
+            image_size=self.image_size,
+            width=experts.width,
+            depth=experts.depth,
+        )
+
+    def data_seconds(self) -> float:
+        """Reading the images and whitening them."""
+        train, total = sum(self.counts), sum(self.counts) + self.test_images
+        if self.from_files:
+            reading = self._seconds("decode", Work(layers=total))
+        else:
+            reading = LIBRARY_SECONDS
+        wide, narrow = max(train, self.pixels), self.directions
+        fitting = self._seconds("covariance", Work(flops=2.0 * wide * narrow**2))
+        fitting += self._seconds("eigen", Work(flops=float(narrow) ** 3))
+        return reading + fitting + self._whitening(total)
+
+    def experts_seconds(self) -> float:
+        """Training and testing the representation experts."""
+        experts, left = self.settings.experts, self.settings.experts.num_experts - self.cached.representation
+        if not left:
+            return 0.0
+        gradients = 2 if experts.optimizer == "gsam" else 1
+        images, compiled = sum(self.counts), self.experts_compile
+        epoch = gradients * self._epoch("train", experts.network, images, experts.batch_size, compiled)
+        training = experts.epochs * epoch / self.device.faster(experts.precision)
+        return left * (training + self._test(experts.network, self.test_images))
+
+    def classifier_experts_seconds(self) -> float:
+        """Training and testing the classifier experts, in epochs of max n_c * C draws."""
+        experts, heads = self.settings.experts, self.settings.classifier_experts
+        draws = max(self.counts) * len(self.counts)
+        epoch = self._epoch("classifier", experts.network, draws, heads.batch_size, self.experts_compile)
+        left = experts.num_experts - self.cached.classifier
+        return left * (heads.epochs * epoch + self._test(experts.network, self.test_images))
+
+    def initialize_seconds(self) -> float:
+        """One expert looks at all train images, and every expert at the chosen ones."""
+        network, start = self.settings.experts.network, self.settings.initialize
+        judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
+        labels = start.labels == "experts" and self.settings.traits.learns_labels
+        labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
+        return judging + labelling
+
+    def baselines_seconds(self) -> float:
+        """Random images and the initialization."""
+        recipe = self.settings.evaluate
+        return 2 * recipe.repeats * self._network(recipe.arch[0])
+
+    def matching_seconds(self) -> float:
+        """All outer iterations with their previews."""
+        matching = self.settings.matching
+        step: Step = "student" if matching.gradient == "published" else "student_exact"
+        iteration = matching.syn_steps * self._student(step)
+        if self.settings.traits.decoupled:
+            iteration += matching.syn_steps_cls * self._student("head")
+        previews = 1 + matching.iterations / matching.preview_every
+        return matching.iterations * iteration + previews * self._whitening(self.synthetic)
+
+    def evaluation_seconds(self) -> float:
+        """Checks on the way, then final and best, and final on the other networks."""
+        recipe = self.settings.evaluate
+        first, others = self._network(recipe.arch[0]), sum(map(self._network, recipe.arch[1:]))
+        if not self.settings.traits.distills:
+            return recipe.repeats * others
+        # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
+        apart = 1 - 2 / self.checks
+        return self.checks * recipe.check_repeats * first + recipe.repeats * ((1 + apart) * first + others)
+
+    @property
+    def student_compiles(self) -> bool:
+        """Whether the student's steps are compiled, where there is a compiler."""
+        return compiles_student(self.settings, self.cost(self.settings.experts.network), self.device.kind)
+
+    @property
+    def experts_compile(self) -> bool:
+        """The same of the experts' training."""
+        cost = self.cost(self.settings.experts.network)
+        return compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
+
+    def _evaluation_compiles(self, network: NetworkName) -> bool:
+        return compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
+
+    def compile_seconds(self) -> dict[str, float]:
+        """Compiling, by the stage that waits for it: once for each size of batch, and C++ once for all."""
+        experts, arch = self.settings.experts, self.settings.evaluate.arch[0]
+        training = self.experts_compile and self.cached.representation < experts.num_experts
+        shares = {
+            "experts": (experts.network, training, TRAINING_SHARE * _sizes(sum(self.counts), experts.batch_size)),
+            "baselines": (arch, self._evaluation_compiles(arch), TRAINING_SHARE),
+            "distill": (
+                experts.network,
+                self.student_compiles,
+                _sizes(self.synthetic, self.settings.matching.batch_syn),
+            ),
+        }
+        found, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
+        for stage, (network, compiled, share) in shares.items():
+            if not compiled or not self.device.compiled_rates:
+                continue
+            if not network_in_cpp(network, self.device.kind):
+                found[stage] = share * self._seconds("compile", Work(layers=self.cost(network).work(1).layers))
+            elif not built:
+                found[stage], built = BUILD_SECONDS, True
+        return found
+
+    def _seconds(self, step: Step, work: Work) -> float:
+        return self.device.seconds(step, work)
+
+    def _student(self, step: Step) -> float:
+        """One student step; a pass over all images may end in a smaller batch, so this is the mean over a pass."""
+        network = self.settings.experts.network
+        batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
+        # Back-propagation through all steps has no compiled form.
+        compiled = self.student_compiles and self.settings.matching.gradient != "unrolled"
+        seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
+        return seconds / self.device.faster(self.settings.matching.precision)
+
+    def _epoch(self, step: Step, network: NetworkName, images: int, batch_size: int, compiled: bool = False) -> float:
+        steps = math.ceil(images / batch_size)
+        return steps * self.device.seconds(step, self.cost(network).work(images / steps), network, compiled)
+
+    def _test(self, network: NetworkName, images: int) -> float:
+        return self._epoch("test", network, images, TEST_IMAGES_AT_ONCE[self.device.kind])
+
+    def _network(self, network: NetworkName) -> float:
+        """One network of an evaluation, trained and tested."""
+        recipe, compiled = self.settings.evaluate, self._evaluation_compiles(network)
+        epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
+        return recipe.epochs * epoch + self._test(network, self.test_images)
+
+    def _whitening(self, images: int) -> float:
+        """Into the whitened space, or out of it."""
+        return self._seconds("whiten", Work(flops=4.0 * images * self.pixels * self.directions))
+
+
+# What a run takes besides time, in bytes: memory at its peak, and disk.
+
+
+HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
+# In activations of the images in work, as measured: a training step, and a student step on its way back.
+TRAINING, TRAINING_COMPILED = 2.1, 1.15
+STUDENT, STUDENT_COMPILED = 4.5, 1.6
+# The same of what a compiled student step leaves for the way back, as long as there is room.
+TAPE = 0.73
+# Of the outputs of convolutions, which are a third of the activations, in work at once unless the settings say so.
+WORKING_BYTES, COPIES = 1.5 * 2**30, 5
+# What torch takes to compile, and scikit-learn or torchvision to be there.
+COMPILER_BYTES, LIBRARY_BYTES = 250 * 2**20, 70 * 2**20
+# A file takes whole blocks, a line of events about this much.
+BLOCK_BYTES, LINE_BYTES = 4096, 160
+
+
+def memory_bytes(work: Workload) -> float:
+    """Peak of the device without torch itself: what stays, and the largest single step of any stage."""
+    resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
+    library = LIBRARY_BYTES if work.device.kind == "cpu" and not work.from_files else 0.0
+    kind, network = work.device.kind, work.settings.experts.network
+    by_torch = work.student_compiles and kind == "cpu" and not network_in_cpp(network, kind)
+    compiler = COMPILER_BYTES if by_torch else 0.0
+    later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
+    return library + max(_loading(work), later)
+
+
+def disk_bytes(work: Workload) -> float:
+    """Experts in the cache, and the run folder: the set at each check and checkpoint, pictures, figures and events."""
+    matching, recipe = work.settings.matching, work.settings.evaluate
+    one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
+    previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
+    networks = (2 + 2 + len(recipe.arch) - 1) * recipe.repeats + work.checks * recipe.check_repeats
+    files = networks + 2 * previews + work.checks + 12
+    pictures = previews * work.synthetic * (work.pixels + 8 * len(work.counts))
+    lines = matching.iterations + work.settings.experts.num_experts * work.settings.experts.epochs
+    basis = work.pixels * work.directions * FLOAT_BYTES
+    folder = (work.checks + 5) * one_set + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
+    return folder + _snapshots(work)
+
+
+def _images(work: Workload) -> float:
+    return float((sum(work.counts) + work.test_images) * work.pixels * FLOAT_BYTES)
+
+
+def _basis(work: Workload) -> float:
+    return float(work.pixels * work.directions * DOUBLE_BYTES)
+
+
+def _loading(work: Workload) -> float:
+    """As bytes, as numbers and whitened; three more copies of the train images on the way there."""
+    train, raw = float(sum(work.counts) * work.pixels * FLOAT_BYTES), _images(work) / FLOAT_BYTES
+    if not work.directions:
+        return raw + 2 * _images(work)
+    eigenvectors = 5 * _basis(work)
+    whitening = 1.5 * _basis(work) + 3 * max(train, _images(work) - train)
+    return raw + _images(work) + max(eigenvectors, whitening + (train if train < _images(work) / 2 else 0.0))
+
+
+def _training(work: Workload) -> float:
+    factor = TRAINING_COMPILED if work.experts_compile else TRAINING
+    kept = work.cost(work.settings.experts.network).activations * FLOAT_BYTES * factor
+    batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
+    return max(min(batch, images) for batch, images in batches) * kept
+
+
+def _testing(work: Workload) -> float:
+    """The widest layer's input, output and one in between."""
+    layers = work.cost(work.settings.experts.network).convolutions
+    widest = max(layer.outputs * layer.side**2 for layer in layers)
+    return float(3 * min(TEST_IMAGES_AT_ONCE[work.device.kind], work.test_images) * widest * FLOAT_BYTES)
+
+
+def _matching(work: Workload) -> float:
+    matching, method = work.settings.matching, work.settings.traits
+    if not method.distills:
+        return 0.0
+    cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
+    path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of the walk
+    features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
+    around = FLOAT_BYTES * (path + features)
+    image = FLOAT_BYTES * cost.activations
+    if matching.gradient == "unrolled":
+        return around + STUDENT * matching.syn_steps * batch * image
+    asked, fitting = matching.images_at_once, WORKING_BYTES / (COPIES * image / 3)
+    at_once = min(batch, fitting if asked == "auto" else asked)
+    if not work.student_compiles:
+        return around + STUDENT * at_once * image
+    # A batch in parts keeps nothing of its steps.
+    tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
+    return around + STUDENT_COMPILED * at_once * image + min(tapes, matching.keep_gib * 2**30)
+
+
+def _snapshots(work: Workload) -> float:
+    """Epochs 0 to the last that is read, and the end, of every expert; of classifier experts the classifier."""
+    settings, method = work.settings, work.settings.traits
+    if not method.distills:
+        return 0.0
+    backbone, classifier = work.cost(settings.experts.network).parameters
+    numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
+    if method.decoupled:
+        numbers += (classifier_epochs(settings) + 2) * classifier
+    size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
+    return float(settings.experts.num_experts * numbers * size)

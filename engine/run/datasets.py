@@ -1,0 +1,281 @@
+"""Facts about the known data sets, class counts, and what a run will cost: pure arithmetic, nothing is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from engine.run.errors import Fault, InputError
+from engine.run.folder import expanded
+from engine.run.settings import DatasetName, DatasetSettings
+
+
+def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> list[int]:
+    """Images of each class, head first: int(N_max * rate ** (c / (C - 1))), rate = 1 / IF (method.md section 1)."""
+    rate = 1 / imbalance_factor
+    last = max(num_classes - 1, 1)
+    return [int(largest * rate ** (c / last)) for c in range(num_classes)]
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set before it is loaded; class_sizes: train images a class; class_names: short ones."""
+
+    channels: int
+    image_size: int
+    classes: int
+    class_sizes: tuple[int, ...]
+    test_images: int
+    class_names: tuple[str, ...] = ()
+
+
+DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
+IMAGENET_LT_LARGEST = 1280
+_DIGITS = tuple(str(digit) for digit in range(10))
+FACTS: dict[DatasetName, DatasetFacts] = {
+    # Every class gives as many as the smallest one has left when the test images are held out.
+    "digits": DatasetFacts(1, 8, 10, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
+    "cifar10": DatasetFacts(
+        3,
+        32,
+        10,
+        (5000,) * 10,
+        10_000,
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
+    "cifar100": DatasetFacts(3, 32, 100, (500,) * 100, 10_000),
+    "fashion_mnist": DatasetFacts(
+        1,
+        28,
+        10,
+        (6000,) * 10,
+        10_000,
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "svhn": DatasetFacts(3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
+    "tiny-imagenet": DatasetFacts(3, 64, 200, (500,) * 200, 10_000),
+    # 1280 is its largest class; the other classes' sizes are in its list of files alone.
+    "imagenet-lt": DatasetFacts(3, 64, 1000, (IMAGENET_LT_LARGEST,) * 1000, 50_000),
+}
+
+
+def counts_for(settings: DatasetSettings) -> list[int] | None:
+    """Train images of each class, or None where only the files tell: folder, and imagenet-lt as it is.
+
+    imagenet-lt with an imbalance factor assumes a list that has as many images as the factor asks for.
+    """
+    factor, name = settings.imbalance_factor, settings.name
+    if name == "folder" or (name == "imagenet-lt" and factor == "natural"):
+        return None
+    sizes = list(FACTS[name].class_sizes)
+    if name == "digits" and settings.test_per_class is not None:
+        sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
+    return long_tailed(sizes, settings)
+
+
+def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
+    """What is kept of classes of these sizes, in the order that class_order asks for."""
+    ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
+    if settings.imbalance_factor == "natural":
+        return ordered
+    wanted = class_counts(max(ordered), settings.imbalance_factor, len(ordered))
+    return [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
+
+
+def image_size_for(settings: DatasetSettings) -> int | None:
+    """The side of the images in pixels, or None where only the files of a folder tell."""
+    if settings.resolution is not None:
+        return settings.resolution
+    return None if settings.name == "folder" else FACTS[settings.name].image_size
+
+
+def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Fault]:
+    """The fault of an imbalance factor that leaves nothing of some classes; `counts` are what it leaves."""
+    if min(counts) < 1:
+        yield Fault(
+            f"{dataset.imbalance_factor:g} leaves no image for {list(counts).count(0)} classes of dataset.name"
+            f" {dataset.name}, whose largest has {max(counts)}",
+            "dataset.imbalance_factor",
+            f"at most {max(counts)}",
+        )
+
+
+# A person's own images as folders: which classes there are, in which order, and how many images a run would take.
+#
+# Only names are looked at, so that both the engine and the face may ask, the face as one types.
+
+
+# The side of images of many sizes, and how many classes are looked at for the one size of all.
+DEFAULT_SIDE, SAMPLED_CLASSES = 32, 16
+LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The classes of a folder in order, the train images of each, and what would keep a run from taking them.
+
+    test_images: of all classes together.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    faults: tuple[Fault, ...] = ()
+    test_images: int = 0
+
+
+def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """A sort key that puts 2.png before 10.png, and both before a.png."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
+
+
+def images_root(path: str | None) -> Path:
+    """The folder that holds train/; raises InputError where it does not."""
+    if path is None:
+        raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
+    root = expanded(path)
+    if not root.is_dir():
+        raise InputError("there is no such folder", str(root), LAYOUT)
+    if not (root / "train").is_dir():
+        raise InputError("the folder holds no train/", str(root), LAYOUT)
+    return root
+
+
+def class_names(folder: Path) -> list[str]:
+    """The classes of train/ or test/ in natural order; raises InputError where there are fewer than two."""
+    with os.scandir(folder) as entries:
+        names = sorted((e.name for e in entries if not e.name.startswith(".") and e.is_dir()), key=natural_order)
+    if len(names) < 2:
+        found = "1 class folder" if names else "no class folders"
+        raise InputError(
+            f"at least 2 classes are needed, and there is {found}",
+            str(folder),
+            "put the images of each class into a folder of its own",
+        )
+    return names
+
+
+def held_out_count(images: int, share: float) -> int:
+    """How many images of a class are kept for testing where there is no test/: at least one, never all."""
+    return min(max(round(share * images), 1), images - 1)
+
+
+def survey(path: str | None, test_share: float) -> Survey:
+    """What a folder gives to train on, and every fault of its classes; raises InputError where it holds none."""
+    root, faults = images_root(path), list[Fault]()
+    names, tests = class_names(root / "train"), root / "test"
+    train = [_counted(root / "train" / name, faults) for name in names]
+    if tests.is_dir():
+        test = [_counted(tests / name, faults) for name in names]
+        unknown = (name for name in class_names(tests) if name not in names)
+        faults += [
+            Fault("this class has no train images", str(tests / name), f"put some into train/{name}")
+            for name in unknown
+        ]
+        return Survey(tuple(names), tuple(train), tuple(faults), sum(test))
+    faults += [
+        Fault("one image is too few to train and to test", str(root / "train" / name), "add images, or a test/ folder")
+        for name, count in zip(names, train, strict=True)
+        if count == 1
+    ]
+    held_out = [held_out_count(count, test_share) if count else 0 for count in train]
+    left = tuple(count - held for count, held in zip(train, held_out, strict=True))
+    return Survey(tuple(names), left, tuple(faults), sum(held_out))
+
+
+def _counted(folder: Path, faults: list[Fault]) -> int:
+    """The images of a class, by their names; a class without any, and folders among them, are faults."""
+    entries: list[os.DirEntry[str]] = []
+    if folder.is_dir():
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    if not entries:
+        faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
+    faults += [
+        Fault("a folder inside a class", entry.path, "images lie directly in their class folder")
+        for entry in entries
+        if entry.is_dir()
+    ]
+    return len(entries)
+
+
+def sampled_side(train: Path, names: Sequence[str]) -> int:
+    """The side of the images by a look at one of some classes, where a run looks at more."""
+    from PIL import Image
+
+    sizes = set()
+    for name in names[:SAMPLED_CLASSES]:
+        with os.scandir(train / name) as entries:
+            first = next((entry.path for entry in entries if not entry.name.startswith(".")), "")
+        try:
+            with Image.open(first) as image:
+                sizes.add(image.size)
+        except BROKEN:
+            return DEFAULT_SIDE
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height else DEFAULT_SIDE
+
+
+# What is wrong with a person's own images as far as names and first bytes tell: nothing is decoded.
+
+
+# Pillow answers a broken file with any of these, by format and by where it is broken.
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+FAULTS_SHOWN = 10
+_READERS = 8
+
+
+def image_faults(dataset: DatasetSettings) -> list[Fault]:
+    """The faults of a folder of images that a run would meet, all at once; of other data sets none is looked for."""
+    if dataset.name != "folder":
+        return []
+    try:
+        found = survey(dataset.path, dataset.test_share)
+    except InputError as error:
+        return list(error.faults)
+    # What an empty class leaves of a tail says nothing more.
+    tail = [] if found.faults else empty_tail(dataset, long_tailed(found.counts, dataset))
+    return [*found.faults, *tail, *shown(_unreadable(images_root(dataset.path)))]
+
+
+def fault_of(file: Path, error: Exception) -> Fault:
+    """What an exception says of an image file."""
+    if isinstance(error, FileNotFoundError):
+        return Fault("the image is missing", str(file), "put it there, or take it out of the list")
+    if isinstance(error, Image.DecompressionBombError):
+        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
+    return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
+
+
+def shown(faults: list[Fault]) -> list[Fault]:
+    """The first of very many faults, and how many more there are."""
+    more = len(faults) - FAULTS_SHOWN
+    return faults[:FAULTS_SHOWN] + ([Fault(f"{more} more files like these")] if more > 0 else [])
+
+
+def _unreadable(root: Path) -> list[Fault]:
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [fault for fault in pool.map(_by_header, _files(root)) if fault]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file of every class, of train/ and then of test/."""
+    for split in (root / "train", root / "test"):
+        for folder in sorted(split.iterdir()) if split.is_dir() else ():
+            if folder.is_dir() and not folder.name.startswith("."):
+                with os.scandir(folder) as entries:
+                    yield from sorted(Path(e.path) for e in entries if not e.name.startswith(".") and not e.is_dir())
+
+
+def _by_header(file: Path) -> Fault | None:
+    try:
+        with Image.open(file):
+            return None
+    except BROKEN as error:
+        return fault_of(file, error)

@@ -1,0 +1,131 @@
+"""What a network costs by its shape alone: parameters, floating-point operations and kept activations of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.run.device_profiles import Work
+from engine.run.settings import NetworkName
+
+TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
+"""Images that are tested together: on a CPU so few that its cache holds what they become."""
+
+
+class ParameterCounts(NamedTuple):
+    """Weights below the classifier, and the classifier's own."""
+
+    backbone: int
+    classifier: int
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution whose output is `side` pixels wide; per_channel counts its bias and its norm's affine weights."""
+
+    inputs: int
+    outputs: int
+    side: int
+    kernel: int = 3
+    per_channel: int = 3
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the convolution and of the norm behind it."""
+        return self.kernel**2 * self.inputs * self.outputs + self.per_channel * self.outputs
+
+    @property
+    def flops(self) -> int:
+        """Operations of one image's forward pass, a multiplication and an addition apart."""
+        return 2 * self.kernel**2 * self.inputs * self.outputs * self.side**2
+
+    @property
+    def activations(self) -> int:
+        """Numbers kept for the backward pass of one image: the outputs of convolution, norm and ReLU."""
+        return 3 * self.outputs * self.side**2
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The convolutions of a network, the features they give, and the classes its one linear classifier tells apart."""
+
+    convolutions: tuple[Convolution, ...]
+    features: int
+    classes: int
+
+    @property
+    def parameters(self) -> ParameterCounts:
+        """Of the backbone and of the classifier."""
+        backbone = sum(convolution.parameters for convolution in self.convolutions)
+        return ParameterCounts(backbone, self.classes * (self.features + 1))
+
+    @property
+    def flops(self) -> int:
+        """Operations of one image's forward pass."""
+        return sum(convolution.flops for convolution in self.convolutions) + 2 * self.features * self.classes
+
+    @property
+    def activations(self) -> int:
+        """Numbers kept for the backward pass of one image."""
+        return sum(convolution.activations for convolution in self.convolutions) + self.features
+
+    def work(self, images: float) -> Work:
+        """One forward pass of so many images; the classifier is a layer of its own."""
+        return Work(len(self.convolutions) + 1, images * self.activations, images * self.flops)
+
+
+def network_cost(
+    name: NetworkName, *, channels: int, classes: int, image_size: int, width: int, depth: int
+) -> NetworkCost:
+    """The cost of a network on images (channels, image_size, image_size); `width` and `depth` are the ConvNet's."""
+    match name:
+        case "convnet":
+            inputs = [channels, *[width] * (depth - 1)]
+            blocks = tuple(Convolution(before, width, image_size >> block) for block, before in enumerate(inputs))
+            return NetworkCost(blocks, width * (image_size >> depth) ** 2, classes)
+        case "alexnet":
+            return NetworkCost(_alexnet(channels, image_size), 192 * (image_size // 8) ** 2, classes)
+        case "vgg11":
+            return NetworkCost(_vgg11(channels, image_size), 512, classes)
+        case "resnet18":
+            return NetworkCost(_resnet18(channels, image_size), 512, classes)
+
+
+def parameter_counts(channels: int, classes: int, image_size: int, width: int, depth: int) -> ParameterCounts:
+    """Parameters of the ConvNet: 299,520 and 20,490 for CIFAR-10 at width 128 and depth 3."""
+    return network_cost(
+        "convnet", channels=channels, classes=classes, image_size=image_size, width=width, depth=depth
+    ).parameters
+
+
+def _alexnet(channels: int, side: int) -> tuple[Convolution, ...]:
+    return (
+        Convolution(channels, 128, side, kernel=5, per_channel=1),
+        Convolution(128, 192, side // 2, kernel=5, per_channel=1),
+        Convolution(192, 256, side // 4, per_channel=1),
+        Convolution(256, 192, side // 4, per_channel=1),
+        Convolution(192, 192, side // 4, per_channel=1),
+    )
+
+
+def _vgg11(channels: int, side: int) -> tuple[Convolution, ...]:
+    layers: list[Convolution] = []
+    for group in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
+        if layers and side >= 4:
+            side //= 2
+        for width in group:
+            layers.append(Convolution(channels, width, side))
+            channels = width
+    return tuple(layers)
+
+
+def _resnet18(channels: int, side: int) -> tuple[Convolution, ...]:
+    layers, before = [Convolution(channels, 64, side, per_channel=2)], 64
+    for width in (64, 128, 256, 512):
+        halved = -(-side // 2) if before != width and side > 2 else side
+        if (before, side) != (width, halved):
+            layers.append(Convolution(before, width, halved, kernel=1, per_channel=2))
+        layers.append(Convolution(before, width, halved, per_channel=2))
+        layers += [Convolution(width, width, halved, per_channel=2)] * 3
+        before, side = width, halved
+    return tuple(layers)
