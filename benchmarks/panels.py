@@ -20,15 +20,12 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 
 from engine.run.events import MatchingStep, Preview
-from ltdd_tui.exhibit import Wish
-from ltdd_tui.gallery import Place
-from ltdd_tui.lines import line
-from ltdd_tui.panels.curve import Curve
-from ltdd_tui.panels.exhibition import Exhibition
-from ltdd_tui.progress import LossTrack
-from ltdd_tui.series import Series
-from ltdd_tui.step_columns import StepColumns
-from ltdd_tui.themes import series_color
+from ltdd_tui.preferences import series_color
+from ltdd_tui.runs.loss_history import LossTrack, Series, StepColumns
+from ltdd_tui.screens.run.images.renderer import Place, Wish
+from ltdd_tui.screens.run.images.view import Exhibition
+from ltdd_tui.widgets.chart import line
+from ltdd_tui.widgets.curve import Curve
 
 Size = tuple[int, int]
 

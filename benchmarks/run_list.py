@@ -14,10 +14,8 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from ltdd_tui.panels.run_list import RunList
-from ltdd_tui.run_columns import COLUMNS, Order
-from ltdd_tui.runs import Overview
-from ltdd_tui.scanning import Listed
+from ltdd_tui.runs.index import Listed, Overview
+from ltdd_tui.screens.runs.table import COLUMNS, Order, RunList
 
 ROWS, CHANGES, SIZE = 500, 20, (120, 40)
 RUN = Overview("run", "done", None, "cifar10", 100.0, 10, "ltdd", 53.4, 0.3, 0.0, "/runs/run", seed=0)

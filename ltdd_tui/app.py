@@ -2,21 +2,246 @@
 
 from __future__ import annotations
 
+import asyncio
+import difflib
 import gc
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 from textual.binding import Binding, BindingType
-from textual.command import Provider
+from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import ModalScreen, Screen
 
-from engine.run.folder import RunFolder
-from ltdd_tui.commands_palette import LtddCommands
-from ltdd_tui.control import Control
-from ltdd_tui.keys import load_screens
-from ltdd_tui.personal_app import PersonalApp
-from ltdd_tui.screens.launch import LaunchScreen
+from engine.run.errors import Fault
+from engine.run.folder import RunFolder, write_atomically
+from ltdd_tui.keys import KeysInOrder, active_keys, checked, key_places
+from ltdd_tui.preferences import (
+    DARK,
+    DEFAULT_THEME,
+    LIGHT,
+    ImageMode,
+    layout_faults,
+    load_layout,
+    load_preferences,
+    preferences_file,
+    remember,
+    template,
+    with_remembered,
+)
+from ltdd_tui.runs.index import last_change, run_folders
+from ltdd_tui.runs.worker import Control
+from ltdd_tui.screens.launch.screen import LaunchScreen
+
+if TYPE_CHECKING:
+    from ltdd_tui.screens.run.images.panel import ImagesPanel
+
+
+# What the command palette offers: screens, runs by name, what can be done with a run, and how the program looks.
+
+
+MOST_DISCOVERED = 5
+# What a screen offers where it has the action, by name.
+SCREEN_DEEDS = {
+    "resume": ("Resume run", "go on from the last checkpoint"),
+    "stop": ("Stop run", "at its next safe point; resume goes on"),
+    "evaluate": ("Evaluate run", "on further networks"),
+    "export": ("Export run", "as image folder, tensors, or for TensorBoard"),
+    "rename": ("Rename run", "give it another name"),
+    "delete": ("Delete run", "asks first"),
+    "compare": ("Compare runs", "the ones marked in the list"),
+    "copy": ("Copy path", "of the run's folder, through the terminal"),
+    "copy_path": ("Copy path", "of the run's folder, through the terminal"),
+    "open_folder": ("Open folder", "of the run, in the file manager"),
+    "maximize_panel": ("Maximize panel", "and back"),
+    "start": ("Start run", "with the settings of the form"),
+    "save_preset": ("Save preset", "the settings of the form, under a name of yours"),
+}
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One entry of the palette."""
+
+    name: str
+    tells: str
+    do: Callable[[], Any]
+    discovered: bool = True
+
+
+class LtddCommands(Provider):
+    """Gives the palette its entries; runs are looked up when it opens."""
+
+    async def startup(self) -> None:
+        """Looks up the names of the runs, in a thread."""
+        self._runs = await asyncio.to_thread(self._newest)
+
+    def _newest(self) -> list[RunFolder]:
+        return sorted(run_folders(self._ltdd.runs_dir), key=last_change, reverse=True)
+
+    @property
+    def _ltdd(self) -> LtddApp:
+        return cast("LtddApp", self.app)
+
+    async def discover(self) -> Hits:
+        """What is offered before anything is typed."""
+        for deed in self._deeds():
+            if deed.discovered:
+                yield DiscoveryHit(deed.name, deed.do, help=deed.tells)
+
+    async def search(self, query: str) -> Hits:
+        """What matches what is typed."""
+        matcher = self.matcher(query)
+        for deed in self._deeds():
+            if (score := matcher.match(deed.name)) > 0:
+                yield Hit(score, matcher.highlight(deed.name), deed.do, help=deed.tells)
+
+    def _deeds(self) -> Iterator[Deed]:
+        app = self._ltdd
+        yield Deed("New run", "the form, its presets, and what a run would cost", app.action_launch)
+        yield Deed("Runs", f"all runs below {app.runs_dir}", app.action_runs)
+        for action, (name, tells) in SCREEN_DEEDS.items():
+            if hasattr(self.screen, f"action_{action}") and self.screen.check_action(action, ()) is not False:
+                yield Deed(name, tells, partial(self.screen.run_action, action))
+        for place, folder in enumerate(self._runs):
+            yield Deed(
+                f"Open run {folder.name}", str(folder.root), partial(app.open_run, folder), place < MOST_DISCOVERED
+            )
+        yield Deed("Theme", "choose how the program looks", app.search_themes)
+        for theme in sorted(app.available_themes):
+            yield Deed(f"Theme: {theme}", f"now: {app.theme}", partial(setattr, app, "theme", theme), discovered=False)
+        for mode in get_args(ImageMode):
+            tells = f"now: {app.preferences.images}"
+            yield Deed(f"Images: {mode}", tells, partial(app.use_images, mode), mode != app.preferences.images)
+        yield Deed("Screenshot", "the screen as an SVG file in this folder", app.action_keep_screenshot)
+        yield Deed("Preferences", "where preferences.yaml is; made with all that can be set", app.action_preferences)
+        yield Deed("Help", "for this screen, and its keys", app.action_help)
+        yield Deed("Quit", "runs go on without the screen", app.action_quit)
+
+
+def load_screens() -> None:
+    """Loads what the first picture does without: keys are known, and a screen opens at once, when this is done."""
+
+
+# The side of the app that is a person's own: theme, keys, how images are drawn, help, and pictures of the screen.
+
+
+FAULT_SECONDS, SEEN_SECONDS = 12, 6
+
+
+class PersonalApp(KeysInOrder):
+    """An app that looks and listens as preferences.yaml says, else as it was told last."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1,question_mark", "help", "Help", id="app.help"),
+        Binding("ctrl+p", "command_palette", "Commands", show=False, priority=True, id="app.palette"),
+        Binding("f12", "keep_screenshot", "Screenshot", show=False, id="app.screenshot"),
+    ]
+
+    def __init__(self) -> None:
+        asked, faults = load_preferences()
+        self.preferences = with_remembered(asked, load_layout())
+        self._set_by_file = asked.model_fields_set
+        self._faults = [*faults, *layout_faults()]
+        super().__init__()
+
+    def look_as_preferred(self) -> None:
+        """Sets theme and keys, and tells what of the preferences cannot be used."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        where = str(preferences_file())
+        chosen = self.preferences.keys
+        keys, wrong = checked(chosen, key_places(), where) if chosen else ({}, [])
+        faults = [*self._faults, *wrong]
+        theme = self.preferences.theme
+        if theme not in self.available_themes:
+            near = difflib.get_close_matches(theme, self.available_themes, 1)
+            hint = f"did you mean {near[0]}?" if near else "the command palette lists them"
+            faults.append(Fault(f"there is no theme {theme!r}", f"{where}: theme", hint))
+            theme = DEFAULT_THEME
+        self.preferences = self.preferences.model_copy(update={"theme": theme})
+        self.theme = theme
+        self.set_keymap(keys)
+        if faults:
+            lines = [f"{fault.where}: {fault.what}" + (f"; {fault.hint}" if fault.hint else "") for fault in faults]
+            self._tell_until_seen("\n".join(lines))
+
+    def _tell_until_seen(self, text: str) -> None:
+        """Shows a warning again and again, until somebody has been there for a while to read it."""
+        until = time.monotonic() + FAULT_SECONDS
+
+        def again() -> None:
+            if self.somebody_since is None or until - self.somebody_since < SEEN_SECONDS:
+                self._tell_until_seen(text)
+
+        self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
+        self.set_timer(FAULT_SECONDS, again)
+
+    def watch_theme(self, theme: str) -> None:
+        """Keeps a theme that was chosen on the screen for the next session."""
+        if self._running and theme != self.preferences.theme:
+            self._choose("theme", theme)
+
+    def on_images_panel_preferred(self, preferred: ImagesPanel.Preferred) -> None:
+        """Keeps for the next session how images were asked for in a panel."""
+        self.use_images(preferred.mode)
+
+    def use_images(self, mode: ImageMode) -> None:
+        """Draws images another way, here and in the next session."""
+        from ltdd_tui.screens.run.images.panel import ImagesPanel
+
+        self._choose("images", mode)
+        for screen in self.screen_stack:
+            for panel in screen.query(ImagesPanel):
+                panel.draw_as(mode)
+
+    def _choose(self, name: str, value: str) -> None:
+        self.preferences = self.preferences.model_copy(update={name: value})
+        if name in self._set_by_file:
+            self.notify(f"for this session: {preferences_file()} sets another", title=f"{name}: {value}", markup=False)
+            return
+        try:
+            remember(**{name: value})
+        except OSError as error:
+            self.notify(f"cannot be kept: {error.strerror}", title=f"{name}: {value}", severity="warning", markup=False)
+
+    def action_help(self) -> None:
+        """Shows help for the screen and the panel in focus, with all keys."""
+        # Markdown takes a moment to load, which the first screen need not wait for.
+        from ltdd_tui.screens.help import HelpScreen, help_texts
+
+        if not isinstance(self.screen, HelpScreen):
+            groups = active_keys(self.screen)
+            palette = next((row.keys for group in groups for row in group.rows if row.id == "app.palette"), "")
+            self.push_screen(HelpScreen(help_texts(self.screen), groups, preferences_file(), palette))
+
+    def action_keep_screenshot(self) -> None:
+        """Writes the screen as an SVG file into the present folder, and says where."""
+        try:
+            path = Path(self.save_screenshot()).absolute()
+        except OSError as error:
+            # A disk that is full names no file.
+            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            self.notify(what, title="no screenshot", severity="error", markup=False)
+            return
+        self.notify(str(path), title="screenshot", timeout=8, markup=False)
+
+    def action_preferences(self) -> None:
+        """Says where preferences.yaml is, after making it where there is none, and copies its path."""
+        path = preferences_file()
+        try:
+            # Only a new file: what a person wrote is never written over.
+            if not path.exists():
+                write_atomically(path, template())
+        except OSError as error:
+            self.notify(f"{path}: {error.strerror}", title="preferences", severity="error", markup=False)
+            return
+        self.copy_to_clipboard(str(path))
+        self.notify(f"{path}\nthe path is copied; changes show at the next start", title="preferences", markup=False)
+
 
 # By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
 LOADS_AFTER_SECONDS = 0.4
@@ -71,21 +296,21 @@ class LtddApp(PersonalApp):
         self._show_run(folder, is_all=False)
 
     def _show_run(self, folder: RunFolder, is_all: bool) -> None:
-        from ltdd_tui.screens.run import RunScreen
+        from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()
         self.push_screen(RunScreen(folder, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
-        from ltdd_tui.screens.compare import CompareScreen
+        from ltdd_tui.screens.compare.screen import CompareScreen
 
         self._close_dialogs()
         self.push_screen(CompareScreen(folders))
 
     def action_runs(self) -> None:
         """Shows the list of runs."""
-        from ltdd_tui.screens.runs import RunsScreen
+        from ltdd_tui.screens.runs.screen import RunsScreen
 
         self._back_to(RunsScreen)
         if not isinstance(self.screen, RunsScreen):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, ValidationError
+from textual.theme import Theme
 
 from engine.run.errors import Fault
 from engine.run.folder import expanded, read_json, write_json
@@ -27,7 +28,7 @@ class Preferences(BaseModel):
     keys: dict[str, str] = {}
 
 
-class Layout(BaseModel):
+class PanelLayout(BaseModel):
     """What is remembered between sessions: panels hidden, panels asked for last, what was chosen on the screen."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
@@ -82,7 +83,7 @@ def _fault(one: Any, path: Path) -> Fault:
     return Fault(one["msg"][0].lower() + one["msg"][1:], where)
 
 
-def with_remembered(preferences: Preferences, layout: Layout) -> Preferences:
+def with_remembered(preferences: Preferences, layout: PanelLayout) -> Preferences:
     """The preferences, with what was chosen on the screen in place of what preferences.yaml leaves open."""
     chosen = {
         name: value
@@ -115,9 +116,9 @@ def layout_file() -> Path:
     return home() / "layout.json"
 
 
-def load_layout() -> Layout:
+def load_layout() -> PanelLayout:
     """The layout as it was left; a damaged file counts as none."""
-    return _layout() or Layout()
+    return _layout() or PanelLayout()
 
 
 def layout_faults() -> list[Fault]:
@@ -128,13 +129,61 @@ def layout_faults() -> list[Fault]:
     return [Fault(what, str(layout_file()))]
 
 
-def _layout() -> Layout | None:
+def _layout() -> PanelLayout | None:
     try:
-        return Layout.model_validate(read_json(layout_file()))
+        return PanelLayout.model_validate(read_json(layout_file()))
     except ValidationError:
         return None
 
 
-def save_layout(layout: Layout) -> None:
+def save_layout(layout: PanelLayout) -> None:
     """Keeps the layout for the next session."""
     write_json(layout_file(), layout.model_dump())
+
+
+# The screen's own themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart.
+
+
+SERIES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2", "#BBBBBB")
+"""In order of use; more series than these start over."""
+SERIES_ON_LIGHT = ("#3A8FC7", "#B27500", "#00835F", "#B0568A", "#877E00", "#BF5200", "#004E86", "#757575")
+"""The same hues, dark enough for thin lines on a light ground."""
+
+
+def series_color(place: int, dark: bool) -> str:
+    """The color of the series at that place, for a dark or a light theme."""
+    colors = SERIES if dark else SERIES_ON_LIGHT
+    return colors[place % len(colors)]
+
+
+DARK = Theme(
+    name="ltdd-dark",
+    primary="#56B4E9",
+    secondary="#009E73",
+    accent="#E69F00",
+    warning="#F0E442",
+    error="#D55E00",
+    success="#009E73",
+    foreground="#E4E6EB",
+    background="#101418",
+    surface="#161B21",
+    panel="#1F262E",
+    dark=True,
+)
+LIGHT = Theme(
+    name="ltdd-light",
+    primary="#0072B2",
+    secondary="#009E73",
+    accent="#B35C00",
+    warning="#8A6D00",
+    error="#B3261E",
+    success="#00795A",
+    foreground="#1B1F24",
+    background="#FAFAF8",
+    surface="#F1F1EE",
+    panel="#E4E4E0",
+    dark=False,
+)
+
+GROUP_PLACES = {"many": 0, "medium": 1, "few": 3}
+"""Which of SERIES the classes with many, some and few images have, wherever they are drawn."""

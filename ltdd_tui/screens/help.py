@@ -16,8 +16,8 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Markdown, Static
 
+from ltdd_tui.formatting import short_path
 from ltdd_tui.keys import KeyGroup
-from ltdd_tui.wording import short_path
 
 CHANGE_KEYS = """[b]Your own keys[/b]
 

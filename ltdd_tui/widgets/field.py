@@ -3,22 +3,126 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import DescendantFocus, Resize
+from textual.events import Click, DescendantFocus, Resize
 from textual.message import Message
+from textual.style import Style
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Input, Select, Switch
+from textual.widgets import Collapsible, Input, Select, Static, Switch
+from textual.widgets.collapsible import CollapsibleTitle
 
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
-from ltdd_tui.widgets.choices import Choices
-from ltdd_tui.widgets.entry import Entry
+
+# Several words of a list, each on or off, in one line that wraps.
+
+
+ON, OFF = "■", "□"
+
+
+class Choices(Static, can_focus=True):
+    """Left and right move, space turns a word on or off, a click too. What is turned on later stands later."""
+
+    TITLE: ClassVar[str] = "List of words"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1)", "Left", show=False, id="choices.left"),
+        Binding("right,l", "move(1)", "Right", show=False, id="choices.right"),
+        Binding("space,enter", "turn_here", "On or off", show=False, id="choices.toggle"),
+    ]
+    DEFAULT_CSS = """
+    Choices { height: auto; color: $foreground; background: $surface; }
+    Choices:focus { background: $surface-lighten-1; }
+    """
+
+    class Changed(Message):
+        """A word was turned on or off."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
+    def __init__(self, words: Sequence[str], text: str) -> None:
+        super().__init__()
+        self._words, self._at = list(words), 0
+        self._chosen: list[str] = []
+        self.choose(text)
+
+    def on_mount(self) -> None:
+        """Draws the words."""
+        self._draw()
+
+    def choose(self, text: str) -> None:
+        """Turns on the words of a text such as `color, crop`."""
+        self._chosen = [word for part in text.strip("[]").split(",") if (word := part.strip())]
+        self._words += [word for word in self._chosen if word not in self._words]
+        self._draw()
+
+    def on_focus(self) -> None:
+        """Shows where one is."""
+        self._draw()
+
+    def on_blur(self) -> None:
+        """Shows it no more."""
+        self._draw()
+
+    def on_click(self, event: Click) -> None:
+        """Turns the word on or off that was clicked."""
+        if word := event.style.meta.get("word"):
+            self.action_turn(word)
+
+    def action_move(self, by: int) -> None:
+        """Goes to another word."""
+        self._at = (self._at + by) % len(self._words)
+        self._draw()
+
+    def action_turn_here(self) -> None:
+        """Turns the word on or off that one is at."""
+        self.action_turn(self._words[self._at])
+
+    def action_turn(self, word: str) -> None:
+        """Turns a word on or off."""
+        self._at = self._words.index(word)
+        self._chosen = [other for other in self._chosen if other != word] + [word] * (word not in self._chosen)
+        self._draw()
+        self.post_message(self.Changed(", ".join(self._chosen) or "[]"))
+
+    def _draw(self) -> None:
+        parts = []
+        for place, word in enumerate(self._words):
+            on = word in self._chosen
+            style = Style.parse(
+                ("" if on else "$foreground 60%") + (" reverse" if self.has_focus and place == self._at else "")
+            )
+            parts.append(Content.styled(f"{ON if on else OFF}{word}", style + Style.from_meta({"word": word})))
+        self.update(Content("  ").join(parts))
+
+
+# A text field whose keys leave the screen's own alone.
+
+
+TAKEN_BY_THE_SCREEN = "ctrl+e"
+
+
+def _without(binding: BindingType) -> BindingType:
+    if not isinstance(binding, Binding):
+        return binding
+    return replace(binding, key=",".join(key for key in binding.key.split(",") if key != TAKEN_BY_THE_SCREEN))
+
+
+class Entry(Input, inherit_bindings=False):
+    """An Input of one line's height in which ctrl+e is no second End."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [_without(binding) for binding in Input.BINDINGS]
+
 
 Control = Input | Select[str] | Switch | Choices
 CHANGED_MARK = "•"
@@ -218,3 +322,28 @@ class Field(Widget):
     @on(DescendantFocus)
     def _entered(self) -> None:
         self.post_message(self.Entered(self.spec.key))
+
+
+# A part of a form that is folded away until somebody opens it.
+
+
+class Fold(Collapsible, inherit_css=False):
+    """A Collapsible without its look inside and out of focus.
+
+    A style that asks whether the focus is within has all that is below styled anew at each step of the focus, which
+    with many fields is too slow to type through.
+    """
+
+    DEFAULT_CSS = """
+    Fold {
+        width: 1fr; height: auto;
+        &.-collapsed > Contents { display: none; }
+        & > CollapsibleTitle { padding: 0 1; width: 1fr; }
+        & > CollapsibleTitle.-fault { color: $text-error; }
+    }
+    """
+
+    def mark(self, faulty: bool) -> None:
+        """Shows in the title that something is wrong below; a class of its own would have all of it styled anew."""
+        for title in self.query_children(CollapsibleTitle):
+            title.set_class(faulty, "-fault")

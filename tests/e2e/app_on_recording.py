@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ltdd_tui import worker
-from ltdd_tui.cli import main
-from ltdd_tui.commands import serve
+from ltdd_tui.cli import serve
+from ltdd_tui.cli.main import main
+from ltdd_tui.runs import worker
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

@@ -19,7 +19,7 @@ import yaml
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from ltdd_tui.feed import Feed
+from ltdd_tui.runs.feed import Feed
 from tests.ltdd_tui.recorded import record
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

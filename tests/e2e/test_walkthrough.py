@@ -12,7 +12,7 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from ltdd_tui.feed import Feed
+from ltdd_tui.runs.feed import Feed
 from tests.e2e.terminal import needs_tmux
 from tests.e2e.walkthrough import ON_RECORDING, REAL, ROOT, Walk, add_datm_run, surroundings, terminal_of
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from ltdd_tui import worker
-from ltdd_tui.cli import main
+from ltdd_tui.cli.main import main
+from ltdd_tui.runs import manage, worker
 
 ROOT = Path(__file__).parents[2]
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
@@ -82,4 +82,4 @@ def spawn(runs_dir: Path) -> Callable[..., subprocess.Popen[str]]:
 @pytest.fixture
 def make_run(runs_dir: Path) -> Callable[..., Path]:
     """Makes a run folder that no worker has taken up yet."""
-    return lambda name="first": worker.create(name, runs_dir, "method: ltdd\n").root
+    return lambda name="first": manage.create(name, runs_dir, "method: ltdd\n").root

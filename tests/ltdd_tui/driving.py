@@ -12,7 +12,7 @@ from textual.app import App
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
-from ltdd_tui.panels.run_list import RunList
+from ltdd_tui.screens.runs.table import RunList
 
 PATIENCE_SECONDS = 15.0
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ltdd_tui.drawing.axis import Window, count_label, linear_marks, log_marks, reading, value_labels
+from ltdd_tui.widgets.axis import Window, count_label, linear_marks, log_marks, reading, value_labels
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ltdd_tui.drawing.axis import Window
-from ltdd_tui.drawing.chart import Chart, Sight, draw, whole
-from ltdd_tui.drawing.lines import width_of
-from ltdd_tui.lines import Level, Line, line
+from ltdd_tui.widgets.axis import Window
+from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, line, whole
+from ltdd_tui.widgets.lines import width_of
 
 NAN, INF = float("nan"), float("inf")
 BLUE, RED = "#0000ff", "#ff0000"

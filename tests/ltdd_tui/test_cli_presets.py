@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ltdd_tui import worker
+from ltdd_tui.runs import worker
 
 TOY = """\
 dataset: {name: digits, imbalance_factor: 50}
@@ -223,7 +223,7 @@ def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_mad
 
 
 def test_completion_knows_the_presets(command: Callable, toy: str) -> None:
-    from ltdd_tui.options import complete_preset
+    from ltdd_tui.cli.options import complete_preset
 
     command("presets", "save", toy, "zebra")
     assert complete_preset("zeb") == ["zebra"]

@@ -187,7 +187,7 @@ def test_doctor_finds_torch_without_loading_it_here(command: Callable) -> None:
 
 
 def test_completion_knows_the_runs(finished: Path) -> None:
-    from ltdd_tui.options import complete_run
+    from ltdd_tui.cli.options import complete_run
 
     assert complete_run("f") == ["first"] and complete_run("") == ["first", "last"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.screen_entry import is_terminal, last_words, show_screen
-from ltdd_tui.web.pages import is_own_page
+from ltdd_tui.cli.run import is_terminal, last_words, show_screen
+from ltdd_tui.cli.serve import is_own_page
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runs-dir", "elsewhere", "--device", "cpu"]])
@@ -84,7 +84,7 @@ def test_a_run_of_another_place_is_called_by_its_path(
 
 def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "ltdd_tui.web.server", raising=False)
+    monkeypatch.delitem(sys.modules, "ltdd_tui.cli.web_server", raising=False)
     done = command("serve")
     assert done.code == 2
     assert "aiohttp is not installed" in done.err and "hint: pip install 'ltdd-tui[serve]'" in done.err

@@ -10,7 +10,7 @@ import pytest
 
 from engine.run.events import EventLog, MatchingStep
 from engine.run.folder import RunFolder
-from ltdd_tui import worker
+from ltdd_tui.runs import worker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
-from ltdd_tui.comparison import (
+from ltdd_tui.runs.comparison import (
     Contender,
     class_lines,
     common_cell,
@@ -21,9 +21,9 @@ from ltdd_tui.comparison import (
     seed_means,
     smoothed,
 )
-from ltdd_tui.drawing import compare_lines
-from ltdd_tui.drawing.lines import Line, width_of
-from ltdd_tui.live import LiveRun
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.screens.compare import panels
+from ltdd_tui.widgets.lines import Line, width_of
 from tests.ltdd_tui.recorded import END, GROUPS, record
 
 
@@ -71,7 +71,7 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_
     bad.config.write_text("method: [ltdd\n")
     found = compared(first, bad)
     assert differing_settings(found) == []
-    assert plain(compare_lines.settings(found, ["#ffffff"] * 2, [], 60))[0] == "B: config.yaml cannot be read"
+    assert plain(panels.settings(found, ["#ffffff"] * 2, [], 60))[0] == "B: config.yaml cannot be read"
 
 
 def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[Contender]) -> None:
@@ -96,8 +96,8 @@ def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) 
     name = "\u6f22\u5b57" * 3
     found = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
     colors = ["#ffffff"]
-    classes = compare_lines.classes(found, colors, class_lines(found), group_lines(found), 0, 80)
-    figures = compare_lines.figures(found, colors, [], 120)
+    classes = panels.classes(found, colors, class_lines(found), group_lines(found), 0, 80)
+    figures = panels.figures(found, colors, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
     assert len({width_of(line) for line in classes if line}) == 1
 
@@ -149,9 +149,9 @@ def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
 def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, count: int) -> None:
     found = [*pair, *pair][:count]
     colors = ["#ffffff"] * count
-    figures = compare_lines.figures(found, colors, [], width)
-    classes = compare_lines.classes(found, colors, class_lines(found), group_lines(found), 0, width)
-    differing = compare_lines.settings(found, colors, differing_settings(found), width)
+    figures = panels.figures(found, colors, [], width)
+    classes = panels.classes(found, colors, class_lines(found), group_lines(found), 0, width)
+    differing = panels.settings(found, colors, differing_settings(found), width)
     for table in (figures[: count + 1], [line for line in classes if line], differing):
         assert len({width_of(line) for line in table}) == 1, "columns stand below each other"
     if width >= 76:
@@ -163,14 +163,14 @@ def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, 
 def test_differences_are_to_the_run_that_is_asked_for(pair: list[Contender]) -> None:
     first, second = pair[:2]
     lines = class_lines([first, second])
-    to_first = plain(compare_lines.classes([first, second], ["#ffffff"] * 2, lines, [], 0, 60))
-    to_second = plain(compare_lines.classes([first, second], ["#ffffff"] * 2, lines, [], 1, 60))
+    to_first = plain(panels.classes([first, second], ["#ffffff"] * 2, lines, [], 0, 60))
+    to_second = plain(panels.classes([first, second], ["#ffffff"] * 2, lines, [], 1, 60))
     assert "B-A" in to_first[0] and "+2.0" in to_first[1]
     assert "A-B" in to_second[0] and "-2.0" in to_second[1]
 
 
 def test_a_check_is_never_shown_as_a_result(pair: list[Contender]) -> None:
-    drawn = plain(compare_lines.figures(pair, ["#ffffff"] * 3, [], 118))
+    drawn = plain(panels.figures(pair, ["#ffffff"] * 3, [], 118))
     assert "52.9\u00b10.4" in drawn[1] and "-0.5" in drawn[1]
     assert f"({pair[2].rows['last check'].accuracy_mean:.1f})" in drawn[3]
-    assert drawn[-1] == compare_lines.NOTE
+    assert drawn[-1] == panels.NOTE

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.control import Control
-from ltdd_tui.errands import Errand
+from ltdd_tui.runs.worker import Control, Errand
 
 OURS, OTHER = 100, 200
 

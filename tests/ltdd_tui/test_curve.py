@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
-from ltdd_tui.drawing.axis import Window
-from ltdd_tui.lines import Level, Line, line
-from ltdd_tui.panels import curve as module
-from ltdd_tui.panels.curve import Curve
+from ltdd_tui.widgets import curve as module
+from ltdd_tui.widgets.axis import Window
+from ltdd_tui.widgets.chart import Level, Line, line
+from ltdd_tui.widgets.curve import Curve
 
 pytestmark = pytest.mark.asyncio
 

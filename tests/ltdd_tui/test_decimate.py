@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ltdd_tui.decimate import Floats, ascending, spans
+from ltdd_tui.widgets.axis import Floats, ascending, spans
 
 NAN = float("nan")
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.drawing.bars import BarColumns, axis_line, bar, bar_line
-from ltdd_tui.drawing.class_lines import class_lines
-from ltdd_tui.drawing.columns import cells, resampled, silhouette
-from ltdd_tui.drawing.lines import Line, Span, clean, cut, fit, spread, width_of, wrapped
-from ltdd_tui.drawing.log_lines import log_lines
-from ltdd_tui.drawing.scrub_line import iteration_at, scrub_line
-from ltdd_tui.drawing.stage_line import stage_line
-from ltdd_tui.live import Said
-from ltdd_tui.printed import as_shown
-from ltdd_tui.stages import Stages
-from ltdd_tui.standings import ClassStanding, Standings
-from ltdd_tui.state import RunState
+from ltdd_tui.formatting import clean
+from ltdd_tui.runs.console import as_shown
+from ltdd_tui.runs.figures import ClassStanding, Standings
+from ltdd_tui.runs.state import RunState, Said, Stages
+from ltdd_tui.screens.run.accuracy import BarColumns, axis_line, bar, bar_line, class_lines
+from ltdd_tui.screens.run.header import stage_line
+from ltdd_tui.screens.run.log import log_lines
+from ltdd_tui.screens.run.timeline import iteration_at, scrub_line
+from ltdd_tui.widgets.bars import cells, resampled, silhouette
+from ltdd_tui.widgets.lines import Line, Span, cut, fit, spread, width_of, wrapped
 
 
 def text(line: Line) -> str:

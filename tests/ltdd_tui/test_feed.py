@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.events import Checkpointed, Event, EventLog, MatchingStep, Stamped, Warned, encode
-from ltdd_tui.feed import Feed
-from ltdd_tui.state import RunState, fold
+from ltdd_tui.runs.feed import Feed
+from ltdd_tui.runs.state import RunState, fold
 
 
 def line(seq: int, event: Event | None = None) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from engine.run.presets import extending, load_preset, preset_files, save_preset
 from engine.run.schema import leaves
-from ltdd_tui.form import BASIC, DEVICE, NAME, Form, check, filled, first_form, more_settings
+from ltdd_tui.launch.form import BASIC, DEVICE, NAME, Form, check, filled, first_form, more_settings
 
 KEYS = [key for key in leaves() if not key.startswith("expected.")]
 

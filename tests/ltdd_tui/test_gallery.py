@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from engine.run.events import Preview
-from ltdd_tui.drawing.mosaic import plan
-from ltdd_tui.drawing.picture_lines import bar, label_lines, label_words, name_lines
-from ltdd_tui.gallery import Place, usable
-from ltdd_tui.tiles import Room
+from ltdd_tui.screens.run.images.renderer import Place, plan, usable
+from ltdd_tui.screens.run.images.terminal_graphics import Room
+from ltdd_tui.screens.run.images.view import bar, label_lines, label_words, name_lines
 
 PREVIEW = Preview(10, "p", "l", 3, 4, 8)
 

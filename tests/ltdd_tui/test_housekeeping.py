@@ -11,7 +11,7 @@ import pytest
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
-from ltdd_tui import housekeeping, worker
+from ltdd_tui.runs import manage
 
 HOLD = """
 import sys
@@ -24,7 +24,7 @@ with RunFolder(sys.argv[1]).held():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    folder = worker.create("one", tmp_path / "runs", "ipc: 2\n")
+    folder = manage.create("one", tmp_path / "runs", "ipc: 2\n")
     (folder.previews / "deep").mkdir(parents=True)
     (folder.previews / "deep" / "image.png").write_bytes(b"x" * 1000)
     return folder
@@ -42,18 +42,18 @@ def at_work(folder: RunFolder) -> Iterator[None]:
 
 
 def test_the_size_is_that_of_all_files(folder: RunFolder) -> None:
-    assert housekeeping.size_of(folder) == 1000 + len("ipc: 2\n")
-    assert housekeeping.size_of(RunFolder(folder.root / "nowhere")) == 0
+    assert manage.size_of(folder) == 1000 + len("ipc: 2\n")
+    assert manage.size_of(RunFolder(folder.root / "nowhere")) == 0
 
 
 def test_a_deleted_run_leaves_nothing(folder: RunFolder) -> None:
-    housekeeping.delete(folder)
+    manage.delete(folder)
     assert list(folder.root.parent.iterdir()) == []
 
 
 @pytest.mark.usefixtures("at_work")
 def test_a_run_at_work_is_neither_deleted_nor_renamed(folder: RunFolder) -> None:
-    for ask in (lambda: housekeeping.delete(folder), lambda: housekeeping.rename(folder, "two")):
+    for ask in (lambda: manage.delete(folder), lambda: manage.rename(folder, "two")):
         with pytest.raises(InputError, match="at work"):
             ask()
     assert [path.name for path in folder.root.parent.iterdir()] == ["one"]
@@ -71,8 +71,8 @@ def test_no_worker_starts_while_a_run_is_being_deleted(folder: RunFolder, monkey
         refusals.append(refusal.value)
         assert not folder.root.exists()
 
-    monkeypatch.setattr(housekeeping.shutil, "rmtree", meanwhile)
-    housekeeping.delete(folder)
+    monkeypatch.setattr(manage.shutil, "rmtree", meanwhile)
+    manage.delete(folder)
     assert len(refusals) == 1
 
 
@@ -82,9 +82,9 @@ def test_what_cannot_be_deleted_is_told_and_is_no_run_any_more(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path / "previews"))
 
-    monkeypatch.setattr(housekeeping.shutil, "rmtree", refuse)
+    monkeypatch.setattr(manage.shutil, "rmtree", refuse)
     with pytest.raises(InputError, match="not everything could be deleted: Permission denied"):
-        housekeeping.delete(folder)
+        manage.delete(folder)
     assert not any(RunFolder(path).exists() for path in folder.root.parent.iterdir())
 
 
@@ -95,12 +95,12 @@ def test_another_run_that_took_the_place_meanwhile_is_left_alone(
 
     def swapped(self: RunFolder) -> bool:
         folder.root.rename(folder.root.with_name("away"))
-        worker.create("one", folder.root.parent, "ipc: 50\n")
+        manage.create("one", folder.root.parent, "ipc: 50\n")
         return asked(self)
 
     monkeypatch.setattr(RunFolder, "is_running", swapped)
     with pytest.raises(InputError, match="gone"):
-        housekeeping.delete(folder)
+        manage.delete(folder)
     assert folder.config.read_text() == "ipc: 50\n"
 
 
@@ -108,12 +108,12 @@ def test_a_link_is_not_followed(folder: RunFolder) -> None:
     link = folder.root.with_name("link")
     link.symlink_to(folder.root)
     with pytest.raises(InputError, match="link"):
-        housekeeping.delete(RunFolder(link))
+        manage.delete(RunFolder(link))
     assert folder.config.exists() and link.is_symlink()
 
 
 def test_a_renamed_run_is_the_same_run(folder: RunFolder) -> None:
-    renamed = housekeeping.rename(folder, "two words")
+    renamed = manage.rename(folder, "two words")
     assert renamed.name == "two words" and renamed.config.read_text() == "ipc: 2\n"
     assert not folder.root.exists() and not renamed.is_running()
 
@@ -121,7 +121,7 @@ def test_a_renamed_run_is_the_same_run(folder: RunFolder) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "last"])
 def test_an_unfit_name_is_refused(folder: RunFolder, name: str) -> None:
     with pytest.raises(InputError):
-        housekeeping.rename(folder, name)
+        manage.rename(folder, name)
     assert folder.config.exists()
 
 
@@ -130,13 +130,13 @@ def test_a_name_that_is_taken_is_refused_also_by_an_empty_folder(folder: RunFold
     taken = folder.root.with_name("two")
     make(taken)
     with pytest.raises(InputError, match="already"):
-        housekeeping.rename(folder, "two")
+        manage.rename(folder, "two")
     assert folder.config.exists() and taken.exists()
 
 
 def test_a_run_that_is_gone_is_said_and_not_made_anew(folder: RunFolder) -> None:
-    housekeeping.delete(folder)
-    for ask in (lambda: housekeeping.delete(folder), lambda: housekeeping.rename(folder, "two")):
+    manage.delete(folder)
+    for ask in (lambda: manage.delete(folder), lambda: manage.rename(folder, "two")):
         with pytest.raises(InputError, match="gone"):
             ask()
     assert list(folder.root.parent.iterdir()) == []

@@ -20,14 +20,13 @@ from textual.widgets import Static
 import ltdd_tui
 from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
-from ltdd_tui.exhibit import Studio
-from ltdd_tui.live import View
-from ltdd_tui.panels.exhibition import Exhibition
-from ltdd_tui.panels.images import ImagesPanel
-from ltdd_tui.pictures import next_mode, renderer_of, room
 from ltdd_tui.preferences import Preferences
-from ltdd_tui.series import Series
-from ltdd_tui.state import RunState, fold
+from ltdd_tui.runs.loss_history import Series
+from ltdd_tui.runs.state import RunState, View, fold
+from ltdd_tui.screens.run.images.panel import ImagesPanel
+from ltdd_tui.screens.run.images.renderer import Studio
+from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of, room
+from ltdd_tui.screens.run.images.view import Exhibition
 
 pytestmark = pytest.mark.asyncio
 

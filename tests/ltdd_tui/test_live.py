@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from engine.run import events as e
-from ltdd_tui.live import LiveRun
+from ltdd_tui.runs.live import LiveRun
 from tests.ltdd_tui.recorded import record
 
 

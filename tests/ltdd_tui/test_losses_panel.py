@@ -11,10 +11,9 @@ from textual.app import App, ComposeResult
 import ltdd_tui
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
 from engine.run.folder import RunFolder
-from ltdd_tui.live import View
-from ltdd_tui.panels.losses import LossesPanel
-from ltdd_tui.series import Series
-from ltdd_tui.state import RunState, fold
+from ltdd_tui.runs.loss_history import Series
+from ltdd_tui.runs.state import RunState, View, fold
+from ltdd_tui.screens.run.losses import LossesPanel
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,12 +9,12 @@ import pytest
 
 from engine.run.errors import InputError
 from engine.run.events import EventLog, Warned
-from ltdd_tui.console_marks import STARTS
-from ltdd_tui.errands import last_words
-from ltdd_tui.live import LiveRun, View
-from ltdd_tui.notices import LOADING, can_resume, can_stop, notice
-from ltdd_tui.replay import as_of
-from ltdd_tui.tidings import terminal_title, tidings
+from ltdd_tui.runs.console import STARTS
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, notice, terminal_title, tidings
+from ltdd_tui.runs.replay import as_of
+from ltdd_tui.runs.state import View
+from ltdd_tui.runs.worker import last_words
 from tests.ltdd_tui.recorded import let_go, record
 
 

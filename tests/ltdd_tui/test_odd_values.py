@@ -12,24 +12,21 @@ import pytest
 
 from engine.run.events import EVENT_TYPES
 from engine.run.folder import RunFolder
-from ltdd_tui.balance import balance
-from ltdd_tui.comparison import class_lines as compared_classes
-from ltdd_tui.comparison import contenders, group_lines
-from ltdd_tui.drawing import compare_lines
-from ltdd_tui.drawing.chart import Sight, draw, whole
-from ltdd_tui.drawing.class_lines import class_lines, foot_lines
-from ltdd_tui.drawing.detail_lines import detail_lines
-from ltdd_tui.drawing.expert_lines import expert_lines
-from ltdd_tui.drawing.headline import headline
-from ltdd_tui.drawing.log_lines import log_lines
-from ltdd_tui.drawing.norm_lines import norm_lines
-from ltdd_tui.drawing.stage_line import stage_line
-from ltdd_tui.expert_figures import expert_splits
-from ltdd_tui.lines import line
-from ltdd_tui.live import LiveRun, View
-from ltdd_tui.progress import LossTrack, checks
-from ltdd_tui.replay import as_of, frames
-from ltdd_tui.standings import standings
+from ltdd_tui.runs.comparison import class_lines as compared_classes
+from ltdd_tui.runs.comparison import contenders, group_lines
+from ltdd_tui.runs.figures import balance, checks, expert_splits, standings
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.loss_history import LossTrack
+from ltdd_tui.runs.replay import as_of, frames
+from ltdd_tui.runs.state import View
+from ltdd_tui.screens.compare import panels
+from ltdd_tui.screens.run.accuracy import class_lines, foot_lines
+from ltdd_tui.screens.run.details import detail_lines
+from ltdd_tui.screens.run.experts import expert_lines
+from ltdd_tui.screens.run.header import headline, stage_line
+from ltdd_tui.screens.run.log import log_lines
+from ltdd_tui.screens.run.norms import norm_lines
+from ltdd_tui.widgets.chart import Sight, draw, line, whole
 from tests.ltdd_tui.recorded import record
 
 WIDTH, HEIGHT = 60, 12
@@ -69,8 +66,8 @@ def drawn(view: View, beside: View) -> None:
     stage_line(state, now, WIDTH)
     frames(state)
     found, colors = contenders([view, beside]), ["red", "blue"]
-    compare_lines.figures(found, colors, [], WIDTH)
-    compare_lines.classes(found, colors, compared_classes(found), group_lines(found), 1, WIDTH)
+    panels.figures(found, colors, [], WIDTH)
+    panels.classes(found, colors, compared_classes(found), group_lines(found), 1, WIDTH)
 
 
 KINDS = ["run_started", "data_ready", "expert_epoch", "expert_done", "matching_step", "evaluated", "initialized"]

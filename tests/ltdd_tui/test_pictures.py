@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import textual_image.widget  # noqa: F401
 from PIL import Image
 from rich.control import Control
 from textual.app import App, ComposeResult
@@ -19,10 +18,8 @@ from textual.widgets import Static
 from textual_image import renderable
 from textual_image.renderable import tgp
 
-from ltdd_tui.drawing.halfcells import half_cells
-from ltdd_tui.drawing.sixels import sixels
-from ltdd_tui.panels.picture import PictureFrame
-from ltdd_tui.pictures import BETWEEN, renderer_of, room
+from ltdd_tui.screens.run.images.terminal_graphics import BETWEEN, half_cells, renderer_of, room, sixels
+from ltdd_tui.screens.run.images.view import PictureFrame
 
 ACROSS, DOWN = 7, 3
 

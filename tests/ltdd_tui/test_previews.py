@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from engine.run.events import Preview
-from ltdd_tui import previews
-from ltdd_tui.previews import Unreadable, read_label, read_sheet
+from ltdd_tui.screens.run.images import previews
+from ltdd_tui.screens.run.images.previews import Unreadable, read_label, read_sheet
 
 ROWS, COLUMNS, SIDE, CLASSES = 6, 4, 5, 6
 PREVIEW = Preview(10, "previews/000010.png", "previews/000010.json", ROWS, COLUMNS, SIDE)

@@ -14,13 +14,10 @@ from engine.run.expert_cache import about_representation, expert_file, experts_r
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from ltdd_tui.annotated import annotated, as_yaml
-from ltdd_tui.basic_fields import told
-from ltdd_tui.form import NAME, filled
-from ltdd_tui.naming import cell_name
-from ltdd_tui.outlook import Fact, facts
-from ltdd_tui.prospect import assess
-from ltdd_tui.setting_search import find_settings
+from ltdd_tui.launch.create import cell_name
+from ltdd_tui.launch.form import NAME, filled, find_settings, told
+from ltdd_tui.launch.plan import Fact, assess, facts
+from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
 
 @pytest.fixture(autouse=True)

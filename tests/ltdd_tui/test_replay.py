@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ltdd_tui.live import LiveRun, View
-from ltdd_tui.replay import as_of, frames, state_at
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.replay import as_of, frames, state_at
+from ltdd_tui.runs.state import View
 from tests.ltdd_tui.recorded import record
 
 

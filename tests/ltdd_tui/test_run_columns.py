@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ltdd_tui.run_columns import Order, fitted, in_order, standing
-from ltdd_tui.runs import Overview
-from ltdd_tui.scanning import Listed
+from ltdd_tui.runs.index import Listed, Overview
+from ltdd_tui.screens.runs.table import Order, fitted, in_order, standing
 
 
 def listed(name: str, state: str = "done", changed: float = 0.0, accuracy: float | None = None, **more) -> Listed:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ltdd_tui.run_filter import parse
-from ltdd_tui.runs import Overview
+from ltdd_tui.runs.filter import parse
+from ltdd_tui.runs.index import Overview
 
 RUNS = [
     Overview("quickstart", "done", None, "digits", 50.0, 2, "ltdd", 86.9, 0.7, 3.0, "/r/quickstart", seed=0),

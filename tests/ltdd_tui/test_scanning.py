@@ -9,9 +9,8 @@ import pytest
 
 from engine.run.events import MatchingStep, RunStarted, StageStarted, encode
 from engine.run.folder import RunFolder
-from ltdd_tui import scanning
-from ltdd_tui.runs import overview
-from ltdd_tui.scanning import Listed, Scanner
+from ltdd_tui.runs import index
+from ltdd_tui.runs.index import Listed, Scanner, overview
 from tests.ltdd_tui.recorded import let_go, record
 
 START = RunStarted("long", "ltdd", "cifar10", 100.0, 10, 4, "convnet", "cpu", ["distill"], 4000, "abc", 1)
@@ -56,7 +55,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(folder.name)
         return overview(folder)
 
-    monkeypatch.setattr(scanning, "overview", counted)
+    monkeypatch.setattr(index, "overview", counted)
     return names
 
 

@@ -7,8 +7,7 @@ import tracemalloc
 import pytest
 
 from engine.run.events import MatchingStep
-from ltdd_tui.series import Series
-from ltdd_tui.step_columns import StepColumns, columns_of
+from ltdd_tui.runs.loss_history import Series, StepColumns, columns_of
 
 
 def step(iteration: int) -> MatchingStep:

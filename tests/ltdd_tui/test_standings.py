@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.balance import balance
-from ltdd_tui.standings import standings
-from ltdd_tui.state import Experts, RunState
+from ltdd_tui.runs.figures import balance, standings
+from ltdd_tui.runs.state import Experts, RunState
 
 NAMES, COUNTS, GROUPS = ["tail", "head", "middle"], [5, 900, 60], ["few", "many", "medium"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.results import rows_from_state
-from ltdd_tui.state import RunState, apply, fold, with_worker
+from ltdd_tui.runs.results import rows_from_state
+from ltdd_tui.runs.state import RunState, apply, fold, with_worker
 
 STAGES = ["data", "experts", "distill", "evaluate"]
 

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from engine.run.events import MatchingStep
-from ltdd_tui import steps as module
-from ltdd_tui.steps import Steps
+from ltdd_tui.runs import loss_history as module
+from ltdd_tui.runs.loss_history import Steps
 
 FEW = 64
 

@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from ltdd_tui.stray_replies import TOGETHER_SECONDS, StrayReplies
+from ltdd_tui.keys import TOGETHER_SECONDS, StrayReplies
 
 
 def keys_of(first: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:

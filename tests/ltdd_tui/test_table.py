@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ltdd_tui.table import Table
+from ltdd_tui.runs.loss_history import Table
 
 
 def test_every_view_stays_the_dict_that_it_was() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from engine.run.datasets import Survey
 from engine.run.settings import RunSettings
-from ltdd_tui.outlook import headline, remark
-from ltdd_tui.tail import Tail, bar, tail_of
+from ltdd_tui.launch.plan import Tail, headline, remark, tail_of
+from ltdd_tui.widgets.bars import bar
 
 
 def settings(ipc: int = 10, **dataset: object) -> RunSettings:

@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from engine.run.events import Preview
-from ltdd_tui.drawing.halfcells import half_cells
-from ltdd_tui.drawing.mosaic import compose, plan
-from ltdd_tui.gallery import Place
-from ltdd_tui.previews import Sheet
-from ltdd_tui.tiles import Room, side_in
+from ltdd_tui.screens.run.images.previews import Sheet
+from ltdd_tui.screens.run.images.renderer import Place, compose, plan
+from ltdd_tui.screens.run.images.terminal_graphics import Room, half_cells, side_in
 
 GROUND, ACCENT = (1, 2, 3), (250, 160, 10)
 

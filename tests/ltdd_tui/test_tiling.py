@@ -6,9 +6,8 @@ import itertools
 
 import pytest
 
-from ltdd_tui.arrangement import Arrangement
-from ltdd_tui.preferences import Layout
-from ltdd_tui.tiling import LOWEST, NEEDS, are_tabs, tile
+from ltdd_tui.preferences import PanelLayout
+from ltdd_tui.screens.run.layout import LOWEST, NEEDS, Arrangement, are_tabs, tile
 
 SIZES = list(itertools.product((100, 119, 120, 159, 160, 200, 240), (LOWEST, 24, 35, 36, 55, 80)))
 
@@ -56,7 +55,7 @@ def test_maximized_has_the_whole_space_and_another_key_changes_it() -> None:
 
 def test_an_arrangement_is_remembered_but_not_a_panel_of_another_version() -> None:
     arrangement = Arrangement().toggled("losses", 200, 55).toggled("log", 200, 55).toggled("log", 200, 55)
-    layout = Layout(**arrangement.remembered())
+    layout = PanelLayout(**arrangement.remembered())
     assert Arrangement.of(layout).tiling(120, 35) == arrangement.tiling(120, 35)
     other = layout.model_copy(update={"hidden_panels": ["radar", "norms"], "raised_panels": ["radar"]})
     assert Arrangement.of(other) == Arrangement(frozenset({"norms"}), ())

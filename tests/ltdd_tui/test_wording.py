@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from ltdd_tui.wording import age, duration, short_path, shortened, size
+from ltdd_tui.formatting import age, duration, short_path, shortened, size
 
 
 @pytest.mark.parametrize(

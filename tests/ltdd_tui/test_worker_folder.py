@@ -10,7 +10,7 @@ import pytest
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui import worker
+from ltdd_tui.runs import manage, worker
 
 
 @pytest.mark.parametrize(
@@ -18,45 +18,45 @@ from ltdd_tui import worker
 )
 def test_a_name_that_is_a_path_or_nothing_is_refused_before_anything_is_made(runs_dir: Path, name: str) -> None:
     with pytest.raises(InputError) as refusal:
-        worker.create(name, runs_dir, "")
+        manage.create(name, runs_dir, "")
     assert refusal.value.exit_code == 2
     assert not runs_dir.exists()
 
 
 @pytest.mark.parametrize("name", ["quickstart", "moles natural", "cifar10-ipc10.v2", "\u00e9tude"])
 def test_plain_names_are_taken(runs_dir: Path, name: str) -> None:
-    assert worker.create(name, runs_dir, "ipc: 2\n").config.read_text() == "ipc: 2\n"
+    assert manage.create(name, runs_dir, "ipc: 2\n").config.read_text() == "ipc: 2\n"
 
 
 def test_a_taken_name_is_refused_and_left_as_it_is(runs_dir: Path) -> None:
-    worker.create("one", runs_dir, "ipc: 2\n")
+    manage.create("one", runs_dir, "ipc: 2\n")
     with pytest.raises(InputError, match="already"):
-        worker.create("one", runs_dir, "ipc: 9\n")
+        manage.create("one", runs_dir, "ipc: 9\n")
     assert RunFolder(runs_dir / "one").config.read_text() == "ipc: 2\n"
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
-        worker.create("one", tmp_path / "file" / "below", "")
+        manage.create("one", tmp_path / "file" / "below", "")
 
 
 def test_free_names_count_on(runs_dir: Path) -> None:
     names = []
     for _ in range(3):
-        names.append(worker.free_name("cell", runs_dir))
-        worker.create(names[-1], runs_dir, "")
+        names.append(manage.free_name("cell", runs_dir))
+        manage.create(names[-1], runs_dir, "")
     assert names == ["cell", "cell-2", "cell-3"]
 
 
 def test_an_old_stop_request_does_not_stop_a_new_worker(runs_dir: Path, command: Callable) -> None:
-    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
     worker.request_stop(folder)
     assert command("resume", "one").code == 0
 
 
 def test_a_folder_that_is_held_gets_no_second_worker(runs_dir: Path) -> None:
-    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
     with folder.held(), pytest.raises(InputError, match="at work"):
         worker.start(folder, "cpu")
     assert not folder.is_running()
@@ -64,7 +64,7 @@ def test_a_folder_that_is_held_gets_no_second_worker(runs_dir: Path) -> None:
 
 def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
-    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
     assert worker.start(folder, "cpu").wait(30) == 3
     assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
 
@@ -73,7 +73,7 @@ def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
-    folder = worker.create("one", runs_dir, "ipc: 2\n")
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
     folder.console.write_text("error: one: stopped on request\n")
     assert worker.start(folder, "cpu").wait(30) == 3
     assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
@@ -83,7 +83,7 @@ def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
 def test_a_file_in_place_of_the_folder_of_runs_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="this is a file"):
-        worker.create("one", tmp_path / "file", "")
+        manage.create("one", tmp_path / "file", "")
 
 
 def test_a_run_whose_settings_cannot_be_written_does_not_keep_its_name(
@@ -94,12 +94,12 @@ def test_a_run_whose_settings_cannot_be_written_does_not_keep_its_name(
 
     monkeypatch.setattr(worker, "write_atomically", full)
     with pytest.raises(InputError, match="No space left"):
-        worker.create("one", runs_dir, "")
+        manage.create("one", runs_dir, "")
     assert list(runs_dir.iterdir()) == []
 
 
 def test_asking_whether_a_run_is_at_work_writes_nothing(runs_dir: Path) -> None:
-    folder = worker.create("one", runs_dir, "")
+    folder = manage.create("one", runs_dir, "")
     assert not folder.is_running() and not folder.lock.exists()
     with folder.held():
         assert folder.is_running()

@@ -13,7 +13,8 @@ import pytest
 from textual.screen import Screen
 
 from engine.run.folder import RunFolder
-from ltdd_tui import app, worker
+from ltdd_tui import app
+from ltdd_tui.runs import worker
 from tests.ltdd_tui.recorded import FINISHED_AT, hold, let_go, record
 
 FAKE = str(Path(__file__).parents[1] / "fake_worker.py")

@@ -12,9 +12,9 @@ from textual.pilot import Pilot
 from engine.run.events import Evaluated, EventLog, MatchingStep
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
-from ltdd_tui.panels.compare_panels import ComparedLosses
-from ltdd_tui.screens.compare import CompareScreen
-from ltdd_tui.themes import series_color
+from ltdd_tui.preferences import series_color
+from ltdd_tui.screens.compare.panels import ComparedLosses
+from ltdd_tui.screens.compare.screen import CompareScreen
 from tests.ltdd_tui.driving import sees, text, until
 from tests.ltdd_tui.test_comparison import varied
 

@@ -16,14 +16,14 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
-from ltdd_tui import personal_app
+from ltdd_tui import app
 from ltdd_tui.app import LtddApp
 from ltdd_tui.keys import checked, key_places
-from ltdd_tui.panels.images import ImagesPanel
 from ltdd_tui.preferences import Preferences, load_preferences, template
 from ltdd_tui.screens.help import HelpScreen
-from ltdd_tui.screens.run import RunScreen
-from ltdd_tui.screens.runs import RunsScreen
+from ltdd_tui.screens.run.images.panel import ImagesPanel
+from ltdd_tui.screens.run.screen import RunScreen
+from ltdd_tui.screens.runs.screen import RunsScreen
 from tests.ltdd_tui.driving import hears, listen, sees, text, told, type_ahead, typed, until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -167,8 +167,8 @@ async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer
 async def test_what_is_wrong_is_told_until_somebody_is_there(
     prefer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(personal_app, "FAULT_SECONDS", 0.2)
-    monkeypatch.setattr(personal_app, "SEEN_SECONDS", 0.1)
+    monkeypatch.setattr(app, "FAULT_SECONDS", 0.2)
+    monkeypatch.setattr(app, "SEEN_SECONDS", 0.1)
     (prefer("theme: [").parent / "layout.json").write_text("[1, ")
     async with shown() as pilot:
         await until(pilot, lambda: len(told(pilot)) >= 3)

@@ -22,12 +22,12 @@ from textual.widgets import Input
 from engine.run.presets import dump, load_preset
 from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
-from ltdd_tui.form import BASIC, NAME
-from ltdd_tui.panels.histogram import TailRows
-from ltdd_tui.panels.more_settings import Matches, MoreSettings
-from ltdd_tui.panels.preset_picker import PresetList
-from ltdd_tui.screens.launch import LaunchScreen
-from ltdd_tui.screens.run import RunScreen
+from ltdd_tui.launch.form import BASIC, NAME
+from ltdd_tui.screens.launch.form_view import Matches, MoreSettings
+from ltdd_tui.screens.launch.plan_view import TailRows
+from ltdd_tui.screens.launch.preset_list import PresetList
+from ltdd_tui.screens.launch.screen import LaunchScreen
+from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.widgets.field import Field
 from tests.ltdd_tui.driving import hears, listen, sees, text, type_ahead, typed, until
 

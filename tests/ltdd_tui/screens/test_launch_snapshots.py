@@ -12,27 +12,28 @@ from textual.widgets import Input
 
 from engine.run.estimate import Estimate
 from engine.run.expert_cache import CachedExperts
-from ltdd_tui import machine, planning, preset_rows, prospect
 from ltdd_tui.app import LtddApp
-from ltdd_tui.screens.launch import LaunchScreen
-from ltdd_tui.widgets.choices import Choices
+from ltdd_tui.launch import machine, plan
+from ltdd_tui.screens.launch import preset_list
+from ltdd_tui.screens.launch.screen import LaunchScreen
+from ltdd_tui.widgets.field import Choices
 from tests.ltdd_tui.driving import text, until
 
 SMALL, WIDE, HUGE = (80, 24), (120, 40), (200, 60)
 SIZES = pytest.mark.parametrize("size", [SMALL, WIDE, HUGE], ids=["80x24", "120x40", "200x60"])
 Before = Callable[[Pilot[None]], Awaitable[None]]
-HERE = planning.device_here("cpu")
+HERE = machine.device_here("cpu")
 COST = Estimate(2.0, 410.0, 48.0, 4.0, 30.0, 6000.0, 300.0, 60.0, 6794.0, 2.1, 2.9, 124.0)
 
 
 @pytest.fixture(autouse=True)
 def _a_machine_like_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cost and room are tested elsewhere; here they must be the same on every machine."""
-    for module in (preset_rows, prospect):
+    for module in (preset_list, plan):
         monkeypatch.setattr(module, "cost", lambda *_: COST)
-    monkeypatch.setattr(prospect, "cached_experts", lambda *_: CachedExperts(4, 0))
-    monkeypatch.setattr(prospect, "memory_gib", lambda _: 1.9)
-    monkeypatch.setattr(prospect, "free_gib", lambda _: 70.0)
+    monkeypatch.setattr(plan, "cached_experts", lambda *_: CachedExperts(4, 0))
+    monkeypatch.setattr(plan, "memory_gib", lambda _: 1.9)
+    monkeypatch.setattr(plan, "free_gib", lambda _: 70.0)
     monkeypatch.setattr(machine, "gpu_names", lambda: {})
     monkeypatch.setattr("engine.run.calibration.threads_here", lambda: 2)
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)

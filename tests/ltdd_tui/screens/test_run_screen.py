@@ -16,14 +16,14 @@ from textual.pilot import Pilot
 
 from engine.run import events as e
 from engine.run.folder import HELD, RunFolder
-from ltdd_tui import worker
 from ltdd_tui.app import LtddApp
-from ltdd_tui.console_marks import STARTS
-from ltdd_tui.panels.panel import Panel
-from ltdd_tui.panels.scrubber import Scrubber
-from ltdd_tui.panels.workspace import Workspace
-from ltdd_tui.screens.run import RunScreen
-from ltdd_tui.screens.runs import RunsScreen
+from ltdd_tui.runs import worker
+from ltdd_tui.runs.console import STARTS
+from ltdd_tui.screens.run.layout import Workspace
+from ltdd_tui.screens.run.panel import Panel
+from ltdd_tui.screens.run.screen import RunScreen
+from ltdd_tui.screens.run.timeline import Scrubber
+from ltdd_tui.screens.runs.screen import RunsScreen
 from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, until
 from tests.ltdd_tui.recorded import NO_PID, let_go, record
 

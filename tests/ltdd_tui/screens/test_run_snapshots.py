@@ -12,8 +12,7 @@ from textual.pilot import Pilot
 
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
-from ltdd_tui.panels import details
-from ltdd_tui.screens import run
+from ltdd_tui.screens.run import details, screen
 from tests.ltdd_tui.driving import sees, text, until
 from tests.ltdd_tui.recorded import FINISHED_AT
 
@@ -47,7 +46,7 @@ def test_every_state(
     size: tuple[int, int],
 ) -> None:
     clock = SimpleNamespace(time=lambda: FINISHED_AT + 1)
-    monkeypatch.setattr(run, "time", clock)
+    monkeypatch.setattr(screen, "time", clock)
     monkeypatch.setattr(details, "time", clock)
 
     async def before(pilot: Pilot[None]) -> None:

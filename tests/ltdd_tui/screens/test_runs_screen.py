@@ -17,18 +17,17 @@ from textual.widgets import Input
 from engine.run.events import EventLog, RunFinished
 from engine.run.folder import RunFolder
 from ltdd_tui import app as app_module
-from ltdd_tui import scanning
 from ltdd_tui.app import LtddApp
-from ltdd_tui.dialogs.confirm import Confirm
-from ltdd_tui.dialogs.evaluate import Evaluate
-from ltdd_tui.dialogs.export import Export
-from ltdd_tui.panels.run_list import RunList
-from ltdd_tui.runs import readable_metrics
-from ltdd_tui.scanning import Listed, Scanner
-from ltdd_tui.screens import runs as runs_screen
-from ltdd_tui.screens.compare import CompareScreen
-from ltdd_tui.screens.run import RunScreen
-from ltdd_tui.screens.runs import RunsScreen
+from ltdd_tui.runs import index
+from ltdd_tui.runs.index import Listed, Scanner
+from ltdd_tui.runs.results import readable_metrics
+from ltdd_tui.screens.compare.screen import CompareScreen
+from ltdd_tui.screens.dialogs import Confirm
+from ltdd_tui.screens.result_dialogs import Evaluate, Export
+from ltdd_tui.screens.run.screen import RunScreen
+from ltdd_tui.screens.runs import screen as runs_screen
+from ltdd_tui.screens.runs.screen import RunsScreen
+from ltdd_tui.screens.runs.table import RunList
 from tests.ltdd_tui.driving import all_runs_read, hears, listen, sees, text, told, type_ahead, typed, until
 from tests.ltdd_tui.recorded import let_go
 
@@ -408,16 +407,16 @@ async def test_path_is_copied_and_told_where_no_desktop_is(add: Add, monkeypatch
 
 @pytest.mark.usefixtures("only_own_garbage")
 async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = scanning.examined(add("template", "done"))
+    template = index.examined(add("template", "done"))
     for place in range(500):
         root = tmp_path / "runs" / f"run-{place:03d}"
         root.mkdir()
         (root / "config.yaml").write_text("")
 
     def quick(folder: RunFolder) -> Listed:
-        return scanning.replace(template, run=scanning.replace(template.run, name=folder.name, path=str(folder.root)))
+        return index.replace(template, run=index.replace(template.run, name=folder.name, path=str(folder.root)))
 
-    monkeypatch.setattr(scanning, "examined", quick)
+    monkeypatch.setattr(index, "examined", quick)
     async with shown() as pilot:
         await until(pilot, lambda: len(listed(pilot)) == 501)
         runs = screen(pilot).query_one(RunList)

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
-from ltdd_tui.panels import run_list
+from ltdd_tui.screens.runs import table
 from tests.ltdd_tui.driving import all_runs_read, sees, until
 from tests.ltdd_tui.recorded import FINISHED_AT
 from tests.ltdd_tui.test_comparison import varied
@@ -26,7 +26,7 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "12
 
 @pytest.fixture(autouse=True)
 def _fixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_list, "time", SimpleNamespace(time=lambda: FINISHED_AT))
+    monkeypatch.setattr(table, "time", SimpleNamespace(time=lambda: FINISHED_AT))
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
 
 

@@ -1,0 +1,57 @@
+"""Options and arguments that several commands share, with the completion of names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ltdd_tui.runs.index import default_runs_dir, folder_of_runs, run_folders
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Names of runs, and `last`, that begin like this."""
+    names = [folder.name for folder in run_folders(default_runs_dir())] + ["last"]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Names of presets that begin like this."""
+    from engine.run.presets import preset_files
+
+    return [name for name in preset_files() if name.startswith(incomplete)]
+
+
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="a run's name, its path, or `last` for the newest", autocompletion=complete_run),
+]
+PresetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET",
+        help="a preset's name (`ltdd-tui presets list`) or a YAML file",
+        autocompletion=complete_preset,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="change one setting, e.g. matching.iterations=500; may be repeated"
+    ),
+]
+RunsDir = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir",
+        envvar="LTDD_RUNS_DIR",
+        help="the folder that holds the runs",
+        default_factory=default_runs_dir,
+        callback=folder_of_runs,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
+Plain = Annotated[bool, typer.Option("--plain", help="plain lines, on a terminal too")]
+Detach = Annotated[bool, typer.Option("--detach", help="leave it running, and return at once")]

@@ -1,0 +1,89 @@
+"""From a preset's name and some overrides to a run folder that a worker can take up, or to a plan of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from engine.run.errors import Fault, InputError
+from engine.run.folder import RunFolder, expanded
+from engine.run.presets import dump, load_preset
+from engine.run.settings import RunSettings
+from engine.run.validation import check_runnable
+from ltdd_tui.launch.form import NAME, Form
+from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs.worker import Errand, send
+
+
+def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
+    """Writes config.yaml, every value resolved, into a new run folder; raises SettingsError or InputError."""
+    if name is not None:
+        manage.check_free(name, runs_dir)
+    settings = load_preset(preset, overrides)
+    if lacking := check_runnable(settings):
+        raise InputError(lacking)
+    config = dump(with_absolute_path(settings))
+    return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
+
+
+def default_name(preset: str, settings: RunSettings) -> str:
+    """The preset's own name, with the method where it is another one than the name says."""
+    stem = Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).name
+    method = settings.method
+    return stem if method == "ltdd" or method in stem.split("-") else f"{stem}-{method}"
+
+
+def with_absolute_path(settings: RunSettings) -> RunSettings:
+    """The run may be resumed from another folder than the one it was started in."""
+    if settings.dataset.path is None:
+        return settings
+    path = str(expanded(settings.dataset.path).absolute())
+    return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
+
+
+# From a form to a run that is under way: the same path as `ltdd-tui run`.
+
+
+def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, Errand]:
+    """Creates the run and sends its worker, which outlives this program; raises SettingsError or InputError."""
+    folder = prepare(form.preset, form.overrides(), runs_dir, name)
+    return folder, send(folder, worker.run_arguments(folder, form.device))
+
+
+# What a new run is called unless somebody names it, and what is wrong with a name that somebody typed.
+
+
+def suggested_name(form: Form, settings: RunSettings, runs_dir: Path) -> str:
+    """The first free name of the kind: after the preset while its cell is kept, after the cell otherwise."""
+    wanted = default_name(form.preset, settings) if _cell(settings) == _cell(form.base) else cell_name(settings)
+    try:
+        return manage.free_name(wanted, runs_dir)
+    except OSError:
+        return wanted  # a folder that cannot be looked into is told when the run is to be made there
+
+
+def cell_name(settings: RunSettings) -> str:
+    """`cifar10-lt-if100-ipc10`, with the method behind it where it is not ltdd."""
+    dataset, factor = settings.dataset, settings.dataset.imbalance_factor
+    name = Path(dataset.path or "").name if dataset.name == "folder" else dataset.name
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:40] or "folder"
+    tail = "natural" if factor == "natural" else f"if{factor:g}"
+    lt = "" if factor == "natural" or plain.endswith("-lt") else "-lt"
+    method = "" if settings.method == "ltdd" else f"-{settings.method}"
+    return f"{plain}{lt}-{tail}-ipc{settings.ipc}{method}"
+
+
+def _cell(settings: RunSettings) -> tuple[str, str | None, float | str, int]:
+    dataset = settings.dataset
+    return dataset.name, dataset.path, dataset.imbalance_factor, settings.ipc
+
+
+def name_faults(name: str, free: str, runs_dir: Path) -> dict[str, Fault]:
+    """Why a run cannot have this name; an empty one is no fault, since `free` stands for it."""
+    if not name:
+        return {}
+    try:
+        manage.check_free(name, runs_dir)
+    except InputError as error:
+        return {NAME: Fault(error.faults[0].what, NAME, f"leave it empty for {free}")}
+    return {}

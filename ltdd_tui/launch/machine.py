@@ -1,0 +1,131 @@
+"""What a preset will cost on the device that this machine has, told without torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.run.compile_policy import may_compile_by_torch
+from engine.run.device_profiles import Device, device_for, read_calibration
+from engine.run.estimate import GIB, Estimate, cost, remaining_cost
+from engine.run.expert_cache import experts_root
+from engine.run.settings import RunSettings
+from ltdd_tui.runs import worker
+
+__all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
+
+UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
+
+
+def torch_name(name: str) -> str:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:1` is, as torch calls it; auto is a GPU where its driver shows."""
+    if name == "auto":
+        name = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+    return "cuda:0" if name == "cuda" else name
+
+
+def device_here(name: str) -> Device:
+    """The estimate's device for `auto`, `cpu` or `cuda:0`: as it was measured here, else a built-in one."""
+    return device_for(torch_name(name))
+
+
+def calibration_lacks(settings: RunSettings, device: str) -> bool:
+    """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
+    found = read_calibration(torch_name(device))
+    return found is None or (may_compile_by_torch(settings, torch_name(device)) and not found.compiler)
+
+
+def calibrate(settings: RunSettings, device: str) -> bool:
+    """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
+    return worker.ask(_calibration(settings, device)) == 0
+
+
+def calibrate_silently(settings: RunSettings, device: str) -> bool:
+    """As calibrate, with nowhere to speak to: for a screen."""
+    with open(os.devnull, "wb") as nowhere:
+        return worker.consult(_calibration(settings, device), nowhere).wait() == 0
+
+
+def _calibration(settings: RunSettings, device: str) -> list[str]:
+    compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
+    return ["calibrate", "--device", torch_name(device), *compiler]
+
+
+def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:
+    """An estimate as JSON, null where it is not known, with the device it is for and when that was measured."""
+    figures = asdict(found) if found else dict.fromkeys(Estimate.__dataclass_fields__)
+    return {"device": device.name, "calibrated": device.calibrated} | figures
+
+
+# What this machine has, asked of its files alone: devices, memory, room on the disk. No torch, no other program.
+
+
+NVIDIA_DEVICES = Path("/dev")
+NVIDIA_FACTS = Path("/proc/driver/nvidia/gpus")
+MODEL = re.compile(r"^Model:\s*(.+)$", re.MULTILINE)
+
+
+def device_choices(asked: str = "auto") -> list[tuple[str, str]]:
+    """What can be picked as device, each as (words, value); `asked` is among them whatever it is."""
+    gpus = gpu_names()
+    found = [(f"auto: {_what_auto_is(gpus)}", "auto"), *((f"{name} {model}", name) for name, model in gpus.items())]
+    found.append((device_here("cpu").name, "cpu"))
+    return found if asked in dict((value, words) for words, value in found) else [*found, (asked, asked)]
+
+
+def gpu_names() -> dict[str, str]:
+    """The models of NVIDIA's GPUs by their device, as far as the driver tells."""
+    numbers = sorted(
+        int(path.name.removeprefix("nvidia")) for path in NVIDIA_DEVICES.glob("nvidia[0-9]*") if path.name[6:].isdigit()
+    )
+    models = [_model(path) for path in sorted(NVIDIA_FACTS.glob("*/information"))]
+    return {f"cuda:{i}": models[i] if i < len(models) else "" for i in range(len(numbers))}
+
+
+def _what_auto_is(gpus: dict[str, str]) -> str:
+    return next((f"{name} {model}".strip() for name, model in gpus.items()), device_here("cpu").name)
+
+
+def _model(path: Path) -> str:
+    try:
+        found = MODEL.search(path.read_text())
+    except OSError:
+        return ""
+    return found[1].strip().removeprefix("NVIDIA ") if found else ""
+
+
+def memory_gib(device: Device) -> float | None:
+    """The memory that the work would be done in; None for a GPU that was not measured yet: only torch can ask it."""
+    if device.kind != "cpu":
+        return device.memory_gib
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    except (ValueError, OSError):
+        return None
+
+
+def free_gib(place: Path) -> float | None:
+    """Room on the disk where a folder is, or would be."""
+    place = place.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        return shutil.disk_usage(place).free / GIB
+    except OSError:
+        return None
+
+
+def experts_gib() -> float:
+    """What all cached experts take."""
+    total = 0
+    for folder, _, names in os.walk(experts_root()):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue  # gone meanwhile
+    return total / GIB

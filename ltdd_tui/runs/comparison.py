@@ -1,0 +1,185 @@
+"""What two to six runs have in common and what not: their figures, classes and settings side by side. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engine.run.schema import flat, leaves
+from engine.run.settings import RunSettings
+from ltdd_tui.formatting import factor_name
+from ltdd_tui.runs.figures import GROUPS, head_to_tail
+from ltdd_tui.runs.results import Row, rows_from_state
+from ltdd_tui.runs.state import View
+from ltdd_tui.widgets.axis import Floats
+
+TAGS = "ABCDEF"
+SMOOTHED_TO = 80
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One run of a comparison; `tag` is the letter by which it is called beside its color."""
+
+    tag: str
+    view: View
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.view.folder.name
+
+    @property
+    def latest(self) -> Row | None:
+        """The final figures, or before there are any those of the last check."""
+        return self.rows.get("final") or self.rows.get("last check")
+
+    @property
+    def best(self) -> Row | None:
+        """The best check, as it was evaluated anew at the end where it was."""
+        return self.rows.get("best") or self.rows.get("best check")
+
+    @property
+    def published(self) -> float | None:
+        """What a publication reports for this run's cell, in percent."""
+        settings = self.view.settings
+        return settings.expected.accuracy if settings and settings.expected else None
+
+    @property
+    def beyond_published(self) -> float | None:
+        """How far the final accuracy lies above the published one."""
+        final = self.rows.get("final")
+        return None if final is None or self.published is None else final.accuracy_mean - self.published
+
+    def by_class(self) -> dict[str, float]:
+        """The latest accuracy of each class, by its name."""
+        data = self.view.state.data
+        return dict(zip(data.class_names, self.latest.per_class, strict=False)) if data and self.latest else {}
+
+
+def contenders(views: Sequence[View]) -> list[Contender]:
+    """The runs in their order, with their figures by what they are of."""
+    return [
+        Contender(tag, view, {row.label: row for row in rows_from_state(view.state)})
+        for tag, view in zip(TAGS, views, strict=False)
+    ]
+
+
+def common_cell(found: Sequence[Contender]) -> str:
+    """How many runs there are, and data set, imbalance factor and IPC where all have the same."""
+    settings = [one.view.settings for one in found]
+    cells = {(s.dataset.name, s.dataset.imbalance_factor, s.ipc) if s else None for s in settings}
+    cell = cells.pop()
+    if cells or cell is None:
+        return f"{len(found)} runs"
+    name, factor, ipc = cell
+    return f"{len(found)} runs of {name}, IF {factor_name(factor)}, IPC {ipc}"
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """One class, or one group of them, and the accuracy of each run in it, None where a run has no such class."""
+
+    name: str
+    count: int | None
+    values: tuple[float | None, ...]
+
+
+def class_lines(found: Sequence[Contender]) -> list[ClassLine]:
+    """All classes by name: those of the first run head to tail, then those that only a later one has."""
+    counts: dict[str, int] = {}
+    for data in (one.view.state.data for one in found):
+        for place in head_to_tail(data.class_counts) if data else ():
+            if data and place < len(data.class_names):
+                counts.setdefault(data.class_names[place], data.class_counts[place])
+    known = [one.by_class() for one in found]
+    return [ClassLine(name, count, tuple(values.get(name) for values in known)) for name, count in counts.items()]
+
+
+def group_lines(found: Sequence[Contender]) -> list[ClassLine]:
+    """Many, medium and few, then all."""
+    latest = [one.latest for one in found]
+    lines = [
+        ClassLine(group, None, tuple(row.groups.get(group) if row else None for row in latest)) for group in GROUPS
+    ]
+    return [*lines, ClassLine("all", None, tuple(row.accuracy_mean if row else None for row in latest))]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same in all runs, as each of them has it; None where settings cannot be read."""
+
+    key: str
+    values: tuple[str | None, ...]
+
+
+def differing_settings(found: Sequence[Contender]) -> list[Difference]:
+    """The settings that are not the same in all runs whose settings can be read, in their usual order."""
+    every = [_flat(one.view.settings) for one in found]
+    differences = [Difference(key, tuple(values.get(key) if values else None for values in every)) for key in leaves()]
+    return [
+        difference
+        for difference in differences
+        if not difference.key.startswith("expected.") and len(set(difference.values) - {None}) > 1
+    ]
+
+
+def _flat(settings: RunSettings | None) -> dict[str, str]:
+    return {key: _written(value) for key, value in flat(settings.model_dump(mode="json")).items()} if settings else {}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """Runs that differ in nothing but their seed: mean and sample standard deviation of their final accuracies."""
+
+    tags: str
+    mean: float
+    std: float
+
+
+def seed_means(found: Sequence[Contender]) -> list[SeedMean]:
+    """One for every two or more finished runs of the same settings and different seeds."""
+    groups: dict[str, dict[int, list[Contender]]] = {}
+    for one in found:
+        settings = one.view.settings
+        if settings is not None and "final" in one.rows:
+            rest = settings.model_dump_json(exclude={"seed", "expected"})
+            groups.setdefault(rest, {}).setdefault(settings.seed, []).append(one)
+    return [_seed_mean(list(seeds.values())) for seeds in groups.values() if len(seeds) > 1]
+
+
+def _seed_mean(seeds: Sequence[Sequence[Contender]]) -> SeedMean:
+    """A seed counts once, also where two runs have it."""
+    figures = [statistics.fmean(one.rows["final"].accuracy_mean for one in same) for same in seeds]
+    tags = "".join(sorted(one.tag for same in seeds for one in same))
+    return SeedMean(tags, statistics.fmean(figures), statistics.stdev(figures))
+
+
+def smoothed(values: Floats, window: int) -> Floats:
+    """The mean of the last `window` values at each place, of those that are numbers; NaN where there is none."""
+    if window <= 1 or not len(values):
+        return values
+    number = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(number, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(number)])
+    first = np.maximum(np.arange(len(values)) + 1 - window, 0)
+    last = np.arange(len(values)) + 1
+    within = counts[last] - counts[first]
+    means: Floats = np.where(number, (sums[last] - sums[first]) / np.maximum(within, 1), np.nan)
+    return means
+
+
+def window_for(points: int) -> int:
+    """Over how many points losses are averaged, so that six noisy curves can be told apart."""
+    return max(1, points // SMOOTHED_TO)

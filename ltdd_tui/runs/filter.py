@@ -1,0 +1,113 @@
+"""What one types to find runs: `running cifar10`, `state:done method:ltdd,datm if:100 acc>50 -quickstart`.
+
+Words stand for what a run's line holds, `field:value` for one field, `field>number` and the like for a number; commas
+mean or, a leading minus means not, and all terms must hold.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ltdd_tui.runs.index import Overview
+
+TEXTS: dict[str, Callable[[Overview], str | None]] = {
+    "name": lambda run: run.name,
+    "state": lambda run: run.state,
+    "stage": lambda run: run.stage,
+    "dataset": lambda run: run.dataset,
+    "method": lambda run: run.method,
+}
+NUMBERS: dict[str, Callable[[Overview], float | str | None]] = {
+    "if": lambda run: run.imbalance_factor,
+    "ipc": lambda run: run.ipc,
+    "seed": lambda run: run.seed,
+    "acc": lambda run: run.accuracy_mean,
+}
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "=": operator.eq,
+    ":": operator.eq,
+}
+TERM = re.compile(r"(?P<field>[a-z]+)(?P<sign>>=|<=|>|<|=|:)(?P<value>.*)")
+FIELDS = ", ".join([*TEXTS, *NUMBERS])
+Test = Callable[[Overview], bool]
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """The terms of a text, all of which must hold; `faults` say which of them could not be read and were left out."""
+
+    tests: tuple[Test, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def matches(self, run: Overview) -> bool:
+        """Whether every term holds for the run."""
+        return all(test(run) for test in self.tests)
+
+
+def parse(text: str) -> RunFilter:
+    """The filter that a text stands for; a term that is still being typed (`state:`) lets everything through."""
+    tests: list[Test] = []
+    faults: list[str] = []
+    for word in text.casefold().split():
+        try:
+            tests.append(_term(word))
+        except ValueError as fault:
+            faults.append(str(fault))
+    return RunFilter(tuple(tests), tuple(faults))
+
+
+def _term(word: str) -> Test:
+    if word.startswith("-") and len(word) > 1:
+        inner = _term(word[1:])
+        return inner if inner is _everything else lambda run: not inner(run)
+    found = TERM.fullmatch(word)
+    if not found:
+        return _contains(word)
+    field, sign, value = found.group("field", "sign", "value")
+    if field in TEXTS and sign in ":=":
+        return _text(TEXTS[field], value)
+    if field in NUMBERS:
+        return _number(field, sign, value)
+    if field in TEXTS:
+        raise ValueError(f"{field} is text: {field}:... finds it")
+    raise ValueError(f"no field {field!r}; there are {FIELDS}")
+
+
+def _everything(run: Overview) -> bool:
+    return True
+
+
+def _contains(word: str) -> Test:
+    return lambda run: word in _line(run)
+
+
+def _line(run: Overview) -> str:
+    return " ".join(filter(None, (run.name, run.state, run.stage, run.cell, run.method))).casefold()
+
+
+def _text(of: Callable[[Overview], str | None], value: str) -> Test:
+    wanted = tuple(part for part in value.split(",") if part)
+    return (lambda run: (of(run) or "").casefold().startswith(wanted)) if wanted else _everything
+
+
+def _number(field: str, sign: str, value: str) -> Test:
+    of, compare = NUMBERS[field], COMPARISONS[sign]
+    parts = [part for part in value.split(",") if part]
+    if sign in ":=" and field == "if" and "natural" in parts:
+        return lambda run: of(run) in parts
+    try:
+        wanted = [float(part) for part in parts]
+    except ValueError:
+        raise ValueError(f"{field}{sign}{value}: {field} is a number") from None
+    return (lambda run: _holds(of(run), compare, wanted)) if wanted else _everything
+
+
+def _holds(has: float | str | None, compare: Callable[[float, float], bool], wanted: list[float]) -> bool:
+    return isinstance(has, int | float) and any(compare(has, number) for number in wanted)

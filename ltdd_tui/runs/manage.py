@@ -1,0 +1,179 @@
+"""Renames and deletes runs, never one at work: the run's lock is held meanwhile, so that no worker comes between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder, write_atomically
+from ltdd_tui.runs import manage
+from ltdd_tui.runs.index import folder_of_runs, handle
+
+LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
+
+
+def create(name: str, runs_dir: Path, config: str) -> RunFolder:
+    """A new run folder that holds `config`; raises InputError for a name that is taken or cannot be one."""
+    check_name(name)
+    folder = RunFolder(runs_dir / name)
+    elsewhere = "--runs-dir or LTDD_RUNS_DIR names another place"
+    try:
+        folder_of_runs(runs_dir).mkdir(parents=True, exist_ok=True)
+        # Not exist_ok: of two that ask for one name at once, one is refused.
+        folder.root.mkdir()
+    except FileExistsError:
+        raise _taken(folder) from None
+    except OSError as error:
+        raise InputError(
+            f"the run's folder cannot be made: {error.strerror}",
+            str(folder.root),
+            elsewhere,
+        ) from None
+    try:
+        write_atomically(folder.config, config)
+    except OSError as error:
+        # Without its settings it is no run, and would only keep the name.
+        with contextlib.suppress(OSError):
+            folder.root.rmdir()
+        raise InputError(
+            f"the run's settings cannot be written: {error.strerror}", str(folder.config), elsewhere
+        ) from None
+    return folder
+
+
+def check_free(name: str, runs_dir: Path) -> None:
+    """Raises InputError where a new run cannot have this name, or another run has it."""
+    check_name(name)
+    if os.path.lexists((folder := RunFolder(runs_dir / name)).root):
+        raise _taken(folder)
+
+
+def _taken(folder: RunFolder) -> InputError:
+    if not folder.exists():
+        return InputError(f"something else is named {folder.name!r}", str(folder.root), "give another --name")
+    return InputError(
+        f"there is a run named {folder.name!r} already",
+        str(folder.root),
+        f"`ltdd-tui resume {handle(folder)}` goes on with it; another --name starts a new one",
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises InputError unless `name` is a plain folder name."""
+    if not name.strip():
+        raise InputError("a run's name must not be empty", "--name")
+    if (
+        any(sign in name for sign in "/\\")
+        or name in {".", "..", "last"}
+        or not name.isprintable()
+        or name[0] in ".- "
+        or len(name) > LONGEST_NAME
+        or len(name.encode()) > LONGEST_NAME_BYTES
+    ):
+        raise InputError(
+            f"{name!r} cannot be a run's name",
+            "--name",
+            "a plain name such as cifar10-ipc10; --runs-dir says where it lies",
+        )
+
+
+def free_name(wanted: str, runs_dir: Path) -> str:
+    """`wanted`, or `wanted`-2, -3 and so on: the first that is not taken."""
+    name, number = wanted, 1
+    while (runs_dir / name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def size_of(folder: RunFolder) -> int:
+    """Bytes of all files of a run; what vanishes while it is counted counts as nothing."""
+    total = 0
+    for base, _, names in os.walk(folder.root):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(base, name)).st_size
+    return total
+
+
+def rename(folder: RunFolder, name: str) -> RunFolder:
+    """Gives a run another name beside its old one; raises InputError for a taken or unfit name, or a run at work."""
+    manage.check_name(name)
+    target = folder.root.with_name(name)
+    with _claimed(folder):
+        try:
+            # A folder of its own first: a rename alone would quietly take the place of an empty one.
+            target.mkdir()
+        except FileExistsError:
+            raise InputError(f"there is a run named {name!r} already", str(target), "choose another name") from None
+        except OSError as error:
+            raise _refused("renamed", error, folder) from None
+        try:
+            os.rename(folder.root, target)
+        except OSError as error:
+            target.rmdir()
+            raise _refused("renamed", error, folder) from None
+    return RunFolder(target)
+
+
+def delete(folder: RunFolder) -> None:
+    """Deletes a run with all its files; raises InputError where a worker has it, or where the system refuses."""
+    with _claimed(folder):
+        doomed = _set_aside(folder)
+        try:
+            # First what makes it a run: should the rest fail, nothing half deleted is listed.
+            (doomed / folder.config.name).unlink(missing_ok=True)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise InputError(
+                f"not everything could be deleted: {error.strerror}", str(error.filename or doomed), f"see {doomed}"
+            ) from None
+
+
+def _set_aside(folder: RunFolder) -> Path:
+    """Takes the run out of the list in one step, so that nobody meets it half deleted."""
+    doomed = folder.root.with_name(f".deleted-{folder.name}-{os.getpid()}")
+    try:
+        os.rename(folder.root, doomed)
+    except OSError as error:
+        raise _refused("deleted", error, folder) from None
+    return doomed
+
+
+def _refused(done: str, error: OSError, folder: RunFolder) -> InputError:
+    return InputError(f"the run cannot be {done}: {error.strerror}", str(folder.root), "is the folder yours to change?")
+
+
+@contextlib.contextmanager
+def _claimed(folder: RunFolder) -> Iterator[None]:
+    """Holds a run that exists; raises InputError for one that is gone, is at work, or is a link to somewhere else."""
+    before = _identity(folder)
+    if folder.is_running():
+        raise InputError("a worker is at work on this run", str(folder.root), "stop it first")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(folder.held())
+        except OSError as error:
+            raise _refused("held", error, folder) from None
+        # While one waited for the lock, another may have put a new run in its place.
+        if _identity(folder) != before:
+            raise _gone(folder)
+        yield
+
+
+def _identity(folder: RunFolder) -> tuple[int, int]:
+    if folder.root.is_symlink():
+        raise InputError("this is a link to a run that lies elsewhere", str(folder.root), "remove the link by hand")
+    try:
+        found = os.stat(folder.root)
+    except OSError:
+        raise _gone(folder) from None
+    return found.st_dev, found.st_ino
+
+
+def _gone(folder: RunFolder) -> InputError:
+    return InputError("the run is gone", str(folder.root), "somebody renamed or deleted it")

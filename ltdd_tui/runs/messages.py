@@ -1,0 +1,188 @@
+"""What has happened to a run between two looks at it, that a person should be told wherever they are. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.run import events as e
+from engine.run.errors import Fault
+from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
+from ltdd_tui.runs.console import since_start
+from ltdd_tui.runs.state import RunState, View
+
+MOST_WARNINGS = 3
+
+
+@dataclass(frozen=True)
+class Tiding:
+    """A message; `rings` where the run has come to an end of some kind."""
+
+    message: str
+    severity: Literal["information", "warning", "error"] = "information"
+    title: str = ""
+    rings: bool = False
+
+
+def tidings(before: View, after: View) -> list[Tiding]:
+    """New warnings with their hints, and how the run ended."""
+    found = _warnings(before, after)
+    if after.gone and not before.gone:
+        found.append(Tiding(f"{after.folder.root} is gone", "error", after.folder.name, rings=True))
+    if before.state.status == after.state.status:
+        return found
+    ending = _ending(after)
+    return [*found, ending] if ending else found
+
+
+def _warnings(before: View, after: View) -> list[Tiding]:
+    new = list(after.state.warnings[len(before.state.warnings) :])
+    found = [
+        Tiding(warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", after.folder.name)
+        for warning in new[:MOST_WARNINGS]
+    ]
+    if len(new) > MOST_WARNINGS:
+        more = f"and {len(new) - MOST_WARNINGS} more warnings, which the log shows"
+        found.append(Tiding(more, "warning", after.folder.name))
+    return found
+
+
+def _ending(after: View) -> Tiding | None:
+    name, state = after.folder.name, after.state
+    match state.status:
+        case "done":
+            final = next((e for e in state.evaluations.values() if e.subject == "final"), None)
+            figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
+            return Tiding(f"the run is done{figure}", title=name, rings=True)
+        case "failed":
+            what = state.failures[-1].what if state.failures else "it said no more"
+            return Tiding(f"the run failed: {what}", "error", name, rings=True)
+        case "crashed":
+            return Tiding("the worker is gone without a last word", "error", name, rings=True)
+        case "stopped":
+            return Tiding("the run has stopped", title=name, rings=True)
+        case _:
+            return None
+
+
+def terminal_title(view: View) -> str:
+    """The run in a few words, for the title of the terminal's window."""
+    state = view.state
+    stage = state.stages.current
+    if state.status == "running" and stage and stage.total:
+        return f"{100 * stage.done / stage.total:.0f}% {stage.name} · {view.folder.name}"
+    return f"{state.status} · {view.folder.name}"
+
+
+# What one must know of a run first: that it failed, crashed, stopped or waits, or that its folder is gone.
+
+
+CONSOLE_LINES = 4
+LOADING = "it loads its libraries, which takes some seconds"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A box above the panels: what is the matter, the lines that say more, and what to do."""
+
+    severity: Literal["error", "warning", "information"]
+    title: str
+    lines: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice | None:
+    """The notice of a view, None where all is well.
+
+    `starting` is whether a worker is on its way, `exit_code` how it ended before it took hold of the run.
+    """
+    state = view.state
+    if view.gone:
+        return Notice("error", "the run's folder is gone", (str(view.folder.root),), "what was read of it still shows")
+    if view.at is not None:
+        return None
+    if starting:
+        return Notice("information", "the worker is starting", since_start(view.console)[-1:] or (LOADING,))
+    if exit_code is not None and state.status != "failed":
+        title = f"the worker ended at once (exit code {exit_code})"
+        return Notice("error", title, since_start(view.console)[-CONSOLE_LINES:], "`r` tries again")
+    if state.status == "failed":
+        faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
+        hints = [fault.hint for fault in state.failures if fault.hint]
+        return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, f"`r` goes on {_where(view)}"]))
+    if state.status == "crashed":
+        lines = since_start(view.console)[-CONSOLE_LINES:] or ("it printed nothing",)
+        return Notice("error", "the worker is gone without a last word", lines, f"`r` goes on {_where(view)}")
+    if state.status == "stopped":
+        stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
+        during = f" during {stage_name(stage)}" if stage else ""
+        return Notice("warning", f"stopped{during}", hint=f"`r` goes on {_where(view)}")
+    if state.status == "waiting" and not view.alive:
+        return Notice(
+            "warning", "no worker is at work on this run", since_start(view.console)[-CONSOLE_LINES:], "`r` starts one"
+        )
+    if view.settings is None:
+        return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    return None
+
+
+def _where(view: View) -> str:
+    at = view.state.checkpoint
+    return f"from iteration {at}, the last checkpoint" if at else "from what is finished"
+
+
+def can_resume(view: View) -> bool:
+    """Whether there is something that a new worker would go on with."""
+    return not view.alive and not view.gone and view.state.status in {"waiting", "stopped", "crashed", "failed"}
+
+
+def can_stop(view: View) -> bool:
+    """Whether a worker could be asked to stop."""
+    return view.alive and not view.gone
+
+
+def news(item: e.Stamped | e.Warned, state: RunState) -> str | None:
+    """What an event says to a person, or None where it says nothing that its stage's progress does not."""
+    event = item if isinstance(item, e.Warned) else item.event
+    match event:
+        case e.RunStarted():
+            again = "goes on" if event.resumed else "starts"
+            return f"{event.name} {again}: {event.method} on {event.dataset}, IPC {event.ipc}, on {event.device}"
+        case e.DataReady():
+            return _data_line(event)
+        case e.StageDone():
+            return f"{stage_name(event.stage)}: done in {duration(event.seconds)}"
+        case e.Initialized(unrecognized_images=count) if count:
+            return f"initialize: {count} images that no expert recognizes start with their class as label"
+        case e.Evaluated():
+            return _evaluated_line(event)
+        case e.Warned():
+            return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
+        case e.RunBroke():
+            return str(Fault(event.what, event.where, event.hint))
+        case _:
+            return None
+
+
+def _data_line(data: e.DataReady) -> str:
+    counts = data.class_counts
+    most, least = max(counts, default=0), min(counts, default=0)
+    return (
+        f"data: {sum(counts)} images in {len(counts)} classes ({most} to {least} a class),"
+        f" {data.test_images} test images"
+    )
+
+
+def _evaluated_line(event: e.Evaluated) -> str:
+    at = "" if event.iteration is None else f" at {event.iteration}"
+    groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
+    return (
+        f"evaluated {event.subject}{at} on {event.arch}:"
+        f" {mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)} % (n={event.repeats}; {groups})"
+    )
+
+
+def losses(point: e.MatchingStep) -> str:
+    """The matching losses that the method has."""
+    both = (("rep", point.loss_rep), ("cls", point.loss_cls))
+    return ", ".join(f"{name} {value:.3f}" for name, value in both if value is not None)

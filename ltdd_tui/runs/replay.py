@@ -1,0 +1,58 @@
+"""A run as it stood at an earlier iteration: the same view that panels draw, with what came later left out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.run.events import Evaluated
+from ltdd_tui.runs.loss_history import Series, Table
+from ltdd_tui.runs.state import RunState, Stage, Stages, View
+
+BEFORE = frozenset({"random", "initialization", "experts"})
+"""What is evaluated before the first iteration; the final set and the best one are known only at the end."""
+
+
+def as_of(view: View, at: int | None) -> View:
+    """The view at iteration `at`; None is the live end, and so are the last iteration and what lies past it."""
+    if at is None or at >= view.state.iteration:
+        return view
+    log = Series(said for said in view.log if said.iteration <= at)
+    return replace(view, state=state_at(view.state, at), log=log, at=at)
+
+
+def state_at(state: RunState, at: int) -> RunState:
+    """The state when iteration `at` had just been done and looked at."""
+    steps = state.steps.until(at)
+    return replace(
+        state,
+        status="running",
+        steps=steps,
+        stages=_stages_at(state.stages, at, steps.seconds),
+        checkpoint=min(state.checkpoint, at),
+        previews=Table({iteration: preview for iteration, preview in state.previews.items() if iteration <= at}),
+        evaluations=Table({key: event for key, event in state.evaluations.items() if _known(event, at)}),
+        failures=(),
+        finished=None,
+    )
+
+
+def _known(event: Evaluated, at: int) -> bool:
+    return event.subject in BEFORE or (event.subject == "check" and (event.iteration or 0) <= at)
+
+
+def _stages_at(stages: Stages, at: int, seconds: float) -> Stages:
+    """Distill under way, `seconds` long so far, and what follows it still to come."""
+    found: dict[str, Stage] = {}
+    to_come = False
+    for name, stage in stages.by_name.items():
+        found[name] = Stage(name) if to_come else stage
+        if name == "distill":
+            found[name] = replace(stage, status="running", done=float(at), since=None, seconds=seconds, samples=())
+            to_come = True
+    return Stages(found, "distill" if to_come else None)
+
+
+def frames(state: RunState) -> list[int]:
+    """The iterations at which something was kept to look at: a picture or a check."""
+    checks = {event.iteration for event in state.evaluations.values() if event.subject == "check"}
+    return sorted({*state.previews, *(at for at in checks if at is not None)} | {0})

@@ -1,0 +1,193 @@
+"""Two to six runs side by side: figures, curves, classes, and the settings in which they differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.events import DescendantFocus
+from textual.screen import Screen
+from textual.widgets import Footer, Tab, Tabs
+
+from engine.run.folder import RunFolder
+from ltdd_tui.formatting import shortened
+from ltdd_tui.preferences import series_color
+from ltdd_tui.runs.comparison import Contender, common_cell, contenders
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.screens.compare.panels import (
+    ClassesPanel,
+    Compared,
+    ComparedAccuracy,
+    ComparedLosses,
+    ComparisonPanel,
+    CurvePanel,
+    FiguresPanel,
+    SettingsPanel,
+)
+from ltdd_tui.widgets.panes import TitleBar
+
+READ_SECONDS, LOOK_SECONDS = 0.1, 0.5
+SMALLEST_FOR_ALL = (100, 32)
+
+
+class CompareScreen(Screen[None]):
+    """Reads the runs as they go on, and draws them together; a run keeps its letter and its color."""
+
+    HELP: ClassVar[str] = """
+    Two to six runs side by side; each has a letter and a color, the same in all panels. Runs that still work go on
+    being read.
+
+    `1` to `5` go to a panel, `m` shows it alone and all again. In a small terminal one is shown at a time.
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(place), f"go({place - 1})", "Panel", show=False, id=f"compare.panel_{place}")
+            for place in range(1, 6)
+        ),
+        Binding("m", "maximize_panel", "One or all", id="compare.maximize"),
+        Binding("b", "next_base", "Next base", id="compare.base"),
+        Binding("escape", "back", "Back", id="compare.back"),
+    ]
+    AUTO_FOCUS = "#figures"
+    DEFAULT_CSS = """
+    CompareScreen {
+        Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto 4fr 5fr; height: 1fr; }
+        #figures { column-span: 2; height: auto; max-height: 14; }
+        #figures Rows { height: auto; }
+        Tabs { display: none; height: 2; }
+        &.-single {
+            Tabs { display: block; }
+            Grid { grid-size: 1; grid-columns: 1fr; grid-rows: 1fr; }
+            .panel { display: none; column-span: 1; height: 1fr; max-height: 100%; }
+            .panel.-chosen { display: block; }
+            #figures, #figures Rows { height: 1fr; max-height: 100%; }
+        }
+    }
+    """
+
+    def __init__(self, folders: Sequence[RunFolder]) -> None:
+        super().__init__()
+        self._folders = list(folders)
+        self._base = 0
+        self._chosen, self._alone = 0, False
+        self._runs: list[LiveRun] = []
+        self._unreadable: dict[str, str] = {}
+        self._title = TitleBar("Compare")
+        self._panels: list[ComparisonPanel | CurvePanel] = [
+            FiguresPanel(),
+            ComparedLosses(),
+            ComparedAccuracy(),
+            ClassesPanel(),
+            SettingsPanel(),
+        ]
+        self._tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
+        self._tabs.can_focus = False
+
+    def compose(self) -> ComposeResult:
+        """Title, tabs for small terminals, panels, keys."""
+        yield self._title
+        yield self._tabs
+        with Grid():
+            yield from self._panels
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        """Starts to read the runs."""
+        self._panels[0].add_class("-chosen")
+        self.watch(self.app, "theme", self._draw, init=False)
+        self._follow()
+
+    @work(group="follow")
+    async def _follow(self) -> None:
+        self._runs = await asyncio.to_thread(lambda: [LiveRun(folder) for folder in self._folders])
+        seen: list[object] = []
+        while True:
+            caught_up = True
+            if self.is_active:
+                for run in self._runs:
+                    caught_up &= await self._read(run)
+                now = [*(run.view.version for run in self._runs), dict(self._unreadable)]
+                if now != seen:
+                    seen = now
+                    self._draw()
+            if caught_up:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _read(self, run: LiveRun) -> bool:
+        """Whether that was all there is of a run; one whose files may not be read is told in the title."""
+        try:
+            caught_up = await asyncio.to_thread(run.read, READ_SECONDS)
+        except OSError as error:
+            self._unreadable[run.folder.name] = error.strerror or str(error)
+            return True
+        self._unreadable.pop(run.folder.name, None)
+        return caught_up
+
+    def _draw(self) -> None:
+        found = contenders([run.view for run in self._runs])
+        if not found or self not in self.app.screen_stack:
+            # Left while it was read, or resized on its way out.
+            return
+        dark = self.app.current_theme.dark
+        compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
+        for panel in self._panels:
+            if isinstance(panel, ComparisonPanel | ComparedLosses | ComparedAccuracy):
+                panel.compare(compared)
+        missing = {one.name: "gone" for one in found if one.view.gone} | self._unreadable
+        told = self._names(found) if self.has_class("-single") else common_cell(found)
+        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or told)
+
+    def _names(self, found: Sequence[Contender]) -> str:
+        """What the letters stand for, for when the table of figures is out of sight."""
+        room = (self.size.width - len("Compare") - 4) // len(found) - len("A , ")
+        return ", ".join(f"{one.tag} {shortened(one.name, room)}" for one in found)
+
+    def _choose(self, place: int) -> None:
+        self._chosen = place
+        for at, panel in enumerate(self._panels):
+            panel.set_class(at == place, "-chosen")
+        with self.prevent(Tabs.TabActivated):
+            self._tabs.active = f"to-{self._panels[place].NAME}"
+
+    def action_go(self, place: int) -> None:
+        """Goes to a panel."""
+        self._choose(place)
+        panel = self._panels[place]
+        (panel.curve if isinstance(panel, CurvePanel) else panel).focus()
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        """A tab was clicked."""
+        names = [f"to-{panel.NAME}" for panel in self._panels]
+        if event.tab.id in names:
+            self.action_go(names.index(event.tab.id))
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """The panel in focus is the one that is shown alone."""
+        for place, panel in enumerate(self._panels):
+            if panel in event.widget.ancestors_with_self and place != self._chosen:
+                self._choose(place)
+
+    def action_maximize_panel(self) -> None:
+        """Shows one panel, or all of them."""
+        self._alone = not self._alone
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """In a small terminal there is room for one panel."""
+        small = self.size.width < SMALLEST_FOR_ALL[0] or self.size.height < SMALLEST_FOR_ALL[1]
+        self.set_class(self._alone or small, "-single")
+        self._draw()
+
+    def action_next_base(self) -> None:
+        """Takes the next run as the one that differences are to."""
+        self._base = (self._base + 1) % max(1, len(self._runs))
+        self._draw()
+
+    def action_back(self) -> None:
+        """Back to where the runs were picked."""
+        self.app.pop_screen()

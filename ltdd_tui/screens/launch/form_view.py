@@ -1,0 +1,338 @@
+"""The form for a new run: the basic fields, the others under "more", what a field means, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Button, Collapsible, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.run.errors import Fault
+from engine.run.schema import Leaf
+from ltdd_tui.formatting import stage_name
+from ltdd_tui.launch.form import (
+    NAME,
+    Form,
+    basic_specs,
+    fault_line,
+    find_settings,
+    more_settings,
+    place_of_images,
+    told,
+)
+from ltdd_tui.widgets.field import Entry, Field, Fold, spec_of
+
+# Every other setting, by block: made when its block is opened, found by typing a part of its name.
+
+
+MORE_LABEL_WIDTH = 21
+# Mounting all of a block at once would keep the screen waiting.
+FIELDS_AT_ONCE = 3
+
+
+class Block(Fold):
+    """The settings of one block; its fields are made when it is first opened."""
+
+    DEFAULT_CSS = """
+    Block > CollapsibleTitle { color: $text-accent; }
+    Block > Contents { padding: 0 0 1 1; }
+    """
+
+    def __init__(self, name: str, settings: list[Leaf]) -> None:
+        super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
+        self._block, self._settings = name, settings
+        self._made = asyncio.Lock()
+
+    async def open(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Opens it, with all its fields."""
+        self.collapsed = False
+        async with self._made:
+            made = {field.spec.key for field in self.query(Field)}
+            missing = [leaf for leaf in self._settings if leaf.key not in made]
+            for start in range(0, len(missing), FIELDS_AT_ONCE):
+                fields = [
+                    Field(spec_of(leaf), form.text(leaf.key), MORE_LABEL_WIDTH)
+                    for leaf in missing[start : start + FIELDS_AT_ONCE]
+                ]
+                await self.query_one(Collapsible.Contents).mount_all(fields)
+                for field in fields:
+                    field.show(form.text(field.spec.key), field.spec.key in form.typed, faults.get(field.spec.key))
+                await asyncio.sleep(0)
+
+    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Says in the title what is changed and what is wrong below."""
+        keys = {leaf.key for leaf in self._settings}
+        self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
+        self.mark(bool(keys & faults.keys()))
+
+
+def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
+    """A title with the most urgent of what is below it."""
+    if faulty:
+        return f"{name}: {len(faulty)} fault{'s' if len(faulty) > 1 else ''}"
+    return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} settings"
+
+
+class Search(Entry):
+    """Where one types a part of a setting's name; enter is over only when the best match has the focus."""
+
+    def __init__(self, go: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(placeholder="find a setting: image_lr, momentum, ...", id="search", compact=True)
+        self._go = go
+
+    async def action_submit(self) -> None:
+        """Goes to the best match."""
+        if found := find_settings(self.value):
+            await self._go(found[0].key)
+
+
+class Matches(OptionList):
+    """The settings that fit what was typed; enter is over only when the chosen one has the focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "go", "Go to", show=False, id="launch.match")]
+
+    def __init__(self, go: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(id="matches", compact=True)
+        self._go = go
+
+    async def action_go(self) -> None:
+        """Goes to the setting; to the best one where none is highlighted."""
+        option = self.highlighted_option or next(iter(self.options), None)
+        if option is not None and option.id:
+            await self._go(option.id)
+
+
+class MoreSettings(Fold):
+    """All blocks, and the search; `go_to` puts the focus into the field of a setting."""
+
+    DEFAULT_CSS = """
+    MoreSettings { margin-top: 1; }
+    MoreSettings > Contents { padding: 0 0 0 1; }
+    MoreSettings #search { width: 1fr; background: $surface; }
+    MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
+    MoreSettings #matches.-some { display: block; }
+    """
+
+    class Opened(Message):
+        """A block, or all of this (None), was opened by hand, and is to be filled."""
+
+        def __init__(self, block: Block | None) -> None:
+            super().__init__()
+            self.block = block
+
+    def __init__(self, go_to: Callable[[str], Awaitable[None]]) -> None:
+        self._blocks, self._go_to = more_settings(), go_to
+        super().__init__(title="more", collapsed=True, id="more")
+
+    async def open(self) -> None:
+        """Shows search and blocks; they are made the first time."""
+        self.collapsed = False
+        contents = self.query_one(Collapsible.Contents)
+        if not contents.query("#search"):
+            await contents.mount_all(
+                [
+                    Search(self._go),
+                    Matches(self._go),
+                    *(Block(name, settings) for name, settings in self._blocks.items()),
+                ]
+            )
+
+    async def open_for(self, key: str, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Opens what holds a setting."""
+        await self.open()
+        await self.query_one(f"#block-{key.partition('.')[0]}", Block).open(form, faults)
+
+    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+        """Says in the titles what is changed and what is wrong below."""
+        keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
+        self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
+        self.mark(bool(keys & faults.keys()))
+        for block in self.query(Block):
+            block.tell(form, faults)
+
+    def focus_search(self) -> None:
+        """Goes to where one types."""
+        self.screen.set_focus(self.query_one(Search))
+
+    @on(Input.Changed, "#search")
+    def _search(self, event: Input.Changed) -> None:
+        event.stop()
+        found, matches = find_settings(event.value), self.query_one("#matches", OptionList)
+        matches.clear_options()
+        matches.add_options([Option(_match(leaf), id=leaf.key) for leaf in found])
+        matches.set_class(bool(found), "-some")
+
+    @on(OptionList.OptionSelected, "#matches")
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id:
+            self.run_worker(self._go(event.option_id), exclusive=True, group="go")
+
+    async def _go(self, key: str) -> None:
+        self.query_one(Search).value = ""
+        await self._go_to(key)
+
+    @on(Collapsible.Expanded)
+    def _expanded(self, event: Collapsible.Expanded) -> None:
+        event.stop()
+        if isinstance(event.collapsible, Block):
+            self.post_message(self.Opened(event.collapsible))
+        elif event.collapsible is self:
+            self.run_worker(self._opened_by_hand(), exclusive=True, group="more")
+
+    async def _opened_by_hand(self) -> None:
+        await self.open()
+        self.post_message(self.Opened(None))
+
+
+def _match(leaf: Leaf) -> Content:
+    return Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%"))
+
+
+BASIC_LABEL_WIDTH = 13
+PATH = "dataset.path"
+PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
+
+
+class FaultLine(Static):
+    """How many faults there are; a click goes to the next one."""
+
+    class Clicked(Message):
+        """Somebody wants to see a fault."""
+
+    def on_click(self) -> None:
+        """Asks to be taken there."""
+        self.post_message(self.Clicked())
+
+
+class RunForm(Vertical):
+    """Shows a form and its faults; what is typed goes to the screen as Field.Edited."""
+
+    DEFAULT_CSS = """
+    RunForm #preset-line { height: 1; margin-bottom: 1; }
+    RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
+    RunForm #browse { margin-left: 15; display: none; }
+    RunForm #browse.-shown { display: block; }
+    RunForm #told { height: 4; color: $text-muted; border-top: solid $foreground 22%; }
+    RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
+    RunForm FaultLine.-shown { display: block; }
+    RunForm #deeds { height: 1; margin-top: 1; }
+    RunForm #deeds Button { margin-right: 1; padding: 0; min-width: 0; width: auto; }
+    RunForm #deeds #start { text-style: bold; padding: 0 2; }
+    """
+    DEEDS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("dry-run", "Dry run"),
+        ("save", "Save"),
+        ("reset", "Reset"),
+    )
+
+    def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
+        super().__init__(id="form")
+        self.border_title = "New run"
+        self._form, self._faults = form, dict[str, Fault]()
+        self._devices = devices
+        self._at = self._faults_told = ""
+        self.more = MoreSettings(self.go_to)
+        self._scroll = VerticalScroll(id="fields", can_focus=False)
+        self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
+        self._browse = Button("pick a folder ...", id="browse", compact=True)
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
+        yield self._preset_line
+        with self._scroll:
+            for spec in basic_specs(self._devices):
+                yield Field(spec, self._form.text(spec.key), BASIC_LABEL_WIDTH)
+                if spec.key == PATH:
+                    yield self._browse
+            yield self.more
+        yield self._told
+        yield self._fault_line
+        with Horizontal(id="deeds"):
+            yield Button("Start", id="start", variant="primary", compact=True)
+            for name, words in self.DEEDS:
+                yield Button(words, id=name, compact=True)
+
+    def on_mount(self) -> None:
+        """Draws the first form."""
+        self.show(self._form, {}, "")
+
+    def show(self, form: Form, faults: Mapping[str, Fault], free_name: str) -> None:
+        """Puts a form into the fields, and each fault under its own."""
+        self._form, self._faults = form, dict(faults)
+        for field in self.query(Field):
+            key = field.spec.key
+            field.show(form.text(key), key in form.typed, faults.get(key))
+            if key == NAME:
+                field.suggest(free_name)
+            elif key == PATH:
+                field.suggest(place_of_images(form.text("dataset.name")))
+                picks = form.text("dataset.name") in PICKED_FROM_DISK
+                field.set_class(picks, "-above-button")
+                self._browse.set_class(picks, "-shown")
+        self.more.tell(form, faults)
+        self._draw()
+
+    def next_fault(self) -> str | None:
+        """The fault after the one that one is at, around the end; None without faults."""
+        keys = [key for key in self._faults if key]
+        if not keys:
+            return None
+        return keys[(keys.index(self._at) + 1) % len(keys)] if self._at in keys else keys[0]
+
+    async def go_to(self, key: str) -> None:
+        """Puts the focus into a field, wherever it is hidden."""
+        if not self._field(key):
+            await self.more.open_for(key, self._form, self._faults)
+        if field := self._field(key):
+            for above in field.ancestors:
+                if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
+                    above.collapsed = False  # type: ignore[attr-defined]
+            # At once, so that the next key is the field's; `focus()` would wait behind what is typed already.
+            self.screen.set_focus(field.control, scroll_visible=False)
+            # Textual would scroll at once, to where the field is before those above it are laid out.
+            self.call_after_refresh(self._scroll.scroll_to_center, field, animate=False)
+
+    async def find(self) -> None:
+        """Opens "more" and goes to its search."""
+        await self.more.open()
+        self.more.tell(self._form, self._faults)
+        self.more.focus_search()
+
+    def _field(self, key: str) -> Field | None:
+        return next((field for field in self.query(Field) if field.spec.key == key), None)
+
+    @on(Field.Entered)
+    def _entered(self, event: Field.Entered) -> None:
+        self._at = event.key
+        self._draw()
+
+    @on(MoreSettings.Opened)
+    async def _make(self, event: MoreSettings.Opened) -> None:
+        event.stop()
+        if event.block is None:
+            self.more.tell(self._form, self._faults)
+        else:
+            self.run_worker(event.block.open(self._form, self._faults))
+
+    def _draw(self) -> None:
+        form, changes = self._form, len(self._form.typed)
+        changed = f"  {changes} changed" if changes else ""
+        preset = Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
+        # Both are as high as ever: a layout would go through all fields.
+        self._preset_line.update(preset, layout=False)
+        what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
+        self._told.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
+        line, text = self._fault_line, fault_line(self._faults)
+        if text != self._faults_told:
+            self._faults_told = text
+            line.set_class(bool(text), "-shown")
+            line.update(Content(text))

@@ -1,0 +1,210 @@
+"""The list of presets: in groups, filtered as one types, each with what it promises and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import Key, Resize
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.run.device_profiles import Device
+from engine.run.errors import Fault
+from engine.run.estimate import cost
+from engine.run.presets import PresetInfo, list_presets
+from ltdd_tui.formatting import percent, roughly
+from ltdd_tui.launch.form import FIRST_PRESET
+from ltdd_tui.widgets.field import Entry
+
+# The presets as the list shows them: in groups, with what each promises and costs on this machine.
+
+
+START, MINE = "start here", "my presets"
+
+
+@dataclass(frozen=True)
+class PresetRow:
+    """One preset: `label` is its name without what the group's title says already.
+
+    accuracy: published, in percent; seconds, memory_gib: estimated. None where they are not known.
+    """
+
+    name: str
+    group: str
+    label: str
+    accuracy: float | None
+    seconds: float | None
+    memory_gib: float | None
+
+
+def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
+    """All presets, the quickstart first and one's own after it, and what is wrong with those that are left out."""
+    presets, faults = list_presets()
+    rows = [_row(preset, device) for preset in presets]
+    order = {START: 0, MINE: 1}
+    return sorted(rows, key=lambda row: order.get(row.group, 2)), faults
+
+
+def _row(preset: PresetInfo, device: Device) -> PresetRow:
+    group = _group(preset)
+    expected, found = preset.settings.expected, cost(preset.settings, device)
+    return PresetRow(
+        preset.name,
+        group,
+        preset.name.removeprefix(f"{group}-"),
+        expected.accuracy if expected else None,
+        found.total_seconds if found else None,
+        found.memory_gib if found else None,
+    )
+
+
+def _group(preset: PresetInfo) -> str:
+    if preset.origin == "yours":
+        return MINE
+    if preset.name == FIRST_PRESET:
+        return START
+    dataset = preset.settings.dataset.name
+    return dataset if dataset.endswith("-lt") else f"{dataset}-lt"
+
+
+def matching(rows: list[PresetRow], query: str) -> list[PresetRow]:
+    """The presets whose name or group has every word of the query."""
+    words = query.lower().split()
+    return [row for row in rows if all(word in f"{row.group} {row.name}".lower() for word in words)]
+
+
+FIGURES_WIDTH = 18
+# A list of full names is wanted only where all of them fit.
+ROOM_TO_SPARE = 20
+HEADER = "acc %   time   GiB "
+PICKED = "●"
+
+
+class PresetList(OptionList):
+    """The options, with the keys that vim's users expect."""
+
+    TITLE = "Presets"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False, id="list.down"),
+        Binding("k", "cursor_up", "Up", show=False, id="list.up"),
+        Binding("g", "first", "First", show=False, id="list.first"),
+        Binding("G", "last", "Last", show=False, id="list.last"),
+    ]
+
+
+class PresetPicker(Vertical):
+    """Tells the screen which preset was picked; it is picked by enter or a click, not by passing over it."""
+
+    DEFAULT_CSS = """
+    PresetPicker #filter { background: $surface; width: 1fr; }
+    PresetPicker #columns { color: $text-muted; height: 1; text-align: right; }
+    PresetPicker PresetList {
+        height: 1fr; padding: 0; background: transparent; border: none; scrollbar-size-vertical: 1;
+        &:focus { border: none; }
+        & > .option-list--option-disabled { color: $text-accent; text-style: bold; }
+    }
+    """
+
+    class Picked(Message):
+        """A preset was chosen."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self) -> None:
+        super().__init__(id="presets")
+        self.border_title = "Presets"
+        self._rows: Sequence[PresetRow] = ()
+        self._picked = ""
+        self._width = 0
+        self._filter_box = Entry(placeholder="/ filter", id="filter", compact=True)
+        self._list = PresetList(id="preset-list", compact=True)
+
+    def compose(self) -> ComposeResult:
+        """The filter, the names of the columns, the list."""
+        yield self._filter_box
+        yield Static(HEADER, id="columns")
+        yield self._list
+
+    def show(self, rows: Sequence[PresetRow], picked: str) -> None:
+        """Lists these presets; `picked` is marked, and where one starts."""
+        self._rows, self._picked = rows, picked
+        self._fill(at=picked)
+
+    def mark(self, picked: str) -> None:
+        """Marks another preset as the one in the form."""
+        if picked != self._picked:
+            self._picked = picked
+            self._fill()
+
+    def focus_filter(self) -> None:
+        """Goes to where one types."""
+        self.screen.set_focus(self._filter_box)
+
+    @on(Resize)
+    def _refit(self) -> None:
+        if self.content_size.width != self._width:
+            self._fill()
+
+    @on(Input.Changed, "#filter")
+    def _filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill()
+
+    @on(Input.Submitted, "#filter")
+    def _to_list(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.screen.set_focus(self._list)
+
+    def on_key(self, event: Key) -> None:
+        """From the filter, down leads into the list, and escape takes the filter away."""
+        if self._filter_box.has_focus and event.key in ("down", "escape"):
+            if event.key == "escape":
+                self._filter_box.value = ""
+            self.screen.set_focus(self._list)
+            event.stop()
+
+    @on(OptionList.OptionSelected)
+    def _pick(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id:
+            self.post_message(self.Picked(event.option_id))
+
+    def _fill(self, at: str | None = None) -> None:
+        presets, self._width = self._list, self.content_size.width
+        at = at or (presets.highlighted_option.id if presets.highlighted_option else self._picked)
+        shown = matching(list(self._rows), self._filter_box.value)
+        presets.clear_options()
+        for group, rows in groupby(shown, key=lambda row: row.group):
+            presets.add_option(Option(Content(group), disabled=True))
+            presets.add_options([Option(self._line(row), id=row.name) for row in rows])
+        if not shown:
+            presets.add_option(Option(Content("no preset has all these words"), disabled=True))
+        ids = [option.id for option in presets.options]
+        wanted = at if at in ids else next((row.name for row in shown), None)
+        presets.highlighted = ids.index(wanted) if wanted is not None else None
+
+    def _line(self, row: PresetRow) -> Content:
+        # One column is the list's own scrollbar.
+        width = max(self._width - FIGURES_WIDTH - 4, 8)
+        name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
+        name = name if len(name) <= width else f"{name[: width - 1]}…"
+        time = "-" if row.seconds is None else roughly(row.seconds).replace(" days", " d")
+        memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
+        figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
+        picked = row.name == self._picked
+        return Content.assemble(
+            (f"{PICKED if picked else ' '} {name:{width}} ", "bold" if picked else ""),
+            (figures, "$foreground 60%"),
+        )

@@ -1,0 +1,378 @@
+"""The form for a new run between the presets and what will come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.events import Resize, ScreenResume
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Button, Footer
+
+from engine.run.errors import LtddError
+from engine.run.folder import expanded
+from engine.run.presets import resolve
+from ltdd_tui.formatting import gibibytes
+from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
+from ltdd_tui.launch.form import DEVICE, Form, fault_line, filled, first_form
+from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
+from ltdd_tui.launch.plan import Prospect, assess
+from ltdd_tui.runs.index import run_folders
+from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
+from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, FaultLine, RunForm
+from ltdd_tui.screens.launch.plan_view import OutlookPanel
+from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
+from ltdd_tui.widgets.field import Field
+from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
+
+if TYPE_CHECKING:
+    from ltdd_tui.app import LtddApp
+
+
+# What can be done with the form of a new run: start it, look at all of it, keep it, measure the machine for it.
+
+
+DEEDS = {"start": "start", "dry-run": "dry_run", "save": "save_preset", "reset": "reset", "browse": "pick_folder"}
+
+
+class LaunchActions(Screen[None]):
+    """The deeds of the launch screen; the screen itself keeps the form and shows what comes of it."""
+
+    def __init__(self, form: Form, runs_dir: Path) -> None:
+        super().__init__()
+        self.form, self.runs_dir = form, runs_dir
+        self._starting, self._measuring = asyncio.Lock(), asyncio.Lock()
+
+    def take(self, form: Form, remember: bool = False) -> None:
+        """Makes another form the present one."""
+        raise NotImplementedError
+
+    async def assessed(self) -> Prospect:
+        """What comes of the form as it is now."""
+        raise NotImplementedError
+
+    def assess(self) -> None:
+        """Has that looked at and shown."""
+        raise NotImplementedError
+
+    async def go_to(self, key: str) -> None:
+        """Puts the focus into a field."""
+        raise NotImplementedError
+
+    def fill_list(self) -> None:
+        """Lists the presets anew."""
+        raise NotImplementedError
+
+    @property
+    def _ltdd(self) -> LtddApp:
+        return cast("LtddApp", self.app)
+
+    @on(Button.Pressed)
+    async def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self.run_action(DEEDS[event.button.id or ""])
+
+    @work(group="start")
+    async def action_start(self) -> None:
+        """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
+        # A key that repeats must not start a second run.
+        if self._starting.locked():
+            return
+        async with self._starting:
+            prospect = await self._without_faults("the run is not started")
+            if prospect is not None:
+                await self._start(prospect)
+
+    async def _start(self, prospect: Prospect) -> None:
+        try:
+            folder, errand = await asyncio.to_thread(
+                begin, prospect.form, prospect.form.name or prospect.name, self.runs_dir
+            )
+        except (LtddError, OSError) as error:
+            self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
+            return
+        self.form = replace(self.form, name="")
+        self._ltdd.control(folder).sent(errand)
+        self._ltdd.open_run(folder)
+        # Not needed for the first picture, and slow to import.
+        from ltdd_tui.screens.actions import see_through
+
+        self.app.run_worker(see_through(self._ltdd, errand, folder, "the run", unless_shown=True), group="errands")
+
+    @work(exclusive=True, group="deed")
+    async def action_dry_run(self) -> None:
+        """Shows every setting with where it comes from."""
+        prospect = await self._without_faults("there is nothing to show yet")
+        if prospect is not None:
+            form = prospect.form
+            resolved = await asyncio.to_thread(resolve, form.preset, form.overrides())
+            self.app.push_screen(DryRun(form.preset, annotated(resolved)))
+
+    @work(exclusive=True, group="deed")
+    async def action_save_preset(self) -> None:
+        """Asks for a name, and lists the new preset."""
+        prospect = await self._without_faults("it cannot be saved like this")
+        if prospect is None:
+            return
+        settings = with_absolute_path(prospect.settings)
+        name = await self.app.push_screen_wait(SavePreset(settings, prospect.form.preset, cell_name(settings)))
+        if name:
+            self.notify(f"saved as {name}")
+            self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
+            self.fill_list()
+
+    async def _without_faults(self, otherwise: str) -> Prospect | None:
+        """What comes of the form where nothing is wrong with it; else goes to the first fault."""
+        prospect = await self.assessed()
+        if not prospect.faults:
+            return prospect
+        self.notify(fault_line(prospect.faults), title=otherwise, severity="error", markup=False)
+        await self.go_to(next(iter(prospect.faults)))
+        return None
+
+    @work(group="measure")
+    async def action_measure(self) -> None:
+        """Times the steps of a run on this machine, so that estimates need not guess."""
+        # Two at once would measure each other.
+        if self._measuring.locked():
+            return
+        async with self._measuring:
+            await self._measure()
+
+    async def _measure(self) -> None:
+        self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
+        settings, device = (await self.assessed()).settings, self.form.device
+        if not await asyncio.to_thread(calibrate_silently, settings, device):
+            self.notify("`ltdd-tui estimate` tells why", title="it could not be measured", severity="error")
+        self.fill_list()
+        self.assess()
+
+    @work(exclusive=True, group="deed")
+    async def action_pick_folder(self) -> None:
+        """Lets one pick the folder of the images."""
+        from textual_fspicker import SelectDirectory
+
+        start = expanded(self.form.text(PATH) or ".")
+        place = start if os.path.isdir(start) else Path.cwd()
+        found = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
+        if found is not None:
+            form = self.form
+            if form.text("dataset.name") not in PICKED_FROM_DISK:
+                form = form.with_text("dataset.name", "folder")
+            self.take(form.with_text(PATH, str(found)))
+
+
+DEBOUNCE_SECONDS = 0.15
+
+
+class LaunchScreen(LaunchActions):
+    """Keeps the form, asks in a thread what would come of it, and starts the run."""
+
+    HELP: ClassVar[str] = """\
+# New run
+
+Pick a **preset** on the left with enter or a click: it fills the form. Change what you like; on the right stands at
+once what you will get: the **long tail** that is trained on, from the largest class to the smallest, how many images
+become how few, and the time, memory and disk that it takes *on this machine*.
+
+**Imbalance** is the largest class over the smallest; `natural` takes every image as it is. **IPC** is how many
+synthetic images each class will have. Classes with fewer real images than that are marked with `!`.
+
+What is wrong is told under its field, all of it at once. Under **more** are all other settings, by what they belong to;
+a preset has them right, so nobody needs to open it. Experts that an earlier run trained are taken from the cache.
+
+Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
+"""
+    # Presets and costs leave the form too little room below that.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide"), (160, "-huge")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start", id="launch.start"),
+        Binding("ctrl+e", "dry_run", "Dry run", id="launch.dry_run"),
+        Binding("ctrl+n", "save_preset", "Save", id="launch.save"),
+        Binding("ctrl+r", "reset", "Reset", show=False, id="launch.reset"),
+        Binding("ctrl+z", "undo", "Undo", show=False, id="launch.undo"),
+        Binding("slash", "filter", "Filter", id="launch.filter"),
+        Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
+        Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
+        Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
+        Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
+    ]
+    AUTO_FOCUS = "#preset-list"
+    DEFAULT_CSS = """
+    LaunchScreen {
+        #presets { width: 40; }
+        #form { width: 1fr; }
+        #outlook { width: 38; }
+        &.-huge #presets { width: 48; }
+        &.-huge #outlook { width: 76; }
+        &.-narrow #presets, &.-narrow #outlook { width: 1fr; }
+        &.-tall #fields > Field { margin-bottom: 1; }
+        &.-tall #told { height: 5; }
+        &.-tall #browse { margin: 0 0 1 15; }
+        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
+    }
+    """
+
+    def __init__(self, runs_dir: Path, device: str) -> None:
+        super().__init__(first_form(device), runs_dir)
+        self._devices = device_choices(device)
+        self._past: list[Form] = []
+        self._prospect: Prospect | None = None
+        self._timer: Timer | None = None
+        self._assessing = asyncio.Lock()
+        self._title = TitleBar("ltdd-tui")
+        self._presets = PresetPicker()
+        self._fields = RunForm(self.form, self._devices)
+        self._outlook = OutlookPanel()
+        self._panes = Panes(
+            Pane(self._presets, "Presets", "#preset-list"),
+            Pane(self._fields, "New run", "#fields Select"),
+            Pane(self._outlook, "What you will get", "#tail-rows"),
+        )
+
+    def compose(self) -> ComposeResult:
+        """Top line, the three panes, keys."""
+        yield self._title
+        yield self._panes
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Lists the presets and looks at the first form, after the frame is drawn."""
+        self.fill_list()
+        self.assess()
+        self._count()
+        if self.has_class("-huge") and self.has_class("-tall"):
+            self.call_after_refresh(self._fields.more.open)
+
+    @on(Resize)
+    def _fit(self) -> None:
+        self._panes.one_at_a_time(self.has_class("-narrow"))
+
+    @on(ScreenResume)
+    def _again(self) -> None:
+        """A run that was started meanwhile has taken its name, and left experts in the cache."""
+        if self._prospect is not None:
+            self.assess()
+            self._count()
+
+    def fill_list(self) -> None:
+        """Lists the presets as they are now on the disk."""
+        self._fill_list()
+
+    @work(exclusive=True, group="presets")
+    async def _fill_list(self) -> None:
+        rows, faults = await asyncio.to_thread(preset_rows, device_here(self.form.device))
+        self._presets.show(rows, self.form.preset)
+        for fault in faults[:3]:
+            self.notify(str(fault), title="a preset is left out", severity="warning", markup=False)
+
+    @work(exclusive=True, group="count")
+    async def _count(self) -> None:
+        """Says how many runs there are, and what the cached experts take."""
+        told = await asyncio.to_thread(self._counted)
+        self._title.tell(told, self._devices[0][0].removeprefix("auto: "))
+
+    def _counted(self) -> str:
+        cache = f"experts' cache {gibibytes(experts_gib())}"
+        try:
+            runs = sum(1 for _ in run_folders(self.runs_dir))
+        except OSError as error:
+            return f"{self.runs_dir}: {error.strerror}   {cache}"
+        return f"{runs} run{'' if runs == 1 else 's'}   {cache}"
+
+    # What is typed, and what comes of it.
+
+    def take(self, form: Form, remember: bool = False) -> None:
+        """Makes another form the present one; what it replaces can be brought back where that is remembered."""
+        if remember and form != self.form:
+            self._past.append(self.form)
+        self.form = form
+        self._show()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE_SECONDS, self.assess)
+
+    def _show(self) -> None:
+        """The form as it is now, with what the last look at it found."""
+        seen = self._prospect
+        self._fields.show(self.form, seen.faults if seen else {}, seen.name if seen else "")
+        self._presets.mark(self.form.preset)
+
+    def assess(self) -> None:
+        """Has the form looked at, and what comes of it shown."""
+        # One that is at work goes on until it has seen the newest form.
+        if not self._assessing.locked():
+            self.run_worker(self.assessed(), group="assess")
+
+    async def assessed(self) -> Prospect:
+        """Looks at the form as it is now, shows what comes of it, and says it."""
+        async with self._assessing:
+            while True:
+                form = self.form
+                self._prospect = await asyncio.to_thread(assess, form, self.runs_dir)
+                self._show()
+                self._outlook.show(self._prospect)
+                if form is self.form:
+                    return self._prospect
+
+    @on(Field.Edited)
+    def _edited(self, event: Field.Edited) -> None:
+        event.stop()
+        event.field.taken()
+        self.take(self.form.with_text(event.key, event.text))
+        if event.key == DEVICE:
+            self.fill_list()
+
+    @on(PresetPicker.Picked)
+    def _picked(self, event: PresetPicker.Picked) -> None:
+        event.stop()
+        try:
+            form = filled(event.name, self.form.device)
+        except LtddError as error:
+            self.notify(str(error), title=event.name, severity="error", markup=False)
+            return
+        if self.form.typed:
+            self.notify("ctrl+z brings back what was typed", timeout=3)
+        self.take(form, remember=True)
+        if self.has_class("-narrow"):
+            self._panes.enter("form")
+
+    def action_reset(self) -> None:
+        """The preset as it is."""
+        self.take(self.form.reset(), remember=True)
+
+    def action_undo(self) -> None:
+        """Brings back the form that a preset or a reset has replaced."""
+        if self._past:
+            self.take(self._past.pop())
+
+    # Where one is.
+
+    def action_filter(self) -> None:
+        """Goes to the filter of the presets."""
+        self._panes.see("presets")
+        self._presets.focus_filter()
+
+    async def action_find_setting(self) -> None:
+        """Goes to the search among all settings."""
+        self._panes.see("form")
+        await self._fields.find()
+
+    @on(FaultLine.Clicked)
+    async def action_next_fault(self) -> None:
+        """Goes from fault to fault."""
+        if key := self._fields.next_fault():
+            await self.go_to(key)
+
+    async def go_to(self, key: str) -> None:
+        """Puts the focus into a field, wherever it is."""
+        self._panes.see("form")
+        if key:
+            await self._fields.go_to(key)

@@ -1,0 +1,219 @@
+"""Asks on which networks a finished run's set is to be tried, how often, and where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Input, RadioButton, RadioSet, SelectionList, Static
+from textual.widgets.selection_list import Selection
+from textual_fspicker import SelectDirectory
+
+from engine.run.folder import RunFolder, expanded
+from engine.run.settings import NetworkName
+from ltdd_tui.formatting import clean, short_path
+from ltdd_tui.screens.dialogs import FormDialog
+
+MOST_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Networks to train on the set, `repeats` fresh ones of each."""
+
+    archs: tuple[str, ...]
+    repeats: int
+    device: str
+
+    def arguments(self, folder: RunFolder) -> list[str]:
+        """What to tell the worker."""
+        # So that a device that begins with a dash is refused as one, and not taken for an option.
+        asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), f"--device={self.device}"]
+        return ["evaluate", str(folder.root), *asked]
+
+
+class Evaluate(FormDialog[EvaluationPlan | None]):
+    """Gives a plan, or None. `known` holds what is already there, by network, as it is written."""
+
+    DEFAULT_CSS = """
+    Evaluate {
+        SelectionList { height: auto; background: transparent; }
+        .pair { height: auto; }
+        .pair > Vertical { height: auto; width: 1fr; }
+        .pair > Vertical:first-of-type { margin-right: 2; }
+    }
+    """
+
+    def __init__(self, folder: RunFolder, known: Mapping[str, str], repeats: int, device: str) -> None:
+        super().__init__()
+        self._folder, self._known = folder, known
+        self._repeats, self._device = repeats, device
+
+    def compose(self) -> ComposeResult:
+        """Networks to tick, then how many and where."""
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = Content(clean(f"Evaluate {self._folder.name}"))
+            yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
+            yield Static("Networks (space ticks)", classes="label")
+            yield SelectionList(*self._choices(), compact=True)
+            with Horizontal(classes="pair"):
+                with Vertical():
+                    yield Static("Networks of each", classes="label")
+                    yield Input(str(self._repeats), type="integer", id="repeats", compact=True)
+                with Vertical():
+                    yield Static("Device", classes="label")
+                    yield Input(self._device, id="device", placeholder="auto", compact=True)
+            yield Static(classes="fault", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("Evaluate", id="yes", variant="primary", compact=True)
+
+    def _choices(self) -> list[Selection[str]]:
+        names = get_args(NetworkName)
+        width = max(map(len, names)) + 2
+        first_new = next((name for name in names if name not in self._known), None)
+        return [
+            Selection(name.ljust(width) + self._known.get(name, "not yet"), name, initial_state=name == first_new)
+            for name in names
+        ]
+
+    def on_mount(self) -> None:
+        """The networks come first."""
+        self.query_one(SelectionList).focus()
+
+    def give(self) -> None:
+        """Closes with the plan where it can be carried out."""
+        archs = self.query_one(SelectionList).selected
+        repeats = self.query_one("#repeats", Input).value
+        if not archs:
+            self.show_fault("tick a network or more")
+        elif not repeats.isdecimal() or not 1 <= int(repeats) <= MOST_REPEATS:
+            self.show_fault(f"networks of each: a whole number from 1 to {MOST_REPEATS}")
+        else:
+            in_order = tuple(name for name in get_args(NetworkName) if name in archs)
+            device = self.query_one("#device", Input).value.strip() or "auto"
+            self.dismiss(EvaluationPlan(in_order, int(repeats), device))
+
+
+# Asks in which form a run is to be written once more, and where.
+
+
+FORMS = {
+    "images": ("image folder", "PNGs, one folder a class"),
+    "pt": ("tensors", "images.pt, labels.pt, lr.pt, for evaluators"),
+    "tensorboard": ("TensorBoard", "losses, checks, previews; also of a run at work"),
+}
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """A form of FORMS, and the folder to write it into."""
+
+    form: str
+    target: Path
+
+    def arguments(self, folder: RunFolder) -> list[str]:
+        """What to tell the worker."""
+        return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target)]
+
+
+class Export(FormDialog[ExportPlan | None]):
+    """Gives a plan, or None. Of an unfinished run only its course can be written."""
+
+    DEFAULT_CSS = """
+    Export {
+        RadioSet { width: 100%; border: none; padding: 0; background: transparent; }
+        RadioSet:focus { border: none; }
+        .target { height: auto; }
+        .target > Input { width: 1fr; }
+        .target > Button { margin-left: 1; }
+    }
+    """
+
+    def __init__(self, folder: RunFolder, finished: bool) -> None:
+        super().__init__()
+        self._folder, self._finished = folder, finished
+        self._typed, self._below = False, Path.cwd()
+
+    def compose(self) -> ComposeResult:
+        """The form, then the folder."""
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = Content(clean(f"Export {self._folder.name}"))
+            yield Static("As", classes="label")
+            with RadioSet():
+                for form, (name, means) in FORMS.items():
+                    fits = self._finished or form == "tensorboard"
+                    label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
+                    yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
+            yield Static("Into the folder", classes="label")
+            with Horizontal(classes="target"):
+                yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
+                yield Button("Browse", id="browse", compact=True)
+            yield Static(classes="fault", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("Export", id="yes", variant="primary", compact=True)
+
+    def _first_form(self) -> str:
+        return "images" if self._finished else "tensorboard"
+
+    def _proposed(self, form: str) -> str:
+        return short_path(self._below / f"{self._folder.name}-{form}")
+
+    def on_mount(self) -> None:
+        """The form comes first."""
+        self.query_one(RadioSet).focus()
+
+    @property
+    def _form(self) -> str:
+        pressed = self.query_one(RadioSet).pressed_button
+        return pressed.id if pressed and pressed.id else self._first_form()
+
+    def on_radio_set_changed(self) -> None:
+        """The folder proposed follows the form, until one types another."""
+        if not self._typed:
+            self._propose(self._proposed(self._form))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is typed stays; what was proposed and put there does not count as typed."""
+        self._typed = event.value != self._proposed(self._form)
+
+    def _propose(self, path: str) -> None:
+        target = self.query_one("#target", Input)
+        with target.prevent(Input.Changed):
+            target.value = path
+        # The end is what one wants to see.
+        target.cursor_position = len(path)
+
+    @on(Button.Pressed, "#browse")
+    @work
+    async def _browse(self) -> None:
+        picker = SelectDirectory(str(self._nearest()), "A folder to export into")
+        chosen = await self.app.push_screen_wait(picker)
+        if chosen is not None:
+            self._typed, self._below = False, chosen
+            self._propose(self._proposed(self._form))
+
+    def _nearest(self) -> Path:
+        """The part of the typed path that is there."""
+        typed = expanded(self.query_one("#target", Input).value).absolute()
+        return next((path for path in (typed, *typed.parents) if os.path.isdir(path)), Path.cwd())
+
+    def give(self) -> None:
+        """Closes with the plan where its folder can be one."""
+        typed = self.query_one("#target", Input).value.strip()
+        target = expanded(typed).absolute()
+        if not typed:
+            self.show_fault("name a folder")
+        # Not by Path: a folder that may not be looked into, or a name that is too long, raises there.
+        elif os.path.exists(target) and not os.path.isdir(target):
+            self.show_fault(f"{target} is a file")
+        else:
+            self.dismiss(ExportPlan(self._form, target))

@@ -1,0 +1,100 @@
+"""The run itself: its device, what made it, where it lies, and what each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.run.events import DeviceReading
+from ltdd_tui.formatting import duration, percent, stage_name
+from ltdd_tui.runs.state import RunState, View
+from ltdd_tui.screens.run.header import clock, speed
+from ltdd_tui.screens.run.panel import RowsPanel
+from ltdd_tui.widgets.lines import EMPTY, Line, Span, fit, spread, wrapped
+
+# What a run is made of and runs on, as a table of two columns.
+
+
+LABEL_CELLS, BAR_CELLS = 11, 12
+SIGNS = {"done": ("✓", "good"), "running": ("●", "accent"), "interrupted": ("■", "warning"), "pending": ("·", "muted")}
+
+
+def detail_lines(view: View, now: float, width: int) -> list[Line]:
+    """Device, memory, what made the run, its folder, and the time of every stage."""
+    lines: list[Line] = []
+    for label, value in _facts(view, now):
+        lines += wrapped(value, width, first=(Span(fit(label, LABEL_CELLS), "muted"),))
+        if label == "memory" and view.state.reading:
+            lines[-1] += _gauge(view.state.reading)
+    return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
+
+
+def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
+    state, settings, manifest = view.state, view.settings, view.manifest
+    reading, started = state.reading, state.started
+    device = reading.device if reading else started.device if started else str(manifest.get("device", ""))
+    named = str(manifest.get("device_name", ""))
+    if device:
+        yield "device", f"{device} ({named})" if named else device
+    if reading and reading.memory_gib is not None:
+        yield "memory", f"{reading.memory_gib:.1f} of {reading.memory_total_gib or 0:.1f} GiB at most "
+    if pace := speed(state, now):
+        yield "speed", pace
+    if started:
+        yield "network", f"{started.arch}, seed {started.seed}"
+    if data := state.data:
+        images = f"{sum(data.class_counts):,} images in {len(data.class_names)} classes"
+        yield "data", f"{images}, distilled 1 : {data.compression_ratio or 0:.0f}; {data.grouping}"
+    if settings and (expected := settings.expected):
+        yield "published", f"{percent(expected.accuracy)} [{expected.source}]"
+    if started:
+        yield "settings", started.settings_hash
+    yield from _software(manifest)
+    if state.first_seconds is not None:
+        yield "started", time.strftime("%Y-%m-%d %H:%M", time.localtime(state.first_seconds))
+    yield "folder", str(view.folder.root)
+    if state.status == "done":
+        yield "result", str(view.folder.result)
+
+
+def _software(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    versions, commit = manifest.get("versions"), manifest.get("commit")
+    if isinstance(versions, dict):
+        text = ", ".join(f"{name} {versions[name]}" for name in ("ltdd-tui", "torch") if name in versions)
+        yield "software", text + (f", commit {str(commit)[:7]}" if commit else "")
+
+
+def _gauge(reading: DeviceReading) -> Line:
+    total = reading.memory_total_gib
+    share = min(1.0, reading.memory_gib / total) if total else 0.0
+    filled = round(share * BAR_CELLS)
+    return (Span("━" * filled, "accent"), Span("─" * (BAR_CELLS - filled), "track"))
+
+
+def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Line]:
+    for stage in state.stages.by_name.values():
+        sign, role = SIGNS[stage.status]
+        took = duration(stage.elapsed(clock(state, now))) if stage.status != "pending" else ""
+        left = (Span(f"{sign} ", role), Span(stage_name(stage.name), "muted" if stage.status == "pending" else ""))
+        yield spread(left, (Span(took),), min(width, 40))
+
+
+class DetailsPanel(RowsPanel):
+    """Device, settings, folder and stage times."""
+
+    NAME = "details"
+    NUMBER = "8"
+    TITLE = "Device and run"
+    SHOWS_TIME = True
+    HELP = """\
+The device and the most memory the worker has used on it, the settings' hash (equal hashes: the same experiment), the
+seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies
+the folder's path.
+"""
+
+    def show(self, view: View) -> None:
+        """Draws the facts; while a stage works, its seconds change by themselves."""
+        now = time.time() if view.state.status == "running" else 0.0
+        if self.changed(view.state, view.settings, view.manifest, int(now)):
+            self.rows.draw(lambda width: detail_lines(view, now, width))

@@ -1,0 +1,210 @@
+"""How pictures get onto a terminal: by its own graphics (kitty, sixel), as half-cells, or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal, get_args
+
+from PIL import Image
+from rich.color import Color
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.strip import Strip
+
+from ltdd_tui.preferences import ImageMode
+
+# How images are laid out in cells of a terminal: as large as they can be, whole pixels where they are enlarged.
+
+
+WHOLE_PART = 0.9
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where pictures go: cells across and down, and the pixels of a cell (1 x 2 where a cell shows two halves)."""
+
+    across: int
+    down: int
+    cell_width: int = 1
+    cell_height: int = 2
+
+    @property
+    def ring(self) -> int:
+        """The width in pixels of the frame around the selected image; half the gap between two."""
+        return max(1, self.cell_height // 8)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Images of `side` pixels, one every `pitch` cells: `down` x `across` of them, from a row and a column on."""
+
+    side: int
+    pitch_across: int
+    pitch_down: int
+    across: int
+    down: int
+    first_row: int = 0
+    first_column: int = 0
+
+    def at(self, x: int, y: int) -> tuple[int, int] | None:
+        """The row and column of the image that covers a cell, or None beside them all."""
+        column, row = x // self.pitch_across, y // self.pitch_down
+        if 0 <= column < self.across and 0 <= row < self.down:
+            return self.first_row + row, self.first_column + column
+        return None
+
+
+def grid(rows: int, columns: int, row: int, column: int, image_size: int, room: Room) -> Tiles:
+    """A grid around one place: all of it if its images are then large enough, else as much as there is room for."""
+    gap = 2 * room.ring
+    free = min(room.across // columns * room.cell_width, room.down // rows * room.cell_height) - gap
+    tiles = _of_side(side_in(max(free, _smallest(room)), image_size), room)
+    across, down = min(columns, tiles.across), min(rows, tiles.down)
+    first_row = min(max(row - down // 2, 0), rows - down)
+    first_column = min(max(column - across // 2, 0), columns - across)
+    return replace(tiles, across=across, down=down, first_row=first_row, first_column=first_column)
+
+
+def single(image_size: int, room: Room) -> Tiles:
+    """One image as large as it can be."""
+    side = min(room.across * room.cell_width, room.down * room.cell_height) - 2 * room.ring
+    return replace(_of_side(side_in(max(side, 1), image_size), room), across=1, down=1)
+
+
+def flow(count: int, image_size: int, room: Room) -> int:
+    """In how many columns `count` images are largest, with the fewest rows of those; or as many as fit into a row."""
+    fitting = [columns for columns in range(count, 0, -1) if _fit(count, columns, image_size, room)]
+    if fitting:
+        return max(fitting, key=lambda columns: grid(-(-count // columns), columns, 0, 0, image_size, room).side)
+    return min(count, _of_side(side_in(_smallest(room), image_size), room).across)
+
+
+def side_in(room: int, image_size: int) -> int:
+    """The side of an image in a square of `room` pixels: a whole multiple, a whole part, or else all of the room."""
+    if room >= image_size:
+        return room // image_size * image_size
+    part = image_size // -(-image_size // room)
+    return part if image_size % part == 0 and part >= WHOLE_PART * room else room
+
+
+def _fit(count: int, columns: int, image_size: int, room: Room) -> bool:
+    """Whether all images are in sight in so many columns."""
+    tiles = grid(-(-count // columns), columns, 0, 0, image_size, room)
+    return tiles.across == columns and tiles.across * tiles.down >= count
+
+
+def _of_side(side: int, room: Room) -> Tiles:
+    """As many images of that side as there is room for, at least one."""
+    box = side + 2 * room.ring
+    pitch_across, pitch_down = -(-box // room.cell_width), -(-box // room.cell_height)
+    return Tiles(side, pitch_across, pitch_down, max(1, room.across // pitch_across), max(1, room.down // pitch_down))
+
+
+def _smallest(room: Room) -> int:
+    """The smallest side that says something, or what there is room for."""
+    free = min(room.across * room.cell_width, room.down * room.cell_height) - 2 * room.ring
+    return max(1, min(max(8, room.cell_height * 2), free))
+
+
+Renderer = Literal["kitty", "sixel", "halfcell", "off"]
+
+BETWEEN = ("TMUX", "STY", "SSH_CONNECTION", "SSH_TTY")
+_LIBRARY = "textual_image.widget"
+_FALLBACK_CELL = (10, 20)
+
+
+def renderer_of(mode: ImageMode, app: App[object]) -> Renderer:
+    """The renderer for a preference: half-cells where nothing else can be shown, as in a browser or a test."""
+    if mode == "off":
+        return "off"
+    if app.is_web or app.is_headless or _LIBRARY not in sys.modules:
+        # The library asks the terminal as it is imported, which is too late once the screen is taken over.
+        return "halfcell"
+    return _detected() if mode == "auto" else mode
+
+
+def next_mode(mode: ImageMode) -> ImageMode:
+    """The preference after this one, and around."""
+    modes: tuple[ImageMode, ...] = get_args(ImageMode)
+    return modes[(modes.index(mode) + 1) % len(modes)]
+
+
+def room(renderer: Renderer, across: int, down: int) -> Room:
+    """Cells to draw on, with the pixels that the renderer has in each."""
+    if renderer in ("kitty", "sixel"):
+        return Room(across, down, *_cell_size())
+    return Room(across, down)
+
+
+def _detected() -> Renderer:
+    """What the terminal answered, unless something lies between.
+
+    Through tmux and screen the answer cannot be trusted, and over ssh pictures of pixels would hold up the keys.
+    """
+    from textual_image import renderable
+
+    if any(map(os.environ.get, BETWEEN)):
+        return "halfcell"
+    found: dict[type, Renderer] = {renderable.TGPImage: "kitty", renderable.SixelImage: "sixel"}
+    return found.get(renderable.Image, "halfcell")
+
+
+def _cell_size() -> tuple[int, int]:
+    """A cell's width and height in pixels, as the library scales to them."""
+    try:
+        from textual_image._terminal import get_cell_size
+    except ImportError:
+        return _FALLBACK_CELL
+    size = get_cell_size()
+    return size.width, size.height
+
+
+# A picture as text: each cell shows two pixels, one above the other.
+
+
+UPPER_HALF = "▀"
+
+
+def half_cells(picture: Image.Image) -> list[Strip]:
+    """The lines of an RGB picture of even height; the styles are not kept, as almost every cell has its own."""
+    width, height = picture.size
+    pixels = picture.tobytes()
+    rows = [pixels[at : at + 3 * width] for at in range(0, 3 * width * height, 3 * width)]
+    return [_line(upper, lower) for upper, lower in zip(rows[::2], rows[1::2], strict=True)]
+
+
+def _line(upper: bytes, lower: bytes) -> Strip:
+    pairs = [(upper[at : at + 3], lower[at : at + 3]) for at in range(0, len(upper), 3)]
+    return Strip([_run(above, below, len(list(run))) for (above, below), run in groupby(pairs)], len(pairs))
+
+
+def _run(above: bytes, below: bytes, cells: int) -> Segment:
+    if above == below:
+        return Segment(" " * cells, Style(bgcolor=Color.from_rgb(*above)))
+    return Segment(UPPER_HALF * cells, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+
+
+# A picture as Sixel graphics, for terminals that know them.
+
+
+SIXELS_BEGIN = "\x1bP"
+COLOR_DEFINED = re.compile(r"(#\d+);2;\d+;\d+;\d+")
+
+
+def sixels(picture: Image.Image) -> str:
+    """The control sequence that draws a picture whose sides are whole cells, at the cursor; slow, so for a thread."""
+    # Asks the terminal when it is first imported, which the app did before it took over the screen.
+    from textual_image.renderable import SixelImage
+
+    console = Console(file=io.StringIO())
+    parts = SixelImage(picture).__rich_console__(console, console.options)
+    drawn = next(part.text for part in parts if isinstance(part, Segment) and part.text.startswith(SIXELS_BEGIN))
+    # The library takes a color for chosen by defining it, xterm 379 does not: the first lines would have other colors.
+    return COLOR_DEFINED.sub(r"\g<0>\1", drawn)

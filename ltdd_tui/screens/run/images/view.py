@@ -1,0 +1,362 @@
+"""Shows synthetic images as they are wished for: files are read and pictures made in a thread, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from rich.control import Control
+from rich.segment import ControlType, Segment
+from rich.style import Style
+from textual import events, work
+from textual.app import ComposeResult
+from textual.color import Color
+from textual.containers import Container, Horizontal
+from textual.content import Content
+from textual.filter import ANSIToTruecolor, LineFilter
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Static
+
+from ltdd_tui.formatting import clean
+from ltdd_tui.screens.run.images.renderer import Drawn, Exhibit, Order, Plan, Studio, Wish
+from ltdd_tui.screens.run.images.terminal_graphics import Renderer, room
+from ltdd_tui.widgets import bars
+from ltdd_tui.widgets.lines import Line, Rows, Span, cut, fit, width_of, wrapped
+
+# What stands beside pictures: the soft label of one as bars or in words, and the names of classes.
+
+
+LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
+SMALLEST = 0.005
+
+
+def label_lines(
+    label: Sequence[float], names: Sequence[str], groups: Sequence[str], own: int, width: int, lines: int
+) -> list[Line]:
+    """A bar for each of the likeliest classes, in the color of its group, and what is left for all others.
+
+    `own` is the class that the image stands for.
+    """
+    shown = _shown(label, lines)
+    name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
+    cells = max(width - name - 1 - PERCENT_CELLS, 0)
+
+    def line(text: str, share: float, name_role: str, bar_role: str) -> Line:
+        percent = Span(fit(f"{share:.0%}", PERCENT_CELLS, right=True))
+        return Span(fit(text, name) + " ", name_role), Span(bar(share, cells), bar_role), percent
+
+    rows = [
+        line(names[place], label[place], "strong" if place == own else "", groups[place] if groups else "accent")
+        for place in shown
+    ]
+    if len(shown) < len(label):
+        rest = max(1.0 - sum(label[place] for place in shown), 0.0)
+        rows.append(line(f"{len(label) - len(shown)} others", rest, "muted", "muted"))
+    return rows
+
+
+def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Line:
+    """The likeliest classes in one line, as many as fit."""
+    line: Line = (Span(title, "muted"),)
+    for place in _likeliest(label):
+        longer = (*line, Span(f"  {clean(names[place])} {label[place]:.0%}"))
+        if width_of(longer) > width or label[place] < SMALLEST:
+            break
+        line = longer
+    return cut(line, width)
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of `width` cells, to an eighth of a cell; a share above zero is seen."""
+    return bars.bar(share, 1.0, width).ljust(width)
+
+
+def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Line]:
+    """The names of the classes in sight, each beside the middle of its images."""
+    pitch = plan.tiles.pitch_down
+    lines: list[Line] = []
+    for row in plan.rows:
+        name = Span(fit(names[row], width), "accent" if row == plan.place.row else "muted")
+        lines += [(), *[()] * (pitch - 1)]
+        lines[-pitch + (pitch - 1) // 2] = (name,)
+    return lines
+
+
+def _shown(label: Sequence[float], lines: int) -> list[int]:
+    worth = [place for place in _likeliest(label) if label[place] >= SMALLEST]
+    return worth if len(worth) == len(label) <= lines else worth[: max(lines - 1, 0)]
+
+
+def _likeliest(label: Sequence[float]) -> list[int]:
+    """The classes, the likeliest first; of equal ones the first."""
+    return sorted(range(len(label)), key=lambda place: -label[place])
+
+
+# A frame for one picture, drawn with whatever the terminal can show.
+
+
+class PictureFrame(Container):
+    """Shows one picture at a time, and lets it go when it is cleared."""
+
+    DEFAULT_CSS = """
+    PictureFrame { width: auto; height: auto; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._renderer: Renderer = "off"
+        self._widget: Widget | None = None
+
+    def put(self, renderer: Renderer, picture: Drawn, across: int, down: int) -> None:
+        """Shows a picture that takes `across` x `down` cells."""
+        if self._widget is None or renderer != self._renderer:
+            self.clear()
+            self._renderer, self._widget = renderer, _widget(renderer)
+            self.mount(self._widget)
+        self._widget.styles.width, self._widget.styles.height = across, down
+        self._widget.image = picture  # type: ignore[attr-defined]
+
+    def clear(self) -> None:
+        """Shows nothing; the terminal and this process let the picture go."""
+        if self._widget is not None:
+            self._widget.image = None  # type: ignore[attr-defined]
+            self._widget.remove()
+            self._widget = None
+
+
+class HalfcellPicture(Widget):
+    """Lines that were made elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[Strip] = []
+
+    @property
+    def image(self) -> list[Strip] | None:
+        """The lines, None for nothing; named as in the widgets of the library."""
+        return self._lines or None
+
+    @image.setter
+    def image(self, lines: list[Strip] | None) -> None:
+        self._lines = lines or []
+        # Almost every cell has colors of its own, and the library keeps the codes of the last 16,384: 15 MB of pictures
+        # that are gone. Styles in use have theirs with them.
+        Strip.render_ansi.cache_clear()
+        self.refresh()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """All but the slowest: the one that looks for colors of the terminal's palette, of which a picture has none."""
+        return [found for found in super().get_line_filters() if not isinstance(found, ANSIToTruecolor)]
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines."""
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+
+class SixelPicture(Widget):
+    """A control sequence that was made elsewhere, sent when all of its place is in sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sixels = ""
+
+    @property
+    def image(self) -> str | None:
+        """The control sequence, None for nothing; named as in the widgets of the library."""
+        return self._sixels or None
+
+    @image.setter
+    def image(self, sequence: str | None) -> None:
+        self._sixels = sequence or ""
+        self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """In each line the cursor goes over the picture's cells, which text would cover; the last one sends it."""
+        # Below a dialog cells take other colors, which a picture cannot; and where it has no place yet, it has to wait.
+        if not self._sixels or not self._has_its_place(crop) or not self.screen.is_active:
+            return [Strip.blank(crop.width, self.rich_style)] * crop.height
+        place = self.screen.find_widget(self).visible_region
+        ways = [_control(Control.move_to(place.right, y).segment.text) for y in range(place.y, place.bottom)]
+        picture = [_control(Control.move_to(place.x, place.y).segment.text), _control(self._sixels)]
+        return [*(Strip([way], crop.width) for way in ways[:-1]), Strip([*picture, ways[-1]], crop.width)]
+
+    def _has_its_place(self, crop: Region) -> bool:
+        wanted = [side.cells if side else None for side in (self.styles.width, self.styles.height)]
+        return [*self.size] == wanted and crop.size == self.size
+
+
+def _control(sequence: str) -> Segment:
+    """As a control it takes no cell, and nobody looks for colors in it."""
+    return Segment(sequence, Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
+
+
+def _widget(renderer: Renderer) -> Widget:
+    match renderer:
+        case "kitty":
+            # Imported before the app took over the screen, or this renderer would not have been chosen.
+            from textual_image.widget import TGPImage
+
+            return TGPImage()
+        case "sixel":
+            return SixelPicture()
+        case _:
+            return HalfcellPicture()
+
+
+LABEL_CELLS, NAME_CELLS = 24, 12
+SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+OFF = "images are off (i shows them)"
+
+
+class Exhibition(Container):
+    """Pictures, with the names of their classes where there are several, and the soft label of the framed one.
+
+    In a narrow one the label is below. While it is not on the screen it keeps no pictures.
+    """
+
+    class Clicked(Message):
+        """Somebody clicked on an image: its class and its number there."""
+
+        def __init__(self, row: int, image: int) -> None:
+            super().__init__()
+            self.row, self.image = row, image
+
+    DEFAULT_CSS = """
+    Exhibition {
+        height: 1fr;
+        layout: horizontal;
+        & > Horizontal { width: auto; height: 1fr; }
+        & .names { width: 12; height: 1fr; padding-right: 1; }
+        & .note { width: 100%; height: 1fr; content-align: center middle; color: $text-muted; }
+        & .label { width: 1fr; max-width: 50; height: 1fr; padding-left: 2; }
+        &.-below { layout: vertical; }
+        &.-below > Horizontal, &.-bare > Horizontal { width: 1fr; }
+        &.-below .label { max-width: 100%; height: 1; padding-left: 0; }
+    }
+    """
+
+    def __init__(self, empty: str) -> None:
+        super().__init__()
+        self._empty = empty
+        self._wish: Wish | None = None
+        self._studio = Studio()
+        self._seen, self._working = False, False
+        self._ordered: Order | None = None
+        self._shown: Exhibit | None = None
+        self._names, self._note = Rows(classes="names -fixed"), Static(empty, classes="note")
+        self._frame, self._label = PictureFrame(), Rows(classes="label -fixed")
+
+    def compose(self) -> ComposeResult:
+        """Names, picture or note, label."""
+        with Horizontal():
+            yield self._names
+            yield self._frame
+            yield self._note
+        yield self._label
+
+    def on_mount(self) -> None:
+        """Draws in the colors of the theme, whenever it changes."""
+        self._clear()
+        self.watch(self.app, "theme", self._order, init=False)
+
+    def wish(self, wish: Wish | None) -> None:
+        """Shows this as soon as it is made; what is under way is finished first, what came in between is left out."""
+        self._wish = wish
+        self._order()
+
+    def on_show(self) -> None:
+        """Makes again what was let go."""
+        self._seen = True
+        self._order()
+
+    def on_hide(self) -> None:
+        """Lets pictures and pixels go."""
+        self._seen = False
+        self._order()
+
+    def on_resize(self) -> None:
+        """Makes it for the new size."""
+        self.set_class(self.size.width < SMALLEST_WIDE or self.size.height < SMALLEST_HIGH, "-below")
+        self._order()
+
+    def on_click(self, event: events.Click) -> None:
+        """Says which image was meant."""
+        x, y = event.screen_offset - self._frame.region.offset
+        if self._shown and (found := self._shown.plan.image_at(x, y)):
+            self.post_message(self.Clicked(*found))
+
+    def _order(self) -> None:
+        order = self._order_for(self._wish) if self._wish and self._seen and self.size.area else None
+        if order == self._ordered:
+            return
+        self._ordered = order
+        if order is None:
+            self._clear()
+        elif not self._working:
+            # Here and not in the task, which starts later: two at once would build in one place.
+            self._working = True
+            self._work()
+
+    def _order_for(self, wish: Wish) -> Order:
+        across, down = self.size
+        if self.has_class("-below"):
+            down -= 1
+        else:
+            across -= LABEL_CELLS
+        across -= NAME_CELLS if wish.place.shows == "all" else 0
+        cells = room(wish.renderer, max(across, 1), max(down, 1))
+        accent = Color.parse(self.app.theme_variables["accent"])
+        return Order(wish, cells, self.background_colors[1].rgb, accent.rgb)
+
+    @work
+    async def _work(self) -> None:
+        try:
+            while self._ordered and (self._shown is None or self._shown.order != self._ordered):
+                exhibit = await asyncio.to_thread(self._studio.build, self._ordered)
+                if self._ordered:
+                    self._put(exhibit)
+        finally:
+            self._working = False
+            if self._ordered is None:
+                self._studio.forget()
+
+    def _clear(self) -> None:
+        self._shown = None
+        self._frame.clear()
+        if not self._working:
+            self._studio.forget()
+        self._names.display = self._label.display = False
+        self._say(self._empty)
+
+    def _say(self, note: str) -> None:
+        self._note.display = bool(note)
+        self.set_class(bool(note), "-bare")
+        if note:
+            self._note.update(Content(note))
+
+    def _put(self, exhibit: Exhibit) -> None:
+        self._shown = exhibit
+        wish, picture = exhibit.order.wish, exhibit.picture
+        if picture is None:
+            self._frame.clear()
+        else:
+            self._frame.put(wish.renderer, picture, exhibit.across, exhibit.down)
+        self._say("" if picture else exhibit.pixels_fault or OFF)
+        self._names.display = bool(picture) and wish.place.shows == "all"
+        self._names.draw(lambda width: name_lines(exhibit.plan, wish.names_of(wish.preview.rows), width))
+        self._label.display = True
+        self._label.draw(lambda width: self._beside(exhibit, width))
+
+    def _beside(self, exhibit: Exhibit, width: int) -> list[Line]:
+        """The label of the framed image, or what is wrong with it."""
+        wish, label, height = exhibit.order.wish, exhibit.label, self._label.size.height
+        if fault := exhibit.label_fault:
+            return wrapped(fault, width, "warning") if height > 1 else [cut((Span(fault, "warning"),), width)]
+        names = wish.names_of(len(label))
+        if height < SMALLEST_BARS:
+            return [label_words(wish.title, label, names, width)]
+        title = (Span(wish.title, "muted"),)
+        return [title, *label_lines(label, names, wish.groups, wish.place.row, width, height - 1)]

@@ -1,0 +1,222 @@
+"""One run, live or finished: its stages, its panels, and a slider through its iterations."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Footer
+
+from engine.run.folder import RunFolder
+from ltdd_tui.preferences import load_layout, remember
+from ltdd_tui.runs.index import handle
+from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
+from ltdd_tui.runs.replay import as_of, frames
+from ltdd_tui.runs.state import View
+from ltdd_tui.screens.actions import StartAndStop
+from ltdd_tui.screens.following import LiveScreen
+from ltdd_tui.screens.run.header import NoticeBox, RunHead
+from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
+from ltdd_tui.screens.run.panel import Panel
+from ltdd_tui.screens.run.timeline import Scrubber
+
+BETWEEN_PANELS_SECONDS = 0.01
+
+
+class RunScreen(LiveScreen, StartAndStop):
+    """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
+
+    AUTO_FOCUS = "#accuracy"
+    HELP: ClassVar[str] = """\
+## A run
+
+The first lines say how the run stands and which stage it is in. Each panel has a **number**: the key shows and hides
+it; on a small screen it changes to that panel. `m` gives the focused panel the whole space, `0` shows all again.
+
+The slider at the bottom moves through the iterations: all panels show how things stood then; `space` plays.
+
+`q` goes back to where you came from; after `ltdd-tui watch NAME` that is the shell. Leaving the screen, or the
+program, stops nothing: the worker goes on, and `ltdd-tui watch NAME` shows it again. `s` stops it, after asking, at its
+next safe point; `r` goes on with a run that stopped, failed or crashed.
+"""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(panel.NUMBER, f"panel('{panel.NAME}')", panel.TITLE, show=False, id=f"run.panel.{panel.NAME}")
+            for panel in PANELS
+        ),
+        Binding("0", "reset_panels", "Reset panels", show=False, id="run.panels.reset"),
+        Binding("s", "stop", "Stop", id="run.stop"),
+        Binding("r", "resume", "Resume", id="run.resume"),
+        Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
+        Binding("space", "play", "Replay", id="run.play"),
+        Binding("c,y", "copy", "Copy path", id="run.copy"),
+        Binding("q", "leave", "Leave", id="run.leave"),
+        Binding("escape", "back", "Back", show=False, id="run.back"),
+    ]
+    DEFAULT_CSS = """
+    RunScreen { layout: vertical; overflow: hidden; }
+    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    """
+
+    def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
+        super().__init__(folder)
+        self._is_all = is_all
+        self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
+        self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
+        self._scrubber = Scrubber()
+        self._view = self.live.view
+        self._given: dict[str, tuple[object, ...]] = {}
+        self._offered: tuple[bool | None, bool | None] = (None, None)
+        self._saving = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """Head, names of the panels, what is the matter, the panels, the slider, the keys."""
+        yield self._head
+        yield self._strip
+        yield self._notice_box
+        yield self._workspace
+        yield self._scrubber
+        yield Footer()
+
+    async def draw(self) -> None:
+        """Draws the head, and every panel in sight that has news."""
+        scrubber, live = self._scrubber, self.live.view
+        scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
+        if (live.version, scrubber.at) != (self._view.version, self._view.at):
+            self._view = as_of(live, scrubber.at)
+        self._workspace.suggest(suggested(live.state))
+        view, now = self._view, time.time()
+        self._head.show(view, now, self._word())
+        self._notice_box.show(self._notice())
+        self._offer()
+        for panel in self._workspace.seen:
+            if self._has_news(panel, view, now):
+                panel.show(view)
+                # A pause, so that drawing many panels never holds up a key.
+                await asyncio.sleep(BETWEEN_PANELS_SECONDS)
+
+    def _offer(self) -> None:
+        """Shows the keys of what can be done now."""
+        offered = (self.check_action("stop", ()), self.check_action("resume", ()))
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def _has_news(self, panel: Panel, view: View, now: float) -> bool:
+        works = panel.SHOWS_TIME and view.state.status == "running"
+        given = (view.version, view.at, int(now) if works else 0)
+        before, self._given[panel.NAME] = self._given.get(panel.NAME), given
+        return given != before
+
+    def _word(self) -> str:
+        live, control = self.live.view, self.ltdd.control(self.folder)
+        if self.told is None:
+            return "reading"
+        return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
+
+    def _notice(self) -> Notice | None:
+        if self.unreadable is not None:
+            return Notice("error", "the run cannot be read", (str(self.unreadable),))
+        # Until all events are read, a finished run looks like one whose worker is gone.
+        if self.told is None:
+            return None
+        live, control = self.live.view, self.ltdd.control(self.folder)
+        return notice(self._view, control.starting(live), control.exit_code(live))
+
+    def picked(self) -> RunFolder:
+        """The run that is shown."""
+        return self.folder
+
+    def sent(self, folder: RunFolder) -> None:
+        """Shows it at once."""
+        self.draw_soon()
+
+    @on(Workspace.Rearranged)
+    def _show_rearranged(self) -> None:
+        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
+        self._strip.show([panel.NAME for panel in self._workspace.seen])
+        self.draw_soon()
+
+    @on(Scrubber.Moved)
+    def _show_iteration(self) -> None:
+        self.draw_soon()
+
+    @on(PanelStrip.Picked)
+    def _show_picked(self, picked: PanelStrip.Picked) -> None:
+        self.action_panel(picked.name)
+
+    def on_resize(self) -> None:
+        """The head may need another line."""
+        self.draw_soon()
+
+    def action_panel(self, name: str) -> None:
+        """Shows or hides a panel."""
+        workspace = self._workspace
+        workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
+        panel = workspace.panels[name]
+        if panel in workspace.seen:
+            panel.focus(scroll_visible=False)
+        self._save_layout()
+
+    def action_reset_panels(self) -> None:
+        """Shows the panels as they were at first."""
+        self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
+        self._save_layout()
+
+    def action_maximize_panel(self) -> None:
+        """Gives the focused panel the whole space, or takes it back."""
+        workspace = self._workspace
+        focused = next((panel for panel in workspace.seen if panel.has_focus_within or panel.has_focus), None)
+        name = None if workspace.arrangement.maximized else focused.NAME if focused else workspace.arrangement.active
+        workspace.arrange_as(workspace.arrangement.maximizing(name))
+
+    @work(group="layout")
+    async def _save_layout(self) -> None:
+        async with self._saving:
+            try:
+                await asyncio.to_thread(partial(remember, **self._workspace.arrangement.remembered()))
+            except OSError as error:
+                self.notify(f"the layout is not remembered: {error.strerror}", severity="warning", markup=False)
+
+    def action_play(self) -> None:
+        """Plays the run from its start, or from where the slider is."""
+        self._scrubber.toggle_play()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Stop only while a worker is at work, resume only where it can go on."""
+        if action == "stop":
+            return can_stop(self.live.view)
+        if action == "resume":
+            return can_resume(self.live.view) and not self.ltdd.control(self.folder).starting(self.live.view)
+        return True
+
+    def action_copy(self) -> None:
+        """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
+        resumes = can_resume(self.live.view)
+        text = f"ltdd-tui resume {handle(self.folder)}" if resumes else str(self.folder.root)
+        self.app.copy_to_clipboard(text)
+        self.notify(text, title="copied", markup=False)
+
+    def action_leave(self) -> None:
+        """Goes back from a maximized panel, then from the screen, or from the program where it shows only this run.
+
+        The run goes on.
+        """
+        if self._workspace.arrangement.maximized:
+            self.action_maximize_panel()
+        elif self._is_all:
+            self.app.exit()
+        else:
+            self.app.pop_screen()
+
+    def action_back(self) -> None:
+        """As leaving, but never from the program: an escape is pressed, or sent by a terminal, too easily for that."""
+        if self._is_all and not self._workspace.arrangement.maximized:
+            self.tell("q leaves, F2 lists all runs", timeout=3)
+        else:
+            self.action_leave()

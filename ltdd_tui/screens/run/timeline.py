@@ -1,0 +1,184 @@
+"""The slider below the panels: moves a run to and fro through its iterations, and plays it."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+
+from ltdd_tui.screens.run.header import count
+from ltdd_tui.widgets.lines import Line, Rows, Span, fit
+
+# The slider over a run's iterations as a line: where it stands, and where pictures and checks were kept.
+
+
+KNOB = "●"
+BEHIND, AHEAD = ("━", "┻"), ("─", "┴")
+LABEL_CELLS, SHORTEST = 10, 6
+
+
+def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Line:
+    """The slider at iteration `at` of `last`, None is the `end`; `frames` are the iterations with a mark."""
+    if not last:
+        return (Span(fit("replay", LABEL_CELLS), "muted"), Span("no iteration yet", "muted"))
+    begin, track = track_of(last, width)
+    role = "muted" if at is None else "warning"
+    knob = _cell(at, last, track)
+    kept = {_cell(frame, last, track) for frame in frames}
+    where = end if at is None else f"{count(at)} of {count(last)}"
+    return (
+        Span(fit("▶ playing" if playing else "replay", begin), "warning" if playing else role),
+        Span("".join(BEHIND[cell in kept] for cell in range(knob)), role),
+        Span(KNOB, role),
+        Span("".join(AHEAD[cell in kept] for cell in range(knob + 1, track)), "track"),
+        Span(fit(where, width - begin - track, right=True), "good" if at is None else role),
+    )
+
+
+def track_of(last: int, width: int) -> tuple[int, int]:
+    """The first cell of the track, and how many it has."""
+    room = len(f"{count(last)} of {count(last)}") + 1
+    return LABEL_CELLS, max(SHORTEST, width - LABEL_CELLS - room)
+
+
+def iteration_at(x: int, last: int, width: int) -> int | None:
+    """The iteration below the cell `x` of the line; None at the right end, which is live."""
+    begin, track = track_of(last, width)
+    at = round(min(1.0, max(0.0, (x - begin) / (track - 1))) * last)
+    return None if at >= last else at
+
+
+def _cell(at: int | None, last: int, track: int) -> int:
+    return track - 1 if at is None or at >= last else round(at / last * (track - 1))
+
+
+STEPS = 100
+PLAY_STEPS, PLAY_SECONDS = 40, 0.25
+
+
+class Scrubber(Rows, can_focus=True):
+    """One line; `at` is the iteration that is shown, None the live end."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "step(-1)", "Back", show=False, id="replay.back"),
+        Binding("right,l", "step(1)", "On", show=False, id="replay.on"),
+        Binding("shift+left,H", "leap(-1)", "Check before", show=False, id="replay.check_before"),
+        Binding("shift+right,L", "leap(1)", "Check after", show=False, id="replay.check_after"),
+        Binding("home", "go(0)", "Start", show=False, id="replay.start"),
+        Binding("end", "go(None)", "Live end", show=False, id="replay.live"),
+    ]
+    HELP = """\
+Moves through the iterations of a run: every panel shows how things stood then. The marks are the iterations at which
+pictures were saved or the set was checked.
+
+- left, right: a hundredth of the run; with shift: to the check before or after
+- home: the start, end: the live end; space plays; a click or a drag goes there
+"""
+    DEFAULT_CSS = """
+    Scrubber { height: 1; padding: 0 1; }
+    Scrubber:focus { background: $panel; }
+    """
+
+    class Moved(Message):
+        """Another iteration is to be shown; None is the live end."""
+
+        def __init__(self, at: int | None) -> None:
+            super().__init__()
+            self.at = at
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: int | None = None
+        self._last = 0
+        self._frames: Sequence[int] = ()
+        self._end = ""
+        self._player: Timer | None = None
+        self._dragged = False
+
+    def show(self, last: int, frames: Sequence[int], end: str) -> None:
+        """Takes in how far the run is now, and how its end is called: live while it works."""
+        if (last, frames, end) == (self._last, self._frames, self._end):
+            return
+        self._last, self._frames, self._end = last, frames, end
+        if self.at is not None and self.at >= last:
+            self._go(None)
+        self._redraw()
+
+    def action_step(self, direction: int) -> None:
+        """Moves by a hundredth of the run."""
+        self._go(self._here + direction * max(1, self._last // STEPS))
+
+    def action_leap(self, direction: int) -> None:
+        """Moves to the nearest mark before or after."""
+        here = self._here
+        place = bisect.bisect_left(self._frames, here) - 1 if direction < 0 else bisect.bisect_right(self._frames, here)
+        self._go(self._frames[place] if 0 <= place < len(self._frames) else (0 if direction < 0 else None))
+
+    def action_go(self, at: int | None) -> None:
+        """Moves to an iteration, or to the live end."""
+        self._go(at)
+
+    def toggle_play(self) -> None:
+        """Plays from here to the live end, from the start where it is there already; or stands still."""
+        if self._player:
+            self._stand_still()
+        elif self._last:
+            self._go(0 if self.at is None else self.at)
+            self._player = self.set_interval(PLAY_SECONDS, self._play_on)
+        self._redraw()
+
+    def _play_on(self) -> None:
+        self._move(self._here + max(1, self._last // PLAY_STEPS))
+        if self.at is None:
+            self._stand_still()
+            self._redraw()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Goes where the mouse is."""
+        self._dragged = True
+        self.capture_mouse()
+        self._go_to_mouse(event)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Follows the mouse while its button is held."""
+        if self._dragged:
+            self._go_to_mouse(event)
+
+    def on_mouse_up(self) -> None:
+        """Lets go."""
+        self._dragged = False
+        self.release_mouse()
+
+    @property
+    def _here(self) -> int:
+        return self._last if self.at is None else self.at
+
+    def _go_to_mouse(self, event: events.MouseEvent) -> None:
+        if self._last:
+            self._go(iteration_at(event.x - self.styles.padding.left, self._last, self.size.width))
+
+    def _go(self, at: int | None) -> None:
+        """Moves by hand, which ends playing."""
+        self._stand_still()
+        self._move(at)
+
+    def _move(self, at: int | None) -> None:
+        at = None if at is None or at >= self._last else max(0, at)
+        if at != self.at:
+            self.at = at
+            self._redraw()
+            self.post_message(self.Moved(at))
+
+    def _stand_still(self) -> None:
+        if self._player:
+            self._player.stop()
+            self._player = None
+
+    def _redraw(self) -> None:
+        at, last, frames, end, playing = self.at, self._last, self._frames, self._end, self._player is not None
+        self.draw(lambda width: [scrub_line(at, last, frames, width, playing, end)])

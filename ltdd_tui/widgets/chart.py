@@ -1,0 +1,296 @@
+"""A chart of curves as lines of text; the role of a piece is its color (`#rrggbb`), or axis, grid, cursor or none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltdd_tui.formatting import clean
+from ltdd_tui.widgets.axis import (
+    LARGEST,
+    Floats,
+    Place,
+    Window,
+    ascending,
+    count_label,
+    linear_marks,
+    log_marks,
+    reading,
+    spans,
+    value_labels,
+)
+from ltdd_tui.widgets.lines import Line as Row
+from ltdd_tui.widgets.lines import Span, cut, width_of
+
+# Dots drawn as braille characters: two columns and four rows of dots a cell.
+
+
+BLANK = 0x2800
+DOTS_ACROSS, DOTS_DOWN = 2, 4
+_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
+
+
+def dots_of_spans(low: Floats, high: Floats, bottom: float, top: float, rows: int) -> NDArray[np.bool_]:
+    """Which of `rows` x len(low) dots lie in the spans, the first row at `top`; NaN gives none."""
+    scale = (rows - 1) / (top - bottom)
+    row = np.arange(rows)[:, None]
+    with np.errstate(invalid="ignore"):
+        inside: NDArray[np.bool_] = (row >= np.round((top - high) * scale)) & (row <= np.round((top - low) * scale))
+    return inside
+
+
+def cells_of_dots(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """The code points of the cells that show `dots`, whose sides are multiples of a cell's."""
+    rows, columns = dots.shape
+    cells = dots.reshape(rows // DOTS_DOWN, DOTS_DOWN, columns // DOTS_ACROSS, DOTS_ACROSS)
+    codes: NDArray[np.uint32] = np.einsum("idjc,dc->ij", cells.astype(np.uint32), _BITS) + np.uint32(BLANK)
+    return codes
+
+
+# The cells of a chart, on which curves and lines are drawn one over the other.
+
+
+EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
+
+
+class Canvas:
+    """The cells of a chart: characters, and for each the place of its color in `roles`."""
+
+    def __init__(self, across: int, down: int, bottom: float, top: float, place: Place) -> None:
+        self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
+        self._role = np.zeros((down, across), dtype=np.intp)
+        self._roles = [""]
+        self._bottom, self._top, self._place = bottom, top, place
+
+    def rule(self, at: Iterable[int]) -> None:
+        """Thin lines across, behind everything."""
+        for row in at:
+            self._codes[row], self._role[row] = RULE, self._role_of("grid")
+
+    def trace(self, x: Floats, y: Floats, window: Window, color: str) -> None:
+        """A curve."""
+        columns = self._codes.shape[1] * DOTS_ACROSS
+        self._spans(*spans(x, y, window.left, window.right, columns, self._place), color)
+
+    def dash(self, y: float, color: str) -> None:
+        """A dashed line across."""
+        every = np.arange(self._codes.shape[1] * DOTS_ACROSS) % 4 < 2
+        at = np.where(every, self._place(np.array(y)), np.nan)
+        self._spans(at, at, color)
+
+    def point_at(self, x: float, window: Window) -> None:
+        """A thin line down, behind the curves."""
+        column = round((x - window.left) / window.width * (self._codes.shape[1] - 1))
+        if 0 <= column < self._codes.shape[1]:
+            free = self._codes[:, column] < BLANK
+            self._codes[free, column], self._role[free, column] = CURSOR, self._role_of("cursor")
+
+    def rows(self) -> Iterator[Row]:
+        """The rows in pieces of one role each."""
+        for codes, role in zip(self._codes, self._role, strict=True):
+            text = codes.astype("<u4").tobytes().decode("utf-32-le")
+            ends = [*(np.flatnonzero(role[1:] != role[:-1]) + 1).tolist(), len(text)]
+            pieces = zip([0, *ends[:-1]], ends, strict=True)
+            yield tuple(Span(text[begin:end], self._roles[role[begin]]) for begin, end in pieces)
+
+    def _spans(self, low: Floats, high: Floats, color: str) -> None:
+        dots = dots_of_spans(low, high, self._bottom, self._top, len(self._codes) * DOTS_DOWN)
+        cells = cells_of_dots(dots)
+        drawn = cells > BLANK
+        under = np.where(self._codes >= BLANK, self._codes, BLANK)
+        self._codes[drawn] = (cells | under)[drawn]
+        self._role[drawn] = self._role_of(color)
+
+    def _role_of(self, name: str) -> int:
+        if name not in self._roles:
+            self._roles.append(name)
+        return self._roles.index(name)
+
+
+# What a chart draws: curves, and levels to compare them with.
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A curve: its name, its points by ascending x (NaN breaks it), and its color; see `line`."""
+
+    name: str
+    x: Floats
+    y: Floats
+    color: str
+
+    def same_as(self, other: Line) -> bool:
+        """Whether both look the same; cheap where they share their arrays."""
+        return (self.name, self.color, len(self.x)) == (other.name, other.color, len(other.x)) and all(
+            _shared(mine, its) or np.array_equal(mine, its, equal_nan=True)
+            for mine, its in ((self.x, other.x), (self.y, other.y))
+        )
+
+    def value_at(self, x: float) -> float:
+        """The value of the point nearest to `x`, NaN where the curve does not reach."""
+        if not len(self.x) or not self.x[0] <= x <= self.x[-1]:
+            return float("nan")
+        after = int(np.searchsorted(self.x, x))
+        nearer = after - 1 if after and x - self.x[after - 1] < self.x[after] - x else after
+        return float(self.y[nearer])
+
+
+@dataclass(frozen=True)
+class Level:
+    """A value to compare curves with, drawn as a dashed line."""
+
+    name: str
+    y: float
+    color: str
+
+
+def line(name: str, x: Floats, y: Floats, color: str) -> Line:
+    """A curve of any points: they are sorted, and what is not finite becomes a gap."""
+    return Line(name, *ascending(x, y), color)
+
+
+def _shared(one: Floats, other: Floats) -> bool:
+    """Whether two arrays of one length are views of the same memory."""
+    return bool(one.__array_interface__["data"][0] == other.__array_interface__["data"][0])
+
+
+# The legend of a chart: names of curves in their colors, and their values where the cursor stands.
+
+
+LINE, DASHES, GAP = "━━ ", "╍╍ ", Span("   ")
+
+
+def legend(
+    lines: Sequence[Line], levels: Sequence[Level], cursor: float | None, width: int, most_rows: int
+) -> list[Row]:
+    """Rows of at most `width` cells; what does not fit into `most_rows` is counted at the end."""
+    entries = [_entry(LINE, line, None if cursor is None else line.value_at(cursor)) for line in lines]
+    entries += [_entry(DASHES, level, level.y) for level in levels]
+    if cursor is not None:
+        entries.insert(0, (Span(f"at {cursor:,.0f}", "cursor"),))
+    rows: list[Row] = []
+    for place, entry in enumerate(entries):
+        if rows and width_of((*rows[-1], GAP, *entry)) <= width:
+            rows[-1] = (*rows[-1], GAP, *entry)
+        elif len(rows) < most_rows:
+            rows.append(cut(entry, width))
+        else:
+            more = Span(f" +{len(entries) - place}", "axis")
+            return [*rows[:-1], cut((*cut(rows[-1], max(width - len(more.text), 0)), more), width)]
+    return rows
+
+
+def _entry(sign: str, of: Line | Level, value: float | None) -> Row:
+    name = (Span(sign, of.color), Span(clean(of.name)))
+    return name if value is None else (*name, Span(f" {reading(value)}", "cursor"))
+
+
+ROWS_A_MARK = 3
+COLUMNS_A_MARK = 12
+MARGIN = 0.04
+SMALLEST = 1 / LARGEST
+SMALLEST_HEIGHT = {"labels": 3, "legend": 6}
+SMALLEST_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a chart is looked at: the part of the x axis, a logarithmic y axis or not, the x that is read off."""
+
+    window: Window
+    log: bool = False
+    cursor: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart; `across` columns from `left` on hold the curves."""
+
+    rows: list[Row]
+    left: int
+    across: int
+
+
+def whole(lines: Iterable[Line]) -> Window | None:
+    """The extent of all curves along x, or None where none of them has a value."""
+    ends = [(line.x[0], line.x[-1]) for line in lines if not np.isnan(line.y).all()]
+    if not ends:
+        return None
+    left, right = float(min(first for first, _ in ends)), float(max(last for _, last in ends))
+    # Where numbers are large, half of one is lost in rounding.
+    half = max(0.5, abs(left) * 1e-9)
+    return Window(left, right) if right > left else Window(left - half, right + half)
+
+
+def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: int, height: int) -> Chart:
+    """The chart in `width` x `height` cells; a very small one goes without legend, then without labels."""
+    head = legend(lines, levels, sight.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
+    labeled = height >= SMALLEST_HEIGHT["labels"] and width >= SMALLEST_WIDTH
+    down = height - len(head) - labeled
+    curves = [_seen(line, sight) for line in lines]
+    place = np.log10 if sight.log else np.asarray
+    ends = [float(end(y)) for _, y in curves if len(y) for end in (np.fmin.reduce, np.fmax.reduce)]
+    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not sight.log)]
+    bottom, top = _extent([*ends, *(level.y for level in shown)], place)
+    marks = _marks(bottom, top, sight.log, down)
+    left = 1 + max(map(len, marks.values()), default=0) if labeled else 0
+    canvas = Canvas(width - left, down, bottom, top, place)
+    canvas.rule(marks)
+    for level in shown:
+        canvas.dash(level.y, level.color)
+    for line, (x, y) in zip(lines, curves, strict=True):
+        canvas.trace(x, y, sight.window, line.color)
+    if sight.cursor is not None:
+        canvas.point_at(sight.cursor, sight.window)
+    rows: list[Row] = list(canvas.rows())
+    if labeled:
+        rows = [(Span(marks.get(at, "").rjust(left - 1) + " ", "axis"), *row) for at, row in enumerate(rows)]
+        rows.append(_feet(sight.window, left, width))
+    return Chart([*head, *rows], left, width - left)
+
+
+def _seen(line: Line, sight: Sight) -> tuple[Floats, Floats]:
+    """The points in sight and one on either side; what has no place on a logarithmic axis is a gap."""
+    first = max(int(np.searchsorted(line.x, sight.window.left, "left")) - 1, 0)
+    last = int(np.searchsorted(line.x, sight.window.right, "right")) + 1
+    x, y = line.x[first:last], line.y[first:last]
+    if sight.log and (y < SMALLEST).any():
+        y = np.where(y < SMALLEST, np.nan, y)
+    return x, y
+
+
+def _extent(values: Iterable[float], place: Place) -> tuple[float, float]:
+    """The lowest and highest place with a margin; a range around it where there is one only."""
+    known = [at for at in place(np.array(list(values))).tolist() if not math.isnan(at)]
+    if not known:
+        return 0.0, 1.0
+    low, high = min(known), max(known)
+    margin = (high - low) * MARGIN or max(abs(low) * MARGIN, MARGIN)
+    return low - margin, high + margin
+
+
+def _marks(bottom: float, top: float, log: bool, rows: int) -> dict[int, str]:
+    """The labels of the y axis by row."""
+    count = max(rows // ROWS_A_MARK, 1)
+    values = log_marks(10**bottom, 10**top, count) if log else linear_marks(bottom, top, count)
+    places = [math.log10(value) for value in values] if log else values
+    at = [round((top - place) / (top - bottom) * (rows - 1)) for place in places]
+    return dict(zip(at, value_labels(values, log), strict=True))
+
+
+def _feet(window: Window, left: int, width: int) -> Row:
+    """The labels of the x axis, each under its place, as many as fit."""
+    across, text = width - left, " " * left
+    # An axis from 1 to 10,000 is marked with its 0 too.
+    near = window.width / across / 2
+    for mark in linear_marks(window.left - near, window.right + near, across // COLUMNS_A_MARK, smallest_step=1.0):
+        label = count_label(mark)
+        at = left + round((mark - window.left) / window.width * (across - 1)) - len(label) // 2
+        at = min(max(at, left), width - len(label))
+        if at > len(text) or len(text) == left:
+            text = text.ljust(at) + label
+    return (Span(text.ljust(width), "axis"),)

@@ -1,0 +1,209 @@
+"""A widget that draws curves: zoomed and panned by keys and mouse, linear or logarithmic, any number of points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ltdd_tui.widgets.axis import Window
+from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, whole
+
+ZOOM = Binding.Group("Zoom", compact=True)
+ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
+
+
+class Curve(Widget, can_focus=True):
+    """Curves over a common x axis; `plot` gives it new ones, and equal ones cost nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "toggle_log", "Log", tooltip="Logarithmic or linear axis", id="curve.log"),
+        Binding("plus,equals_sign", "zoom(-1)", "Zoom in", group=ZOOM, id="curve.zoom_in"),
+        Binding("minus", "zoom(1)", "Zoom out", group=ZOOM, id="curve.zoom_out"),
+        Binding("left", "pan(-1)", "Pan left", show=False, id="curve.left"),
+        Binding("right", "pan(1)", "Pan right", show=False, id="curve.right"),
+        Binding("shift+left", "read_off(-1)", "Read off to the left", show=False, id="curve.read_left"),
+        Binding("shift+right", "read_off(1)", "Read off to the right", show=False, id="curve.read_right"),
+        Binding("f", "fit", "Fit", tooltip="Everything again", id="curve.fit"),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"curve--axis", "curve--grid", "curve--cursor", "curve--empty"}
+    DEFAULT_CSS = """
+    Curve {
+        height: 1fr;
+        width: 1fr;
+        & > .curve--axis { color: $foreground 70%; }
+        & > .curve--grid { color: $foreground 14%; }
+        & > .curve--cursor { color: $accent; text-style: bold; }
+        & > .curve--empty { color: $text-muted; }
+    }
+    """
+
+    def __init__(self, *, log_axis: bool = False, empty: str = "nothing to draw yet") -> None:
+        super().__init__()
+        self.log_axis = log_axis
+        self._empty = empty
+        self._lines: list[Line] = []
+        self._levels: list[Level] = []
+        self._whole: Window | None = None
+        self._window: Window | None = None
+        self._cursor: float | None = None
+        self._chart: Chart | None = None
+        self._strips: list[Strip] | None = None
+
+    def plot(self, lines: Sequence[Line], levels: Sequence[Level] = (), empty: str | None = None) -> None:
+        """Draws these curves and levels; `empty` is what to say where no curve has a value."""
+        same = len(lines) == len(self._lines) and all(map(Line.same_as, lines, self._lines))
+        if same and list(levels) == self._levels and empty in (None, self._empty):
+            return
+        before, self._whole = self._whole, whole(lines)
+        self._lines, self._levels, self._empty = list(lines), list(levels), empty or self._empty
+        if self._whole is None:
+            self._window = None
+        elif self._window is not None:
+            # Who looks at the end goes on looking at the end.
+            at_end = before is not None and self._window.right >= before.right
+            moved = Window(self._whole.right - self._window.width, self._whole.right) if at_end else self._window
+            self._window = moved.within(self._whole)
+        self._redraw()
+
+    @property
+    def window(self) -> Window | None:
+        """The part of the x axis that is seen, None where there is nothing."""
+        return self._window or self._whole
+
+    def action_toggle_log(self) -> None:
+        """Changes between a linear and a logarithmic y axis."""
+        self.log_axis = not self.log_axis
+        self._redraw()
+
+    def action_zoom(self, direction: int) -> None:
+        """Shows less (-1) or more (1) of the x axis, around the cursor or else the end."""
+        if self.window is not None:
+            about = self._cursor if self._cursor is not None else self.window.right
+            self._zoom(direction, about)
+
+    def action_pan(self, direction: int) -> None:
+        """Moves what is seen along the x axis."""
+        if self.window is not None and self._whole is not None:
+            self._look_at(self.window.panned(direction * PAN_STEP, self._whole))
+
+    def action_fit(self) -> None:
+        """Shows the whole of the x axis."""
+        self._cursor = None
+        self._look_at(None)
+
+    def action_read_off(self, direction: int) -> None:
+        """Moves the cursor at which values are read off."""
+        if self.window is not None:
+            at = (
+                self.window.right
+                if self._cursor is None
+                else self._cursor + direction * self.window.width * CURSOR_STEP
+            )
+            self._point_at(min(max(at, self.window.left), self.window.right))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Reads off where the mouse is."""
+        self._point_at(self._x_at(event.get_content_offset_capture(self).x))
+
+    def on_leave(self) -> None:
+        """Stops reading off."""
+        self._point_at(None)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zooms in where the mouse is."""
+        self._wheel(event, -1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zooms out."""
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        """Pans to the left."""
+        event.stop()
+        self.action_pan(-1)
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        """Pans to the right."""
+        event.stop()
+        self.action_pan(1)
+
+    def on_resize(self) -> None:
+        """Draws for the new size."""
+        self._redraw()
+
+    def notify_style_update(self) -> None:
+        """Draws in the new colors."""
+        super().notify_style_update()
+        self._redraw()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """All lines of the chart, drawn at most once for each change."""
+        if self._strips is None:
+            self._strips = self._drawn()
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the chart."""
+        if self._strips is not None and y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def _wheel(self, event: events.MouseEvent, direction: int) -> None:
+        about = self._x_at(event.get_content_offset_capture(self).x)
+        if about is not None:
+            event.stop()
+            self._zoom(direction, about)
+
+    def _zoom(self, direction: int, about: float) -> None:
+        if self.window is not None and self._whole is not None:
+            self._look_at(self.window.zoomed(ZOOM_STEP**-direction, about, self._whole))
+
+    def _look_at(self, window: Window | None) -> None:
+        self._window = None if window == self._whole else window
+        self._redraw()
+
+    def _point_at(self, x: float | None) -> None:
+        if x != self._cursor:
+            self._cursor = x
+            self._redraw()
+
+    def _x_at(self, column: int) -> float | None:
+        """The x below a column of the widget."""
+        if self._chart is None or self.window is None:
+            return None
+        share = (column - self._chart.left) / max(self._chart.across - 1, 1)
+        return self.window.left + min(max(share, 0.0), 1.0) * self.window.width
+
+    def _redraw(self) -> None:
+        self._strips = None
+        self.refresh()
+
+    def _drawn(self) -> list[Strip]:
+        window, (width, height) = self.window, self.size
+        if window is None or not width or not height:
+            self._chart = None
+            return self._nothing(width, height)
+        self._chart = draw(self._lines, self._levels, Sight(window, self.log_axis, self._cursor), width, height)
+        styles = {"": self.rich_style}
+        styles |= {role: self.get_component_rich_style(f"curve--{role}") for role in ("axis", "grid", "cursor")}
+        return [
+            Strip([Segment(text, styles.get(role) or self._colored(role)) for text, role in row])
+            for row in self._chart.rows
+        ]
+
+    def _colored(self, color: str) -> Style:
+        return self.rich_style + Style(color=color)
+
+    def _nothing(self, width: int, height: int) -> list[Strip]:
+        blank = Strip.blank(width, self.rich_style)
+        text = self._empty[:width].center(width)
+        says = Strip([Segment(text, self.get_component_rich_style("curve--empty"))])
+        return [says if at == (height - 1) // 2 else blank for at in range(height)]
