@@ -124,6 +124,11 @@ class LtddCommands(Provider):
 
 def load_screens() -> None:
     """Loads what the first picture does without: keys are known, and a screen opens at once, when this is done."""
+    import ltdd_tui.screens.compare.screen
+    import ltdd_tui.screens.help
+    import ltdd_tui.screens.launch.screen
+    import ltdd_tui.screens.run.screen
+    import ltdd_tui.screens.runs.screen  # noqa: F401
 
 
 # The side of the app that is a person's own: theme, keys, how images are drawn, help, and pictures of the screen.
@@ -154,6 +159,8 @@ class PersonalApp(KeysInOrder):
         self.register_theme(LIGHT)
         where = str(preferences_file())
         chosen = self.preferences.keys
+        if chosen:
+            load_screens()
         keys, wrong = checked(chosen, key_places(), where) if chosen else ({}, [])
         faults = [*self._faults, *wrong]
         theme = self.preferences.theme

@@ -18,7 +18,6 @@ from textual.message import Message
 from textual.screen import Screen
 
 from engine.run.errors import Fault
-from ltdd_tui.app import load_screens
 
 NAMED_KEYS = {key.value for key in Keys} | {"space", "slash", "question_mark", "full_stop", "comma", "plus", "minus"}
 EVERYWHERE = "everywhere"
@@ -72,8 +71,7 @@ Places = list[dict[str, set[str]]]
 
 
 def key_places() -> Places:
-    """The keys of this program as they are unless changed, wherever they work."""
-    load_screens()
+    """The keys of this program as they are unless changed, wherever they work; needs all screens to be imported."""
     found: Places = []
     for kind in _kinds(DOMNode):
         keys: dict[str, set[str]] = {}

@@ -24,8 +24,6 @@ from textual.strip import Strip
 from ltdd_tui.formatting import age, clean, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import Listed
 
-# The columns of the list of runs: what each one says of a run, how they sort, and which fit into a width.
-
 
 # Signs that every terminal font has; the words beside them say the same.
 MARKS = {

@@ -16,7 +16,7 @@ from ltdd_tui.preferences import series_color
 from ltdd_tui.screens.compare.panels import ComparedLosses
 from ltdd_tui.screens.compare.screen import CompareScreen
 from tests.ltdd_tui.driving import sees, text, until
-from tests.ltdd_tui.test_comparison import varied
+from tests.ltdd_tui.runs.test_comparison import varied
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
 Add = Callable[..., RunFolder]

@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 from engine.run.folder import RunFolder
 from ltdd_tui import app
-from ltdd_tui.app import LtddApp
+from ltdd_tui.app import LtddApp, load_screens
 from ltdd_tui.keys import checked, key_places
 from ltdd_tui.preferences import Preferences, load_preferences, template
 from ltdd_tui.screens.help import HelpScreen
@@ -143,6 +143,7 @@ async def test_keys_are_changed_by_id(prefer: Callable[[str], Path], add: Add) -
 
 
 async def test_every_key_has_an_id_of_its_own_screen_or_panel() -> None:
+    load_screens()
     ids = {binding_id for place in key_places() for binding_id in place}
     assert {"app.help", "runs.open", "runs.filter", "compare.base", "curve.log", "dialog.yes", "help.close"} <= ids
 
@@ -196,6 +197,7 @@ async def test_keys_that_take_each_other_s_place_are_told() -> None:
 
 
 async def test_the_keys_as_they_come_do_not_clash() -> None:
+    load_screens()
     for place in key_places():
         every = [key for keys in place.values() for key in keys]
         assert len(every) == len(set(every)), place

@@ -16,7 +16,7 @@ from ltdd_tui.app import LtddApp
 from ltdd_tui.screens.runs import table
 from tests.ltdd_tui.driving import all_runs_read, sees, until
 from tests.ltdd_tui.recorded import FINISHED_AT
-from tests.ltdd_tui.test_comparison import varied
+from tests.ltdd_tui.runs.test_comparison import varied
 
 pytestmark = pytest.mark.usefixtures("no_form")
 Add = Callable[..., RunFolder]

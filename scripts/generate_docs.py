@@ -1,0 +1,168 @@
+"""`python -m scripts.generate_docs` rewrites what is made from the code.
+
+These are docs/settings.md, docs/events.md and the `# Estimate` comment of each shipped preset; tests fail where they
+are stale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from engine.run.device_profiles import CUDA, cpu
+from engine.run.errors import InputError
+from engine.run.estimate import estimate
+from engine.run.events import EVENT_TYPES, VERSION
+from engine.run.folder import write_atomically
+from engine.run.presets import load_preset, preset_files
+from engine.run.schema import Leaf, blocks, leaves
+from engine.run.settings import RunSettings
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+SETTINGS_INTRODUCTION = """\
+# Settings
+
+Made by `python -m scripts.generate_docs`; change engine/run/settings.py instead.
+
+A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` for the preset that it differs from. On \
+the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
+YAML 1.1 reads `1e2` as text: in a file write `1.0e+2`. `expected` is never inherited.
+
+Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
+here.
+"""
+SETTINGS_HEAD = "| key | default | unit | range | source | help |\n| --- | --- | --- | --- | --- | --- |"
+
+
+def settings_page() -> str:
+    """docs/settings.md as it has to be."""
+    top = [leaf for leaf in leaves().values() if "." not in leaf.key]
+    sections = [SETTINGS_INTRODUCTION, _settings_section("The run itself", "", top)]
+    for name, block in blocks().items():
+        rows = [leaf for leaf in leaves().values() if leaf.key.startswith(f"{name}.")]
+        sections.append(_settings_section(f"`{name}`", inspect.getdoc(block) or "", rows))
+    return "\n".join(sections)
+
+
+def _settings_section(title: str, text: str, rows: list[Leaf]) -> str:
+    about = f"{text}\n\n" if text else ""
+    return f"## {title}\n\n{about}{SETTINGS_HEAD}\n" + "".join(f"{_setting_row(leaf)}\n" for leaf in rows)
+
+
+def _setting_row(leaf: Leaf) -> str:
+    default = "needed" if leaf.required else f"`{_plain(leaf.default)}`" if leaf.default not in (None, "") else "empty"
+    cells = (f"`{leaf.key}`", default, leaf.unit, range_of(leaf), leaf.source, leaf.help)
+    return f"| {' | '.join(cells)} |"
+
+
+def range_of(leaf: Leaf) -> str:
+    """What a setting takes, with its bounds."""
+    first, *others = leaf.kind.split(" or ") if leaf.bounds else [leaf.kind]
+    text = " or ".join([f"{first} {leaf.bounds}".strip(), *others])
+    return f"{text}{', or empty' if leaf.optional else ''}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+EVENTS_INTRODUCTION = f"""\
+# Events
+
+Made by `python -m scripts.generate_docs`; change engine/run/events.py instead.
+
+A run tells what happens in `events.jsonl`, one JSON object a line, appended and never changed: \
+`{{"v": {VERSION}, "seq": n, "t": seconds since 1970, "type": ..., ...fields}}`. `seq` counts lines from 0. A crash \
+may leave a torn line; a resumed run tells once more what lies past its last checkpoint. A number that is not finite \
+is null. Accuracies are percent. A field with a default may be absent in an older run's file.
+"""
+EVENTS_HEAD = "| type | fields | what it says |\n| --- | --- | --- |"
+JSON_TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null"}
+
+
+def events_page() -> str:
+    """docs/events.md as it has to be."""
+    rows = [_event_row(name, kind) for name, kind in EVENT_TYPES.items()]
+    return "\n".join([EVENTS_INTRODUCTION, EVENTS_HEAD, *rows, ""])
+
+
+def _event_row(name: str, kind: type[Any]) -> str:
+    hints = get_type_hints(kind)
+    fields = "<br>".join(
+        f"`{field.name}` {_event_field(field, hints[field.name])}" for field in dataclasses.fields(kind)
+    )
+    says = " ".join((inspect.getdoc(kind) or "").split())
+    return f"| `{name}` | {fields} | {says} |"
+
+
+def _event_field(field: dataclasses.Field[Any], hint: Any) -> str:
+    if field.default is dataclasses.MISSING:
+        return in_words(hint)
+    return f"{in_words(hint)}, default `{json.dumps(field.default)}`"
+
+
+def in_words(hint: Any) -> str:
+    """A field's type as JSON has it; raises KeyError for one that no event had before."""
+    inner = get_args(hint)
+    match get_origin(hint):
+        case origin if origin is UnionType:
+            return " or ".join(in_words(choice) for choice in inner)
+        case origin if origin is Literal:
+            return " or ".join(inner)
+        case origin if origin is list:
+            return f"list of {in_words(inner[0])}"
+        case origin if origin is dict:
+            return f"object of {in_words(inner[1])}"
+        case _:
+            return JSON_TYPES[hint]
+
+
+ESTIMATE_DEVICES = {"one H200-class GPU": CUDA, "two CPU cores": cpu(2)}
+ESTIMATE_LINE = re.compile(r"^# Estimate, (?P<device>[^:\n]+):.*$", re.MULTILINE)
+
+
+def estimate_line(settings: RunSettings, device: str) -> str:
+    """Time, memory and disk of a preset on one of ESTIMATE_DEVICES, as its comment tells them."""
+    cost = estimate(settings, ESTIMATE_DEVICES[device])
+    memory = "memory" if device.endswith("cores") else "GPU memory"
+    return (
+        f"# Estimate, {device}: {_duration(cost.total_seconds)}, {cost.memory_gib:.1f} GiB of {memory},"
+        f" {_size(cost.disk_gib)} of disk."
+    )
+
+
+def with_estimate(text: str, settings: RunSettings) -> str:
+    """A preset's text with its estimate recomputed; raises InputError where it has no such line."""
+    found = ESTIMATE_LINE.search(text)
+    if found is None or found["device"] not in ESTIMATE_DEVICES:
+        raise InputError("there is no estimate", hint=f"# Estimate, {' | '.join(ESTIMATE_DEVICES)}: ...")
+    return ESTIMATE_LINE.sub(estimate_line(settings, found["device"]), text, count=1)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.0f} MiB"
+
+
+def main() -> None:
+    """Rewrites both pages and the shipped presets in place."""
+    write_atomically(DOCS / "settings.md", settings_page())
+    write_atomically(DOCS / "events.md", events_page())
+    for path, origin in preset_files().values():
+        if origin == "shipped":
+            write_atomically(path, with_estimate(path.read_text(), load_preset(str(path))))
+
+
+if __name__ == "__main__":
+    main()

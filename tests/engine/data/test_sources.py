@@ -1,0 +1,377 @@
+"""Every kind of data set, in its own format, written small by the test itself; and the real ones where they are."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+import torchvision
+from PIL import Image
+
+from engine.data.image_files import Source, read_images
+from engine.data.sources import load_source
+from engine.run.datasets import natural_order, survey
+from engine.run.errors import InputError
+from engine.run.settings import DatasetSettings
+
+SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+def settings(name: str, path: Path | None = None, **others: object) -> DatasetSettings:
+    return DatasetSettings(**{"name": name, "path": str(path) if path else None} | others)  # type: ignore[arg-type]
+
+
+def picture(file: Path, color: object = (200, 100, 50), size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color).save(file)  # type: ignore[arg-type]
+    return file
+
+
+def folder_of(root: Path, train: dict[str, int], test: dict[str, int] | None = None) -> Path:
+    """Gray levels tell class and number apart: image i of the c-th class is 20 * c + i."""
+    for split, classes in (("train", train), ("test", test or {})):
+        for c, (name, count) in enumerate(classes.items()):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture(root / split / name / f"{i}.png", (20 * c + i,) * 3)
+    return root
+
+
+def everything(source: Source, split: str) -> torch.Tensor:
+    part = getattr(source, split)
+    images: torch.Tensor = part.read(np.arange(len(part.labels)))
+    assert images.dtype == torch.uint8
+    assert images.shape == (len(part.labels), source.channels, source.image_size, source.image_size)
+    return images
+
+
+def refused(given: DatasetSettings) -> str:
+    with pytest.raises(InputError) as caught:
+        everything(load_source(given), "train")
+    assert all(fault.what and fault.where for fault in caught.value.faults)
+    return str(caught.value)
+
+
+# --- digits
+
+
+def test_digits_hold_out_the_last_of_each_class_and_train_on_equally_many() -> None:
+    source = load_source(settings("digits"))
+    assert np.bincount(source.train.labels).tolist() == [134] * 10
+    assert np.bincount(source.test.labels).tolist() == [40] * 10
+    images = everything(source, "train")
+    assert (source.channels, source.image_size, int(images.max()), int(images.min())) == (1, 8, 255, 0)
+    assert len(images.unique()) == 17
+    smaller = load_source(settings("digits", test_per_class=5))
+    assert np.bincount(smaller.test.labels).tolist() == [5] * 10
+    assert "digits has 174" in refused(settings("digits", test_per_class=174))
+
+
+def test_resolution_resizes_images_in_memory() -> None:
+    assert everything(load_source(settings("digits", resolution=16)), "test").shape[-1] == 16
+
+
+# --- folder
+
+
+def test_folder_is_read_in_natural_order_and_only_what_is_asked(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"cat2": 12, "cat10": 3}, {"cat2": 2, "cat10": 1})
+    source = load_source(settings("folder", root))
+    assert source.class_names == ["cat2", "cat10"]
+    assert source.image_size == 8
+    assert everything(source, "train")[:, 0, 0, 0].tolist() == [*range(12), 20, 21, 22]
+    assert source.train.read(np.array([13, 2]))[:, 0, 0, 0].tolist() == [21, 2]
+    assert everything(source, "test").shape[0] == 3
+    assert sorted(["10.png", "b.png", "2.png", "02.png"], key=natural_order) == ["02.png", "2.png", "10.png", "b.png"]
+
+
+def test_test_per_class_keeps_the_first(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2}, {"a": 3, "b": 4})
+    source = load_source(settings("folder", root, test_per_class=2))
+    assert everything(source, "test")[:, 0, 0, 0].tolist() == [0, 1, 20, 21]
+
+
+def test_a_share_is_held_out_of_each_class_and_nothing_lies_in_both(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 10, "b": 5, "c": 2})
+    source = load_source(settings("folder", root))
+    assert np.bincount(source.test.labels).tolist() == [2, 1, 1]
+    assert np.bincount(source.train.labels).tolist() == [8, 4, 1]
+    train, test = (everything(source, split)[:, 0, 0, 0].tolist() for split in ("train", "test"))
+    assert sorted(train + test) == [*range(10), *range(20, 25), 40, 41]
+    assert everything(load_source(settings("folder", root)), "test")[:, 0, 0, 0].tolist() == test
+    assert np.bincount(load_source(settings("folder", root, test_share=0.5)).test.labels).tolist() == [5, 2, 1]
+
+
+def test_hidden_files_are_ignored(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2})
+    (root / "train" / "a" / ".DS_Store").write_text("no image")
+    (root / "train" / ".cache").mkdir()
+    assert len(everything(load_source(settings("folder", root)), "train")) == 2
+
+
+def test_every_kind_of_file_becomes_rgb(tmp_path: Path) -> None:
+    sixteen = tmp_path / "sixteen.png"
+    Image.fromarray(np.full((8, 8), 51400, dtype=np.uint16)).save(sixteen)
+    palette = tmp_path / "palette.png"
+    Image.new("RGB", (8, 8), (200, 100, 50)).convert("P", palette=Image.Palette.ADAPTIVE).save(palette)
+    rgba = picture(tmp_path / "rgba.png", (0, 0, 0, 51), mode="RGBA")
+    expected = {
+        picture(tmp_path / "gray.png", 77, mode="L"): (77, 77, 77),
+        rgba: (204, 204, 204),
+        palette: (200, 100, 50),
+        sixteen: (200, 200, 200),
+        picture(tmp_path / "la.png", (0, 0), mode="LA"): (255, 255, 255),
+        picture(tmp_path / "bits.png", 1, mode="1"): (255, 255, 255),
+    }
+    images = read_images(list(expected), 8)
+    assert [tuple(image[:, 3, 3].tolist()) for image in images] == list(expected.values())
+
+
+def test_short_side_is_scaled_and_the_middle_of_the_long_side_kept(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (40, 10), "red")
+    wide.paste("blue", (11, 0, 29, 10))
+    wide.save(tmp_path / "wide.png")
+    image = read_images([tmp_path / "wide.png"], 5)[0]
+    assert image[2].float().mean() == 255 and image[0].float().mean() == 0
+
+
+def test_default_size_is_the_images_own_where_they_agree_else_32(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2})
+    assert load_source(settings("folder", root)).image_size == 8
+    assert load_source(settings("folder", root, resolution=12)).image_size == 12
+    picture(root / "train" / "a" / "other.png", size=(9, 8))
+    assert load_source(settings("folder", root)).image_size == 32
+
+
+def test_files_that_are_no_images_are_named_all_at_once(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 3, "b": 2})
+    (root / "train" / "a" / "notes.txt").write_text("no image")
+    cut = (root / "train" / "b" / "0.png").read_bytes()[:50]
+    (root / "train" / "b" / "cut.png").write_bytes(cut)
+    with pytest.raises(InputError) as caught:
+        read_images(sorted((root / "train").rglob("*.*")), 8)
+    assert [Path(fault.where).name for fault in caught.value.faults] == ["notes.txt", "cut.png"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "train" / "empty").mkdir(), "empty: this class has no images"),
+        (
+            lambda root: folder_of(root / "x", {}, {"a": 1, "b": 1, "new": 1}).joinpath("test").rename(root / "test"),
+            "new: this class has no train images",
+        ),
+        (
+            lambda root: folder_of(root / "x", {}, {"a": 1, "c": 1}).joinpath("test").rename(root / "test"),
+            "b: this class has no images",
+        ),
+        (lambda root: (root / "train").rename(root / "training"), "the folder holds no train/"),
+        (lambda root: (root / "train" / "b").rename(root / "b"), "at least 2 classes are needed, and there is 1"),
+        (lambda root: (root / "train" / "a" / "more").mkdir(), "more: a folder inside a class"),
+        (lambda root: (root / "train" / "a" / "1.png").unlink(), "a: one image is too few to train and to test"),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2})
+    spoil(root)
+    assert message in refused(settings("folder", root))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    assert "there is no such folder" in refused(settings("folder", tmp_path / "nowhere"))
+    assert "dataset.path" in refused(settings("folder"))
+
+
+@pytest.mark.parametrize("test", [None, {"a": 1, "b": 1, "c10": 1}])
+def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[str, int] | None) -> None:
+    root = folder_of(tmp_path, {"c10": 11, "a": 3, "b": 2}, test)
+    (root / "train" / "a" / ".hidden").touch()
+    found, source = survey(str(root), 0.4), load_source(settings("folder", root, test_share=0.4))
+    assert list(found.names) == source.class_names
+    assert list(found.counts) == np.bincount(source.train.labels).tolist()
+    assert found.faults == ()
+
+
+def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 3, "b": 1})
+    (root / "train" / "c").mkdir()
+    told = "\n".join(str(fault) for fault in survey(str(root), 0.2).faults)
+    assert sorted(told.splitlines()) == sorted(refused(settings("folder", root)).splitlines())
+
+
+# --- Tiny-ImageNet and ImageNet-LT
+
+
+def tiny_imagenet(root: Path) -> Path:
+    """Classes n2 (2 train images) and n1 (3), of a list that names a third without a folder."""
+    home = root / "tiny-imagenet-200"
+    for c, (code, count) in enumerate({"n2": 2, "n1": 3}.items()):
+        for i in range(count):
+            picture(home / "train" / code / "images" / f"{code}_{i}.JPEG", 100 * c, (64, 64), "L")
+    for i in range(3):
+        picture(home / "val" / "images" / f"val_{i}.JPEG", 10 * i, (64, 64), "L")
+    (home / "wnids.txt").write_text("n2\nn3\nn1\n")
+    (home / "words.txt").write_text("n1\torgan, pipe organ\nn2\treel\nn3\tother\n")
+    annotations = "val_0.JPEG\tn1\t0\t0\t1\t1\nval_1.JPEG\tn3\t0\t0\t1\t1\nval_2.JPEG\tn2\t0\t0\t1\t1\n"
+    (home / "val" / "val_annotations.txt").write_text(annotations)
+    return home
+
+
+def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_path: Path) -> None:
+    home = tiny_imagenet(tmp_path)
+    for path in (tmp_path, home):
+        source = load_source(settings("tiny-imagenet", path))
+        assert source.class_names == ["reel", "organ"]
+        assert source.train.labels.tolist() == [0, 0, 1, 1, 1]
+        assert source.test.labels.tolist() == [1, 0]
+        assert everything(source, "train")[:, 0, 0, 0].tolist() == [0, 0, 100, 100, 100]
+        assert everything(source, "test")[:, 2, 0, 0].tolist() == [0, 20]
+    (home / "words.txt").unlink()
+    assert "words.txt" in refused(settings("tiny-imagenet", home))
+    assert "wnids.txt" in refused(settings("tiny-imagenet", tmp_path / "train"))
+
+
+def imagenet_lt(root: Path, names: tuple[str, str]) -> Path:
+    for code, level in (("n1", 10), ("n2", 20)):
+        for i in range(2):
+            picture(root / "images" / code / f"{i}.JPEG", (level,) * 3, (80, 70))
+    (root / names[0]).write_text("images/n1/0.JPEG 0\nimages/n1/1.JPEG 0\n\nimages/n2/0.JPEG 1\n")
+    (root / names[1]).write_text("images/n2/1.JPEG 1\nimages/n1/0.JPEG 0\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    "names", [("train.txt", "test.txt"), ("train.txt", "val.txt"), ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt")]
+)
+def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -> None:
+    source = load_source(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
+    assert source.class_names == ["n1", "n2"]
+    assert source.train.labels.tolist() == [0, 0, 1] and source.test.labels.tolist() == [1, 0]
+    assert everything(source, "train")[:, 0, 0, 0].tolist() == [10, 10, 20]
+    assert source.image_size == 64
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("images/n2/0.JPEG", "train.txt:5: this line is no path and label"),
+        ("images/n2/9.JPEG 1", "9.JPEG: the image is missing"),
+        ("images/n2/0.JPEG 3", "class 2 has no train images"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    root = imagenet_lt(tmp_path, ("train.txt", "test.txt"))
+    with open(root / "train.txt", "a") as file:
+        file.write(line + "\n")
+    assert message in refused(settings("imagenet-lt", root))
+    (root / "test.txt").write_text("images/n1/0.JPEG 0\nimages/n1/1.JPEG 1\nimages/n1/1.JPEG 7\n")
+    (root / "train.txt").write_text("images/n1/0.JPEG 0\nimages/n2/0.JPEG 1\n")
+    assert "test label 7 is unknown to train" in refused(settings("imagenet-lt", root))
+    assert "dataset.path" in refused(settings("imagenet-lt"))
+
+
+# --- torchvision's sets
+
+
+def levels(count: int, *shape: int) -> np.ndarray:
+    """Images whose pixels all are 10 times their number."""
+    return np.broadcast_to(10 * np.arange(count, dtype=np.uint8).reshape(-1, *[1] * len(shape)), (count, *shape)).copy()
+
+
+def test_cifar100_in_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "cifar-100-python"
+    home.mkdir()
+    for name in ("train", "test"):
+        (home / name).write_bytes(pickle.dumps({"data": levels(4, 3072), "fine_labels": [1, 0, 1, 0]}))
+    (home / "meta").write_bytes(pickle.dumps({"fine_label_names": ["apple", "bear"]}))
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "train_list", [["train", None]])
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "test_list", [["test", None]])
+    meta = {"filename": "meta", "key": "fine_label_names", "md5": None}
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "meta", meta)
+    source = load_source(settings("cifar100", tmp_path))
+    assert source.class_names == ["apple", "bear"]
+    assert source.train.labels.tolist() == [1, 0, 1, 0] and source.train.labels.dtype == np.int64
+    assert everything(source, "train")[:, 2, 5, 7].tolist() == [0, 10, 20, 30]
+    assert everything(source, "test").shape == (4, 3, 32, 32)
+
+
+def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train", "t10k"):
+        head = b"\x00\x00\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (20, 28, 28))
+        images = head + levels(20, 28, 28).tobytes()
+        labels = b"\x00\x00\x08\x01" + (20).to_bytes(4, "big") + bytes([*range(10)] * 2)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(images)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels)
+        (raw / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    source = load_source(settings("fashion_mnist", tmp_path))
+    assert (len(source.class_names), source.channels, source.image_size) == (10, 1, 28)
+    assert everything(source, "train")[:3, 0, 9, 9].tolist() == [0, 10, 20]
+    assert source.test.labels.tolist() == [*range(10)] * 2
+
+
+def test_svhn_in_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "test"):
+        labels = np.array([*range(1, 11)] * 2)[:, None]
+        images = levels(20, 32, 32, 3).transpose(1, 2, 3, 0)
+        scipy.io.savemat(tmp_path / f"{name}_32x32.mat", {"X": images, "y": labels})
+    files = {name: ["", f"{name}_32x32.mat", None] for name in ("train", "test")}
+    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", files)
+    source = load_source(settings("svhn", tmp_path, resolution=16))
+    assert source.class_names == [str(digit) for digit in range(10)]
+    assert source.train.labels.tolist() == [*range(1, 10), 0] * 2
+    assert everything(source, "train")[:4, 1, 2, 3].tolist() == [0, 10, 20, 30]
+
+
+def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(self: object) -> None:
+        raise RuntimeError("Error downloading\nmore")
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", no_network)
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
+    text = refused(settings("cifar10"))
+    assert "could not be downloaded (Error downloading)" in text
+    assert "cifar-10-python.tar.gz" in text and str(tmp_path / "data") in text
+
+
+# --- real images
+
+
+def unpack(archive: str, root: Path, wanted: Callable[[str], bool]) -> Path:
+    with tarfile.open(SHARED_DATA / archive) as tar:
+        members = [member for member in tar if member.isfile() and wanted(member.name)]
+        tar.extractall(root, members, filter="data")
+    return root
+
+
+@pytest.mark.shared_data
+def test_real_cifar10_folder(tmp_path: Path) -> None:
+    root = unpack("cifar10-jpeg.tar.xz", tmp_path, lambda name: name[-8:] in ("0000.jpg", "0001.jpg"))
+    source = load_source(settings("folder", root))
+    assert source.class_names[0] == "airplane" and source.class_names[9] == "truck"
+    assert everything(source, "train").shape == (20, 3, 32, 32)
+    assert everything(source, "test").float().std() > 30
+
+
+@pytest.mark.shared_data
+def test_real_tiny_imagenet(tmp_path: Path) -> None:
+    root = unpack("tiny-imagenet-20.tar.xz", tmp_path, lambda name: "train" not in name or name[-7:] == "_1.JPEG")
+    source = load_source(settings("tiny-imagenet", root, test_per_class=2))
+    assert len(source.class_names) == 20 and "Egyptian cat" in source.class_names
+    assert everything(source, "train").shape == (20, 3, 64, 64)
+    assert everything(source, "test").shape == (40, 3, 64, 64)
+
+
+def test_an_image_of_too_many_pixels_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    file = picture(tmp_path / "huge.png")
+    with pytest.raises(InputError, match="too many pixels"):
+        read_images([file], 8)

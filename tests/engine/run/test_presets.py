@@ -1,0 +1,374 @@
+"""Presets are found, extended, overridden and checked with every fault at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.run import presets
+from engine.run.errors import Fault, InputError, SettingsError
+from engine.run.presets import dump, list_presets, load_preset, resolve, save_preset
+from engine.run.settings import RunSettings
+from engine.run.validation import check_runnable
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, no presets of the user's own, and an empty cache."""
+    monkeypatch.setenv("LTDD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def write(name: str, text: str) -> str:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return name if "/" in name else f"./{name}"
+
+
+def faults(name: str, *overrides: str) -> list[Fault]:
+    with pytest.raises(SettingsError) as caught:
+        load_preset(name, overrides)
+    assert caught.value.exit_code == 2
+    return caught.value.faults
+
+
+def only_fault(name: str, *overrides: str) -> Fault:
+    (fault,) = faults(name, *overrides)
+    return fault
+
+
+# What extends what
+
+
+def test_a_preset_is_found_by_name_and_by_path() -> None:
+    by_name = load_preset("quickstart")
+    path = write("presets/mine.yaml", "extends: quickstart\nipc: 3\n")
+    assert load_preset(path) == by_name.model_copy(update={"ipc": 3})
+
+
+def test_extends_goes_down_a_chain_by_name_beside_and_by_path() -> None:
+    write("a/_base.yaml", "ipc: 3\nseed: 5\nmatching: {beta: 0.5, image_lr: 7.0}\n")
+    write("a/middle.yaml", "extends: _base\nmatching: {image_lr: 8.0}\n")
+    top = write("b/top.yaml", "extends: ../a/middle.yaml\nseed: 6\n")
+    settings = load_preset(top)
+    assert (settings.ipc, settings.seed, settings.matching.beta, settings.matching.image_lr) == (3, 6, 0.5, 8.0)
+
+
+def test_a_preset_of_your_own_may_extend_the_shipped_one_of_its_name() -> None:
+    save_preset("mine", "extends: quickstart\nipc: 4\n")
+    own = presets.user_folder() / "quickstart.yaml"
+    own.write_text("extends: quickstart\nipc: 5\n")
+    assert load_preset("mine").ipc == 4
+    assert load_preset("quickstart").ipc == 5
+    assert load_preset("quickstart").dataset.name == "digits"
+
+
+def test_a_circle_is_told() -> None:
+    write("a.yaml", "extends: b\n")
+    write("b.yaml", "extends: a\n")
+    fault = only_fault("./a.yaml")
+    assert (fault.where, "circle" in fault.what) == ("b.yaml:1: extends", True)
+    assert only_fault(write("own.yaml", "extends: own\n")).what == "this preset extends itself"
+
+
+def test_expected_is_not_inherited_and_goes_when_the_cell_changes() -> None:
+    cell = "cifar10-lt-if100-ipc10"
+    assert load_preset(cell).expected is not None
+    assert load_preset(write("m.yaml", f"extends: {cell}\nmatching: {{iterations: 5}}\n")).expected is None
+    assert load_preset(cell, ["matching.iterations=5", "seed=3"]).expected is not None
+    for change in ("method=datm", "ipc=20", "dataset.imbalance_factor=50", "dataset.name=svhn"):
+        assert load_preset(cell, [change]).expected is None
+
+
+def test_every_value_says_where_it_came_from() -> None:
+    write("_base.yaml", "ipc: 3\nmatching:\n  beta: 0.5\n")
+    top = write("top.yaml", "extends: _base\nmatching:\n  image_lr: 2.0\n")
+    resolved = resolve(top, ["seed=9"])
+    assert resolved.settings == load_preset(top, ["seed=9"])
+    picked = {key: resolved.origins[key] for key in ("ipc", "matching.beta", "matching.image_lr", "seed", "method")}
+    assert picked == {
+        "ipc": "_base.yaml:1",
+        "matching.beta": "_base.yaml:3",
+        "matching.image_lr": "top.yaml:3",
+        "seed": "--set",
+        "method": "default",
+    }
+
+
+# What is wrong
+
+
+def test_every_fault_at_once_with_line_key_and_hint() -> None:
+    path = write(
+        "presets/mine.yaml",
+        """\
+dataset:
+  name: cifar11
+  imbalance_factor: 0.5
+ipc: 0
+method: ltdp
+matching:
+  image_lr: 1e2
+  imag_lr: 3.0
+  label_lr: "10"
+  iterations: 10.0
+evaluate:
+  arch: [convnet, resnet19]
+""",
+    )
+    found = {fault.where: fault for fault in faults(path, "experts.epochs=x", "nope=1", "evaluate.repeats")}
+    assert set(found) == {
+        "presets/mine.yaml:2: dataset.name",
+        "presets/mine.yaml:3: dataset.imbalance_factor",
+        "presets/mine.yaml:4: ipc",
+        "presets/mine.yaml:5: method",
+        "presets/mine.yaml:7: matching.image_lr",
+        "presets/mine.yaml:8: matching.imag_lr",
+        "presets/mine.yaml:9: matching.label_lr",
+        "presets/mine.yaml:10: matching.iterations",
+        "presets/mine.yaml:12: evaluate.arch.1",
+        "--set: experts.epochs",
+        "--set: nope",
+        "--set",
+    }
+    assert all(fault.hint for fault in found.values())
+    image_lr = found["presets/mine.yaml:7: matching.image_lr"]
+    assert image_lr.what == "a number is needed, this is the text '1e2'"
+    assert image_lr.hint == "YAML 1.1 needs a dot: write 1.0e+2"
+    assert found["presets/mine.yaml:8: matching.imag_lr"].hint == "did you mean matching.image_lr?"
+    assert "cifar10, cifar100" in found["presets/mine.yaml:2: dataset.name"].what
+    assert "ltdd, dam, ed" in found["presets/mine.yaml:5: method"].what
+    assert found["presets/mine.yaml:5: method"].hint == "did you mean ltdd?"
+    assert found["presets/mine.yaml:3: dataset.imbalance_factor"].what == "must be >= 1 or natural, this is 0.5"
+    assert found["presets/mine.yaml:4: ipc"].what == "must be >= 1, this is 0"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("1e2", "YAML 1.1 needs a dot: write 1.0e+2"),
+        ("1e-2", "YAML 1.1 needs a dot: write 1.0e-2"),
+        ("2.5e3", "YAML 1.1 needs a sign: write 2.5e+3"),
+        ("'100'", "write it without quotes: 100"),
+    ],
+)
+def test_numbers_that_yaml_reads_as_text(written: str, hint: str) -> None:
+    fault = only_fault(write("m.yaml", f"matching:\n  image_lr: {written}\n"))
+    assert (fault.where, fault.hint) == ("m.yaml:2: matching.image_lr", hint)
+    right = hint.rpartition(" ")[2]
+    assert load_preset(write("m.yaml", f"matching:\n  image_lr: {right}\n")).matching.image_lr == float(
+        written.strip("'")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "hint"),
+    [
+        ("image_lr: 3.0\n", "m.yaml:1: image_lr", "did you mean matching.image_lr?"),
+        ("matching.image_lr: 3.0\n", "m.yaml:1: matching.image_lr", "write image_lr in the block matching"),
+        ("datasets: {name: digits}\n", "m.yaml:1: datasets", "did you mean dataset?"),
+        ("evaluate: {iterations: 3}\n", "m.yaml:1: evaluate.iterations", "did you mean matching.iterations?"),
+        ("expected: {accuracy: 3.0}\n", "m.yaml:1: expected.source", "where the figure stands"),
+        ("seed:\n", "m.yaml:1: seed", "give it a value, or leave the key out"),
+        ("experts:\n", "m.yaml:1: experts", "write its settings below it, indented"),
+        ("extends: quickstrt\n", "m.yaml:1: extends", "did you mean quickstart?"),
+    ],
+)
+def test_misplaced_and_misspelt(text: str, where: str, hint: str) -> None:
+    fault = only_fault(write("m.yaml", text))
+    assert (fault.where, fault.hint) == (where, hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("ipc: 3\n  seed: 4\n", "m.yaml:2"),
+        ("ipc: [3\n", "m.yaml:2"),
+        ("\tipc: 3\n", "m.yaml:1"),
+        ("- ipc\n", "m.yaml"),
+        ("", "m.yaml"),
+        ("ipc: 3\n---\nipc: 4\n", "m.yaml:2"),
+        ("ipc: 3\nseed: 1\nipc: 4\n", "m.yaml:3: ipc"),
+        ("ipc: !!python/name:os.system x\n", "m.yaml:1"),
+        ("? [a]\n: 3\n", "m.yaml:1"),
+        ("ipc: *one\n", "m.yaml:1"),
+        ("ipc: &a {b: *a}\n", "m.yaml:1"),
+        ("seed: 2024-99-99\n", "m.yaml:1: seed"),
+        ("seed: !!bool maybe\n", "m.yaml:1: seed"),
+        ("seed: !!timestamp foo\n", "m.yaml:1: seed"),
+        ('ipc: !!int ""\n', "m.yaml:1: ipc"),
+        ("ipc: 1" + 400 * "0" + "\n", "m.yaml:1: ipc"),
+        ("dataset: &a {name: digits}\nexperts: *a\n", "m.yaml:2"),
+    ],
+)
+def test_what_is_no_yaml_of_settings(text: str, where: str) -> None:
+    assert only_fault(write("m.yaml", text)).where == where
+
+
+def test_a_file_that_is_no_text() -> None:
+    Path("m.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in only_fault("./m.yaml").what
+
+
+def test_missing_presets_name_the_nearest() -> None:
+    assert only_fault("quickstat").hint == "did you mean quickstart?"
+    assert "cifar10-lt-if100-ipc10" in only_fault("cifar10-if100-ipc10").hint
+    assert only_fault("./nowhere.yaml").where == "./nowhere.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("extends: quickstart\nexperts:\n  depth: 4\n", "m.yaml:3: experts.depth", "8 pixels"),
+        ("extends: quickstart\ndataset:\n  imbalance_factor: 135\n", "m.yaml:3: dataset.imbalance_factor", "no image"),
+        ("dataset: {test_per_class: 174}\n", "m.yaml:1: dataset.test_per_class", "none to train on"),
+        ("matching:\n  sequential_from: 21\n", "m.yaml:2: matching.sequential_from", "max_start_epoch 20"),
+        ("experts: {epochs: 20}\n", "m.yaml:1: experts.epochs", "reaches past experts.epochs 20"),
+        ("classifier_experts: {epochs: 1}\n", "m.yaml:1: classifier_experts.epochs", "classifier_experts.epochs"),
+    ],
+)
+def test_what_cannot_work_together(text: str, where: str, says: str) -> None:
+    fault = only_fault(write("m.yaml", text))
+    assert fault.where.partition(": ")[0] == where.partition(": ")[0]
+    assert says in fault.what
+
+
+def test_faults_of_the_whole_join_those_of_single_values() -> None:
+    path = write("m.yaml", "extends: quickstart\nipc: 0\nexperts:\n  depth: 4\n")
+    assert [fault.where for fault in faults(path)] == ["m.yaml:2: ipc", "m.yaml:4: experts.depth"]
+    # Nothing is said of a combination whose one half is already wrong.
+    path = write("m.yaml", "experts: {epochs: x}\nmatching: {max_start_epoch: 200}\n")
+    assert only_fault(path).where == "m.yaml:1: experts.epochs"
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("matching.image_lr=1e2", "image_lr", 100.0),
+        ("matching.image_lr=2.5e3", "image_lr", 2500.0),
+        ("matching.image_lr=20", "image_lr", 20.0),
+        ("matching.iterations=1e3", "iterations", 1000),
+        ("matching.sequential_from=3", "sequential_from", 3),
+        ("matching.sequential_from=", "sequential_from", None),
+        ("matching.compile=always", "compile", "always"),
+        ("matching.dam_weight=none", "dam_weight", "none"),
+    ],
+)
+def test_overrides_are_read_kindly(override: str, key: str, value: object) -> None:
+    assert getattr(load_preset("quickstart", [override]).matching, key) == value
+
+
+def test_overrides_of_lists_and_text() -> None:
+    settings = load_preset(
+        "quickstart", ["evaluate.arch=convnet,alexnet", "dataset.augmentation=[]", "dataset.path=123"]
+    )
+    assert settings.evaluate.arch == ("convnet", "alexnet")
+    assert settings.dataset.augmentation == ()
+    assert settings.dataset.path == "123"
+
+
+def test_a_quoted_number_on_the_command_line_stays_text() -> None:
+    assert only_fault("quickstart", "matching.image_lr='1e2'").where == "--set: matching.image_lr"
+
+
+@pytest.mark.parametrize("override", ["extends=quickstart", "matching", "=3", "a..b=3", "matching=3", "ipc=[1"])
+def test_overrides_that_are_none(override: str) -> None:
+    assert only_fault("quickstart", override).where.startswith("--set")
+
+
+# Printing and saving
+
+
+def test_what_is_printed_loads_back_equal() -> None:
+    for name in ("quickstart", "cifar10-lt-if100-ipc10", "imagenet-lt-if5-ipc10"):
+        settings = load_preset(name)
+        assert load_preset(write("m.yaml", dump(settings))) == settings
+    odd = RunSettings.model_validate({"dataset": {"path": "1e2: yes # no"}, "matching": {"beta_lr": 1e-300}})
+    assert load_preset(write("m.yaml", dump(odd))) == odd
+
+
+def test_saved_presets_are_listed_as_yours() -> None:
+    settings = load_preset("quickstart", ["ipc=7"])
+    path = save_preset("mine", dump(settings))
+    (info,) = [preset for preset in list_presets()[0] if preset.name == "mine"]
+    assert (info.path, info.origin, info.settings) == (path, "yours", settings)
+    assert load_preset("mine") == settings
+
+
+def test_saving_refuses_bad_text_bad_names_and_names_that_are_taken() -> None:
+    with pytest.raises(SettingsError):
+        save_preset("mine", "ipc: 0\n")
+    for name in ("", "../x", "_hidden", "a/b", "a.yaml", "quickstart"):
+        with pytest.raises(InputError):
+            save_preset(name, dump(RunSettings()))
+    assert not presets.user_folder().exists()
+    save_preset("mine", dump(RunSettings()))
+    with pytest.raises(InputError):
+        save_preset("mine", dump(RunSettings()))
+    save_preset("mine", "seed: 3\n", overwrite=True)
+    assert load_preset("mine").seed == 3
+
+
+def test_a_broken_preset_does_not_hide_the_others() -> None:
+    folder = presets.user_folder()
+    folder.mkdir(parents=True)
+    (folder / "broken.yaml").write_text("ipc: 0\n")
+    listed, faults = list_presets()
+    names = [preset.name for preset in listed]
+    assert "quickstart" in names and "broken" not in names
+    (fault,) = faults
+    assert fault.where.endswith("broken.yaml:1: ipc")
+
+
+def test_an_installed_package_brings_its_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shipped_presets").mkdir()
+    (tmp_path / "shipped_presets" / "other.yaml").write_text("ipc: 3\n")
+    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
+    assert [preset.name for preset in list_presets()[0]] == ["other"]
+
+
+def test_listing_imports_no_torch() -> None:
+    code = "import sys; from engine.run.presets import list_presets; list_presets(); print('torch' in sys.modules)"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# What this machine lacks
+
+
+def test_data_that_nobody_has_pointed_to(tmp_path: Path) -> None:
+    for name in ("folder", "imagenet-lt", "tiny-imagenet"):
+        (fault,) = check_runnable(RunSettings.model_validate({"dataset": {"name": name}}))
+        assert fault.where == "dataset.path"
+    there = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path)}})
+    assert check_runnable(there) == check_runnable(RunSettings()) == []
+    (fault,) = check_runnable(RunSettings.model_validate({"dataset": {"path": str(tmp_path / "no")}}))
+    assert "no such folder" in fault.what
+    marked = tmp_path / "cache" / "data" / "tiny-imagenet-200"
+    marked.mkdir(parents=True)
+    (marked / "wnids.txt").touch()
+    assert check_runnable(RunSettings.model_validate({"dataset": {"name": "tiny-imagenet"}})) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 300, "~no-such-user/x.yaml"])
+def test_a_name_that_leads_nowhere_is_no_preset(name: str) -> None:
+    assert "there is no" in only_fault(name).what
+    assert "there is no" in only_fault(write("mine.yaml", f"extends: {name}\n")).what
+    settings = load_preset("quickstart", ["dataset.name=folder", f"dataset.path={name}"])
+    assert [fault.what for fault in check_runnable(settings)] == ["there is no such folder"]
+
+
+def test_brackets_too_deep_are_a_fault() -> None:
+    assert "too deep" in only_fault(write("deep.yaml", "ipc: " + "[" * 3000 + "]" * 3000)).what
+    assert "too deep" in only_fault("quickstart", "ipc=" + "[" * 3000).what

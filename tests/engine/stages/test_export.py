@@ -1,0 +1,189 @@
+"""The result folder: the same bytes for the same set, every figure of the contract, a card that hubs can read."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from engine.distilled import describe
+from engine.results.card import dataset_card
+from engine.results.metrics import collect_metrics
+from engine.run.folder import RunFolder
+from engine.run.settings import settings_hash
+from tests.engine.tiny_run import evaluations, expert, figures, finish_run, tiny_context, tiny_data, tiny_settings
+
+ROOT = Path(__file__).parents[3]
+FIGURES = {"accuracy_mean", "accuracy_std", "repeats", "per_class", "groups"}
+PROGRAM = "import pathlib, sys; from tests.engine.tiny_run import finish_run; finish_run(pathlib.Path(sys.argv[1]))"
+
+
+def metrics_of(root: Path) -> dict:
+    return json.loads(RunFolder(root).metrics.read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return finish_run(tmp_path_factory.mktemp("finished")).folder
+
+
+def test_the_set_is_the_same_bytes_in_any_folder_and_process(finished: RunFolder, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "another-name"]
+    for seed, folder in enumerate(folders, start=1):
+        environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], check=True, cwd=ROOT, env=environment)
+    contents = {folder.distilled.read_bytes() for folder in (finished, *map(RunFolder, folders))}
+    assert len(contents) == 1
+
+
+def test_another_seed_is_another_file(finished: RunFolder, tmp_path: Path) -> None:
+    other = finish_run(tmp_path, tiny_settings(seed=1)).folder
+    assert other.distilled.read_bytes() != finished.distilled.read_bytes()
+
+
+def test_the_set_names_neither_its_folder_nor_any_version(finished: RunFolder) -> None:
+    content = finished.distilled.read_bytes()
+    for told in (finished.root.name, str(finished.root), "version", "created"):
+        assert told.encode() not in content
+
+
+def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
+    metrics, settings = metrics_of(finished.root), tiny_settings()
+    assert set(metrics) == {
+        "schema",
+        "method",
+        "dataset",
+        "imbalance_factor",
+        "ipc",
+        "class_counts",
+        "class_names",
+        "repeats",
+        "arch",
+        "seed",
+        "settings_hash",
+        "final",
+        "best",
+        "random",
+        "initialization",
+        "experts",
+        "grouping",
+        "architectures",
+        "stage_seconds",
+        "estimated",
+        "memory_gib",
+        "expected",
+        "device",
+        "versions",
+    }
+    named = {key: metrics[key] for key in ("schema", "method", "dataset", "imbalance_factor", "ipc", "repeats", "arch")}
+    assert named == {
+        "schema": 1,
+        "method": "ltdd",
+        "dataset": "digits",
+        "imbalance_factor": 50.0,
+        "ipc": 2,
+        "repeats": 2,
+        "arch": "convnet",
+    }
+    assert metrics["settings_hash"] == settings_hash(settings)
+    assert metrics["class_counts"] == tiny_data(settings).class_counts
+    assert metrics["grouping"] == tiny_data(settings).grouping
+
+
+def test_every_subject_has_its_own_figures(finished: RunFolder) -> None:
+    metrics = metrics_of(finished.root)
+    means = {name: metrics[name]["accuracy_mean"] for name in ("random", "initialization", "final", "best")}
+    assert means == {"random": 40.0, "initialization": 45.0, "final": 60.0, "best": 61.0}
+    assert metrics["architectures"] == {
+        "alexnet": metrics["final"]
+        | {"accuracy_mean": 55.0, "per_class": [55.0] * 10, "groups": {"many": 55.0, "medium": 55.0, "few": None}}
+    }
+    for name in ("initialization", "final", "best"):
+        assert set(metrics[name]) == FIGURES | {"iteration"}
+    assert set(metrics["random"]) == FIGURES
+    assert metrics["best"]["iteration"] == 2
+
+
+def test_experts_are_summed_up_over_experts(finished: RunFolder) -> None:
+    experts = metrics_of(finished.root)["experts"]
+    assert set(experts["representation"]) == FIGURES
+    assert experts["representation"]["accuracy_mean"] == pytest.approx(71.0)
+    assert experts["representation"]["accuracy_std"] == pytest.approx(math.sqrt(2))
+    assert experts["classifier"]["groups"] == pytest.approx({"many": 82.0, "medium": 82.0, "few": 82.0})
+
+
+def test_a_method_without_classifier_experts_has_null_for_them(tmp_path: Path) -> None:
+    assert metrics_of(finish_run(tmp_path, tiny_settings("datm")).folder.root)["experts"]["classifier"] is None
+
+
+def test_a_method_that_does_not_distill_has_no_experts_and_says_that_its_images_are_real(tmp_path: Path) -> None:
+    folder = finish_run(tmp_path, tiny_settings("random")).folder
+    assert metrics_of(tmp_path)["experts"] == {"representation": None, "classifier": None}
+    assert "20 real, randomly selected images" in folder.card.read_text()
+
+
+def test_a_number_that_is_not_finite_becomes_null(tmp_path: Path) -> None:
+    settings = tiny_settings()
+    results = evaluations()
+    results[2] = figures("final", 3, mean=math.nan)
+    metrics = collect_metrics(tiny_context(tmp_path, settings), tiny_data(settings), results, [expert(math.nan)], [])
+    assert metrics["final"]["accuracy_mean"] is None
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_the_card_begins_with_yaml_that_hubs_read(finished: RunFolder) -> None:
+    _, head, body = finished.card.read_text().split("---\n", 2)
+    read = yaml.safe_load(head)
+    assert read["license"] == "other"
+    assert read["task_categories"] == ["image-classification"]
+    assert read["size_categories"] == ["n<1K"]
+    assert read["source_datasets"] == ["extended|digits"]
+    assert body.lstrip().startswith("# digits, long-tailed, distilled by ltdd to 2 images per class")
+
+
+def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
+    text = finished.card.read_text()
+    for told in (
+        "imbalance factor 50",
+        "seed 0",
+        "60.0 +- 1.5 (n = 2)",
+        "71.0 +- 1.4 (n = 2)",
+        "*on the test set*",
+        "| 0 | 134 | 2 |",
+        "| 9 | 2 | 2 |",
+        "the license of its images",
+        tiny_data(tiny_settings()).grouping,
+    ):
+        assert told in text
+    assert "{" not in text.replace("{seed", "")
+
+
+def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_cell(tmp_path: Path) -> None:
+    settings = tiny_settings(expected={"accuracy": 53.4, "source": "table 1"})
+    data = tiny_data(settings)
+    metrics = collect_metrics(tiny_context(tmp_path, settings), data, evaluations(), [], [])
+    odd = describe(settings, data) | {"class_names": ["a|b\nc", *map(str, range(9))]}
+    card = dataset_card(metrics, odd)
+    assert "53.4 (table 1)" in card
+    assert "| a\\|b c | 134 | 2 |" in card
+
+
+def test_the_cards_own_code_trains_from_the_file(finished: RunFolder) -> None:
+    found = re.search(r"```python\n(.*?)```", finished.card.read_text(), re.DOTALL)
+    assert found
+    with chdir(finished.result):
+        exec(found[1], {})
+
+
+def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:
+    assert Image.open(io.BytesIO(finished.grid.read_bytes())).size == (2 * 8, 10 * 8)

@@ -1,0 +1,117 @@
+"""A distilled file gives back the set, its test-time view of images and its training, and refuses what it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.nn import functional as F
+
+from engine.distilled import DistilledSet
+from engine.run.errors import InputError
+from tests.engine.tiny_run import finish_run, tiny_data, tiny_set, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finish_run(tmp_path_factory.mktemp("run")).folder.distilled
+
+
+def test_the_set_comes_back_as_it_was(path: Path) -> None:
+    data, distilled = tiny_data(tiny_settings()), DistilledSet.load(path)
+    original = tiny_set(data)
+    assert torch.equal(distilled.images, original.images)
+    assert torch.equal(distilled.label_logits, original.label_logits)
+    assert torch.equal(distilled.soft_labels, original.label_logits.softmax(1))
+    assert distilled.labels.tolist() == [c for c in range(10) for _ in range(2)]
+    assert distilled.learning_rate == float(original.beta)
+    assert distilled.class_names == data.class_names
+    assert (distilled.recipe.epochs, distilled.recipe.decay_epoch) == (2, 1)
+
+
+def test_pixels_are_the_images_unwhitened_and_cut_to_their_range(path: Path) -> None:
+    data, distilled = tiny_data(tiny_settings()), DistilledSet.load(path)
+    assert torch.equal(distilled.pixels, data.whitening.to_pixels(distilled.images).clamp(0, 1))
+
+
+@pytest.mark.parametrize("whitening", ["paper", "corrected", "none"])
+def test_preprocess_makes_the_very_test_images_of_the_run(whitening: str, tmp_path: Path) -> None:
+    from engine.data.sources import load_digits_source
+
+    settings = tiny_settings(whitening=whitening)
+    test = load_digits_source(settings.dataset).test
+    pixels = test.read(torch.arange(len(test.labels)).numpy())
+    distilled, expected = DistilledSet.load(finish_run(tmp_path, settings).folder.distilled), tiny_data(settings)
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(distilled.preprocess(pixels), expected.test_images)
+    assert torch.equal(distilled.preprocess(pixels.float() / 255), expected.test_images)
+
+
+def test_hard_labels_are_one_hot_and_a_fixed_rate_is_the_rate(tmp_path: Path) -> None:
+    settings = tiny_settings("mtt", evaluate={"learning_rate": 0.25, "epochs": 2})
+    distilled = DistilledSet.load(finish_run(tmp_path, settings).folder.distilled)
+    assert torch.equal(distilled.soft_labels, F.one_hot(distilled.labels, 10).float())
+    assert distilled.learning_rate == 0.25
+
+
+def test_an_epoch_shows_every_image_once_and_follows_its_seed(path: Path) -> None:
+    distilled = DistilledSet.load(path)
+    first, again, other = (list(distilled.batches(batch_size=8, seed=seed)) for seed in (1, 1, 2))
+    assert [len(images) for images, _ in first] == [8, 8, 4]
+    assert all(torch.equal(a, b) for a, b in zip(first[0], again[0], strict=True))
+    assert not torch.equal(first[0][1], other[0][1])
+    shown = torch.cat([targets for _, targets in first])
+    assert sorted(shown.tolist()) == sorted(distilled.soft_labels.tolist())
+
+
+@pytest.mark.parametrize("arch", ["convnet", "resnet18", "vgg11", "alexnet"])
+def test_networks_fit_the_set_and_follow_their_seed(path: Path, arch: str) -> None:
+    distilled = DistilledSet.load(path)
+    network, same, other = (distilled.network(arch, seed) for seed in (3, 3, 4))
+    images = distilled.images[:2]
+    assert network(images).shape == (2, 10)
+    assert torch.equal(network(images), same(images))
+    assert not torch.equal(network(images), other(images))
+
+
+def test_an_unknown_network_is_refused_with_those_there_are(path: Path) -> None:
+    with pytest.raises(InputError, match="convnet, resnet18, vgg11, alexnet"):
+        DistilledSet.load(path).network("resnet50")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(1, 8, 8),
+        torch.full((1, 1, 8, 8), -0.5),
+        torch.full((1, 1, 8, 8), 255.0),
+        torch.full((1, 1, 8, 8), torch.nan),
+    ],
+)
+def test_preprocess_refuses_other_shapes_and_ranges(path: Path, pixels: torch.Tensor) -> None:
+    with pytest.raises(InputError):
+        DistilledSet.load(path).preprocess(pixels)
+
+
+def test_what_is_no_distilled_set_is_refused_with_a_reason(path: Path, tmp_path: Path) -> None:
+    content = path.read_bytes()
+    tensors = load(content)
+    newer = save(tensors, {"ltdd": '{"format": 99}'})
+    partial = save({"images": tensors["images"]}, {"ltdd": '{"format": 1, "recipe": {}}'})
+    faults = {
+        "no such file": None,
+        "damaged": content[: len(content) // 2],
+        "no distilled set": save(tensors),
+        "format 99": newer,
+        "missing": partial,
+        "file is damaged": b"not safetensors at all",
+    }
+    for message, bad in faults.items():
+        file = tmp_path / f"{message}.safetensors"
+        if bad is not None:
+            file.write_bytes(bad)
+        with pytest.raises(InputError, match=message):
+            DistilledSet.load(file)

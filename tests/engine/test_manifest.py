@@ -1,0 +1,70 @@
+"""The manifest says on what a run was made, and keeps the time of its first worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import manifest
+from engine.manifest import refuse_changed_settings, write_manifest
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder
+from engine.run.settings import settings_hash
+from tests.engine.tiny_run import CPU, tiny_settings
+
+
+def test_it_names_settings_code_versions_and_device(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings(seed=7)
+    write_manifest(folder, settings, CPU)
+    written = json.loads(folder.manifest.read_text())
+    assert written["settings_hash"] == settings_hash(settings)
+    assert (written["seed"], written["device"]) == (7, "cpu")
+    assert written["versions"]["torch"] == torch.__version__
+    assert written["threads"] == torch.get_num_threads()
+    assert "commit" in written
+
+
+def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings()
+    folder.manifest.write_text('{"created": "2020-01-01T00:00:00+00:00", "argv": []}')
+    write_manifest(folder, settings, CPU)
+    written = json.loads(folder.manifest.read_text())
+    assert written["created"] == "2020-01-01T00:00:00+00:00"
+    assert written["updated"] > written["created"]
+
+
+def test_what_was_promised_at_the_start_stays(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_manifest(folder, tiny_settings(), CPU)
+    promised = json.loads(folder.manifest.read_text())["estimate"]
+    assert promised["total_seconds"] == pytest.approx(sum(promised["stage_seconds"].values()))
+    assert min(promised["memory_gib"], promised["disk_gib"]) > 0
+    folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
+    write_manifest(folder, tiny_settings(), CPU)
+    assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
+
+
+def test_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.manifest.write_text('{"created":')
+    write_manifest(folder, tiny_settings(), CPU)
+    assert json.loads(folder.manifest.read_text())["created"]
+
+
+def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(manifest, "_CODE", tmp_path / "site-packages")
+    assert manifest.commit() is None
+
+
+def test_a_run_whose_settings_were_changed_is_not_resumed(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    write_manifest(folder, tiny_settings(), CPU)
+    refuse_changed_settings(folder, tiny_settings("datm"))  # nothing was done yet, so nothing is lost
+    folder.checkpoint.mkdir()
+    refuse_changed_settings(folder, tiny_settings())
+    with pytest.raises(InputError, match="settings were changed since the run began"):
+        refuse_changed_settings(folder, tiny_settings("datm"))

@@ -1,0 +1,166 @@
+"""A finished run can be evaluated on other networks and copied into other forms, and nothing foreign is overwritten."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from engine.__main__ import main as worker_main
+from engine.checkpoints import best_check, load_set
+from engine.distilled import DistilledSet
+from engine.pipeline import evaluate_architectures, export_copies
+from engine.results.files import folder_names
+from engine.run.errors import InputError, RunFailed
+from engine.run.events import Evaluated, Event, RunFinished
+from engine.run.folder import cache_root, write_atomically
+from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
+
+
+def test_further_networks_are_added_to_metrics_and_card_and_remembered(tmp_path: Path) -> None:
+    finish_run(tmp_path)
+    events: list[Event] = []
+    context = tiny_context(tmp_path, tiny_settings(), events)
+    before = json.loads(context.folder.metrics.read_text())
+    evaluate_architectures(context, ["vgg11", "alexnet", "vgg11"], 1)
+    metrics = json.loads(context.folder.metrics.read_text())
+    told = [event for event in events if isinstance(event, Evaluated)]
+    named = [(event.subject, event.arch, event.iteration) for event in told]
+    assert named == [("final", "vgg11", 3), ("final", "alexnet", 3)]
+    assert metrics["architectures"]["vgg11"]["accuracy_mean"] == told[0].accuracy_mean
+    assert metrics["architectures"]["alexnet"] == before["architectures"]["alexnet"], "two networks say more than one"
+    assert metrics["final"] == before["final"]
+    assert "| final, iteration 3 | vgg11 |" in context.folder.card.read_text()
+    assert isinstance(events[-1], RunFinished)
+    remembered = list(context.folder.evaluations.iterdir())
+    assert sorted(file.name for file in remembered) == ["set-000003-alexnet-0.json", "set-000003-vgg11-0.json"]
+
+
+def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:
+    finish_run(tmp_path)
+    context = tiny_context(tmp_path, tiny_settings())
+    evaluate_architectures(context, ["convnet"], 3)
+    metrics = json.loads(context.folder.metrics.read_text())
+    assert (metrics["final"]["repeats"], metrics["best"]["repeats"]) == (3, 2)
+    assert "convnet" not in metrics["architectures"]
+
+
+@pytest.mark.parametrize(
+    ("archs", "repeats", "message"),
+    [
+        (["convnet", "resnet50"], None, "no network 'resnet50'"),
+        (["convnet"], 0, "0 networks"),
+        ([""], None, "no network"),
+    ],
+)
+def test_wrong_questions_are_refused(tmp_path: Path, archs: list[str], repeats: int | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate_architectures(tiny_context(tmp_path, tiny_settings()), archs, repeats)
+
+
+def test_an_unfinished_run_is_refused_with_how_to_finish_it(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path, tiny_settings())
+    with pytest.raises(InputError, match="resume"):
+        evaluate_architectures(context, ["convnet"])
+    with pytest.raises(InputError, match="resume"):
+        export_copies(context, tmp_path / "x", None)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_image_folder_reads_as_one_and_shows_the_pixels(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    export_copies(context, tmp_path / "images", None)
+    distilled = DistilledSet.load(context.folder.distilled)
+    assert len(ImageFolder(tmp_path / "images")) == 20
+    with Image.open(tmp_path / "images" / "3" / "1.png") as picture:
+        levels = torch.from_numpy(np.array(picture)).long()
+        assert picture.mode == "L"
+    assert torch.equal(levels, (distilled.pixels[7, 0] * 255).round().long())
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("ltdd", torch.float32), ("mtt", torch.int64)])
+def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str, dtype: torch.dtype) -> None:
+    context = finish_run(tmp_path / "run", tiny_settings(method))
+    export_copies(context, None, tmp_path / "pt")
+    images, labels, rate = (
+        torch.load(tmp_path / "pt" / f"{name}.pt", weights_only=True) for name in ("images", "labels", "lr")
+    )
+    distilled = DistilledSet.load(context.folder.distilled)
+    assert torch.equal(images, distilled.images)
+    assert torch.equal(labels, distilled.label_logits if method == "ltdd" else distilled.labels)
+    assert labels.dtype == dtype
+    assert float(rate) == distilled.learning_rate
+
+
+def test_a_copy_can_be_made_again_but_never_over_something_else(tmp_path: Path) -> None:
+    context, target = finish_run(tmp_path / "run"), tmp_path / "copy"
+    export_copies(context, target, target)
+    export_copies(context, target, None)
+    other = finish_run(tmp_path / "other", tiny_settings(seed=1))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for run, folder in ((other, target), (context, mine), (context, mine / "thesis.txt")):
+        with pytest.raises(InputError, match="new or an empty folder"):
+            export_copies(run, folder, None)
+    assert (mine / "thesis.txt").read_text() == "years of work"
+
+
+def test_asked_for_no_copy_the_picture_and_the_card_are_drawn_again(tmp_path: Path) -> None:
+    context = finish_run(tmp_path)
+    grid, card = context.folder.grid.read_bytes(), context.folder.card.read_text()
+    context.folder.grid.unlink()
+    context.folder.card.write_text("scribbled over")
+    export_copies(context, None, None)
+    assert (context.folder.grid.read_bytes(), context.folder.card.read_text()) == (grid, card)
+
+
+def test_class_folders_are_safe_and_no_two_alike() -> None:
+    names = folder_names(["cat", "../etc", "Cat", "a/b", "", "CAT_2"])
+    assert names == ["cat", "etc", "Cat_2", "a_b", "class_4", "CAT_2_5"]
+
+
+def test_a_place_where_no_copy_can_lie_is_refused(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made"):
+        export_copies(context, tmp_path / "file" / "below", None)
+
+
+def test_what_a_damaged_checkpoint_held_is_made_again_or_refused(tmp_path: Path) -> None:
+    context = finish_run(tmp_path)
+    evaluate_architectures(context, ["vgg11"], 1)
+    for file in [*context.folder.evaluations.iterdir(), context.folder.checkpoint / "seconds.json"]:
+        file.write_text('{"per')
+    evaluate_architectures(tiny_context(tmp_path, tiny_settings()), ["vgg11"], 1)
+    write_atomically(context.folder.checkpoint / "checks.json", "")
+    with pytest.raises(RunFailed, match="damaged"):
+        best_check(context.folder)
+    with pytest.raises(RunFailed, match="missing"):
+        load_set(context.folder, 7, context.device)
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    context = finish_run(tmp_path)
+    monkeypatch.setattr("engine.revisit.export_copies", full)
+    assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
+    assert "nothing can be written: No space left on device" in context.folder.events.read_text()
+
+
+def test_a_cache_that_cannot_be_made_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = finish_run(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("engine.revisit.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
+    said = context.folder.events.read_text()
+    assert "the cache cannot be used" in said and "LTDD_CACHE" in said

@@ -1,0 +1,18 @@
+"""`ltdd-tui` with the worker of recorded_worker.py in place of the engine; for `serve`, in its apps as well."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from ltdd_tui.cli import serve  # noqa: E402
+from ltdd_tui.cli.main import main  # noqa: E402
+from ltdd_tui.runs import worker  # noqa: E402
+
+worker.COMMAND = (sys.executable, str(Path(__file__).with_name("recorded_worker.py")))
+serve.COMMAND = (sys.executable, __file__)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""`ltdd-tui serve` in a real browser: launches a run and shows its images; loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine.run.folder import RunFolder
+from tests.integration.browser import chromium, opened
+
+ROOT = Path(__file__).parents[2]
+APP = str(Path(__file__).with_name("app_on_recording.py"))
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("textual_serve") is None, reason="textual-serve is not installed (extra serve)"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed (extra dev)"),
+    pytest.mark.skipif(chromium() is None, reason="there is no Chromium here"),
+]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, APP, "serve", "--port", str(port), "--runs-dir", str(tmp_path / "runs")]
+    environment = os.environ | {"LTDD_HOME": str(tmp_path / "home"), "LTDD_CACHE": str(tmp_path / "cache")}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    said = server.stderr.readline()
+    assert said == f"ltdd-tui is at http://127.0.0.1:{port}; Ctrl-C ends it, and runs go on\n"
+    yield f"http://127.0.0.1:{port}"
+    server.send_signal(signal.SIGINT)
+    _, rest = server.communicate(timeout=20)
+    assert server.returncode == 0 and "Traceback" not in rest, rest
+
+
+def test_a_run_is_launched_and_its_images_are_seen(address: str, tmp_path: Path) -> None:
+    with opened() as page:
+        page.open(address)
+        page.wait_for("quickstart")
+        page.press("Control+s")
+        page.wait_for("Matching loss")
+        # More than any theme has.
+        page.wait_for_images(colors=100)
+        page.wait_for("the run is done")
+        page.picture(tmp_path / "page.png")
+        with Image.open(tmp_path / "page.png") as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 300
+        assert [url for url in page.asked if not url.startswith((address, "data:"))] == []
+    assert RunFolder(tmp_path / "runs" / "quickstart").exists()
+
+
+def test_a_page_of_another_site_is_turned_away(address: str) -> None:
+    request = urllib.request.Request(f"{address}/ws", headers={"Origin": "http://evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
