@@ -22,8 +22,8 @@ from textual.widget import Widget
 from engine.run.events import MatchingStep, Preview
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.loss_history import LossTrack, Series, StepColumns
-from ltdd_tui.screens.run.images.renderer import Place, Wish
-from ltdd_tui.screens.run.images.view import Exhibition
+from ltdd_tui.screens.run.images.renderer import Place, RenderRequest
+from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.widgets.chart import line
 from ltdd_tui.widgets.curve import Curve
 
@@ -95,11 +95,11 @@ def _preview(root: Path, classes: int, ipc: int, side: int = 32) -> Preview:
 
 
 async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -> ImagesCost:
-    exhibition = Exhibition("nothing")
+    exhibition = ImagesView("nothing")
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:
-        exhibition.wish(Wish(root, preview, Place(row=next(rows)), (), (), "halfcell"))
+        exhibition.request(RenderRequest(root, preview, Place(row=next(rows)), (), (), "halfcell"))
 
     async with _Around(exhibition).run_test(size=size):
         change()

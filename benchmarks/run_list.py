@@ -14,7 +14,7 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from ltdd_tui.runs.index import Listed, Overview
+from ltdd_tui.runs.index import Overview, RunEntry
 from ltdd_tui.screens.runs.table import COLUMNS, Order, RunList
 
 ROWS, CHANGES, SIZE = 500, 20, (120, 40)
@@ -30,12 +30,12 @@ class _Around(App[None]):
         yield self._widget
 
 
-def rows(change: int) -> list[Listed]:
+def rows(change: int) -> list[RunEntry]:
     """All runs as they are after a change, none as it was before."""
-    return [Listed(replace(RUN, name=f"run-{change}-{place:03d}"), 0.0) for place in range(ROWS)]
+    return [RunEntry(replace(RUN, name=f"run-{change}-{place:03d}"), 0.0) for place in range(ROWS)]
 
 
-async def milliseconds(widget: Widget, show: Callable[[list[Listed]], None]) -> float:
+async def milliseconds(widget: Widget, show: Callable[[list[RunEntry]], None]) -> float:
     """CPU time of a change, with the time that the screen takes to follow."""
     async with _Around(widget).run_test(size=SIZE) as pilot:
         show(rows(0))
@@ -51,7 +51,7 @@ def main() -> None:
     """Prints both figures."""
     own, table = RunList(), DataTable[str](cursor_type="row")
 
-    def fill(found: list[Listed]) -> None:
+    def fill(found: list[RunEntry]) -> None:
         if not table.columns:
             table.add_columns(*(column.title for column in COLUMNS))
         table.clear()

@@ -33,7 +33,7 @@ from ltdd_tui.preferences import (
     with_remembered,
 )
 from ltdd_tui.runs.index import last_change, run_folders
-from ltdd_tui.runs.worker import Control
+from ltdd_tui.runs.worker import WorkerHandle
 from ltdd_tui.screens.launch.screen import LaunchScreen
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ class LtddApp(PersonalApp):
         self.runs_dir = runs_dir
         self.device = device
         self._opens_with = folder
-        self._controls: dict[Path, Control] = {}
+        self._controls: dict[Path, WorkerHandle] = {}
 
     def on_mount(self) -> None:
         """Sets the theme and keys, and opens the first screen."""
@@ -288,13 +288,13 @@ class LtddApp(PersonalApp):
         gc.enable()
         self.run_worker(load_screens, thread=True)
 
-    def control(self, folder: RunFolder) -> Control:
+    def control(self, folder: RunFolder) -> WorkerHandle:
         """The worker of a run, as all screens know it."""
         if folder.root not in self._controls:
-            self._controls[folder.root] = Control(folder, self.device)
+            self._controls[folder.root] = WorkerHandle(folder, self.device)
         return self._controls[folder.root]
 
-    def known_control(self, folder: RunFolder) -> Control | None:
+    def known_control(self, folder: RunFolder) -> WorkerHandle | None:
         """The same, where a screen has had to do with it."""
         return self._controls.get(folder.root)
 

@@ -256,7 +256,7 @@ def display_for(plain: bool, as_json: bool) -> Display:
     return Bars() if sys.stderr.isatty() and not plain else Lines()
 
 
-def attend(watched: Watched, display: Display, process: subprocess.Popen[bytes] | None, show_table: bool) -> int:
+def follow_run(watched: Watched, display: Display, process: subprocess.Popen[bytes] | None, show_table: bool) -> int:
     """Follows the run until it ends, or until Ctrl-C where it is not one's own; returns the exit code."""
     folder = watched.folder
     with Interrupts() as interrupts:

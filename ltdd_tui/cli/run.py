@@ -110,7 +110,7 @@ def resume(
 
 
 def _begin(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
-    from ltdd_tui.cli.progress import attend, display_for
+    from ltdd_tui.cli.progress import display_for, follow_run
     from ltdd_tui.runs.live import Watched
 
     watched = Watched(folder)
@@ -120,7 +120,7 @@ def _begin(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: b
     if detach:
         _leave(folder, process)
         return
-    raise typer.Exit(attend(watched, display_for(plain, as_json), process, show_table=not as_json))
+    raise typer.Exit(follow_run(watched, display_for(plain, as_json), process, show_table=not as_json))
 
 
 def _leave(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
@@ -142,13 +142,13 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
     """Show a run as it goes, or once more how it went: on a terminal as a screen. Leaving it stops nothing."""
-    from ltdd_tui.cli.progress import attend, display_for
+    from ltdd_tui.cli.progress import display_for, follow_run
     from ltdd_tui.runs.live import Watched
 
     folder = find_run(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))
-    raise typer.Exit(attend(Watched(folder), display_for(plain, as_json), None, show_table=not as_json))
+    raise typer.Exit(follow_run(Watched(folder), display_for(plain, as_json), None, show_table=not as_json))
 
 
 def stop(

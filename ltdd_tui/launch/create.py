@@ -12,7 +12,7 @@ from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.launch.form import NAME, Form
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.worker import Errand, send
+from ltdd_tui.runs.worker import WorkerProcess, send
 
 
 def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
@@ -44,7 +44,7 @@ def with_absolute_path(settings: RunSettings) -> RunSettings:
 # From a form to a run that is under way: the same path as `ltdd-tui run`.
 
 
-def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, Errand]:
+def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, WorkerProcess]:
     """Creates the run and sends its worker, which outlives this program; raises SettingsError or InputError."""
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
     return folder, send(folder, worker.run_arguments(folder, form.device))

@@ -79,7 +79,7 @@ PATH = "dataset.path"
 
 
 @dataclass(frozen=True)
-class Prospect:
+class RunPlan:
     """Everything that is told about a form; `estimate` is what remains to be done where experts are cached.
 
     settings: with faulty values left as the preset has them. tail, estimate: None where only the data's files tell.
@@ -97,7 +97,7 @@ class Prospect:
     free_gib: float | None = None
 
 
-def assess(form: Form, runs_dir: Path) -> Prospect:
+def plan_run(form: Form, runs_dir: Path) -> RunPlan:
     """Looks at values, folders, cache and disk; may take long on a large folder, so it belongs in a thread."""
     checked = check(form)
     settings, dataset = checked.settings, checked.settings.dataset
@@ -111,7 +111,7 @@ def assess(form: Form, runs_dir: Path) -> Prospect:
     counts = long_tailed(found.counts, dataset) if found else None
     cached = cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
-    return Prospect(
+    return RunPlan(
         form,
         settings,
         in_order(faults | name_faults(form.name, name, runs_dir) | dict(checked.faults)),
@@ -195,37 +195,37 @@ def remark(tail: Tail) -> Fact:
     return Fact("", f"! {classes} fewer images than IPC {tail.ipc}; {whose} images repeat at the start", warns=True)
 
 
-def stage_seconds(prospect: Prospect) -> list[tuple[str, float]]:
+def stage_seconds(run_plan: RunPlan) -> list[tuple[str, float]]:
     """Each stage that takes time, with what is left for it to do."""
-    found = prospect.estimate.stage_seconds if prospect.estimate else {}
+    found = run_plan.estimate.stage_seconds if run_plan.estimate else {}
     return [(stage_name(stage), seconds) for stage, seconds in found.items() if seconds >= LEAST_SECONDS]
 
 
-def facts(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
+def facts(run_plan: RunPlan, stages_in_a_line: bool) -> list[Fact]:
     """Time, memory, disk, cached experts and the published figure; the stages' times where they have no bars."""
-    found = [*_costs(prospect, stages_in_a_line), *_experts(prospect)]
-    expected = prospect.settings.expected
+    found = [*_costs(run_plan, stages_in_a_line), *_experts(run_plan)]
+    expected = run_plan.settings.expected
     if expected is not None:
         note = f"; {expected.note}" if expected.note else ""
         found.append(Fact("published", f"{percent(expected.accuracy)} %  {expected.source}{note}"))
     return found
 
 
-def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
-    estimate = prospect.estimate
+def _costs(run_plan: RunPlan, stages_in_a_line: bool) -> list[Fact]:
+    estimate = run_plan.estimate
     if estimate is None:
         return [Fact("time", UNKNOWN_COST)]
     found = [Fact("time", f"about {roughly(estimate.total_seconds)}")]
-    if not prospect.device.calibrated:
+    if not run_plan.device.calibrated:
         found.append(Fact("", "rough: ctrl+b measures"))
-    elif prospect.device.busy:
+    elif run_plan.device.busy:
         found.append(Fact("", "measured while other programs ran: ctrl+b again"))
     if stages_in_a_line:
         parts = [
-            f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(prospect) if seconds
+            f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(run_plan) if seconds
         ]
         found.append(Fact("", ", ".join(parts)))
-    has, free = prospect.memory_gib, prospect.free_gib
+    has, free = run_plan.memory_gib, run_plan.free_gib
     of = "" if has is None else f" of {gibibytes(has)}"
     found.append(Fact("memory", gibibytes(estimate.memory_gib) + of, has is not None and estimate.memory_gib > has))
     left = "" if free is None else f", {gibibytes(free)} free"
@@ -233,9 +233,9 @@ def _costs(prospect: Prospect, stages_in_a_line: bool) -> list[Fact]:
     return found
 
 
-def _experts(prospect: Prospect) -> list[Fact]:
+def _experts(run_plan: RunPlan) -> list[Fact]:
     """How many experts the run would take from the cache."""
-    settings, cached = prospect.settings, prospect.cached
+    settings, cached = run_plan.settings, run_plan.cached
     if not settings.traits.distills:
         return [Fact("experts", "none: real images are only picked")]
     wanted = settings.experts.num_experts

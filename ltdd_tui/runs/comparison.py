@@ -14,7 +14,7 @@ from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.figures import GROUPS, head_to_tail
 from ltdd_tui.runs.results import Row, rows_from_state
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.widgets.axis import Floats
 
 TAGS = "ABCDEF"
@@ -26,7 +26,7 @@ class Contender:
     """One run of a comparison; `tag` is the letter by which it is called beside its color."""
 
     tag: str
-    view: View
+    view: RunView
     rows: dict[str, Row] = field(default_factory=dict)
 
     @property
@@ -62,7 +62,7 @@ class Contender:
         return dict(zip(data.class_names, self.latest.per_class, strict=False)) if data and self.latest else {}
 
 
-def contenders(views: Sequence[View]) -> list[Contender]:
+def contenders(views: Sequence[RunView]) -> list[Contender]:
     """The runs in their order, with their figures by what they are of."""
     return [
         Contender(tag, view, {row.label: row for row in rows_from_state(view.state)})

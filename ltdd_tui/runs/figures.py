@@ -47,7 +47,7 @@ GROUPS = ("many", "medium", "few")
 
 
 @dataclass(frozen=True)
-class ClassStanding:
+class ClassAccuracy:
     """One class; accuracies in percent, None where not known. `change` is since the check before.
 
     `bound` is what networks reach that saw all long-tailed images: the experts.
@@ -64,10 +64,10 @@ class ClassStanding:
 
 
 @dataclass(frozen=True)
-class Standings:
+class ClassAccuracies:
     """All classes from head to tail; `groups` of the last check; `misfits` says which figures could not be shown."""
 
-    classes: tuple[ClassStanding, ...] = ()
+    classes: tuple[ClassAccuracy, ...] = ()
     groups: Mapping[str, float | None] = field(default_factory=dict)
     last: Evaluated | None = None
     best: Evaluated | None = None
@@ -81,10 +81,10 @@ class Standings:
         return max(figures, default=0.0)
 
 
-def standings(state: RunState) -> Standings:
+def class_accuracies(state: RunState) -> ClassAccuracies:
     """The standings at a state; without data there are no classes yet."""
     if state.data is None:
-        return Standings()
+        return ClassAccuracies()
     names, groups = state.data.class_names, state.data.groups
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
@@ -98,7 +98,7 @@ def standings(state: RunState) -> Standings:
     }
     sizes = [None if count is None else int(count) for count in numbers(state.data.class_counts, len(names))]
     classes = [
-        ClassStanding(
+        ClassAccuracy(
             names[place],
             sizes[place],
             groups[place] if place < len(groups) else "",
@@ -110,7 +110,7 @@ def standings(state: RunState) -> Standings:
         )
         for place in head_to_tail(sizes)
     ]
-    return Standings(
+    return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
@@ -182,7 +182,7 @@ class NormSeries:
 
 
 @dataclass(frozen=True)
-class Balance:
+class ClassifierNorms:
     """The norms of several classifiers, and the group of each class, many, medium or few, in the same order."""
 
     groups: tuple[str, ...] = ()
@@ -194,10 +194,10 @@ class Balance:
         return max((value for one in self.series for value in one.relative if value is not None), default=1.0)
 
 
-def balance(state: RunState) -> Balance:
+def norms_by_class(state: RunState) -> ClassifierNorms:
     """The experts of each kind (their mean), then the networks of the last check or of the final set."""
     if state.data is None:
-        return Balance()
+        return ClassifierNorms()
     count, groups = len(state.data.class_names), state.data.groups
     order = head_to_tail(numbers(state.data.class_counts, count))
     found = []
@@ -208,7 +208,7 @@ def balance(state: RunState) -> Balance:
     shown = checks_and_final(state)
     norms = numbers(shown[-1].classifier_norms if shown else (), count)
     found.append(_series("synthetic set", [norms[place] for place in order]))
-    return Balance(
+    return ClassifierNorms(
         tuple(groups[place] if place < len(groups) else "" for place in order),
         tuple(series for series in found if series),
     )

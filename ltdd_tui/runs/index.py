@@ -204,7 +204,7 @@ Marks = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Listed:
+class RunEntry:
     """A run as a list shows it. `damage` says what is wrong with its files, empty where nothing is.
 
     `created` is when its settings were written, in seconds since 1970; `read` is false until the first look.
@@ -221,21 +221,21 @@ class Listed:
         return RunFolder(self.run.path)
 
 
-def starting(listed: Listed) -> Listed:
+def starting(listed: RunEntry) -> RunEntry:
     """The run as it is while its worker has been sent and its files do not say so yet."""
     at_rest = listed.run.state in {"waiting", "stopped", "failed", "crashed"}
     return replace(listed, run=replace(listed.run, state="starting")) if at_rest else listed
 
 
-class Scanner:
+class RunIndex:
     """Looks through a folder of runs; `look` may be called from a thread, `listed` be read from any."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self.listed: tuple[Listed, ...] = ()
+        self.listed: tuple[RunEntry, ...] = ()
         self._marks: dict[str, Marks] = {}
-        self._known: dict[str, tuple[Marks, Listed]] = {}
-        self._unread: dict[str, Listed] = {}
+        self._known: dict[str, tuple[Marks, RunEntry]] = {}
+        self._unread: dict[str, RunEntry] = {}
         self._left: list[str] = []
 
     def look(self, budget_seconds: float = 0.1) -> bool:
@@ -290,7 +290,7 @@ def _touched(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def examined(folder: RunFolder) -> Listed:
+def examined(folder: RunFolder) -> RunEntry:
     """One run as it stands; whatever its files hold, it gets its line, if only to say that it is damaged."""
     try:
         found = overview(folder)
@@ -336,6 +336,6 @@ def _nothing(folder: RunFolder, state: str) -> Overview:
     return Overview(name=folder.name, state=state, changed=last_change(folder), path=str(folder.root), **nothing)
 
 
-def _listed(folder: RunFolder, found: Overview, damage: str = "") -> Listed:
+def _listed(folder: RunFolder, found: Overview, damage: str = "") -> RunEntry:
     created = _touched(folder.config)
-    return Listed(found, created[0] / 1e9 if created else found.changed, damage)
+    return RunEntry(found, created[0] / 1e9 if created else found.changed, damage)

@@ -17,7 +17,7 @@ from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.messages import news
-from ltdd_tui.runs.state import RunState, Said, View, apply, with_worker
+from ltdd_tui.runs.state import LogEntry, RunState, RunView, apply, with_worker
 
 
 class Listener(Protocol):
@@ -85,7 +85,7 @@ class _Journal:
     """The display that a run is read for: it keeps what the events say."""
 
     def __init__(self) -> None:
-        self.log: Series[Said] = Series()
+        self.log: Series[LogEntry] = Series()
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Takes down one item."""
@@ -95,7 +95,7 @@ class _Journal:
             self.log = Series(said for said in self.log if said.seconds is None)
         if text is not None:
             seconds = item.seconds if isinstance(item, Stamped) else None
-            self.log = self.log.appended(Said(seconds, text, state.iteration))
+            self.log = self.log.appended(LogEntry(seconds, text, state.iteration))
 
 
 class LiveRun:
@@ -128,8 +128,8 @@ class LiveRun:
         if time.monotonic() - self._asked >= ALIVE_EVERY_SECONDS:
             self._alive, self._asked = self.folder.is_running(), time.monotonic()
 
-    def _seen(self) -> View:
-        return View(
+    def _seen(self) -> RunView:
+        return RunView(
             self.folder,
             with_worker(self._watched.state, self._alive),
             self._settings.read(),
@@ -142,7 +142,7 @@ class LiveRun:
         )
 
 
-def _besides(view: View) -> tuple[object, ...]:
+def _besides(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
     return view.state.status, view.gone, view.alive, view.settings, view.console, view.manifest
 

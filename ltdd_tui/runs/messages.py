@@ -9,13 +9,13 @@ from engine.run import events as e
 from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
 from ltdd_tui.runs.console import since_start
-from ltdd_tui.runs.state import RunState, View
+from ltdd_tui.runs.state import RunState, RunView
 
 MOST_WARNINGS = 3
 
 
 @dataclass(frozen=True)
-class Tiding:
+class Notification:
     """A message; `rings` where the run has come to an end of some kind."""
 
     message: str
@@ -24,48 +24,50 @@ class Tiding:
     rings: bool = False
 
 
-def tidings(before: View, after: View) -> list[Tiding]:
+def new_notifications(before: RunView, after: RunView) -> list[Notification]:
     """New warnings with their hints, and how the run ended."""
     found = _warnings(before, after)
     if after.gone and not before.gone:
-        found.append(Tiding(f"{after.folder.root} is gone", "error", after.folder.name, rings=True))
+        found.append(Notification(f"{after.folder.root} is gone", "error", after.folder.name, rings=True))
     if before.state.status == after.state.status:
         return found
     ending = _ending(after)
     return [*found, ending] if ending else found
 
 
-def _warnings(before: View, after: View) -> list[Tiding]:
+def _warnings(before: RunView, after: RunView) -> list[Notification]:
     new = list(after.state.warnings[len(before.state.warnings) :])
     found = [
-        Tiding(warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", after.folder.name)
+        Notification(
+            warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", after.folder.name
+        )
         for warning in new[:MOST_WARNINGS]
     ]
     if len(new) > MOST_WARNINGS:
         more = f"and {len(new) - MOST_WARNINGS} more warnings, which the log shows"
-        found.append(Tiding(more, "warning", after.folder.name))
+        found.append(Notification(more, "warning", after.folder.name))
     return found
 
 
-def _ending(after: View) -> Tiding | None:
+def _ending(after: RunView) -> Notification | None:
     name, state = after.folder.name, after.state
     match state.status:
         case "done":
             final = next((e for e in state.evaluations.values() if e.subject == "final"), None)
             figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
-            return Tiding(f"the run is done{figure}", title=name, rings=True)
+            return Notification(f"the run is done{figure}", title=name, rings=True)
         case "failed":
             what = state.failures[-1].what if state.failures else "it said no more"
-            return Tiding(f"the run failed: {what}", "error", name, rings=True)
+            return Notification(f"the run failed: {what}", "error", name, rings=True)
         case "crashed":
-            return Tiding("the worker is gone without a last word", "error", name, rings=True)
+            return Notification("the worker is gone without a last word", "error", name, rings=True)
         case "stopped":
-            return Tiding("the run has stopped", title=name, rings=True)
+            return Notification("the run has stopped", title=name, rings=True)
         case _:
             return None
 
 
-def terminal_title(view: View) -> str:
+def terminal_title(view: RunView) -> str:
     """The run in a few words, for the title of the terminal's window."""
     state = view.state
     stage = state.stages.current
@@ -91,7 +93,7 @@ class Notice:
     hint: str = ""
 
 
-def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice | None:
+def notice(view: RunView, starting: bool, exit_code: int | None = None) -> Notice | None:
     """The notice of a view, None where all is well.
 
     `starting` is whether a worker is on its way, `exit_code` how it ended before it took hold of the run.
@@ -126,17 +128,17 @@ def notice(view: View, starting: bool, exit_code: int | None = None) -> Notice |
     return None
 
 
-def _where(view: View) -> str:
+def _where(view: RunView) -> str:
     at = view.state.checkpoint
     return f"from iteration {at}, the last checkpoint" if at else "from what is finished"
 
 
-def can_resume(view: View) -> bool:
+def can_resume(view: RunView) -> bool:
     """Whether there is something that a new worker would go on with."""
     return not view.alive and not view.gone and view.state.status in {"waiting", "stopped", "crashed", "failed"}
 
 
-def can_stop(view: View) -> bool:
+def can_stop(view: RunView) -> bool:
     """Whether a worker could be asked to stop."""
     return view.alive and not view.gone
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from engine.run.events import Evaluated
 from ltdd_tui.runs.loss_history import Series, Table
-from ltdd_tui.runs.state import RunState, Stage, Stages, View
+from ltdd_tui.runs.state import RunState, RunView, Stage, Stages
 
 BEFORE = frozenset({"random", "initialization", "experts"})
 """What is evaluated before the first iteration; the final set and the best one are known only at the end."""
 
 
-def as_of(view: View, at: int | None) -> View:
+def as_of(view: RunView, at: int | None) -> RunView:
     """The view at iteration `at`; None is the live end, and so are the last iteration and what lies past it."""
     if at is None or at >= view.state.iteration:
         return view

@@ -255,7 +255,7 @@ CONSOLE_LINES = 6
 
 
 @dataclass(frozen=True)
-class Glance:
+class RunSummary:
     """The figures of a run, its accuracy by class from head to tail, and what to know of its end.
 
     `settings` is None where config.yaml cannot be read; `faults` then say why, or why the run failed. `console` holds
@@ -270,12 +270,12 @@ class Glance:
     seconds: float | None = None
 
 
-class Glancer:
+class RunSummaryReader:
     """Reads one run for a glance; `read` may be called from a thread, a little at a time, and again when it went on."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.glance = Glance()
+        self.glance = RunSummary()
         self._live: LiveRun | None = None
         self._reading = threading.Lock()
 
@@ -295,20 +295,22 @@ class Glancer:
         try:
             caught_up = self._live.read()
         except OSError as error:
-            self.glance = Glance(settings=settings, faults=(*faults, Fault(str(error.strerror), "events.jsonl")))
+            self.glance = RunSummary(settings=settings, faults=(*faults, Fault(str(error.strerror), "events.jsonl")))
             return True
         if caught_up:
             self.glance = self._from_events(self._live, settings, faults)
         return caught_up
 
-    def _from_events(self, live: LiveRun, settings: RunSettings | None, faults: tuple[Fault, ...]) -> Glance:
+    def _from_events(self, live: LiveRun, settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:
         state = live.view.state
         rows = rows_from_state(state)
         failures = tuple(Fault(broke.what, broke.where, broke.hint) for broke in state.failures)
         console = since_start(live.view.console)[-CONSOLE_LINES:] if state.status == "crashed" else ()
         counts = state.data.class_counts if state.data else []
         seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())
-        return Glance(tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None)
+        return RunSummary(
+            tuple(rows), _head_to_tail(rows, counts), settings, faults + failures, console, seconds or None
+        )
 
 
 def _settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]:
@@ -320,11 +322,11 @@ def _settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]
         return None, (Fault(f"{error.strerror}", str(folder.config)),)
 
 
-def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> Glance:
+def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:
     found = measured(metrics)
     by_class = _head_to_tail(found.rows, found.class_counts)
     seconds = sum(found.stage_seconds.values())
-    return Glance(found.rows, by_class, settings, faults + found.faults, seconds=seconds or None)
+    return RunSummary(found.rows, by_class, settings, faults + found.faults, seconds=seconds or None)
 
 
 def _head_to_tail(rows: Sequence[Row], counts: Sequence[int]) -> tuple[float, ...]:
@@ -355,7 +357,7 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
     return [*lines, ("evaluation", f"{networks}, {', '.join(settings.evaluate.arch)}")]
 
 
-def published_line(glance: Glance) -> tuple[str, str] | None:
+def published_line(glance: RunSummary) -> tuple[str, str] | None:
     """The published figure of the run's cell, and how far from it the run came; None where there is none."""
     if glance.settings is None or glance.settings.expected is None:
         return None
@@ -364,14 +366,14 @@ def published_line(glance: Glance) -> tuple[str, str] | None:
     return f"{expected:.1f}", "" if final is None else f"{final - expected:+.1f}"
 
 
-def took(glance: Glance) -> str:
+def took(glance: RunSummary) -> str:
     """How long all stages worked, or nothing where that is not known."""
     return "" if glance.seconds is None else duration(glance.seconds)
 
 
 def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
     """The figures that there are, by network, and how many networks a figure of this run stands for."""
-    glancer = Glancer(folder)
+    glancer = RunSummaryReader(folder)
     glancer.read()
     settings = glancer.glance.settings
     first = settings.evaluate.arch[0] if settings else "convnet"

@@ -313,7 +313,7 @@ def stage_named(state: RunState, name: str) -> Stage | None:
 
 
 @dataclass(frozen=True)
-class Said:
+class LogEntry:
     """One entry of a run's log: when (seconds since 1970, None for a fault of the file itself) and what.
 
     `iteration` is how far the run was.
@@ -325,7 +325,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class View:
+class RunView:
     """What panels draw: the run as it stands, or as it stood at iteration `at` while it is replayed.
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
@@ -335,7 +335,7 @@ class View:
     folder: RunFolder
     state: RunState
     settings: RunSettings | None
-    log: Series[Said]
+    log: Series[LogEntry]
     gone: bool
     version: int
     at: int | None = None

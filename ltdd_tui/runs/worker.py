@@ -26,7 +26,7 @@ from ltdd_tui.runs.console import STARTS, as_shown, last_said, since_start
 from ltdd_tui.runs.index import handle, last_change
 
 if TYPE_CHECKING:
-    from ltdd_tui.runs.state import View
+    from ltdd_tui.runs.state import RunView
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
@@ -137,7 +137,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Errand:
+class WorkerProcess:
     """A worker under way."""
 
     process: subprocess.Popen[bytes]
@@ -154,7 +154,7 @@ class Errand:
         return last_words(self._said().decode("utf-8", errors="replace"))
 
 
-def send(folder: RunFolder, arguments: Sequence[str]) -> Errand:
+def send(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     """Sends a worker that holds the run; raises InputError where one is at work already."""
     begins = folder.console.stat().st_size if folder.console.exists() else 0
 
@@ -166,10 +166,10 @@ def send(folder: RunFolder, arguments: Sequence[str]) -> Errand:
         except OSError:
             return b""
 
-    return Errand(worker.launch(folder, arguments), said)
+    return WorkerProcess(worker.launch(folder, arguments), said)
 
 
-def send_to_read(arguments: Sequence[str]) -> Errand:
+def send_to_read(arguments: Sequence[str]) -> WorkerProcess:
     """Sends a worker that only reads a run, which may be at work."""
     # Its own file: what is said of a copy has no place in the run's console, and pipes fill up.
     output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -179,7 +179,7 @@ def send_to_read(arguments: Sequence[str]) -> Errand:
             output.seek(max(0, os.fstat(output.fileno()).st_size - LAST_BYTES))
             return output.read()
 
-    return Errand(worker.consult(arguments, output), said)
+    return WorkerProcess(worker.consult(arguments, output), said)
 
 
 def last_words(said: str) -> str:
@@ -196,12 +196,12 @@ YOUNG_SECONDS = 20.0
 """A worker loads its libraries before it takes hold of the run."""
 
 
-class Control:
+class WorkerHandle:
     """Starts and stops; one for each run, shared by all screens. Raises LtddError, or OSError where the folder does."""
 
     def __init__(self, folder: RunFolder, device: str) -> None:
         self._folder, self._device = folder, device
-        self._errand: Errand | None = None
+        self._errand: WorkerProcess | None = None
         self._sending = self._has_begun = False
         self._stopping_pid: int | None = None
         # A run that was made a moment ago, by another program, is most likely about to be taken up.
@@ -223,7 +223,7 @@ class Control:
             raise InputError("no worker is at work on this run any more", self._folder.name)
         await asyncio.to_thread(worker.request_stop, self._folder)
 
-    async def resume(self) -> Errand | None:
+    async def resume(self) -> WorkerProcess | None:
         """Sends a worker that goes on where the last one ended; None where one is at work, or on its way, already."""
         if self.is_sent:
             return None
@@ -238,16 +238,16 @@ class Control:
         finally:
             self._sending = False
 
-    def sent(self, errand: Errand) -> None:
+    def sent(self, process: WorkerProcess) -> None:
         """Takes note of a worker that is on its way to the run."""
-        self._errand, self._stopping_pid, self._has_begun = errand, None, False
+        self._errand, self._stopping_pid, self._has_begun = process, None, False
 
-    def seen_off(self, errand: Errand) -> None:
+    def forget(self, process: WorkerProcess) -> None:
         """Forgets a worker of whose end somebody has told."""
-        if self._errand is errand:
+        if self._errand is process:
             self._errand = None
 
-    def starting(self, view: View) -> bool:
+    def starting(self, view: RunView) -> bool:
         """Whether a worker is on its way: it was sent, or holds the run, and has not said yet that it begins."""
         status = view.state.status
         if view.alive and status in {"running", "done"}:
@@ -258,7 +258,7 @@ class Control:
             return status == "waiting"
         return self._sending or (status == "waiting" and time.monotonic() < self._young_until)
 
-    def exit_code(self, view: View) -> int | None:
+    def exit_code(self, view: RunView) -> int | None:
         """How the worker ended that was sent, where it never began with the run; None while all is well."""
         if view.alive or self._errand is None or self._begun(view):
             return None
@@ -269,7 +269,7 @@ class Control:
             return None
         return code or None
 
-    def stopping(self, view: View) -> bool:
+    def stopping(self, view: RunView) -> bool:
         """Whether the worker has been asked to stop, by whomever, and still works."""
         pid = view.state.started.pid if view.alive and view.state.started else None
         # The worker takes the request away when it has seen it, and is stopping still.
@@ -277,7 +277,7 @@ class Control:
             self._stopping_pid = pid
         return pid is not None and pid == self._stopping_pid
 
-    def _begun(self, view: View) -> bool:
+    def _begun(self, view: RunView) -> bool:
         """Whether the worker sent from here has said that it begins, be it that another one has the run by now."""
         started = view.state.started
         if self._errand is not None and started is not None and started.pid == self._errand.process.pid:

@@ -21,7 +21,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks, readable_metrics
-from ltdd_tui.runs.worker import Errand, send, send_to_read
+from ltdd_tui.runs.worker import WorkerProcess, send, send_to_read
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, Rename
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
-class StartAndStop(Screen[None]):
+class StartStopActions(Screen[None]):
     """A screen on which one run is picked; all screens start and stop it in the same way, and with the same words."""
 
     def picked(self) -> RunFolder | None:
@@ -74,17 +74,17 @@ class StartAndStop(Screen[None]):
             self.tell("it is done; v evaluates it on further networks", title=folder.name)
             return
         try:
-            errand = await self.ltdd.control(folder).resume()
+            process = await self.ltdd.control(folder).resume()
         except (LtddError, OSError) as error:
             self.complain(error)
             return
-        if errand is None:
+        if process is None:
             self.tell("a worker is at work on it already", title=folder.name)
             return
         self.tell("goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
             self.sent(folder)
-        await see_through(self.ltdd, errand, folder, "the run", unless_shown=True)
+        await see_through(self.ltdd, process, folder, "the run", unless_shown=True)
 
     @work(group="worker")
     async def action_stop(self) -> None:
@@ -113,7 +113,7 @@ def tell(app: App[None], text: str, title: str, severity: SeverityLevel, timeout
 
 async def see_through(
     app: LtddApp,
-    errand: Errand,
+    process: WorkerProcess,
     folder: RunFolder,
     what: str,
     archs: Sequence[str] = (),
@@ -124,10 +124,10 @@ async def see_through(
 
     unless_shown: a screen that shows the run tells of its end itself.
     """
-    end = await errand.ended()
+    end = await process.ended()
     if unless_shown and _is_shown(app, folder):
         return
-    app.control(folder).seen_off(errand)
+    app.control(folder).forget(process)
     if end.went_wrong:
         words = end.words or f"the worker is gone without a word (exit code {end.code})"
         tell(app, words, f"{what} of {folder.name} failed", "error", timeout=20)
@@ -168,7 +168,7 @@ def open_folder(path: Path) -> bool:
 # What else can be done with a run from a screen: evaluate, export, rename, delete, copy and open its path.
 
 
-class RunActions(StartAndStop):
+class RunActions(StartStopActions):
     """A screen on which one run is picked, and that is told when something about the runs has changed."""
 
     def changed(self, renamed: RunFolder | None = None) -> None:
@@ -182,9 +182,9 @@ class RunActions(StartAndStop):
             return
         known, repeats = await asyncio.to_thread(known_networks, folder)
         plan = await self.ask(Evaluate(folder, known, repeats, self.ltdd.device))
-        if plan and (errand := await self._sent(folder, plan.arguments(folder))):
+        if plan and (process := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            self.app.run_worker(see_through(self.ltdd, errand, folder, "evaluation", plan.archs), group="errands")
+            self.app.run_worker(see_through(self.ltdd, process, folder, "evaluation", plan.archs), group="errands")
 
     @work
     async def action_export(self) -> None:
@@ -195,10 +195,10 @@ class RunActions(StartAndStop):
         plan = await self.ask(Export(folder, folder.distilled.exists()))
         if plan is None:
             return
-        errand = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
-        if errand:
+        process = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
+        if process:
             self.app.run_worker(
-                see_through(self.ltdd, errand, folder, "export", told=str(plan.target)), group="errands"
+                see_through(self.ltdd, process, folder, "export", told=str(plan.target)), group="errands"
             )
 
     @work
@@ -257,7 +257,9 @@ class RunActions(StartAndStop):
             return False
         return True
 
-    async def _sent(self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False) -> Errand | None:
+    async def _sent(
+        self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False
+    ) -> WorkerProcess | None:
         """The worker on its way, or None after telling why it is not."""
         try:
             if reads_only:

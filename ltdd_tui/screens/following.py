@@ -12,8 +12,8 @@ from textual.screen import Screen
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import clean
 from ltdd_tui.runs.live import LiveRun
-from ltdd_tui.runs.messages import terminal_title, tidings
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.messages import new_notifications, terminal_title
+from ltdd_tui.runs.state import RunView
 
 # The title of the terminal's window, which is seen when the terminal itself is not.
 
@@ -37,7 +37,7 @@ class LiveScreen(Screen[None]):
         super().__init__()
         self.folder = folder
         self.live = LiveRun(folder)
-        self.told: View | None = None
+        self.told: RunView | None = None
         self.unreadable: OSError | None = None
         self._wanted = asyncio.Event()
 
@@ -76,7 +76,7 @@ class LiveScreen(Screen[None]):
         self.told = view
         if before is None or view.version == before.version:
             return
-        for tiding in tidings(before, view):
+        for tiding in new_notifications(before, view):
             self.notify(tiding.message, title=tiding.title, severity=tiding.severity, timeout=10, markup=False)
             if tiding.rings:
                 self.app.bell()

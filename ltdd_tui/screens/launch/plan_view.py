@@ -17,7 +17,7 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, roughly
-from ltdd_tui.launch.plan import Fact, Prospect, Tail, facts, headline, remark, stage_seconds
+from ltdd_tui.launch.plan import Fact, RunPlan, Tail, facts, headline, remark, stage_seconds
 from ltdd_tui.widgets.bars import bar, silhouette
 from ltdd_tui.widgets.lines import fit
 
@@ -118,7 +118,7 @@ LABEL_WIDTH, STAGE_WIDTH, TIME_WIDTH = 10, 19, 8
 SMALLEST_CHART, LINES_FOR_STAGES = 3, 30
 
 
-class OutlookPanel(Vertical):
+class PlanPanel(Vertical):
     """Draws a prospect; where there is room, the time of each stage as a bar."""
 
     DEFAULT_CSS = """
@@ -131,7 +131,7 @@ class OutlookPanel(Vertical):
     def __init__(self) -> None:
         super().__init__(id="outlook")
         self.border_title = "What you will get"
-        self._prospect: Prospect | None = None
+        self._run_plan: RunPlan | None = None
         self._chart, self._headline = TailChart(), Static(id="headline")
         self._remark, self._facts = Static(id="remark"), Static(id="facts")
 
@@ -142,31 +142,31 @@ class OutlookPanel(Vertical):
         yield self._remark
         yield self._facts
 
-    def show(self, prospect: Prospect) -> None:
+    def show(self, run_plan: RunPlan) -> None:
         """Draws this prospect."""
-        self._prospect = prospect
-        self.set_class(bool(prospect.faults), "-stale")
-        device = f"on {prospect.device.name}"
-        self.border_subtitle = "without what is at fault" if prospect.faults else device
+        self._run_plan = run_plan
+        self.set_class(bool(run_plan.faults), "-stale")
+        device = f"on {run_plan.device.name}"
+        self.border_subtitle = "without what is at fault" if run_plan.faults else device
         self._draw()
 
     @on(Resize)
     def _draw(self) -> None:
-        prospect, width, height = self._prospect, self.content_size.width, self.content_size.height
-        if prospect is None or width < 2 * LABEL_WIDTH:
+        run_plan, width, height = self._run_plan, self.content_size.width, self.content_size.height
+        if run_plan is None or width < 2 * LABEL_WIDTH:
             return
-        top, below = _headline(prospect.tail, width), Content("")
-        if prospect.tail is not None:
-            below = _drawn([remark(prospect.tail)], width, 0)
+        top, below = _headline(run_plan.tail, width), Content("")
+        if run_plan.tail is not None:
+            below = _drawn([remark(run_plan.tail)], width, 0)
         with_bars = height >= LINES_FOR_STAGES
-        lines = [_stages(prospect, width)] if with_bars and prospect.estimate else []
-        lines.append(_drawn(facts(prospect, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
+        lines = [_stages(run_plan, width)] if with_bars and run_plan.estimate else []
+        lines.append(_drawn(facts(run_plan, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
         bottom = Content("\n\n").join(lines)
         parts = {self._headline: top, self._remark: below, self._facts: bottom}
         for part, content in parts.items():
             part.update(content)
         taken = sum(len(content.plain.split("\n")) for content in parts.values()) + 3
-        self._chart.show(prospect.tail, width, max(height - taken, SMALLEST_CHART))
+        self._chart.show(run_plan.tail, width, max(height - taken, SMALLEST_CHART))
 
 
 def _headline(tail: Tail | None, width: int) -> Content:
@@ -195,9 +195,9 @@ def _drawn(found: list[Fact], width: int, label_width: int) -> Content:
     return Content("\n").join(lines)
 
 
-def _stages(prospect: Prospect, width: int) -> Content:
+def _stages(run_plan: RunPlan, width: int) -> Content:
     """The time of each stage as a bar."""
-    stages = stage_seconds(prospect)
+    stages = stage_seconds(run_plan)
     longest = max((seconds for _, seconds in stages), default=0.0)
     room = width - STAGE_WIDTH - TIME_WIDTH - 1
     return Content("\n").join(

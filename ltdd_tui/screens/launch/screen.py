@@ -23,11 +23,11 @@ from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
 from ltdd_tui.launch.form import DEVICE, Form, fault_line, filled, first_form
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
-from ltdd_tui.launch.plan import Prospect, assess
+from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, FaultLine, RunForm
-from ltdd_tui.screens.launch.plan_view import OutlookPanel
+from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
 from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
@@ -54,11 +54,11 @@ class LaunchActions(Screen[None]):
         """Makes another form the present one."""
         raise NotImplementedError
 
-    async def assessed(self) -> Prospect:
+    async def plan_in_thread(self) -> RunPlan:
         """What comes of the form as it is now."""
         raise NotImplementedError
 
-    def assess(self) -> None:
+    def plan_run(self) -> None:
         """Has that looked at and shown."""
         raise NotImplementedError
 
@@ -86,55 +86,55 @@ class LaunchActions(Screen[None]):
         if self._starting.locked():
             return
         async with self._starting:
-            prospect = await self._without_faults("the run is not started")
-            if prospect is not None:
-                await self._start(prospect)
+            run_plan = await self._without_faults("the run is not started")
+            if run_plan is not None:
+                await self._start(run_plan)
 
-    async def _start(self, prospect: Prospect) -> None:
+    async def _start(self, run_plan: RunPlan) -> None:
         try:
-            folder, errand = await asyncio.to_thread(
-                begin, prospect.form, prospect.form.name or prospect.name, self.runs_dir
+            folder, process = await asyncio.to_thread(
+                begin, run_plan.form, run_plan.form.name or run_plan.name, self.runs_dir
             )
         except (LtddError, OSError) as error:
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
-        self._ltdd.control(folder).sent(errand)
+        self._ltdd.control(folder).sent(process)
         self._ltdd.open_run(folder)
         # Not needed for the first picture, and slow to import.
         from ltdd_tui.screens.actions import see_through
 
-        self.app.run_worker(see_through(self._ltdd, errand, folder, "the run", unless_shown=True), group="errands")
+        self.app.run_worker(see_through(self._ltdd, process, folder, "the run", unless_shown=True), group="errands")
 
     @work(exclusive=True, group="deed")
     async def action_dry_run(self) -> None:
         """Shows every setting with where it comes from."""
-        prospect = await self._without_faults("there is nothing to show yet")
-        if prospect is not None:
-            form = prospect.form
+        run_plan = await self._without_faults("there is nothing to show yet")
+        if run_plan is not None:
+            form = run_plan.form
             resolved = await asyncio.to_thread(resolve, form.preset, form.overrides())
             self.app.push_screen(DryRun(form.preset, annotated(resolved)))
 
     @work(exclusive=True, group="deed")
     async def action_save_preset(self) -> None:
         """Asks for a name, and lists the new preset."""
-        prospect = await self._without_faults("it cannot be saved like this")
-        if prospect is None:
+        run_plan = await self._without_faults("it cannot be saved like this")
+        if run_plan is None:
             return
-        settings = with_absolute_path(prospect.settings)
-        name = await self.app.push_screen_wait(SavePreset(settings, prospect.form.preset, cell_name(settings)))
+        settings = with_absolute_path(run_plan.settings)
+        name = await self.app.push_screen_wait(SavePreset(settings, run_plan.form.preset, cell_name(settings)))
         if name:
             self.notify(f"saved as {name}")
             self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
             self.fill_list()
 
-    async def _without_faults(self, otherwise: str) -> Prospect | None:
+    async def _without_faults(self, otherwise: str) -> RunPlan | None:
         """What comes of the form where nothing is wrong with it; else goes to the first fault."""
-        prospect = await self.assessed()
-        if not prospect.faults:
-            return prospect
-        self.notify(fault_line(prospect.faults), title=otherwise, severity="error", markup=False)
-        await self.go_to(next(iter(prospect.faults)))
+        run_plan = await self.plan_in_thread()
+        if not run_plan.faults:
+            return run_plan
+        self.notify(fault_line(run_plan.faults), title=otherwise, severity="error", markup=False)
+        await self.go_to(next(iter(run_plan.faults)))
         return None
 
     @work(group="measure")
@@ -148,11 +148,11 @@ class LaunchActions(Screen[None]):
 
     async def _measure(self) -> None:
         self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
-        settings, device = (await self.assessed()).settings, self.form.device
+        settings, device = (await self.plan_in_thread()).settings, self.form.device
         if not await asyncio.to_thread(calibrate_silently, settings, device):
             self.notify("`ltdd-tui estimate` tells why", title="it could not be measured", severity="error")
         self.fill_list()
-        self.assess()
+        self.plan_run()
 
     @work(exclusive=True, group="deed")
     async def action_pick_folder(self) -> None:
@@ -224,13 +224,13 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         super().__init__(first_form(device), runs_dir)
         self._devices = device_choices(device)
         self._past: list[Form] = []
-        self._prospect: Prospect | None = None
+        self._run_plan: RunPlan | None = None
         self._timer: Timer | None = None
         self._assessing = asyncio.Lock()
         self._title = TitleBar("ltdd-tui")
         self._presets = PresetPicker()
         self._fields = RunForm(self.form, self._devices)
-        self._outlook = OutlookPanel()
+        self._outlook = PlanPanel()
         self._panes = Panes(
             Pane(self._presets, "Presets", "#preset-list"),
             Pane(self._fields, "New run", "#fields Select"),
@@ -246,7 +246,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def on_mount(self) -> None:
         """Lists the presets and looks at the first form, after the frame is drawn."""
         self.fill_list()
-        self.assess()
+        self.plan_run()
         self._count()
         if self.has_class("-huge") and self.has_class("-tall"):
             self.call_after_refresh(self._fields.more.open)
@@ -258,8 +258,8 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     @on(ScreenResume)
     def _again(self) -> None:
         """A run that was started meanwhile has taken its name, and left experts in the cache."""
-        if self._prospect is not None:
-            self.assess()
+        if self._run_plan is not None:
+            self.plan_run()
             self._count()
 
     def fill_list(self) -> None:
@@ -297,30 +297,30 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._show()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(DEBOUNCE_SECONDS, self.assess)
+        self._timer = self.set_timer(DEBOUNCE_SECONDS, self.plan_run)
 
     def _show(self) -> None:
         """The form as it is now, with what the last look at it found."""
-        seen = self._prospect
+        seen = self._run_plan
         self._fields.show(self.form, seen.faults if seen else {}, seen.name if seen else "")
         self._presets.mark(self.form.preset)
 
-    def assess(self) -> None:
+    def plan_run(self) -> None:
         """Has the form looked at, and what comes of it shown."""
         # One that is at work goes on until it has seen the newest form.
         if not self._assessing.locked():
-            self.run_worker(self.assessed(), group="assess")
+            self.run_worker(self.plan_in_thread(), group="assess")
 
-    async def assessed(self) -> Prospect:
+    async def plan_in_thread(self) -> RunPlan:
         """Looks at the form as it is now, shows what comes of it, and says it."""
         async with self._assessing:
             while True:
                 form = self.form
-                self._prospect = await asyncio.to_thread(assess, form, self.runs_dir)
+                self._run_plan = await asyncio.to_thread(plan_run, form, self.runs_dir)
                 self._show()
-                self._outlook.show(self._prospect)
+                self._outlook.show(self._run_plan)
                 if form is self.form:
-                    return self._prospect
+                    return self._run_plan
 
     @on(Field.Edited)
     def _edited(self, event: Field.Edited) -> None:

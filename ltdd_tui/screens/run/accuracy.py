@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 
 from engine.run.events import Evaluated
 from ltdd_tui.formatting import clean, mean_and_std, percent
-from ltdd_tui.runs.figures import ClassStanding, Standings, standings
-from ltdd_tui.runs.state import NO_EXPERTS, View
+from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
+from ltdd_tui.runs.state import NO_EXPERTS, RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.lines import EMPTY, Lazy, Line, Rows, Span, fit, wrapped
 
@@ -25,7 +25,7 @@ NAME_CELLS, SHORTEST_BAR = 18, 8
 STEP = 10.0
 
 
-def scale_end(found: Standings) -> float:
+def scale_end(found: ClassAccuracies) -> float:
     """Where the bars' axis ends, in percent: the ten above all that is drawn; 100 while there is nothing."""
     return math.ceil(min(100.0, found.highest) / STEP) * STEP or 100.0
 
@@ -33,7 +33,7 @@ def scale_end(found: Standings) -> float:
 class BarColumns:
     """How wide each column of the table of bars is, given the width of all."""
 
-    def __init__(self, found: Standings, width: int) -> None:
+    def __init__(self, found: ClassAccuracies, width: int) -> None:
         self.top = scale_end(found)
         longest = max((cell_len(clean(one.name)) for one in found.classes), default=0)
         self.count = max((len(str(one.count or "")) for one in found.classes), default=0)
@@ -48,7 +48,7 @@ class BarColumns:
         return self.name + 1 + self.count + 1
 
 
-def bar_line(one: ClassStanding, columns: BarColumns) -> Line:
+def bar_line(one: ClassAccuracy, columns: BarColumns) -> Line:
     """One class: name, images, bar, accuracy, and its change since the check before."""
     change = Span("")
     if columns.change and one.change is not None and abs(one.change) >= 0.05:
@@ -62,7 +62,7 @@ def bar_line(one: ClassStanding, columns: BarColumns) -> Line:
     )
 
 
-def bar(one: ClassStanding, width: int, top: float) -> Line:
+def bar(one: ClassAccuracy, width: int, top: float) -> Line:
     """The bar up to the value, with `r`, `i` and the bound where they lie; of marks in one cell the later wins."""
     halves = 0 if one.value is None else round(min(one.value, top) / top * width * 2)
     cells = [(FULL, one.group)] * (halves // 2) + [(HALF, one.group)] * (halves % 2)
@@ -91,7 +91,7 @@ def axis_line(columns: BarColumns) -> Line:
     return (Span(" " * columns.before_bar() + "".join(row), "muted"),)
 
 
-def groups_line(found: Standings) -> Line:
+def groups_line(found: ClassAccuracies) -> Line:
     """The accuracy of many, medium and few, in their colors, and of all."""
     spans: list[Span] = []
     for group, value in found.groups.items():
@@ -108,7 +108,7 @@ MOST_WITH_SCALE = 20
 """Of more classes the scale stays in sight below the bars, since these scroll."""
 
 
-def class_lines(found: Standings, width: int, height: int) -> Sequence[Line]:
+def class_lines(found: ClassAccuracies, width: int, height: int) -> Sequence[Line]:
     """A line a class, with an empty one between where there is room; then the scale, where the bars do not scroll."""
     if not found.classes:
         return wrapped(WAITING, width, "muted")
@@ -133,7 +133,7 @@ def class_lines(found: Standings, width: int, height: int) -> Sequence[Line]:
     return Lazy(len(notes) + bars + len(scale), make)
 
 
-def foot_lines(found: Standings, width: int) -> list[Line]:
+def foot_lines(found: ClassAccuracies, width: int) -> list[Line]:
     """The groups, below the scale where that does not follow the bars."""
     if not found.classes:
         return []
@@ -172,13 +172,13 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         yield self.rows
         yield self._foot
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws the standings."""
         state = view.state
         done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
         if not self.changed(state.data, state.evaluations, *done):
             return
-        found = standings(state)
+        found = class_accuracies(state)
         self.border_title = _title(found)
         self.border_subtitle = _legend(found)
         self._foot.set_class(len(found.classes) > MOST_WITH_SCALE, "-with-scale")
@@ -186,7 +186,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         self._foot.draw(lambda width: foot_lines(found, width))
 
 
-def _title(found: Standings) -> str:
+def _title(found: ClassAccuracies) -> str:
     title = f"{AccuracyPanel.NUMBER} {AccuracyPanel.TITLE}"
     if found.last:
         title += f" ── last {_figure(found.last)}"
@@ -199,5 +199,5 @@ def _figure(event: Evaluated) -> str:
     return mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)
 
 
-def _legend(found: Standings) -> str:
+def _legend(found: ClassAccuracies) -> str:
     return f"r random  i start  │ {found.bound_of or 'bound'}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.run.events import DeviceReading
 from ltdd_tui.formatting import duration, percent, stage_name
-from ltdd_tui.runs.state import RunState, View
+from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.run.header import clock, speed
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.lines import EMPTY, Line, Span, fit, spread, wrapped
@@ -20,7 +20,7 @@ LABEL_CELLS, BAR_CELLS = 11, 12
 SIGNS = {"done": ("✓", "good"), "running": ("●", "accent"), "interrupted": ("■", "warning"), "pending": ("·", "muted")}
 
 
-def detail_lines(view: View, now: float, width: int) -> list[Line]:
+def detail_lines(view: RunView, now: float, width: int) -> list[Line]:
     """Device, memory, what made the run, its folder, and the time of every stage."""
     lines: list[Line] = []
     for label, value in _facts(view, now):
@@ -30,7 +30,7 @@ def detail_lines(view: View, now: float, width: int) -> list[Line]:
     return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
 
 
-def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
+def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
     state, settings, manifest = view.state, view.settings, view.manifest
     reading, started = state.reading, state.started
     device = reading.device if reading else started.device if started else str(manifest.get("device", ""))
@@ -93,7 +93,7 @@ seed, what published work reports for this cell, the folder of the run, and the 
 the folder's path.
 """
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws the facts; while a stage works, its seconds change by themselves."""
         now = time.time() if view.state.status == "running" else 0.0
         if self.changed(view.state, view.settings, view.manifest, int(now)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ltdd_tui.formatting import percent
 from ltdd_tui.runs.figures import GROUPS, ExpertRow, ExpertSplit, expert_splits, number
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.bars import cells, resampled
 from ltdd_tui.widgets.lines import EMPTY, Lazy, Line, Span, fit, wrapped
@@ -106,7 +106,7 @@ The table above gives their mean test accuracy in percent, of all classes and by
 course of its training loss, the loss now, its epoch, and its accuracy once it is done.
 """
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws the experts."""
         state = view.state
         if self.changed(state.data, state.experts):

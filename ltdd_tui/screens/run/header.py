@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, duration, factor_name, stage_name
 from ltdd_tui.runs.messages import Notice
-from ltdd_tui.runs.state import RunState, Stage, View, stage_named
+from ltdd_tui.runs.state import RunState, RunView, Stage, stage_named
 from ltdd_tui.widgets.lines import EMPTY, Line, Rows, Span, cut, joined, spread, width_of
 
 # The first lines of a run's screen: which run, how it stands, how long still, on what.
@@ -29,7 +29,7 @@ STATUS = {
 GAP = "   "
 
 
-def headline(view: View, now: float, width: int, word: str = "") -> list[Line]:
+def headline(view: RunView, now: float, width: int, word: str = "") -> list[Line]:
     """One line where everything fits, else two; `now` in seconds since 1970, `word` in place of the status."""
     name: Line = (Span(view.folder.name, "strong"),)
     cell, standing, machine = _cell(view), _standing(view, now, word), _machine(view.state, now)
@@ -39,7 +39,7 @@ def headline(view: View, now: float, width: int, word: str = "") -> list[Line]:
     return [spread(name, standing, width), spread(cell, machine, width)]
 
 
-def _cell(view: View) -> Line:
+def _cell(view: RunView) -> Line:
     """Data set, imbalance factor, IPC and method, as the run itself says them, else as its settings do."""
     started, settings = view.state.started, view.settings
     if started:
@@ -54,7 +54,7 @@ def _cell_words(dataset: str, factor: float | str, ipc: int, method: str) -> Lin
     return (Span(f"{dataset} · IF {factor_name(factor)} · IPC {ipc} · {method}", "muted"),)
 
 
-def _standing(view: View, now: float, word: str) -> Line:
+def _standing(view: RunView, now: float, word: str) -> Line:
     if view.at is not None:
         last = view.state.started.iterations if view.state.started else view.state.iteration
         return (Span(f"⟲ as of iteration {view.at} of {last}", "warning"),)
@@ -182,7 +182,7 @@ class RunHead(Vertical):
         yield self._line
         yield self._stages
 
-    def show(self, view: View, now: float, word: str) -> None:
+    def show(self, view: RunView, now: float, word: str) -> None:
         """Draws the run at `now`; `word` stands for its status where that alone would mislead."""
         works = view.state.status == "running" and view.at is None
         parts = (view.version, view.at, word, self.content_size.width, now if works else 0.0)

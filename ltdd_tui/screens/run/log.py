@@ -8,7 +8,7 @@ from itertools import groupby
 
 from textual.content import Content
 
-from ltdd_tui.runs.state import Said, View
+from ltdd_tui.runs.state import LogEntry, RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.lines import MORE, Line, Span, wrapped
 
@@ -19,7 +19,7 @@ MOST, LONGEST = 400, 2000
 WAITING = "nothing has been said yet"
 
 
-def log_lines(said: Sequence[Said], width: int) -> list[Line]:
+def log_lines(said: Sequence[LogEntry], width: int) -> list[Line]:
     """The last of what was said, wrapped to `width` cells."""
     if not said:
         return wrapped(WAITING, width, "muted")
@@ -61,7 +61,7 @@ a row is shown once, with how often.
 """
     FOLLOWS = True
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws what has been said."""
         if self.changed(view.log):
             log, count = view.log, len(view.state.warnings)
@@ -88,7 +88,7 @@ crash its last lines say most; the whole file lies in the run's folder.
 """
     FOLLOWS = True
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws what was printed."""
         if self.changed(view.console):
             printed = view.console

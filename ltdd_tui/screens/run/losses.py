@@ -14,7 +14,7 @@ from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
 from ltdd_tui.runs.loss_history import LossTrack
-from ltdd_tui.runs.state import RunState, View
+from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
@@ -80,7 +80,7 @@ trained on the whole long-tailed set) as dashed lines.
         """Draws in the colors of the theme, whenever it changes."""
         self.watch(self.app, "theme", self._draw, init=False)
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws the curves of `view`."""
         if view.state is not self._state:
             self._state = view.state

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ltdd_tui.runs.figures import Balance, NormSeries, balance
-from ltdd_tui.runs.state import NO_EXPERTS, View
+from ltdd_tui.runs.figures import ClassifierNorms, NormSeries, norms_by_class
+from ltdd_tui.runs.state import NO_EXPERTS, RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.bars import FULL, cells, resampled
 from ltdd_tui.widgets.lines import COLORS, EMPTY, FILL, Line, Span, spread, wrapped
@@ -16,7 +16,7 @@ from ltdd_tui.widgets.lines import COLORS, EMPTY, FILL, Line, Span, spread, wrap
 WAITING = "known once the first expert is trained"
 
 
-def norm_lines(found: Balance, width: int, height: int) -> list[Line]:
+def norm_lines(found: ClassifierNorms, width: int, height: int) -> list[Line]:
     """Each classifier has a line of words and columns below it; what rows are left over make the columns taller."""
     count = len(found.series)
     if not count:
@@ -37,7 +37,7 @@ def _words(series: NormSeries, width: int) -> Line:
     return spread((Span(series.label),), lean, width)
 
 
-def _columns(series: NormSeries, found: Balance, width: int, height: int) -> list[Line]:
+def _columns(series: NormSeries, found: ClassifierNorms, width: int, height: int) -> list[Line]:
     values = resampled(series.relative, width)
     stride = _stride(len(values), width)
     # Where several classes share a column, it has the color of the first of them.
@@ -78,10 +78,10 @@ height is the row's norm over the mean of all rows; colors are the groups many, 
 Flat is balanced. `head/tail` is the mean of the first third of the classes over that of the last third: 1.0 at best.
 """
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws the norms."""
         state = view.state
         done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
         if self.changed(state.data, state.evaluations, *done):
-            found = balance(state)
+            found = norms_by_class(state)
             self.rows.draw(lambda width: norm_lines(found, width, self.rows.size.height))

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.widgets.lines import Rows
 
 
@@ -38,7 +38,7 @@ class Panel(Vertical, can_focus=True):
         if subtitle.markup != (self.border_subtitle or ""):
             self.border_subtitle = subtitle
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws its part of `view`; called a few times a second, so what did not change is not drawn anew."""
         raise NotImplementedError
 

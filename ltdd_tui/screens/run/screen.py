@@ -17,8 +17,8 @@ from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.runs.index import handle
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
-from ltdd_tui.runs.state import View
-from ltdd_tui.screens.actions import StartAndStop
+from ltdd_tui.runs.state import RunView
+from ltdd_tui.screens.actions import StartStopActions
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.run.header import NoticeBox, RunHead
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
@@ -28,7 +28,7 @@ from ltdd_tui.screens.run.timeline import Scrubber
 BETWEEN_PANELS_SECONDS = 0.01
 
 
-class RunScreen(LiveScreen, StartAndStop):
+class RunScreen(LiveScreen, StartStopActions):
     """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
@@ -107,7 +107,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             self._offered = offered
             self.refresh_bindings()
 
-    def _has_news(self, panel: Panel, view: View, now: float) -> bool:
+    def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
         works = panel.SHOWS_TIME and view.state.status == "running"
         given = (view.version, view.at, int(now) if works else 0)
         before, self._given[panel.NAME] = self._given.get(panel.NAME), given

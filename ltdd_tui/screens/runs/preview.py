@@ -14,8 +14,8 @@ from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, mean_and_std, percent, short_path, stage_name
 from ltdd_tui.runs.figures import GROUPS
-from ltdd_tui.runs.index import Listed
-from ltdd_tui.runs.results import Glance, Row, published_line, settings_lines, took
+from ltdd_tui.runs.index import RunEntry
+from ltdd_tui.runs.results import Row, RunSummary, published_line, settings_lines, took
 from ltdd_tui.screens.runs.table import state_text
 from ltdd_tui.widgets.bars import cells, resampled
 
@@ -41,12 +41,12 @@ class RunPreview(VerticalScroll, can_focus=False):
         """One text; it is short enough to be drawn whole."""
         yield self._text
 
-    def show(self, listed: Listed | None, glance: Glance) -> None:
+    def show(self, listed: RunEntry | None, glance: RunSummary) -> None:
         """Draws a run, as far as it has been read."""
         self.border_title = Content(clean(listed.run.name) if listed else "")
         self._text.update(self._drawn(listed, glance) if listed else "")
 
-    def _drawn(self, listed: Listed, glance: Glance) -> RenderableType:
+    def _drawn(self, listed: RunEntry, glance: RunSummary) -> RenderableType:
         colors = self.app.theme_variables
         parts: list[RenderableType] = [self._state(listed, glance)]
         if listed.damage:
@@ -69,7 +69,7 @@ class RunPreview(VerticalScroll, can_focus=False):
             parts += ["", _pairs(settings_lines(glance.settings))]
         return Group(*parts, "", Text(clean(short_path(listed.folder.root)), "dim", overflow="fold"))
 
-    def _state(self, listed: Listed, glance: Glance) -> RenderableType:
+    def _state(self, listed: RunEntry, glance: RunSummary) -> RenderableType:
         colors = self.app.theme_variables
         run = listed.run
         tones = dict.fromkeys(("running", "starting"), "text-primary") | {"done": "text-success"}
@@ -87,7 +87,7 @@ class RunPreview(VerticalScroll, can_focus=False):
         return Group(line, bar)
 
 
-def _figures(glance: Glance) -> Table:
+def _figures(glance: RunSummary) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", expand=True)
     table.add_column("accuracy %", no_wrap=True)
     for title in ("all", *GROUPS):

@@ -21,8 +21,8 @@ from engine.run.folder import RunFolder
 from ltdd_tui.formatting import short_path
 from ltdd_tui.runs.filter import RunFilter
 from ltdd_tui.runs.filter import parse as parse_filter
-from ltdd_tui.runs.index import Listed, Scanner, starting
-from ltdd_tui.runs.results import Glance, Glancer
+from ltdd_tui.runs.index import RunEntry, RunIndex, starting
+from ltdd_tui.runs.results import RunSummary, RunSummaryReader
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.runs.preview import RunPreview
 from ltdd_tui.screens.runs.table import BY_KEY, COLUMNS, Order, RunList, in_order, standing
@@ -165,12 +165,12 @@ class RunsScreen(RunActions):
 
     def __init__(self, runs_dir: Path) -> None:
         super().__init__()
-        self._scanner = Scanner(runs_dir)
+        self._scanner = RunIndex(runs_dir)
         self._runs_dir = runs_dir
         self._order = Order()
         self._marked: dict[str, None] = {}
         self._point_at: str | None = None
-        self._glancer: Glancer | None = None
+        self._glancer: RunSummaryReader | None = None
         self._glance_timer: Timer | None = None
         self._look_now = asyncio.Event()
         # Held and not searched for: while the screen closes, some are gone before others.
@@ -223,12 +223,12 @@ class RunsScreen(RunActions):
             self._glance_soon()
         self._tell(found, len(shown))
 
-    def _as_known(self, listed: Listed) -> Listed:
+    def _as_known(self, listed: RunEntry) -> RunEntry:
         """A run whose worker is on its way is starting, whatever its files still say."""
         control = self.ltdd.known_control(listed.folder)
         return starting(listed) if control and control.is_on_its_way(listed.run.state) else listed
 
-    def _tell(self, found: Sequence[Listed], shown: int) -> None:
+    def _tell(self, found: Sequence[RunEntry], shown: int) -> None:
         self._title.tell(standing(found, len(self._marked)), short_path(self._runs_dir))
         self._filter.tell(shown, len(found))
         self._body.set_class(not shown, "-nothing")
@@ -280,10 +280,10 @@ class RunsScreen(RunActions):
         if not preview.display:
             return
         if current is None:
-            preview.show(None, Glance())
+            preview.show(None, RunSummary())
             return
         if self._glancer is None or self._glancer.folder.root != current.folder.root:
-            self._glancer = Glancer(current.folder)
+            self._glancer = RunSummaryReader(current.folder)
         glancer = self._glancer
         while not await asyncio.to_thread(glancer.read):
             pass

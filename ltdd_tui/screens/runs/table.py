@@ -22,8 +22,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ltdd_tui.formatting import age, clean, factor_name, mean_and_std, percent, shortened
-from ltdd_tui.runs.index import Listed
-
+from ltdd_tui.runs.index import RunEntry
 
 # Signs that every terminal font has; the words beside them say the same.
 MARKS = {
@@ -51,13 +50,13 @@ class Column:
     key: str
     title: str
     worth: int
-    text: Callable[[Listed, float], str]
-    order: Callable[[Listed], Sortable]
+    text: Callable[[RunEntry, float], str]
+    order: Callable[[RunEntry], Sortable]
     right: bool = False
     falling: bool = False
 
 
-def state_text(listed: Listed) -> str:
+def state_text(listed: RunEntry) -> str:
     """The state with its mark, and how far the present stage is."""
     run = listed.run
     far = "" if run.progress is None else f" {100 * run.progress:.0f} %"
@@ -68,7 +67,7 @@ def _factor(factor: float | str | None) -> str:
     return "" if factor is None else factor_name(factor)
 
 
-def accuracy_text(listed: Listed) -> str:
+def accuracy_text(listed: RunEntry) -> str:
     """The result, or what the latest check says, marked as no more than that."""
     run = listed.run
     if run.accuracy_mean is not None:
@@ -77,7 +76,7 @@ def accuracy_text(listed: Listed) -> str:
     return f"{percent(run.check_mean)} so far" if run.check_mean is not None else ""
 
 
-def changed_order(listed: Listed) -> float:
+def changed_order(listed: RunEntry) -> float:
     """Runs at work are the newest, and stand still among themselves though each of them changes all the time."""
     return 1e12 + listed.created if listed.run.state == "running" else listed.run.changed
 
@@ -143,16 +142,16 @@ class Order:
         return Order(key, not self.reversed) if key == self.key else Order(key)
 
 
-def in_order(found: Sequence[Listed], order: Order) -> list[Listed]:
+def in_order(found: Sequence[RunEntry], order: Order) -> list[RunEntry]:
     """The runs sorted; those that have nothing to sort by stand last, whichever way; ties go by name."""
     key = BY_KEY[order.key].order
     named = sorted(found, key=lambda listed: listed.run.name)
-    told: list[tuple[Any, Listed]] = [(value, listed) for listed in named if (value := key(listed)) is not None]
+    told: list[tuple[Any, RunEntry]] = [(value, listed) for listed in named if (value := key(listed)) is not None]
     told.sort(key=lambda pair: pair[0], reverse=order.falls)
     return [listed for _, listed in told] + [listed for listed in named if key(listed) is None]
 
 
-def standing(found: Sequence[Listed], marked: int = 0) -> str:
+def standing(found: Sequence[RunEntry], marked: int = 0) -> str:
     """How many runs there are, and how many of them a person should know of: `7 runs, 2 running, 1 failed`."""
     states = Counter(listed.run.state for listed in found)
     told = [
@@ -170,7 +169,7 @@ def title(column: Column, order: Order) -> str:
     return f"{arrow} {column.title}" if column.right else f"{column.title} {arrow}"
 
 
-def fitted(found: Sequence[Listed], order: Order, now: float, width: int, gap: int) -> list[tuple[Column, int]]:
+def fitted(found: Sequence[RunEntry], order: Order, now: float, width: int, gap: int) -> list[tuple[Column, int]]:
     """The columns that fit side by side into `width` cells, each with its own width; the name takes what is left."""
     wide = {
         column.key: max([len(title(column, order)), *(cell_len(column.text(listed, now)) for listed in found)])
@@ -239,7 +238,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: list[Listed] = []
+        self._rows: list[RunEntry] = []
         self._marked: Collection[str] = ()
         self._order = Order()
         self._cursor = 0
@@ -249,11 +248,11 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self._gap = 1
 
     @property
-    def current(self) -> Listed | None:
+    def current(self) -> RunEntry | None:
         """The run under the cursor."""
         return self._rows[self._cursor] if self._rows else None
 
-    def show(self, rows: Sequence[Listed], marked: Collection[str], order: Order) -> None:
+    def show(self, rows: Sequence[RunEntry], marked: Collection[str], order: Order) -> None:
         """Draws the runs; cursor and scroll stay with the run they are on."""
         before, seen = self.current, self._sees_cursor()
         self._marked, self._order, self._now = set(marked), order, time.time()
@@ -274,7 +273,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             if listed.run.name == name:
                 self._move_to(place)
 
-    def _take(self, rows: list[Listed]) -> int:
+    def _take(self, rows: list[RunEntry]) -> int:
         """Takes new rows; returns how many rows the one under the cursor moved down."""
         before, name = self._cursor, self.current.run.name if self.current and self._settled else None
         self._rows = rows
@@ -322,7 +321,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         mark = base + self.get_component_rich_style("run-list--marked", partial=True)
         return self._line(MARKED if marked else " ", mark, texts, base)
 
-    def _style(self, column: Column, listed: Listed, marked: bool) -> Style:
+    def _style(self, column: Column, listed: RunEntry, marked: bool) -> Style:
         part = "muted"
         if column.key == "name":
             part = "marked" if marked else "name"

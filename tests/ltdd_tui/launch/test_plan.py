@@ -16,7 +16,7 @@ from engine.run.schema import leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.launch.create import cell_name
 from ltdd_tui.launch.form import NAME, filled, find_settings, told
-from ltdd_tui.launch.plan import Fact, assess, facts
+from ltdd_tui.launch.plan import Fact, facts, plan_run
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
 
@@ -40,21 +40,21 @@ def cache_experts(settings: RunSettings, count: int) -> None:
 
 def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
     form = filled("quickstart", "cpu").with_text("experts.compile", "never")  # which is waited for once, for all
-    full = assess(form, tmp_path)
+    full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
-    found = assess(form, tmp_path)
+    found = plan_run(form, tmp_path)
     assert full.cached == (0, 0) and found.cached == (6, 0)
     assert full.estimate is not None and found.estimate is not None
     assert found.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
     assert found.estimate.total_seconds < full.estimate.total_seconds
     said = {fact.label: fact.text for fact in facts(found, stages_in_a_line=True)}
     assert said["experts"] == "6 of 8 in the cache, 0 classifier experts"
-    assert assess(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
+    assert plan_run(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
 
 
 def test_a_run_too_large_for_this_machine_is_marked(tmp_path: Path) -> None:
     form = filled("quickstart", "cpu").with_text("experts.width", "100000")
-    memory = next(fact for fact in facts(assess(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+    memory = next(fact for fact in facts(plan_run(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
     assert memory.warns
 
 
@@ -62,7 +62,7 @@ def test_a_run_too_large_for_a_gpu_that_was_measured_is_marked(tmp_path: Path) -
     form = filled("quickstart", "cuda:0").with_text("experts.width", "100000")
 
     def memory() -> Fact:
-        return next(fact for fact in facts(assess(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+        return next(fact for fact in facts(plan_run(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
 
     assert " of " not in memory().text and not memory().warns, "what it has is not known"
     rates = (CUDA.rates, CUDA.compiled_rates)
@@ -76,10 +76,10 @@ def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:
     (tmp_path / "quickstart").mkdir()
     (tmp_path / "quickstart" / "config.yaml").touch()
     form = filled("quickstart", "cpu")
-    assert assess(form, tmp_path).name == "quickstart-2"
-    assert assess(form.with_text("method", "datm"), tmp_path).name == "quickstart-datm"
-    assert assess(form.with_text("ipc", "5"), tmp_path).name == "digits-lt-if50-ipc5"
-    taken = assess(form.with_text(NAME, "quickstart"), tmp_path)
+    assert plan_run(form, tmp_path).name == "quickstart-2"
+    assert plan_run(form.with_text("method", "datm"), tmp_path).name == "quickstart-datm"
+    assert plan_run(form.with_text("ipc", "5"), tmp_path).name == "digits-lt-if50-ipc5"
+    taken = plan_run(form.with_text(NAME, "quickstart"), tmp_path)
     assert "there is a run named" in taken.faults[NAME].what
     dataset = {"name": "folder", "path": "/data/My moles! 2024/", "imbalance_factor": "natural"}
     assert (
@@ -92,7 +92,7 @@ def test_faults_of_values_folder_and_name_come_together_in_the_order_of_the_form
     form = filled("quickstart", "cpu")
     for key, text in ((NAME, "a/b"), ("matching.beta", "0"), ("dataset.name", "folder"), ("ipc", "x")):
         form = form.with_text(key, text)
-    assert list(assess(form, tmp_path).faults) == ["dataset.path", "ipc", NAME, "matching.beta"]
+    assert list(plan_run(form, tmp_path).faults) == ["dataset.path", "ipc", NAME, "matching.beta"]
 
 
 def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
@@ -102,14 +102,14 @@ def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
             (tmp_path / "train" / name / f"{i}.png").touch()
     form = filled("quickstart", "cpu").with_text("dataset.name", "folder").with_text("dataset.path", str(tmp_path))
     runs = tmp_path / "runs"
-    first = assess(form, runs).tail
+    first = plan_run(form, runs).tail
     assert first is not None and first.counts == (8, 4)
     (tmp_path / "train" / "b" / "more.png").touch()
-    second = assess(form, runs).tail
+    second = plan_run(form, runs).tail
     assert second is not None and second.counts == (8, 5)
     for image in (tmp_path / "train" / "b").iterdir():
         image.unlink()
-    third = assess(form, runs)
+    third = plan_run(form, runs)
     assert third.tail is None and "this class has no images" in third.faults["dataset.path"].what
 
 
@@ -151,5 +151,5 @@ def test_help_says_range_unit_default_and_source() -> None:
 
 def test_every_preset_can_be_told(tmp_path: Path) -> None:
     for preset in ("tiny-imagenet-lt-if10-ipc10", "imagenet-lt-if5-ipc10", "cifar100-lt-if10-ipc50"):
-        found = assess(filled(preset, "cpu"), tmp_path)
+        found = plan_run(filled(preset, "cpu"), tmp_path)
         assert found.settings == load_preset(preset) and found.tail is not None and found.estimate is not None

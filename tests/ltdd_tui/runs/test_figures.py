@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import balance, standings
+from ltdd_tui.runs.figures import class_accuracies, norms_by_class
 from ltdd_tui.runs.state import Experts, RunState
 
 NAMES, COUNTS, GROUPS = ["tail", "head", "middle"], [5, 900, 60], ["few", "many", "medium"]
@@ -32,7 +32,7 @@ def expert(per_class: list[Any], norms: list[float]) -> e.ExpertDone:
 
 
 def test_classes_go_from_head_to_tail_with_their_marks() -> None:
-    found = standings(
+    found = class_accuracies(
         state_of(
             evaluated("random", None, [1.0, 2.0, 3.0]),
             evaluated("initialization", 0, [10.0, 20.0, 30.0]),
@@ -58,27 +58,27 @@ def test_classes_go_from_head_to_tail_with_their_marks() -> None:
 
 def test_the_final_figure_comes_last_and_the_best_is_as_it_was_evaluated_at_the_end() -> None:
     checks = [evaluated("check", at, [1.0, 1.0, 1.0], mean) for at, mean in ((0, 40.0), (50, 55.0), (100, 52.0))]
-    running = standings(state_of(*checks))
+    running = class_accuracies(state_of(*checks))
     assert running.last is checks[-1] and running.best is checks[1]
     final, best = evaluated("final", 100, [2.0, 2.0, 2.0], 51.0), evaluated("best", 50, [3.0, 3.0, 3.0], 54.0)
-    done = standings(state_of(*checks, final, best))
+    done = class_accuracies(state_of(*checks, final, best))
     assert done.last is final and done.best is best
     assert done.classes[0].change == 1.0
 
 
 def test_checks_that_come_out_of_order_count_by_their_iteration() -> None:
     later, earlier = evaluated("check", 50, [9.0, 9.0, 9.0]), evaluated("check", 10, [1.0, 1.0, 1.0])
-    assert standings(state_of(later, earlier)).last is later
+    assert class_accuracies(state_of(later, earlier)).last is later
 
 
 def test_a_list_of_the_wrong_length_is_told_and_not_drawn() -> None:
-    found = standings(state_of(evaluated("check", 50, [9.0, 9.0])))
+    found = class_accuracies(state_of(evaluated("check", 50, [9.0, 9.0])))
     assert [c.value for c in found.classes] == [None, None, None]
     assert found.misfits == ("check @ 50 names 2 classes of 3",)
 
 
 def test_values_that_are_not_finite_are_unknown_and_the_rest_stands() -> None:
-    found = standings(
+    found = class_accuracies(
         state_of(evaluated("check", 50, [None, float("nan"), 7.0]), evaluated("check", 0, [1.0, 1.0, 1.0]))
     )
     assert [(c.value, c.change) for c in found.classes] == [(None, None), (7.0, 6.0), (None, None)]
@@ -87,18 +87,18 @@ def test_values_that_are_not_finite_are_unknown_and_the_rest_stands() -> None:
 
 def test_a_mean_that_is_unknown_is_never_the_best() -> None:
     known = evaluated("check", 0, [1.0, 1.0, 1.0], 30.0)
-    assert standings(state_of(evaluated("check", 50, [1.0, 1.0, 1.0], None), known)).best is known
+    assert class_accuracies(state_of(evaluated("check", 50, [1.0, 1.0, 1.0], None), known)).best is known
 
 
 def test_without_data_there_are_no_classes() -> None:
-    assert standings(RunState()).classes == ()
+    assert class_accuracies(RunState()).classes == ()
 
 
 def test_data_that_contradicts_itself_is_taken_as_far_as_it_goes() -> None:
     state = state_of(evaluated("check", 0, [1.0, 2.0, 3.0]))
     assert state.data is not None
     short = replace(state, data=replace(state.data, class_counts=[5], groups=["few"]))
-    assert [(c.name, c.count, c.group) for c in standings(short).classes] == [
+    assert [(c.name, c.count, c.group) for c in class_accuracies(short).classes] == [
         ("tail", None, "few"),
         ("head", None, ""),
         ("middle", None, ""),
@@ -110,13 +110,15 @@ def test_balance_is_measured_against_the_mean_and_leans_to_the_head() -> None:
         evaluated("check", 0, [1.0, 1.0, 1.0]),
         experts={"representation": Experts(done={0: expert([1.0] * 3, [1.0, 4.0, 1.0])})},
     )
-    experts, ours = balance(state).series
+    experts, ours = norms_by_class(state).series
     # Head to tail: 4, 1, 1 over their mean 2; and 3, 2, 1 over 2.
     assert (experts.label, experts.relative, experts.lean) == ("representation experts", (2.0, 0.5, 0.5), 4.0)
     assert (ours.label, ours.relative, ours.lean) == ("synthetic set", (1.5, 1.0, 0.5), 3.0)
-    assert balance(state).groups == ("many", "medium", "few")
+    assert norms_by_class(state).groups == ("many", "medium", "few")
 
 
 @pytest.mark.parametrize("norms", [[0.0, 0.0, 0.0], [None, None, None], [1.0]])
 def test_norms_that_say_nothing_are_left_out(norms: list[Any]) -> None:
-    assert balance(state_of(experts={"representation": Experts(done={0: expert([1.0] * 3, norms)})})).series == ()
+    assert (
+        norms_by_class(state_of(experts={"representation": Experts(done={0: expert([1.0] * 3, norms)})})).series == ()
+    )

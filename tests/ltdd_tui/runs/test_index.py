@@ -10,13 +10,13 @@ import pytest
 from engine.run.events import MatchingStep, RunStarted, StageStarted, encode
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import index
-from ltdd_tui.runs.index import Listed, Scanner, overview
+from ltdd_tui.runs.index import RunEntry, RunIndex, overview
 from tests.ltdd_tui.recorded import let_go, record
 
 START = RunStarted("long", "ltdd", "cifar10", 100.0, 10, 4, "convnet", "cpu", ["distill"], 4000, "abc", 1)
 
 
-def looked(scanner: Scanner) -> dict[str, Listed]:
+def looked(scanner: RunIndex) -> dict[str, RunEntry]:
     while not scanner.look(10.0):
         pass
     return {listed.run.name: listed for listed in scanner.listed}
@@ -26,7 +26,7 @@ def test_every_status_is_told(tmp_path: Path) -> None:
     folders = {
         status: record(tmp_path / status, status, 20) for status in ("empty", "running", "failed", "crashed", "done")
     }
-    found = looked(Scanner(tmp_path))
+    found = looked(RunIndex(tmp_path))
     let_go(folders["running"])
     states = {name: listed.run.state for name, listed in found.items()}
     assert states == {s: s for s in states} | {"empty": "waiting"}
@@ -61,7 +61,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_only_what_changed_is_read_again(tmp_path: Path, reads: list[str]) -> None:
     first, second = (record(tmp_path / name, "stopped", 20) for name in ("first", "second"))
-    scanner = Scanner(tmp_path)
+    scanner = RunIndex(tmp_path)
     looked(scanner)
     looked(scanner)
     assert sorted(reads) == ["first", "second"]
@@ -80,7 +80,7 @@ def test_a_short_look_shows_all_names_at_once_and_reads_the_newest_first(tmp_pat
     for age, name in enumerate(("newest", "older", "oldest")):
         folder = record(tmp_path / name, "stopped", 20)
         os.utime(folder.events, (1e9 - age, 1e9 - age))
-    scanner = Scanner(tmp_path)
+    scanner = RunIndex(tmp_path)
     assert not scanner.look(0.0)
     assert reads == ["newest"]
     assert [(listed.run.name, listed.read) for listed in scanner.listed] == [
@@ -94,7 +94,7 @@ def test_a_short_look_shows_all_names_at_once_and_reads_the_newest_first(tmp_pat
 
 
 def test_deleted_and_new_runs_are_noticed(tmp_path: Path) -> None:
-    scanner = Scanner(tmp_path / "none yet")
+    scanner = RunIndex(tmp_path / "none yet")
     assert looked(scanner) == {}
     record(tmp_path / "none yet" / "one", "empty")
     assert list(looked(scanner)) == ["one"]
@@ -130,6 +130,6 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path, spoil
     record(tmp_path / "good", "done", 20)
     (tmp_path / "a file").write_text("")
     (tmp_path / "no run").mkdir()
-    found = looked(Scanner(tmp_path))
+    found = looked(RunIndex(tmp_path))
     assert {name: listed.run.state for name, listed in found.items()} == {"bad": "damaged", "good": "done"}
     assert found["bad"].damage

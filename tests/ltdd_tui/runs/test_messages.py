@@ -11,14 +11,14 @@ from engine.run.errors import InputError
 from engine.run.events import EventLog, Warned
 from ltdd_tui.runs.console import STARTS
 from ltdd_tui.runs.live import LiveRun
-from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, notice, terminal_title, tidings
+from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, new_notifications, notice, terminal_title
 from ltdd_tui.runs.replay import as_of
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.worker import last_words
 from tests.ltdd_tui.recorded import let_go, record
 
 
-def view_of(tmp_path: Path, status: str) -> View:
+def view_of(tmp_path: Path, status: str) -> RunView:
     folder = record(tmp_path / "demo", status, iterations=50)
     live = LiveRun(folder)
     while not live.read():
@@ -101,19 +101,19 @@ def test_tidings_are_of_what_is_new(tmp_path: Path) -> None:
     while not live.read():
         pass
     before = live.view
-    assert tidings(before, before) == []
+    assert new_notifications(before, before) == []
     log = EventLog(folder.events)
     for number in range(5):
         log.emit(Warned(f"warning {number}", "do something"))
     live.read()
-    found = tidings(before, live.view)
+    found = new_notifications(before, live.view)
     assert [tiding.message for tiding in found] == [
         *(f"warning {number}\nhint: do something" for number in range(3)),
         "and 2 more warnings, which the log shows",
     ]
     let_go(folder)
     crashed = replace(live.view, state=replace(live.view.state, status="crashed"))
-    (ending,) = tidings(live.view, crashed)
+    (ending,) = new_notifications(live.view, crashed)
     assert ending.rings and ending.severity == "error"
 
 

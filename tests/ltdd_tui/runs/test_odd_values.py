@@ -14,11 +14,11 @@ from engine.run.events import EVENT_TYPES
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.comparison import class_lines as compared_classes
 from ltdd_tui.runs.comparison import contenders, group_lines
-from ltdd_tui.runs.figures import balance, checks, expert_splits, standings
+from ltdd_tui.runs.figures import checks, class_accuracies, expert_splits, norms_by_class
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.replay import as_of, frames
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.accuracy import class_lines, foot_lines
 from ltdd_tui.screens.run.details import detail_lines
@@ -48,7 +48,7 @@ def odd_lines(lines: list[dict[str, Any]], kind: str) -> Iterator[tuple[str, lis
             yield f"{field}: {odd}", [one | {field: found} if one["type"] == kind else one for one in lines]
 
 
-def drawn(view: View, beside: View) -> None:
+def drawn(view: RunView, beside: RunView) -> None:
     state, now = view.state, view.state.last_seconds or 0.0
     track = LossTrack()
     track.take(state.points)
@@ -56,10 +56,10 @@ def drawn(view: View, beside: View) -> None:
     for curve in curves:
         if window := whole([curve]):
             draw([curve], [], Sight(window, True, None), WIDTH, HEIGHT)
-    list(class_lines(standings(state), WIDTH, HEIGHT))
-    foot_lines(standings(state), WIDTH)
+    list(class_lines(class_accuracies(state), WIDTH, HEIGHT))
+    foot_lines(class_accuracies(state), WIDTH)
     list(expert_lines(expert_splits(state), WIDTH))
-    norm_lines(balance(state), WIDTH, HEIGHT)
+    norm_lines(norms_by_class(state), WIDTH, HEIGHT)
     log_lines(view.log, WIDTH)
     detail_lines(view, now, WIDTH)
     headline(view, now, WIDTH)

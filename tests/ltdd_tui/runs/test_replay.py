@@ -8,12 +8,12 @@ import pytest
 
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.replay import as_of, frames, state_at
-from ltdd_tui.runs.state import View
+from ltdd_tui.runs.state import RunView
 from tests.ltdd_tui.recorded import record
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> View:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunView:
     live = LiveRun(record(tmp_path_factory.mktemp("runs") / "demo", "done", iterations=100))
     while not live.read():
         pass
@@ -21,7 +21,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> View:
 
 
 @pytest.mark.parametrize("at", [0, 1, 37, 40, 99])
-def test_nothing_later_than_the_iteration_is_known(finished: View, at: int) -> None:
+def test_nothing_later_than_the_iteration_is_known(finished: RunView, at: int) -> None:
     state = state_at(finished.state, at)
     assert state.iteration == at
     assert all(iteration <= at for iteration in state.previews)
@@ -31,7 +31,7 @@ def test_nothing_later_than_the_iteration_is_known(finished: View, at: int) -> N
     assert all(said.iteration <= at for said in as_of(finished, at).log)
 
 
-def test_what_came_before_distilling_is_kept(finished: View) -> None:
+def test_what_came_before_distilling_is_kept(finished: RunView) -> None:
     state = state_at(finished.state, 0)
     assert state.experts == finished.state.experts
     assert {"random", "initialization"} <= {key[0] for key in state.evaluations}
@@ -55,7 +55,7 @@ def test_it_is_the_state_that_a_screen_had_then(tmp_path: Path) -> None:
     assert list(replayed.log) == list(then.view.log)
 
 
-def test_stages_stand_in_the_middle_of_distilling(finished: View) -> None:
+def test_stages_stand_in_the_middle_of_distilling(finished: RunView) -> None:
     stages = state_at(finished.state, 30).stages
     assert stages.current is not None and (stages.current.name, stages.current.done) == ("distill", 30)
     # The recording's steps take 0.04 s each.
@@ -65,9 +65,9 @@ def test_stages_stand_in_the_middle_of_distilling(finished: View) -> None:
 
 
 @pytest.mark.parametrize("at", [None, 100, 5000])
-def test_the_end_is_the_run_itself(finished: View, at: int | None) -> None:
+def test_the_end_is_the_run_itself(finished: RunView, at: int | None) -> None:
     assert as_of(finished, at) is finished
 
 
-def test_frames_are_where_there_is_something_to_look_at(finished: View) -> None:
+def test_frames_are_where_there_is_something_to_look_at(finished: RunView) -> None:
     assert frames(finished.state) == list(range(0, 101, 10))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.runs.worker import Control, Errand
+from ltdd_tui.runs.worker import WorkerHandle, WorkerProcess
 
 OURS, OTHER = 100, 200
 
@@ -26,28 +26,28 @@ def said(pid: int | None, alive: bool, status: str = "running") -> Any:
     return SimpleNamespace(alive=alive, state=SimpleNamespace(status=status, started=started))
 
 
-def sent(control: Control, code: int | None) -> None:
+def sent(control: WorkerHandle, code: int | None) -> None:
     """A worker of this program, at work (None) or ended with a code."""
     process = SimpleNamespace(pid=OURS, poll=lambda: code)
-    control.sent(Errand(process, lambda: b"error: it broke"))  # type: ignore[arg-type]
+    control.sent(WorkerProcess(process, lambda: b"error: it broke"))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_never_began_is_told_with_its_code(folder: RunFolder) -> None:
-    control = Control(folder, "cpu")
+    control = WorkerHandle(folder, "cpu")
     sent(control, 1)
     assert control.exit_code(said(None, alive=False, status="waiting")) == 1
     assert control.exit_code(said(OTHER, alive=False, status="stopped")) == 1, "an earlier one had begun"
 
 
 def test_how_one_ended_that_had_begun_says_nothing_of_the_next(folder: RunFolder) -> None:
-    control = Control(folder, "cpu")
+    control = WorkerHandle(folder, "cpu")
     sent(control, 130)
     assert control.exit_code(said(OURS, alive=False, status="stopped")) is None
     assert control.exit_code(said(OTHER, alive=False, status="done")) is None, "resumed from elsewhere, and done"
 
 
 def test_stopping_is_the_worker_that_was_asked_and_no_later_one(folder: RunFolder) -> None:
-    control = Control(folder, "cpu")
+    control = WorkerHandle(folder, "cpu")
     assert not control.stopping(said(OURS, alive=True))
     folder.stop_request.touch()
     assert control.stopping(said(OURS, alive=True)), "whoever asked"

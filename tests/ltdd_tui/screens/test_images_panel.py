@@ -22,11 +22,11 @@ from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import Preferences
 from ltdd_tui.runs.loss_history import Series
-from ltdd_tui.runs.state import RunState, View, fold
+from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.images.panel import ImagesPanel
-from ltdd_tui.screens.run.images.renderer import Studio
+from ltdd_tui.screens.run.images.renderer import ImageRenderer
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of, room
-from ltdd_tui.screens.run.images.view import Exhibition
+from ltdd_tui.screens.run.images.view import ImagesView
 
 pytestmark = pytest.mark.asyncio
 
@@ -65,7 +65,7 @@ class Shown(App[None]):
 
 async def settle(pilot: Pilot[None]) -> None:
     """Waits until what was asked for is shown."""
-    exhibition = pilot.app.query_one(Exhibition)
+    exhibition = pilot.app.query_one(ImagesView)
     await pilot.pause()
     for _ in range(400):
         if not exhibition._working and (exhibition._shown and exhibition._shown.order) == exhibition._ordered:
@@ -79,10 +79,10 @@ def dimmed(color: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 @pytest.fixture
-def view(tmp_path: Path) -> Callable[..., View]:
+def view(tmp_path: Path) -> Callable[..., RunView]:
     """A view of a run with previews at these iterations; odd ones have darker pictures."""
 
-    def make(*iterations: int) -> View:
+    def make(*iterations: int) -> RunView:
         folder = RunFolder(tmp_path / "run")
         folder.previews.mkdir(parents=True, exist_ok=True)
         events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, [3, SIDE, SIDE], 9.0)]
@@ -92,7 +92,7 @@ def view(tmp_path: Path) -> Callable[..., View]:
             if not (folder.root / preview.path).exists():
                 write(folder.root, preview)
         state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-        return View(folder, state, None, Series(), False, len(iterations))
+        return RunView(folder, state, None, Series(), False, len(iterations))
 
     return make
 
@@ -105,7 +105,7 @@ def write(root: Path, preview: Preview) -> None:
     (root / preview.labels).write_text(json.dumps(table))
 
 
-async def test_the_class_its_label_and_the_newest_iteration_are_seen(view: Callable[..., View]) -> None:
+async def test_the_class_its_label_and_the_newest_iteration_are_seen(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         assert "no preview yet" in app.text
@@ -116,7 +116,7 @@ async def test_the_class_its_label_and_the_newest_iteration_are_seen(view: Calla
         assert "iteration 20, newest" in app.text
 
 
-async def test_keys_go_through_classes_images_modes_and_iterations(view: Callable[..., View]) -> None:
+async def test_keys_go_through_classes_images_modes_and_iterations(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 40)) as pilot:
         app = pilot.app
         app.panel.show(view(10, 15, 20))
@@ -133,7 +133,7 @@ async def test_keys_go_through_classes_images_modes_and_iterations(view: Callabl
         assert app.colors == {dimmed(COLORS[2])} and "iteration 15, 1 before newest" in app.text
 
 
-async def test_who_looks_back_stays_there_and_the_newest_is_followed_again(view: Callable[..., View]) -> None:
+async def test_who_looks_back_stays_there_and_the_newest_is_followed_again(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         app.panel.show(view(10, 20))
@@ -148,7 +148,7 @@ async def test_who_looks_back_stays_there_and_the_newest_is_followed_again(view:
         assert "iteration 40, newest" in app.text
 
 
-async def test_a_click_selects_an_image(view: Callable[..., View]) -> None:
+async def test_a_click_selects_an_image(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 40)) as pilot:
         app = pilot.app
         app.panel.show(view(10))
@@ -172,7 +172,7 @@ async def test_a_click_selects_an_image(view: Callable[..., View]) -> None:
     ],
 )
 async def test_damage_is_told_and_the_rest_goes_on(
-    view: Callable[..., View], name: str, content: bytes | None, told: str
+    view: Callable[..., RunView], name: str, content: bytes | None, told: str
 ) -> None:
     async with Shown().run_test(size=(100, 20)) as pilot:
         app, seen = pilot.app, view(10, 20)
@@ -189,7 +189,7 @@ async def test_damage_is_told_and_the_rest_goes_on(
         assert app.colors == {COLORS[0]} and "80%" in app.text and told not in app.text
 
 
-async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..., View]) -> None:
+async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         app.panel.show(view(10))
@@ -207,15 +207,17 @@ async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..
         assert app.colors == {COLORS[0]} and "iteration 20, newest" in app.text
 
 
-async def test_one_picture_is_made_for_one_change(view: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_picture_is_made_for_one_change(
+    view: Callable[..., RunView], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[int] = []
-    build = Studio.build
+    build = ImageRenderer.build
 
-    def counted(self: Studio, order: Any) -> Any:
-        made.append(order.wish.preview.iteration)
+    def counted(self: ImageRenderer, order: Any) -> Any:
+        made.append(order.request.preview.iteration)
         return build(self, order)
 
-    monkeypatch.setattr(Studio, "build", counted)
+    monkeypatch.setattr(ImageRenderer, "build", counted)
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         seen = view(10, 20)
@@ -225,7 +227,7 @@ async def test_one_picture_is_made_for_one_change(view: Callable[..., View], mon
         assert made == [20]
 
 
-async def test_previews_may_vanish_with_a_resume_or_a_replay(view: Callable[..., View]) -> None:
+async def test_previews_may_vanish_with_a_resume_or_a_replay(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         app.panel.show(view(10, 20))
@@ -239,7 +241,7 @@ async def test_previews_may_vanish_with_a_resume_or_a_replay(view: Callable[...,
 
 
 @pytest.mark.parametrize("size", [(20, 5), (30, 8), (60, 12), (200, 60)])
-async def test_every_size_shows_something_and_none_breaks(view: Callable[..., View], size: tuple[int, int]) -> None:
+async def test_every_size_shows_something_and_none_breaks(view: Callable[..., RunView], size: tuple[int, int]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         app.panel.show(view(10))
@@ -251,7 +253,7 @@ async def test_every_size_shows_something_and_none_breaks(view: Callable[..., Vi
             await pilot.press("e")
 
 
-async def test_images_can_be_switched_off_and_on(view: Callable[..., View]) -> None:
+async def test_images_can_be_switched_off_and_on(view: Callable[..., RunView]) -> None:
     async with Shown("off").run_test(size=(80, 20)) as pilot:
         app = pilot.app
         app.panel.show(view(10))

@@ -51,7 +51,7 @@ def drive(test: Test, size: tuple[int, int] = WIDE) -> None:
             screen = app.screen
             assert isinstance(screen, LaunchScreen)
             await sees(pilot, "quickstart")
-            await until(pilot, lambda: screen._prospect is not None)
+            await until(pilot, lambda: screen._run_plan is not None)
             await test(pilot, screen)
 
     asyncio.run(run())
@@ -62,7 +62,7 @@ async def settled(pilot: Pilot[None], screen: LaunchScreen) -> AsyncIterator[Non
     """Waits, after what is done inside, until what comes of it is shown."""
     yield
     await pilot.pause()
-    await until(pilot, lambda: screen._prospect is not None and screen._prospect.form is screen.form)
+    await until(pilot, lambda: screen._run_plan is not None and screen._run_plan.form is screen.form)
     await pilot.pause()
 
 

@@ -45,10 +45,10 @@ def after(*keys: str) -> Before:
     async def before(pilot: Pilot[None]) -> None:
         screen = pilot.app.screen
         assert isinstance(screen, LaunchScreen)
-        await until(pilot, lambda: bool(screen._presets._rows) and screen._prospect is not None)
+        await until(pilot, lambda: bool(screen._presets._rows) and screen._run_plan is not None)
         for key in keys:
             await pilot.press(key)
-            await until(pilot, lambda: screen._prospect is not None and screen._prospect.form is screen.form)
+            await until(pilot, lambda: screen._run_plan is not None and screen._run_plan.form is screen.form)
         await still(pilot)
 
     return before

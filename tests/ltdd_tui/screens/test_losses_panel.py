@@ -12,7 +12,7 @@ import ltdd_tui
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.loss_history import Series
-from ltdd_tui.runs.state import RunState, View, fold
+from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.losses import LossesPanel
 
 pytestmark = pytest.mark.asyncio
@@ -34,9 +34,9 @@ class Shown(App[None]):
         return "\n".join(strip.text for strip in self.screen._compositor.render_strips())
 
 
-def view(*events: Any) -> View:
+def view(*events: Any) -> RunView:
     state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-    return View(RunFolder("nowhere"), state, None, Series(), False, len(events))
+    return RunView(RunFolder("nowhere"), state, None, Series(), False, len(events))
 
 
 def steps(count: int, cls: float | None = 0.25) -> list[MatchingStep]:
@@ -116,7 +116,7 @@ async def test_a_resume_takes_back_what_came_after_the_checkpoint() -> None:
         pilot.app.panel.show(view(*steps(100)))
         seen = view(*steps(100))
         shorter = fold(RunState(), [Stamped(0, 0.0, step) for step in steps(100)[:40]])
-        pilot.app.panel.show(View(seen.folder, shorter, None, Series(), False, 2))
+        pilot.app.panel.show(RunView(seen.folder, shorter, None, Series(), False, 2))
         await pilot.pause()
         assert "rep 0.800" in pilot.app.text
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from ltdd_tui.runs.index import Listed, Overview
+from ltdd_tui.runs.index import Overview, RunEntry
 from ltdd_tui.screens.runs.table import Order, fitted, in_order, standing
 
 
-def listed(name: str, state: str = "done", changed: float = 0.0, accuracy: float | None = None, **more) -> Listed:
+def listed(name: str, state: str = "done", changed: float = 0.0, accuracy: float | None = None, **more) -> RunEntry:
     run = Overview(name, state, None, "cifar10", 100.0, 10, "ltdd", accuracy, 0.3, changed, f"/runs/{name}")
-    return Listed(replace(run, **more), created=changed)
+    return RunEntry(replace(run, **more), created=changed)
 
 
-def names(order: Order, *found: Listed) -> list[str]:
+def names(order: Order, *found: RunEntry) -> list[str]:
     return [one.run.name for one in in_order(found, order)]
 
 

@@ -197,9 +197,9 @@ async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sen
         assert folder.console.read_text().count(STARTS) == 1
         await pilot.press("enter")
         await sees(pilot, "○ starting")
-        errand = app.control(folder)._errand
-        assert errand is not None
-        errand.process.kill()
+        process = app.control(folder)._errand
+        assert process is not None
+        process.process.kill()
         await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
 
 

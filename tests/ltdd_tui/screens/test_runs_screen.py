@@ -19,7 +19,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui import app as app_module
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import index
-from ltdd_tui.runs.index import Listed, Scanner
+from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.runs.results import readable_metrics
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
@@ -146,8 +146,8 @@ async def test_until_all_is_read_the_first_row_is_meant(add: Add, monkeypatch: p
     for name in ("first", "second", "third"):
         add(name)
     add("at-work", "running")
-    look = Scanner.look
-    monkeypatch.setattr(Scanner, "look", lambda scanner: look(scanner, 0.0))  # one run at a time
+    look = RunIndex.look
+    monkeypatch.setattr(RunIndex, "look", lambda scanner: look(scanner, 0.0))  # one run at a time
     async with shown() as pilot:
         assert current(pilot) == listed(pilot)[0] == "at-work", "it is known as running only once it is read"
 
@@ -413,7 +413,7 @@ async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monke
         root.mkdir()
         (root / "config.yaml").write_text("")
 
-    def quick(folder: RunFolder) -> Listed:
+    def quick(folder: RunFolder) -> RunEntry:
         return index.replace(template, run=index.replace(template.run, name=folder.name, path=str(folder.root)))
 
     monkeypatch.setattr(index, "examined", quick)

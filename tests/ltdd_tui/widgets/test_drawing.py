@@ -7,8 +7,8 @@ import pytest
 from engine.run import events as e
 from ltdd_tui.formatting import clean
 from ltdd_tui.runs.console import as_shown
-from ltdd_tui.runs.figures import ClassStanding, Standings
-from ltdd_tui.runs.state import RunState, Said, Stages
+from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy
+from ltdd_tui.runs.state import LogEntry, RunState, Stages
 from ltdd_tui.screens.run.accuracy import BarColumns, axis_line, bar, bar_line, class_lines
 from ltdd_tui.screens.run.header import stage_line
 from ltdd_tui.screens.run.log import log_lines
@@ -50,8 +50,8 @@ def test_text_of_a_run_cannot_steer_the_terminal() -> None:
     assert printed == ["red", "100%", "last"]
 
 
-def standing(**figures: float | None) -> ClassStanding:
-    return ClassStanding("truck", 50, "few", **figures)
+def standing(**figures: float | None) -> ClassAccuracy:
+    return ClassAccuracy("truck", 50, "few", **figures)
 
 
 def test_a_bar_is_as_long_as_its_value_and_marks_lie_where_their_values_are() -> None:
@@ -71,7 +71,7 @@ def test_a_bar_never_leaves_its_cells(value: float | None) -> None:
 
 @pytest.mark.parametrize("width", [18, 24, 30, 46, 67, 200])
 def test_lines_of_classes_are_of_one_width_and_the_scale_lies_below_the_bars(width: int) -> None:
-    found = Standings(tuple(standing(value=70.0, change=0.4, bound=85.0) for _ in range(3)))
+    found = ClassAccuracies(tuple(standing(value=70.0, change=0.4, bound=85.0) for _ in range(3)))
     columns = BarColumns(found, width)
     lines = [bar_line(one, columns) for one in found.classes]
     assert {width_of(line) for line in lines} == {width}
@@ -81,7 +81,7 @@ def test_lines_of_classes_are_of_one_width_and_the_scale_lies_below_the_bars(wid
 
 
 def test_a_thousand_classes_are_made_only_where_they_are_looked_at() -> None:
-    found = Standings(tuple(ClassStanding(f"class {n}", 1000 - n, "many", value=n / 10) for n in range(1000)))
+    found = ClassAccuracies(tuple(ClassAccuracy(f"class {n}", 1000 - n, "many", value=n / 10) for n in range(1000)))
     lines = class_lines(found, 60, 20)
     assert len(lines) == 1000
     assert text(lines[999]).startswith("class 999")
@@ -91,7 +91,7 @@ def test_a_thousand_classes_are_made_only_where_they_are_looked_at() -> None:
     ("height", "lines", "scaled"), [(20, 20, True), (19, 11, True), (11, 11, True), (10, 10, False)]
 )
 def test_classes_spread_where_there_is_room_and_the_scale_goes_first(height: int, lines: int, scaled: bool) -> None:
-    found = Standings(tuple(standing(value=70.0, bound=85.0) for _ in range(10)))
+    found = ClassAccuracies(tuple(standing(value=70.0, bound=85.0) for _ in range(10)))
     drawn = class_lines(found, 67, height)
     assert len(drawn) == lines
     assert ("90%" in text(drawn[-1])) == scaled
@@ -114,7 +114,7 @@ def test_a_silhouette_falls_from_head_to_tail() -> None:
 
 
 def test_the_log_counts_what_is_said_again_and_again_and_keeps_the_last() -> None:
-    said = [Said(0.0, f"entry {n}") for n in range(1000)] + [Said(None, "warning: torn\nhint: look")] * 30
+    said = [LogEntry(0.0, f"entry {n}") for n in range(1000)] + [LogEntry(None, "warning: torn\nhint: look")] * 30
     lines = log_lines(said, 60)
     assert text(lines[0]) == "630 earlier entries are in events.jsonl"
     assert "warning: torn" in text(lines[-2]) and lines[-2][-1].role == "warning"

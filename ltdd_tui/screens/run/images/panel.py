@@ -14,10 +14,10 @@ from textual.message import Message
 from engine.run.events import DataReady, Preview
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import ImageMode, Preferences
-from ltdd_tui.runs.state import View
-from ltdd_tui.screens.run.images.renderer import Place, Wish, usable
+from ltdd_tui.runs.state import RunView
+from ltdd_tui.screens.run.images.renderer import Place, RenderRequest, usable
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
-from ltdd_tui.screens.run.images.view import Exhibition
+from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.screens.run.panel import Panel
 
 NOTHING = "no preview yet"
@@ -67,13 +67,13 @@ color of its own. The newest saved iteration is followed unless an older one was
     def __init__(self) -> None:
         super().__init__()
         self._place = Place()
-        self._view: View | None = None
+        self._view: RunView | None = None
         self._mode: ImageMode = "auto"
-        self._exhibition = Exhibition(NOTHING)
+        self._exhibition = ImagesView(NOTHING)
 
     def compose(self) -> ComposeResult:
         """The pictures and their labels, drawn as preferred."""
-        self._exhibition = Exhibition(NOTHING)
+        self._exhibition = ImagesView(NOTHING)
         self.draw_as(getattr(self.app, "preferences", Preferences()).images)
         yield self._exhibition
 
@@ -82,13 +82,13 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._mode = mode
         self._look_at(self._place)
 
-    def show(self, view: View) -> None:
+    def show(self, view: RunView) -> None:
         """Draws what is looked at of `view`."""
         self._view = view
         if self.changed(view.state.previews, view.state.data):
             self._look_at(self._place)
 
-    def on_exhibition_clicked(self, event: Exhibition.Clicked) -> None:
+    def on_exhibition_clicked(self, event: ImagesView.Clicked) -> None:
         """Selects the image under the mouse."""
         self._look_at(replace(self._place, row=event.row, image=event.image))
 
@@ -126,7 +126,7 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._place = place
         preview = self._preview()
         if preview is None or self._view is None:
-            self._exhibition.wish(None)
+            self._exhibition.request(None)
             self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
         data = self._view.state.data
@@ -134,14 +134,14 @@ color of its own. The newest saved iteration is followed unless an older one was
         groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
         place = replace(place.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        wish = Wish(self._view.folder.root, preview, place, names, groups, renderer)
-        self._exhibition.wish(wish)
-        self._entitle(wish, data)
+        request = RenderRequest(self._view.folder.root, preview, place, names, groups, renderer)
+        self._exhibition.request(request)
+        self._entitle(request, data)
 
-    def _entitle(self, wish: Wish, data: DataReady | None) -> None:
+    def _entitle(self, request: RenderRequest, data: DataReady | None) -> None:
         """Says what is seen, and whether it is the newest."""
-        place, preview, saved = wish.place, wish.preview, self._saved()
-        what = "all classes" if place.shows == "all" else clean(wish.names_of(preview.rows)[place.row])
+        place, preview, saved = request.place, request.preview, self._saved()
+        what = "all classes" if place.shows == "all" else clean(request.names_of(preview.rows)[place.row])
         if place.shows != "all" and data and place.row < len(data.class_counts):
             what += f" ({data.class_counts[place.row]:,} real images)"
         behind = len(saved) - 1 - saved.index(preview.iteration)

@@ -143,7 +143,7 @@ Drawn = list[Strip] | str | Image.Image
 
 
 @dataclass(frozen=True)
-class Wish:
+class RenderRequest:
     """What is to be shown of the run at `root`; `names` and `groups` (many, medium, few) of the classes if known."""
 
     root: Path
@@ -167,14 +167,14 @@ class Wish:
 class Order:
     """A wish, and on what it is drawn."""
 
-    wish: Wish
+    request: RenderRequest
     room: Room
     ground: Rgb
     accent: Rgb
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class RenderedImages:
     """What an order became; no picture where images are off, and none and a fault where they cannot be read."""
 
     order: Order
@@ -187,7 +187,7 @@ class Exhibit:
     label_fault: str
 
 
-class Studio:
+class ImageRenderer:
     """Carries out one order after another, and keeps the pixels of the last preview for the next."""
 
     def __init__(self) -> None:
@@ -197,28 +197,28 @@ class Studio:
         """Lets the pixels go."""
         self._sheet = None
 
-    def build(self, order: Order) -> Exhibit:
+    def build(self, order: Order) -> RenderedImages:
         """Reads what is missing and draws; what is damaged becomes a fault."""
-        wish, room = order.wish, order.room
-        preview = wish.preview
-        planned = plan(wish.place, preview.rows, preview.columns, preview.image_size, room)
+        request, room = order.request, order.room
+        preview = request.preview
+        planned = plan(request.place, preview.rows, preview.columns, preview.image_size, room)
         picture, pixels_fault = self._picture(order, planned)
-        label, label_fault = _label(wish)
+        label, label_fault = _label(request)
         across, down = (picture.width // room.cell_width, picture.height // room.cell_height) if picture else (0, 0)
-        ready = _ready(picture, wish.renderer) if picture else None
-        return Exhibit(order, planned, ready, across, down, label, pixels_fault, label_fault)
+        ready = _ready(picture, request.renderer) if picture else None
+        return RenderedImages(order, planned, ready, across, down, label, pixels_fault, label_fault)
 
     def _picture(self, order: Order, planned: Plan) -> tuple[Image.Image | None, str]:
-        if order.wish.renderer == "off":
+        if order.request.renderer == "off":
             return None, ""
         try:
-            sheet = self._sheet_of(order.wish, planned)
+            sheet = self._sheet_of(order.request, planned)
             return compose(planned, sheet, order.room, order.ground, order.accent), ""
         except Unreadable as fault:
             return None, str(fault)
 
-    def _sheet_of(self, wish: Wish, planned: Plan) -> Sheet:
-        wanted = (wish.root / wish.preview.path, wish.preview, planned.rows.start, planned.rows.stop)
+    def _sheet_of(self, request: RenderRequest, planned: Plan) -> Sheet:
+        wanted = (request.root / request.preview.path, request.preview, planned.rows.start, planned.rows.stop)
         if self._sheet is None or not self._sheet.holds(*wanted):
             # First let go: two large ones need not be in memory at once.
             self._sheet = None
@@ -236,9 +236,9 @@ def _ready(picture: Image.Image, renderer: Renderer) -> Drawn:
             return picture
 
 
-def _label(wish: Wish) -> tuple[list[float], str]:
-    place, classes = wish.place, len(wish.names) or None
+def _label(request: RenderRequest) -> tuple[list[float], str]:
+    place, classes = request.place, len(request.names) or None
     try:
-        return read_label(wish.root / wish.preview.labels, wish.preview, place.row, place.image, classes), ""
+        return read_label(request.root / request.preview.labels, request.preview, place.row, place.image, classes), ""
     except Unreadable as fault:
         return [], str(fault)

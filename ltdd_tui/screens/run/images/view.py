@@ -21,7 +21,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean
-from ltdd_tui.screens.run.images.renderer import Drawn, Exhibit, Order, Plan, Studio, Wish
+from ltdd_tui.screens.run.images.renderer import Drawn, ImageRenderer, Order, Plan, RenderedImages, RenderRequest
 from ltdd_tui.screens.run.images.terminal_graphics import Renderer, room
 from ltdd_tui.widgets import bars
 from ltdd_tui.widgets.lines import Line, Rows, Span, cut, fit, width_of, wrapped
@@ -211,7 +211,7 @@ SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
 OFF = "images are off (i shows them)"
 
 
-class Exhibition(Container):
+class ImagesView(Container):
     """Pictures, with the names of their classes where there are several, and the soft label of the framed one.
 
     In a narrow one the label is below. While it is not on the screen it keeps no pictures.
@@ -241,11 +241,11 @@ class Exhibition(Container):
     def __init__(self, empty: str) -> None:
         super().__init__()
         self._empty = empty
-        self._wish: Wish | None = None
-        self._studio = Studio()
+        self._wish: RenderRequest | None = None
+        self._studio = ImageRenderer()
         self._seen, self._working = False, False
         self._ordered: Order | None = None
-        self._shown: Exhibit | None = None
+        self._shown: RenderedImages | None = None
         self._names, self._note = Rows(classes="names -fixed"), Static(empty, classes="note")
         self._frame, self._label = PictureFrame(), Rows(classes="label -fixed")
 
@@ -262,9 +262,9 @@ class Exhibition(Container):
         self._clear()
         self.watch(self.app, "theme", self._order, init=False)
 
-    def wish(self, wish: Wish | None) -> None:
+    def request(self, request: RenderRequest | None) -> None:
         """Shows this as soon as it is made; what is under way is finished first, what came in between is left out."""
-        self._wish = wish
+        self._wish = request
         self._order()
 
     def on_show(self) -> None:
@@ -300,16 +300,16 @@ class Exhibition(Container):
             self._working = True
             self._work()
 
-    def _order_for(self, wish: Wish) -> Order:
+    def _order_for(self, request: RenderRequest) -> Order:
         across, down = self.size
         if self.has_class("-below"):
             down -= 1
         else:
             across -= LABEL_CELLS
-        across -= NAME_CELLS if wish.place.shows == "all" else 0
-        cells = room(wish.renderer, max(across, 1), max(down, 1))
+        across -= NAME_CELLS if request.place.shows == "all" else 0
+        cells = room(request.renderer, max(across, 1), max(down, 1))
         accent = Color.parse(self.app.theme_variables["accent"])
-        return Order(wish, cells, self.background_colors[1].rgb, accent.rgb)
+        return Order(request, cells, self.background_colors[1].rgb, accent.rgb)
 
     @work
     async def _work(self) -> None:
@@ -337,26 +337,26 @@ class Exhibition(Container):
         if note:
             self._note.update(Content(note))
 
-    def _put(self, exhibit: Exhibit) -> None:
+    def _put(self, exhibit: RenderedImages) -> None:
         self._shown = exhibit
-        wish, picture = exhibit.order.wish, exhibit.picture
+        request, picture = exhibit.order.request, exhibit.picture
         if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(wish.renderer, picture, exhibit.across, exhibit.down)
+            self._frame.put(request.renderer, picture, exhibit.across, exhibit.down)
         self._say("" if picture else exhibit.pixels_fault or OFF)
-        self._names.display = bool(picture) and wish.place.shows == "all"
-        self._names.draw(lambda width: name_lines(exhibit.plan, wish.names_of(wish.preview.rows), width))
+        self._names.display = bool(picture) and request.place.shows == "all"
+        self._names.draw(lambda width: name_lines(exhibit.plan, request.names_of(request.preview.rows), width))
         self._label.display = True
         self._label.draw(lambda width: self._beside(exhibit, width))
 
-    def _beside(self, exhibit: Exhibit, width: int) -> list[Line]:
+    def _beside(self, exhibit: RenderedImages, width: int) -> list[Line]:
         """The label of the framed image, or what is wrong with it."""
-        wish, label, height = exhibit.order.wish, exhibit.label, self._label.size.height
+        request, label, height = exhibit.order.request, exhibit.label, self._label.size.height
         if fault := exhibit.label_fault:
             return wrapped(fault, width, "warning") if height > 1 else [cut((Span(fault, "warning"),), width)]
-        names = wish.names_of(len(label))
+        names = request.names_of(len(label))
         if height < SMALLEST_BARS:
-            return [label_words(wish.title, label, names, width)]
-        title = (Span(wish.title, "muted"),)
-        return [title, *label_lines(label, names, wish.groups, wish.place.row, width, height - 1)]
+            return [label_words(request.title, label, names, width)]
+        title = (Span(request.title, "muted"),)
+        return [title, *label_lines(label, names, request.groups, request.place.row, width, height - 1)]
