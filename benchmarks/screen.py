@@ -48,7 +48,7 @@ REPLAY = """
 import resource, sys, time
 from pathlib import Path
 from engine.run.folder import RunFolder
-from ltdd_tui.live import LiveRun
+from ltdd_tui.runs.live import LiveRun
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 run = LiveRun(RunFolder(Path(sys.argv[1])))
 began = time.perf_counter()
@@ -63,8 +63,8 @@ KEPT = """
 import gc, json, shutil, sys, tracemalloc
 from pathlib import Path
 from engine.run.folder import RunFolder
-from ltdd_tui.live import LiveRun
-from ltdd_tui.progress import LossTrack
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.loss_history import LossTrack
 lines = Path(sys.argv[1]).read_text().splitlines(True)
 folder = RunFolder(Path(sys.argv[2]))
 folder.root.mkdir()

@@ -104,7 +104,8 @@ def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor,
     return mixed
 
 
-# The ConvNet student by hand: forward over reverse as engine/nets/by_hand.py has it, with DAM's own derivatives.
+# The ConvNet student by hand: forward over reverse as engine/nets/convnet_derivatives.py has it,
+# with DAM's own derivatives.
 #
 # Half the work of autograd of autograd: pass 2 goes along the tangent alone where pass 1 kept its tape.
 

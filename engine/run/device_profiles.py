@@ -1,6 +1,6 @@
 """What a device is to an estimate: how fast each kind of step is on it, and what torch itself takes of its memory.
 
-The built-in devices are for machines that have measured nothing yet; a calibration (engine.run.calibration) is better.
+The built-in devices are for machines that have measured nothing yet; a calibration is better.
 """
 
 from __future__ import annotations

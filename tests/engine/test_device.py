@@ -12,7 +12,7 @@ import pytest
 # until whatever is small and stays has found its place.
 PROGRAM = """
 import resource, sys, torch
-from engine.heap import keep_freed_memory
+from engine.device import keep_freed_memory
 if sys.argv[1] == "kept": keep_freed_memory()
 faults = []
 for _ in range(20):

@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     context = finish_run(tmp_path)
-    monkeypatch.setattr("engine.revisit.export_copies", full)
+    monkeypatch.setattr("engine.pipeline.export_copies", full)
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     assert "nothing can be written: No space left on device" in context.folder.events.read_text()
 
@@ -160,7 +160,7 @@ def test_a_cache_that_cannot_be_made_is_told_with_its_name(tmp_path: Path, monke
     context = finish_run(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr("engine.revisit.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    monkeypatch.setattr("engine.pipeline.export_copies", lambda *_: cache_root().mkdir(parents=True))
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     said = context.folder.events.read_text()
     assert "the cache cannot be used" in said and "LTDD_CACHE" in said

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
 PROGRAM = f"""
 import sys
-from ltdd_tui import worker
+from ltdd_tui.runs import worker
 worker.COMMAND = (sys.executable, {FAKE!r})
-from ltdd_tui.cli import main
+from ltdd_tui.cli.main import main
 main()
 """
 

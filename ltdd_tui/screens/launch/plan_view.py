@@ -122,10 +122,10 @@ class PlanPanel(Vertical):
     """Draws a prospect; where there is room, the time of each stage as a bar."""
 
     DEFAULT_CSS = """
-    OutlookPanel Static { height: auto; }
-    OutlookPanel #headline { margin-bottom: 1; }
-    OutlookPanel #remark { margin: 1 0; }
-    OutlookPanel.-stale > Static { text-opacity: 60%; }
+    PlanPanel Static { height: auto; }
+    PlanPanel #headline { margin-bottom: 1; }
+    PlanPanel #remark { margin: 1 0; }
+    PlanPanel.-stale > Static { text-opacity: 60%; }
     """
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engine.matching import backends as forms_module
+from engine.matching import matcher as matcher_module
 from engine.matching.backends import Forms, Kind
 from engine.matching.classifier_phase import match_classifier
 from engine.matching.matcher import Matcher
@@ -97,9 +98,9 @@ def test_the_latest_tapes_are_kept_and_never_more_than_fit():
 # Tapes of 2 MiB and graphs of more; what a process took from the kernel at most tells how many there were at a time.
 PROGRAM = """
 import sys, torch
-from engine.matching.batches import Synthetic, student_batches
+from engine.matching.synthetic import Synthetic, student_batches
 from engine.matching.plain import match_plainly
-from engine.matching.sweep import match_by_sweep
+from engine.matching.representation_phase import match_by_sweep
 from tests.engine.matching.toy import toy
 small, form, most = toy(side=32, width=64, depth=2), sys.argv[1], 0
 for steps in (3, int(sys.argv[2])):
@@ -201,7 +202,7 @@ def test_out_of_memory_in_the_unrolled_gradient_is_told_at_once(monkeypatch):
         tries.append(1)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(matcher, "match_plainly", never)
+    monkeypatch.setattr(matcher_module, "match_plainly", never)
     with pytest.raises(RunFailed, match="gradient=exact"):
         matcher.gradient(small.synthetic, 1, torch.Generator())
     assert len(tries) == 1 and not events

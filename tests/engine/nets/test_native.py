@@ -119,11 +119,11 @@ def test_what_was_built_is_used_where_no_compiler_is_left(compiler, monkeypatch:
     compiler()
     build()
     for without in (lambda: None, lambda: "/nowhere/c++"):
-        monkeypatch.setattr("engine.run.compilers.cpp_compiler", without)
+        monkeypatch.setattr("engine.run.compile_policy.cpp_compiler", without)
         monkeypatch.setattr(building_module, "cpp_compiler", without)
         assert build().library.forward_float32 and has_compiler("cpp", "cpu")
     built_libraries()[0].unlink()
-    monkeypatch.setattr("engine.run.compilers.cpp_compiler", lambda: None)
+    monkeypatch.setattr("engine.run.compile_policy.cpp_compiler", lambda: None)
     assert not has_compiler("cpp", "cpu")
 
 

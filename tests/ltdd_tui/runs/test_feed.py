@@ -124,7 +124,7 @@ def test_a_deleted_file_that_comes_back_longer_is_read_from_its_beginning(path: 
 
 
 def test_a_line_without_end_does_not_fill_the_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltdd_tui.feed.LONGEST_LINE_BYTES", 1000)
+    monkeypatch.setattr("ltdd_tui.runs.feed.LONGEST_LINE_BYTES", 1000)
     path.write_bytes(b"x" * 5000)
     feed = Feed(path)
     assert numbers(feed.read_new()) == [None]

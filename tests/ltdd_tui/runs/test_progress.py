@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
-from ltdd_tui.runs import figures
+from ltdd_tui.runs import loss_history
 from ltdd_tui.runs.figures import checks, reference_accuracies
 from ltdd_tui.runs.loss_history import LossTrack, Series
 from ltdd_tui.runs.state import RunState, fold
@@ -63,8 +63,8 @@ def test_curves_that_are_drawn_keep_their_values_when_a_resume_changes_the_run()
 
 
 def test_of_a_run_that_goes_on_only_what_is_new_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied, copy = [], figures.columns_of
-    monkeypatch.setattr(figures, "columns_of", lambda *asked: copied.append(len(copy(*asked))) or copy(*asked))
+    copied, copy = [], loss_history.columns_of
+    monkeypatch.setattr(loss_history, "columns_of", lambda *asked: copied.append(len(copy(*asked))) or copy(*asked))
     track, points, shown = LossTrack(), Series[MatchingStep](), []
     for at in range(1, 201):
         points = points.appended(step(at, rep=at / 7))

@@ -92,7 +92,7 @@ def test_a_run_whose_settings_cannot_be_written_does_not_keep_its_name(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(worker, "write_atomically", full)
+    monkeypatch.setattr(manage, "write_atomically", full)
     with pytest.raises(InputError, match="No space left"):
         manage.create("one", runs_dir, "")
     assert list(runs_dir.iterdir()) == []

@@ -65,10 +65,10 @@ class Shown(App[None]):
 
 async def settle(pilot: Pilot[None]) -> None:
     """Waits until what was asked for is shown."""
-    exhibition = pilot.app.query_one(ImagesView)
+    images_view = pilot.app.query_one(ImagesView)
     await pilot.pause()
     for _ in range(400):
-        if not exhibition._working and (exhibition._shown and exhibition._shown.order) == exhibition._ordered:
+        if not images_view._working and (images_view._shown and images_view._shown.order) == images_view._ordered:
             break
         await asyncio.sleep(0.005)
     await pilot.pause()
@@ -155,7 +155,7 @@ async def test_a_click_selects_an_image(view: Callable[..., RunView]) -> None:
         app.panel.focus()
         await pilot.press("e")
         await settle(pilot)
-        tiles = app.panel._exhibition._shown.plan.tiles
+        tiles = app.panel._images_view._shown.plan.tiles
         await pilot.click("PictureFrame", offset=(2 * tiles.pitch_across + 2, tiles.pitch_down + 1))
         await settle(pilot)
         assert "dog, image 3" in app.text
@@ -194,14 +194,14 @@ async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..
         app = pilot.app
         app.panel.show(view(10))
         await settle(pilot)
-        exhibition = app.panel._exhibition
-        assert exhibition._studio._sheet is not None
+        images_view = app.panel._images_view
+        assert images_view._studio._sheet is not None
         app.panel.display, app.query_one("#other").display = False, True
         await settle(pilot)
-        assert exhibition._studio._sheet is None and exhibition._shown is None and not exhibition._frame.children
+        assert images_view._studio._sheet is None and images_view._shown is None and not images_view._frame.children
         app.panel.show(view(10, 20))
         await settle(pilot)
-        assert exhibition._shown is None
+        assert images_view._shown is None
         app.panel.display, app.query_one("#other").display = True, False
         await settle(pilot)
         assert app.colors == {COLORS[0]} and "iteration 20, newest" in app.text

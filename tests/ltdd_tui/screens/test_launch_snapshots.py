@@ -35,7 +35,7 @@ def _a_machine_like_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "memory_gib", lambda _: 1.9)
     monkeypatch.setattr(plan, "free_gib", lambda _: 70.0)
     monkeypatch.setattr(machine, "gpu_names", lambda: {})
-    monkeypatch.setattr("engine.run.calibration.threads_here", lambda: 2)
+    monkeypatch.setattr("engine.run.device_profiles.threads_here", lambda: 2)
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
 
 

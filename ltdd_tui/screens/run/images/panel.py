@@ -69,13 +69,13 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._place = Place()
         self._view: RunView | None = None
         self._mode: ImageMode = "auto"
-        self._exhibition = ImagesView(NOTHING)
+        self._images_view = ImagesView(NOTHING)
 
     def compose(self) -> ComposeResult:
         """The pictures and their labels, drawn as preferred."""
-        self._exhibition = ImagesView(NOTHING)
+        self._images_view = ImagesView(NOTHING)
         self.draw_as(getattr(self.app, "preferences", Preferences()).images)
-        yield self._exhibition
+        yield self._images_view
 
     def draw_as(self, mode: ImageMode) -> None:
         """Draws pictures in this way from now on."""
@@ -88,7 +88,7 @@ color of its own. The newest saved iteration is followed unless an older one was
         if self.changed(view.state.previews, view.state.data):
             self._look_at(self._place)
 
-    def on_exhibition_clicked(self, event: ImagesView.Clicked) -> None:
+    def on_images_view_clicked(self, event: ImagesView.Clicked) -> None:
         """Selects the image under the mouse."""
         self._look_at(replace(self._place, row=event.row, image=event.image))
 
@@ -126,7 +126,7 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._place = place
         preview = self._preview()
         if preview is None or self._view is None:
-            self._exhibition.request(None)
+            self._images_view.request(None)
             self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
         data = self._view.state.data
@@ -135,7 +135,7 @@ color of its own. The newest saved iteration is followed unless an older one was
         place = replace(place.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
         request = RenderRequest(self._view.folder.root, preview, place, names, groups, renderer)
-        self._exhibition.request(request)
+        self._images_view.request(request)
         self._entitle(request, data)
 
     def _entitle(self, request: RenderRequest, data: DataReady | None) -> None:

@@ -225,7 +225,7 @@ class ImagesView(Container):
             self.row, self.image = row, image
 
     DEFAULT_CSS = """
-    Exhibition {
+    ImagesView {
         height: 1fr;
         layout: horizontal;
         & > Horizontal { width: auto; height: 1fr; }
