@@ -29,6 +29,8 @@ from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import load_preset
 from engine.run.settings import NetworkName, settings_hash
+from engine.stages.evaluate import evaluate_architectures
+from engine.stages.export import export_copies
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -74,9 +76,9 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
             log.emit(_started(context))
             pipeline.run(context)
         elif asked.command == "evaluate":
-            pipeline.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
+            evaluate_architectures(context, asked.arch.split(","), asked.repeats)
         else:
-            pipeline.export_copies(context, asked.images, asked.pt)
+            export_copies(context, asked.images, asked.pt)
         return 0
     except Stopped:
         log.emit(RunStopped(log.stage))
