@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from engine.run.compile_policy import Form
 from engine.run.device_profiles import device_for, processor
 from engine.run.errors import InputError
 from engine.run.estimate import promise
@@ -46,12 +45,6 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "estimate": before["estimate"] if "estimate" in before else promise(settings, device_for(str(device))),
         },
     )
-
-
-def note_form(folder: RunFolder, part: str, form: Form) -> None:
-    """Adds in which form a part of the run has its steps: another one has other bytes."""
-    if found := _written(folder):
-        write_json(folder.manifest, found | {"forms": {**(found.get("forms") or {}), part: form}})
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:

@@ -21,7 +21,7 @@ from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import exclusive, write_atomically, write_json
 from engine.run.settings import Storage
 from engine.training.accuracy import balanced
-from engine.training.gradients import in_groups
+from engine.training.groups import in_groups
 
 _DTYPES: dict[Storage, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 

@@ -22,7 +22,7 @@ from engine.run.folder import read_json, write_json
 from engine.run.settings import NetworkName
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
-from engine.training.gradients import in_groups
+from engine.training.groups import in_groups
 
 
 class Result(TypedDict):

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.compilation import experts_form
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import Form, compiling_experts_pays
 from engine.run.events import ExpertEpoch
 from engine.run.expert_cache import (
@@ -28,16 +28,9 @@ from engine.run.settings import settings_hash
 from engine.training.accuracy import all_features, per_class_accuracy
 from engine.training.batches import Source, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
-from engine.training.gradients import (
-    Forward,
-    Gradient,
-    classifier_gradient,
-    features_form,
-    group_size,
-    products,
-    training_gradient,
-)
-from engine.training.sgd import Batch, Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.gradients import classifier_gradient, features_form, training_gradient
+from engine.training.groups import group_size
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory, obtain_experts
 
 
@@ -65,7 +58,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
         return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        with products(settings.precision, context.device):
+        with matmul_precision(settings.precision, context.device):
             return _train(context, data, network, gradient(min(2, len(experts))), experts, keep)
 
     store = representation_store(context, data)
