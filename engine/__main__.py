@@ -24,7 +24,9 @@ from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
+from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, RunFailed, Stopped
+from engine.run.estimate import promise
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import load_preset
@@ -127,8 +129,8 @@ def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Con
     device = pick_device(asked.device)
     if asked.command == "run":
         refuse_changed_settings(folder, settings)
-        # On what a finished run is evaluated or copied says nothing of what it was made on.
-        write_manifest(folder, settings, device)
+        # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
+        write_manifest(folder, settings, device, promise(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 

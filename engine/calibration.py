@@ -50,7 +50,7 @@ from engine.stages.distill import distill
 from engine.stages.experts import train_classifier_experts, train_experts
 from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import TrainingSet, cost_of, fresh_network, train_from_scratch
-from engine.training.gradients import group_size
+from engine.training.groups import group_size
 from engine.trajectories import Trajectory
 
 # Rates from steps that were timed.

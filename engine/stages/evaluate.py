@@ -1,4 +1,4 @@
-"""Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (method.md section 5).
+"""Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md).
 
 Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped.
 """
@@ -27,7 +27,7 @@ from engine.run.folder import read_json, write_json
 from engine.run.settings import NetworkName
 from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
-from engine.training.gradients import in_groups
+from engine.training.groups import in_groups
 
 
 class NetworkResult(TypedDict):

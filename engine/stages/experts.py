@@ -1,6 +1,6 @@
 """Experts: networks trained on the long-tailed images, recorded at every epoch that matching reads again.
 
-Representation experts train all weights (method.md section 2). Where the method is decoupled, each then gets a
+Representation experts train all weights (docs/method.md). Where the method is decoupled, each then gets a
 classifier expert: its backbone frozen, its classifier trained on class-balanced batches. Both kinds come from the
 cache where an earlier run has trained the same ones.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.compilation import experts_form
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import Form, compiling_experts_pays
 from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.expert_cache import (
@@ -32,17 +32,9 @@ from engine.run.settings import settings_hash
 from engine.training.accuracy import all_features, balanced, per_class_accuracy
 from engine.training.batches import Source, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
-from engine.training.gradients import (
-    Forward,
-    Gradient,
-    classifier_gradient,
-    features_form,
-    group_size,
-    in_groups,
-    products,
-    training_gradient,
-)
-from engine.training.sgd import Batch, Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.gradients import classifier_gradient, features_form, training_gradient
+from engine.training.groups import group_size, in_groups
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, Trainees, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 # --- Representation experts -------------------------------------------------------------------------------------------
@@ -73,7 +65,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
         return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        with products(settings.precision, context.device):
+        with matmul_precision(settings.precision, context.device):
             # One gradient serves all groups of two or more, so that it is compiled once.
             return _train_group(context, data, network, gradient(min(2, len(experts))), experts, keep)
 

@@ -15,7 +15,7 @@ from engine.stages import experts as experts_stage
 from engine.stages.evaluate import evaluate, synthetic_target
 from engine.training import from_scratch, gradients
 from engine.training.from_scratch import fresh_network
-from engine.training.gradients import group_size, in_groups
+from engine.training.groups import group_size, in_groups
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 CIFAR = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
