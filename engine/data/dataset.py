@@ -95,11 +95,6 @@ class LongTailedData:
         """How many classes there are."""
         return len(self.class_names)
 
-    def class_indices(self, c: int) -> Tensor:
-        """Where class c's train images are, on the device."""
-        start = sum(self.class_counts[:c])
-        return torch.arange(start, start + self.class_counts[c], device=self.train_labels.device)
-
 
 def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit) -> LongTailedData:
     """Loads, selects and whitens; emits DataReady and warnings; raises InputError where the data does not fit."""
