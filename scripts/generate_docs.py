@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from engine.run.device_profiles import CUDA, cpu
 from engine.run.errors import InputError
@@ -113,7 +113,7 @@ def in_words(hint: Any) -> str:
     """A field's type as JSON has it; raises KeyError for one that no event had before."""
     inner = get_args(hint)
     match get_origin(hint):
-        case origin if origin is UnionType:
+        case origin if origin in (Union, UnionType):
             return " or ".join(in_words(choice) for choice in inner)
         case origin if origin is Literal:
             return " or ".join(inner)
