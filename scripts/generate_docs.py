@@ -32,7 +32,7 @@ Made by `python -m scripts.generate_docs`; change engine/run/settings.py instead
 
 A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` for the preset that it differs from. On \
 the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
-YAML 1.1 reads `1e2` as text: in a file write `1.0e+2`. `expected` is never inherited.
+Numbers may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. `expected` is never inherited.
 
 Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
 here.
