@@ -71,7 +71,6 @@ class DataReady:
     groups: list[Text]
     grouping: Text
     test_images: Integer
-    image_shape: list[Integer]
     compression_ratio: Number
 
 
@@ -126,9 +125,8 @@ class ExpertDone:
 
 @dataclass(frozen=True)
 class Initialized:
-    """The synthetic set's start: classes short of images, and images that no expert got right."""
+    """The synthetic set has its start; `unrecognized_images` are those that no expert classifies correctly."""
 
-    repeated_classes: list[Text]
     unrecognized_images: Integer
 
 
@@ -158,7 +156,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Fresh networks trained on one set. `subject`: random, initialization, check, final, best or experts."""
+    """Fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
 
     subject: Text
     iteration: Integer | None
