@@ -84,7 +84,6 @@ def test_a_run_of_another_place_is_called_by_its_path(
 
 def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "ltdd_tui.cli.web_server", raising=False)
     done = command("serve")
     assert done.code == 2
     assert "aiohttp is not installed" in done.err and "hint: pip install 'ltdd-tui[serve]'" in done.err
