@@ -14,7 +14,7 @@ import typer
 
 from engine.run.errors import InputError
 from ltdd_tui.cli.options import Device, RunsDir
-from ltdd_tui.cli.output import note
+from ltdd_tui.cli.output import print_note
 from ltdd_tui.runs import worker
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -66,13 +66,13 @@ def listen(command: str, host: str, port: int) -> None:
                 host=self.host,
                 port=self.port,
                 # aiohttp calls this once it listens.
-                print=lambda *_: note(f"ltdd-tui is at {self.public_url}; Ctrl-C ends it, and runs go on"),
+                print=lambda *_: print_note(f"ltdd-tui is at {self.public_url}; Ctrl-C ends it, and runs go on"),
                 access_log=None,
                 shutdown_timeout=SHUTDOWN_SECONDS,
             )
 
     if host not in LOOPBACK_NAMES:
-        note(f"warning: there is no login: whoever reaches {host}:{port} can start, stop and delete runs here")
+        print_note(f"warning: there is no login: whoever reaches {host}:{port} can start, stop and delete runs here")
     # Each tab starts this very program, even where the current folder holds another `engine` or `ltdd_tui`.
     os.environ.update(worker.environment())
     url_host = f"[{host}]" if ":" in host else host
