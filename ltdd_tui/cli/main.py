@@ -44,7 +44,7 @@ def ltdd_tui(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Distills a long-tailed image set into a small balanced one. Without a command: opens the screen."""
+    """Distill a long-tailed image set into a small balanced one. Without a command, open the screen."""
     command = context.invoked_subcommand
     if command is None:
         raise typer.Exit(run.show_screen(runs_dir, device))

@@ -65,7 +65,7 @@ def check(preset: PresetName, overrides: Overrides = None) -> None:
     print_note(f"{preset}: no faults")
     # The preset is right, but this machine may lack something, such as the images.
     for fault in check_runnable(settings):
-        print_note(f"before it runs here, {fault.where}: {fault.what}\nhint: {fault.hint}")
+        print_note(f"not runnable on this machine yet: {fault.where}: {fault.what}\nhint: {fault.hint}")
 
 
 @app.command("save")
@@ -73,9 +73,9 @@ def save(
     preset: PresetName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="the new preset's name")],
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace one of this name")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a preset of this name")] = False,
 ) -> None:
-    """Save a preset of your own: what it changes in another one, which it extends."""
+    """Save a preset of your own: it extends another one and holds what it changes."""
     # Here and not above, since it loads Textual.
     from ltdd_tui.launch.create import with_absolute_path
 
@@ -92,11 +92,11 @@ def estimate(
         bool | None,
         typer.Option(
             "--calibrate/--no-calibrate",
-            help="measure this machine anew, or not even where it never was; else it is measured once",
+            help="measure this machine again, or never; by default it is measured once",
         ),
     ] = None,
 ) -> None:
-    """Estimate time, memory and disk of a preset, stage by stage, from ten seconds of measuring, once a machine."""
+    """Estimate time, memory and disk of a preset, stage by stage; measures this machine once, for ten seconds."""
     settings = load_preset(preset, overrides or [])
     profile = machine.device_here(device)
     remaining, cached = remaining_cost(settings, profile)
@@ -109,7 +109,7 @@ def estimate(
             profile = machine.device_here(device)
             remaining, cached = remaining_cost(settings, profile)
         else:
-            print_note("it could not be measured")
+            print_note("this machine could not be measured")
     if as_json:
         print_json(machine.as_plain(remaining, profile))
     elif remaining:
@@ -130,4 +130,4 @@ def _print_basis(profile: DeviceProfile, cached: CachedExperts, num_experts: int
     else:
         print_note("rough: nothing was timed on this machine; --calibrate does, in about ten seconds")
     if profile.busy:
-        print_note("other programs were at work meanwhile, so times may be too long")
+        print_note("other programs were running meanwhile, so times may be too long")

@@ -178,7 +178,7 @@ def follow(watched: Watched, display: Display, process: subprocess.Popen[bytes] 
                     break
                 if handled == 0:
                     worker.request_stop(watched.folder)
-                    print_note("stopping at the next safe point; Ctrl-C again ends it at once")
+                    print_note("stopping at the next safe point; Ctrl-C again kills the worker")
                 if len(interrupts) > 1:
                     worker.kill(process.pid)
                 handled = len(interrupts)

@@ -152,7 +152,7 @@ def evaluate(
 def export(
     run: RunName,
     runs_dir: RunsDir,
-    images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder a class")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder per class")] = None,
     pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
@@ -198,7 +198,7 @@ def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> Run
     process = worker.launch(folder, arguments)
     state, interrupts = follow(watched, display_for(plain, as_json=False), process)
     if interrupts:
-        print_note("stopped; what was finished is kept, the same command goes on")
+        print_note("stopped; what was finished is kept, the same command continues")
         raise typer.Exit(STOPPED)
     if process.returncode:
         # A failure that the worker reported itself has been shown.

@@ -127,7 +127,7 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
 ) -> None:
-    """Go on with a run that was stopped, crashed or failed, from its last checkpoint."""
+    """Continue a run that was stopped, crashed or failed, from its last checkpoint."""
     folder = find_run(run, runs_dir)
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
@@ -176,7 +176,7 @@ def follow_run(watched: Watched, process: subprocess.Popen[bytes] | None, plain:
     code = process.returncode if process else None
     resume_hint = f"hint: `ltdd-tui resume {handle(folder)}` goes on from there"
     if process is None and interrupts:
-        print_note(f"not shown any more; {folder.name} goes on by itself")
+        print_note(f"no longer shown; {folder.name} goes on by itself")
         return DONE
     if state.status == "done" and not code:
         if as_json:
@@ -185,7 +185,7 @@ def follow_run(watched: Watched, process: subprocess.Popen[bytes] | None, plain:
             print_result(folder, by_class=False)
         return DONE
     if interrupts > 1:
-        print_note(f"ended at once; what the last checkpoint holds is kept\n{resume_hint}")
+        print_note(f"killed; the last checkpoint is kept\n{resume_hint}")
         return STOPPED
     if state.status == "stopped":
         print_note(f"stopped at a safe point\n{resume_hint}")
@@ -204,11 +204,11 @@ def stop(
     runs_dir: RunsDir,
     wait: Annotated[bool, typer.Option("--wait", help="return when it has stopped")] = False,
 ) -> None:
-    """Ask a run to stop at its next safe point; `resume` goes on with it."""
+    """Ask a run to stop at its next safe point; `resume` continues it."""
     folder = find_run(run, runs_dir)
     if not folder.is_running():
         raise InputError("no worker is at work on this run", str(folder.root), "`ltdd-tui runs` lists those that run")
     worker.request_stop(folder)
-    print_note(f"{folder.name} is asked to stop at its next safe point")
+    print_note(f"{folder.name} will stop at its next safe point")
     while wait and folder.is_running():
         time.sleep(0.1)

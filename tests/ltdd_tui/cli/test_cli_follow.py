@@ -118,7 +118,7 @@ def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, mak
     assert face.poll() is None and RunFolder(root).is_running()
     face.send_signal(signal.SIGINT)
     _, err = face.communicate(timeout=30)
-    assert face.returncode == 130 and "ended at once" in err
+    assert face.returncode == 130 and "killed; the last checkpoint is kept" in err
     assert not RunFolder(root).is_running()
 
 
