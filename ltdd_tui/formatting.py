@@ -73,7 +73,7 @@ def size(count: int) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in at most `width` terminal cells: a longer one loses its middle, since names of runs differ at the end."""
+    """The text in at most `width` terminal cells: a longer one loses its middle, since run names differ at the end."""
     if cell_len(text) <= width:
         return text
     if width < 2:
@@ -97,7 +97,7 @@ def gibibytes(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without control characters, which could move the cursor or change colors; tabs and newlines are spaces."""
+    """The text without control characters, which could move the cursor; tabs and newlines become spaces."""
     if text.isprintable():
         return text
     return "".join(" " if char in "\t\n" else "" if unicodedata.category(char)[0] == "C" else char for char in text)
