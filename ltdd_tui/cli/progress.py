@@ -90,8 +90,8 @@ def progress_line(stage: Stage, state: RunState, now: float) -> str:
     """A stage's progress and remaining time at its recent pace, with the matching losses while it distills."""
     left = stage.seconds_left(now)
     line = f"{stage_name(stage.name)}: {stage.done:g}/{stage.total} {stage.unit}"
-    if stage.name == "distill" and state.points:
-        line += f", {losses(state.points[-1])}"
+    if stage.name == "distill" and state.steps.latest:
+        line += f", {losses(state.steps.latest)}"
     return line if not left else f"{line}, about {duration(left)} left"
 
 
@@ -140,7 +140,7 @@ def bars(state: RunState, now: float) -> RenderableType:
 
 def current_figures(state: RunState) -> str:
     """The latest losses, the last and the best checkpoint evaluation, and device memory, in one line."""
-    parts = [losses(state.points[-1])] if state.points else []
+    parts = [losses(state.steps.latest)] if state.steps.latest else []
     checks = [event for event in state.evaluations.values() if event.subject == "check"]
     if checks:
         best = max(checks, key=lambda event: event.accuracy_mean)

@@ -26,7 +26,6 @@ from ltdd_tui.runs.comparison import (
     window_for,
 )
 from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.results import Row
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.panel import RowsPanel
@@ -315,7 +314,6 @@ class ComparedLosses(CurvePanel):
 
     def __init__(self) -> None:
         super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._tracks: dict[str, LossTrack] = {}
         self._which, self._smooth = 0, True
         self._compared = Compared((), ())
 
@@ -324,12 +322,11 @@ class ComparedLosses(CurvePanel):
         self._compared = compared
         lines, window = [], 1
         for one, color in zip(compared.found, compared.colors, strict=True):
-            track = self._tracks.setdefault(one.name, LossTrack())
-            track.take(one.view.state.points)
-            values = (track.rep, track.cls)[self._which]
+            steps = one.view.state.steps
+            values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
                 window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(one.tag, track.iterations, smoothed(values, window), color))
+                lines.append(line(one.tag, steps.iterations, smoothed(values, window), color))
         self.curve.plot(lines)
         mean = f", mean of {window}" if window > 1 else ""
         self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"

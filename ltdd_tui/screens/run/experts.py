@@ -109,6 +109,6 @@ course of its training loss, the loss now, its epoch, and its accuracy once it i
     def show(self, view: RunView) -> None:
         """Draws the experts."""
         state = view.state
-        if self.changed(state.data, state.experts):
+        if self.changed(state.data, state.expert_epochs, state.experts_done):
             splits = expert_splits(state)
             self.rows.draw(lambda width: expert_lines(splits, width))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.cli.run import is_terminal, closing_notes, show_screen
+from ltdd_tui.cli.run import closing_notes, is_terminal, show_screen
 from ltdd_tui.cli.serve import is_own_page
 
 
