@@ -21,11 +21,12 @@ from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve
 from benchmarks.record import timed
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.training.accuracy import per_class_accuracy
 from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import group_size, products, training_gradient
+from engine.training.gradients import training_gradient
+from engine.training.groups import group_size
 from engine.training.sgd import Sgd, Step, Trainees
 
 NETWORKS, EPOCHS, CLASSES = 5, 1000, 10
@@ -113,7 +114,7 @@ def answer(form: str, size: Size, device: torch.device) -> Answer:
     evaluation = _Plain(size, device) if form.startswith("plain") else _Engine(size, device, form == "fast")
 
     def seconds() -> float:
-        with products(plain_precision(device), device):
+        with matmul_precision(plain_precision(device), device):
             trained = timed(lambda: evaluation.train(images, targets), device)
             tested = timed(lambda: evaluation.test(test, labels), device)
         return NETWORKS * (trained * EPOCHS / size.timed / size.networks + tested)

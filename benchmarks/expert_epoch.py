@@ -28,12 +28,12 @@ from benchmarks.forms import (
 from benchmarks.record import timed
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.datasets import class_counts
 from engine.run.network_cost import network_cost
 from engine.run.settings import Precision
 from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import products, training_gradient
+from engine.training.gradients import training_gradient
 from engine.training.sgd import Gsam, Sgd, Step, Trainees
 
 GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
@@ -120,7 +120,7 @@ def answer(form: Form, work: Size, device: torch.device) -> Answer:
     # The batch at an epoch's end is smaller: only whole ones are timed.
 
     def seconds() -> float:
-        with products(precision, device):
+        with matmul_precision(precision, device):
             return work.epoch * timed(lambda: [next(steps) for _ in range(work.steps)], device)
 
     return seconds

@@ -24,11 +24,15 @@ from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
+from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, RunFailed, Stopped
+from engine.run.estimate import promise
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
 from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import load_preset
 from engine.run.settings import NetworkName, settings_hash
+from engine.stages.evaluate import evaluate_architectures
+from engine.stages.export import export_copies
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -74,9 +78,9 @@ def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
             log.emit(_started(context))
             pipeline.run(context)
         elif asked.command == "evaluate":
-            pipeline.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
+            evaluate_architectures(context, asked.arch.split(","), asked.repeats)
         else:
-            pipeline.export_copies(context, asked.images, asked.pt)
+            export_copies(context, asked.images, asked.pt)
         return 0
     except Stopped:
         log.emit(RunStopped(log.stage))
@@ -125,8 +129,8 @@ def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Con
     device = pick_device(asked.device)
     if asked.command == "run":
         refuse_changed_settings(folder, settings)
-        # On what a finished run is evaluated or copied says nothing of what it was made on.
-        write_manifest(folder, settings, device)
+        # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
+        write_manifest(folder, settings, device, promise(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 

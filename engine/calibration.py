@@ -47,10 +47,10 @@ from engine.run.folder import RunFolder, write_atomically
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE, network_cost
 from engine.run.settings import RunSettings
 from engine.stages.distill import distill
-from engine.stages.experts import representation_store, train_classifier_experts, train_experts
+from engine.stages.experts import train_classifier_experts, train_experts
 from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import TrainingSet, cost_of, fresh_network, train_from_scratch
-from engine.training.gradients import group_size
+from engine.training.groups import group_size
 from engine.trajectories import Trajectory
 
 # Rates from steps that were timed.
@@ -178,8 +178,7 @@ class _Timed:
         representation = self.experts[0]
         for seed in SEEDS:
             context = self._context(_settings(self.shape, compiled, seed=seed))
-            store = representation_store(context, self.data)
-            heads = train_classifier_experts(context, self.data, self.network, representation[:1], store)
+            heads = train_classifier_experts(context, self.data, self.network, representation[:1])
         self.experts = representation, heads
         yield self._reading("classifier", self._step_seconds(), compiled)
 

@@ -7,10 +7,10 @@ import functools
 import torch
 
 from engine.context import Context
-from engine.manifest import note_form
 from engine.nets.native import built_without, why_not_build
 from engine.run.compile_policy import Form, compiled_form, compiles_evaluation, compiles_experts, compiles_student
 from engine.run.events import Warned
+from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
 from engine.run.settings import NetworkName
 
@@ -71,7 +71,10 @@ def _form(context: Context, part: str, network: NetworkName, wanted: bool) -> Fo
     form = compiled_form(network, context.device.type)
     can = wanted and (builds(context) if form == "cpp" else compiles(context))
     used = form if can else "eager"
-    note_form(context.folder, part, used)
+    # The manifest tells which form each part of the run has: another form gives other bytes.
+    manifest = read_json(context.folder.manifest)
+    if isinstance(manifest, dict):
+        write_json(context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}})
     return used
 
 

@@ -10,9 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from engine.matching.classifier_phase import Backbone
-from engine.matching.student import Student
-
 _WARM_UPS = 3
 _Function = Callable[..., Any]
 
@@ -27,14 +24,6 @@ class Replayer:
 
     told: Callable[[str], None]
     pool: Any = field(default_factory=torch.cuda.graph_pool_handle)
-
-    def student(self, student: Student) -> Student:
-        """The same student, each of its functions replayed."""
-        return Student(self.replayed(student.walk), self.replayed(student.mixed), self.replayed(student.several))
-
-    def backbone(self, backbone: Backbone) -> Backbone:
-        """The same backbone, each of its functions replayed."""
-        return Backbone(self.replayed(backbone.features), self.replayed(backbone.back))
 
     def replayed(self, function: _Function) -> _Function:
         """The same function, captured at its first call for each shape of its tensors."""

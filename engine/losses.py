@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.run.settings import MatchingSettings, Method
+
+StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
 
 
 def dam_loss(logits: Tensor, targets: Tensor, weights: Tensor, adjustment: Tensor) -> Tensor:

@@ -95,11 +95,6 @@ class LongTailedData:
         """How many classes there are."""
         return len(self.class_names)
 
-    def class_indices(self, c: int) -> Tensor:
-        """Where class c's train images are, on the device."""
-        start = sum(self.class_counts[:c])
-        return torch.arange(start, start + self.class_counts[c], device=self.train_labels.device)
-
 
 def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit) -> LongTailedData:
     """Loads, selects and whitens; emits DataReady and warnings; raises InputError where the data does not fit."""
@@ -114,7 +109,6 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     data = _assembled(source, settings, train, labels, test, counts, device)
-    shape = [source.channels, source.image_size, source.image_size]
     emit(
         DataReady(
             data.class_names,
@@ -122,7 +116,6 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
             data.groups,
             data.grouping,
             len(test),
-            shape,
             len(train) / (ipc * data.num_classes),
         )
     )

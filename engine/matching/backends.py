@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from engine.cuda_graphs import Replayer
-from engine.losses import StudentLoss, target_probabilities
+from engine.losses import StepLoss, StudentLoss, target_probabilities
 from engine.matching.classifier_phase import Backbone, autograd_backbone, backbone_by_hand
 from engine.matching.student import (
     Mixed,
-    StepLoss,
     Student,
     Tape,
     compiled_student,
@@ -23,7 +22,7 @@ from engine.matching.student import (
 )
 from engine.nets.architectures import ConvNet
 from engine.nets.convnet_derivatives import ByHand
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.native import native
 from engine.nets.norm_pool import compiled, written
 from engine.run.events import Emit, Warned
@@ -117,8 +116,9 @@ class Kind:
             # Steps that are taken together on the way back start anew, and a replayed one would copy its tape.
             student = without_tapes(student)
         if self.compiled and self.device.type == "cuda":
-            replayer = Replayer(self._told)
-            student, backbone = replayer.student(student), replayer.backbone(backbone)
+            replayed = Replayer(self._told).replayed
+            student = Student(replayed(student.walk), replayed(student.mixed), replayed(student.several))
+            backbone = Backbone(replayed(backbone.features), replayed(backbone.back))
         if images_at_once < batch:
             student, backbone = student_in_parts(student, images_at_once), backbone_in_parts(backbone, images_at_once)
         return Forms(student, backbone, steps_at_once)
@@ -135,7 +135,7 @@ class Kind:
 
     def step_loss(self) -> StepLoss:
         """The student's loss as a function of weights, images and labels, for autograd."""
-        logits = self._lowered(self.network)
+        logits = self._in_precision(self.network)
 
         def loss(theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
             return self.loss(logits(theta, images), target_probabilities(label_logits, self.learns_labels))
@@ -145,9 +145,9 @@ class Kind:
     def _whole(self) -> tuple[Student, Backbone]:
         exact = self.settings.gradient == "exact"
         if not self.compiled:
-            return eager_student(self.step_loss(), exact), autograd_backbone(self._lowered(self.network.features))
+            return eager_student(self.step_loss(), exact), autograd_backbone(self._in_precision(self.network.features))
         if self.network.architecture is not ConvNet:
-            features = torch.compile(self._lowered(self.network.features), dynamic=False)
+            features = torch.compile(self._in_precision(self.network.features), dynamic=False)
             return compiled_student(self.step_loss(), exact), autograd_backbone(features)
         low = torch.bfloat16 if self.settings.precision == "bf16" else None
         on_cpu = self.device.type == "cpu"
@@ -162,13 +162,5 @@ class Kind:
         message = f"a student step cannot be captured as a CUDA graph, its kernels are launched one by one: {reason}"
         self.emit(Warned(message, "matching.compile=never does without compiled steps and graphs"))
 
-    def _lowered(self, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network's function, its convolutions and products as the precision says, its result as the weights."""
-        if self.settings.precision != "bf16":
-            return function
-
-        def low(theta: Tensor, images: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                return function(theta, images).to(theta.dtype)
-
-        return low
+    def _in_precision(self, forward: Forward) -> Forward:
+        return in_precision(forward, self.settings.precision, self.device)

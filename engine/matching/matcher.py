@@ -13,11 +13,10 @@ from engine.matching.classifier_phase import match_classifier
 from engine.matching.plain import PhaseGradient, match_plainly
 from engine.matching.representation_phase import match_by_sweep
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.settings import AugmentationName, MatchingSettings, Method
-from engine.training.gradients import products
 from engine.trajectories import Trajectory
 
 
@@ -63,7 +62,7 @@ class Matcher:
         before = generator.get_state()
         while True:
             try:
-                with products(self.settings.precision, self.device):
+                with matmul_precision(self.settings.precision, self.device):
                     return self._gradient(synthetic, iteration, generator)
             except torch.OutOfMemoryError:
                 if not self._halve(synthetic):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.matching.student import StepLoss
+from engine.losses import StepLoss
 from engine.matching.synthetic import StudentBatch, Synthetic
 
 # The matching loss of one phase and what its gradient is made of (method.md section 4).

@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
-from engine.losses import StudentLoss, softmax_jacobian, target_probabilities
+from engine.losses import StepLoss, StudentLoss, softmax_jacobian, target_probabilities
 from engine.nets.convnet_derivatives import Block, ByHand, Layer
 from engine.nets.functional import FlatNetwork
 
-StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
 Tape = Any
 """What a form keeps of a step so that its mixed derivative need not go forward again: tensors in tuples and lists."""
 

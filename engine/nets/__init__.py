@@ -37,13 +37,6 @@ def build_network(
                 return AlexNet(channels, classes, image_size)
 
 
-def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
-    names = [name for name, _ in net.named_parameters()]
-    classifier = [name for name in names if name.startswith("classifier.")]
-    return [name for name in names if name not in classifier], classifier
-
-
 # Which networks there are, for names that come from outside.
 
 

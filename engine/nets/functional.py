@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from engine.nets import split_at_classifier
+from engine.run.settings import Precision
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
+
+
+def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
+    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
+    names = [name for name, _ in net.named_parameters()]
+    classifier = [name for name in names if name.startswith("classifier.")]
+    return [name for name in names if name not in classifier], classifier
 
 
 class FlatNetwork:
@@ -102,3 +114,34 @@ class _Features(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.module.features(x)  # type: ignore[operator]
         return features
+
+
+# ---- Precision of the forward pass ----
+
+
+def in_precision(forward: Forward, precision: Precision, device: torch.device) -> Forward:
+    """The forward pass with products of bfloat16 where that is the precision; logits are float32."""
+    if precision != "bf16":
+        return forward
+
+    def in_bfloat16(theta: Tensor, images: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            return forward(theta, images).to(theta.dtype)
+
+    return in_bfloat16
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Allows TF32 in a GPU's products and convolutions of float32, or forbids it; a CPU has none."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

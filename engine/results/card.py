@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
-from engine.results.metrics import Metrics
 from engine.run.settings import METHODS
+
+Metrics = dict[str, Any]
+"""metrics.json as plain values."""
 
 _TEXT = """\
 # {title}

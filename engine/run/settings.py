@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from engine.run.events import LARGEST
-
 # What a method's name means: the table of baselines and ablations, as the traits the stages ask for.
 
 
@@ -63,8 +61,8 @@ class Strict(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _can_be_worked_with(cls, value: Any) -> Any:
-        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
-        if isinstance(value, int) and value > LARGEST:
+        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
+        if isinstance(value, int) and value > 2**53:
             raise PydanticCustomError("too_large", "too large")
         # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.training.gradients import Forward
 
 
 @torch.no_grad()

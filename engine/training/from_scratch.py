@@ -20,8 +20,9 @@ from engine.run.events import Emit
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.run.settings import NetworkName, RunSettings
 from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import Gradient, group_size, training_gradient
-from engine.training.sgd import Sgd, Step, Trainees
+from engine.training.gradients import training_gradient
+from engine.training.groups import group_size
+from engine.training.sgd import Gradient, Sgd, Step, Trainees
 
 # Networks for a data set: fresh ones, their weights drawn from a named seed, and what they cost by their shape.
 

@@ -5,35 +5,27 @@ The loss is the cross-entropy against class indices or class probabilities, the 
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
 from torch.nn import functional as F
 
-from engine.context import Context
 from engine.cuda_graphs import Replayer
 from engine.losses import one_hot
 from engine.nets.architectures import ConvNet
 from engine.nets.convnet_derivatives import ByHand
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.native import native
 from engine.nets.norm_pool import compiled as compiled_norm_pool
 from engine.nets.norm_pool import written
 from engine.run.events import Emit, Warned
-from engine.run.network_cost import NetworkCost
 from engine.run.settings import Precision
+from engine.training.sgd import Gradient
 
-Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
 One = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Loss () and gradient (P,) at a network's weights (P,), of images (B, ...), targets (B,) or (B, C)."""
-Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
 
 
 def by_autograd(forward: Forward) -> One:
@@ -100,55 +92,10 @@ def all_at_once(one: One) -> Gradient:
     return torch.vmap(one)
 
 
-# The precision in which experts are trained; their weights are float32 in every one of them.
-
-
-def lowered(forward: Forward, precision: Precision, device: torch.device) -> Forward:
-    """The forward pass with products of bfloat16 where that is the precision; logits are float32."""
-    if precision != "bf16":
-        return forward
-
-    def in_bfloat16(theta: Tensor, images: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            return forward(theta, images).float()
-
-    return in_bfloat16
-
-
-@contextlib.contextmanager
-def products(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Allows TF32 in a GPU's products and convolutions of float32, or forbids it; a CPU has none."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "float32"
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
-
-
 # In which form networks are trained: by device, network, precision, and what is compiled.
 #
 # A CPU trains one network after another: its cores are busy with one, and what is trained is on disk the sooner. A GPU
 # would wait for launches, so there a gradient is replayed as one CUDA graph, and small networks share it.
-
-
-_KEPT_BUSY_FLOPS = 50e9
-"""Of a gradient that keeps a GPU busy by itself: some tenths of a millisecond."""
-_MOST_AT_ONCE = 16
-_TRAINING_PASSES = 3
-
-
-def group_size(networks: int, cost: NetworkCost, batch: int, device: torch.device) -> int:
-    """How many of `networks` alike are trained at once, on batches of `batch` images."""
-    if device.type == "cpu":
-        return 1
-    wanted = math.ceil(_KEPT_BUSY_FLOPS / (_TRAINING_PASSES * cost.flops * batch))
-    return max(1, min(networks, wanted, _MOST_AT_ONCE))
 
 
 def training_gradient(
@@ -164,12 +111,12 @@ def training_gradient(
     `emit` is told where a GPU has to do without replaying it.
     """
     if not compiled:
-        forward = lowered(network, precision, device)
+        forward = in_precision(network, precision, device)
         gradient = one_by_one(by_autograd(forward)) if group == 1 else all_at_once(by_transform(forward))
     elif network.architecture is ConvNet:
         gradient = _by_hand(network, group, device, precision)
     else:
-        one = by_transform(lowered(network, precision, device))
+        one = by_transform(in_precision(network, precision, device))
         whole = one_by_one(one) if group == 1 else all_at_once(one)
         # An epoch's last batch may be smaller: two shapes, each compiled for itself.
         gradient = torch.compile(whole, dynamic=False)
@@ -211,44 +158,3 @@ def _teller(emit: Emit) -> Callable[[str], None]:
         emit(Warned(f"{message}: {reason}", "what is trained is the same, only slower"))
 
     return told
-
-
-# Networks in groups that are trained at once, smaller ones where a GPU's memory is too small for them.
-
-
-Trained = TypeVar("Trained")
-
-
-def in_groups(
-    context: Context,
-    networks: Sequence[int],
-    group: int,
-    train: Callable[[Sequence[int]], list[Trained]],
-    release: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[Sequence[int], list[Trained]]]:
-    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time.
-
-    `release` lets go of what was made for groups of the size that does not fit.
-    """
-    done = 0
-    while done < len(networks):
-        members = networks[done : done + group]
-        trained = _tried(train, members)
-        if trained is None:
-            release()
-            torch.cuda.empty_cache()
-            group = len(members) // 2
-            context.emit(Warned(f"the GPU's memory is full: {group} networks are trained at once from here on"))
-            continue
-        done += len(members)
-        yield members, trained
-
-
-def _tried(train: Callable[[Sequence[int]], list[Trained]], members: Sequence[int]) -> list[Trained] | None:
-    """What became of them, or None where several do not fit; the error itself, and with it their memory, is let go."""
-    try:
-        return train(members)
-    except torch.OutOfMemoryError:
-        if len(members) == 1:
-            raise
-        return None

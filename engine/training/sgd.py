@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.training.gradients import Gradient
+Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
 
 # GSAM: sharpness-aware training that keeps expert trajectories flat (Zhuang et al. 2022, as FTD uses it).
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
-from ltdd_tui.runs.loss_history import LARGEST
-from ltdd_tui.runs.state import NO_EXPERTS, Experts, RunState, stage_named
-from ltdd_tui.widgets.axis import Floats
+from ltdd_tui.runs.loss_history import Floats
+from ltdd_tui.runs.state import RunState
 
 # What can be relied on of an event's values: a number that is not finite was written as null, a list may be short.
 
@@ -44,6 +43,7 @@ def difference(value: float | None, other: float | None) -> float | None:
 
 
 GROUPS = ("many", "medium", "few")
+KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,8 @@ def _per_class(event: Evaluated | None, count: int) -> list[float | None]:
 
 def _bound(state: RunState, count: int) -> tuple[str, list[float | None]]:
     """Mean accuracy per class of the classifier experts, which decouple head from tail, else of the others."""
-    for kind in ("classifier", "representation"):
-        experts = state.experts.get(kind)
-        rows = [numbers(done.per_class, count) for done in experts.done.values()] if experts else []
+    for kind in reversed(KINDS):
+        rows = [numbers(done.per_class, count) for done in state.done_experts(kind)]
         if rows:
             return f"{kind} experts", [mean([row[place] for row in rows]) for place in range(count)]
     return "", [None] * count
@@ -201,9 +200,8 @@ def norms_by_class(state: RunState) -> ClassifierNorms:
     count, groups = len(state.data.class_names), state.data.groups
     order = head_to_tail(numbers(state.data.class_counts, count))
     found = []
-    for kind in ("representation", "classifier"):
-        done = state.experts.get(kind, NO_EXPERTS).done
-        rows = [numbers(expert.classifier_norms, count) for expert in done.values()]
+    for kind in KINDS:
+        rows = [numbers(expert.classifier_norms, count) for expert in state.done_experts(kind)]
         found.append(_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
     shown = checks_and_final(state)
     norms = numbers(shown[-1].classifier_norms if shown else (), count)
@@ -227,7 +225,6 @@ def _series(label: str, norms: Sequence[float | None]) -> NormSeries | None:
 # The experts as figures: how far each one is, and how the accuracy of each kind splits head against tail.
 
 
-KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 STAGES: Mapping[ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
 
 
@@ -276,11 +273,11 @@ def expert_splits(state: RunState) -> list[ExpertSplit]:
 
 
 def _split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
-    found = state.experts.get(kind)
-    if found is None:
+    experts = sorted(expert for own, expert in {*state.expert_epochs, *state.experts_done} if own == kind)
+    if not experts:
         return None
-    rows = tuple(_row(state, found, place) for place in sorted({*found.losses, *found.done}))
-    stage = stage_named(state, STAGES[kind])
+    rows = tuple(_row(state, kind, expert) for expert in experts)
+    stage = state.stages.by_name.get(STAGES[kind])
     done = [row for row in rows if row.groups is not None]
     return ExpertSplit(
         kind,
@@ -293,11 +290,11 @@ def _split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
     )
 
 
-def _row(state: RunState, found: Experts, place: int) -> ExpertRow:
-    done = found.done.get(place)
+def _row(state: RunState, kind: ExpertKind, expert: int) -> ExpertRow:
+    done = state.experts_done.get((kind, expert))
     return ExpertRow(
-        place + 1,
-        found.losses.get(place, ()),
+        expert + 1,
+        state.expert_epochs.get((kind, expert), ()),
         done.cached if done else False,
         number(done.accuracy) if done else None,
         _by_group(state, done) if done else None,
@@ -325,7 +322,7 @@ def _floats(values: Sequence[Any]) -> Floats:
 
 
 def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else float("nan")
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else float("nan")
 
 
 def checks(state: RunState) -> tuple[Floats, Floats]:
@@ -343,7 +340,6 @@ def reference_accuracies(state: RunState) -> dict[str, float]:
     """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
     found = {key[0]: evaluated.accuracy_mean for key, evaluated in state.evaluations.items()}
     named: dict[str, float] = {name: _float(found[name]) for name in ("random", "initialization") if name in found}
-    trained = [state.experts[kind].done for kind in ("classifier", "representation") if kind in state.experts]
-    if done := next((experts for experts in trained if experts), None):
-        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done.values()]))
+    if done := state.done_experts("classifier") or state.done_experts("representation"):
+        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done]))
     return {name: value for name, value in named.items() if not np.isnan(value)}

@@ -19,7 +19,7 @@ from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import duration, factor_name, mean_and_std
 from ltdd_tui.runs.console import since_start
-from ltdd_tui.runs.figures import GROUPS, are_percents, head_to_tail
+from ltdd_tui.runs.figures import GROUPS, KINDS, are_percents, head_to_tail
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.state import RunState
 
@@ -48,15 +48,11 @@ def rows_from_state(state: RunState) -> list[Row]:
         if are_percents(event.accuracy_mean, event.accuracy_std, *event.per_class)
     ]
     trained = {
-        kind: [done for done in experts.done.values() if are_percents(done.accuracy, *done.per_class)]
-        for kind, experts in state.experts.items()
+        kind: [done for done in state.done_experts(kind) if are_percents(done.accuracy, *done.per_class)]
+        for kind in KINDS
     }
     rows = [_evaluated(subject, event) for subject in ("random", "initialization") for event in _of(found, subject)]
-    rows += [
-        _experts(f"{kind} experts", trained[kind], state)
-        for kind in ("representation", "classifier")
-        if trained.get(kind)
-    ]
+    rows += [_experts(f"{kind} experts", trained[kind], state) for kind in KINDS if trained[kind]]
     finals = _of(found, "final")
     checks = [] if finals else sorted(_of(found, "check"), key=lambda event: event.iteration or 0)
     if checks:

@@ -11,7 +11,7 @@ from engine.matching.classifier_phase import match_classifier
 from engine.matching.plain import PhaseGradient
 from engine.matching.representation_phase import match_by_sweep
 from engine.matching.synthetic import student_batches
-from engine.training.gradients import products
+from engine.nets.functional import matmul_precision
 from tests.engine.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy
 
 pytestmark = pytest.mark.cuda
@@ -21,7 +21,7 @@ GRADIENTS = pytest.mark.parametrize("gradient", ["published", "exact"])
 
 @pytest.fixture(autouse=True)
 def plain_float32():
-    with products("float32", torch.device(DEVICE)):
+    with matmul_precision("float32", torch.device(DEVICE)):
         yield
 
 

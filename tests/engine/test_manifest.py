@@ -10,7 +10,9 @@ import torch
 
 from engine import manifest
 from engine.manifest import refuse_changed_settings, write_manifest
+from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
+from engine.run.estimate import promise
 from engine.run.folder import RunFolder
 from engine.run.settings import settings_hash
 from tests.engine.tiny_run import CPU, tiny_settings
@@ -36,14 +38,16 @@ def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
     assert written["updated"] > written["created"]
 
 
-def test_what_was_promised_at_the_start_stays(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    write_manifest(folder, tiny_settings(), CPU)
-    promised = json.loads(folder.manifest.read_text())["estimate"]
-    assert promised["total_seconds"] == pytest.approx(sum(promised["stage_seconds"].values()))
-    assert min(promised["memory_gib"], promised["disk_gib"]) > 0
+def test_the_estimate_of_the_first_worker_stays(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings()
+    promised = promise(settings, device_for("cpu"))
+    assert promised is not None
+    write_manifest(folder, settings, CPU, promised)
+    written = json.loads(folder.manifest.read_text())["estimate"]
+    assert written["total_seconds"] == pytest.approx(sum(written["stage_seconds"].values()))
+    assert min(written["memory_gib"], written["disk_gib"]) > 0
     folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
-    write_manifest(folder, tiny_settings(), CPU)
+    write_manifest(folder, settings, CPU, promised)
     assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
 
 

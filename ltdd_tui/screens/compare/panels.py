@@ -27,7 +27,6 @@ from ltdd_tui.runs.comparison import (
     window_for,
 )
 from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.results import Row
 from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
@@ -288,7 +287,6 @@ class ComparedLosses(CurvePanel):
 
     def __init__(self) -> None:
         super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._tracks: dict[str, LossTrack] = {}
         self._which, self._smooth = 0, True
         self._compared = Compared((), ())
 
@@ -297,12 +295,11 @@ class ComparedLosses(CurvePanel):
         self._compared = compared
         lines, window = [], 1
         for run, color in zip(compared.runs, compared.colors, strict=True):
-            track = self._tracks.setdefault(run.name, LossTrack())
-            track.take(run.view.state.points)
-            values = (track.rep, track.cls)[self._which]
+            steps = run.view.state.steps
+            values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
                 window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(run.tag, track.iterations, smoothed(values, window), color))
+                lines.append(line(run.tag, steps.iterations, smoothed(values, window), color))
         self.curve.plot(lines)
         mean = f", mean of {window}" if window > 1 else ""
         self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"

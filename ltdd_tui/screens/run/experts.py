@@ -104,6 +104,6 @@ course of its training loss, the loss now, its epoch, and its accuracy once it i
 
     def show(self, view: RunView) -> None:
         state = view.state
-        if self.changed(state.data, state.experts):
+        if self.changed(state.data, state.expert_epochs, state.experts_done):
             splits = expert_splits(state)
             self.lines.draw(lambda width: expert_lines(splits, width))

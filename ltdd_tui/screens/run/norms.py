@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from ltdd_tui.runs.figures import ClassifierNorms, NormSeries, norms_by_class
-from ltdd_tui.runs.state import NO_EXPERTS, RunView
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import FULL, cells, resampled
 from ltdd_tui.widgets.lines import EMPTY, MUTED, STRONG, group_style, spread, wrapped
@@ -75,7 +75,6 @@ Flat is balanced. `head/tail` is the mean of the first third of the classes over
 
     def show(self, view: RunView) -> None:
         state = view.state
-        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
-        if self.changed(state.data, state.evaluations, *done):
+        if self.changed(state.data, state.evaluations, state.experts_done):
             norms = norms_by_class(state)
             self.lines.draw(lambda width: norm_lines(norms, width, self.lines.size.height))

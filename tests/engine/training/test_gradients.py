@@ -12,10 +12,10 @@ from engine.run.events import Warned
 from engine.run.network_cost import network_cost
 from engine.stages import evaluate as stage
 from engine.stages import experts as experts_stage
-from engine.stages.evaluate import evaluate, synthetic_subject
+from engine.stages.evaluate import evaluate, synthetic_target
 from engine.training import from_scratch, gradients
 from engine.training.from_scratch import fresh_network
-from engine.training.gradients import group_size, in_groups
+from engine.training.groups import group_size, in_groups
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 CIFAR = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
@@ -86,8 +86,8 @@ def test_what_was_captured_for_the_larger_group_is_let_go(tmp_path, monkeypatch)
     network, _ = fresh_network(settings, data, "convnet")
     assert len(experts_stage.train_experts(context, data, network)) == 2
     assert not alive
-    subject = synthetic_subject(context, "final", "set", 3, tiny_set(data, settings.ipc))
-    evaluate(context, data, subject, "convnet", 2)
+    target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
+    evaluate(context, data, target, "convnet", 2)
     from_scratch.release_learners()
 
 
@@ -99,7 +99,7 @@ def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group
     def run(name: str, group: int):
         monkeypatch.setattr(stage, "networks_at_once", lambda *_: group)
         context = tiny_context(tmp_path / name, settings)
-        subject = synthetic_subject(context, "final", "set", 3, tiny_set(data, settings.ipc))
+        target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
         done = []
 
         def progress():
@@ -107,7 +107,7 @@ def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group
             if len(done) == stop_after:
                 raise KeyboardInterrupt
 
-        return evaluate(context, data, subject, "convnet", 4, progress)
+        return evaluate(context, data, target, "convnet", 4, progress)
 
     for group in (1, 3):
         results[group] = run(f"groups-of-{group}", group)

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.nets.native import why_not_build
 from engine.run.events import Warned
 from engine.training import gradients
-from engine.training.gradients import Gradient, classifier_gradient, products, training_gradient
-from engine.training.sgd import Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.gradients import classifier_gradient, training_gradient
+from engine.training.sgd import Gradient, Gsam, Sgd, Step, Trainees, train_epoch
 
 CPU = torch.device("cpu")
 GSAM = Gsam(rho=0.05, alpha=0.3)
@@ -106,7 +106,7 @@ def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, 
 @pytest.mark.parametrize("group", [1, NETWORKS])
 def test_steps_replayed_on_a_gpu_equal_those_of_a_cpu(compiled, group):
     cuda = torch.device("cuda")
-    with products("float32", cuda):
+    with matmul_precision("float32", cuda):
         expected = trained(looped, torch.float64, True, True).to(cuda)
         nets = [module(seed, torch.float64) for seed in range(NETWORKS)]
         network = FlatNetwork(nets[0])

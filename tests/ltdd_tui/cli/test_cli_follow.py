@@ -76,7 +76,7 @@ def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
     monkeypatch.setenv("FAKE_WORKER", '{"dies_at": 13}')
     done = command("resume", "first")
     assert done.code == 1
-    assert "the worker is gone without a last word (exit code -9)" in done.err and "about to die" in done.err
+    assert "the worker exited without an error message (exit code -9)" in done.err and "about to die" in done.err
     assert "Traceback" not in done.err
     assert json.loads(command("runs", "--json").out)[0]["state"] == "crashed"
     monkeypatch.setenv("FAKE_WORKER", "{}")
@@ -118,7 +118,7 @@ def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, mak
     assert face.poll() is None and RunFolder(root).is_running()
     face.send_signal(signal.SIGINT)
     _, err = face.communicate(timeout=30)
-    assert face.returncode == 130 and "ended at once" in err
+    assert face.returncode == 130 and "killed; the last checkpoint is kept" in err
     assert not RunFolder(root).is_running()
 
 

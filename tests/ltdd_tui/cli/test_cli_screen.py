@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.cli.run import is_terminal, last_words, show_screen
+from ltdd_tui.cli.run import closing_notes, is_terminal, show_screen
 from ltdd_tui.cli.serve import is_own_page
 
 
@@ -54,23 +54,23 @@ def test_an_option_of_the_screen_before_a_command_is_refused(command: Callable, 
 
 def test_after_the_screen_it_says_how_to_come_back_to_what_still_works(make_run: Callable, runs_dir: Path) -> None:
     folders = [RunFolder(make_run(f"run-{number}")) for number in range(8)]
-    assert last_words(runs_dir) == []
+    assert closing_notes(runs_dir) == []
     with contextlib.ExitStack() as held:
         held.enter_context(folders[2].held())
-        assert last_words(runs_dir) == [
+        assert closing_notes(runs_dir) == [
             "run-2: it runs on; `ltdd-tui watch run-2` shows it, `ltdd-tui stop run-2` stops it"
         ]
         for folder in (*folders[:2], *folders[3:7]):
             held.enter_context(folder.held())
-        lines = last_words(runs_dir)
+        lines = closing_notes(runs_dir)
     assert len(lines) == 6 and lines[-1] == "and 2 more: `ltdd-tui runs` lists them"
 
 
 def test_a_run_that_was_watched_and_works_no_more_is_named_too(make_run: Callable, runs_dir: Path) -> None:
     watched = RunFolder(make_run("first"))
-    assert last_words(runs_dir, watched) == ["first: `ltdd-tui watch first` shows it again"]
+    assert closing_notes(runs_dir, watched) == ["first: `ltdd-tui watch first` shows it again"]
     with watched.held():
-        (line,) = last_words(runs_dir, watched)
+        (line,) = closing_notes(runs_dir, watched)
     assert line.startswith("first: it runs on")
 
 
@@ -79,12 +79,11 @@ def test_a_run_of_another_place_is_called_by_its_path(
 ) -> None:
     monkeypatch.delenv("LTDD_RUNS_DIR")
     with RunFolder(make_run("first")).held():
-        assert f"`ltdd-tui watch {runs_dir / 'first'}`" in last_words(runs_dir)[0]
+        assert f"`ltdd-tui watch {runs_dir / 'first'}`" in closing_notes(runs_dir)[0]
 
 
 def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "ltdd_tui.cli.web_server", raising=False)
     done = command("serve")
     assert done.code == 2
     assert "aiohttp is not installed" in done.err and "hint: pip install 'ltdd-tui[serve]'" in done.err

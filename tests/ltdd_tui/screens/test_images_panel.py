@@ -21,7 +21,6 @@ import ltdd_tui
 from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import Preferences
-from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.images.renderer import ImageRenderer
@@ -85,14 +84,14 @@ def view(tmp_path: Path) -> Callable[..., RunView]:
     def make(*iterations: int) -> RunView:
         folder = RunFolder(tmp_path / "run")
         folder.previews.mkdir(parents=True, exist_ok=True)
-        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, [3, SIDE, SIDE], 9.0)]
+        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, 9.0)]
         for iteration in iterations:
             preview = Preview(iteration, f"previews/{iteration}.png", f"previews/{iteration}.json", 3, COLUMNS, SIDE)
             events.append(preview)
             if not (folder.root / preview.path).exists():
                 write(folder.root, preview)
         state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-        return RunView(folder, state, None, Series(), False, len(iterations))
+        return RunView(folder, state, None, (), False, len(iterations))
 
     return make
 
