@@ -53,23 +53,8 @@ class CompareScreen(Screen[None]):
         Binding("escape", "back", "Back", id="compare.back"),
     ]
     AUTO_FOCUS = "#figures"
+    CSS_PATH = "compare.tcss"
     ALLOW_IN_MAXIMIZED_VIEW = "#top, Footer"
-    DEFAULT_CSS = """
-    CompareScreen {
-        Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto 4fr 5fr; height: 1fr; }
-        #figures { column-span: 2; height: auto; max-height: 14; }
-        #figures LinesView { height: auto; }
-        #top { dock: top; height: auto; }
-        Tabs { display: none; height: 2; }
-        &.-single {
-            Tabs { display: block; }
-            Grid { grid-size: 1; grid-columns: 1fr; grid-rows: 1fr; }
-            .panel { display: none; column-span: 1; height: 1fr; max-height: 100%; }
-            .panel.-chosen { display: block; }
-            #figures, #figures LinesView { height: 1fr; max-height: 100%; }
-        }
-    }
-    """
 
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         super().__init__()

@@ -178,8 +178,6 @@ PANELS: tuple[type[Panel], ...] = (
 class PanelStrip(LinesView):
     """One line with the names and keys of all panels: which are seen, which are not. A click does what the key does."""
 
-    DEFAULT_CSS = "PanelStrip { height: 1; padding: 0 1; }"
-
     class Picked(Message):
         """A panel's name was clicked."""
 

@@ -35,6 +35,7 @@ class RunScreen(LiveScreen, StartStopActions):
     """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
+    CSS_PATH = "run.tcss"
     ALLOW_IN_MAXIMIZED_VIEW = "#top, Scrubber, Footer"
     HELP: ClassVar[str] = """\
 ## A run
@@ -62,12 +63,6 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         Binding("q", "leave", "Leave", id="run.leave"),
         Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
-    DEFAULT_CSS = """
-    RunScreen { layout: vertical; overflow: hidden; }
-    RunScreen > #top { dock: top; height: auto; }
-    RunScreen.-low.-maximized-view { #top, Scrubber { display: none; } }
-    Workspace { height: 1fr; min-height: 0; overflow: hidden; }
-    """
 
     def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
         super().__init__(folder)
