@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -25,9 +26,9 @@ from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import LtddError, RunFailed, Stopped
-from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
+from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, cache_root
-from engine.run.presets import load_preset
+from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -121,9 +122,13 @@ def _told(log: EventLog, failed: RunFailed) -> RunFailed:
 
 
 def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
-    settings = load_preset(str(folder.config))
+    with warnings.catch_warnings(record=True) as ignored:
+        warnings.simplefilter("always", DeletedSettingWarning)
+        settings = load_preset(str(folder.config))
     device = pick_device(asked.device)
     if asked.command == "run":
+        for warning in ignored:
+            log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # On what a finished run is evaluated or copied says nothing of what it was made on.
         write_manifest(folder, settings, device)

@@ -266,7 +266,6 @@ def _settings(
 ) -> RunSettings:
     """A run of this shape in which nothing is learnt: the time of a step is not in its numbers."""
     still = {"image_lr": 0.0, "label_lr": 0.0, "beta_lr": 0.0, "max_start_epoch": 1}
-    form = {"compile": "always" if compiled else "never"}
     return RunSettings.model_validate(
         {
             "method": method,
@@ -279,11 +278,11 @@ def _settings(
                 "epochs": EPOCHS,
                 "batch_size": shape.batch,
                 "optimizer": "sgd",
-            }
-            | form,
+            },
             "classifier_experts": {"epochs": EPOCHS, "batch_size": shape.batch},
             "matching": {"iterations": ITERATIONS, "batch_syn": shape.batch} | still | matching,
-            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch} | form,
+            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch},
+            "compile": "always" if compiled else "never",
         }
     )
 

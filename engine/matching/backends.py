@@ -160,7 +160,7 @@ class Kind:
 
     def _told(self, reason: str) -> None:
         message = f"a student step cannot be captured as a CUDA graph, its kernels are launched one by one: {reason}"
-        self.emit(Warned(message, "matching.compile=never does without compiled steps and graphs"))
+        self.emit(Warned(message, "compile=never does without compiled steps and graphs"))
 
     def _lowered(self, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
         """The network's function, its convolutions and products as the precision says, its result as the weights."""
