@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -27,9 +28,9 @@ from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, RunFailed, Stopped
 from engine.run.estimate import promise
-from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
+from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, cache_root
-from engine.run.presets import load_preset
+from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 from engine.stages.evaluate import evaluate_architectures
 from engine.stages.export import export_copies
@@ -111,9 +112,13 @@ def _disk_error(error: OSError, folder: RunFolder) -> RunFailed | None:
 
 
 def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
-    settings = load_preset(str(folder.config))
+    with warnings.catch_warnings(record=True) as ignored:
+        warnings.simplefilter("always", DeletedSettingWarning)
+        settings = load_preset(str(folder.config))
     device = pick_device(arguments.device)
     if arguments.command == "run":
+        for warning in ignored:
+            log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
         write_manifest(folder, settings, device, promise(settings, device_for(str(device))))

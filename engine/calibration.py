@@ -289,7 +289,6 @@ def _settings(
     shape: Shape, compiled: bool = False, seed: int = 0, experts: int = 1, method: str = "ltdd", **matching: Any
 ) -> RunSettings:
     """A run of this shape at learning rates of 0: how long a step takes does not depend on the numbers in it."""
-    form = {"compile": "always" if compiled else "never"}
     still = {"image_lr": 0.0, "label_lr": 0.0, "beta_lr": 0.0, "max_start_epoch": 1}
     network = {"width": shape.width, "depth": shape.depth, "num_experts": experts, "optimizer": "sgd"}
     return RunSettings.model_validate(
@@ -297,10 +296,11 @@ def _settings(
             "method": method,
             "seed": seed,
             "ipc": shape.batch // CLASSES,
-            "experts": {"epochs": EPOCHS, "batch_size": shape.batch} | network | form,
+            "experts": {"epochs": EPOCHS, "batch_size": shape.batch} | network,
             "classifier_experts": {"epochs": EPOCHS, "batch_size": shape.batch},
-            "matching": {"iterations": ITERATIONS, "batch_syn": shape.batch} | still | form | matching,
-            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch} | form,
+            "matching": {"iterations": ITERATIONS, "batch_syn": shape.batch} | still | matching,
+            "evaluate": {"epochs": 2 * shape.steps, "batch_size": shape.batch},
+            "compile": "always" if compiled else "never",
         }
     )
 

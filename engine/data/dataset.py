@@ -109,7 +109,6 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     data = _assembled(source, settings, train, labels, test, counts, device)
-    shape = [source.channels, source.image_size, source.image_size]
     emit(
         DataReady(
             data.class_names,
@@ -117,7 +116,6 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
             data.groups,
             data.grouping,
             len(test),
-            shape,
             len(train) / (ipc * data.num_classes),
         )
     )

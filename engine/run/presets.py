@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import yaml
 from platformdirs import user_config_path
 from pydantic import ValidationError
 
@@ -19,21 +19,8 @@ from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from engine.run.validation import (
-    NUMBER_IN_TEXT,
-    KeyPath,
-    ParsedFile,
-    check_runnable,
-    complaints,
-    display_name,
-    impossible,
-    location,
-    mentioned,
-    misfits,
-    parse_file,
-    parse_text,
-    parse_value,
-)
+from engine.run.validation import complaints, impossible, location, mentioned, misfits
+from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
 
 # Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
 
@@ -185,7 +172,7 @@ def _extended(path: Path, parsed: ParsedFile, seen: list[Path]) -> Path | None:
 
 
 def put_override(draft: Draft, override: str) -> None:
-    """`a.b=c`, c read as YAML reads it, but more kindly: 1e2 is a number, and a,b a list where one is needed."""
+    """Lays `a.b=c` on top, c read as YAML; where a setting takes a list, a,b is one, and text needs no quotes."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
@@ -204,24 +191,10 @@ def _typed(key: str, text: str) -> Any:
     if leaf and leaf.takes_text and text not in ("", "null", "~"):
         return text
     value = parse_value(text)
-    if isinstance(value, str) and text[:1] not in "'\"" and NUMBER_IN_TEXT.fullmatch(value):
-        number = float(value)
-        return int(number) if number.is_integer() else number
     if leaf and leaf.is_list and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value
 
-
-__all__ = [
-    "PresetInfo",
-    "Resolved",
-    "check_runnable",
-    "dump",
-    "list_presets",
-    "load_preset",
-    "resolve",
-    "save_preset",
-]
 
 DEFAULT = "default"
 # A published figure belongs to its cell: it goes when one of these is changed on the command line.
@@ -281,8 +254,33 @@ def _draft(name_or_path: str, overrides: Sequence[str]) -> Draft:
     return draft
 
 
+# Settings that older versions had, each with its default then and what became of it. They may stand in presets, and
+# stand in the config.yaml of every older run. The old default is left out in silence: nothing changes.
+_ONE_COMPILE = "`compile` decides for experts, matching and evaluation together"
+DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
+    ("experts", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "compile"): ("auto", _ONE_COMPILE),
+    ("evaluate", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "keep_gib"): (1.0, "the memory for saved activations is chosen automatically"),
+}
+
+
+class DeletedSettingWarning(UserWarning):
+    """A setting of an older version is ignored; the text says where it stands and what became of it."""
+
+
+def _leave_out_deleted(draft: Draft) -> None:
+    for path, (default, instead) in DELETED_SETTINGS.items():
+        if path in draft.values:
+            value, place = draft.values.pop(path), draft.places.pop(path)
+            if value != default or place == OVERRIDE:
+                text = f"{place}: {'.'.join(path)} is no longer a setting and is ignored: {instead}"
+                warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+
+
 def _settings(draft: Draft) -> RunSettings:
     """The checked settings of a draft; raises SettingsError with the faults of files, keys, values and their fit."""
+    _leave_out_deleted(draft)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
@@ -322,8 +320,7 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
 
 def dump(settings: RunSettings) -> str:
     """Every value as YAML that loads back to equal settings."""
-    text: str = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return dump_yaml(settings.model_dump(mode="json"))
 
 
 def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
@@ -355,8 +352,7 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
     # A published figure belongs to its cell, and is not handed on.
     base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
     differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
-    text: str = yaml.safe_dump(head | differing or {"seed": settings.seed}, sort_keys=False, allow_unicode=True)
-    return text
+    return dump_yaml(head | differing or {"seed": settings.seed}, width=80)
 
 
 def _parent(preset: str, saved_as: str) -> str:

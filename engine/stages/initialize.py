@@ -21,8 +21,7 @@ def initialize(context: Context, data: LongTailedData, network: FlatNetwork, exp
         chosen, images = _images(context, data, network, experts)
         logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
         rate = settings.matching.beta if settings.traits.distills else settings.evaluate.real_learning_rate
-        repeated = [data.class_names[c] for c, count in enumerate(data.class_counts) if count < settings.ipc]
-        context.emit(Initialized(repeated, unrecognized))
+        context.emit(Initialized(unrecognized))
         if unrecognized:
             context.emit(
                 Warned(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -76,6 +77,8 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Runs the command that sys.argv names; an error that a person can mend is told without a traceback."""
+    # Such as a setting of an older version in a preset: one line, without Python's own file and line.
+    warnings.showwarning = lambda message, *_, **__: note(f"warning: {message}")
     try:
         app()
     except LtddError as error:

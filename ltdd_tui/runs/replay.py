@@ -8,7 +8,7 @@ from engine.run.events import Evaluated
 from ltdd_tui.runs.loss_history import Series, Table
 from ltdd_tui.runs.state import RunState, RunView, Stage, Stages
 
-BEFORE = frozenset({"random", "initialization", "experts"})
+BEFORE = frozenset({"random", "initialization"})
 """What is evaluated before the first iteration; the final set and the best one are known only at the end."""
 
 

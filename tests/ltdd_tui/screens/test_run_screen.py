@@ -412,7 +412,7 @@ async def test_a_thousand_classes_scroll(make: Callable[..., RunFolder]) -> None
     folder = make("empty")
     names, counts = [f"class {n}" for n in range(1000)], [1280 - n for n in range(1000)]
     groups = ["many"] * 300 + ["medium"] * 400 + ["few"] * 300
-    data = e.DataReady(names, counts, groups, "by images", 50_000, [3, 64, 64], 12.0)
+    data = e.DataReady(names, counts, groups, "by images", 50_000, 12.0)
     found = [n / 20 for n in range(1000)]
     check = e.Evaluated("check", 0, "resnet18", 1, 25.0, 0.0, found, {"many": 7.5}, [1.0] * 1000)
     emit(folder, data, check)
