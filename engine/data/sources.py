@@ -1,4 +1,4 @@
-"""From the name of a data set to its images: one loader a kind."""
+"""From dataset.name to a data set with its labels in memory and its images decoded on demand."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import cache_root, exclusive
 from engine.run.settings import DatasetSettings
 
-__all__ = ["Source", "Split", "load_source"]
-
 
 def load_source(settings: DatasetSettings) -> Source:
-    """The whole data set at the setting's resolution, images not yet decoded; raises InputError."""
+    """The whole data set at the setting's resolution, images not yet decoded.
+
+    Raises InputError where it is missing, or a class has no images.
+    """
     source = _load(settings)
     _check_classes(source, settings)
     if settings.test_per_class is None:
@@ -49,7 +50,7 @@ def _load(settings: DatasetSettings) -> Source:
 
 
 def _check_classes(source: Source, settings: DatasetSettings) -> None:
-    """Every class has images in both splits, and no label is beyond the classes."""
+    """Raises InputError unless every class has images in both splits and every label is a known class."""
     where, faults = settings.path or settings.name, []
     for kind, split in (("train", source.train), ("test", source.test)):
         counts = np.bincount(split.labels, minlength=len(source.class_names))
@@ -70,19 +71,18 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
         raise InputError(faults)
 
 
-# scikit-learn's handwritten digits, 8x8 and gray: the set that needs no file and no network.
-
+# --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------
 
 DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS = 10, 8, 16
 DIGITS_TEST_PER_CLASS = 40
 
 
 def load_digits_source(settings: DatasetSettings) -> Source:
-    """Test: the last 40 images of each class (or test_per_class). Train: equally many of each class from the rest.
+    """Test: the last 40 images of each class (or test_per_class). Train: the first of the rest, 134 of each class.
 
-    Equally many, 134 as the smallest class has, so that any class can be the head of the tail (method.md's toy).
+    134 is what the smallest class has left: with equal counts any class can be the head of the tail.
     """
-    # scikit-learn takes seconds to import: only where it is needed.
+    # Imported here: scikit-learn takes seconds to import, and most runs never need it.
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
@@ -105,8 +105,7 @@ def load_digits_source(settings: DatasetSettings) -> Source:
     return Source([str(c) for c in range(DIGITS_CLASSES)], train, test, size, channels=1)
 
 
-# CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files.
-
+# --- CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files -----------------
 
 TORCHVISION_FILES = {
     "cifar10": "cifar-10-python.tar.gz",
@@ -133,7 +132,7 @@ def load_torchvision_set(settings: DatasetSettings) -> Source:
 
 
 def _open_torchvision(name: str, root: Path, train: bool) -> Any:
-    # torchvision takes seconds to import: only where it is needed.
+    # Imported here: torchvision takes seconds to import, and most runs never need it.
     from torchvision import datasets
 
     makers: dict[str, Callable[[bool], Any]] = {
