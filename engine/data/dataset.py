@@ -123,16 +123,8 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     data = _assemble(source, settings, train, labels, test, counts, device)
-    emit(
-        DataReady(
-            data.class_names,
-            counts,
-            data.groups,
-            data.grouping,
-            len(test),
-            len(train) / (ipc * data.num_classes),
-        )
-    )
+    compression = len(train) / (ipc * data.num_classes)
+    emit(DataReady(data.class_names, counts, data.groups, data.grouping, len(test), compression))
     return data
 
 
@@ -142,23 +134,13 @@ def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray
     wanted = wanted_counts(available, settings.imbalance_factor)
     empty = [name for name, count in zip(source.class_names, wanted, strict=True) if count < 1]
     if empty:
-        raise InputError(
-            f"imbalance factor {settings.imbalance_factor} of {max(available)} images leaves none for {_listed(empty)}",
-            "dataset.imbalance_factor",
-            "lower it, or use natural",
-        )
-    too_small = [
-        f"{name} ({has} of {asked})"
-        for name, has, asked in zip(source.class_names, available, wanted, strict=True)
-        if has < asked
-    ]
-    if too_small:
-        emit(
-            Warned(
-                f"classes smaller than their place in the tail asks for: {_listed(too_small)}",
-                "all their images are taken; dataset.class_order count puts the largest class first",
-            )
-        )
+        factor, largest = settings.imbalance_factor, max(available)
+        what = f"imbalance factor {factor} of {largest} images leaves none for {_listed(empty)}"
+        raise InputError(what, "dataset.imbalance_factor", "lower it, or use natural")
+    counts = zip(source.class_names, available, wanted, strict=True)
+    if too_small := [f"{name} ({has} of {asked})" for name, has, asked in counts if has < asked]:
+        what = f"classes smaller than their place in the tail asks for: {_listed(too_small)}"
+        emit(Warned(what, "all their images are taken; dataset.class_order count puts the largest class first"))
     return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,25 +28,17 @@ def load_source(settings: DatasetSettings) -> Source:
 
     Raises InputError where it is missing, or a class has no images.
     """
-    source = _load(settings)
+    loaders = {
+        "folder": load_image_folder,
+        "tiny-imagenet": load_tiny_imagenet,
+        "imagenet-lt": load_imagenet_lt,
+        "digits": load_digits_source,
+    }
+    source = loaders.get(settings.name, load_torchvision_set)(settings)
     _check_classes(source, settings)
     if settings.test_per_class is None:
         return source
     return replace(source, test=source.test.first_per_class(settings.test_per_class))
-
-
-def _load(settings: DatasetSettings) -> Source:
-    match settings.name:
-        case "folder":
-            return load_image_folder(settings)
-        case "tiny-imagenet":
-            return load_tiny_imagenet(settings)
-        case "imagenet-lt":
-            return load_imagenet_lt(settings)
-        case "digits":
-            return load_digits_source(settings)
-        case _:
-            return load_torchvision_set(settings)
 
 
 def _check_classes(source: Source, settings: DatasetSettings) -> None:
@@ -60,13 +52,8 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
             if count == 0
         ]
         if len(counts) > len(source.class_names):
-            faults.append(
-                Fault(
-                    f"{kind} label {len(counts) - 1} is unknown to train",
-                    where,
-                    f"labels run from 0 to {len(source.class_names) - 1}",
-                )
-            )
+            hint = f"labels run from 0 to {len(source.class_names) - 1}"
+            faults.append(Fault(f"{kind} label {len(counts) - 1} is unknown to train", where, hint))
     if faults:
         raise InputError(faults)
 
@@ -95,9 +82,8 @@ def load_digits_source(settings: DatasetSettings) -> Source:
             "dataset.test_per_class",
             f"the smallest class of digits has {min(len(own) for own in members)} images",
         )
-    images = torch.from_numpy(np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)).view(
-        -1, 1, DIGITS_SIDE, DIGITS_SIDE
-    )
+    levels = np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)
+    images = torch.from_numpy(levels).view(-1, 1, DIGITS_SIDE, DIGITS_SIDE)
     size = settings.resolution or DIGITS_SIDE
     everything = split_in_memory(images, labels, size)
     train = everything.keep(np.sort(np.concatenate([own[:train_per_class] for own in members])))
@@ -135,23 +121,17 @@ def _open_torchvision(name: str, root: Path, train: bool) -> Any:
     # Imported here: torchvision takes seconds to import, and most runs never need it.
     from torchvision import datasets
 
-    makers: dict[str, Callable[[bool], Any]] = {
-        "cifar10": lambda download: datasets.CIFAR10(root, train=train, download=download),
-        "cifar100": lambda download: datasets.CIFAR100(root, train=train, download=download),
-        "fashion_mnist": lambda download: datasets.FashionMNIST(root, train=train, download=download),
-        "svhn": lambda download: datasets.SVHN(root, split="train" if train else "test", download=download),
-    }
+    kinds = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST", "svhn": "SVHN"}
+    split: dict[str, Any] = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
+    make = functools.partial(getattr(datasets, kinds[name]), root, **split)
     try:
-        return makers[name](False)
+        return make(download=False)
     except (RuntimeError, OSError):
-        return _download(name, root, makers[name])
-
-
-def _download(name: str, root: Path, make: Callable[[bool], Any]) -> Any:
+        pass  # not there, or damaged: torchvision says the same of both
     try:
         # Two runs that start together must not write the same file.
         with exclusive(root / f".{name}.lock"):
-            return make(True)
+            return make(download=True)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

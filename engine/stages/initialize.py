@@ -26,12 +26,8 @@ def initialize(context: Context, data: LongTailedData, network: FlatNetwork, exp
         rate = settings.matching.beta if settings.traits.distills else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
-            context.emit(
-                Warned(
-                    f"{unrecognized} starting images are right for no expert; their label is their class",
-                    "more experts or more epochs would recognize them",
-                )
-            )
+            what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"
+            context.emit(Warned(what, "more experts or more epochs would recognize them"))
     return Synthetic(images, logits, torch.tensor(rate, device=context.device))
 
 
