@@ -160,7 +160,7 @@ class Kind:
 
     def _told(self, reason: str) -> None:
         message = f"a student step cannot be captured as a CUDA graph, its kernels are launched one by one: {reason}"
-        self.emit(Warned(message, "matching.compile=never does without compiled steps and graphs"))
+        self.emit(Warned(message, "compile=never does without compiled steps and graphs"))
 
     def _in_precision(self, forward: Forward) -> Forward:
         return in_precision(forward, self.settings.precision, self.device)

@@ -16,6 +16,7 @@ from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
+from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
 from engine.run.settings import AugmentationName, MatchingSettings, Method
 from engine.trajectories import Trajectory
 
@@ -137,7 +138,7 @@ class Matcher:
             synthetic=synthetic,
             batches=batches,
             exact=self.settings.gradient == "exact",
-            room=self._room,
+            room=SAVED_ACTIVATIONS_BYTES,
             at_once=forms.steps_at_once,
         )
 
@@ -161,7 +162,7 @@ class Matcher:
             batches=batches,
             exact=self.settings.gradient != "published",
             scale=1 / self.settings.emulate_replicas,
-            room=self._room,
+            room=SAVED_ACTIVATIONS_BYTES,
         )
 
     def _batches(self, steps: int, synthetic: Synthetic, generator: torch.Generator) -> list[StudentBatch]:
@@ -174,10 +175,6 @@ class Matcher:
             generator,
             self.device,
         )
-
-    @property
-    def _room(self) -> float:
-        return self.settings.keep_gib * 2**30
 
     def _batch(self, synthetic: Synthetic) -> int:
         return min(self.settings.batch_syn, len(synthetic.images))

@@ -45,14 +45,13 @@ there, so how many there are must not change what each becomes."""
 
 def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
     """Whether matching runs compiled, where there is a compiler; `device_kind` is cpu or cuda."""
-    matching = settings.matching
     pays = _pays(_eager_seconds(settings, cost, device_kind), settings.experts.network, device_kind)
-    return settings.traits.distills and asked_or(matching.compile, pays)
+    return settings.traits.distills and asked_or(settings.compile, pays)
 
 
 def compiles_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
     """Whether representation experts are trained by compiled steps on so many images."""
-    return asked_or(settings.experts.compile, compiling_experts_pays(settings, cost, images, device_kind))
+    return asked_or(settings.compile, compiling_experts_pays(settings, cost, images, device_kind))
 
 
 def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
@@ -71,7 +70,7 @@ def compiles_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkC
     networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
     epochs = networks * recipe.epochs
     steps = epochs * math.ceil(images / recipe.batch_size)
-    return asked_or(recipe.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))
+    return asked_or(settings.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))
 
 
 def asked_or(asked: Compile, pays: bool) -> bool:
@@ -96,7 +95,7 @@ def network_in_cpp(network: NetworkName, device: str) -> bool:
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     """Whether it may come to compiling by torch, before the shapes are known that decide it."""
-    return settings.traits.distills and settings.matching.compile != "never" and not in_cpp(settings, device)
+    return settings.traits.distills and settings.compile != "never" and not in_cpp(settings, device)
 
 
 def _eager_seconds(settings: RunSettings, cost: NetworkCost, device_kind: str) -> float:

@@ -57,7 +57,7 @@ def trained_alike(settings: RunSettings) -> dict[str, Any]:
 
     Each has a seed of its own, so that asking for more of them keeps those that are there.
     """
-    return settings.experts.model_dump(mode="json", exclude={"num_experts", "compile"})
+    return settings.experts.model_dump(mode="json", exclude={"num_experts"})
 
 
 def about_representation(
@@ -114,7 +114,7 @@ def _dataset(settings: DatasetSettings) -> dict[str, Any]:
 def _form_here(settings: RunSettings, device_type: str, pays: bool) -> Form:
     """In which form this machine would train these experts."""
     form = compiled_form(settings.experts.network, device_type)
-    return form if asked_or(settings.experts.compile, pays) and has_compiler(form, device_type) else "eager"
+    return form if asked_or(settings.compile, pays) and has_compiler(form, device_type) else "eager"
 
 
 def _newest(*wanted: dict[str, Any]) -> Path | None:

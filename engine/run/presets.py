@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -253,8 +254,33 @@ def _draft(name_or_path: str, overrides: Sequence[str]) -> Draft:
     return draft
 
 
+# Settings that older versions had, each with its default then and what became of it. They may stand in presets, and
+# stand in the config.yaml of every older run. The old default is left out in silence: nothing changes.
+_ONE_COMPILE = "`compile` decides for experts, matching and evaluation together"
+DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
+    ("experts", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "compile"): ("auto", _ONE_COMPILE),
+    ("evaluate", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "keep_gib"): (1.0, "the memory for saved activations is chosen automatically"),
+}
+
+
+class DeletedSettingWarning(UserWarning):
+    """A setting of an older version is ignored; the text says where it stands and what became of it."""
+
+
+def _leave_out_deleted(draft: Draft) -> None:
+    for path, (default, instead) in DELETED_SETTINGS.items():
+        if path in draft.values:
+            value, place = draft.values.pop(path), draft.places.pop(path)
+            if value != default or place == OVERRIDE:
+                text = f"{place}: {'.'.join(path)} is no longer a setting and is ignored: {instead}"
+                warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+
+
 def _settings(draft: Draft) -> RunSettings:
     """The checked settings of a draft; raises SettingsError with the faults of files, keys, values and their fit."""
+    _leave_out_deleted(draft)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:

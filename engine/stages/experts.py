@@ -83,12 +83,7 @@ def _form(context: Context, data: LongTailedData) -> Form:
 
 
 def _train_group(
-    context: Context,
-    data: LongTailedData,
-    network: FlatNetwork,
-    gradient: Gradient,
-    experts: Sequence[int],
-    keep: int,
+    context: Context, data: LongTailedData, network: FlatNetwork, gradient: Gradient, experts: Sequence[int], keep: int
 ) -> list[Trajectory]:
     """Trains these experts together, from fresh weights, by SGD or GSAM; epochs 0 to `keep` are recorded."""
     settings, seed = context.settings.experts, context.settings.seed

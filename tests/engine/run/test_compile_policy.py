@@ -22,12 +22,12 @@ def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] =
     [
         ("cifar10-lt-if100-ipc10-small", [], "cpu", True),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=1", "matching.syn_steps=1"], "cpu", False),
-        ("cifar10-lt-if100-ipc10-small", ["matching.compile=never"], "cpu", False),
-        ("cifar10-lt-if100-ipc10-small", ["method=random", "matching.compile=always"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["compile=never"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["method=random", "compile=always"], "cpu", False),
         # A minute of torch's compiler needs more work to be worth it than three seconds of a C++ compiler.
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cpu", True),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cuda", False),
-        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "matching.compile=always"], "cuda", True),
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "compile=always"], "cuda", True),
         ("cifar10-lt-if100-ipc10", [], "cuda", True),
         # On a GPU the same eager steps are over before a minute is.
         ("cifar10-lt-if100-ipc10", ["matching.iterations=20"], "cuda", False),

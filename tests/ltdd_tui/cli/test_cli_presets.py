@@ -54,6 +54,12 @@ def test_a_relative_path_of_data_still_holds_from_another_folder(
     assert config["dataset"]["path"] == str(tmp_path / "images")
 
 
+def test_a_setting_of_an_older_version_is_a_warning_on_stderr(command: Callable, toy: str) -> None:
+    shown = command("presets", "show", toy, "--set", "matching.keep_gib=2")
+    assert shown.code == 0 and "keep_gib" not in shown.out
+    assert shown.err.startswith("warning: --set: matching.keep_gib is no longer a setting")
+
+
 def test_faults_come_all_at_once_and_nothing_is_made(command: Callable, runs_dir: Path, toy: str) -> None:
     done = command(
         "run",
@@ -164,7 +170,7 @@ def test_the_machine_is_measured_at_the_first_estimate_and_then_no_more(command:
 
 
 def test_what_compiling_takes_is_measured_only_for_those_who_compile(command: Callable, toy: str) -> None:
-    asks = ("estimate", toy, "--device", "cpu", "--set", "matching.compile=always", "--set", "experts.network=alexnet")
+    asks = ("estimate", toy, "--device", "cpu", "--set", "compile=always", "--set", "experts.network=alexnet")
     assert "measuring" in command("estimate", toy, "--device", "cpu").err
     first = command(*asks)
     assert "measuring" in first.err and "of it compiling" in first.out
