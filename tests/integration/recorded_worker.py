@@ -19,10 +19,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.run import events as e  # noqa: E402
-from engine.run.folder import RunFolder  # noqa: E402
-from ltdd_tui.runs.feed import Feed  # noqa: E402
-from tests.ltdd_tui.recorded import record  # noqa: E402
+from engine.run import events as e
+from engine.run.folder import RunFolder
+from ltdd_tui.runs.feed import Feed
+from tests.ltdd_tui.recorded import record
 
 
 def main() -> int:

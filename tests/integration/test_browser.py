@@ -50,7 +50,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     assert server.returncode == 0 and "Traceback" not in rest, rest
 
 
-def test_a_run_is_launched_and_its_images_are_seen(address: str, tmp_path: Path) -> None:
+def test_a_browser_launches_a_run_and_shows_its_images(address: str, tmp_path: Path) -> None:
     with opened() as page:
         page.open(address)
         page.wait_for("quickstart")
@@ -66,7 +66,7 @@ def test_a_run_is_launched_and_its_images_are_seen(address: str, tmp_path: Path)
     assert RunFolder(tmp_path / "runs" / "quickstart").exists()
 
 
-def test_a_page_of_another_site_is_turned_away(address: str) -> None:
+def test_a_websocket_from_another_site_is_refused(address: str) -> None:
     request = urllib.request.Request(f"{address}/ws", headers={"Origin": "http://evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)

@@ -32,7 +32,7 @@ def loaded_by(program: str, packages: list[str]) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_the_probe_sees_what_is_loaded() -> None:
+def test_the_probe_reports_loaded_packages() -> None:
     assert loaded_by("import json", ["json", "torch"]) == "loaded: ['json']"
 
 
@@ -47,7 +47,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         ["serve", "--help"],
     ],
 )
-def test_help_and_listings_load_nothing_heavy(arguments: list[str]) -> None:
+def test_help_and_listings_load_neither_torch_nor_textual(arguments: list[str]) -> None:
     program = f"import sys; from ltdd_tui.cli.main import main; sys.argv[:] = ['ltdd-tui', *{arguments!r}]; main()"
     assert loaded_by(program, HEAVY) == "loaded: []"
 
@@ -84,6 +84,6 @@ asyncio.run(main())
 """
 
 
-def test_the_screen_loads_no_torch(tmp_path: Path) -> None:
+def test_opening_every_screen_loads_no_torch(tmp_path: Path) -> None:
     heavy = ["torch", "torchvision", "sklearn", "textual"]
     assert loaded_by(EVERY_SCREEN, [*heavy, str(tmp_path)]) == "loaded: ['textual']"

@@ -33,7 +33,7 @@ def distills(root: Path) -> bool:
     return events.exists() and events.read_text().count("matching_step") >= 3
 
 
-def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, make_run: Callable) -> None:
+def test_a_pipe_gets_few_plain_lines_and_the_result_table(command: Callable, make_run: Callable) -> None:
     make_run()
     done = command("resume", "first")
     assert done.code == 0
@@ -46,7 +46,7 @@ def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, ma
     assert "published 53.4 (best checkpoint on the test set) [[R] Table 1], here 86.9 (+33.5)" in rows[6]
 
 
-def test_json_gives_the_events_as_written(command: Callable, make_run: Callable) -> None:
+def test_json_prints_the_events_as_written(command: Callable, make_run: Callable) -> None:
     root = make_run()
     done = command("resume", "first", "--json")
     assert done.code == 0
@@ -55,7 +55,7 @@ def test_json_gives_the_events_as_written(command: Callable, make_run: Callable)
     assert command("watch", "first", "--json").out == done.out
 
 
-def test_a_run_that_breaks_says_why_and_exits_1(
+def test_a_failed_run_prints_its_error_once_and_exits_with_1(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
@@ -69,7 +69,7 @@ def test_a_run_that_breaks_says_why_and_exits_1(
     assert all(json.loads(line) for line in as_json.out.splitlines())
 
 
-def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
+def test_a_killed_worker_is_reported_as_a_crash_with_its_last_output(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
@@ -84,7 +84,7 @@ def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
     assert again.code == 0 and "goes on" in again.err
 
 
-def test_a_worker_that_never_speaks_is_a_crash_too(
+def test_a_worker_that_writes_no_event_is_reported_as_a_crash(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
@@ -94,7 +94,7 @@ def test_a_worker_that_never_speaks_is_a_crash_too(
         assert done.code == 1 and "Segmentation fault of sorts" in done.err, more
 
 
-def test_one_interrupt_stops_at_a_safe_point_and_resume_goes_on(
+def test_one_interrupt_stops_at_a_safe_point_and_resume_continues(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
@@ -109,7 +109,7 @@ def test_one_interrupt_stops_at_a_safe_point_and_resume_goes_on(
     assert command("resume", "first").code == 0
 
 
-def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, make_run: Callable) -> None:
+def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(spawn: Spawn, make_run: Callable) -> None:
     root = make_run()
     face = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
     wait_for(lambda: distills(root))
@@ -122,7 +122,7 @@ def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, mak
     assert not RunFolder(root).is_running()
 
 
-def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
+def test_a_detached_run_keeps_running_while_watch_attaches_and_leaves(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
@@ -146,7 +146,9 @@ def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
     assert stopped.code == 130 and "stopped at a safe point" in stopped.err
 
 
-def test_a_face_that_is_killed_leaves_its_run_alive(spawn: Spawn, command: Callable, make_run: Callable) -> None:
+def test_killing_the_command_line_leaves_the_worker_running(
+    spawn: Spawn, command: Callable, make_run: Callable
+) -> None:
     root = make_run()
     face = spawn("resume", "first", FAKE_WORKER=SLOW)
     wait_for(lambda: distills(root))
@@ -157,7 +159,7 @@ def test_a_face_that_is_killed_leaves_its_run_alive(spawn: Spawn, command: Calla
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_on_a_terminal_there_are_bars_and_no_color_is_obeyed(spawn: Spawn, make_run: Callable, no_color: str) -> None:
+def test_a_terminal_gets_progress_bars_which_obey_no_color(spawn: Spawn, make_run: Callable, no_color: str) -> None:
     make_run()
     terminal, far_end = pty.openpty()
     face = spawn("resume", "first", stderr=far_end, TERM="xterm-256color", NO_COLOR=no_color)

@@ -11,48 +11,48 @@ from pathlib import Path
 import pytest
 
 from engine.run.folder import RunFolder
-from ltdd_tui.cli.run import is_terminal, closing_notes, show_screen
+from ltdd_tui.cli.run import closing_notes, is_terminal, show_screen
 from ltdd_tui.cli.serve import is_own_page
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runs-dir", "elsewhere", "--device", "cpu"]])
-def test_without_a_terminal_there_is_one_clear_line(command: Callable, arguments: list[str]) -> None:
+def test_without_a_terminal_it_prints_one_error_and_one_hint(command: Callable, arguments: list[str]) -> None:
     done = command(*arguments)
     assert done.code == 2 and done.out == ""
     error, hint = done.err.splitlines()
     assert error == "error: the screen needs a terminal" and "`ltdd-tui run quickstart`" in hint
 
 
-def test_the_browser_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_web_driver_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_terminal()
     monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
     assert is_terminal()
 
 
-def test_garbage_is_not_looked_for_before_the_first_picture_and_always_after_the_screen(
+def test_garbage_collection_is_off_until_the_app_starts_and_on_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     looked = []
 
     def opened(*asked: object) -> int:
         looked.append(gc.isenabled())
-        raise OSError
+        raise OSError("no terminal")
 
     monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
     monkeypatch.setattr("ltdd_tui.app.open_screen", opened)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="no terminal"):
         show_screen(tmp_path)
     assert looked == [False] and gc.isenabled()
 
 
 @pytest.mark.parametrize("option", [("--runs-dir", "elsewhere"), ("--device", "cpu")])
-def test_an_option_of_the_screen_before_a_command_is_refused(command: Callable, option: tuple[str, str]) -> None:
+def test_a_screen_option_before_a_command_is_refused(command: Callable, option: tuple[str, str]) -> None:
     done = command(*option, "runs")
     assert done.code == 2
     assert f"hint: ltdd-tui runs {option[0]}" in done.err
 
 
-def test_after_the_screen_it_says_how_to_come_back_to_what_still_works(make_run: Callable, runs_dir: Path) -> None:
+def test_closing_the_screen_prints_how_to_reach_running_workers(make_run: Callable, runs_dir: Path) -> None:
     folders = [RunFolder(make_run(f"run-{number}")) for number in range(8)]
     assert closing_notes(runs_dir) == []
     with contextlib.ExitStack() as held:
@@ -66,7 +66,7 @@ def test_after_the_screen_it_says_how_to_come_back_to_what_still_works(make_run:
     assert len(lines) == 6 and lines[-1] == "and 2 more: `ltdd-tui runs` lists them"
 
 
-def test_a_run_that_was_watched_and_works_no_more_is_named_too(make_run: Callable, runs_dir: Path) -> None:
+def test_closing_the_screen_names_the_watched_run(make_run: Callable, runs_dir: Path) -> None:
     watched = RunFolder(make_run("first"))
     assert closing_notes(runs_dir, watched) == ["first: `ltdd-tui watch first` shows it again"]
     with watched.held():
@@ -74,7 +74,7 @@ def test_a_run_that_was_watched_and_works_no_more_is_named_too(make_run: Callabl
     assert line.startswith("first: it runs on")
 
 
-def test_a_run_of_another_place_is_called_by_its_path(
+def test_a_run_outside_the_default_folder_is_named_by_its_path(
     make_run: Callable, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LTDD_RUNS_DIR")
@@ -82,7 +82,9 @@ def test_a_run_of_another_place_is_called_by_its_path(
         assert f"`ltdd-tui watch {runs_dir / 'first'}`" in closing_notes(runs_dir)[0]
 
 
-def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_without_its_extra_names_the_package_to_install(
+    command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     done = command("serve")
     assert done.code == 2
@@ -104,5 +106,5 @@ def test_serve_without_its_extra_says_what_to_install(command: Callable, monkeyp
         ("null", "127.0.0.1:8000", "127.0.0.1", False),
     ],
 )
-def test_only_pages_of_this_server_may_open_the_app(origin: str | None, asked: str, host: str, own: bool) -> None:
+def test_only_pages_of_this_server_may_open_a_websocket(origin: str | None, asked: str, host: str, own: bool) -> None:
     assert is_own_page(origin, asked, host) is own
