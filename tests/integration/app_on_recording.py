@@ -1,4 +1,4 @@
-"""`ltdd-tui` with the worker of recorded_worker.py in place of the engine; for `serve`, in its apps as well."""
+"""`ltdd-tui` with recorded_worker.py in place of the engine, also in the apps that `serve` starts."""
 
 from __future__ import annotations
 

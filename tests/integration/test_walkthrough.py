@@ -1,4 +1,4 @@
-"""The walk in a real terminal, by keys alone, from nothing: with a recorded worker, and, long, with the real one."""
+"""The app in a real terminal, by keys alone: with a worker that replays a run, and (long) with the real engine."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def test_closing_the_terminal_keeps_the_worker_running_and_watch_reattaches(tmp_
     with terminal_of([*ON_RECORDING, "watch", "quickstart"], tmp_path, 120, 40) as terminal:
         terminal.wait_for("quickstart", "running", "Accuracy by class")
         terminal.press("q")
-        said = terminal.wait_for("exit code 0")
-        assert "quickstart: it runs on; `ltdd-tui watch" in said
-    # Plain lines are still to be had on a terminal.
+        text = terminal.wait_for("exit code 0")
+        assert "quickstart: it runs on; `ltdd-tui watch" in text
+    # --plain prints lines on a terminal too.
     with terminal_of([*ON_RECORDING, "watch", "quickstart", "--plain"], tmp_path, 200, 60) as terminal:
-        said = terminal.wait_for("exit code 0")
-        assert "quickstart starts: ltdd on cifar10" in said and "result: " in said
+        text = terminal.wait_for("exit code 0")
+        assert "quickstart starts: ltdd on cifar10" in text and "result: " in text
 
 
 def test_two_screens_show_a_detached_run_and_its_killed_worker(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "quickstart")
-    asked = ["run", "quickstart", "--detach", "--runs-dir", str(tmp_path / "runs")]
-    subprocess.run([*ON_RECORDING, *asked], env=os.environ | surroundings(tmp_path, 600), check=True, cwd=ROOT)
+    arguments = ["run", "quickstart", "--detach", "--runs-dir", str(tmp_path / "runs")]
+    subprocess.run([*ON_RECORDING, *arguments], env=os.environ | surroundings(tmp_path, 600), check=True, cwd=ROOT)
     watch = [*ON_RECORDING, "watch", "quickstart"]
     with terminal_of(watch, tmp_path, 120, 40) as one, terminal_of(watch, tmp_path, 80, 24) as other:
         for terminal in (one, other):
@@ -65,7 +65,7 @@ def test_two_screens_show_a_detached_run_and_its_killed_worker(tmp_path: Path) -
         assert isinstance(started, e.RunStarted)
         os.kill(started.pid, signal.SIGKILL)
         for terminal in (one, other):
-            # With the last lines of its console, and a way to go on.
+            # With its last output and the key that resumes it.
             terminal.wait_for("crashed", "a recorded run is played", "esume", seconds=10)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: medians, and every field that a figure is quoted with."""
+"""A benchmark record holds medians and everything that a quoted figure needs: command, device, versions, n."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh: each part runs once, one that has no time left goes on in the next call, and a table is left."""
+"""benchmarks/gpu.sh runs each part once, resumes interrupted parts in the next call, and writes a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.run.folder import write_json
 from engine.run.presets import load_preset
 
 ROOT = Path(__file__).parents[2]
-# Says that it ran, then works until it is interrupted the first time, and is done the second.
+# Prints that it ran; the first time it works until it is interrupted, the second time it is done at once.
 RESUMES = """
 import pathlib, sys, time
 print("running", flush=True)
@@ -57,7 +57,7 @@ def test_an_interrupted_part_resumes_in_the_next_call_and_is_not_repeated_once_d
     assert not (tmp_path / "cell.done").exists()
     for _ in range(2):
         do(part, tmp_path, time.monotonic() + 30)
-    # Twice, and not again once it was done.
+    # Interrupted once, resumed once, and not repeated once it was done.
     assert (tmp_path / "cell.log").read_text().count("running") == 2
 
 

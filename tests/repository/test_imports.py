@@ -1,4 +1,4 @@
-"""What is quick to ask is quick to answer: neither help nor a listing loads torch or the screen."""
+"""Help and listings answer quickly: they import neither torch nor Textual."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import engine.run
 ROOT = Path(__file__).parents[2]
 HEAVY = ["torch", "torchvision", "sklearn", "textual"]
 RUN_MODULES = [module.name for module in pkgutil.walk_packages(engine.run.__path__, "engine.run.")]
-# Runs the program given as the first argument, then says which of the packages named after it were loaded.
+# Runs the program in the first argument, then prints which of the packages named after it were imported.
 PROBE = """
 import sys
 try:
@@ -57,7 +57,7 @@ def test_engine_run_loads_no_torch() -> None:
     assert loaded_by("; ".join(f"import {name}" for name in RUN_MODULES), [*HEAVY, "ltdd_tui"]) == "loaded: []"
 
 
-# Opens every screen of the app on a recorded run, as a person would, and starts a worker of no consequence.
+# Opens every screen of the app on a recorded run.
 EVERY_SCREEN = """
 import asyncio, os, sys
 from pathlib import Path

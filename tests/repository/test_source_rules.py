@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: small files, short functions, docstrings, and nothing written twice."""
+"""Rules of the source that ruff cannot check: short files and functions, docstrings, no duplicated functions."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_every_public_function_and_class_has_a_docstring(trees: dict[Path, ast.M
 
 
 def test_no_module_is_named_utils_or_helpers() -> None:
-    drawers = {"util", "utils", "helper", "helpers", "common", "misc"}
-    assert [str(path.relative_to(ROOT)) for path in SOURCES if drawers & {path.stem, path.parent.name}] == []
+    vague = {"util", "utils", "helper", "helpers", "common", "misc"}
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if vague & {path.stem, path.parent.name}] == []
 
 
 def test_no_function_body_is_duplicated(trees: dict[Path, ast.Module]) -> None:
@@ -84,7 +84,7 @@ def test_no_function_body_is_duplicated(trees: dict[Path, ast.Module]) -> None:
         for node in definitions(tree):
             if isinstance(node, Function):
                 body = ast.Module(body_without_docstring(node), [])
-                # Forty nodes are about two lines of code: below that, two functions may well say the same.
+                # Forty nodes are about two lines of code: shorter functions may well be equal by chance.
                 if sum(1 for _ in ast.walk(body)) >= 40:
                     places[ast.dump(body)].append(place(path, node))
     assert [same for same in places.values() if len(same) > 1] == []

@@ -1,4 +1,4 @@
-"""Following a run: lines, JSON lines, Ctrl-C, detaching, attaching, and every way to end."""
+"""Following a run: plain lines, JSON lines, bars, Ctrl-C, detaching, attaching, and every way a run can end."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SLOW = '{"pause": 0.05, "iterations": 400}'
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
+        assert time.monotonic() < give_up, "the condition was not met in time"
         time.sleep(0.02)
 
 
-def distills(root: Path) -> bool:
+def has_distilled_three_steps(root: Path) -> bool:
     events = root / "events.jsonl"
     return events.exists() and events.read_text().count("matching_step") >= 3
 
@@ -98,11 +98,11 @@ def test_one_interrupt_stops_at_a_safe_point_and_resume_continues(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER=SLOW)
-    wait_for(lambda: distills(root))
-    face.send_signal(signal.SIGINT)
-    out, err = face.communicate(timeout=30)
-    assert face.returncode == 130, err
+    process = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
     assert "stopping at the next safe point" in err and "`ltdd-tui resume first` goes on" in err and out == ""
     assert not RunFolder(root).is_running() and not (root / "stop").exists()
     assert json.loads(command("runs", "--json").out)[0]["state"] == "stopped"
@@ -111,14 +111,14 @@ def test_one_interrupt_stops_at_a_safe_point_and_resume_continues(
 
 def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(spawn: Spawn, make_run: Callable) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
-    wait_for(lambda: distills(root))
-    face.send_signal(signal.SIGINT)
+    process = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    assert face.poll() is None and RunFolder(root).is_running()
-    face.send_signal(signal.SIGINT)
-    _, err = face.communicate(timeout=30)
-    assert face.returncode == 130 and "killed; the last checkpoint is kept" in err
+    assert process.poll() is None and RunFolder(root).is_running()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "killed; the last checkpoint is kept" in err
     assert not RunFolder(root).is_running()
 
 
@@ -133,8 +133,8 @@ def test_a_detached_run_keeps_running_while_watch_attaches_and_leaves(
     refused = command("resume", "first")
     assert refused.code == 2 and "a worker is at work on this run" in refused.err
     watcher = spawn("watch", "first")
-    wait_for(lambda: distills(root))
-    # Once it speaks, it listens.
+    wait_for(lambda: has_distilled_three_steps(root))
+    # Its first line means that its handler of Ctrl-C is installed.
     assert watcher.stderr is not None and "first starts" in watcher.stderr.readline()
     watcher.send_signal(signal.SIGINT)
     _, err = watcher.communicate(timeout=30)
@@ -150,10 +150,10 @@ def test_killing_the_command_line_leaves_the_worker_running(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER=SLOW)
-    wait_for(lambda: distills(root))
-    face.kill()
-    face.communicate(timeout=10)
+    process = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.kill()
+    process.communicate(timeout=10)
     assert RunFolder(root).is_running()
     assert command("stop", "first", "--wait").code == 0
 
@@ -161,16 +161,16 @@ def test_killing_the_command_line_leaves_the_worker_running(
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_a_terminal_gets_progress_bars_which_obey_no_color(spawn: Spawn, make_run: Callable, no_color: str) -> None:
     make_run()
-    terminal, far_end = pty.openpty()
-    face = spawn("resume", "first", stderr=far_end, TERM="xterm-256color", NO_COLOR=no_color)
-    os.close(far_end)
+    terminal, terminal_end = pty.openpty()
+    process = spawn("resume", "first", stderr=terminal_end, TERM="xterm-256color", NO_COLOR=no_color)
+    os.close(terminal_end)
     shown = b""
     with contextlib.suppress(OSError):
         while chunk := os.read(terminal, 65536):
             shown += chunk
-    out, _ = face.communicate(timeout=30)
+    out, _ = process.communicate(timeout=30)
     os.close(terminal)
-    assert face.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
+    assert process.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
     assert b"30/30 iterations" in shown and "\u2501".encode() in shown
     colors = re.findall(rb"\x1b\[[0-9;]+m", shown)
     assert bool(colors) is not bool(no_color)

@@ -1,4 +1,4 @@
-"""Presets and new runs from the command line: what is asked is what is written, and faults come all at once."""
+"""`presets`, `estimate` and new runs: settings are written as asked for, and all errors come at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_config_holds_every_setting_with_overrides_applied(command: Callable, ru
     assert command("run", toy, "--set", "matching.iterations=7", "--detach").code == 0
     config = yaml.safe_load((runs_dir / "toy" / "config.yaml").read_text())
     assert config["matching"]["iterations"] == 7 and config["experts"]["width"] == 32
-    assert config["evaluate"]["momentum"] == 0.9, "a default is written out too"
+    assert config["evaluate"]["momentum"] == 0.9, "defaults are written too"
     again = command("presets", "check", str(runs_dir / "toy" / "config.yaml"))
     assert again.code == 0
 
@@ -143,7 +143,7 @@ def test_a_dry_run_reports_every_invalid_image_of_a_folder_data_set(
     (train / "a" / "notes.txt").write_text("no image")
     (train / "b" / "0.png").write_bytes((train / "b" / "1.png").read_bytes()[:20])
     done = command(*asks)
-    assert done.code == 2 and "ipc" in done.out, "the plan itself is told all the same"
+    assert done.code == 2 and "ipc" in done.out, "the plan is printed all the same"
     for what in ("empty: this class has no images", "notes.txt: this is no image", "0.png: this is no image"):
         assert what in done.err
     assert done.err.count("error: ") == 3
@@ -212,7 +212,7 @@ def test_a_saved_preset_holds_only_its_changes_and_does_not_depend_on_files_outs
         return Path(command("presets", "save", base, name, *more).out.strip()).read_text()
 
     assert saved("quickstart", "mine", "--set", "ipc=4") == "extends: quickstart\nipc: 4\n"
-    # A file elsewhere may be moved; what it extends is named instead, else nothing.
+    # A file elsewhere may be moved: the saved preset extends what that file extends, if anything.
     (tmp_path / "child.yaml").write_text("extends: mine\nseed: 3\n")
     child = saved(str(tmp_path / "child.yaml"), "child", "--set", "ipc=5")
     assert child == "extends: mine\nipc: 5\nseed: 3\n"
@@ -221,7 +221,7 @@ def test_a_saved_preset_holds_only_its_changes_and_does_not_depend_on_files_outs
     before = command("presets", "show", toy).out
     Path(toy).unlink()
     assert command("presets", "show", "alone").out == before
-    # Over a preset that its own base extends, it cannot extend that base, which would be a circle.
+    # When it overwrites a preset that its base extends, extending that base would be a circle.
     assert saved("child", "mine", "--overwrite") == "extends: quickstart\nipc: 5\nseed: 3\n"
     (tmp_path / "images" / "train").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

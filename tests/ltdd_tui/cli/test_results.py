@@ -1,4 +1,4 @@
-"""Looking at runs: lists, figures, what is asked of a finished run, and what is said to somebody who mistypes."""
+"""`runs`, `show`, `evaluate` and `doctor`, and the errors for damaged files and wrong arguments."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""The way to the screen: where it opens, where it refuses, and what is said after it."""
+"""When the screen opens and when it is refused, what is printed after it, and which pages `serve` accepts."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,17 +34,17 @@ def test_the_web_driver_counts_as_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
 def test_garbage_collection_is_off_until_the_app_starts_and_on_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    looked = []
+    collecting = []
 
-    def opened(*asked: object) -> int:
-        looked.append(gc.isenabled())
+    def open_screen(*arguments: object) -> int:
+        collecting.append(gc.isenabled())
         raise OSError("no terminal")
 
     monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
-    monkeypatch.setattr("ltdd_tui.app.open_screen", opened)
+    monkeypatch.setattr("ltdd_tui.app.open_screen", open_screen)
     with pytest.raises(OSError, match="no terminal"):
         show_screen(tmp_path)
-    assert looked == [False] and gc.isenabled()
+    assert collecting == [False] and gc.isenabled()
 
 
 @pytest.mark.parametrize("option", [("--runs-dir", "elsewhere"), ("--device", "cpu")])
@@ -91,17 +93,28 @@ def test_serve_without_its_extra_names_the_package_to_install(
     assert "aiohttp is not installed" in done.err and "hint: pip install 'ltdd-tui[serve]'" in done.err
 
 
+def test_serve_on_a_taken_port_suggests_another(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("textual_serve", reason="needs textual-serve, of the extra `serve`")
+    # `serve` sets it for the apps that it starts; set here, it is restored after the test.
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = command("serve", "--port", str(port))
+    assert done.code == 2
+    assert done.err == f"error: 127.0.0.1:{port}: the port is taken\nhint: --port names another one\n"
+
+
 @pytest.mark.parametrize(
     ("origin", "asked", "host", "own"),
     [
         ("http://127.0.0.1:8000", "127.0.0.1:8000", "127.0.0.1", True),
         ("http://localhost:8000", "localhost:8000", "127.0.0.1", True),
         ("http://[::1]:8000", "[::1]:8000", "::1", True),
-        ("http://localhost:9000", "localhost:9000", "127.0.0.1", True),  # a tunnel to another port
+        ("http://localhost:9000", "localhost:9000", "127.0.0.1", True),  # through an SSH tunnel
         ("http://gpu-box:8000", "gpu-box:8000", "0.0.0.0", True),
         ("http://evil.example", "127.0.0.1:8000", "127.0.0.1", False),
         ("http://127.0.0.1:3000", "127.0.0.1:8000", "127.0.0.1", False),
-        ("http://evil.example:8000", "evil.example:8000", "127.0.0.1", False),  # a name that was made to point here
+        ("http://evil.example:8000", "evil.example:8000", "127.0.0.1", False),  # DNS rebinding
         (None, "127.0.0.1:8000", "127.0.0.1", False),
         ("null", "127.0.0.1:8000", "127.0.0.1", False),
     ],

@@ -1,4 +1,4 @@
-"""`export --tensorboard` needs no finished run, says where it wrote, and hands on what the worker has to say."""
+"""`export --tensorboard` needs no finished run, prints where it wrote, and shows the errors of the worker."""
 
 from __future__ import annotations
 
