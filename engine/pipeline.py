@@ -19,10 +19,11 @@ from engine.nets import known_network
 from engine.nets.functional import FlatNetwork
 from engine.results.card import dataset_card
 from engine.results.files import grid_png, save_preview, write_image_folder, write_tensor_trio
-from engine.results.metrics import Metrics, read_metrics, with_evaluation
+from engine.results.metrics import read_metrics, with_evaluation
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import write_atomically, write_json
+from engine.run.metrics import MetricsJson
 from engine.stages.distill import distill
 from engine.stages.evaluate import Subject, evaluate, random_subject, synthetic_subject
 from engine.stages.experts import representation_store, train_classifier_experts, train_experts
@@ -159,20 +160,20 @@ def export_copies(context: Context, images: Path | None, pt: Path | None) -> Non
         _write(context, distilled, metrics)
 
 
-def _finished(context: Context) -> tuple[DistilledSet, Metrics]:
+def _finished(context: Context) -> tuple[DistilledSet, MetricsJson]:
     folder = context.folder
     if not folder.distilled.exists():
         raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
     return DistilledSet.load(folder.distilled, context.device), read_metrics(folder)
 
 
-def _final_subject(context: Context, distilled: DistilledSet, metrics: Metrics) -> Subject:
+def _final_subject(context: Context, distilled: DistilledSet, metrics: MetricsJson) -> Subject:
     """The set under the name and iteration that it had in the run, so that its networks there are found again."""
     beta = torch.tensor(distilled.learning_rate, device=context.device)
     final = Synthetic(distilled.images, distilled.label_logits, beta)
     return synthetic_subject(context, "final", "set", metrics["final"]["iteration"], final)
 
 
-def _write(context: Context, distilled: DistilledSet, metrics: Metrics) -> None:
+def _write(context: Context, distilled: DistilledSet, metrics: MetricsJson) -> None:
     write_json(context.folder.metrics, metrics)
     write_atomically(context.folder.card, dataset_card(metrics, distilled.about))

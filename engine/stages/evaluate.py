@@ -19,8 +19,9 @@ from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json
+from engine.run.metrics import group_means
 from engine.run.settings import NetworkName
-from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
+from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
 from engine.training.gradients import in_groups
 
@@ -125,7 +126,7 @@ def summarize(
         statistics.fmean(accuracies),
         spread,
         mean_per_class,
-        group_accuracy(mean_per_class, data.groups),
+        group_means(mean_per_class, data.groups),
         [statistics.fmean(column) for column in zip(*norms, strict=True)],
     )
 
