@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 import warnings
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer

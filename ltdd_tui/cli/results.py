@@ -12,6 +12,7 @@ import typer
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
@@ -25,9 +26,10 @@ from ltdd_tui.cli.output import (
 )
 from ltdd_tui.cli.progress import STOPPED, display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
 from ltdd_tui.runs.live import Watched
-from ltdd_tui.runs.results import Row, measured, readable_metrics, rows_from_state
+from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
 SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")

@@ -16,6 +16,7 @@ from engine.run.datasets import image_faults
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import remaining_cost
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
@@ -27,7 +28,6 @@ from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
 from ltdd_tui.runs.live import Watched
-from ltdd_tui.runs.results import readable_metrics
 
 MOST_NAMED = 5
 

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
@@ -25,8 +26,7 @@ from ltdd_tui.runs.comparison import (
     smoothed,
     window_for,
 )
-from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.results import Row
+from ltdd_tui.runs.figures import Row, checks
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.chart import Level, line

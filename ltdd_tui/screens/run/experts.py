@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
-from ltdd_tui.runs.figures import GROUPS, ExpertRow, ExpertSplit, expert_splits, number
+from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.bars import cells, resampled
