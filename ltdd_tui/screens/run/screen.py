@@ -20,7 +20,7 @@ from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.actions import StartStopActions
 from ltdd_tui.screens.following import LiveScreen
-from ltdd_tui.screens.run.header import NoticeBox, RunHead
+from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.timeline import Scrubber
@@ -60,13 +60,13 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     ]
     DEFAULT_CSS = """
     RunScreen { layout: vertical; overflow: hidden; }
-    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    RunScreen.-low.-maximized { RunHeader, PanelStrip, Scrubber { display: none; } }
     """
 
     def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
         super().__init__(folder)
         self._is_all = is_all
-        self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
+        self._head, self._strip, self._notice_box = RunHeader(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
         self._view = self.live.view
