@@ -23,7 +23,8 @@ from ltdd_tui.runs.filter import RunFilter
 from ltdd_tui.runs.filter import parse as parse_filter
 from ltdd_tui.runs.index import RunEntry, RunIndex, starting
 from ltdd_tui.runs.results import RunSummary, RunSummaryReader
-from ltdd_tui.screens.actions import RunActions
+from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.screens.actions import OpenCompare, OpenRun, RunActions
 from ltdd_tui.screens.runs.preview import RunPreview
 from ltdd_tui.screens.runs.table import BY_KEY, COLUMNS, Order, RunList, in_order, standing
 from ltdd_tui.widgets.panes import TitleBar
@@ -127,7 +128,7 @@ class RunsScreen(RunActions):
     cursor.
 
     **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
-    *crashed* (the worker is gone without a word), *done*, *damaged* (files that cannot be read). Resume starts what
+    *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
     waits, and goes on with what stopped, failed or crashed from its last checkpoint.
 
     **Delete** asks first, never takes a running run, and leaves experts in the cache.
@@ -163,9 +164,10 @@ class RunsScreen(RunActions):
     }
     """
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()
-        self._scanner = RunIndex(runs_dir)
+        self.worker_handles = worker_handles
+        self._index = RunIndex(runs_dir)
         self._runs_dir = runs_dir
         self._order = Order()
         self._marked: dict[str, None] = {}
@@ -200,7 +202,7 @@ class RunsScreen(RunActions):
     async def _keep_looking(self) -> None:
         while True:
             self._look_now.clear()
-            caught_up = not self.is_active or await asyncio.to_thread(self._scanner.look)
+            caught_up = not self.is_active or await asyncio.to_thread(self._index.look)
             if self.is_active:
                 self._show()
             if caught_up:
@@ -208,7 +210,7 @@ class RunsScreen(RunActions):
                     await asyncio.wait_for(self._look_now.wait(), LOOK_SECONDS)
 
     def _show(self) -> None:
-        found = [self._as_known(listed) for listed in self._scanner.listed]
+        found = [self._as_known(listed) for listed in self._index.listed]
         wanted = self._filter.wanted
         shown = in_order([listed for listed in found if wanted.matches(listed.run)], self._order)
         names = {listed.run.name for listed in found}
@@ -225,8 +227,8 @@ class RunsScreen(RunActions):
 
     def _as_known(self, listed: RunEntry) -> RunEntry:
         """A run whose worker is on its way is starting, whatever its files still say."""
-        control = self.ltdd.known_control(listed.folder)
-        return starting(listed) if control and control.is_on_its_way(listed.run.state) else listed
+        handle = self.worker_handles.known(listed.folder)
+        return starting(listed) if handle and handle.is_on_its_way(listed.run.state) else listed
 
     def _tell(self, found: Sequence[RunEntry], shown: int) -> None:
         self._title.tell(standing(found, len(self._marked)), short_path(self._runs_dir))
@@ -262,7 +264,7 @@ class RunsScreen(RunActions):
     def on_run_list_opened(self) -> None:
         """Shows the run."""
         if folder := self.picked():
-            self.ltdd.open_run(folder)
+            self.post_message(OpenRun(folder))
 
     def on_run_list_sorted(self, event: RunList.Sorted) -> None:
         """Sorts by the column whose title was clicked."""
@@ -309,7 +311,7 @@ class RunsScreen(RunActions):
         elif len(names) > MOST_COMPARED:
             self.tell(f"{len(names)} are marked, six fit", title="compare", severity="warning")
         else:
-            self.ltdd.open_compare([RunFolder(self._runs_dir / name) for name in names])
+            self.post_message(OpenCompare([RunFolder(self._runs_dir / name) for name in names]))
 
     def action_sort(self) -> None:
         """Sorts by the next column."""

@@ -274,7 +274,7 @@ async def test_a_key_that_repeats_asks_once(add: Add, key: str) -> None:
     async with shown() as pilot:
         app, screens = pilot.app, len(pilot.app.screen_stack)
         type_ahead(pilot, *key * 5)
-        await until(pilot, lambda: not app._typed_ahead and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
+        await until(pilot, lambda: not app.key_queue.waiting and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
         await until(
             pilot,
             lambda: sum(w.group != "look" and w.name.startswith("action_") and w.is_running for w in app.workers) == 1,
