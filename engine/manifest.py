@@ -16,7 +16,7 @@ import yaml
 from engine.run.compile_policy import Form
 from engine.run.device_profiles import device_for, processor
 from engine.run.errors import InputError
-from engine.run.estimate import promise
+from engine.run.estimate import estimate_record
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
 
@@ -43,8 +43,8 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
-            # As it was promised: what is left after an interruption would be held against the whole.
-            "estimate": before["estimate"] if "estimate" in before else promise(settings, device_for(str(device))),
+            # The first estimate stays: one of what is left after an interruption would be compared with the whole run.
+            "estimate": before["estimate"] if "estimate" in before else estimate_record(settings, device_for(str(device))),
         },
     )
 
