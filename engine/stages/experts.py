@@ -26,11 +26,11 @@ from engine.run.expert_cache import (
 )
 from engine.run.settings import settings_hash
 from engine.training.accuracy import all_features, per_class_accuracy
-from engine.training.batches import Source, augmented_batches, augmented_blocks, class_aware_batches
+from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
-from engine.training.gradients import classifier_gradient, features_form, training_gradient
+from engine.training.gradients import classifier_gradient, features_function, training_gradient
 from engine.training.groups import group_size
-from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory, obtain_experts
 
 
@@ -86,13 +86,13 @@ def _train(
     weights = [
         fresh_network(context.settings, data, settings.network, "representation", expert)[1] for expert in experts
     ]
-    trainees = Trainees.started(weights, [settings.learning_rate] * len(experts))
+    trainees = TrainingState.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
     step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
     recorder = Recorder.started(trainees.theta, keep)
     draws = [generator(seed, "representation", expert, "order") for expert in experts]
     sources = [
-        Source.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
+        TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
         for draw in draws
     ]
     batches = augmented_batches(sources, context.settings.dataset.augmentation)
@@ -127,7 +127,7 @@ def train_classifier_experts(
         context,
         data,
         network,
-        features_form(network, context.device, form != "eager"),
+        features_function(network, context.device, form != "eager"),
         classifier_gradient(network, context.device, context.emit),
         keep,
     )
@@ -154,7 +154,7 @@ class _Stage:
         """One, from the last weights (P,) of its representation expert."""
         context, data, network = self.context, self.data, self.network
         settings = context.settings.classifier_experts
-        trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
+        trainees = TrainingState.started([start[network.classifier]], [settings.learning_rate])
         step = Step(trainees, self.gradient, Sgd(settings.momentum, settings.weight_decay))
         recorder = Recorder.started(trainees.theta, self.keep)
         batches = self._batches(expert, start)
@@ -179,8 +179,9 @@ class _Stage:
             class_aware_batches(labels, self.data.num_classes, settings.images_per_turn, settings.batch_size, draws)
             for _ in range(settings.epochs)
         )
-        source = Source(self.data.train_images, self.data.train_labels, itertools.chain.from_iterable(epochs), draws)
-        for block in augmented_blocks([source], self.context.settings.dataset.augmentation):
+        order = itertools.chain.from_iterable(epochs)
+        stream = TrainingStream(self.data.train_images, self.data.train_labels, order, draws)
+        for block in augmented_blocks([stream], self.context.settings.dataset.augmentation):
             images = [images[0] for images, _ in block]
             features = all_features(self.features, start, torch.cat(images)).split([len(own) for own in images])
             yield from ((own[None], targets) for own, (_, targets) in zip(features, block, strict=True))
