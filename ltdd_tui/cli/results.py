@@ -116,8 +116,8 @@ def _metrics_text(folder: RunFolder) -> str:
 def evaluate(
     run: RunName,
     runs_dir: RunsDir,
-    arch: Annotated[str, typer.Option("--arch", help="networks, with commas: convnet,resnet18,vgg11,alexnet")],
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks of each")] = 5,
+    arch: Annotated[str, typer.Option("--arch", help="architectures with commas: convnet,resnet18,vgg11,alexnet")],
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks per architecture")] = 5,
     device: Device = "auto",
     plain: Plain = False,
     as_json: AsJson = False,
@@ -161,9 +161,9 @@ def export(
     ] = None,
     plain: Plain = False,
 ) -> None:
-    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card.
+    """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
 
-    --tensorboard writes the course of a run, which may still be at work.
+    --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}

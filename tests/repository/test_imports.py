@@ -17,11 +17,13 @@ RUN_MODULES = [module.name for module in pkgutil.walk_packages(engine.run.__path
 # Runs the program in the first argument, then prints which of the packages named after it were imported.
 PROBE = """
 import sys
+# Before the program runs, which may replace sys.argv.
+program, *packages = sys.argv[1:]
 try:
-    exec(sys.argv[1])
+    exec(program)
 except SystemExit as exit:
     assert exit.code in (None, 0), exit.code
-print("\\nloaded:", [name for name in sys.argv[2:] if name in sys.modules])
+print("\\nloaded:", [name for name in packages if name in sys.modules])
 """
 
 
@@ -34,6 +36,7 @@ def loaded_by(program: str, packages: list[str]) -> str:
 
 def test_the_probe_reports_loaded_packages() -> None:
     assert loaded_by("import json", ["json", "torch"]) == "loaded: ['json']"
+    assert loaded_by("import json, sys; sys.argv[:] = ['ltdd-tui']", ["json", "torch"]) == "loaded: ['json']"
 
 
 @pytest.mark.parametrize(
