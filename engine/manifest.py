@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from engine.run.device_profiles import processor
 from engine.run.errors import InputError
@@ -56,6 +57,9 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
     began_with = _read(folder).get("settings_hash")
     if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
+        # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
+        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
+            return
         raise InputError(
             "the settings were changed since the run began",
             str(folder.config),

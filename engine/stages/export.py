@@ -9,13 +9,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import describe, distilled_bytes
 from engine.matching.synthetic import Synthetic
-from engine.results.files import (
-    grid_png,
-    read_result,
-    write_image_folder,
-    write_metrics_and_card,
-    write_tensor_trio,
-)
+from engine.results.files import grid_png, read_result, write_image_folder, write_metrics_and_card, write_tensor_trio
 from engine.results.metrics import collect_metrics
 from engine.run.events import Evaluated
 from engine.run.folder import write_atomically

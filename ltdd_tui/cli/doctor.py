@@ -15,7 +15,7 @@ from engine.run.device_profiles import read_calibration
 from engine.run.folder import cache_root
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
-from ltdd_tui.launch.machine import free_gib, gpu_names
+from ltdd_tui.launch import machine
 from ltdd_tui.runs.index import run_folders
 
 GIB = 1 << 30
@@ -44,9 +44,9 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
         **_torch(),
         **{name.replace("-", "_"): _installed_version(name) for name in PACKAGES},
         "cpus": os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": _rounded(machine.memory_gib(machine.device_here("cpu"))),
         "disks": [
-            {"what": what, "path": str(path), "free_gib": round(free_gib(path) or 0.0, 1)}
+            {"what": what, "path": str(path), "free_gib": _rounded(machine.free_gib(path))}
             for what, path in (("runs", runs_dir.absolute()), ("cache", cache_root()))
         ],
         "cache": {
@@ -90,16 +90,13 @@ def _installed_version(package: str) -> str | None:
         return None
 
 
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB, 1)
-    except (ValueError, OSError):
-        return None
+def _rounded(gib: float | None) -> float | None:
+    return None if gib is None else round(gib, 1)
 
 
 def _calibrations() -> list[dict[str, Any]]:
     """The measurements of this machine that still hold: for these threads and this torch."""
-    calibrations = [read_calibration(device) for device in ("cpu", *gpu_names())]
+    calibrations = [read_calibration(device) for device in ("cpu", *machine.gpu_names())]
     return [{name: getattr(one, name) for name in CALIBRATION_FIELDS} for one in calibrations if one]
 
 
@@ -125,9 +122,9 @@ def _print_table(facts: dict[str, Any]) -> None:
     for name in ("python", *PACKAGES):
         table.add_row(name, str(facts[name.replace("-", "_")] or "not installed"))
     table.add_row("cpus", str(facts["cpus"]))
-    table.add_row("memory", f"{facts['memory_gib'] or '?'} GiB")
+    table.add_row("memory", _gib(facts["memory_gib"]))
     for disk in facts["disks"]:
-        table.add_row(f"disk of {disk['what']}", f"{disk['free_gib']} GiB free at {disk['path']}")
+        table.add_row(f"disk of {disk['what']}", f"{_gib(disk['free_gib'])} free at {disk['path']}")
     cache = facts["cache"]
     table.add_row("data in the cache", ", ".join(cache["data"]) or "none; `digits` needs none")
     table.add_row("experts in the cache", f"{cache['experts']} sets, {cache['gib']} GiB with the data")
@@ -137,3 +134,7 @@ def _print_table(facts: dict[str, Any]) -> None:
     )
     table.add_row("runs", str(facts["runs"]))
     print_data(table)
+
+
+def _gib(value: float | None) -> str:
+    return "? GiB" if value is None else f"{value} GiB"

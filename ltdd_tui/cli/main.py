@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -72,6 +73,8 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Runs the command that sys.argv names; prints an error that the user can mend without a traceback."""
+    # Such as a setting of an older version in a preset: one line, without Python's own file and line.
+    warnings.showwarning = lambda message, *_, **__: print_note(f"warning: {message}")
     try:
         app()
     except LtddError as error:

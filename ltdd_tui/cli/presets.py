@@ -60,7 +60,7 @@ def show_preset(preset: PresetName, overrides: Overrides = None, as_json: AsJson
 
 @app.command("check")
 def check(preset: PresetName, overrides: Overrides = None) -> None:
-    """Check a preset or a file: every fault at once with file and key, exit code 2."""
+    """Check a preset or a file: print every fault with its file and key, and exit with 2."""
     settings = load_preset(preset, overrides or [])
     print_note(f"{preset}: no faults")
     # The preset is right, but this machine may lack something, such as the images.

@@ -12,6 +12,7 @@ import typer
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
@@ -25,9 +26,10 @@ from ltdd_tui.cli.output import (
 )
 from ltdd_tui.cli.progress import STOPPED, display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
 from ltdd_tui.runs.live import Watched
-from ltdd_tui.runs.results import Row, measured, readable_metrics, rows_from_state
+from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
 SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")
@@ -114,8 +116,8 @@ def _metrics_text(folder: RunFolder) -> str:
 def evaluate(
     run: RunName,
     runs_dir: RunsDir,
-    arch: Annotated[str, typer.Option("--arch", help="networks, with commas: convnet,resnet18,vgg11,alexnet")],
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks of each")] = 5,
+    arch: Annotated[str, typer.Option("--arch", help="architectures with commas: convnet,resnet18,vgg11,alexnet")],
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks per architecture")] = 5,
     device: Device = "auto",
     plain: Plain = False,
     as_json: AsJson = False,
@@ -159,9 +161,9 @@ def export(
     ] = None,
     plain: Plain = False,
 ) -> None:
-    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card.
+    """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
 
-    --tensorboard writes the course of a run, which may still be at work.
+    --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}

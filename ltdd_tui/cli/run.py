@@ -16,6 +16,7 @@ from engine.run.datasets import image_faults
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import remaining_cost
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
@@ -27,7 +28,6 @@ from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
 from ltdd_tui.runs.live import Watched
-from ltdd_tui.runs.results import readable_metrics
 
 MOST_NAMED = 5
 
@@ -76,7 +76,9 @@ def run(
     preset: PresetName,
     runs_dir: RunsDir,
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option("--name", help="the run's name; else the preset's, with a number")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="the run's name; by default the preset's, with a number if it is taken")
+    ] = None,
     device: Device = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print every setting with its origin and the estimate; start nothing")
@@ -86,14 +88,14 @@ def run(
     detach: Detach = False,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
-    # Here and not above, since it loads Textual.
-    from ltdd_tui.launch.create import prepare
-
     if dry_run:
         if name is not None:
             manage.check_free(name, runs_dir)
         _print_plan(preset, overrides or [], device, as_json)
         return
+    # Here and not above, since it loads Textual.
+    from ltdd_tui.launch.create import prepare
+
     _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach)
 
 
@@ -159,7 +161,7 @@ def watch(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
-    """Show a run as it goes, or once more how it went: on a terminal as a screen. Leaving it stops nothing."""
+    """Show a run as it goes, or how it went; on a terminal as a screen. Leaving it stops nothing."""
     folder = find_run(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
@@ -26,8 +27,7 @@ from ltdd_tui.runs.comparison import (
     smoothed,
     window_for,
 )
-from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.results import Row
+from ltdd_tui.runs.figures import Row, checks
 from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
-from ltdd_tui.runs.figures import GROUPS, ExpertRow, ExpertSplit, expert_splits, number
+from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import cells, resampled

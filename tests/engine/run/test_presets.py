@@ -10,7 +10,15 @@ import pytest
 
 from engine.run import presets
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.presets import dump, list_presets, load_preset, resolve, save_preset
+from engine.run.presets import (
+    DELETED_SETTINGS,
+    DeletedSettingWarning,
+    dump,
+    list_presets,
+    load_preset,
+    resolve,
+    save_preset,
+)
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 
@@ -285,7 +293,6 @@ def test_faults_of_the_whole_join_those_of_single_values() -> None:
         ("matching.iterations=1e3", "iterations", 1000),
         ("matching.sequential_from=3", "sequential_from", 3),
         ("matching.sequential_from=", "sequential_from", None),
-        ("matching.compile=always", "compile", "always"),
         ("matching.dam_weight=none", "dam_weight", "none"),
     ],
 )
@@ -309,6 +316,34 @@ def test_a_quoted_number_on_the_command_line_stays_text() -> None:
 @pytest.mark.parametrize("override", ["extends=quickstart", "matching", "=3", "a..b=3", "matching=3", "ipc=[1"])
 def test_overrides_that_are_none(override: str) -> None:
     assert only_fault("quickstart", override).where.startswith("--set")
+
+
+# Settings that older versions had
+
+
+def test_a_deleted_setting_is_ignored_with_a_warning_that_says_where_and_what_became_of_it() -> None:
+    path = write("m.yaml", "ipc: 3\nmatching:\n  keep_gib: 0.5\n  compile: never\n  iterations: 7\n")
+    with pytest.warns(DeletedSettingWarning) as caught:
+        settings = load_preset(path)
+    assert settings == RunSettings.model_validate({"ipc": 3, "matching": {"iterations": 7}})
+    assert [str(warning.message) for warning in caught] == [
+        "m.yaml:4: matching.compile is no longer a setting and is ignored:"
+        " `compile` decides for experts, matching and evaluation together",
+        "m.yaml:3: matching.keep_gib is no longer a setting and is ignored:"
+        " the memory for saved activations is chosen automatically",
+    ]
+
+
+def test_a_deleted_setting_with_its_default_of_then_is_left_out_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    older = "experts: {compile: auto}\nmatching: {compile: auto, keep_gib: 1.0}\nevaluate: {compile: auto}\n"
+    assert load_preset(write("m.yaml", older)) == RunSettings()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("key", DELETED_SETTINGS)
+def test_a_deleted_setting_on_the_command_line_is_a_warning(key: tuple[str, ...]) -> None:
+    with pytest.warns(DeletedSettingWarning, match=rf"--set: {'.'.join(key)} is no longer"):
+        assert load_preset("quickstart", [f"{'.'.join(key)}={DELETED_SETTINGS[key][0]}"]) == load_preset("quickstart")
 
 
 # Printing and saving

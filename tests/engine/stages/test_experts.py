@@ -122,7 +122,7 @@ def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
 def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, monkeypatch):
     context, _, data, network = run()
     settings = context.settings
-    always = settings.model_copy(update={"experts": settings.experts.model_copy(update={"compile": "always"})})
+    always = settings.model_copy(update={"compile": "always"})
     eager = train_experts(context, data, network)
     keys, compiled = {representation_store(context, data).key}, dataclasses.replace(context, settings=always)
     write_manifest(compiled.folder, always, CPU)

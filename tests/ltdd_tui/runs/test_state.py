@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.results import rows_from_state
+from ltdd_tui.runs.figures import rows_from_state
 from ltdd_tui.runs.state import RunState, fold, with_worker
 
 STAGES = ["data", "experts", "distill", "evaluate"]

@@ -197,7 +197,7 @@ async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sen
         assert folder.console.read_text().count(STARTS) == 1
         await pilot.press("enter")
         await sees(pilot, "○ starting")
-        process = app.control(folder)._errand
+        process = app.worker_handles.of(folder)._errand
         assert process is not None
         process.process.kill()
         await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
@@ -213,7 +213,7 @@ async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
     folder = make("stopped")
     async with shown(folder) as pilot:
         assert isinstance(pilot.app, LtddApp)
-        screen, control = run_screen(pilot), pilot.app.control(folder)
+        screen, control = run_screen(pilot), pilot.app.worker_handles.of(folder)
         await pilot.press("r")
         await until(pilot, lambda: HELD in folder.console.read_text() and not control.starting(screen.live.view))
         told = screen._notice()
