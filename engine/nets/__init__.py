@@ -1,4 +1,4 @@
-"""The networks, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
+"""The networks by name, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,8 @@ def build_network(
                 return AlexNet(channels, classes, image_size)
 
 
-# Which networks there are, for names that come from outside.
-
-
 def known_network(name: str) -> NetworkName:
-    """The network of that name; raises InputError, with those there are, for any other."""
+    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
     known: tuple[NetworkName, ...] = get_args(NetworkName)
     for candidate in known:
         if candidate == name:

@@ -1,4 +1,8 @@
-"""A network as a function of one flat weight vector, backbone first and classifier last."""
+"""A network as a function of one flat weight vector theta (P,), backbone first and classifier last.
+
+Trajectory matching measures distances between weights and moves them along gradients: with one vector instead of named
+parameters these are single operations, several networks are a matrix (G, P), and an epoch of an expert is a row.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ from torch.func import functional_call
 from engine.run.settings import Precision
 
 Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
+"""A forward pass: logits (B, C), or features (B, F), at weights (P,) of images (B, channels, H, W)."""
 
 
 def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
+    """Parameter names of the backbone and of the classifier (weight, then bias)."""
     names = [name for name, _ in net.named_parameters()]
     classifier = [name for name in names if name.startswith("classifier.")]
     return [name for name in names if name not in classifier], classifier
@@ -26,7 +30,8 @@ def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
 class FlatNetwork:
     """The architecture of `module` without its weights: logits = network(theta, x), theta of shape (P,).
 
-    theta[:num_backbone] is the backbone, theta[num_backbone:] the classifier: its weight (C, F), then its bias (C,).
+    theta[backbone] and theta[classifier] are its two parts, as slices; the classifier is its weight (C, F), flattened,
+    and then its bias (C,). theta[everything] is the whole, for code that takes any of the three.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -55,8 +60,9 @@ class FlatNetwork:
         return type(self._module)
 
     def activations(self, image: torch.Size) -> int:
-        """How many numbers the convolutions put out for one image (channels, H, W)."""
+        """How many numbers all convolutions together put out for one image (channels, H, W)."""
         outputs: list[int] = []
+        # On the meta device nothing is computed: shapes alone go through the network.
         shapes_alone = copy.deepcopy(self._module).to("meta", torch.float32)
         for layer in shapes_alone.modules():
             if isinstance(layer, nn.Conv2d):
@@ -65,7 +71,7 @@ class FlatNetwork:
         return sum(outputs)
 
     def join(self, by_name: dict[str, Tensor]) -> Tensor:
-        """One vector (P,) of a tensor for each parameter name, in the order of theta."""
+        """One vector (P,) from a tensor for each parameter name, in the order of theta."""
         return torch.cat([by_name[name].flatten() for name in self._names])
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
@@ -90,22 +96,22 @@ class FlatNetwork:
         features: Tensor = functional_call(self._features, weights, (x,))
         return features
 
-    def head(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """The classifier's weight (C, F) and bias (C,) in theta."""
-        return self.split_head(theta[self.classifier])
+    def classifier_weights(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The classifier's weight (C, F) and bias (C,) in theta (P,), as views."""
+        return self.split_classifier(theta[self.classifier])
 
-    def split_head(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (C, F) and bias (C,) of a flat classifier (C * F + C,)."""
+    def split_classifier(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, F) and bias (C,) of a flat classifier (C * F + C,), as views."""
         return classifier[: -self.num_classes].view(self.num_classes, -1), classifier[-self.num_classes :]
 
     def classifier_norms(self, theta: Tensor) -> list[float]:
-        """The length of each class's row of the classifier: the balance picture of the paper."""
-        norms: list[float] = self.head(theta)[0].norm(dim=1).tolist()
+        """The length of each class's row of the classifier (C,); longer for head classes if an expert is imbalanced."""
+        norms: list[float] = self.classifier_weights(theta)[0].norm(dim=1).tolist()
         return norms
 
 
 class _Features(nn.Module):
-    """Lets functional_call reach `features` instead of `forward`."""
+    """The module with `features` as its forward, since functional_call calls forward alone."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -116,11 +122,14 @@ class _Features(nn.Module):
         return features
 
 
-# ---- Precision of the forward pass ----
+# ---- Precision of products and convolutions; weights are float32 in every one ----
 
 
 def in_precision(forward: Forward, precision: Precision, device: torch.device) -> Forward:
-    """The forward pass with products of bfloat16 where that is the precision; logits are float32."""
+    """The forward pass, with products and convolutions of bfloat16 where that is the precision.
+
+    Its result has the type of theta: losses and sums over a batch stay float32.
+    """
     if precision != "bf16":
         return forward
 
@@ -133,8 +142,8 @@ def in_precision(forward: Forward, precision: Precision, device: torch.device) -
 
 @contextlib.contextmanager
 def matmul_precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Allows TF32 in a GPU's products and convolutions of float32, or forbids it; a CPU has none."""
-    if device.type != "cuda":
+    """A context in which float32 products and convolutions on a GPU use TF32, or, for `float32`, do not."""
+    if device.type != "cuda":  # a CPU has no TF32
         yield
         return
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32

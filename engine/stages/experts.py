@@ -30,11 +30,11 @@ from engine.run.expert_cache import (
 )
 from engine.run.settings import settings_hash
 from engine.training.accuracy import all_features, balanced, per_class_accuracy
-from engine.training.batches import Source, augmented_batches, augmented_blocks, class_aware_batches
+from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
-from engine.training.gradients import classifier_gradient, features_form, training_gradient
+from engine.training.gradients import classifier_gradient, features_function, training_gradient
 from engine.training.groups import group_size, in_groups
-from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 # --- Representation experts -------------------------------------------------------------------------------------------
@@ -92,19 +92,19 @@ def _train_group(
         fresh_network(context.settings, data, settings.network, "representation", expert)[1] for expert in experts
     ]
     draws = [generator(seed, "representation", expert, "order") for expert in experts]
-    trainees = Trainees.started(weights, [settings.learning_rate] * len(experts))
+    state = TrainingState.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
-    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
-    recorder = Recorder.started(trainees.theta, keep)
-    sources = [
-        Source.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
+    recorder = Recorder.started(state.theta, keep)
+    streams = [
+        TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
         for draw in draws
     ]
-    batches = augmented_batches(sources, context.settings.dataset.augmentation)
+    batches = augmented_batches(streams, context.settings.dataset.augmentation)
     steps = -(-len(data.train_labels) // settings.batch_size)
     _train_epochs(context, "representation", experts, settings.epochs, step, batches, steps, recorder)
-    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in trainees.theta]
-    return recorder.finish(trainees.theta, tested, [network.classifier_norms(theta) for theta in trainees.theta])
+    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in state.theta]
+    return recorder.finish(state.theta, tested, [network.classifier_norms(theta) for theta in state.theta])
 
 
 # --- Classifier experts -----------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def train_classifier_experts(
     representation_key = representation_store(context, data).key
     store = ExpertStore(settings_hash(representation_key, settings.classifier_experts), settings.experts.storage)
     store.describe(about_classifier(settings, representation_key))
-    features = features_form(network, context.device, _form(context, data) != "eager")
+    features = features_function(network, context.device, _form(context, data) != "eager")
     gradient = classifier_gradient(network, context.device, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
@@ -144,16 +144,16 @@ def _train_classifier(
 ) -> Trajectory:
     """One classifier expert, from the last weights (P,) of its representation expert."""
     settings = context.settings.classifier_experts
-    trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
-    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay))
-    recorder = Recorder.started(trainees.theta, keep)
+    state = TrainingState.started([start[network.classifier]], [settings.learning_rate])
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay))
+    recorder = Recorder.started(state.theta, keep)
     batches = _feature_batches(context, data, features, expert, start)
     # A class-balanced epoch shows every class as often as the largest one has images.
     steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
     _train_epochs(context, "classifier", [expert], settings.epochs, step, batches, steps, recorder)
-    theta = torch.cat([start[network.backbone], trainees.theta[0]])
+    theta = torch.cat([start[network.backbone], state.theta[0]])
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    return recorder.finish(trainees.theta, [per_class], [network.classifier_norms(theta)])[0]
+    return recorder.finish(state.theta, [per_class], [network.classifier_norms(theta)])[0]
 
 
 def _feature_batches(
@@ -170,8 +170,8 @@ def _feature_batches(
         class_aware_batches(labels, data.num_classes, settings.images_per_turn, settings.batch_size, draws)
         for _ in range(settings.epochs)
     )
-    source = Source(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
-    for block in augmented_blocks([source], context.settings.dataset.augmentation):
+    stream = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
+    for block in augmented_blocks([stream], context.settings.dataset.augmentation):
         images = [images[0] for images, _ in block]
         computed = all_features(features, start, torch.cat(images)).split([len(own) for own in images])
         yield from ((own[None], targets) for own, (_, targets) in zip(computed, block, strict=True))
@@ -203,7 +203,7 @@ def _train_epochs(
     """Trains `epochs` epochs of `steps` steps, and after each one records the weights and emits the mean losses."""
     for epoch in range(1, epochs + 1):
         losses = train_epoch(step, itertools.islice(batches, steps))
-        recorder.record(step.trainees.theta)
+        recorder.record(step.state.theta)
         for expert, loss in zip(experts, losses, strict=True):
             context.emit(ExpertEpoch(kind, expert, epoch, epochs, loss))
         context.check_stop()

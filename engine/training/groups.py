@@ -1,4 +1,8 @@
-"""Groups of networks that are trained at once: how large a group is, and what is done where it does not fit."""
+"""Groups of networks that are trained at once: how large a group is, and what happens where it does not fit in memory.
+
+On a CPU one network keeps the cores busy. On a GPU a small network leaves it waiting for launches, so several share
+each step (docs/decisions/0005).
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,21 @@ from engine.context import Context
 from engine.run.events import Warned
 from engine.run.network_cost import NetworkCost
 
-_KEPT_BUSY_FLOPS = 50e9
-"""Of a gradient that keeps a GPU busy by itself: some tenths of a millisecond."""
+_BUSY_FLOPS = 50e9
+"""Operations of a gradient that keeps a GPU busy by itself, for some tenths of a millisecond."""
 _MOST_AT_ONCE = 16
+# A gradient is about three forward passes: forward, backward in the images, backward in the weights.
 _TRAINING_PASSES = 3
+
+Trained = TypeVar("Trained")
 
 
 def group_size(networks: int, cost: NetworkCost, batch: int, device: torch.device) -> int:
     """How many of `networks` alike are trained at once, on batches of `batch` images."""
     if device.type == "cpu":
         return 1
-    wanted = math.ceil(_KEPT_BUSY_FLOPS / (_TRAINING_PASSES * cost.flops * batch))
+    wanted = math.ceil(_BUSY_FLOPS / (_TRAINING_PASSES * cost.flops * batch))
     return max(1, min(networks, wanted, _MOST_AT_ONCE))
-
-
-Trained = TypeVar("Trained")
 
 
 def in_groups(
@@ -36,14 +40,15 @@ def in_groups(
     train: Callable[[Sequence[int]], list[Trained]],
     release: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Sequence[int], list[Trained]]]:
-    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time.
+    """The numbers of each group, and what `train` returned for them; a group that does not fit is halved and repeated.
 
-    `release` lets go of what was made for groups of the size that does not fit.
+    `release` frees what was compiled or captured for the larger group. Emits a warning for every halving; raises
+    torch.OutOfMemoryError where a single network does not fit.
     """
     done = 0
     while done < len(networks):
         members = networks[done : done + group]
-        trained = _tried(train, members)
+        trained = _train_if_it_fits(train, members)
         if trained is None:
             release()
             torch.cuda.empty_cache()
@@ -54,8 +59,8 @@ def in_groups(
         yield members, trained
 
 
-def _tried(train: Callable[[Sequence[int]], list[Trained]], members: Sequence[int]) -> list[Trained] | None:
-    """What became of them, or None where several do not fit; the error itself, and with it their memory, is let go."""
+def _train_if_it_fits(train: Callable[[Sequence[int]], list[Trained]], members: Sequence[int]) -> list[Trained] | None:
+    # A function of its own: when it returns, the error is gone, and with its traceback the tensors that did not fit.
     try:
         return train(members)
     except torch.OutOfMemoryError:

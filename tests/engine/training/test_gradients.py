@@ -31,20 +31,20 @@ def test_a_cpu_trains_one_and_a_gpu_as_many_as_it_takes_to_be_busy():
     assert group_size(100, DIGITS, 32, cuda) == 16
 
 
-@pytest.mark.parametrize(("room", "sizes"), [(8, [7]), (3, [3, 3, 1]), (1, [1] * 7)])
-def test_groups_that_do_not_fit_are_halved_and_a_warning_says_so(tmp_path, room, sizes):
+@pytest.mark.parametrize(("fitting", "sizes"), [(8, [7]), (3, [3, 3, 1]), (1, [1] * 7)])
+def test_groups_that_do_not_fit_are_halved_and_a_warning_says_so(tmp_path, fitting, sizes):
     events, tried, released = [], [], []
 
     def train(numbers):
         tried.append(len(numbers))
         assert sys.exc_info()[0] is None, "the error would keep what did not fit"
-        if len(numbers) > room:
+        if len(numbers) > fitting:
             raise torch.OutOfMemoryError("too much")
         return [10 * number for number in numbers]
 
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
     done = list(in_groups(context, range(7), 7, train, lambda: released.append(tried[-1])))
-    assert released == [size for size in tried if size > room]
+    assert released == [size for size in tried if size > fitting]
     assert [len(numbers) for numbers, _ in done] == sizes
     assert [result for _, trained in done for result in trained] == [10 * number for number in range(7)]
     assert len(events) == len(tried) - len(sizes) and all(isinstance(event, Warned) for event in events)
@@ -58,7 +58,7 @@ def test_one_network_that_does_not_fit_is_an_error(tmp_path):
         list(in_groups(tiny_context(tmp_path / "run", tiny_settings()), range(2), 2, train))
 
 
-def test_what_was_captured_for_the_larger_group_is_let_go(tmp_path, monkeypatch):
+def test_the_gradient_of_the_larger_group_is_freed(tmp_path, monkeypatch):
     """Memory for one network, made up: those of two are gone when one is tried, in evaluations and of experts."""
     settings = tiny_settings(evaluate={"epochs": 1, "repeats": 2}, experts={"num_experts": 2, "epochs": 2, "width": 4})
     data, alive = tiny_data(settings), weakref.WeakSet()
