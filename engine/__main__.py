@@ -27,7 +27,7 @@ from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, RunFailed, Stopped
-from engine.run.estimate import promise
+from engine.run.estimate import estimate_record
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import DeletedSettingWarning, load_preset
@@ -121,7 +121,7 @@ def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) ->
             log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
-        write_manifest(folder, settings, device, promise(settings, device_for(str(device))))
+        write_manifest(folder, settings, device, estimate_record(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with settings, said for the person who wrote them: from pydantic's errors to faults."""
+"""Validation of settings: every error as a fault that says what is wrong, where it stands and how to mend it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
 OUT_OF_RANGE = ("greater_than", "less_than", "greater_than_equal", "less_than_equal")
 
 
-def complaints(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[KeyPath, Fault]:
+# From pydantic's errors to faults: one for each wrong value.
+
+
+def value_faults(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[KeyPath, Fault]:
     """One fault for each wrong value, by key path; `places` says where each key stands."""
-    found: dict[KeyPath, Fault] = {}
-    grouped: dict[KeyPath, list[Any]] = {}
+    # A setting that takes a number or a word is a union: pydantic reports one error for each alternative.
+    errors_by_path: dict[KeyPath, list[Any]] = {}
     for one in error.errors(include_url=False):
-        if not one["loc"]:
-            continue  # values that do not fit together: misfits()
-        path = _key_path(one["loc"]) if one["type"] != "extra_forbidden" else tuple(map(str, one["loc"]))
-        grouped.setdefault(path, []).append(one)
-    for path, errors in grouped.items():
-        what, hint = _complaint(path, errors)
-        found[path] = Fault(what, location(path, places), hint)
-    return found
+        if one["loc"]:  # without a location it is of several values together
+            path = tuple(map(str, one["loc"])) if one["type"] == "extra_forbidden" else _key_path(one["loc"])
+            errors_by_path.setdefault(path, []).append(one)
+    faults = {}
+    for path, errors in errors_by_path.items():
+        what, hint = _what_and_hint(path, errors)
+        faults[path] = Fault(what, location(path, places), hint)
+    return faults
 
 
-def misfits(error: ValidationError) -> list[Fault]:
-    """The faults of values that are right by themselves and do not fit together, as the model says them."""
+def combination_faults(error: ValidationError) -> list[Fault]:
+    """The faults of values that are allowed one by one but not together, in the words of the model's validator."""
     return [
         Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
         for one in error.errors(include_url=False)
@@ -47,7 +50,7 @@ def misfits(error: ValidationError) -> list[Fault]:
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key: where the key stands, or what is below it, or the nearest block above it."""
+    """File, line and key. A key that nobody wrote has the line of what stands below it, else of the block above it."""
     key = ".".join(path)
     below = next((place for written, place in places.items() if written[: len(path)] == path), None)
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
@@ -56,12 +59,12 @@ def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
 
 def mentioned(text: str) -> list[KeyPath]:
-    """The settings that a sentence names, by key path."""
+    """The key paths of the settings that a sentence names."""
     return [tuple(key.split(".")) for key in KEY_IN_TEXT.findall(text) if key in leaves()]
 
 
 def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
-    """The key path of an error without pydantic's own tags for alternatives; elements of a list keep their number."""
+    """The key path of an error: pydantic adds the name of the alternative, which goes; an index in a list stays."""
     path = tuple(str(part) for part in loc)
     for length in range(1, len(path) + 1):
         if ".".join(path[:length]) in leaves():
@@ -69,7 +72,7 @@ def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
     return path
 
 
-def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
+def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
     value, kinds = errors[0]["input"], {one["type"] for one in errors}
     if "extra_forbidden" in kinds:
         return "there is no such setting", _nearest(path)
@@ -78,16 +81,15 @@ def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         return f"a block of settings is needed, this is {_shown(value)}", "write its settings below it, indented"
     if "missing" in kinds:
         return "this key is missing", leaf.help
-    return _about_element(leaf, value) if ".".join(path) != leaf.key else _about_value(leaf, value, kinds)
-
-
-def _about_element(leaf: Leaf, value: Any) -> tuple[str, str]:
+    if ".".join(path) == leaf.key:
+        return _wrong_value(leaf, value, kinds)
+    # An element of a list.
     near = difflib.get_close_matches(str(value), leaf.choices, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(leaf.choices)}"
     return f"{_shown(value)} is not known", hint
 
 
-def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
+def _wrong_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
     if "too_short" in kinds:
         return "at least one is needed, this is an empty list", f"known: {', '.join(leaf.choices)}"
     if "too_large" in kinds:
@@ -99,8 +101,10 @@ def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
         return f"must be {words}, this is {_shown(value)}", leaf.help
     if isinstance(value, str) and leaf.choices and not reads_as_number(value):
         near = difflib.get_close_matches(value, leaf.choices, n=1)
-        what = f"{value!r} is not known; known: {', '.join(leaf.choices)}"
-        return what, f"did you mean {near[0]}?" if near else leaf.help
+        return (
+            f"{value!r} is not known; known: {', '.join(leaf.choices)}",
+            f"did you mean {near[0]}?" if near else leaf.help,
+        )
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
 
@@ -151,41 +155,34 @@ def _shown(value: Any) -> str:
             return f"{value}"
 
 
-# What cannot work although every value is allowed by itself: seen from facts about the data, nothing is loaded.
+# Combinations that cannot work although each value is allowed: from facts about the data sets, no data is read.
 
-
-# Three poolings of these networks leave a pixel of it (engine/nets).
+# Networks other than the ConvNet halve the images three times (engine/nets/architectures.py).
 SMALLEST_FOR_OTHERS = 8
 TINY_FOLDER, TINY_MARK = "tiny-imagenet-200", "wnids.txt"
 
 
-def impossible(settings: RunSettings) -> list[Fault]:
+def infeasible_faults(settings: RunSettings) -> list[Fault]:
     """Faults whose `where` is the key at fault; the other keys they depend on are named in `what`."""
     return [*_start_epochs(settings), *_networks(settings), *_tail(settings)]
 
 
 def check_runnable(settings: RunSettings) -> list[Fault]:
-    """What this machine lacks to run these settings: faults about dataset.path, which shipped presets leave open."""
-    dataset = settings.dataset
-    where, path = "dataset.path", dataset.path
-    if path is not None and not os.path.isdir(expanded(path)):
-        return [Fault("there is no such folder", f"{where} {path}", "give the folder that holds the data")]
-    if path is not None:
-        return []
+    """Faults about data that this machine does not have; shipped presets leave dataset.path empty."""
+    dataset, where = settings.dataset, "dataset.path"
+    if dataset.path is not None:
+        if os.path.isdir(expanded(dataset.path)):
+            return []
+        return [Fault("there is no such folder", f"{where} {dataset.path}", "give the folder that holds the data")]
     if dataset.name in ("folder", "imagenet-lt"):
         what = "train/<class>/*" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"
         return [Fault(f"data set {dataset.name} needs a path", where, hint)]
-    if dataset.name == "tiny-imagenet":
-        home = cache_root() / "data"
-        if not any((folder / TINY_MARK).is_file() for folder in (home, home / TINY_FOLDER)):
-            return [
-                Fault(
-                    f"tiny-imagenet is not in {home}",
-                    where,
-                    f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}",
-                )
-            ]
+    home = cache_root() / "data"
+    places = (home, home / TINY_FOLDER)
+    if dataset.name == "tiny-imagenet" and not any((folder / TINY_MARK).is_file() for folder in places):
+        hint = f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}"
+        return [Fault(f"tiny-imagenet is not in {home}", where, hint)]
     return []
 
 
@@ -227,6 +224,5 @@ def _tail(settings: RunSettings) -> Iterator[Fault]:
             f"the smallest class of digits has {DIGITS_SMALLEST} images",
         )
         return
-    counts = counts_for(dataset)
-    if counts is not None:
+    if (counts := counts_for(dataset)) is not None:
         yield from empty_tail(dataset, counts)

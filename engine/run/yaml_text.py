@@ -15,13 +15,16 @@ import yaml
 from engine.run.errors import Fault
 
 KeyPath = tuple[str, ...]
+"""The keys from the top level down to a value: ("matching", "image_lr")."""
+# Deeper mappings are read as one value: no setting is nested as deep.
 DEEPEST = 6
 NO_ALIASES = "aliases (*name) are not taken"
 NOT_OF_ITS_TAG = "this is no value of its tag"
 # What PyYAML raises where a tag such as !!bool stands before something else.
-UNFIT = (KeyError, IndexError, AttributeError, TypeError)
-TOO_DEEP = "brackets or blocks lie too deep in each other"
-# As libyaml words its own limit, since 0.2.6; before, and in Python's parser, it is Python's recursion that ends.
+TAG_ERRORS = (KeyError, IndexError, AttributeError, TypeError)
+TOO_DEEP = "brackets or blocks are nested too deep"
+NOTHING_SO_DEEP = "no setting needs that"
+# libyaml has a limit of its own since 0.2.6 and words it so; older ones and Python's parser end in a RecursionError.
 _LIMIT_OF_LIBYAML = "maximum nesting depth"
 
 # PyYAML follows YAML 1.1, where a float needs a dot and a signed exponent: it reads `1e-3` and `2.5e3` as text.
@@ -72,7 +75,7 @@ def display_name(path: Path) -> str:
 
 
 def parse_file(path: Path) -> ParsedFile:
-    """Reads a file; one that cannot be read is a fault too."""
+    """Reads a file; one that cannot be read gives no values and a fault."""
     try:
         return parse_text(path.read_text(encoding="utf-8"), display_name(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -86,22 +89,24 @@ def parse_text(text: str, name: str) -> ParsedFile:
     loader = None
     try:
         if (alias := _alias(text)) is not None:
-            where = f"{name}:{alias.line + 1}"
-            parsed.faults.append(Fault(NO_ALIASES, where, "write it out, or share settings with `extends`"))
+            hint = "write it out, or share settings with `extends`"
+            parsed.faults.append(Fault(NO_ALIASES, f"{name}:{alias.line + 1}", hint))
             return parsed
         loader = _Loader(text)
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
             _read_mapping(root, (), loader, parsed)
         else:
-            found = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
-            parsed.faults.append(Fault(f"a mapping of keys is needed, the file is {found}", name, "write `key: value`"))
+            content = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
+            parsed.faults.append(
+                Fault(f"a mapping of keys is needed, the file is {content}", name, "write `key: value`")
+            )
     except yaml.MarkedYAMLError as error:
         parsed.faults.append(_syntax_fault(error, name))
     except yaml.YAMLError as error:
         parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
     except RecursionError:
-        parsed.faults.append(_too_deep(name))
+        parsed.faults.append(Fault(TOO_DEEP, name, NOTHING_SO_DEEP))
     finally:
         if loader is not None:
             loader.dispose()
@@ -109,7 +114,7 @@ def parse_text(text: str, name: str) -> ParsedFile:
 
 
 def parse_value(text: str) -> Any:
-    """One value as typed on a command line, by YAML's rules; raises ValueError."""
+    """One value as typed on a command line; raises ValueError."""
     try:
         if _alias(text) is not None:
             raise ValueError(NO_ALIASES)
@@ -118,7 +123,7 @@ def parse_value(text: str) -> Any:
         raise ValueError(TOO_DEEP if _LIMIT_OF_LIBYAML in str(error) else str(error).splitlines()[0]) from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    except UNFIT:
+    except TAG_ERRORS:
         raise ValueError(NOT_OF_ITS_TAG) from None
 
 
@@ -131,9 +136,12 @@ def reads_as_number(text: str) -> bool:
 
 
 def _alias(text: str) -> Any:
-    """Where the first alias stands: a few of them, each of the ones before, would be millions of values."""
+    """Where the first alias stands, or None.
+
+    Aliases are refused because a few that each repeat the one before expand to millions of values.
+    """
     if "*" not in text:
-        return None  # as almost always: nothing is parsed twice
+        return None  # the usual case, in which the text is parsed only once
     return next((event.start_mark for event in yaml.parse(text, _Loader) if isinstance(event, yaml.AliasEvent)), None)
 
 
@@ -141,13 +149,9 @@ def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
     mark = error.problem_mark or error.context_mark
     where = f"{name}:{mark.line + 1}" if mark else name
     if _LIMIT_OF_LIBYAML in str(error.problem):
-        return _too_deep(where)
+        return Fault(TOO_DEEP, where, NOTHING_SO_DEEP)
     what = f"this is no YAML: {error.problem or error.context}"
     return Fault(what, where, "indent with spaces, and put a space after `:`")
-
-
-def _too_deep(where: str) -> Fault:
-    return Fault(TOO_DEEP, where, "no setting needs that")
 
 
 def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
@@ -171,11 +175,10 @@ def _read_value(node: yaml.Node, path: KeyPath, loader: Any, parsed: ParsedFile)
         _read_mapping(node, path, loader, parsed)
         return
     try:
-        # Nested deeper than any setting: the constructor copes with that.
         parsed.values[path] = loader.construct_object(node, deep=True)
     except yaml.MarkedYAMLError as error:
         parsed.faults.append(_syntax_fault(error, parsed.name))
-    except UNFIT:
+    except TAG_ERRORS:
         parsed.faults.append(Fault(NOT_OF_ITS_TAG, f"{parsed.places[path]}: {'.'.join(path)}", "leave the tag out"))
     except ValueError as error:
         parsed.faults.append(Fault(f"this is no value: {error}", f"{parsed.places[path]}: {'.'.join(path)}"))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.run.datasets import survey
 from engine.run.device_profiles import cpu
-from engine.run.estimate import cost, promise, remaining_cost
+from engine.run.estimate import cost, estimate_record, remaining_cost
 from engine.run.expert_cache import about_representation, expert_file, experts_root
 from engine.run.folder import write_json
 from engine.run.settings import RunSettings
@@ -56,7 +56,7 @@ def test_data_that_nobody_sees_has_no_cost(tmp_path: Path) -> None:
     settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path / "none")}})
     assert cost(settings, DEVICE) is None
     assert remaining_cost(settings, DEVICE)[0] is None
-    assert promise(settings, DEVICE) is None
+    assert estimate_record(settings, DEVICE) is None
 
 
 def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,5 +73,5 @@ def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch:
     after, cached = remaining_cost(tailed, DEVICE)
     assert cached == (1, 0)
     assert after is not None and after.experts_seconds == pytest.approx(before.experts_seconds / 2)
-    promised = promise(tailed, DEVICE)
-    assert promised is not None and promised["stage_seconds"]["experts"] == after.experts_seconds
+    recorded = estimate_record(tailed, DEVICE)
+    assert recorded is not None and recorded["stage_seconds"]["experts"] == after.experts_seconds
