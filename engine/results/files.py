@@ -16,24 +16,25 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
-from engine.results.metrics import Metrics, read_metrics
+from engine.results.metrics import read_metrics
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.metrics import MetricsJson
 from engine.run.settings import METHODS
 
 MARKER = "distilled.json"
 """In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
 
 
-def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, Metrics]:
+def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
     """The set and the metrics of a finished run; raises InputError where there are none, or they are damaged."""
     if not folder.distilled.exists():
         raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
     return DistilledSet.load(folder.distilled, device), read_metrics(folder)
 
 
-def write_metrics_and_card(folder: RunFolder, metrics: Metrics, about: dict[str, Any]) -> None:
+def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
     """Writes metrics.json and the card that shows the same figures; `about` is the set's own metadata."""
     write_json(folder.metrics, metrics)
     write_atomically(folder.card, dataset_card(metrics, about))

@@ -1,8 +1,6 @@
-"""Accuracy on the balanced test set, per class and in the many-, medium- and few-shot groups."""
+"""Accuracy on the balanced test set, per class and over all of them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -47,12 +45,3 @@ def balanced(per_class: Tensor) -> float:
     Classes without test images (NaN) are left out.
     """
     return float(per_class.nanmean())
-
-
-def group_accuracy(per_class: Sequence[float], groups: Sequence[str]) -> dict[str, float | None]:
-    """Mean accuracy of the many-, medium- and few-shot classes; None for a group without classes."""
-    means: dict[str, float | None] = {}
-    for name in ("many", "medium", "few"):
-        members = [accuracy for accuracy, group in zip(per_class, groups, strict=True) if group == name]
-        means[name] = sum(members) / len(members) if members else None
-    return means

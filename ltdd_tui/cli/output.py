@@ -12,10 +12,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from engine.run.estimate import Estimate
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
-from ltdd_tui.runs.figures import GROUPS
+from ltdd_tui.runs.figures import Row
 from ltdd_tui.runs.index import Overview
-from ltdd_tui.runs.results import Row
 
 PIPE_COLUMNS = 200
 

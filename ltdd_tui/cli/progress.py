@@ -40,8 +40,8 @@ def progress_line(stage: Stage, state: RunState, now: float) -> str:
     """How far a stage is, how long it still takes at the pace of late, and in distill how the losses are."""
     left = stage.seconds_left(now)
     line = f"{stage_name(stage.name)}: {stage.done:g}/{stage.total} {stage.unit}"
-    if stage.name == "distill" and state.points:
-        line += f", {losses(state.points[-1])}"
+    if stage.name == "distill" and state.steps.latest:
+        line += f", {losses(state.steps.latest)}"
     return line if not left else f"{line}, about {duration(left)} left"
 
 
@@ -177,7 +177,7 @@ def bars(state: RunState, now: float) -> RenderableType:
 
 def summary(state: RunState) -> str:
     """The figures of now in one line: losses, last and best check, memory."""
-    parts = [losses(state.points[-1])] if state.points else []
+    parts = [losses(state.steps.latest)] if state.steps.latest else []
     checks = [event for event in state.evaluations.values() if event.subject == "check"]
     if checks:
         best = max(checks, key=lambda event: event.accuracy_mean)

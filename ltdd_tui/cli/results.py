@@ -12,11 +12,11 @@ import typer
 
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import note, show, show_json
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
-from ltdd_tui.runs.results import readable_metrics
 from ltdd_tui.runs.state import RunState
 
 
@@ -96,7 +96,7 @@ def _metrics_text(folder: RunFolder) -> str:
 
 def _show_unfinished(folder: RunFolder) -> None:
     from ltdd_tui.cli.output import class_table, result_table
-    from ltdd_tui.runs.results import rows_from_state
+    from ltdd_tui.runs.figures import rows_from_state
 
     state = replayed(folder)
     rows = rows_from_state(state)
@@ -122,7 +122,7 @@ def evaluate(
 ) -> None:
     """Train fresh networks on a run's result and test them; adds the figures to its metrics.json."""
     from ltdd_tui.cli.output import result_table
-    from ltdd_tui.runs.results import Row
+    from ltdd_tui.runs.figures import Row
 
     folder = find_run(run, runs_dir)
     _must_be_finished(folder)

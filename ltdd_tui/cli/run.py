@@ -15,6 +15,7 @@ import typer
 from engine.run.errors import InputError
 from engine.run.estimate import remaining_cost
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
@@ -24,7 +25,6 @@ from ltdd_tui.cli.progress import runs_on
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
-from ltdd_tui.runs.results import readable_metrics
 
 # From the command line to the screen: only where there is a terminal, and only then is Textual loaded.
 

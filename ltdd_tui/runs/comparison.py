@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.figures import GROUPS, head_to_tail
-from ltdd_tui.runs.results import Row, rows_from_state
+from ltdd_tui.runs.figures import Row, head_to_tail, rows_from_state
+from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.widgets.axis import Floats
 
 TAGS = "ABCDEF"
 SMOOTHED_TO = 80

@@ -12,10 +12,10 @@ from pathlib import Path
 from engine.run.errors import InputError, SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.results import readable_metrics
 from ltdd_tui.runs.state import RunState, Stage, fold, with_worker
 
 HEAD_BYTES = 1 << 14

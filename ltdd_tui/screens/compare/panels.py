@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
@@ -25,9 +26,7 @@ from ltdd_tui.runs.comparison import (
     smoothed,
     window_for,
 )
-from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.loss_history import LossTrack
-from ltdd_tui.runs.results import Row
+from ltdd_tui.runs.figures import Row, checks
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.chart import Level, line
@@ -315,7 +314,6 @@ class ComparedLosses(CurvePanel):
 
     def __init__(self) -> None:
         super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._tracks: dict[str, LossTrack] = {}
         self._which, self._smooth = 0, True
         self._compared = Compared((), ())
 
@@ -324,12 +322,11 @@ class ComparedLosses(CurvePanel):
         self._compared = compared
         lines, window = [], 1
         for one, color in zip(compared.found, compared.colors, strict=True):
-            track = self._tracks.setdefault(one.name, LossTrack())
-            track.take(one.view.state.points)
-            values = (track.rep, track.cls)[self._which]
+            steps = one.view.state.steps
+            values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
                 window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(one.tag, track.iterations, smoothed(values, window), color))
+                lines.append(line(one.tag, steps.iterations, smoothed(values, window), color))
         self.curve.plot(lines)
         mean = f", mean of {window}" if window > 1 else ""
         self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from engine.run.events import Evaluated
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
-from ltdd_tui.runs.state import NO_EXPERTS, RunView
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.lines import EMPTY, Lazy, Line, Rows, Span, fit, wrapped
 
@@ -175,8 +175,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
     def show(self, view: RunView) -> None:
         """Draws the standings."""
         state = view.state
-        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
-        if not self.changed(state.data, state.evaluations, *done):
+        if not self.changed(state.data, state.evaluations, state.experts_done):
             return
         found = class_accuracies(state)
         self.border_title = _title(found)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
-from ltdd_tui.runs.figures import GROUPS, ExpertRow, ExpertSplit, expert_splits, number
+from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.bars import cells, resampled
@@ -109,6 +110,6 @@ course of its training loss, the loss now, its epoch, and its accuracy once it i
     def show(self, view: RunView) -> None:
         """Draws the experts."""
         state = view.state
-        if self.changed(state.data, state.experts):
+        if self.changed(state.data, state.expert_epochs, state.experts_done):
             splits = expert_splits(state)
             self.rows.draw(lambda width: expert_lines(splits, width))

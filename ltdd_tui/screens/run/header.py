@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, duration, factor_name, stage_name
 from ltdd_tui.runs.messages import Notice
-from ltdd_tui.runs.state import RunState, RunView, Stage, stage_named
+from ltdd_tui.runs.state import RunState, RunView, Stage
 from ltdd_tui.widgets.lines import EMPTY, Line, Rows, Span, cut, joined, spread, width_of
 
 # The first lines of a run's screen: which run, how it stands, how long still, on what.
@@ -88,7 +88,7 @@ def clock(state: RunState, now: float) -> float:
 
 def speed(state: RunState, now: float) -> str:
     """Outer iterations a second, of late while it distills, else on the whole; empty where there were none."""
-    stage = stage_named(state, "distill")
+    stage = state.stages.by_name.get("distill")
     if stage is None or not state.iteration:
         return ""
     pace = stage.pace(now) if stage.status == "running" and state.status == "running" else None

@@ -189,7 +189,7 @@ class Arrangement:
 
 def suggested(state: RunState) -> tuple[str, ...]:
     """Until there is a matching loss, its panel gives way to the experts."""
-    return () if state.points else ("norms", "log", "experts")
+    return () if state.steps.latest else ("norms", "log", "experts")
 
 
 # All panels of a run, in the order of their numbers.

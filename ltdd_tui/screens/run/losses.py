@@ -13,7 +13,6 @@ from textual.content import Content
 from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.widgets.axis import reading
@@ -57,7 +56,6 @@ trained on the whole long-tailed set) as dashed lines.
 
     def __init__(self) -> None:
         super().__init__()
-        self._track = LossTrack()
         self._losses = Curve(log_axis=True, empty=NO_LOSS)
         self._accuracy = Curve(empty=NO_ACCURACY)
         self._accuracy.display = False
@@ -84,7 +82,6 @@ trained on the whole long-tailed set) as dashed lines.
         """Draws the curves of `view`."""
         if view.state is not self._state:
             self._state = view.state
-            self._track.take(view.state.points)
             self._draw()
 
     def action_toggle_accuracy(self) -> None:
@@ -121,10 +118,10 @@ trained on the whole long-tailed set) as dashed lines.
         self.entitle(Content(f"{self.NUMBER} {title}{', log' if self.curve.log_axis else ''}"), subtitle)
 
     def _draw_losses(self, dark: bool) -> Content:
-        track = self._track
+        steps = self._state.steps
         lines = [
-            line(name, track.iterations, values, series_color(place, dark))
-            for place, (name, values) in enumerate({"rep": track.rep, "cls": track.cls}.items())
+            line(name, steps.iterations, values, series_color(place, dark))
+            for place, (name, values) in enumerate({"rep": steps.loss_rep, "cls": steps.loss_cls}.items())
             if not np.isnan(values).all()
         ]
         self._losses.plot(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ltdd_tui.runs.figures import ClassifierNorms, NormSeries, norms_by_class
-from ltdd_tui.runs.state import NO_EXPERTS, RunView
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.run.panel import RowsPanel
 from ltdd_tui.widgets.bars import FULL, cells, resampled
 from ltdd_tui.widgets.lines import COLORS, EMPTY, FILL, Line, Span, spread, wrapped
@@ -81,7 +81,6 @@ Flat is balanced. `head/tail` is the mean of the first third of the classes over
     def show(self, view: RunView) -> None:
         """Draws the norms."""
         state = view.state
-        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
-        if self.changed(state.data, state.evaluations, *done):
+        if self.changed(state.data, state.evaluations, state.experts_done):
             found = norms_by_class(state)
             self.rows.draw(lambda width: norm_lines(found, width, self.rows.size.height))

@@ -287,7 +287,7 @@ class RunsScreen(RunActions):
         glancer = self._glancer
         while not await asyncio.to_thread(glancer.read):
             pass
-        preview.show(current, glancer.glance)
+        preview.show(current, glancer.summary)
 
     def action_mark(self) -> None:
         """Marks the run under the cursor, or takes the mark off, and goes to the next."""

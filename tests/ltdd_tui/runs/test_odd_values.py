@@ -16,7 +16,6 @@ from ltdd_tui.runs.comparison import class_lines as compared_classes
 from ltdd_tui.runs.comparison import contenders, group_lines
 from ltdd_tui.runs.figures import checks, class_accuracies, expert_splits, norms_by_class
 from ltdd_tui.runs.live import LiveRun
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.compare import panels
@@ -50,9 +49,7 @@ def odd_lines(lines: list[dict[str, Any]], kind: str) -> Iterator[tuple[str, lis
 
 def drawn(view: RunView, beside: RunView) -> None:
     state, now = view.state, view.state.last_seconds or 0.0
-    track = LossTrack()
-    track.take(state.points)
-    curves = [line("rep", track.iterations, track.rep, "red"), line("check", *checks(state), "red")]
+    curves = [line("rep", state.steps.iterations, state.steps.loss_rep, "red"), line("check", *checks(state), "red")]
     for curve in curves:
         if window := whole([curve]):
             draw([curve], [], Sight(window, True, None), WIDTH, HEIGHT)

@@ -21,7 +21,6 @@ import ltdd_tui
 from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import Preferences
-from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.images.renderer import ImageRenderer
@@ -92,7 +91,7 @@ def view(tmp_path: Path) -> Callable[..., RunView]:
             if not (folder.root / preview.path).exists():
                 write(folder.root, preview)
         state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-        return RunView(folder, state, None, Series(), False, len(iterations))
+        return RunView(folder, state, None, (), False, len(iterations))
 
     return make
 

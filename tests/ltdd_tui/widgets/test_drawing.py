@@ -123,9 +123,12 @@ def test_the_log_counts_what_is_said_again_and_again_and_keeps_the_last() -> Non
 
 @pytest.mark.parametrize("width", [20, 40, 78, 118, 198])
 def test_the_stages_fit_and_the_present_one_is_never_left_out(width: int) -> None:
-    stages = Stages.planned(["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate"])
-    stages = stages.begun(e.StageStarted("data", 1, "set"), 0.0).ended(e.StageDone("data", 3.0))
-    stages = stages.begun(e.StageStarted("experts", 100, "experts"), 3.0).progressed("experts", 25, 100, 9.0)
+    stages = Stages()
+    stages.plan(["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate"])
+    stages.begin(e.StageStarted("data", 1, "set"), 0.0, done=0)
+    stages.end(e.StageDone("data", 3.0))
+    stages.begin(e.StageStarted("experts", 100, "experts"), 3.0, done=0)
+    stages.named("experts").progress(25, 9.0)
     line = stage_line(RunState(status="running", stages=stages), 10.0, width)
     assert width_of(line) <= width
     assert "EXPERTS" in text(line) or width < 40
