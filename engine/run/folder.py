@@ -86,6 +86,15 @@ class RunFolder:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
 
+    def older_console(self, number: int) -> Path:
+        """What an earlier worker printed; the first one has the number 1."""
+        return self.root / f"console-{number}.log"
+
+    def older_consoles(self) -> list[Path]:
+        """What the workers before the latest one printed, the newest first."""
+        numbers = [path.stem.removeprefix("console-") for path in self.root.glob("console-*.log")]
+        return [self.older_console(number) for number in sorted(map(int, filter(str.isdecimal, numbers)), reverse=True)]
+
     def is_running(self) -> bool:
         """Whether a worker holds the folder; a killed worker's lock is free again at once."""
         try:

@@ -8,7 +8,6 @@ from typing import Literal
 from engine.run import events as e
 from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
-from ltdd_tui.runs.console import since_start
 from ltdd_tui.runs.state import RunState, RunView
 
 MOST_WARNINGS = 3
@@ -104,25 +103,23 @@ def notice(view: RunView, starting: bool, exit_code: int | None = None) -> Notic
     if view.at is not None:
         return None
     if starting:
-        return Notice("information", "the worker is starting", since_start(view.console)[-1:] or (LOADING,))
+        return Notice("information", "the worker is starting", view.console[-1:] or (LOADING,))
     if exit_code is not None and state.status != "failed":
         title = f"the worker ended at once (exit code {exit_code})"
-        return Notice("error", title, since_start(view.console)[-CONSOLE_LINES:], "`r` tries again")
+        return Notice("error", title, view.console[-CONSOLE_LINES:], "`r` tries again")
     if state.status == "failed":
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]
         return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, f"`r` goes on {_where(view)}"]))
     if state.status == "crashed":
-        lines = since_start(view.console)[-CONSOLE_LINES:] or ("it printed nothing",)
+        lines = view.console[-CONSOLE_LINES:] or ("it printed nothing",)
         return Notice("error", "the worker is gone without a last word", lines, f"`r` goes on {_where(view)}")
     if state.status == "stopped":
         stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
         during = f" during {stage_name(stage)}" if stage else ""
         return Notice("warning", f"stopped{during}", hint=f"`r` goes on {_where(view)}")
     if state.status == "waiting" and not view.alive:
-        return Notice(
-            "warning", "no worker is at work on this run", since_start(view.console)[-CONSOLE_LINES:], "`r` starts one"
-        )
+        return Notice("warning", "no worker is at work on this run", view.console[-CONSOLE_LINES:], "`r` starts one")
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     return None

@@ -69,7 +69,7 @@ def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
     assert {row["step"] for row in timed} == set(get_args(Step)) - {"compile"}
 
 
-def test_the_worker_refuses_a_device_that_is_not_there(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_refuses_a_missing_device(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["calibrate", "--device", "cuda:99"]) == 2
     assert "there is no device 'cuda:99'" in capsys.readouterr().err
     assert not list(small.rglob("*.json"))
