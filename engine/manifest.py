@@ -27,6 +27,8 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
     """Writes manifest.json for the worker that begins now; `created` stays the time of the run's first one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = _written(folder)
+    # The first estimate stays: one of what is left after an interruption would be compared with the whole run.
+    estimated = before["estimate"] if "estimate" in before else estimate_record(settings, device_for(str(device)))
     write_json(
         folder.manifest,
         {
@@ -43,8 +45,7 @@ def write_manifest(folder: RunFolder, settings: RunSettings, device: torch.devic
             "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
-            # The first estimate stays: one of what is left after an interruption would be compared with the whole run.
-            "estimate": before["estimate"] if "estimate" in before else estimate_record(settings, device_for(str(device))),
+            "estimate": estimated,
         },
     )
 
