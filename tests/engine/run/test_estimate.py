@@ -219,7 +219,7 @@ def test_a_folder_needs_its_counts_and_its_side() -> None:
 def test_a_rate_is_linear_in_its_work() -> None:
     rate, work = Rate(1.0, 0.1, 0.01), Work(2, 30, 400)
     assert rate.seconds(work) == 2 + 3 + 4
-    assert (rate * 2).seconds(work * 3) == pytest.approx(54)
+    assert Rate(2.0, 0.2, 0.02).seconds(Work(6, 90, 1200)) == pytest.approx(54)
 
 
 @pytest.mark.parametrize("step", ["iteration-bf16", "expert_epoch-bf16"])
