@@ -236,7 +236,9 @@ def image_faults(dataset: DatasetSettings) -> list[Fault]:
         return list(error.faults)
     # With an empty class among them, the tail's fault would only repeat that one.
     tail = [] if folder.faults else empty_tail(dataset, long_tailed(folder.counts, dataset))
-    return [*folder.faults, *tail, *shown(_unreadable(images_root(dataset.path)))]
+    with ThreadPoolExecutor(_READERS) as pool:
+        unreadable = [fault for fault in pool.map(_header_fault, _files(images_root(dataset.path))) if fault]
+    return [*folder.faults, *tail, *shown(unreadable)]
 
 
 def fault_of(file: Path, error: Exception) -> Fault:
@@ -254,11 +256,6 @@ def shown(faults: list[Fault]) -> list[Fault]:
     return faults[:FAULTS_SHOWN] + ([Fault(f"{more} more files like these")] if more > 0 else [])
 
 
-def _unreadable(root: Path) -> list[Fault]:
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [fault for fault in pool.map(_by_header, _files(root)) if fault]
-
-
 def _files(root: Path) -> Iterator[Path]:
     """Every file of every class, of train/ and then of test/."""
     for split in (root / "train", root / "test"):
@@ -268,7 +265,7 @@ def _files(root: Path) -> Iterator[Path]:
                     yield from sorted(Path(e.path) for e in entries if not e.name.startswith(".") and not e.is_dir())
 
 
-def _by_header(file: Path) -> Fault | None:
+def _header_fault(file: Path) -> Fault | None:
     try:
         with Image.open(file):
             return None

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import TypeAdapter
+
 from engine.run.folder import cache_root, read_json, write_json
 from engine.run.settings import NetworkName, Precision
 
@@ -276,13 +278,9 @@ def read_calibration(device: str) -> Calibration | None:
     """The calibration of `cpu` or `cuda:0` on this machine; None where there is none for this torch and schema."""
     written = read_json(calibration_file(device, threads_here()))
     try:
-        if written["schema"] != SCHEMA or written["torch"] != torch_version():
+        if (written["schema"], written["torch"]) != (SCHEMA, torch_version()):
             return None
-        known = {key: written[key] for key in Calibration.__dataclass_fields__ if key in written}
-        known |= {key: _rates(known[key]) for key in ("rates", "compiled_rates")}
-        if known.get("memory_gib") is not None:
-            known["memory_gib"] = float(known["memory_gib"])
-        calibration = Calibration(**known)
+        calibration = TypeAdapter(Calibration).validate_python(written)
     except (KeyError, TypeError, ValueError):
         return None
     return calibration if set(get_args(Step)) <= calibration.rates.keys() else None
@@ -299,10 +297,3 @@ def write_calibration(calibration: Calibration, readings: Any) -> None:
     """Writes the calibration with the timed steps (`readings`) that its rates were fitted to."""
     path = calibration_file(calibration.device, calibration.threads)
     write_json(path, {"schema": SCHEMA, **asdict(calibration), "readings": readings})
-
-
-def _rates(written: Mapping[str, Mapping[str, float]]) -> dict[Step, Rate]:
-    steps: tuple[Step, ...] = get_args(Step)
-    return {
-        step: Rate(**{key: float(value) for key, value in written[step].items()}) for step in steps if step in written
-    }
