@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
-from engine.run.device_profiles import Device, Step, Work
+from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
-from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, network_cost
+from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
 from engine.run.settings import NetworkName, RunSettings
 
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")

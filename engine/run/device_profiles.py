@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from pydantic import TypeAdapter
 
 from engine.run.folder import cache_root, read_json, write_json
+from engine.run.network_cost import Work
 from engine.run.settings import NetworkName, Precision
 
 # A step costs seconds for each layer (launching it), each number that passes through memory, and each operation. Which
@@ -38,20 +39,6 @@ Step = Literal[
     "whiten",  # whitening images by those, in float32
     "compile",  # compiling a layer of the student by torch
 ]
-
-
-@dataclass(frozen=True)
-class Work:
-    """The size of a step: layers, numbers that pass through memory and floating-point operations of a forward pass."""
-
-    layers: float = 0.0
-    values: float = 0.0
-    flops: float = 0.0
-
-    @property
-    def amounts(self) -> tuple[float, float, float]:
-        """The three as a row, for the fit of rates."""
-        return self.layers, self.values, self.flops
 
 
 @dataclass(frozen=True)

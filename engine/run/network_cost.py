@@ -5,13 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.run.device_profiles import Work
 from engine.run.settings import NetworkName
 
 TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
 """Batch size of tests: on a CPU so small that the activations stay in the processor's cache."""
 SAVED_ACTIVATIONS_BYTES = 2**30
 """Most memory for the activations that matching saves in pass 1, so that pass 2 does not compute them again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The size of a step: layers, numbers that pass through memory and floating-point operations of a forward pass."""
+
+    layers: float = 0.0
+    values: float = 0.0
+    flops: float = 0.0
+
+    @property
+    def amounts(self) -> tuple[float, float, float]:
+        """The three as a row, for the fit of rates."""
+        return self.layers, self.values, self.flops
 
 
 class ParameterCounts(NamedTuple):

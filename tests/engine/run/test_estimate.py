@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, Work, cpu
+from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
 from engine.run.expert_cache import CachedExperts
-from engine.run.network_cost import network_cost
+from engine.run.network_cost import Work, network_cost
 from engine.run.settings import RunSettings
 
 STEPS: tuple[Step, ...] = get_args(Step)
