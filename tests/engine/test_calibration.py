@@ -11,7 +11,8 @@ import pytest
 from engine import __main__, calibration
 from engine.calibration import Shape, TimedStep, fit
 from engine.nets.native import why_not_build
-from engine.run.device_profiles import Rate, Step, Work, calibration_file, read_calibration
+from engine.run.device_profiles import Rate, Step, calibration_file, read_calibration
+from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU
 
 WORKS = [Work(3, 2.5e5, 1.2e7), Work(4, 8.3e6, 4.9e8), Work(4, 8.3e6, 1.6e9)]

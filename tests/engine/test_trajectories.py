@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.run.expert_cache import classifier_epochs, representation_epochs
-from engine.run.network_cost import parameter_counts
+from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
@@ -31,7 +31,7 @@ def trajectory(rows: int, parameters: int) -> Trajectory:
 def test_a_hundred_experts_of_cifar10_take_three_gigabytes_and_half_of_that_in_float16():
     settings = load_preset("cifar10-lt-if100-ipc10", ["matching.max_start_epoch=20"])
     assert settings.experts.num_experts == 100
-    backbone, classifier = parameter_counts(**CIFAR)
+    backbone, classifier = network_cost("convnet", **CIFAR).parameters
     for storage, most in (("float32", 3.0), ("float16", 1.5)):
         stored = 0
         for kind, epochs, parameters in (
