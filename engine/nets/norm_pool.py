@@ -1,7 +1,7 @@
 """What follows the convolution in a ConvNet block: instance norm, ReLU and 2x2 mean pooling, with its derivatives.
 
 The three operations are one function z -> pooled, written with three derivatives: backward, and the tangents (JVPs) of
-forward and of backward. The formulas are derived in docs/method.md, section 7; this file has them as PyTorch
+forward and of backward. The formulas are derived in docs/method.md, section 8; this file has them as PyTorch
 operations, norm_pool.cpp has the same ones in C++. Names are those of the derivation:
 
     u = z - mean                    z of one image and channel, centered
