@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional as F
 
+from engine.nets.functional import matmul_precision
 from engine.run.settings import Precision
-from engine.training.gradients import products
 
 _ROUNDS, _ROUND_SECONDS = 5, 0.2
 
@@ -37,7 +37,7 @@ class Ceilings:
 def measure(precision: Precision, device: torch.device) -> Ceilings:
     """The machine's ceilings in a precision, in a few seconds; uses as many threads as torch does."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    with products(precision, device):
+    with matmul_precision(precision, device):
         return Ceilings(precision, _matmul(dtype, device), _convolution(dtype, device))
 
 

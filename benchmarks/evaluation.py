@@ -21,12 +21,13 @@ from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve
 from benchmarks.record import timed
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.training.accuracy import per_class_accuracy
-from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import group_size, products, training_gradient
-from engine.training.sgd import Sgd, Step, Trainees
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.gradients import training_gradient
+from engine.training.groups import group_size
+from engine.training.sgd import Sgd, Step, TrainingState
 
 NETWORKS, EPOCHS, CLASSES = 5, 1000, 10
 SGD, RATE = Sgd(momentum=0.9, weight_decay=5e-4), 0.01
@@ -113,7 +114,7 @@ def answer(form: str, size: Size, device: torch.device) -> Answer:
     evaluation = _Plain(size, device) if form.startswith("plain") else _Engine(size, device, form == "fast")
 
     def seconds() -> float:
-        with products(plain_precision(device), device):
+        with matmul_precision(plain_precision(device), device):
             trained = timed(lambda: evaluation.train(images, targets), device)
             tested = timed(lambda: evaluation.test(test, labels), device)
         return NETWORKS * (trained * EPOCHS / size.timed / size.networks + tested)
@@ -156,11 +157,12 @@ class _Engine:
 
     def train(self, images: Tensor, targets: Tensor) -> None:
         for _ in range(math.ceil(self._size.networks / self._group)):
-            trainees = Trainees.started([self._theta] * self._group, [RATE] * self._group)
+            trainees = TrainingState.started([self._theta] * self._group, [RATE] * self._group)
             step = Step(trainees, self._gradient, SGD)
             draws = [torch.Generator().manual_seed(0) for _ in range(self._group)]
-            sources = [Source.shuffled(images, targets, self._size.batch, self._size.timed, draw) for draw in draws]
-            for batch, wanted in augmented_batches(sources, plain_training.DSA):
+            size = self._size
+            streams = [TrainingStream.shuffled(images, targets, size.batch, size.timed, draw) for draw in draws]
+            for batch, wanted in augmented_batches(streams, plain_training.DSA):
                 step(batch, wanted)
 
     def test(self, images: Tensor, labels: Tensor) -> None:

@@ -28,13 +28,13 @@ from benchmarks.forms import (
 from benchmarks.record import timed
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.datasets import class_counts
 from engine.run.network_cost import network_cost
 from engine.run.settings import Precision
-from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import products, training_gradient
-from engine.training.sgd import Gsam, Sgd, Step, Trainees
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.gradients import training_gradient
+from engine.training.sgd import Gsam, Sgd, Step, TrainingState
 
 GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
 
@@ -120,7 +120,7 @@ def answer(form: Form, work: Size, device: torch.device) -> Answer:
     # The batch at an epoch's end is smaller: only whole ones are timed.
 
     def seconds() -> float:
-        with products(precision, device):
+        with matmul_precision(precision, device):
             return work.epoch * timed(lambda: [next(steps) for _ in range(work.steps)], device)
 
     return seconds
@@ -141,11 +141,11 @@ def _fast(
 ) -> Iterator[object]:
     module = build_network("convnet", seed=0, **work.network)
     network = FlatNetwork(module)
-    trainees = Trainees.started([network.flatten(module).to(images.device)], [RATE])
+    trainees = TrainingState.started([network.flatten(module).to(images.device)], [RATE])
     gradient = training_gradient(network, 1, images.device, compiled, precision)
     step = Step(trainees, gradient, SGD, GSAM)
     # The same draws as the plain loop's, so that every round has its kinds of augmentation.
-    source = Source.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))
+    source = TrainingStream.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))
     for batch, wanted in augmented_batches([source], plain_training.DSA):
         if batch.shape[1] == work.batch:
             yield step(batch, wanted)

@@ -26,7 +26,7 @@ from engine.run.estimate import estimate
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 
-PLAIN = [f"{block}.compile=never" for block in ("experts", "matching", "evaluate")]
+PLAIN = ["compile=never"]
 # The least that the mathematics asks for, in forward passes; whitening and augmentation are not counted.
 FORWARD_PASSES: dict[Step, float] = {
     "train": 3,

@@ -1,4 +1,4 @@
-"""What a list of many runs costs when it changes: our own list, and Textual's DataTable with the same rows.
+"""What a change of the list of many runs costs: the OptionList of the screen, and a DataTable with the same rows.
 
 `python -m benchmarks.run_list` prints CPU milliseconds of a change of all rows, screen included.
 """
@@ -49,7 +49,7 @@ async def milliseconds(widget: Widget, show: Callable[[list[RunEntry]], None]) -
 
 def main() -> None:
     """Prints both figures."""
-    own, table = RunList(), DataTable[str](cursor_type="row")
+    runs, table = RunList(), DataTable[str](cursor_type="row")
 
     def fill(found: list[RunEntry]) -> None:
         if not table.columns:
@@ -59,7 +59,7 @@ def main() -> None:
             table.add_row(*(column.text(listed, 0.0) for column in COLUMNS), key=listed.run.name)
 
     print(f"{ROWS} rows, {SIZE[0]}x{SIZE[1]}, CPU milliseconds a change")
-    print(f"RunList    {asyncio.run(milliseconds(own, lambda found: own.show(found, (), Order()))):6.1f}")
+    print(f"RunList    {asyncio.run(milliseconds(runs, lambda entries: runs.show(entries, (), Order()))):6.1f}")
     print(f"DataTable  {asyncio.run(milliseconds(table, fill)):6.1f}")
 
 

@@ -6,19 +6,20 @@ import asyncio
 import difflib
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+from typing import TYPE_CHECKING, ClassVar, cast, get_args
 
+from textual import events
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.screen import ModalScreen, Screen
 
 from engine.run.errors import Fault
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.keys import KeysInOrder, active_keys, checked, key_places
+from ltdd_tui.keys import KeyQueue, active_keys, checked, key_places
 from ltdd_tui.preferences import (
     DARK,
     DEFAULT_THEME,
@@ -33,19 +34,20 @@ from ltdd_tui.preferences import (
     with_remembered,
 )
 from ltdd_tui.runs.index import last_change, run_folders
-from ltdd_tui.runs.worker import WorkerHandle
+from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
 
 if TYPE_CHECKING:
+    from ltdd_tui.screens.actions import OpenCompare, OpenRun
     from ltdd_tui.screens.run.images.panel import ImagesPanel
 
-
-# What the command palette offers: screens, runs by name, what can be done with a run, and how the program looks.
-
-
-MOST_DISCOVERED = 5
-# What a screen offers where it has the action, by name.
-SCREEN_DEEDS = {
+FAULT_SECONDS, SEEN_SECONDS = 12, 6
+# By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
+LOADS_AFTER_SECONDS = 0.4
+MOST_RUNS_OFFERED = 5
+"""Runs that the command palette lists before anything is typed."""
+# What the palette says of the actions of a screen; only those are offered that have a key there and can be done now.
+SCREEN_COMMANDS = {
     "resume": ("Resume run", "go on from the last checkpoint"),
     "stop": ("Stop run", "at its next safe point; resume goes on"),
     "evaluate": ("Evaluate run", "on further networks"),
@@ -62,68 +64,8 @@ SCREEN_DEEDS = {
 }
 
 
-@dataclass(frozen=True)
-class Deed:
-    """One entry of the palette."""
-
-    name: str
-    tells: str
-    do: Callable[[], Any]
-    discovered: bool = True
-
-
-class LtddCommands(Provider):
-    """Gives the palette its entries; runs are looked up when it opens."""
-
-    async def startup(self) -> None:
-        """Looks up the names of the runs, in a thread."""
-        self._runs = await asyncio.to_thread(self._newest)
-
-    def _newest(self) -> list[RunFolder]:
-        return sorted(run_folders(self._ltdd.runs_dir), key=last_change, reverse=True)
-
-    @property
-    def _ltdd(self) -> LtddApp:
-        return cast("LtddApp", self.app)
-
-    async def discover(self) -> Hits:
-        """What is offered before anything is typed."""
-        for deed in self._deeds():
-            if deed.discovered:
-                yield DiscoveryHit(deed.name, deed.do, help=deed.tells)
-
-    async def search(self, query: str) -> Hits:
-        """What matches what is typed."""
-        matcher = self.matcher(query)
-        for deed in self._deeds():
-            if (score := matcher.match(deed.name)) > 0:
-                yield Hit(score, matcher.highlight(deed.name), deed.do, help=deed.tells)
-
-    def _deeds(self) -> Iterator[Deed]:
-        app = self._ltdd
-        yield Deed("New run", "the form, its presets, and what a run would cost", app.action_launch)
-        yield Deed("Runs", f"all runs below {app.runs_dir}", app.action_runs)
-        for action, (name, tells) in SCREEN_DEEDS.items():
-            if hasattr(self.screen, f"action_{action}") and self.screen.check_action(action, ()) is not False:
-                yield Deed(name, tells, partial(self.screen.run_action, action))
-        for place, folder in enumerate(self._runs):
-            yield Deed(
-                f"Open run {folder.name}", str(folder.root), partial(app.open_run, folder), place < MOST_DISCOVERED
-            )
-        yield Deed("Theme", "choose how the program looks", app.search_themes)
-        for theme in sorted(app.available_themes):
-            yield Deed(f"Theme: {theme}", f"now: {app.theme}", partial(setattr, app, "theme", theme), discovered=False)
-        for mode in get_args(ImageMode):
-            tells = f"now: {app.preferences.images}"
-            yield Deed(f"Images: {mode}", tells, partial(app.use_images, mode), mode != app.preferences.images)
-        yield Deed("Screenshot", "the screen as an SVG file in this folder", app.action_keep_screenshot)
-        yield Deed("Preferences", "where preferences.yaml is; made with all that can be set", app.action_preferences)
-        yield Deed("Help", "for this screen, and its keys", app.action_help)
-        yield Deed("Quit", "runs go on without the screen", app.action_quit)
-
-
 def load_screens() -> None:
-    """Loads what the first picture does without: keys are known, and a screen opens at once, when this is done."""
+    """Imports the remaining screens after the first paint; from then on all keys are known, and each opens at once."""
     import ltdd_tui.screens.compare.screen
     import ltdd_tui.screens.help
     import ltdd_tui.screens.launch.screen
@@ -131,35 +73,172 @@ def load_screens() -> None:
     import ltdd_tui.screens.runs.screen  # noqa: F401
 
 
-# The side of the app that is a person's own: theme, keys, how images are drawn, help, and pictures of the screen.
+class RunCommands(Provider):
+    """Offers each run by name in the command palette, the newest first."""
+
+    async def startup(self) -> None:
+        """Lists the runs once, when the palette opens: `get_system_commands` would look at the disk at each key."""
+        runs_dir = cast("LtddApp", self.app).runs_dir
+        self._runs = await asyncio.to_thread(
+            lambda: sorted(run_folders(runs_dir), key=last_change, reverse=True),
+        )
+
+    async def discover(self) -> Hits:
+        for folder in self._runs[:MOST_RUNS_OFFERED]:
+            yield DiscoveryHit(f"Open run {folder.name}", self._opens(folder), help=str(folder.root))
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for folder in self._runs:
+            if (score := matcher.match(name := f"Open run {folder.name}")) > 0:
+                yield Hit(score, matcher.highlight(name), self._opens(folder), help=str(folder.root))
+
+    def _opens(self, folder: RunFolder) -> Callable[[], None]:
+        return partial(cast("LtddApp", self.app).open_run, folder)
 
 
-FAULT_SECONDS, SEEN_SECONDS = 12, 6
+class LtddApp(App[None]):
+    """The app over the runs of one folder; `folder` is the run that it opens with, if any.
 
+    It looks and listens as preferences.yaml says, else as it was told last. Screens do not know it: they post messages
+    such as OpenRun, and share `worker_handles`.
+    """
 
-class PersonalApp(KeysInOrder):
-    """An app that looks and listens as preferences.yaml says, else as it was told last."""
-
+    TITLE = "ltdd-tui"
+    CSS_PATH = "style.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
+    COMMANDS = App.COMMANDS | {RunCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1,question_mark", "help", "Help", id="app.help"),
+        Binding("f3", "launch", "New run", id="app.launch"),
+        Binding("f2", "runs", "Runs", id="app.runs"),
         Binding("ctrl+p", "command_palette", "Commands", show=False, priority=True, id="app.palette"),
         Binding("f12", "keep_screenshot", "Screenshot", show=False, id="app.screenshot"),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
         asked, faults = load_preferences()
         self.preferences = with_remembered(asked, load_layout())
         self._set_by_file = asked.model_fields_set
         self._faults = [*faults, *layout_faults()]
         super().__init__()
+        self.runs_dir = runs_dir
+        self.worker_handles = WorkerHandles(device)
+        self.key_queue = KeyQueue(self, super().on_event)
+        self._opens_with = folder
 
-    def look_as_preferred(self) -> None:
+    def on_mount(self) -> None:
+        self._apply_preferences()
+        self.push_screen(LaunchScreen(self.runs_dir, self.worker_handles))
+        if self._opens_with is not None:
+            self._show_run(self._opens_with, is_all=True)
+        self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
+
+    def _load_the_rest(self) -> None:
+        # The command line turned the garbage collector off for the start.
+        gc.enable()
+        self.run_worker(load_screens, thread=True)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Hands on keys, pastes and the mouse one by one, so that each key has had its effect before the next one."""
+        await self.key_queue.handle(event)
+
+    def on_key_queue_passed(self, passed: KeyQueue.Passed) -> None:
+        self.key_queue.passed(passed)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Tells of an error of the program itself, and ends it.
+
+        While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
+        """
+        if not self._exit:
+            super()._handle_exception(error)
+
+    # ---- Screens: which one is shown. ----
+
+    def on_open_run(self, message: OpenRun) -> None:
+        self.open_run(message.folder)
+
+    def on_open_compare(self, message: OpenCompare) -> None:
+        self.open_compare(message.folders)
+
+    def open_run(self, folder: RunFolder) -> None:
+        """Shows one run, live or finished, above the screen it was picked on."""
+        self._show_run(folder, is_all=False)
+
+    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
+        from ltdd_tui.screens.run.screen import RunScreen
+
+        self._close_dialogs()
+        self.push_screen(RunScreen(folder, self.worker_handles, is_all))
+
+    def open_compare(self, folders: Sequence[RunFolder]) -> None:
+        """Shows two to six runs side by side."""
+        from ltdd_tui.screens.compare.screen import CompareScreen
+
+        self._close_dialogs()
+        self.push_screen(CompareScreen(folders))
+
+    def action_runs(self) -> None:
+        """Shows the list of runs."""
+        from ltdd_tui.screens.runs.screen import RunsScreen
+
+        self._back_to(RunsScreen)
+        if not isinstance(self.screen, RunsScreen):
+            self.push_screen(RunsScreen(self.runs_dir, self.worker_handles))
+
+    def action_launch(self) -> None:
+        """Goes back to the form for a new run."""
+        self._back_to(LaunchScreen)
+
+    def _back_to(self, kind: type[Screen[None]]) -> None:
+        """Closes what lies above the nearest screen of that kind; without one, above the form."""
+        while not isinstance(self.screen, (kind, LaunchScreen)):
+            # And not popped: whoever waits for the answer of a dialog gets none, instead of waiting for ever.
+            self.screen.dismiss(None)
+
+    def _close_dialogs(self) -> None:
+        """Answers the dialogs that are open, as escape does: no screen is opened on top of them."""
+        while isinstance(self.screen, ModalScreen):
+            self.screen.dismiss(None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hides the binding of the screen that is already open."""
+        return type(self.screen).__name__ != {"runs": "RunsScreen", "launch": "LaunchScreen"}.get(action)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette: screens, what can be done on the present one, and how the program looks."""
+        yield SystemCommand("New run", "the form, its presets, and what a run would cost", self.action_launch)
+        yield SystemCommand("Runs", f"all runs below {self.runs_dir}", self.action_runs)
+        active = {active.binding.action for active in screen.active_bindings.values() if active.node is screen}
+        for action, (name, help_text) in SCREEN_COMMANDS.items():
+            if action in active:
+                yield SystemCommand(name, help_text, partial(screen.run_action, action))
+        yield SystemCommand("Theme", "choose how the program looks", self.search_themes)
+        for theme in sorted(self.available_themes):
+            yield SystemCommand(f"Theme: {theme}", f"now: {self.theme}", partial(setattr, self, "theme", theme), False)
+        images = self.preferences.images
+        for mode in get_args(ImageMode):
+            yield SystemCommand(f"Images: {mode}", f"now: {images}", partial(self.use_images, mode), mode != images)
+        yield SystemCommand("Screenshot", "the screen as an SVG file in this folder", self.action_keep_screenshot)
+        yield SystemCommand(
+            "Preferences", "where preferences.yaml is; made with all that can be set", self.action_preferences
+        )
+        yield SystemCommand("Help", "for this screen, and its keys", self.action_help)
+        yield SystemCommand("Quit", "runs go on without the screen", self.action_quit)
+
+    # ---- A person's own: theme, keys, how images are drawn, help, and pictures of the screen. ----
+
+    def _apply_preferences(self) -> None:
         """Sets theme and keys, and tells what of the preferences cannot be used."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         where = str(preferences_file())
         chosen = self.preferences.keys
         if chosen:
+            # Which ids there are is known only when all classes with bindings are imported.
             load_screens()
         keys, wrong = checked(chosen, key_places(), where) if chosen else ({}, [])
         faults = [*self._faults, *wrong]
@@ -174,15 +253,16 @@ class PersonalApp(KeysInOrder):
         self.set_keymap(keys)
         if faults:
             lines = [f"{fault.where}: {fault.what}" + (f"; {fault.hint}" if fault.hint else "") for fault in faults]
-            self._tell_until_seen("\n".join(lines))
+            self._warn_until_seen("\n".join(lines))
 
-    def _tell_until_seen(self, text: str) -> None:
+    def _warn_until_seen(self, text: str) -> None:
         """Shows a warning again and again, until somebody has been there for a while to read it."""
         until = time.monotonic() + FAULT_SECONDS
 
         def again() -> None:
-            if self.somebody_since is None or until - self.somebody_since < SEEN_SECONDS:
-                self._tell_until_seen(text)
+            first_input = self.key_queue.first_input_seconds
+            if first_input is None or until - first_input < SEEN_SECONDS:
+                self._warn_until_seen(text)
 
         self.notify(text, title="preferences", severity="warning", timeout=FAULT_SECONDS, markup=False)
         self.set_timer(FAULT_SECONDS, again)
@@ -193,7 +273,6 @@ class PersonalApp(KeysInOrder):
             self._choose("theme", theme)
 
     def on_images_panel_preferred(self, preferred: ImagesPanel.Preferred) -> None:
-        """Keeps for the next session how images were asked for in a panel."""
         self.use_images(preferred.mode)
 
     def use_images(self, mode: ImageMode) -> None:
@@ -206,6 +285,7 @@ class PersonalApp(KeysInOrder):
                 panel.draw_as(mode)
 
     def _choose(self, name: str, value: str) -> None:
+        """Keeps a choice for the next session, unless preferences.yaml sets it: that file is a person's own."""
         self.preferences = self.preferences.model_copy(update={name: value})
         if name in self._set_by_file:
             self.notify(f"for this session: {preferences_file()} sets another", title=f"{name}: {value}", markup=False)
@@ -248,107 +328,6 @@ class PersonalApp(KeysInOrder):
             return
         self.copy_to_clipboard(str(path))
         self.notify(f"{path}\nthe path is copied; changes show at the next start", title="preferences", markup=False)
-
-
-# By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
-LOADS_AFTER_SECONDS = 0.4
-
-
-class LtddApp(PersonalApp):
-    """The app over the runs of one folder; `folder` is the run that it opens with, if any."""
-
-    TITLE = "ltdd-tui"
-    CSS_PATH = "style.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {LtddCommands}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f3", "launch", "New run", id="app.launch"),
-        Binding("f2", "runs", "Runs", id="app.runs"),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-    ]
-
-    def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
-        super().__init__()
-        self.runs_dir = runs_dir
-        self.device = device
-        self._opens_with = folder
-        self._controls: dict[Path, WorkerHandle] = {}
-
-    def on_mount(self) -> None:
-        """Sets the theme and keys, and opens the first screen."""
-        self.look_as_preferred()
-        self.push_screen(LaunchScreen(self.runs_dir, self.device))
-        if self._opens_with is not None:
-            self._show_run(self._opens_with, is_all=True)
-        self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
-
-    def _load_the_rest(self) -> None:
-        """What the first picture did without, also the search for garbage."""
-        gc.enable()
-        self.run_worker(load_screens, thread=True)
-
-    def control(self, folder: RunFolder) -> WorkerHandle:
-        """The worker of a run, as all screens know it."""
-        if folder.root not in self._controls:
-            self._controls[folder.root] = WorkerHandle(folder, self.device)
-        return self._controls[folder.root]
-
-    def known_control(self, folder: RunFolder) -> WorkerHandle | None:
-        """The same, where a screen has had to do with it."""
-        return self._controls.get(folder.root)
-
-    def open_run(self, folder: RunFolder) -> None:
-        """Shows one run, live or finished, above the screen it was picked on."""
-        self._show_run(folder, is_all=False)
-
-    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
-        from ltdd_tui.screens.run.screen import RunScreen
-
-        self._close_dialogs()
-        self.push_screen(RunScreen(folder, is_all))
-
-    def open_compare(self, folders: Sequence[RunFolder]) -> None:
-        """Shows two to six runs side by side."""
-        from ltdd_tui.screens.compare.screen import CompareScreen
-
-        self._close_dialogs()
-        self.push_screen(CompareScreen(folders))
-
-    def action_runs(self) -> None:
-        """Shows the list of runs."""
-        from ltdd_tui.screens.runs.screen import RunsScreen
-
-        self._back_to(RunsScreen)
-        if not isinstance(self.screen, RunsScreen):
-            self.push_screen(RunsScreen(self.runs_dir))
-
-    def action_launch(self) -> None:
-        """Goes back to the form for a new run."""
-        self._back_to(LaunchScreen)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where one is already is not offered."""
-        return type(self.screen).__name__ != {"runs": "RunsScreen", "launch": "LaunchScreen"}.get(action)
-
-    def _handle_exception(self, error: Exception) -> None:
-        """Tells of an error of the program itself, and ends it.
-
-        While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
-        """
-        if not self._exit:
-            super()._handle_exception(error)
-
-    def _back_to(self, kind: type[Screen[None]]) -> None:
-        """Closes what lies above the nearest screen of that kind; without one, above the form."""
-        while not isinstance(self.screen, (kind, LaunchScreen)):
-            # And not popped: whoever waits for the answer of a dialog gets none, instead of waiting for ever.
-            self.screen.dismiss(None)
-
-    def _close_dialogs(self) -> None:
-        """Answers the dialogs that are open, as escape does: no screen is opened on top of them."""
-        while isinstance(self.screen, ModalScreen):
-            self.screen.dismiss(None)
 
 
 def open_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> int:

@@ -1,4 +1,7 @@
-"""The keys of the screen: which are active now and by what id, and what is wrong with a person's own choice of keys."""
+"""Keys: which are active now, what is wrong with a person's own choice of them, and in what order they are handled.
+
+Two parts answer faults of the terminal and of Textual (8.2.8): `StrayReplies` and `KeyQueue` say which.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import difflib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from textual import events
@@ -48,11 +51,17 @@ def active_keys(screen: Screen[object]) -> list[KeyGroup]:
         if active.binding.id:
             of_place = places.setdefault(active.node, {})
             of_place.setdefault((active.binding.id, active.binding.action), []).append(active)
-    found = [KeyGroup(_title(place), tuple(_rows(screen.app, deeds))) for place, deeds in places.items()]
-    return sorted(found, key=lambda group: group.title == EVERYWHERE)
+    groups = []
+    for place, of_place in places.items():
+        rows = []
+        for (binding_id, _), bindings in of_place.items():
+            shown = dict.fromkeys(screen.app.get_key_display(one.binding) for one in bindings)
+            rows.append(KeyRow("  ".join(shown), bindings[0].binding.description, binding_id))
+        groups.append(KeyGroup(_place_name(place), tuple(rows)))
+    return sorted(groups, key=lambda group: group.title == EVERYWHERE)
 
 
-def _title(place: DOMNode) -> str:
+def _place_name(place: DOMNode) -> str:
     if isinstance(place, App):
         return EVERYWHERE
     if isinstance(place, Screen):
@@ -60,11 +69,7 @@ def _title(place: DOMNode) -> str:
     return f"in: {getattr(place, 'TITLE', type(place).__name__)}"
 
 
-def _rows(app: App[object], deeds: Mapping[tuple[str, str], list[ActiveBinding]]) -> Iterator[KeyRow]:
-    for (binding_id, _), active in deeds.items():
-        shown = dict.fromkeys(app.get_key_display(one.binding) for one in active)
-        yield KeyRow("  ".join(shown), active[0].binding.description, binding_id)
-
+# ---- A person's own keys, by the ids of bindings. ----
 
 Places = list[dict[str, set[str]]]
 """For each class with keys: its ids, and the keys that each of them has."""
@@ -72,30 +77,34 @@ Places = list[dict[str, set[str]]]
 
 def key_places() -> Places:
     """The keys of this program as they are unless changed, wherever they work; needs all screens to be imported."""
-    found: Places = []
-    for kind in _kinds(DOMNode):
+    places: Places = []
+    for node_class in _own_classes(DOMNode):
         keys: dict[str, set[str]] = {}
-        for binding in Binding.make_bindings(vars(kind).get("BINDINGS", [])):
+        for binding in Binding.make_bindings(vars(node_class).get("BINDINGS", [])):
             if binding.id:
                 keys.setdefault(binding.id, set()).add(binding.key)
         if keys:
-            found.append(keys)
-    return found
+            places.append(keys)
+    return places
 
 
-def _kinds(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
-    for below in kind.__subclasses__():
-        if below.__module__.startswith("ltdd_tui"):
-            yield below
-        yield from _kinds(below)
+def _own_classes(node_class: type[DOMNode]) -> Iterator[type[DOMNode]]:
+    for subclass in node_class.__subclasses__():
+        if subclass.__module__.startswith("ltdd_tui"):
+            yield subclass
+        yield from _own_classes(subclass)
 
 
 def checked(chosen: Mapping[str, str], places: Places, where: str) -> tuple[dict[str, str], list[Fault]]:
-    """The keys chosen by id that can be used, and what is wrong: no such id, no such key, a key taken from another."""
+    """The keys chosen by id that can be used, and what is wrong: no such id, no such key, a key taken from another.
+
+    Textual's `App.handle_bindings_clash` is no substitute: it is called at each key press, only for what has the focus,
+    and does not see two ids that are both given the same new key.
+    """
     ids = {binding_id for place in places for binding_id in place}
     faults = {binding_id: list(_faults(binding_id, keys, ids, where)) for binding_id, keys in chosen.items()}
     sound = {binding_id: keys for binding_id, keys in chosen.items() if not faults[binding_id]}
-    return sound, [*(fault for found in faults.values() for fault in found), *_clashes(sound, places, where)]
+    return sound, [*(fault for of_id in faults.values() for fault in of_id), *_clashes(sound, places, where)]
 
 
 def _faults(binding_id: str, keys: str, ids: set[str], where: str) -> Iterator[Fault]:
@@ -115,7 +124,9 @@ def _clashes(chosen: Mapping[str, str], places: Places, where: str) -> Iterator[
     """Keys that two ids of one place would have: the last one gets it, so a person should know."""
     for place in places:
         now = {
-            binding_id: _split(chosen[binding_id]) if binding_id in chosen else keys
+            binding_id: {binding.key for binding in Binding.make_bindings([Binding(chosen[binding_id], "")])}
+            if binding_id in chosen
+            else keys
             for binding_id, keys in place.items()
         }
         for binding_id in chosen.keys() & now.keys():
@@ -126,12 +137,7 @@ def _clashes(chosen: Mapping[str, str], places: Places, where: str) -> Iterator[
                     )
 
 
-def _split(keys: str) -> set[str]:
-    return {binding.key for binding in Binding.make_bindings([Binding(keys, "")])}
-
-
-# What a terminal sends by itself, torn apart on its way: the rest comes in as keys that nobody pressed. Pure.
-
+# ---- Stray replies: what a terminal sends by itself, torn apart on its way, comes in as keys nobody pressed. ----
 
 TOGETHER_SECONDS = 0.15
 """No person presses escape and a question mark, or a bracket and a sign, as fast as this."""
@@ -141,16 +147,21 @@ WITHIN = SIGNS | set("0123456789") | {"semicolon", "colon", "dollar_sign", "equa
 
 
 class StrayReplies:
-    """Tells the keys that are such a rest: `ESC [ ?` and `ESC [ <` begin replies and reports of the mouse."""
+    """Recognizes the keys of a torn reply: `ESC [ ?` and `ESC [ <` begin replies and reports of the mouse.
+
+    Textual 8.2.8 takes an escape for a key when nothing follows for a tenth of a second, and the rest of the reply for
+    typed letters: over a slow connection, the reply `ESC [ ? 2026 ; 2 $ y` opened the help and pressed `y`. Without
+    this class `test_a_reply_of_the_terminal_that_was_torn_apart_opens_no_help` fails.
+    """
 
     def __init__(self) -> None:
-        self._before, self._at = "", float("-inf")
+        self._key_before, self._seconds_before = "", float("-inf")
         self._inside = False
 
     def takes(self, key: str, seconds: float) -> bool:
-        """Whether a key, seen at `seconds`, belongs to one: it is then no key at all."""
-        together = seconds - self._at <= TOGETHER_SECONDS
-        before, self._before, self._at = self._before, key, seconds
+        """Whether a key, seen at `seconds`, belongs to a reply: it is then no key at all."""
+        together = seconds - self._seconds_before <= TOGETHER_SECONDS
+        before, self._key_before, self._seconds_before = self._key_before, key, seconds
         if not together:
             self._inside = False
         elif self._inside:
@@ -162,11 +173,7 @@ class StrayReplies:
         return self._inside
 
 
-# Keys one after another: each has had all of its effect before the next one is handed on.
-#
-# Textual hands a key at once to what has the focus, and does what it is bound to when it has come back up to the app.
-# Of two keys in quick succession, or on a slow machine, the second is then on its way to where the focus was before.
-
+# ---- Keys one after another: each has had all of its effect before the next one is handed on. ----
 
 # What a key sets off is told to a widget as a message, which goes up behind the key; the second lap is behind that.
 LAPS = 2
@@ -174,102 +181,108 @@ LOST_SECONDS, TIMES_ASKED = 0.5, 6
 
 
 @dataclass(eq=False)
-class _Turn:
-    """A key on its way up from `target`; `asked` is how often it was waited for in vain."""
+class _KeyOnItsWay:
+    """A key going up from `target`; `times_asked` is how often it was waited for in vain."""
 
     event: events.Event
     target: DOMNode
     lap: int = 1
-    asked: int = 0
+    times_asked: int = 0
 
 
-class Passed(Message):
-    """Goes the way of a key, behind it."""
+class KeyQueue:
+    """Holds back what is typed ahead until the key before it has been handled everywhere.
 
-    def __init__(self, turn: _Turn, lap: int) -> None:
-        super().__init__()
-        self.turn, self.lap = turn, lap
+    Textual 8.2.8 forwards a key at once to what has the focus, and runs its binding only when the key has come back up
+    to the app. Of two keys in quick succession, or on a slow machine, the second is then on its way to where the focus
+    was before: "2", ctrl+g, "image_lr", enter, "7" all went into the first field, and a second `v` reached a dialog
+    that had no widgets yet. Without this class these tests fail:
+    `test_what_is_typed_ahead_reaches_the_field_that_was_asked_for_and_no_other`, `test_a_key_that_repeats_asks_once`.
 
-
-class KeysInOrder(App[None]):
-    """An app in which what is typed ahead reaches what the keys before it have led to.
-
-    somebody_since: when somebody first pressed a key or moved the mouse, on the monotonic clock.
+    handle_event: the app's own `on_event`. first_input_seconds: when somebody first pressed a key or moved the mouse,
+    on the monotonic clock.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._typed_ahead: deque[events.Event] = deque()
-        self._turn: _Turn | None = None
+    class Passed(Message):
+        """Follows a key up through the same widgets: when it arrives at the app, the key has been handled by all."""
+
+        def __init__(self, key: _KeyOnItsWay, lap: int) -> None:
+            super().__init__()
+            self.key, self.lap = key, lap
+
+    def __init__(self, app: App[None], handle_event: Callable[[events.Event], Awaitable[None]]) -> None:
+        self._app, self._handle_event = app, handle_event
+        self.waiting: deque[events.Event] = deque()
+        self._current: _KeyOnItsWay | None = None
         self._replies = StrayReplies()
-        self.somebody_since: float | None = None
+        self.first_input_seconds: float | None = None
 
-    async def on_event(self, event: events.Event) -> None:
-        """Takes input in its order; all else is handled as ever."""
+    async def handle(self, event: events.Event) -> None:
+        """Queues input; everything else is handled as ever."""
         if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
-            self._typed_ahead.append(event)
-            if self._turn is not None and self._is_lost(self._turn):
-                self._end_soon(self._turn)
-            await self._go_on()
+            self.waiting.append(event)
+            if self._current is not None and self._is_lost(self._current):
+                self._end_soon(self._current)
+            await self._forward_next()
             return
-        await super().on_event(event)
-        turn = self._turn
+        await self._handle_event(event)
+        key = self._current
         # It may have closed what it came from, so that nothing comes that way any more.
-        if turn is not None and event is turn.event and turn.lap == 1:
-            self._next_lap(turn)
+        if key is not None and event is key.event and key.lap == 1:
+            self._next_lap(key)
 
-    async def _go_on(self) -> None:
+    async def _forward_next(self) -> None:
         """Hands on what waits, up to a key that has a way to go."""
-        while self._typed_ahead and self._turn is None:
-            event = self._typed_ahead.popleft()
+        while self.waiting and self._current is None:
+            event = self.waiting.popleft()
             if isinstance(event, events.Key) and self._replies.takes(event.key, event.time):
                 continue
-            self.somebody_since = self.somebody_since or time.monotonic()
-            target = self.focused or self.screen
-            await super().on_event(event)
+            self.first_input_seconds = self.first_input_seconds or time.monotonic()
+            target = self._app.focused or self._app.screen
+            await self._handle_event(event)
             if isinstance(event, events.Key | events.Paste) and event.is_forwarded:
-                self._turn = _Turn(event, target)
-                self._follow(self._turn)
-                self._ask_later(self._turn)
+                self._current = _KeyOnItsWay(event, target)
+                self._follow(self._current)
+                self._ask_later(self._current)
 
-    def _follow(self, turn: _Turn) -> None:
-        if self._is_lost(turn) or not turn.target.post_message(Passed(turn, turn.lap)):
-            self._end_soon(turn)
+    def _follow(self, key: _KeyOnItsWay) -> None:
+        if self._is_lost(key) or not key.target.post_message(self.Passed(key, key.lap)):
+            self._end_soon(key)
 
-    def on_passed(self, passed: Passed) -> None:
-        """The key has come by, or was kept on its way."""
-        if passed.turn is self._turn and passed.lap == passed.turn.lap:
-            self._next_lap(passed.turn)
+    def passed(self, passed: Passed) -> None:
+        """To be called by the app when the message has come up to it: the key before it was handled, or stopped."""
+        if passed.key is self._current and passed.lap == passed.key.lap:
+            self._next_lap(passed.key)
 
-    def _next_lap(self, turn: _Turn) -> None:
-        turn.lap += 1
-        if turn.lap <= LAPS:
-            self._follow(turn)
+    def _next_lap(self, key: _KeyOnItsWay) -> None:
+        key.lap += 1
+        if key.lap <= LAPS:
+            self._follow(key)
         else:
-            self._end_soon(turn)
+            self._end_soon(key)
 
-    def _end_soon(self, turn: _Turn) -> None:
+    def _end_soon(self, key: _KeyOnItsWay) -> None:
         # Behind what waits for the app itself, such as moving the focus.
-        self.call_later(self._end, turn)
+        self._app.call_later(self._end, key)
 
-    async def _end(self, turn: _Turn) -> None:
-        if turn is self._turn:
-            self._turn = None
-            await self._go_on()
+    async def _end(self, key: _KeyOnItsWay) -> None:
+        if key is self._current:
+            self._current = None
+            await self._forward_next()
 
-    def _ask_later(self, turn: _Turn) -> None:
-        asyncio.get_running_loop().call_later(LOST_SECONDS, self._ask, turn)
+    def _ask_later(self, key: _KeyOnItsWay) -> None:
+        asyncio.get_running_loop().call_later(LOST_SECONDS, self._ask, key)
 
-    def _ask(self, turn: _Turn) -> None:
-        """Nothing that was lost on its way, with what it was on, may keep the keys for ever."""
-        if turn is not self._turn:
+    def _ask(self, key: _KeyOnItsWay) -> None:
+        """Nothing that was lost on its way, with the widget it was on, may keep the keys waiting for ever."""
+        if key is not self._current:
             return
-        turn.asked += 1
-        if self._is_lost(turn) or turn.asked == TIMES_ASKED:
-            self._end_soon(turn)
+        key.times_asked += 1
+        if self._is_lost(key) or key.times_asked == TIMES_ASKED:
+            self._end_soon(key)
         else:
-            self._ask_later(turn)
+            self._ask_later(key)
 
-    def _is_lost(self, turn: _Turn) -> bool:
+    def _is_lost(self, key: _KeyOnItsWay) -> bool:
         """Whether what the key was on is closed, so that nothing comes up from there."""
-        return not turn.target.is_attached or turn.target.screen not in self.screen_stack
+        return not key.target.is_attached or key.target.screen not in self._app.screen_stack

@@ -1,4 +1,4 @@
-"""The networks, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
+"""The networks by name, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
 
 from __future__ import annotations
 
@@ -37,18 +37,8 @@ def build_network(
                 return AlexNet(channels, classes, image_size)
 
 
-def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
-    names = [name for name, _ in net.named_parameters()]
-    classifier = [name for name in names if name.startswith("classifier.")]
-    return [name for name in names if name not in classifier], classifier
-
-
-# Which networks there are, for names that come from outside.
-
-
 def known_network(name: str) -> NetworkName:
-    """The network of that name; raises InputError, with those there are, for any other."""
+    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
     known: tuple[NetworkName, ...] = get_args(NetworkName)
     for candidate in known:
         if candidate == name:

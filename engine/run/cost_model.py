@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
 from engine.run.device_profiles import Device, Step, Work
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
-from engine.run.network_cost import TEST_IMAGES_AT_ONCE, NetworkCost, network_cost
+from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, network_cost
 from engine.run.settings import NetworkName, RunSettings
 
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
@@ -300,7 +300,7 @@ def _matching(work: Workload) -> float:
         return around + STUDENT * at_once * image
     # A batch in parts keeps nothing of its steps.
     tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
-    return around + STUDENT_COMPILED * at_once * image + min(tapes, matching.keep_gib * 2**30)
+    return around + STUDENT_COMPILED * at_once * image + min(tapes, SAVED_ACTIVATIONS_BYTES)
 
 
 def _snapshots(work: Workload) -> float:

@@ -10,6 +10,8 @@ from engine.run.settings import NetworkName
 
 TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
 """Images that are tested together: on a CPU so few that its cache holds what they become."""
+SAVED_ACTIVATIONS_BYTES = 2**30
+"""Most memory for the activations that matching saves in pass 1, so that pass 2 does not compute them again."""
 
 
 class ParameterCounts(NamedTuple):

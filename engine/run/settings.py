@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from engine.run.events import LARGEST
-
 # What a method's name means: the table of baselines and ablations, as the traits the stages ask for.
 
 
@@ -63,8 +61,8 @@ class Strict(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _can_be_worked_with(cls, value: Any) -> Any:
-        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
-        if isinstance(value, int) and value > LARGEST:
+        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
+        if isinstance(value, int) and value > 2**53:
             raise PydanticCustomError("too_large", "too large")
         # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
@@ -137,9 +135,6 @@ class ExpertSettings(Strict):
     precision: Precision = setting(
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
-    )
-    compile: Compile = setting(
-        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
     )
     storage: Storage = setting("float32", "snapshots on disk; float16 takes half the room")
 
@@ -229,22 +224,11 @@ class MatchingSettings(Strict):
         "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
         " losses and sums stay float32",
     )
-    compile: Compile = setting(
-        "auto",
-        "student's steps in C++ (CPU) or compiled by torch: where it pays (auto), always or never; eager without a"
-        " compiler",
-    )
     images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
         "auto",
         "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
         " gradient; halved where a GPU's memory is too small",
         unit="images",
-    )
-    keep_gib: float = setting(
-        1.0,
-        "memory for what a student step leaves for the way back, so that it is not computed twice",
-        unit="GiB",
-        ge=0,
     )
     emulate_replicas: int = setting(
         1,
@@ -287,9 +271,6 @@ class EvaluateSettings(Strict):
     decay_at: float = setting(
         0.5, "share of the epochs after which the rate falls to a tenth", source="official code", gt=0, le=1
     )
-    compile: Compile = setting(
-        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
-    )
 
 
 class Expected(Strict):
@@ -312,6 +293,11 @@ class RunSettings(Strict):
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    compile: Compile = setting(
+        "auto",
+        "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
+        " pays (auto), always or never; eager without a compiler",
+    )
     expected: Expected | None = setting(None, "the published figure of this cell")
 
     @property

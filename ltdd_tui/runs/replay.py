@@ -8,7 +8,7 @@ from engine.run.events import Evaluated
 from ltdd_tui.runs.state import DISTILL, RunState, RunView, Stage, Stages
 
 # What is evaluated before the first iteration; the final set and the best one are known only at the end.
-EVALUATED_BEFORE = frozenset({"random", "initialization", "experts"})
+EVALUATED_BEFORE = frozenset({"random", "initialization"})
 
 
 def as_of(view: RunView, at: int | None) -> RunView:

@@ -255,3 +255,21 @@ class WorkerHandle:
         if self._worker is not None and started is not None and started.pid == self._worker.process.pid:
             self._has_begun = True
         return self._has_begun
+
+
+class WorkerHandles:
+    """The handle of each run's worker, shared by all screens: one that a screen starts is known to the others."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._by_folder: dict[Path, WorkerHandle] = {}
+
+    def of(self, folder: RunFolder) -> WorkerHandle:
+        """The handle of a run, made when it is first asked for."""
+        if folder.root not in self._by_folder:
+            self._by_folder[folder.root] = WorkerHandle(folder, self.device)
+        return self._by_folder[folder.root]
+
+    def known(self, folder: RunFolder) -> WorkerHandle | None:
+        """The same where a screen has had to do with the run's worker, else None: a list needs no handle for each."""
+        return self._by_folder.get(folder.root)

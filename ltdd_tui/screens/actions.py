@@ -1,4 +1,4 @@
-"""What can be done with a run's worker from a screen: send it, ask it to stop, and be told how it ended."""
+"""What can be done with a run from a screen: resume, stop, evaluate, export, rename, delete, copy and open its path."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from textual import work
 from textual.app import App
+from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -22,19 +21,70 @@ from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerProcess, send, send_to_read
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, send, send_to_read
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, Rename
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export
 
-if TYPE_CHECKING:
-    from ltdd_tui.app import LtddApp
+
+class OpenRun(Message):
+    """Asks the app to show a run, live or finished."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+
+
+class OpenCompare(Message):
+    """Asks the app to show two to six runs side by side."""
+
+    def __init__(self, folders: Sequence[RunFolder]) -> None:
+        super().__init__()
+        self.folders = folders
+
 
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 
 
-class StartStopActions(Screen[None]):
-    """A screen on which one run is picked; all screens start and stop it in the same way, and with the same words."""
+def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLevel, timeout: float) -> None:
+    """Notifies without markup, whatever screen is shown: paths and names may hold any signs at all."""
+    lines = "\n".join(map(clean, text.split("\n")))
+    app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
+
+
+async def announce_end(
+    app: App[None],
+    worker_handles: WorkerHandles,
+    process: WorkerProcess,
+    folder: RunFolder,
+    task: str,
+    archs: Sequence[str] = (),
+    result: str = "",
+    unless_shown: bool = False,
+) -> None:
+    """Waits until a worker exits and notifies how its task ended, whatever screen is shown by then.
+
+    result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
+    the run tells of its end itself.
+    """
+    end = await process.ended()
+    if unless_shown and any(
+        isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
+    ):
+        return
+    worker_handles.of(folder).forget(process)
+    if end.went_wrong:
+        words = end.words or f"the worker exited without an error message (exit code {end.code})"
+        notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
+    elif end.code == 0:
+        figures = result or await asyncio.to_thread(figures_of, folder, archs)
+        notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
+
+
+class RunActions(Screen[None]):
+    """A screen on which one run is picked; all such screens act on it in the same way, and with the same words."""
+
+    worker_handles: WorkerHandles
 
     def picked(self) -> RunFolder | None:
         """The run that an action is for."""
@@ -43,14 +93,12 @@ class StartStopActions(Screen[None]):
     def sent(self, folder: RunFolder) -> None:
         """Called when a worker is on its way, or has been asked to stop."""
 
-    @property
-    def ltdd(self) -> LtddApp:
-        """The app, by its own type."""
-        return cast("LtddApp", self.app)
+    def changed(self, renamed: RunFolder | None = None) -> None:
+        """Called after a run was renamed or deleted; `renamed` is where it lies now."""
 
     def tell(self, text: str, title: str = "", severity: SeverityLevel = "information", timeout: float = 5.0) -> None:
         """Notifies of something, whatever screen is shown."""
-        tell(self.app, text, title, severity, timeout)
+        notify_plainly(self.app, text, title, severity, timeout)
 
     def complain(self, error: LtddError | OSError) -> None:
         """Tells what went wrong, and what mends it."""
@@ -67,15 +115,15 @@ class StartStopActions(Screen[None]):
     def action_resume(self) -> None:
         """Starts a worker that goes on from where the run stopped."""
         if folder := self.picked():
-            # Of the app and not of the screen: what is begun is seen through, though the screen is closed meanwhile.
-            self.app.run_worker(self._resume(folder), group="errands")
+            # A Textual worker of the app and not of the screen: the end is told though the screen is closed meanwhile.
+            self.app.run_worker(self._resume(folder), group="worker end")
 
     async def _resume(self, folder: RunFolder) -> None:
         if folder.distilled.exists() and readable_metrics(folder):
             self.tell("it is done; v evaluates it on further networks", title=folder.name)
             return
         try:
-            process = await self.ltdd.control(folder).resume()
+            process = await self.worker_handles.of(folder).resume()
         except (LtddError, OSError) as error:
             self.complain(error)
             return
@@ -85,7 +133,7 @@ class StartStopActions(Screen[None]):
         self.tell("goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
             self.sent(folder)
-        await see_through(self.ltdd, process, folder, "the run", unless_shown=True)
+        await announce_end(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(group="worker")
     async def action_stop(self) -> None:
@@ -98,94 +146,27 @@ class StartStopActions(Screen[None]):
             return
         if await self.ask(Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
             try:
-                await self.ltdd.control(folder).stop()
+                await self.worker_handles.of(folder).stop()
             except (LtddError, OSError) as error:
                 self.complain(error)
                 return
             self.tell("asked to stop at its next safe point", title=folder.name, timeout=3)
             self.sent(folder)
 
-
-def tell(app: App[None], text: str, title: str, severity: SeverityLevel, timeout: float) -> None:
-    """Notifies of something; paths and names may hold any signs at all."""
-    lines = "\n".join(map(clean, text.split("\n")))
-    app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
-
-
-async def see_through(
-    app: LtddApp,
-    process: WorkerProcess,
-    folder: RunFolder,
-    what: str,
-    archs: Sequence[str] = (),
-    told: str = "",
-    unless_shown: bool = False,
-) -> None:
-    """Waits for a worker and tells how it ended, whatever screen is shown by then.
-
-    unless_shown: a screen that shows the run tells of its end itself.
-    """
-    end = await process.ended()
-    if unless_shown and _is_shown(app, folder):
-        return
-    app.control(folder).forget(process)
-    if end.went_wrong:
-        words = end.words or f"the worker is gone without a word (exit code {end.code})"
-        tell(app, words, f"{what} of {folder.name} failed", "error", timeout=20)
-    elif end.code == 0:
-        figures = told or await asyncio.to_thread(figures_of, folder, archs)
-        tell(app, figures, f"{folder.name}: {what} done", "information", timeout=10)
-
-
-def _is_shown(app: LtddApp, folder: RunFolder) -> bool:
-    screens = app.screen_stack
-    return any(isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in screens)
-
-
-# Shows a folder in the desktop's file manager, where there is a desktop.
-
-
-def file_manager() -> str | None:
-    """The program that opens a folder here; None over ssh and on machines without a desktop."""
-    if "SSH_CONNECTION" in os.environ:
-        return None
-    if sys.platform == "darwin":
-        return shutil.which("open")
-    if "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ:
-        return shutil.which("xdg-open")
-    return None
-
-
-def open_folder(path: Path) -> bool:
-    """Opens the folder; returns whether there is anything that could."""
-    program = file_manager()
-    if program is None:
-        return False
-    nowhere = subprocess.DEVNULL
-    subprocess.Popen([program, str(path)], stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
-    return True
-
-
-# What else can be done with a run from a screen: evaluate, export, rename, delete, copy and open its path.
-
-
-class RunActions(StartStopActions):
-    """A screen on which one run is picked, and that is told when something about the runs has changed."""
-
-    def changed(self, renamed: RunFolder | None = None) -> None:
-        """Called after an action; `renamed` is where a run lies now."""
-
     @work
     async def action_evaluate(self) -> None:
         """Asks for networks, and sends a worker to train and test them on the result."""
         folder = self.picked()
-        if folder is None or not self._must_be_finished(folder):
+        if folder is None:
+            return
+        if not folder.distilled.exists():
+            self.complain(InputError("the run has no result yet", folder.name, "resume finishes it"))
             return
         known, repeats = await asyncio.to_thread(known_networks, folder)
-        plan = await self.ask(Evaluate(folder, known, repeats, self.ltdd.device))
+        plan = await self.ask(Evaluate(folder, known, repeats, self.worker_handles.device))
         if plan and (process := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            self.app.run_worker(see_through(self.ltdd, process, folder, "evaluation", plan.archs), group="errands")
+            self._announce_end(process, folder, "evaluation", archs=plan.archs)
 
     @work
     async def action_export(self) -> None:
@@ -198,9 +179,13 @@ class RunActions(StartStopActions):
             return
         process = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
         if process:
-            self.app.run_worker(
-                see_through(self.ltdd, process, folder, "export", told=str(plan.target)), group="errands"
-            )
+            self._announce_end(process, folder, "export", result=str(plan.target))
+
+    def _announce_end(
+        self, process: WorkerProcess, folder: RunFolder, task: str, archs: Sequence[str] = (), result: str = ""
+    ) -> None:
+        ending = announce_end(self.app, self.worker_handles, process, folder, task, archs, result)
+        self.app.run_worker(ending, group="worker end")
 
     @work
     async def action_rename(self) -> None:
@@ -248,15 +233,14 @@ class RunActions(StartStopActions):
     def action_open_folder(self) -> None:
         """Opens the run's folder in the desktop's file manager, or says where it is."""
         if folder := self.picked():
-            shown = open_folder(folder.root)
-            title = "opened" if shown else "no desktop here; the run lies in"
-            self.tell(str(folder.root), title=title, timeout=5 if shown else 15)
-
-    def _must_be_finished(self, folder: RunFolder) -> bool:
-        if not folder.distilled.exists():
-            self.complain(InputError("the run has no result yet", folder.name, "resume finishes it"))
-            return False
-        return True
+            program = _file_manager()
+            if program:
+                # Not by `click.launch`: what xdg-open prints would be written over the screen.
+                nowhere = subprocess.DEVNULL
+                command = [program, str(folder.root)]
+                subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+            title = "opened" if program else "no desktop here; the run lies in"
+            self.tell(str(folder.root), title=title, timeout=5 if program else 15)
 
     async def _sent(
         self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False
@@ -271,3 +255,12 @@ class RunActions(StartStopActions):
         except OSError as error:
             self.complain(InputError(f"no worker can be started: {error.strerror}", str(error.filename or folder.root)))
         return None
+
+
+def _file_manager() -> str | None:
+    """The program that opens a folder here; None over ssh and on machines without a desktop."""
+    if "SSH_CONNECTION" in os.environ:
+        return None
+    if sys.platform == "darwin":
+        return shutil.which("open")
+    return shutil.which("xdg-open") if {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys() else None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -15,6 +14,7 @@ from textual.widget import Widget
 
 from ltdd_tui.widgets.axis import Window
 from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, whole
+from ltdd_tui.widgets.lines import strip_of
 
 ZOOM = Binding.Group("Zoom", compact=True)
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
@@ -192,15 +192,7 @@ class Curve(Widget, can_focus=True):
             self._chart = None
             return self._nothing(width, height)
         self._chart = draw(self._lines, self._levels, Sight(window, self.log_axis, self._cursor), width, height)
-        styles = {"": self.rich_style}
-        styles |= {role: self.get_component_rich_style(f"curve--{role}") for role in ("axis", "grid", "cursor")}
-        return [
-            Strip([Segment(text, styles.get(role) or self._colored(role)) for text, role in row])
-            for row in self._chart.rows
-        ]
-
-    def _colored(self, color: str) -> Style:
-        return self.rich_style + Style(color=color)
+        return [strip_of(row, self) for row in self._chart.rows]
 
     def _nothing(self, width: int, height: int) -> list[Strip]:
         blank = Strip.blank(width, self.rich_style)

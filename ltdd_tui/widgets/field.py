@@ -157,7 +157,7 @@ def spec_of(leaf: Leaf) -> Spec:
         "empty" if leaf.optional else leaf.kind,
         options,
         leaf.is_list,
-        leaf.kind == KINDS[bool],
+        leaf.kind == KINDS["boolean"],
         () if options else leaf.choices,
         leaf.help,
     )

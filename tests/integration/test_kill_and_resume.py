@@ -123,8 +123,8 @@ def test_a_run_killed_in_every_stage_and_resumed_gives_the_same_bytes(reference,
 def test_a_compiled_run_killed_and_resumed_gives_the_same_bytes_in_every_precision(precision, reference, tmp_path):
     """With the steps in C++, between two checkpoints."""
     cache = reference.root.parent / "cache"
-    matching = PRESET_OF_SECONDS["matching"] | {"compile": "always", "precision": precision}
-    whole, folder = (_folder(tmp_path / name, matching=matching) for name in ("whole", "killed"))
+    matching = PRESET_OF_SECONDS["matching"] | {"precision": precision}
+    whole, folder = (_folder(tmp_path / name, compile="always", matching=matching) for name in ("whole", "killed"))
     assert _start(whole, cache).wait(timeout=120) == 0, whole.console.read_text()[-2000:]
     _kill_at(_start(folder, cache), folder, "matching_step", {"iteration": 18}, 1)
     assert _start(folder, cache).wait(timeout=120) == 0, folder.console.read_text()[-2000:]

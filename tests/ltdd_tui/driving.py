@@ -77,4 +77,4 @@ def all_runs_read(pilot: Pilot[None]) -> bool:
     """Whether the list of runs shows every folder below `runs`, and has read it."""
     lists = pilot.app.screen.query(RunList)
     made = len(list(Path("runs").iterdir())) if Path("runs").is_dir() else 0
-    return bool(lists) and len(lists.first()._rows) == made and all(listed.read for listed in lists.first()._rows)
+    return bool(lists) and len(lists.first().entries) == made and all(entry.read for entry in lists.first().entries)

@@ -24,7 +24,6 @@ from ltdd_tui.screens.compare.panels import (
     Compared,
     ComparedAccuracy,
     ComparedLosses,
-    ComparisonPanel,
     CurvePanel,
     FiguresPanel,
     SettingsPanel,
@@ -58,14 +57,14 @@ class CompareScreen(Screen[None]):
     CompareScreen {
         Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto 4fr 5fr; height: 1fr; }
         #figures { column-span: 2; height: auto; max-height: 14; }
-        #figures Rows { height: auto; }
+        #figures LinesView { height: auto; }
         Tabs { display: none; height: 2; }
         &.-single {
             Tabs { display: block; }
             Grid { grid-size: 1; grid-columns: 1fr; grid-rows: 1fr; }
             .panel { display: none; column-span: 1; height: 1fr; max-height: 100%; }
             .panel.-chosen { display: block; }
-            #figures, #figures Rows { height: 1fr; max-height: 100%; }
+            #figures, #figures LinesView { height: 1fr; max-height: 100%; }
         }
     }
     """
@@ -78,7 +77,7 @@ class CompareScreen(Screen[None]):
         self._runs: list[LiveRun] = []
         self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
-        self._panels: list[ComparisonPanel | CurvePanel] = [
+        self._panels: list[FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel] = [
             FiguresPanel(),
             ComparedLosses(),
             ComparedAccuracy(),
@@ -136,8 +135,7 @@ class CompareScreen(Screen[None]):
         dark = self.app.current_theme.dark
         compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
         for panel in self._panels:
-            if isinstance(panel, ComparisonPanel | ComparedLosses | ComparedAccuracy):
-                panel.compare(compared)
+            panel.compare(compared)
         missing = {one.name: "gone" for one in found if one.view.gone} | self._unreadable
         told = self._names(found) if self.has_class("-single") else common_cell(found)
         self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or told)

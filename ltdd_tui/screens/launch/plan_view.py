@@ -129,7 +129,7 @@ class PlanPanel(Vertical):
     """
 
     def __init__(self) -> None:
-        super().__init__(id="outlook")
+        super().__init__(id="plan")
         self.border_title = "What you will get"
         self._run_plan: RunPlan | None = None
         self._chart, self._headline = TailChart(), Static(id="headline")

@@ -6,7 +6,7 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -25,6 +25,7 @@ from ltdd_tui.launch.form import DEVICE, Form, fault_line, filled, first_form
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
+from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, FaultLine, RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
@@ -32,148 +33,19 @@ from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
 from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
 
-if TYPE_CHECKING:
-    from ltdd_tui.app import LtddApp
-
-
-# What can be done with the form of a new run: start it, look at all of it, keep it, measure the machine for it.
-
-
-DEEDS = {"start": "start", "dry-run": "dry_run", "save": "save_preset", "reset": "reset", "browse": "pick_folder"}
-
-
-class LaunchActions(Screen[None]):
-    """The deeds of the launch screen; the screen itself keeps the form and shows what comes of it."""
-
-    def __init__(self, form: Form, runs_dir: Path) -> None:
-        super().__init__()
-        self.form, self.runs_dir = form, runs_dir
-        self._starting, self._measuring = asyncio.Lock(), asyncio.Lock()
-
-    def take(self, form: Form, remember: bool = False) -> None:
-        """Makes another form the present one."""
-        raise NotImplementedError
-
-    async def plan_in_thread(self) -> RunPlan:
-        """What comes of the form as it is now."""
-        raise NotImplementedError
-
-    def plan_run(self) -> None:
-        """Has that looked at and shown."""
-        raise NotImplementedError
-
-    async def go_to(self, key: str) -> None:
-        """Puts the focus into a field."""
-        raise NotImplementedError
-
-    def fill_list(self) -> None:
-        """Lists the presets anew."""
-        raise NotImplementedError
-
-    @property
-    def _ltdd(self) -> LtddApp:
-        return cast("LtddApp", self.app)
-
-    @on(Button.Pressed)
-    async def _pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        await self.run_action(DEEDS[event.button.id or ""])
-
-    @work(group="start")
-    async def action_start(self) -> None:
-        """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
-        # A key that repeats must not start a second run.
-        if self._starting.locked():
-            return
-        async with self._starting:
-            run_plan = await self._without_faults("the run is not started")
-            if run_plan is not None:
-                await self._start(run_plan)
-
-    async def _start(self, run_plan: RunPlan) -> None:
-        try:
-            folder, process = await asyncio.to_thread(
-                begin, run_plan.form, run_plan.form.name or run_plan.name, self.runs_dir
-            )
-        except (LtddError, OSError) as error:
-            self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
-            return
-        self.form = replace(self.form, name="")
-        self._ltdd.control(folder).sent(process)
-        self._ltdd.open_run(folder)
-        # Not needed for the first picture, and slow to import.
-        from ltdd_tui.screens.actions import see_through
-
-        self.app.run_worker(see_through(self._ltdd, process, folder, "the run", unless_shown=True), group="errands")
-
-    @work(exclusive=True, group="deed")
-    async def action_dry_run(self) -> None:
-        """Shows every setting with where it comes from."""
-        run_plan = await self._without_faults("there is nothing to show yet")
-        if run_plan is not None:
-            form = run_plan.form
-            resolved = await asyncio.to_thread(resolve, form.preset, form.overrides())
-            self.app.push_screen(DryRun(form.preset, annotated(resolved)))
-
-    @work(exclusive=True, group="deed")
-    async def action_save_preset(self) -> None:
-        """Asks for a name, and lists the new preset."""
-        run_plan = await self._without_faults("it cannot be saved like this")
-        if run_plan is None:
-            return
-        settings = with_absolute_path(run_plan.settings)
-        name = await self.app.push_screen_wait(SavePreset(settings, run_plan.form.preset, cell_name(settings)))
-        if name:
-            self.notify(f"saved as {name}")
-            self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
-            self.fill_list()
-
-    async def _without_faults(self, otherwise: str) -> RunPlan | None:
-        """What comes of the form where nothing is wrong with it; else goes to the first fault."""
-        run_plan = await self.plan_in_thread()
-        if not run_plan.faults:
-            return run_plan
-        self.notify(fault_line(run_plan.faults), title=otherwise, severity="error", markup=False)
-        await self.go_to(next(iter(run_plan.faults)))
-        return None
-
-    @work(group="measure")
-    async def action_measure(self) -> None:
-        """Times the steps of a run on this machine, so that estimates need not guess."""
-        # Two at once would measure each other.
-        if self._measuring.locked():
-            return
-        async with self._measuring:
-            await self._measure()
-
-    async def _measure(self) -> None:
-        self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
-        settings, device = (await self.plan_in_thread()).settings, self.form.device
-        if not await asyncio.to_thread(calibrate_silently, settings, device):
-            self.notify("`ltdd-tui estimate` tells why", title="it could not be measured", severity="error")
-        self.fill_list()
-        self.plan_run()
-
-    @work(exclusive=True, group="deed")
-    async def action_pick_folder(self) -> None:
-        """Lets one pick the folder of the images."""
-        from textual_fspicker import SelectDirectory
-
-        start = expanded(self.form.text(PATH) or ".")
-        place = start if os.path.isdir(start) else Path.cwd()
-        found = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
-        if found is not None:
-            form = self.form
-            if form.text("dataset.name") not in PICKED_FROM_DISK:
-                form = form.with_text("dataset.name", "folder")
-            self.take(form.with_text(PATH, str(found)))
-
-
 DEBOUNCE_SECONDS = 0.15
+BUTTON_ACTIONS = {
+    "start": "start",
+    "dry-run": "dry_run",
+    "save": "save_preset",
+    "reset": "reset",
+    "browse": "pick_folder",
+}
+"""The action of each button of the form, by the button's id."""
 
 
-class LaunchScreen(LaunchActions):
-    """Keeps the form, asks in a thread what would come of it, and starts the run."""
+class LaunchScreen(Screen[None]):
+    """Keeps the form, plans the run in a thread as one types, and starts it."""
 
     HELP: ClassVar[str] = """\
 # New run
@@ -209,10 +81,10 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     LaunchScreen {
         #presets { width: 40; }
         #form { width: 1fr; }
-        #outlook { width: 38; }
+        #plan { width: 38; }
         &.-huge #presets { width: 48; }
-        &.-huge #outlook { width: 76; }
-        &.-narrow #presets, &.-narrow #outlook { width: 1fr; }
+        &.-huge #plan { width: 76; }
+        &.-narrow #presets, &.-narrow #plan { width: 1fr; }
         &.-tall #fields > Field { margin-bottom: 1; }
         &.-tall #told { height: 5; }
         &.-tall #browse { margin: 0 0 1 15; }
@@ -220,25 +92,26 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     }
     """
 
-    def __init__(self, runs_dir: Path, device: str) -> None:
-        super().__init__(first_form(device), runs_dir)
-        self._devices = device_choices(device)
+    def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
+        super().__init__()
+        self.form, self.runs_dir = first_form(worker_handles.device), runs_dir
+        self._worker_handles = worker_handles
+        self._devices = device_choices(worker_handles.device)
         self._past: list[Form] = []
         self._run_plan: RunPlan | None = None
         self._timer: Timer | None = None
-        self._assessing = asyncio.Lock()
+        self._planning, self._starting, self._measuring = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._title = TitleBar("ltdd-tui")
         self._presets = PresetPicker()
         self._fields = RunForm(self.form, self._devices)
-        self._outlook = PlanPanel()
+        self._plan_panel = PlanPanel()
         self._panes = Panes(
             Pane(self._presets, "Presets", "#preset-list"),
             Pane(self._fields, "New run", "#fields Select"),
-            Pane(self._outlook, "What you will get", "#tail-rows"),
+            Pane(self._plan_panel, "What you will get", "#tail-rows"),
         )
 
     def compose(self) -> ComposeResult:
-        """Top line, the three panes, keys."""
         yield self._title
         yield self._panes
         yield Footer()
@@ -262,12 +135,9 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             self.plan_run()
             self._count()
 
-    def fill_list(self) -> None:
-        """Lists the presets as they are now on the disk."""
-        self._fill_list()
-
     @work(exclusive=True, group="presets")
-    async def _fill_list(self) -> None:
+    async def fill_list(self) -> None:
+        """Lists the presets as they are now on the disk."""
         rows, faults = await asyncio.to_thread(preset_rows, device_here(self.form.device))
         self._presets.show(rows, self.form.preset)
         for fault in faults[:3]:
@@ -276,10 +146,10 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     @work(exclusive=True, group="count")
     async def _count(self) -> None:
         """Says how many runs there are, and what the cached experts take."""
-        told = await asyncio.to_thread(self._counted)
-        self._title.tell(told, self._devices[0][0].removeprefix("auto: "))
+        summary = await asyncio.to_thread(self._count_runs_and_cache)
+        self._title.tell(summary, self._devices[0][0].removeprefix("auto: "))
 
-    def _counted(self) -> str:
+    def _count_runs_and_cache(self) -> str:
         cache = f"experts' cache {gibibytes(experts_gib())}"
         try:
             runs = sum(1 for _ in run_folders(self.runs_dir))
@@ -287,7 +157,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             return f"{self.runs_dir}: {error.strerror}   {cache}"
         return f"{runs} run{'' if runs == 1 else 's'}   {cache}"
 
-    # What is typed, and what comes of it.
+    # ---- The form, and the plan of the run that it describes. ----
 
     def take(self, form: Form, remember: bool = False) -> None:
         """Makes another form the present one; what it replaces can be brought back where that is remembered."""
@@ -300,25 +170,25 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._timer = self.set_timer(DEBOUNCE_SECONDS, self.plan_run)
 
     def _show(self) -> None:
-        """The form as it is now, with what the last look at it found."""
-        seen = self._run_plan
-        self._fields.show(self.form, seen.faults if seen else {}, seen.name if seen else "")
+        """Shows the form as it is now, with the faults of the last plan: a newer plan may take a while."""
+        plan = self._run_plan
+        self._fields.show(self.form, plan.faults if plan else {}, plan.name if plan else "")
         self._presets.mark(self.form.preset)
 
     def plan_run(self) -> None:
-        """Has the form looked at, and what comes of it shown."""
+        """Plans the run of the present form in a thread, and shows the plan."""
         # One that is at work goes on until it has seen the newest form.
-        if not self._assessing.locked():
-            self.run_worker(self.plan_in_thread(), group="assess")
+        if not self._planning.locked():
+            self.run_worker(self.plan_in_thread(), group="plan")
 
     async def plan_in_thread(self) -> RunPlan:
-        """Looks at the form as it is now, shows what comes of it, and says it."""
-        async with self._assessing:
+        """Plans the run of the present form, shows the plan and returns it."""
+        async with self._planning:
             while True:
                 form = self.form
                 self._run_plan = await asyncio.to_thread(plan_run, form, self.runs_dir)
                 self._show()
-                self._outlook.show(self._run_plan)
+                self._plan_panel.show(self._run_plan)
                 if form is self.form:
                     return self._run_plan
 
@@ -345,7 +215,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             self._panes.enter("form")
 
     def action_reset(self) -> None:
-        """The preset as it is."""
+        """Takes back all that was typed over the preset."""
         self.take(self.form.reset(), remember=True)
 
     def action_undo(self) -> None:
@@ -353,7 +223,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         if self._past:
             self.take(self._past.pop())
 
-    # Where one is.
+    # ---- Focus. ----
 
     def action_filter(self) -> None:
         """Goes to the filter of the presets."""
@@ -376,3 +246,97 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._panes.see("form")
         if key:
             await self._fields.go_to(key)
+
+    # ---- What can be done with the form. ----
+
+    @on(Button.Pressed)
+    async def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self.run_action(BUTTON_ACTIONS[event.button.id or ""])
+
+    @work(group="start")
+    async def action_start(self) -> None:
+        """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
+        # A key that repeats must not start a second run.
+        if self._starting.locked():
+            return
+        async with self._starting:
+            run_plan = await self._without_faults("the run is not started")
+            if run_plan is not None:
+                await self._start(run_plan)
+
+    async def _start(self, run_plan: RunPlan) -> None:
+        try:
+            folder, process = await asyncio.to_thread(
+                begin, run_plan.form, run_plan.form.name or run_plan.name, self.runs_dir
+            )
+        except (LtddError, OSError) as error:
+            self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
+            return
+        self.form = replace(self.form, name="")
+        self._worker_handles.of(folder).sent(process)
+        # Not needed for the first picture, and slow to import.
+        from ltdd_tui.screens.actions import OpenRun, announce_end
+
+        self.post_message(OpenRun(folder))
+        ending = announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        self.app.run_worker(ending, group="worker end")
+
+    @work(exclusive=True, group="dialog")
+    async def action_dry_run(self) -> None:
+        """Shows every setting with where it comes from."""
+        run_plan = await self._without_faults("there is nothing to show yet")
+        if run_plan is not None:
+            form = run_plan.form
+            resolved = await asyncio.to_thread(resolve, form.preset, form.overrides())
+            self.app.push_screen(DryRun(form.preset, annotated(resolved)))
+
+    @work(exclusive=True, group="dialog")
+    async def action_save_preset(self) -> None:
+        """Asks for a name, and lists the new preset."""
+        run_plan = await self._without_faults("it cannot be saved like this")
+        if run_plan is None:
+            return
+        settings = with_absolute_path(run_plan.settings)
+        name = await self.app.push_screen_wait(SavePreset(settings, run_plan.form.preset, cell_name(settings)))
+        if name:
+            self.notify(f"saved as {name}")
+            self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
+            self.fill_list()
+
+    async def _without_faults(self, otherwise: str) -> RunPlan | None:
+        """The plan of the present form where it has no fault; else goes to the first fault and returns None."""
+        run_plan = await self.plan_in_thread()
+        if not run_plan.faults:
+            return run_plan
+        self.notify(fault_line(run_plan.faults), title=otherwise, severity="error", markup=False)
+        await self.go_to(next(iter(run_plan.faults)))
+        return None
+
+    @work(group="measure")
+    async def action_measure(self) -> None:
+        """Times the steps of a run on this machine, so that estimates need not guess."""
+        # Two at once would measure each other.
+        if self._measuring.locked():
+            return
+        async with self._measuring:
+            self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
+            settings, device = (await self.plan_in_thread()).settings, self.form.device
+            if not await asyncio.to_thread(calibrate_silently, settings, device):
+                self.notify("`ltdd-tui estimate` tells why", title="it could not be measured", severity="error")
+            self.fill_list()
+            self.plan_run()
+
+    @work(exclusive=True, group="dialog")
+    async def action_pick_folder(self) -> None:
+        """Lets one pick the folder of the images."""
+        from textual_fspicker import SelectDirectory
+
+        start = expanded(self.form.text(PATH) or ".")
+        place = start if os.path.isdir(start) else Path.cwd()
+        folder = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
+        if folder is not None:
+            form = self.form
+            if form.text("dataset.name") not in PICKED_FROM_DISK:
+                form = form.with_text("dataset.name", "folder")
+            self.take(form.with_text(PATH, str(folder)))

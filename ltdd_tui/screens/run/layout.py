@@ -8,9 +8,11 @@ from typing import ClassVar, NamedTuple
 
 from textual import events
 from textual.containers import Container
+from textual.content import Content
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.message import Message
+from textual.style import Style
 from textual.widget import Widget
 
 from ltdd_tui.preferences import PanelLayout
@@ -23,7 +25,7 @@ from ltdd_tui.screens.run.log import ConsolePanel, LogPanel
 from ltdd_tui.screens.run.losses import LossesPanel
 from ltdd_tui.screens.run.norms import NormsPanel
 from ltdd_tui.screens.run.panel import Panel
-from ltdd_tui.widgets.lines import Line, Rows, Span, width_of
+from ltdd_tui.widgets.lines import ACCENT, MUTED, LinesView
 
 TWO_COLUMNS_FROM, THREE_COLUMNS_FROM = 100, 160
 LOWEST = 20
@@ -210,7 +212,7 @@ PANELS: tuple[type[Panel], ...] = (
 # The line that names all panels with their keys: which are seen, which are not; a click does what the key does.
 
 
-class PanelStrip(Rows):
+class PanelStrip(LinesView):
     """One line over the panels."""
 
     DEFAULT_CSS = "PanelStrip { height: 1; padding: 0 1; }"
@@ -230,35 +232,25 @@ class PanelStrip(Rows):
     def show(self, seen: Collection[str]) -> None:
         """Marks the panels that are seen."""
         self._seen = tuple(seen)
-        self.draw(lambda width: [tuple(span for _, span in self._entries(width))])
+        self.draw(lambda width: [self._line(width)])
 
     def on_click(self, event: events.Click) -> None:
-        """Posts the name below the mouse."""
-        x = event.x - 1
-        for name, span in self._entries(self.size.width):
-            x -= len(span.text)
-            if x < 0:
-                if name:
-                    self.post_message(self.Picked(name))
-                return
+        if name := event.style.meta.get("panel"):
+            self.post_message(self.Picked(name))
 
-    def _entries(self, width: int) -> list[tuple[str, Span]]:
-        """Every panel's name where they fit, else only of those that are seen; between them gaps, of no name."""
-        every = {panel.NAME for panel in self._panels}
+    def _line(self, width: int) -> Content:
+        """Every panel's name where they fit, else only of those that are seen."""
+        every = [panel.NAME for panel in self._panels]
         forms = [self._named(every, gap) for gap in (3, 2, 1)]
-        return next((form for form in forms if width_of(_line(form)) <= width), self._named(self._seen, 2))
+        return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
-    def _named(self, named: Collection[str], gap: int) -> list[tuple[str, Span]]:
+    def _named(self, named: Collection[str], gap: int) -> Content:
         entries = []
         for panel in self._panels:
             text = f"{panel.NUMBER} {panel.NAME}" if panel.NAME in named else panel.NUMBER
-            entries.append((panel.NAME, Span(text, "accent" if panel.NAME in self._seen else "muted")))
-            entries.append(("", Span(" " * gap)))
-        return entries[:-1]
-
-
-def _line(entries: Sequence[tuple[str, Span]]) -> Line:
-    return tuple(span for _, span in entries)
+            entry = Content.styled(text, ACCENT if panel.NAME in self._seen else MUTED)
+            entries.append(entry.stylize(Style.from_meta({"panel": panel.NAME})))
+        return Content(" " * gap).join(entries)
 
 
 # The space in which the panels of a run lie: tiles side by side, or one at a time where there is little room.

@@ -18,9 +18,10 @@ from ltdd_tui.runs.index import handle
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.actions import StartStopActions
+from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
-from ltdd_tui.screens.run.header import NoticeBox, RunHead
+from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.timeline import Scrubber
@@ -28,7 +29,7 @@ from ltdd_tui.screens.run.timeline import Scrubber
 BETWEEN_PANELS_SECONDS = 0.01
 
 
-class RunScreen(LiveScreen, StartStopActions):
+class RunScreen(LiveScreen, RunActions):
     """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
@@ -60,13 +61,14 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     ]
     DEFAULT_CSS = """
     RunScreen { layout: vertical; overflow: hidden; }
-    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
+    RunScreen.-low.-maximized { RunHeader, PanelStrip, Scrubber { display: none; } }
     """
 
-    def __init__(self, folder: RunFolder, is_all: bool = False) -> None:
+    def __init__(self, folder: RunFolder, worker_handles: WorkerHandles, is_all: bool = False) -> None:
         super().__init__(folder)
+        self.worker_handles = worker_handles
         self._is_all = is_all
-        self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
+        self._head, self._strip, self._notice_box = RunHeader(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
         self._view = self.live.view
@@ -114,7 +116,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         return given != before
 
     def _word(self) -> str:
-        live, control = self.live.view, self.ltdd.control(self.folder)
+        live, control = self.live.view, self.worker_handles.of(self.folder)
         if self.told is None:
             return "reading"
         return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
@@ -125,7 +127,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         # Until all events are read, a finished run looks like one whose worker is gone.
         if self.told is None:
             return None
-        live, control = self.live.view, self.ltdd.control(self.folder)
+        live, control = self.live.view, self.worker_handles.of(self.folder)
         return notice(self._view, control.starting(live), control.exit_code(live))
 
     def picked(self) -> RunFolder:
@@ -192,7 +194,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if action == "stop":
             return can_stop(self.live.view)
         if action == "resume":
-            return can_resume(self.live.view) and not self.ltdd.control(self.folder).starting(self.live.view)
+            return can_resume(self.live.view) and not self.worker_handles.of(self.folder).starting(self.live.view)
         return True
 
     def action_copy(self) -> None:

@@ -8,60 +8,55 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 
 from ltdd_tui.screens.run.header import count
-from ltdd_tui.widgets.lines import Line, Rows, Span, fit
+from ltdd_tui.widgets.bars import gauge
+from ltdd_tui.widgets.lines import GOOD, MUTED, TRACK, WARNING, LinesView, fit
 
-# The slider over a run's iterations as a line: where it stands, and where pictures and checks were kept.
-
-
-KNOB = "●"
-BEHIND, AHEAD = ("━", "┻"), ("─", "┴")
+KNOB, MARK_BEHIND, MARK_AHEAD = "●", "┻", "┴"
 LABEL_CELLS, SHORTEST = 10, 6
+STEPS = 100
+PLAY_STEPS, PLAY_SECONDS = 40, 0.25
 
 
-def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Line:
+def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Content:
     """The slider at iteration `at` of `last`, None is the `end`; `frames` are the iterations with a mark."""
     if not last:
-        return (Span(fit("replay", LABEL_CELLS), "muted"), Span("no iteration yet", "muted"))
-    begin, track = track_of(last, width)
-    role = "muted" if at is None else "warning"
-    knob = _cell(at, last, track)
-    kept = {_cell(frame, last, track) for frame in frames}
+        return Content.styled(f"{fit('replay', LABEL_CELLS)}no iteration yet", MUTED)
+    cells = _track_cells(last, width)
+    style = MUTED if at is None else WARNING
+    knob = _cell(at, last, cells)
+    marks = {
+        cell: (MARK_BEHIND, style) if cell < knob else (MARK_AHEAD, TRACK)
+        for cell in (_cell(frame, last, cells) for frame in frames)
+    }
     where = end if at is None else f"{count(at)} of {count(last)}"
-    return (
-        Span(fit("▶ playing" if playing else "replay", begin), "warning" if playing else role),
-        Span("".join(BEHIND[cell in kept] for cell in range(knob)), role),
-        Span(KNOB, role),
-        Span("".join(AHEAD[cell in kept] for cell in range(knob + 1, track)), "track"),
-        Span(fit(where, width - begin - track, right=True), "good" if at is None else role),
+    return Content.assemble(
+        (fit("▶ playing" if playing else "replay", LABEL_CELLS), WARNING if playing else style),
+        gauge(knob, cells, cells, style, marks | {knob: (KNOB, style)}),
+        (fit(where, width - LABEL_CELLS - cells, right=True), GOOD if at is None else style),
     )
-
-
-def track_of(last: int, width: int) -> tuple[int, int]:
-    """The first cell of the track, and how many it has."""
-    room = len(f"{count(last)} of {count(last)}") + 1
-    return LABEL_CELLS, max(SHORTEST, width - LABEL_CELLS - room)
 
 
 def iteration_at(x: int, last: int, width: int) -> int | None:
     """The iteration below the cell `x` of the line; None at the right end, which is live."""
-    begin, track = track_of(last, width)
-    at = round(min(1.0, max(0.0, (x - begin) / (track - 1))) * last)
+    at = round(min(1.0, max(0.0, (x - LABEL_CELLS) / (_track_cells(last, width) - 1))) * last)
     return None if at >= last else at
+
+
+def _track_cells(last: int, width: int) -> int:
+    """The cells of the track: what the label before it and the widest figure behind it leave."""
+    return max(SHORTEST, width - LABEL_CELLS - len(f"{count(last)} of {count(last)}") - 1)
 
 
 def _cell(at: int | None, last: int, track: int) -> int:
     return track - 1 if at is None or at >= last else round(at / last * (track - 1))
 
 
-STEPS = 100
-PLAY_STEPS, PLAY_SECONDS = 40, 0.25
-
-
-class Scrubber(Rows, can_focus=True):
+class Scrubber(LinesView, can_focus=True):
     """One line; `at` is the iteration that is shown, None the live end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,17 +1,16 @@
-"""Every run below the runs folder: found as one types, looked at, compared, and put in order."""
+"""Every run below the runs folder: filtered as one types, previewed, compared, and sorted."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
@@ -23,19 +22,17 @@ from ltdd_tui.runs.filter import RunFilter
 from ltdd_tui.runs.filter import parse as parse_filter
 from ltdd_tui.runs.index import RunEntry, RunIndex, starting
 from ltdd_tui.runs.results import RunSummary, RunSummaryReader
-from ltdd_tui.screens.actions import RunActions
+from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.screens.actions import OpenCompare, OpenRun, RunActions
 from ltdd_tui.screens.runs.preview import RunPreview
-from ltdd_tui.screens.runs.table import BY_KEY, COLUMNS, Order, RunList, in_order, standing
+from ltdd_tui.screens.runs.table import COLUMN_BY_KEY, COLUMNS, Order, RunList, count_states, in_order
 from ltdd_tui.widgets.panes import TitleBar
-
-# One line to find runs with: what one types, and how many it finds.
-
 
 PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
 
 
 class FilterBar(Horizontal):
-    """Shown while it is typed into or holds something; `wanted` is the filter that it holds."""
+    """One line to filter runs with, shown while it is typed into or holds something."""
 
     DEFAULT_CSS = """
     FilterBar {
@@ -47,20 +44,19 @@ class FilterBar(Horizontal):
     """
 
     class Changed(Message):
-        """What is wanted has changed."""
+        """The filter has changed."""
 
     class Left(Message):
-        """Enter: back to what was found."""
+        """Enter was pressed: the list gets the focus."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = RunFilter()
+        self.filter = RunFilter()
         self._field = Input(placeholder=PLACEHOLDER, select_on_focus=False, compact=True)
         self._count = Static(classes="count", markup=False)
         self.display = False
 
     def compose(self) -> ComposeResult:
-        """The field between its sign and the count."""
         yield Static("/")
         yield self._field
         yield self._count
@@ -82,26 +78,24 @@ class FilterBar(Horizontal):
         """Whether it holds something or is typed into."""
         return bool(self._field.value) or self._field.has_focus
 
-    def tell(self, shown: int, of: int) -> None:
-        """Says how many runs are found, or what of the text cannot be read."""
-        faults = self.wanted.faults
+    def show_count(self, shown: int, of: int) -> None:
+        """Says how many runs match, or what of the text cannot be read."""
+        faults = self.filter.faults
         self._count.update(faults[0] if faults else f"{shown} of {of}")
         self._count.set_class(bool(faults), "-wrong")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Finds as one types."""
         event.stop()
-        self.wanted = parse_filter(event.value)
+        self.filter = parse_filter(event.value)
         self.post_message(self.Changed())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter leaves the field."""
         event.stop()
         self.post_message(self.Left())
 
 
 LOOK_SECONDS = 2.0
-GLANCE_AFTER_SECONDS = 0.15
+PREVIEW_AFTER_SECONDS = 0.15
 MOST_COMPARED = 6
 TYPING_ACTIONS = {"back"}
 NO_RUNS = """[b]No runs yet[/b] in $folder
@@ -127,7 +121,7 @@ class RunsScreen(RunActions):
     cursor.
 
     **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
-    *crashed* (the worker is gone without a word), *done*, *damaged* (files that cannot be read). Resume starts what
+    *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
     waits, and goes on with what stopped, failed or crashed from its last checkpoint.
 
     **Delete** asks first, never takes a running run, and leaves experts in the cache.
@@ -154,24 +148,25 @@ class RunsScreen(RunActions):
     DEFAULT_CSS = """
     RunsScreen {
         #runs { height: 1fr; }
-        RunList { width: 1fr; height: 1fr; }
+        #titles { height: 1; background: $panel; text-style: dim; text-wrap: nowrap; }
         RunPreview { display: none; }
         &.-wide RunPreview { display: block; }
         &.-huge RunPreview { display: block; width: 60; }
         #nothing { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
-        .-nothing { #nothing { display: block; } RunList, RunPreview { display: none; } }
+        .-nothing { #nothing { display: block; } #list, RunPreview { display: none; } }
     }
     """
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()
-        self._scanner = RunIndex(runs_dir)
+        self.worker_handles = worker_handles
+        self._index = RunIndex(runs_dir)
         self._runs_dir = runs_dir
         self._order = Order()
         self._marked: dict[str, None] = {}
         self._point_at: str | None = None
-        self._glancer: RunSummaryReader | None = None
-        self._glance_timer: Timer | None = None
+        self._summary_reader: RunSummaryReader | None = None
+        self._preview_timer: Timer | None = None
         self._look_now = asyncio.Event()
         # Held and not searched for: while the screen closes, some are gone before others.
         self._title, self._filter = TitleBar("Runs"), FilterBar()
@@ -179,28 +174,28 @@ class RunsScreen(RunActions):
         self._list, self._preview = RunList(), RunPreview()
 
     def compose(self) -> ComposeResult:
-        """Title, filter, list and preview, keys."""
         yield self._title
         yield self._filter
         with self._body:
             yield self._nothing
-            yield self._list
+            with Vertical(id="list"):
+                yield self._list.titles
+                yield self._list
             yield self._preview
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        """Starts to look, and to keep looking."""
         self._keep_looking()
 
     def on_screen_resume(self) -> None:
-        """Looks at once: something may have changed while another screen was shown."""
+        # Something may have changed while another screen was shown.
         self._look_now.set()
 
     @work(group="look")
     async def _keep_looking(self) -> None:
         while True:
             self._look_now.clear()
-            caught_up = not self.is_active or await asyncio.to_thread(self._scanner.look)
+            caught_up = not self.is_active or await asyncio.to_thread(self._index.look)
             if self.is_active:
                 self._show()
             if caught_up:
@@ -208,10 +203,10 @@ class RunsScreen(RunActions):
                     await asyncio.wait_for(self._look_now.wait(), LOOK_SECONDS)
 
     def _show(self) -> None:
-        found = [self._as_known(listed) for listed in self._scanner.listed]
-        wanted = self._filter.wanted
-        shown = in_order([listed for listed in found if wanted.matches(listed.run)], self._order)
-        names = {listed.run.name for listed in found}
+        entries = [self._with_start(entry) for entry in self._index.listed]
+        run_filter = self._filter.filter
+        shown = in_order([entry for entry in entries if run_filter.matches(entry.run)], self._order)
+        names = {entry.run.name for entry in entries}
         self._marked = {name: None for name in self._marked if name in names}
         runs = self._list
         before = runs.current
@@ -220,21 +215,18 @@ class RunsScreen(RunActions):
             runs.point_at(self._point_at or "")
             self._point_at = None
         if runs.current is not before:
-            self._glance_soon()
-        self._tell(found, len(shown))
-
-    def _as_known(self, listed: RunEntry) -> RunEntry:
-        """A run whose worker is on its way is starting, whatever its files still say."""
-        control = self.ltdd.known_control(listed.folder)
-        return starting(listed) if control and control.is_on_its_way(listed.run.state) else listed
-
-    def _tell(self, found: Sequence[RunEntry], shown: int) -> None:
-        self._title.tell(standing(found, len(self._marked)), short_path(self._runs_dir))
-        self._filter.tell(shown, len(found))
+            self._preview_soon()
+        self._title.tell(count_states(entries, len(self._marked)), short_path(self._runs_dir))
+        self._filter.show_count(len(shown), len(entries))
         self._body.set_class(not shown, "-nothing")
         if not shown:
-            text = NOTHING_FOUND if found else NO_RUNS
+            text = NOTHING_FOUND if entries else NO_RUNS
             self._nothing.update(Content.from_markup(text, folder=short_path(self._runs_dir)))
+
+    def _with_start(self, entry: RunEntry) -> RunEntry:
+        """A run whose worker is on its way is starting, whatever its files still say."""
+        handle = self.worker_handles.known(entry.folder)
+        return starting(entry) if handle and handle.is_on_its_way(entry.run.state) else entry
 
     def picked(self) -> RunFolder | None:
         """The run under the cursor."""
@@ -248,46 +240,40 @@ class RunsScreen(RunActions):
         self._look_now.set()
 
     def sent(self, folder: RunFolder) -> None:
-        """Shows at once that a worker is on its way."""
+        # Shows at once that a worker is on its way.
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While one types into the filter, letters are letters."""
         return action in TYPING_ACTIONS or not isinstance(self.focused, Input)
 
-    def on_run_list_highlighted(self) -> None:
-        """Another run is under the cursor: look at it, once the cursor rests."""
-        self._glance_soon()
+    def on_option_list_option_highlighted(self) -> None:
+        self._preview_soon()
 
-    def on_run_list_opened(self) -> None:
-        """Shows the run."""
+    def on_option_list_option_selected(self) -> None:
         if folder := self.picked():
-            self.ltdd.open_run(folder)
+            self.post_message(OpenRun(folder))
 
-    def on_run_list_sorted(self, event: RunList.Sorted) -> None:
-        """Sorts by the column whose title was clicked."""
-        self._order = self._order.asked(event.key)
-        self._show()
+    def _preview_soon(self) -> None:
+        """Previews the run under the cursor once the cursor rests: reading each run passed by would be wasted."""
+        if self._preview_timer is not None:
+            self._preview_timer.stop()
+        self._preview_timer = self.set_timer(PREVIEW_AFTER_SECONDS, self._show_preview)
 
-    def _glance_soon(self) -> None:
-        if self._glance_timer is not None:
-            self._glance_timer.stop()
-        self._glance_timer = self.set_timer(GLANCE_AFTER_SECONDS, self._glance)
-
-    @work(exclusive=True, group="glance")
-    async def _glance(self) -> None:
+    @work(exclusive=True, group="preview")
+    async def _show_preview(self) -> None:
         preview, current = self._preview, self._list.current
         if not preview.display:
             return
         if current is None:
             preview.show(None, RunSummary())
             return
-        if self._glancer is None or self._glancer.folder.root != current.folder.root:
-            self._glancer = RunSummaryReader(current.folder)
-        glancer = self._glancer
-        while not await asyncio.to_thread(glancer.read):
+        if self._summary_reader is None or self._summary_reader.folder.root != current.folder.root:
+            self._summary_reader = RunSummaryReader(current.folder)
+        reader = self._summary_reader
+        while not await asyncio.to_thread(reader.read):
             pass
-        preview.show(current, glancer.summary)
+        preview.show(current, reader.summary)
 
     def action_mark(self) -> None:
         """Marks the run under the cursor, or takes the mark off, and goes to the next."""
@@ -309,30 +295,32 @@ class RunsScreen(RunActions):
         elif len(names) > MOST_COMPARED:
             self.tell(f"{len(names)} are marked, six fit", title="compare", severity="warning")
         else:
-            self.ltdd.open_compare([RunFolder(self._runs_dir / name) for name in names])
+            self.post_message(OpenCompare([RunFolder(self._runs_dir / name) for name in names]))
+
+    def action_sort_by(self, key: str) -> None:
+        """Sorts by a column; once more for the same one turns the order round."""
+        self._order = self._order.asked(key)
+        self._show()
 
     def action_sort(self) -> None:
         """Sorts by the next column."""
         keys = [column.key for column in COLUMNS]
         self._order = Order(keys[(keys.index(self._order.key) + 1) % len(keys)])
-        self.tell(f"sorted by {BY_KEY[self._order.key].title}", timeout=1.5)
+        self.tell(f"sorted by {COLUMN_BY_KEY[self._order.key].title}", timeout=1.5)
         self._show()
 
     def action_reverse(self) -> None:
         """Turns the order round."""
-        self._order = self._order.asked(self._order.key)
-        self._show()
+        self.action_sort_by(self._order.key)
 
     def action_filter(self) -> None:
         """Opens the filter, with what it holds."""
         self._filter.open()
 
     def on_filter_bar_changed(self) -> None:
-        """Finds as one types."""
         self._show()
 
     def on_filter_bar_left(self) -> None:
-        """Back to the list, with what was found."""
         self._filter.close()
         self._list.focus()
 

@@ -39,7 +39,7 @@ def half_a_run(root: Path, *more: Event) -> RunFolder:
     write_atomically(run.previews / "000002.png", picture.getvalue())
     told: list[Event] = [
         started(),
-        DataReady(["a/cat", "dog"], [100, 2], ["many", "few"], "thirds", 20, [1, 8, 8], 0.1),
+        DataReady(["a/cat", "dog"], [100, 2], ["many", "few"], "thirds", 20, 0.1),
         ExpertEpoch("representation", 0, 1, 2, 2.5),
         ExpertEpoch("representation", 0, 2, 2, 1.5),
         ExpertEpoch("classifier", 3, 1, 2, 0.5),

@@ -89,7 +89,8 @@ def test_parameters_of_the_papers_network() -> None:
 @pytest.mark.parametrize(("channels", "image_size"), [(3, 32), (1, 8), (3, 64)])
 def test_parameters_equal_the_real_networks(name: str, channels: int, image_size: int) -> None:
     pytest.importorskip("torch")
-    from engine.nets import build_network, split_at_classifier
+    from engine.nets import build_network
+    from engine.nets.functional import split_at_classifier
 
     shape = {"channels": channels, "classes": 7, "image_size": image_size, "width": 24, "depth": 3}
     network = build_network(name, **shape, seed=0)  # type: ignore[arg-type]

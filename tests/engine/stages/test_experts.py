@@ -69,7 +69,7 @@ def test_classifier_experts_leave_the_backbone_unchanged_to_the_bit(run):
     context, _, data, network = run()
     representation = train_experts(context, data, network)
     before = [expert.weights.clone() for expert in representation]
-    heads = train_classifier_experts(context, data, network, representation, representation_store(context, data))
+    heads = train_classifier_experts(context, data, network, representation)
     for weights, expert, head in zip(before, representation, heads, strict=True):
         assert torch.equal(weights, expert.weights)
         assert torch.equal(head.at(0), expert.last[network.classifier])
@@ -98,7 +98,7 @@ def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
     representation = train_experts(context, data, network)
     store = representation_store(context, data)
     assert cached_experts(settings, "cpu", counts) == (2, 0)
-    train_classifier_experts(context, data, network, representation, store)
+    train_classifier_experts(context, data, network, representation)
 
     def found(device="cpu", counts=counts, **changed):
         return cached_experts(RunSettings.model_validate(settings.model_dump() | changed), device, counts)
@@ -122,7 +122,7 @@ def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
 def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, monkeypatch):
     context, _, data, network = run()
     settings = context.settings
-    always = settings.model_copy(update={"experts": settings.experts.model_copy(update={"compile": "always"})})
+    always = settings.model_copy(update={"compile": "always"})
     eager = train_experts(context, data, network)
     keys, compiled = {representation_store(context, data).key}, dataclasses.replace(context, settings=always)
     write_manifest(compiled.folder, always, CPU)

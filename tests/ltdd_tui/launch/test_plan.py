@@ -39,7 +39,7 @@ def cache_experts(settings: RunSettings, count: int) -> None:
 
 
 def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
-    form = filled("quickstart", "cpu").with_text("experts.compile", "never")  # which is waited for once, for all
+    form = filled("quickstart", "cpu").with_text("compile", "never")  # which is waited for once, for all
     full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
     found = plan_run(form, tmp_path)

@@ -62,9 +62,10 @@ def drawn(view: RunView, beside: RunView) -> None:
     headline(view, now, WIDTH)
     stage_line(state, now, WIDTH)
     frames(state)
-    found, colors = contenders([view, beside]), ["red", "blue"]
-    panels.figures(found, colors, [], WIDTH)
-    panels.classes(found, colors, compared_classes(found), group_lines(found), 1, WIDTH)
+    found = contenders([view, beside])
+    compared = panels.Compared(found, ["red", "blue"], 1)
+    panels.figures(compared, [], WIDTH)
+    panels.classes(compared, compared_classes(found), group_lines(found), WIDTH)
 
 
 KINDS = ["run_started", "data_ready", "expert_epoch", "expert_done", "matching_step", "evaluated", "initialized"]

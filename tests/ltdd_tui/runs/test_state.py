@@ -40,7 +40,7 @@ def whole_run() -> list[e.Stamped | e.Warned]:
     return [
         *stamp(
             started(),
-            e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+            e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, 2.0),
             e.StageStarted("experts", 2, "experts"),
             e.ExpertEpoch("classifier", 0, 1, 2, 0.7),
             e.ExpertEpoch("classifier", 0, 2, 2, 0.6),
@@ -256,7 +256,7 @@ def test_an_expert_trained_again_does_not_double_its_losses() -> None:
 def test_rows_on_the_way_hold_the_last_and_the_best_check_and_the_experts() -> None:
     items = stamp(
         started(),
-        e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+        e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, 2.0),
         expert(0, 70.0),
         expert(1, 80.0),
         check(None, "random", 30.0),

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from engine.run.folder import RunFolder
 from ltdd_tui import app
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.worker import WorkerHandles
 from tests.ltdd_tui.recorded import FINISHED_AT, hold, let_go, record
 
 FAKE = str(Path(__file__).parents[1] / "fake_worker.py")
@@ -80,7 +81,7 @@ def no_form(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty screen in place of the form for new runs, which reads every preset."""
 
     class Empty(Screen[None]):
-        def __init__(self, runs_dir: Path, device: str) -> None:
+        def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
             super().__init__()
 
     monkeypatch.setattr(app, "LaunchScreen", Empty)

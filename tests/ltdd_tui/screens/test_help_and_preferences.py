@@ -97,7 +97,11 @@ async def test_a_reply_of_the_terminal_that_was_torn_apart_opens_no_help(add: Ad
     async with shown() as pilot:
         await pilot.press("f2")
         await sees(pilot, "stopped")
-        type_ahead(pilot, "[", *"?2026;2$y", "f1")
+        type_ahead(pilot, "[", *"?2026;2$y")
+        await until(pilot, lambda: not pilot.app.key_queue.waiting)
+        await pilot.pause(0.2)
+        assert isinstance(pilot.app.screen, RunsScreen)
+        await pilot.press("f1")
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
         assert len(pilot.app.screen_stack) == 4, "one help, and it was asked for"
 

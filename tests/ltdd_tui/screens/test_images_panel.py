@@ -84,7 +84,7 @@ def view(tmp_path: Path) -> Callable[..., RunView]:
     def make(*iterations: int) -> RunView:
         folder = RunFolder(tmp_path / "run")
         folder.previews.mkdir(parents=True, exist_ok=True)
-        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, [3, SIDE, SIDE], 9.0)]
+        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, 9.0)]
         for iteration in iterations:
             preview = Preview(iteration, f"previews/{iteration}.png", f"previews/{iteration}.json", 3, COLUMNS, SIDE)
             events.append(preview)

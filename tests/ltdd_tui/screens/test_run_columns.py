@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ltdd_tui.runs.index import Overview, RunEntry
-from ltdd_tui.screens.runs.table import Order, fitted, in_order, standing
+from ltdd_tui.screens.runs.table import Order, count_states, fit_columns, in_order
 
 
 def listed(name: str, state: str = "done", changed: float = 0.0, accuracy: float | None = None, **more) -> RunEntry:
@@ -40,13 +40,13 @@ def test_natural_tails_sort_with_factors() -> None:
 
 def test_asking_once_more_turns_the_order_round() -> None:
     once = Order().asked("name")
-    assert (once.falls, once.asked("name").falls, once.asked("accuracy").falls) == (False, True, True)
+    assert (once.descending, once.asked("name").descending, once.asked("accuracy").descending) == (False, True, True)
 
 
 @pytest.mark.parametrize("width", [3, 12, 20, 40, 60, 77, 120, 197])
 def test_columns_fit_whatever_the_width_and_state_and_name_stay(width: int) -> None:
     found = [listed("cifar10-lt-if100-ipc10-long-name", "running", progress=0.64), listed("b", accuracy=52.9)]
-    columns = fitted(found, Order(), 0.0, width, gap=1)
+    columns = fit_columns(found, Order(), 0.0, width, gap=1)
     assert [column.key for column, _ in columns][:2] == ["state", "name"]
     if width >= 40:
         assert sum(cells for _, cells in columns) + len(columns) - 1 <= width
@@ -56,10 +56,10 @@ def test_columns_fit_whatever_the_width_and_state_and_name_stay(width: int) -> N
 
 def test_a_wide_list_shortens_no_name() -> None:
     found = [listed("x" * 60)]
-    assert dict((column.key, cells) for column, cells in fitted(found, Order(), 0.0, 197, gap=2))["name"] == 60
+    assert dict((column.key, cells) for column, cells in fit_columns(found, Order(), 0.0, 197, gap=2))["name"] == 60
 
 
 def test_what_a_person_should_know_is_counted() -> None:
     found = [listed("a", "running"), listed("b", "failed"), listed("c", "failed"), listed("d")]
-    assert standing(found, marked=2) == "4 runs, 1 running, 2 failed, 2 marked"
-    assert standing([listed("a")]) == "1 run" and standing([]) == "0 runs"
+    assert count_states(found, marked=2) == "4 runs, 1 running, 2 failed, 2 marked"
+    assert count_states([listed("a")]) == "1 run" and count_states([]) == "0 runs"

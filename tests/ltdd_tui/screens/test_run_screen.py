@@ -196,7 +196,7 @@ async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sen
         assert len(folder.older_consoles()) == 1
         await pilot.press("enter")
         await sees(pilot, "○ starting")
-        process = app.control(folder)._worker
+        process = app.worker_handles.of(folder)._worker
         assert process is not None
         process.process.kill()
         await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
@@ -212,7 +212,7 @@ async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
     folder = make("stopped")
     async with shown(folder) as pilot:
         assert isinstance(pilot.app, LtddApp)
-        screen, control = run_screen(pilot), pilot.app.control(folder)
+        screen, control = run_screen(pilot), pilot.app.worker_handles.of(folder)
         await pilot.press("r")
         await until(pilot, lambda: HELD in folder.console.read_text() and not control.starting(screen.live.view))
         told = screen._notice()
@@ -411,7 +411,7 @@ async def test_a_thousand_classes_scroll(make: Callable[..., RunFolder]) -> None
     folder = make("empty")
     names, counts = [f"class {n}" for n in range(1000)], [1280 - n for n in range(1000)]
     groups = ["many"] * 300 + ["medium"] * 400 + ["few"] * 300
-    data = e.DataReady(names, counts, groups, "by images", 50_000, [3, 64, 64], 12.0)
+    data = e.DataReady(names, counts, groups, "by images", 50_000, 12.0)
     found = [n / 20 for n in range(1000)]
     check = e.Evaluated("check", 0, "resnet18", 1, 25.0, 0.0, found, {"many": 7.5}, [1.0] * 1000)
     emit(folder, data, check)

@@ -57,7 +57,7 @@ def screen(pilot: Pilot[None]) -> RunsScreen:
 
 
 def listed(pilot: Pilot[None]) -> list[str]:
-    return [one.run.name for one in screen(pilot).query_one(RunList)._rows]
+    return [one.run.name for one in screen(pilot).query_one(RunList).entries]
 
 
 def current(pilot: Pilot[None]) -> str:
@@ -214,7 +214,7 @@ async def test_titles_sort_when_clicked_and_by_key(add: Add) -> None:
     async with shown() as pilot:
         assert listed(pilot) == ["b", "a"]
         line = text(pilot).splitlines()[1]
-        await pilot.click(RunList, offset=(line.index("name"), 0))
+        await pilot.click("#titles", offset=(line.index("name"), 0))
         assert listed(pilot) == ["a", "b"]
         await pilot.press("I")
         assert listed(pilot) == ["b", "a"] and "name \u25bc" in text(pilot)
@@ -274,7 +274,7 @@ async def test_a_key_that_repeats_asks_once(add: Add, key: str) -> None:
     async with shown() as pilot:
         app, screens = pilot.app, len(pilot.app.screen_stack)
         type_ahead(pilot, *key * 5)
-        await until(pilot, lambda: not app._typed_ahead and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
+        await until(pilot, lambda: not app.key_queue.waiting and len(app.screen_stack) > screens)  # type: ignore[attr-defined]
         await until(
             pilot,
             lambda: sum(w.group != "look" and w.name.startswith("action_") and w.is_running for w in app.workers) == 1,
@@ -425,5 +425,5 @@ async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monke
             screen(pilot)._show()
         assert (time.thread_time() - began) / 10 < 0.1, "it draws only what is in sight"
         await pilot.press("G")
-        assert runs.current is runs._rows[-1]
+        assert runs.current is runs.entries[-1]
         await asyncio.sleep(0)

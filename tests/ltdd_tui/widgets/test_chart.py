@@ -11,7 +11,6 @@ import pytest
 
 from ltdd_tui.widgets.axis import Window
 from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, line, whole
-from ltdd_tui.widgets.lines import width_of
 
 NAN, INF = float("nan"), float("inf")
 BLUE, RED = "#0000ff", "#ff0000"
@@ -22,19 +21,18 @@ def curve(values: Sequence[float], name: str = "rep", color: str = BLUE) -> Line
 
 
 def texts(chart: Chart) -> list[str]:
-    return ["".join(span.text for span in row) for row in chart.rows]
+    return [row.plain for row in chart.rows]
 
 
 def drawn(chart: Chart, color: str) -> set[tuple[int, int]]:
     """Row and column, within the axes, of every cell of that color."""
-    found = set()
-    for row, pieces in enumerate(chart.rows):
-        column = -chart.left
-        for span in pieces:
-            if span.role == color and not span.text.startswith("━"):
-                found |= {(row, column + place) for place in range(len(span.text))}
-            column += len(span.text)
-    return found
+    return {
+        (row, column - chart.left)
+        for row, content in enumerate(chart.rows)
+        for begin, end, style in content.spans
+        if style == color and content.plain[begin] != "━"
+        for column in range(begin, end)
+    }
 
 
 VALUES = {
@@ -59,8 +57,8 @@ def test_any_values_in_any_size_give_rows_of_that_size(values: list[float]) -> N
         chart = draw(lines, levels, sight, width, height)
         assert len(chart.rows) == height
         legend = chart.rows[:-height] or chart.rows[: max(height // 4, 1)]
-        assert all(width_of(row) <= width for row in legend)
-        assert all(width_of(row) == width for row in chart.rows[len(legend) :])
+        assert all(row.cell_length <= width for row in legend)
+        assert all(row.cell_length == width for row in chart.rows[len(legend) :])
 
 
 def test_a_falling_curve_falls() -> None:
@@ -120,7 +118,7 @@ def test_a_legend_that_does_not_fit_says_how_many_are_missing() -> None:
 def test_names_with_wide_or_odd_signs_do_not_break_the_rows() -> None:
     lines = [curve([1, 2], "猫の画像データ" * 4, BLUE), curve([1, 2], "tab\tbell\x07", RED)]
     chart = draw(lines, [], Sight(Window(1, 2)), 40, 14)
-    assert all(width_of(row) <= 40 for row in chart.rows)
+    assert all(row.cell_length <= 40 for row in chart.rows)
     assert not any("\x07" in text or "\t" in text for text in texts(chart))
 
 

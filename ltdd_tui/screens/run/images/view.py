@@ -23,19 +23,24 @@ from textual.widgets import Static
 from ltdd_tui.formatting import clean
 from ltdd_tui.screens.run.images.renderer import Drawn, ImageRenderer, Order, Plan, RenderedImages, RenderRequest
 from ltdd_tui.screens.run.images.terminal_graphics import Renderer, room
-from ltdd_tui.widgets import bars
-from ltdd_tui.widgets.lines import Line, Rows, Span, cut, fit, width_of, wrapped
-
-# What stands beside pictures: the soft label of one as bars or in words, and the names of classes.
-
+from ltdd_tui.widgets.bars import bar
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, WARNING, LinesView, fit, group_style, wrapped
 
 LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
 SMALLEST = 0.005
+LABEL_CELLS, NAME_CELLS = 24, 12
+SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+OFF = "images are off (i shows them)"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What stands beside the pictures: the soft label of one as bars or in words, and the names of classes
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def label_lines(
     label: Sequence[float], names: Sequence[str], groups: Sequence[str], own: int, width: int, lines: int
-) -> list[Line]:
+) -> list[Content]:
     """A bar for each of the likeliest classes, in the color of its group, and what is left for all others.
 
     `own` is the class that the image stands for.
@@ -44,44 +49,46 @@ def label_lines(
     name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
     cells = max(width - name - 1 - PERCENT_CELLS, 0)
 
-    def line(text: str, share: float, name_role: str, bar_role: str) -> Line:
-        percent = Span(fit(f"{share:.0%}", PERCENT_CELLS, right=True))
-        return Span(fit(text, name) + " ", name_role), Span(bar(share, cells), bar_role), percent
+    def line(text: str, share: float, name_style: str, bar_style: str) -> Content:
+        percent = fit(f"{share:.0%}", PERCENT_CELLS, right=True)
+        return Content.assemble(
+            (fit(text, name) + " ", name_style), (bar(share, 1.0, cells).ljust(cells), bar_style), percent
+        )
 
     rows = [
-        line(names[place], label[place], "strong" if place == own else "", groups[place] if groups else "accent")
+        line(
+            names[place],
+            label[place],
+            STRONG if place == own else "",
+            group_style(groups[place]) if groups else ACCENT,
+        )
         for place in shown
     ]
     if len(shown) < len(label):
         rest = max(1.0 - sum(label[place] for place in shown), 0.0)
-        rows.append(line(f"{len(label) - len(shown)} others", rest, "muted", "muted"))
+        rows.append(line(f"{len(label) - len(shown)} others", rest, MUTED, MUTED))
     return rows
 
 
-def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Line:
+def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Content:
     """The likeliest classes in one line, as many as fit."""
-    line: Line = (Span(title, "muted"),)
+    line = Content.styled(title, MUTED)
     for place in _likeliest(label):
-        longer = (*line, Span(f"  {clean(names[place])} {label[place]:.0%}"))
-        if width_of(longer) > width or label[place] < SMALLEST:
+        longer = line.append(f"  {clean(names[place])} {label[place]:.0%}")
+        if longer.cell_length > width or label[place] < SMALLEST:
             break
         line = longer
-    return cut(line, width)
+    return line.truncate(width, ellipsis=True)
 
 
-def bar(share: float, width: int) -> str:
-    """A bar of `width` cells, to an eighth of a cell; a share above zero is seen."""
-    return bars.bar(share, 1.0, width).ljust(width)
-
-
-def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Line]:
+def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Content]:
     """The names of the classes in sight, each beside the middle of its images."""
     pitch = plan.tiles.pitch_down
-    lines: list[Line] = []
+    lines: list[Content] = []
     for row in plan.rows:
-        name = Span(fit(names[row], width), "accent" if row == plan.place.row else "muted")
-        lines += [(), *[()] * (pitch - 1)]
-        lines[-pitch + (pitch - 1) // 2] = (name,)
+        block = [EMPTY] * pitch
+        block[(pitch - 1) // 2] = Content.styled(fit(names[row], width), ACCENT if row == plan.place.row else MUTED)
+        lines += block
     return lines
 
 
@@ -206,11 +213,6 @@ def _widget(renderer: Renderer) -> Widget:
             return HalfcellPicture()
 
 
-LABEL_CELLS, NAME_CELLS = 24, 12
-SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
-OFF = "images are off (i shows them)"
-
-
 class ImagesView(Container):
     """Pictures, with the names of their classes where there are several, and the soft label of the framed one.
 
@@ -246,8 +248,8 @@ class ImagesView(Container):
         self._seen, self._working = False, False
         self._ordered: Order | None = None
         self._shown: RenderedImages | None = None
-        self._names, self._note = Rows(classes="names -fixed"), Static(empty, classes="note")
-        self._frame, self._label = PictureFrame(), Rows(classes="label -fixed")
+        self._names, self._note = LinesView(classes="names -fixed"), Static(empty, classes="note")
+        self._frame, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
         """Names, picture or note, label."""
@@ -350,13 +352,13 @@ class ImagesView(Container):
         self._label.display = True
         self._label.draw(lambda width: self._beside(exhibit, width))
 
-    def _beside(self, exhibit: RenderedImages, width: int) -> list[Line]:
+    def _beside(self, exhibit: RenderedImages, width: int) -> list[Content]:
         """The label of the framed image, or what is wrong with it."""
         request, label, height = exhibit.order.request, exhibit.label, self._label.size.height
         if fault := exhibit.label_fault:
-            return wrapped(fault, width, "warning") if height > 1 else [cut((Span(fault, "warning"),), width)]
+            return wrapped(fault, width, WARNING) if height > 1 else [Content.styled(fault, WARNING)]
         names = request.names_of(len(label))
         if height < SMALLEST_BARS:
             return [label_words(request.title, label, names, width)]
-        title = (Span(request.title, "muted"),)
+        title = Content.styled(request.title, MUTED)
         return [title, *label_lines(label, names, request.groups, request.place.row, width, height - 1)]

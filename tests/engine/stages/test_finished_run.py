@@ -15,11 +15,12 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set
 from engine.distilled import DistilledSet
-from engine.pipeline import evaluate_architectures, export_copies
 from engine.results.files import folder_names
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically
+from engine.stages.evaluate import evaluate_architectures
+from engine.stages.export import export_copies
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
 
 
@@ -151,7 +152,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     context = finish_run(tmp_path)
-    monkeypatch.setattr("engine.pipeline.export_copies", full)
+    monkeypatch.setattr("engine.__main__.export_copies", full)
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     assert "nothing can be written: No space left on device" in context.folder.events.read_text()
 
@@ -160,7 +161,7 @@ def test_a_cache_that_cannot_be_made_is_told_with_its_name(tmp_path: Path, monke
     context = finish_run(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr("engine.pipeline.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    monkeypatch.setattr("engine.__main__.export_copies", lambda *_: cache_root().mkdir(parents=True))
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     said = context.folder.events.read_text()
     assert "the cache cannot be used" in said and "LTDD_CACHE" in said
