@@ -31,7 +31,7 @@ def view_of(tmp_path: Path, status: str) -> RunView:
     ("status", "title", "hint"),
     [
         ("failed", "the run failed", "`r` goes on from iteration 30"),
-        ("crashed", "the worker is gone without a last word", "`r` goes on from iteration 30"),
+        ("crashed", "the worker exited without an error message", "`r` goes on from iteration 30"),
         ("stopped", "stopped during distill", "`r` goes on from iteration 30"),
         ("empty", "no worker is at work on this run", "`r` starts one"),
     ],
