@@ -260,6 +260,7 @@ class SettingsPanel(LinesPanel):
 class CurvePanel(Vertical):
     """Curves of all runs over their iterations."""
 
+    ALLOW_MAXIMIZE = True
     NAME: ClassVar[str]
     NUMBER: ClassVar[str]
     TITLE: ClassVar[str]

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid
+from textual.containers import Grid, Vertical
 from textual.events import DescendantFocus
 from textual.screen import Screen
 from textual.widgets import Footer, Tab, Tabs
@@ -53,27 +53,14 @@ class CompareScreen(Screen[None]):
         Binding("escape", "back", "Back", id="compare.back"),
     ]
     AUTO_FOCUS = "#figures"
-    DEFAULT_CSS = """
-    CompareScreen {
-        Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto 4fr 5fr; height: 1fr; }
-        #figures { column-span: 2; height: auto; max-height: 14; }
-        #figures LinesView { height: auto; }
-        Tabs { display: none; height: 2; }
-        &.-single {
-            Tabs { display: block; }
-            Grid { grid-size: 1; grid-columns: 1fr; grid-rows: 1fr; }
-            .panel { display: none; column-span: 1; height: 1fr; max-height: 100%; }
-            .panel.-chosen { display: block; }
-            #figures, #figures LinesView { height: 1fr; max-height: 100%; }
-        }
-    }
-    """
+    CSS_PATH = "compare.tcss"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, Footer"
 
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         super().__init__()
         self._folders = list(folders)
         self._base = 0
-        self._chosen, self._alone = 0, False
+        self._chosen = 0
         self._runs: list[LiveRun] = []
         self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
@@ -88,9 +75,10 @@ class CompareScreen(Screen[None]):
         self._tabs.can_focus = False
 
     def compose(self) -> ComposeResult:
-        """Title, tabs for small terminals, panels, keys."""
-        yield self._title
-        yield self._tabs
+        # Docked, to stay above a maximized panel, which Textual puts before all that is not.
+        with Vertical(id="top"):
+            yield self._title
+            yield self._tabs
         with Grid():
             yield from self._panels
         yield Footer(compact=True)
@@ -149,6 +137,8 @@ class CompareScreen(Screen[None]):
         self._chosen = place
         for at, panel in enumerate(self._panels):
             panel.set_class(at == place, "-chosen")
+        if self.maximized:
+            self.maximize(self._panels[place], container=False)
         with self.prevent(Tabs.TabActivated):
             self._tabs.active = f"to-{self._panels[place].NAME}"
 
@@ -172,13 +162,17 @@ class CompareScreen(Screen[None]):
 
     def action_maximize_panel(self) -> None:
         """Shows one panel, or all of them."""
-        self._alone = not self._alone
+        if self.maximized:
+            self.minimize()
+        else:
+            self.maximize(self._panels[self._chosen], container=False)
+
+    def watch_maximized(self) -> None:
         self.on_resize()
 
     def on_resize(self) -> None:
-        """In a small terminal there is room for one panel."""
         small = self.size.width < SMALLEST_FOR_ALL[0] or self.size.height < SMALLEST_FOR_ALL[1]
-        self.set_class(self._alone or small, "-single")
+        self.set_class(self.maximized is not None or small, "-single")
         self._draw()
 
     def action_next_base(self) -> None:

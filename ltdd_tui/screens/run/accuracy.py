@@ -162,10 +162,6 @@ training images (head) to the one with fewest (tail).
 
 A tail that lives has bars far right of their `r` and `i`. Where two marks meet, the later of r, i, │ is shown.
 """
-    DEFAULT_CSS = """
-    AccuracyPanel .foot { height: 1; }
-    AccuracyPanel .foot.-with-scale { height: 2; }
-    """
 
     def __init__(self) -> None:
         super().__init__()

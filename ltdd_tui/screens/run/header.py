@@ -171,12 +171,6 @@ def count(units: float) -> str:
 class RunHeader(Vertical):
     """One or two lines on the run, and one on its stages."""
 
-    DEFAULT_CSS = """
-    RunHeader { height: auto; padding: 0 1; }
-    RunHeader .headline { height: 1; }
-    RunHeader .stages { height: 1; }
-    """
-
     def __init__(self) -> None:
         super().__init__()
         self._drawn: tuple[object, ...] = ()
@@ -200,15 +194,6 @@ class RunHeader(Vertical):
 
 class NoticeBox(VerticalScroll, can_focus=False):
     """Says above the panels what is the matter with a run; hidden while there is nothing to say."""
-
-    DEFAULT_CSS = """
-    NoticeBox {
-        display: none; height: auto; max-height: 9; padding: 0 1; border: round $primary;
-        Static { height: auto; }
-        &.-error { border: round $error; border-title-color: $text-error; }
-        &.-warning { border: round $warning; border-title-color: $text-warning; }
-    }
-    """
 
     def __init__(self) -> None:
         super().__init__()

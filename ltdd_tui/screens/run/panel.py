@@ -66,8 +66,6 @@ class LinesPanel(Panel):
         Binding("end,G", "scroll_to_end(True)", "Bottom", show=False, id="panel.bottom"),
     ]
 
-    DEFAULT_CSS = "LinesPanel > .content { height: 1fr; }"
-
     def __init__(self) -> None:
         super().__init__()
         self.lines = LinesView(follows=self.FOLLOWS, classes="content")

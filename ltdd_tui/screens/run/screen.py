@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Footer
 
 from engine.run.folder import RunFolder
@@ -33,6 +36,8 @@ class RunScreen(LiveScreen, RunActions):
     """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
+    CSS_PATH = "run.tcss"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, Scrubber, Footer"
     HELP: ClassVar[str] = """\
 ## A run
 
@@ -59,10 +64,6 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         Binding("q", "leave", "Leave", id="run.leave"),
         Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
-    DEFAULT_CSS = """
-    RunScreen { layout: vertical; overflow: hidden; }
-    RunScreen.-low.-maximized { RunHeader, PanelStrip, Scrubber { display: none; } }
-    """
 
     def __init__(self, folder: RunFolder, worker_handles: WorkerHandles, is_all: bool = False) -> None:
         super().__init__(folder)
@@ -77,10 +78,11 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self._saving = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        """Head, names of the panels, what is the matter, the panels, the slider, the keys."""
-        yield self._head
-        yield self._strip
-        yield self._notice_box
+        # Docked, to stay above a maximized panel, which Textual puts before all that is not.
+        with Vertical(id="top"):
+            yield self._head
+            yield self._strip
+            yield self._notice_box
         yield self._workspace
         yield self._scrubber
         yield Footer()
@@ -138,9 +140,15 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         """Shows it at once."""
         self.draw_soon()
 
+    def watch_maximized(self, maximized: Widget | None) -> None:
+        if maximized is not None:
+            # Where panels are tabs, it is also the one that is seen afterwards.
+            self._workspace.arrange_as(replace(self._workspace.arrangement, active=maximized.id or ""))
+        elif self._workspace.is_attached:
+            self._workspace.display_seen()
+
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
-        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
@@ -157,9 +165,12 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self.draw_soon()
 
     def action_panel(self, name: str) -> None:
-        """Shows or hides a panel."""
+        """Shows or hides a panel; a maximized one gives its place to it."""
         workspace = self._workspace
-        workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
+        if self.maximized:
+            self.maximize(workspace.panels[name], container=False)
+        else:
+            workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
         panel = workspace.panels[name]
         if panel in workspace.seen:
             panel.focus(scroll_visible=False)
@@ -172,10 +183,11 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
     def action_maximize_panel(self) -> None:
         """Gives the focused panel the whole space, or takes it back."""
-        workspace = self._workspace
-        focused = next((panel for panel in workspace.seen if panel.has_focus_within or panel.has_focus), None)
-        name = None if workspace.arrangement.maximized else focused.NAME if focused else workspace.arrangement.active
-        workspace.arrange_as(workspace.arrangement.maximizing(name))
+        if self.maximized:
+            self.minimize()
+            return
+        seen = self._workspace.seen
+        self.maximize(next((panel for panel in seen if panel.has_focus_within), seen[0]), container=False)
 
     @work(group="layout")
     async def _save_layout(self) -> None:
@@ -209,8 +221,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
         The run goes on.
         """
-        if self._workspace.arrangement.maximized:
-            self.action_maximize_panel()
+        if self.maximized:
+            self.minimize()
         elif self._is_all:
             self.app.exit()
         else:
@@ -218,7 +230,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
     def action_back(self) -> None:
         """As leaving, but never from the program: an escape is pressed, or sent by a terminal, too easily for that."""
-        if self._is_all and not self._workspace.arrangement.maximized:
+        if self._is_all:
             self.tell("q leaves, F2 lists all runs", timeout=3)
         else:
             self.action_leave()

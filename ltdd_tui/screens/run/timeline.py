@@ -74,10 +74,6 @@ pictures were saved or the set was checked.
 - left, right: a hundredth of the run; with shift: to the check before or after
 - home: the start, end: the live end; space plays; a click or a drag goes there
 """
-    DEFAULT_CSS = """
-    Scrubber { height: 1; padding: 0 1; }
-    Scrubber:focus { background: $panel; }
-    """
 
     class Moved(Message):
         """Another iteration is to be shown; None is the live end."""
