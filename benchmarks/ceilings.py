@@ -29,7 +29,7 @@ class Ceilings:
     conv: float
 
     def shares(self, operations: float, seconds: float) -> dict[str, float]:
-        """The share of each ceiling that `operations` in `seconds` reach."""
+        """`operations` in `seconds` as a share of each ceiling."""
         reached = operations / seconds / 1e9
         return {"matmul": round(reached / self.matmul, 3), "conv": round(reached / self.conv, 3)}
 
@@ -77,7 +77,7 @@ def _seconds(work: Callable[[], object], calls: int, device: torch.device) -> fl
 
 
 def wait(device: torch.device) -> None:
-    """Returns when the device has done what it was asked for."""
+    """Returns when the device has done all work that was queued."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

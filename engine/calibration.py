@@ -39,13 +39,12 @@ from engine.run.device_profiles import (
     Calibration,
     Rate,
     Step,
-    Work,
     torch_version,
     write_calibration,
 )
 from engine.run.events import Event, ExpertEpoch, MatchingStep, StageStarted
 from engine.run.folder import RunFolder, write_atomically
-from engine.run.network_cost import TEST_IMAGES_AT_ONCE, network_cost
+from engine.run.network_cost import TEST_IMAGES_AT_ONCE, Work, network_cost
 from engine.run.settings import RunSettings
 from engine.stages.distill import distill, student_matcher
 from engine.stages.experts import train_classifier_experts, train_experts

@@ -90,7 +90,7 @@ def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthe
 
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
     """Adds the check of an iteration, its accuracy in percent, to checks.json."""
-    write_json(_checks_path(folder), _checks(folder) | {str(iteration): accuracy})
+    write_json(folder.checkpoint / "checks.json", _checks(folder) | {str(iteration): accuracy})
 
 
 def best_check(folder: RunFolder) -> int | None:
@@ -99,12 +99,8 @@ def best_check(folder: RunFolder) -> int | None:
     return min(map(int, checks), key=lambda iteration: (-checks[str(iteration)], iteration), default=None)
 
 
-def _checks_path(folder: RunFolder) -> Path:
-    return folder.checkpoint / "checks.json"
-
-
 def _checks(folder: RunFolder) -> dict[str, float]:
-    path = _checks_path(folder)
+    path = folder.checkpoint / "checks.json"
     try:
         return json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:

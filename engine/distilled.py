@@ -72,18 +72,18 @@ class DistilledSet:
         """Reads the file onto a device; raises InputError where it is missing, damaged or something else."""
         tensors, about = _read(Path(path), torch.device(device))
         try:
-            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
-            state = {
+            whitening = {
                 name.removeprefix(WHITENING_PREFIX): value.cpu()
                 for name, value in tensors.items()
                 if name.startswith(WHITENING_PREFIX)
             }
+            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
             return DistilledSet(
                 **named,
                 learning_rate=float(tensors["learning_rate"]),
-                about=about,
-                whitening=Whitening.from_state(state),
+                whitening=Whitening.from_state(whitening),
                 recipe=Recipe(**about["recipe"]),
+                about=about,
             )
         except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
@@ -147,26 +147,20 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str
         raise InputError("there is no such file", str(path), "a finished run has result/distilled.safetensors")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            about = _about(file.metadata() or {}, path)
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"the file is damaged: {error}", str(path), "export it, or download it, anew") from None
-
-
-def _about(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     try:
         about = json.loads(metadata[METADATA_KEY])
         file_format = int(about["format"])
     except (KeyError, ValueError, TypeError):
-        raise InputError(
-            "the file holds tensors, but no distilled set of ltdd-tui",
-            str(path),
-            "use a run's result/distilled.safetensors",
-        ) from None
+        what = "the file holds tensors, but no distilled set of ltdd-tui"
+        raise InputError(what, str(path), "use a run's result/distilled.safetensors") from None
     if file_format > FORMAT:
         what = f"the file has format {file_format}, this version reads up to {FORMAT}"
         raise InputError(what, str(path), "update ltdd-tui")
-    return about
+    return tensors, about
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------------

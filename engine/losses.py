@@ -1,6 +1,6 @@
 """The student's loss: DAM, whose special cases are soft and hard cross-entropy, with its derivatives in closed form.
 
-Formulas: docs/method.md, section 4 (the loss) and section 6 (its derivatives).
+Formulas: docs/method.md, section 4 (the loss) and section 7 (its derivatives).
 """
 
 from __future__ import annotations

@@ -122,9 +122,27 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     if short:
         emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
-    data = _assemble(source, settings, train, labels, test, counts, device)
+    # ZCA needs float64, which not every accelerator has.
+    whitening_device = device if device.type == "cuda" else torch.device("cpu")
+    train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
+    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
+    groups, grouping = class_groups(counts)
+    data = LongTailedData(
+        train_images=whitening.train(train_images).to(device),
+        train_labels=torch.from_numpy(labels).to(device),
+        test_images=whitening.test(test_images).to(device),
+        test_labels=torch.from_numpy(source.test.labels).to(device),
+        class_names=source.class_names,
+        class_counts=counts,
+        groups=groups,
+        grouping=grouping,
+        whitening=whitening,
+        channels=source.channels,
+        image_size=source.image_size,
+        fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
+    )
     compression = len(train) / (ipc * data.num_classes)
-    emit(DataReady(data.class_names, counts, data.groups, data.grouping, len(test), compression))
+    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression))
     return data
 
 
@@ -142,36 +160,6 @@ def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray
         what = f"classes smaller than their place in the tail asks for: {_listed(too_small)}"
         emit(Warned(what, "all their images are taken; dataset.class_order count puts the largest class first"))
     return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
-
-
-def _assemble(
-    source: Source,
-    settings: DatasetSettings,
-    train: Tensor,
-    labels: np.ndarray,
-    test: Tensor,
-    counts: list[int],
-    device: torch.device,
-) -> LongTailedData:
-    # ZCA needs float64, which not every accelerator has.
-    whitening_device = device if device.type == "cuda" else torch.device("cpu")
-    train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
-    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
-    groups, grouping = class_groups(counts)
-    return LongTailedData(
-        train_images=whitening.train(train_images).to(device),
-        train_labels=torch.from_numpy(labels).to(device),
-        test_images=whitening.test(test_images).to(device),
-        test_labels=torch.from_numpy(source.test.labels).to(device),
-        class_names=source.class_names,
-        class_counts=counts,
-        groups=groups,
-        grouping=grouping,
-        whitening=whitening,
-        channels=source.channels,
-        image_size=source.image_size,
-        fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
-    )
 
 
 def _fingerprint(

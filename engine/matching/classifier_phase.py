@@ -6,7 +6,7 @@ and for a direction a (C, F) the derivative of a . g_t is, with u_b = a f_b,
     in f_b: [a^T (p - q)_b + W_t^T J_p u_b] / B,   in the label logits: -J_q u_b / B,
     in W_t: sum_b (J_p u_b) f_b^T / B.
 A constant feature 1 gives the bias. No double backward: one first-order pass back through the backbone ends it.
-Derivation: docs/method.md, section 8.
+Derivation: docs/method.md, section 9.
 """
 
 from __future__ import annotations

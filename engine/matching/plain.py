@@ -2,7 +2,7 @@
 
 This is the definition that every faster form is tested against. Without `hold_later_weights` it is unrolled
 back-propagation (MTT, DATM); with it, the weights of each step are constants, which is what the published (TESLA)
-gradient computes. Why they differ: docs/method.md, section 5.
+gradient computes. Why they differ: docs/method.md, section 6.
 """
 
 from __future__ import annotations

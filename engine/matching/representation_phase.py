@@ -4,7 +4,7 @@ With a_t the derivative of the matching loss in the student's weights after step
     d/d(x_t, y_t) [ -beta * a_t . g_t ]   to images and labels, and   -a_t . g_t   to beta,
 where g_t is the gradient of the student's loss at step t. The `published` (TESLA) gradient holds a_t = a_T, so that its
 steps are independent of each other; the `exact` one pulls it back through every step, a_(t-1) = a_t - beta *
-d/dtheta [a_t . g_t], and equals unrolled autograd. Derivation: docs/method.md, section 5.
+d/dtheta [a_t . g_t], and equals unrolled autograd. Derivation: docs/method.md, section 6.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Derivatives of one student step: its gradient, and the mixed derivative that carries it back to images and labels.
 
 Matching needs, of the student's loss l(theta, x, y), the gradient g = dl/dtheta and, for a direction v, the
-vector-Jacobian product d(v . g) in images x, label logits y and weights theta (docs/method.md, section 5). Three
+vector-Jacobian product d(v . g) in images x, label logits y and weights theta (docs/method.md, section 6). Three
 backends compute both and are tested to be equal: autograd and autograd of autograd, for any network; forward over
 reverse, compiled by torch, for any network; and the ConvNet's own derivatives, the fastest.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import nn
@@ -39,8 +39,7 @@ def build_network(
 
 def known_network(name: str) -> NetworkName:
     """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
-    known: tuple[NetworkName, ...] = get_args(NetworkName)
-    for candidate in known:
-        if candidate == name:
-            return candidate
-    raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")
+    known = get_args(NetworkName)
+    if name not in known:
+        raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")
+    return cast(NetworkName, name)

@@ -1,7 +1,7 @@
 """The ConvNet's forward and backward pass, and the tangents (JVPs) of both, written out instead of left to autograd.
 
 Forward and backward give a gradient; the tangent of backward along a direction v in the weights gives the mixed
-derivative d/dx [v . gradient] that matching needs (docs/method.md, section 6). Faster than autograd of autograd:
+derivative d/dx [v . gradient] that matching needs (docs/method.md, section 7). Faster than autograd of autograd:
 no graph is kept, images are channels-last throughout, and derivatives in the weights are computed on demand.
 
 The derivative in a convolution's bias is zero and is not computed: the instance norm behind it subtracts it again.

@@ -1,5 +1,5 @@
 // Instance norm, ReLU and 2x2 mean pooling of one ConvNet block, and its three derivatives on the CPU. Formulas and
-// names are those of norm_pool.py, derived in docs/method.md, section 7.
+// names are those of norm_pool.py, derived in docs/method.md, section 8.
 //
 // Faster than PyTorch's operations because each function reads an image once or twice while it lies in the processor's
 // cache, instead of once an operation. Layouts: images (batch, side, side, channels), cells (batch, side / 2, side / 2,

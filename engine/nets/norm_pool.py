@@ -1,7 +1,7 @@
 """What follows the convolution in a ConvNet block: instance norm, ReLU and 2x2 mean pooling, with its derivatives.
 
 The three operations are one function z -> pooled, written with three derivatives: backward, and the tangents (JVPs) of
-forward and of backward. The formulas are derived in docs/method.md, section 7; this file has them as PyTorch
+forward and of backward. The formulas are derived in docs/method.md, section 8; this file has them as PyTorch
 operations, norm_pool.cpp has the same ones in C++. Names are those of the derivation:
 
     u = z - mean                    z of one image and channel, centered
@@ -86,7 +86,7 @@ def compiled_norm_pool() -> NormPool:
 
 
 def _forward(z: Tensor, scale: Tensor, shift: Tensor) -> tuple[Saved, Tensor]:
-    plane = _split_into_cells(_in_sum_dtype(z))
+    plane = _plane(z)
     variance, mean = torch.var_mean(plane, _PIXELS, correction=0)
     rstd = (variance + EPSILON).rsqrt()
     u = plane - _over_pixels(mean)
@@ -102,7 +102,7 @@ def _backward(saved: Saved, scale: Tensor, shift: Tensor, grad_pooled: Tensor) -
     g, per_pixel = _in_sum_dtype(grad_pooled) / 4, _per_pixel(z)
     # Sums over the plane of g o and g o u. g is constant in a cell, so sums over cells do, and z is not read.
     g_count, g_sum = (g * open_count).sum((1, 2)), (g * open_sum).sum((1, 2))
-    u = _split_into_cells(_in_sum_dtype(z)) - _over_pixels(mean)
+    u = _plane(z) - _over_pixels(mean)
     # Which pixels are open is computed again from z: a mask saved by forward would cost more memory traffic.
     through_relu = torch.where(_is_open(u, scale, shift, rstd), _spread_cells(g, z.shape[1]), 0)
     centered = through_relu - _over_pixels(per_pixel * g_count) - u * _over_pixels(per_pixel * rstd.square() * g_sum)
@@ -115,14 +115,13 @@ def _forward_jvp(
 ) -> tuple[SavedTangent, Tensor]:
     z, mean, rstd, open_count, open_sum = saved
     per_pixel = _per_pixel(z)
-    u, d_plane = _split_into_cells(_in_sum_dtype(z)) - _over_pixels(mean), _split_into_cells(_in_sum_dtype(d_z))
+    u, d_plane = _plane(z) - _over_pixels(mean), _plane(d_z)
     d_mean, shrink = per_pixel * d_plane.sum(_PIXELS), per_pixel * rstd.square() * (u * d_plane).sum(_PIXELS)
     # w: the tangent of the normalized plane is d(rstd u) = rstd w.
     w = d_plane - _over_pixels(d_mean) - u * _over_pixels(shrink)
     d_open_sum = _sum_cells(torch.where(_is_open(u, scale, shift, rstd), w, 0))
-    d_pooled = (
-        _over_cells(scale * rstd) * d_open_sum + _over_cells(d_scale * rstd) * open_sum + d_shift * open_count
-    ) / 4
+    moved = _over_cells(scale * rstd) * d_open_sum + _over_cells(d_scale * rstd) * open_sum
+    d_pooled = (moved + d_shift * open_count) / 4
     return SavedTangent(d_z, d_mean, shrink, d_open_sum), d_pooled.to(z.dtype)
 
 
@@ -140,19 +139,16 @@ def _backward_jvp(
     # G and D of the derivation: the scale is multiplied in before the sums, so that it needs no terms of its own.
     g_scaled, d_scaled = scale * g, scale * d + d_scale * g
     square = rstd.square()
-    g_count, g_sum = (
-        per_pixel * (g_scaled * open_count).sum((1, 2)),
-        per_pixel * square * (g_scaled * open_sum).sum((1, 2)),
-    )
+    g_count = per_pixel * (g_scaled * open_count).sum((1, 2))
+    g_sum = per_pixel * square * (g_scaled * open_sum).sum((1, 2))
     d_count = per_pixel * (d_scaled * open_count).sum((1, 2))
     d_sum = per_pixel * square * (g_scaled * d_open_sum + d_scaled * open_sum).sum((1, 2))
-    u = _split_into_cells(_in_sum_dtype(z)) - _over_pixels(mean)
-    w = _split_into_cells(_in_sum_dtype(d_z)) - _over_pixels(d_mean) - u * _over_pixels(shrink)
+    u = _plane(z) - _over_pixels(mean)
+    w = _plane(d_z) - _over_pixels(d_mean) - u * _over_pixels(shrink)
     is_open = _is_open(u, scale, shift, rstd)
     # grad_z and its tangent, both without their common factor rstd.
-    grad = (
-        torch.where(is_open, _spread_cells(g_scaled, z.shape[1]), 0) - _over_pixels(g_count) - u * _over_pixels(g_sum)
-    )
+    grad = torch.where(is_open, _spread_cells(g_scaled, z.shape[1]), 0) - _over_pixels(g_count)
+    grad = grad - u * _over_pixels(g_sum)
     d_grad = torch.where(is_open, _spread_cells(d_scaled, z.shape[1]), 0) - _over_pixels(d_count)
     d_grad = d_grad - w * _over_pixels(g_sum) - u * _over_pixels(d_sum) - _over_pixels(shrink) * grad
     grad_z, d_grad_z = (_join_cells(_over_pixels(rstd) * part).to(z.dtype) for part in (grad, d_grad))
@@ -171,6 +167,10 @@ _PIXELS = (1, 2, 3, 4)
 def _in_sum_dtype(x: Tensor) -> Tensor:
     """Sums are kept in float32 where images are stored in bfloat16: 1,024 pixels need more than its 8 bits."""
     return x.float() if x.dtype == torch.bfloat16 else x
+
+
+def _plane(z: Tensor) -> Tensor:
+    return _split_into_cells(_in_sum_dtype(z))
 
 
 def _per_pixel(z: Tensor) -> float:

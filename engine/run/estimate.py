@@ -120,23 +120,23 @@ def cost(
     device: Device,
     counts: Sequence[int] | None = None,
     cached: CachedExperts = NONE_CACHED,
-    found: Survey | None = None,
+    folder: Survey | None = None,
 ) -> Estimate | None:
     """The estimate, or None where it cannot be made without reading the data.
 
-    counts: train images of each class; found: the survey of a folder of images. Both where they are known already.
+    counts: train images of each class; folder: the survey of a folder of images. Both where they are known already.
     """
     try:
-        found = found or _survey(settings)
-        if found is None:
+        folder = folder or _survey(settings)
+        if folder is None:
             return estimate(settings, device, counts, None, cached)
         dataset = settings.dataset
         if dataset.resolution is None:
-            side = sampled_side(expanded(dataset.path or "") / "train", found.names)
+            side = sampled_side(expanded(dataset.path or "") / "train", folder.names)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
-        kept = [max(1, count) for count in counts or long_tailed(found.counts, dataset)]
-        return estimate(settings, device, kept, found.test_images, cached)
+        kept = [max(1, count) for count in counts or long_tailed(folder.counts, dataset)]
+        return estimate(settings, device, kept, folder.test_images, cached)
     except (InputError, OSError):
         return None
 

@@ -5,7 +5,6 @@ One line is `{"v": 1, "seq": n, "t": seconds since 1970, "type": "matching_step"
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
@@ -45,7 +44,7 @@ ExpertKind = Literal["representation", "classifier"]
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The worker holds the folder and knows what to do; `resumed` where it goes on from a checkpoint."""
+    """A worker begins; `resumed` says whether it continues from a checkpoint."""
 
     name: Text
     method: Text
@@ -64,7 +63,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class DataReady:
-    """The long-tailed images are in memory; `groups` gives each class many, medium or few, `grouping` the rule."""
+    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`."""
 
     class_names: list[Text]
     class_counts: list[Integer]
@@ -76,7 +75,7 @@ class DataReady:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins, with `total` units of work (experts, iterations, networks)."""
+    """A stage begins, with `total` units of work: experts, iterations or networks."""
 
     stage: Text
     total: Integer
@@ -85,7 +84,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """`done` of `total` units; fractions where a unit is long."""
+    """`done` of `total` units of a stage; a fraction where a unit takes long."""
 
     stage: Text
     done: Number
@@ -113,7 +112,7 @@ class ExpertEpoch:
 
 @dataclass(frozen=True)
 class ExpertDone:
-    """An expert with its test accuracy per class and the norms of its classifier's rows (the balance picture)."""
+    """An expert is ready: its test accuracy per class, and the norm of each row of its classifier."""
 
     kind: ExpertKind
     expert: Integer
@@ -125,14 +124,14 @@ class ExpertDone:
 
 @dataclass(frozen=True)
 class Initialized:
-    """The synthetic set has its start; `unrecognized_images` are those that no expert classifies correctly."""
+    """The synthetic set is initialized; no expert classifies `unrecognized_images` of its images correctly."""
 
     unrecognized_images: Integer
 
 
 @dataclass(frozen=True)
 class MatchingStep:
-    """One outer iteration: the two matching losses (1 = the student did not come closer) and beta after it."""
+    """One outer iteration: the two matching losses (1: the student came no closer to its target) and beta after it."""
 
     iteration: Integer
     loss_rep: Number | None
@@ -143,8 +142,8 @@ class MatchingStep:
 
 @dataclass(frozen=True)
 class Preview:
-    """The synthetic images at an iteration: `path` (relative to the run) is a PNG, one row a class, IPC columns;
-    `labels` beside it is JSON, softmax label of each image in the same order."""
+    """The synthetic images at an iteration: `path` (relative to the run's folder) is a PNG with one row for each class
+    and IPC columns; `labels` is a JSON file with the softmax label of each image in the same order."""
 
     iteration: Integer
     path: Text
@@ -156,7 +155,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
 
     subject: Text
     iteration: Integer | None
@@ -171,14 +170,14 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Everything up to `iteration` survives a crash."""
+    """A checkpoint was saved: everything up to `iteration` survives a crash."""
 
     iteration: Integer
 
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """The most memory that the worker has used on its device so far, and what the device has."""
+    """The worker's peak memory on its device so far, and the memory of the device."""
 
     device: Text
     memory_gib: Number
@@ -187,7 +186,7 @@ class DeviceReading:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something a person should know, with what to do about it."""
+    """Something that a person should know, and what can be done about it."""
 
     message: Text
     hint: Text = ""
@@ -195,7 +194,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The result is written."""
+    """The run is complete and its result is written."""
 
     accuracy_mean: Number
     accuracy_std: Number
@@ -203,14 +202,14 @@ class RunFinished:
 
 @dataclass(frozen=True)
 class RunStopped:
-    """Asked to stop, and stopped at a safe point."""
+    """The run was asked to stop and did so at a safe point."""
 
     stage: Text
 
 
 @dataclass(frozen=True)
 class RunBroke:
-    """The run failed; the same text as the error's."""
+    """The run failed, with the text of the error."""
 
     what: Text
     where: Text = ""
@@ -240,7 +239,7 @@ Emit = Callable[[Event], None]
 
 
 def type_name(event_class: type) -> str:
-    """The name of an event's type in the file: MatchingStep -> matching_step."""
+    """The `type` of an event in the file: MatchingStep -> matching_step."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event_class.__name__).lower()
 
 
@@ -255,13 +254,13 @@ def _adapter(event_type: str) -> TypeAdapter[Event]:
 
 def encode(event: Event, seq: int, seconds: float) -> str:
     """One line of events.jsonl, without its line end; a number that is not finite becomes null."""
-    fields = {key: finite(value) for key, value in dataclasses.asdict(event).items()}
+    fields = {key: finite(value) for key, value in vars(event).items()}
     head = {"v": VERSION, "seq": seq, "t": round(seconds, 3), "type": type_name(type(event))}
     return json.dumps(head | fields, separators=(",", ":"), allow_nan=False)
 
 
 def finite(value: Any) -> Any:
-    """The value with None for every number in it that JSON has no name for."""
+    """The value, with None for each number in it that is NaN or infinite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):
@@ -273,7 +272,7 @@ def finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Stamped:
-    """An event as it was read: its number in the file and its time in seconds since 1970."""
+    """An event as it was read, with its number in the file and its time in seconds since 1970."""
 
     seq: int
     seconds: float
@@ -281,7 +280,7 @@ class Stamped:
 
 
 def decode(line: str) -> Stamped | Warned:
-    """The event of a line, or a warning that says why the line is skipped (torn, foreign, unknown); never raises."""
+    """The event of a line; a line that is torn, foreign or of an unknown type gives a warning. Never raises."""
     try:
         fields = from_json(line, allow_inf_nan=False)
         adapter = _adapter(fields["type"])
@@ -300,7 +299,7 @@ def decode(line: str) -> Stamped | Warned:
 
 
 class EventLog:
-    """Appends events to a file, one flushed line each, numbered on; `stage` is the last that began, "" before one."""
+    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or ""."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock, self.stage = clock, ""
@@ -309,14 +308,15 @@ class EventLog:
         self._seq = _close_torn_line(self._file)
 
     def emit(self, event: Event) -> None:
-        """Writes one event; a single write call, so that a reader never sees two lines mixed."""
+        """Writes one event."""
+        # One write call on a file opened for appending: a reader never sees half of two lines.
         os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
         self._seq += 1
         self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 
 
 def _close_torn_line(file: int) -> int:
-    """Ends a line that a crash cut short, and returns the number of lines: the next event's number."""
+    """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
     content = os.pread(file, os.fstat(file).st_size, 0)
     if content and not content.endswith(b"\n"):
         os.write(file, b"\n")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from engine.run.compile_policy import Form, compile_or_not, compiled_form, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import RunSettings
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
@@ -68,10 +68,11 @@ def about_representation(
 
     form: of the training steps. pays: whether compiling those pays, which depends on the images' size.
     """
+    path = settings.dataset.path
     return {
         "kind": "representation",
         "version": TRAINING_VERSION,
-        "dataset": _dataset(settings.dataset),
+        "dataset": settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())},
         "class_counts": class_counts,
         "experts": trained_alike(settings),
         "seed": settings.seed,
@@ -104,11 +105,6 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
     representation = _complete(folder, count, representation_epochs(settings))
     heads = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
     return CachedExperts(representation, _complete(heads, count, classifier_epochs(settings)) if heads else 0)
-
-
-def _dataset(settings: DatasetSettings) -> dict[str, Any]:
-    path = settings.path and str(expanded(settings.path).absolute())
-    return settings.model_dump(mode="json") | {"path": path}
 
 
 def _form_here(settings: RunSettings, device_type: str, pays: bool) -> Form:

@@ -119,10 +119,9 @@ def parse_value(text: str) -> Any:
         if _alias(text) is not None:
             raise ValueError(NO_ALIASES)
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(TOO_DEEP if _LIMIT_OF_LIBYAML in str(error) else str(error).splitlines()[0]) from None
-    except RecursionError:
-        raise ValueError(TOO_DEEP) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        too_deep = isinstance(error, RecursionError) or _LIMIT_OF_LIBYAML in str(error)
+        raise ValueError(TOO_DEEP if too_deep else str(error).splitlines()[0]) from None
     except TAG_ERRORS:
         raise ValueError(NOT_OF_ITS_TAG) from None
 
@@ -155,30 +154,28 @@ def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
 
 
 def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
+    """Adds the values of a mapping and of those below it to `parsed`."""
     for key_node, value_node in node.value:
         where = f"{parsed.name}:{key_node.start_mark.line + 1}"
         if not isinstance(key_node, yaml.ScalarNode):
             parsed.faults.append(Fault("a key must be a word", where))
             continue
         path = (*above, key_node.value)
+        where_key = f"{where}: {'.'.join(path)}"
         if path in parsed.places:
             first = parsed.places[path].rpartition(":")[2]
             what = f"this key stands here a second time, first in line {first}"
-            parsed.faults.append(Fault(what, f"{where}: {'.'.join(path)}", "keep one of the two"))
+            parsed.faults.append(Fault(what, where_key, "keep one of the two"))
             continue
         parsed.places[path] = where
-        _read_value(value_node, path, loader, parsed)
-
-
-def _read_value(node: yaml.Node, path: KeyPath, loader: Any, parsed: ParsedFile) -> None:
-    if isinstance(node, yaml.MappingNode) and len(path) < DEEPEST:
-        _read_mapping(node, path, loader, parsed)
-        return
-    try:
-        parsed.values[path] = loader.construct_object(node, deep=True)
-    except yaml.MarkedYAMLError as error:
-        parsed.faults.append(_syntax_fault(error, parsed.name))
-    except TAG_ERRORS:
-        parsed.faults.append(Fault(NOT_OF_ITS_TAG, f"{parsed.places[path]}: {'.'.join(path)}", "leave the tag out"))
-    except ValueError as error:
-        parsed.faults.append(Fault(f"this is no value: {error}", f"{parsed.places[path]}: {'.'.join(path)}"))
+        if isinstance(value_node, yaml.MappingNode) and len(path) < DEEPEST:
+            _read_mapping(value_node, path, loader, parsed)
+            continue
+        try:
+            parsed.values[path] = loader.construct_object(value_node, deep=True)
+        except yaml.MarkedYAMLError as error:
+            parsed.faults.append(_syntax_fault(error, parsed.name))
+        except TAG_ERRORS:
+            parsed.faults.append(Fault(NOT_OF_ITS_TAG, where_key, "leave the tag out"))
+        except ValueError as error:
+            parsed.faults.append(Fault(f"this is no value: {error}", where_key))

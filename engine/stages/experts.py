@@ -170,8 +170,8 @@ def _feature_batches(
         class_aware_batches(labels, data.num_classes, settings.images_per_turn, settings.batch_size, draws)
         for _ in range(settings.epochs)
     )
-    source = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
-    for block in augmented_blocks([source], context.settings.dataset.augmentation):
+    stream = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
+    for block in augmented_blocks([stream], context.settings.dataset.augmentation):
         images = [images[0] for images, _ in block]
         computed = all_features(features, start, torch.cat(images)).split([len(own) for own in images])
         yield from ((own[None], targets) for own, (_, targets) in zip(computed, block, strict=True))

@@ -1,4 +1,4 @@
-"""Fresh networks, and their training on small sets by the recipe of an evaluation (docs/method.md, section 9)."""
+"""Fresh networks, and their training on small sets by the recipe of an evaluation (docs/method.md, section 5)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
-from ltdd_tui.runs.console import printed
+from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.messages import news
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
@@ -124,12 +124,13 @@ class LiveRun:
 
     def _with_files(self, view: RunView) -> RunView:
         """The view with what stands beside the events as it is now."""
+        console = self._console.read()
         return replace(
             view,
             settings=self._settings.read(),
             gone=not self.folder.root.is_dir(),
             alive=self._alive,
-            console=self._console.read(),
+            console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
         )
 

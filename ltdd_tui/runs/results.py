@@ -13,7 +13,6 @@ from engine.run.metrics import Figures, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import duration, factor_name, mean_and_std
-from ltdd_tui.runs.console import since_start
 from ltdd_tui.runs.figures import KINDS, Row, head_to_tail, is_sound, row_of, rows_from_state
 from ltdd_tui.runs.live import LiveRun
 
@@ -132,7 +131,7 @@ def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Faul
     rows = rows_from_state(state)
     failures = tuple(Fault(failure.what, failure.where, failure.hint) for failure in state.failures)
     by_class = _head_to_tail(rows, state.data.class_counts if state.data else [])
-    console = since_start(live.view.console)[-CONSOLE_LINES:] if state.status == "crashed" else ()
+    console = live.view.console[-CONSOLE_LINES:] if state.status == "crashed" else ()
     seconds = sum(stage.elapsed(state.last_seconds or 0.0) for stage in state.stages.by_name.values())
     return RunSummary(tuple(rows), by_class, settings, faults + failures, console, seconds or None)
 

@@ -82,7 +82,9 @@ class Stages:
 
     def named(self, name: str) -> Stage:
         """The stage of that name; one that was never announced is taken as it comes."""
-        return self.by_name.setdefault(name, Stage(name))
+        if name not in self.by_name:
+            self.by_name[name] = Stage(name)
+        return self.by_name[name]
 
     def plan(self, names: Sequence[str]) -> None:
         """Puts the stages into the order of `names`, and adds those that are new."""
@@ -234,12 +236,12 @@ class RunState:
                 self._resume(event, seconds)
             case e.RunFinished():
                 self.finished = event
-                self._end("done", seconds)
+                self.end("done", seconds)
             case e.RunStopped():
-                self._end("stopped", seconds)
+                self.end("stopped", seconds)
             case e.RunBroke():
                 self.failures = (*self.failures, event)
-                self._end("failed", seconds)
+                self.end("failed", seconds)
 
     def _resume(self, event: e.RunStarted, seconds: float) -> None:
         """Goes back to the last checkpoint: what lies past it comes again."""
@@ -255,7 +257,8 @@ class RunState:
         self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
         self.evaluations = {key: event for key, event in self.evaluations.items() if (key[1] or 0) <= at}
 
-    def _end(self, status: Status, seconds: float) -> None:
+    def end(self, status: Status, seconds: float) -> None:
+        """The worker ended at `seconds`, or was found gone."""
         # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
         if self.status != "done":
             self.status = status
@@ -290,7 +293,7 @@ def with_worker(state: RunState, alive: bool) -> RunState:
     if state.status != "running" or alive:
         return state
     crashed = state.snapshot()
-    crashed._end("crashed", state.last_seconds or 0.0)
+    crashed.end("crashed", state.last_seconds or 0.0)
     return crashed
 
 

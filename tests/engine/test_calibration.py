@@ -11,7 +11,8 @@ import pytest
 from engine import __main__, calibration
 from engine.calibration import Shape, TimedStep, fit
 from engine.nets.native import why_not_build
-from engine.run.device_profiles import Rate, Step, Work, calibration_file, read_calibration
+from engine.run.device_profiles import Rate, Step, calibration_file, read_calibration
+from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU
 
 WORKS = [Work(3, 2.5e5, 1.2e7), Work(4, 8.3e6, 4.9e8), Work(4, 8.3e6, 1.6e9)]
@@ -69,7 +70,7 @@ def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
     assert {row["step"] for row in timed} == set(get_args(Step)) - {"compile"}
 
 
-def test_the_worker_refuses_a_device_that_is_not_there(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_refuses_a_missing_device(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["calibrate", "--device", "cuda:99"]) == 2
     assert "there is no device 'cuda:99'" in capsys.readouterr().err
     assert not list(small.rglob("*.json"))

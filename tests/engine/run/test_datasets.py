@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from engine.run.datasets import FACTS, class_counts, counts_for, image_size_for
-from engine.run.network_cost import network_cost, parameter_counts
+from engine.run.network_cost import network_cost
 from engine.run.settings import DatasetSettings
 
 # Class 9 is 5000 / IF; the totals at IF 10, 50, 100 and 200 are those of the paper's data.
@@ -82,7 +82,8 @@ def test_facts_are_consistent() -> None:
 
 
 def test_parameters_of_the_papers_network() -> None:
-    assert parameter_counts(3, 10, 32, 128, 3) == (299_520, 20_490)
+    papers = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
+    assert papers.parameters == (299_520, 20_490)
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet18", "vgg11", "alexnet"])

@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, Work, cpu
+from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
 from engine.run.expert_cache import CachedExperts
-from engine.run.network_cost import network_cost
+from engine.run.network_cost import Work, network_cost
 from engine.run.settings import RunSettings
 
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -219,7 +219,7 @@ def test_a_folder_needs_its_counts_and_its_side() -> None:
 def test_a_rate_is_linear_in_its_work() -> None:
     rate, work = Rate(1.0, 0.1, 0.01), Work(2, 30, 400)
     assert rate.seconds(work) == 2 + 3 + 4
-    assert (rate * 2).seconds(work * 3) == pytest.approx(54)
+    assert Rate(2.0, 0.2, 0.02).seconds(Work(6, 90, 1200)) == pytest.approx(54)
 
 
 @pytest.mark.parametrize("step", ["iteration-bf16", "expert_epoch-bf16"])
