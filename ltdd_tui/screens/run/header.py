@@ -83,12 +83,10 @@ def _status(view: RunView, now: float, word: str) -> Content:
 def _machine(state: RunState, now: float) -> Content:
     reading = state.reading
     device = reading.device if reading else state.started.device if state.started else ""
-    memory = f"{reading.memory_gib:.1f}/{reading.memory_total_gib:.0f} GiB" if reading and _is_known(reading) else ""
+    memory = ""
+    if reading and reading.memory_gib is not None and reading.memory_total_gib is not None:
+        memory = f"{reading.memory_gib:.1f}/{reading.memory_total_gib:.0f} GiB"
     return Content.styled("  ".join(text for text in (device, memory, speed(state, now)) if text), MUTED)
-
-
-def _is_known(reading: object) -> bool:
-    return None not in (getattr(reading, "memory_gib", None), getattr(reading, "memory_total_gib", None))
 
 
 def clock(state: RunState, now: float) -> float:
