@@ -131,11 +131,9 @@ def _words(stage: Stage, cells: int, full: bool) -> Content:
         return Content.styled(name, MUTED)
     if stage.status != "done":
         return _under_way(stage, cells)
-    return (
-        Content.assemble((f"{DONE} {name}", GOOD), (f" {duration(stage.seconds)}", MUTED))
-        if full
-        else Content.styled(name, GOOD)
-    )
+    if not full:
+        return Content.styled(name, GOOD)
+    return Content.assemble((f"{DONE} {name}", GOOD), (f" {duration(stage.seconds)}", MUTED))
 
 
 def _under_way(stage: Stage, cells: int) -> Content:
