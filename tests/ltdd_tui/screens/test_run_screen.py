@@ -268,6 +268,18 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_panel_is_maximized_also_where_all_are_hidden(make: Callable[..., RunFolder]) -> None:
+    async with shown(make("done")) as pilot:
+        while names := seen(pilot):
+            await pilot.press(run_screen(pilot).query_one(Workspace).panels[names[0]].NUMBER)
+            await until(pilot, lambda hidden=names[0]: hidden not in seen(pilot))
+        await pilot.press("m")
+        await until(pilot, lambda: len(seen(pilot)) == 1)
+        await pilot.press("0")
+        await until(pilot, lambda: len(seen(pilot)) == 5)
+
+
+@pytest.mark.asyncio
 async def test_who_came_from_the_list_goes_back_there(make: Callable[..., RunFolder]) -> None:
     async with shown(make("done")) as pilot:
         for key in ("q", "escape"):
