@@ -50,7 +50,7 @@ def combination_faults(error: ValidationError) -> list[Fault]:
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key. A key that nobody wrote has the line of what stands below it, else of the block above it."""
+    """File, line and key. A key that was not written has the line of a key below it, else of the block above it."""
     key = ".".join(path)
     below = next((place for written, place in places.items() if written[: len(path)] == path), None)
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
@@ -203,7 +203,7 @@ def _networks(settings: RunSettings) -> Iterator[Fault]:
         return
     if "convnet" in networks and size >> depth < 1:
         yield Fault(
-            f"{depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) away",
+            f"{depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) to nothing",
             "experts.depth",
             f"at most {size.bit_length() - 1}, or raise dataset.resolution",
         )

@@ -60,6 +60,17 @@ def test_fields_of_another_version_are_ignored() -> None:
     assert read(e.Initialized(3), repeated_classes=["cat"], new={"a": [1]}) == e.Initialized(3)
 
 
+def test_a_file_name_that_is_not_utf_8_is_read() -> None:
+    assert read(e.Warned("a.png \udc80", "\ud83d")) == e.Warned("a.png \udc80", "\ud83d")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[" * 100_000, "7", "null", '{"type": []}', '{"type": "warned", "seq": 1e999}']
+)
+def test_a_line_of_anything_else_is_a_warning(line: str) -> None:
+    assert isinstance(e.decode(line), e.Warned)
+
+
 def test_whole_numbers_stand_for_floats_and_names_for_imbalance_factors() -> None:
     assert read(STEP, beta=1) == e.MatchingStep(3, 0.5, None, 1, 0.2)
     assert isinstance(read(START, imbalance_factor=100), e.RunStarted)
