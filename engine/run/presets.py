@@ -69,7 +69,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
         path = folder / expanded(name_or_path)
         if os.path.isfile(path):
             return path
-        raise SettingsError([_missing(name_or_path, "there is no such file")])
+        raise SettingsError([_missing(name_or_path, "there is no such file", name_or_path)])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
     candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
     for path in candidates:
@@ -81,9 +81,8 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 
 
-def _missing(name_or_path: str, what: str) -> Fault:
+def _missing(name_or_path: str, what: str, where: str = "") -> Fault:
     near = difflib.get_close_matches(Path(name_or_path).stem, list(preset_files()), n=3, cutoff=0.5)
-    where = name_or_path if "file" in what else ""
     return Fault(what, where, f"did you mean {', '.join(near)}?" if near else "`ltdd-tui presets list` shows all")
 
 
