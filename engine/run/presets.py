@@ -296,7 +296,7 @@ def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -
     """
     replaced = frozenset(path for path in layers.values if any(_overlap(path, bad) for bad in wrong))
     try:
-        faults = infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced)))
+        faults = list(infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced))))
     except ValidationError as error:
         faults = combination_faults(error)
     placed = []
