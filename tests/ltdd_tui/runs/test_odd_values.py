@@ -13,7 +13,7 @@ import pytest
 from engine.run.events import EVENT_TYPES
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.comparison import class_lines as compared_classes
-from ltdd_tui.runs.comparison import contenders, group_lines
+from ltdd_tui.runs.comparison import compared_runs, group_lines
 from ltdd_tui.runs.figures import checks, class_accuracies, expert_splits, norms_by_class
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.replay import as_of, frames
@@ -62,7 +62,7 @@ def drawn(view: RunView, beside: RunView) -> None:
     headline(view, now, WIDTH)
     stage_line(state, now, WIDTH)
     frames(state)
-    found = contenders([view, beside])
+    found = compared_runs([view, beside])
     compared = panels.Compared(found, ["red", "blue"], 1)
     panels.figures(compared, [], WIDTH)
     panels.classes(compared, compared_classes(found), group_lines(found), WIDTH)
