@@ -94,13 +94,13 @@ def _preview(root: Path, classes: int, ipc: int, side: int = 32) -> Preview:
 
 
 async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -> ImagesCost:
-    exhibition = ImagesView("nothing")
+    images = ImagesView("nothing")
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:
-        exhibition.request(RenderRequest(root, preview, Place(row=next(rows)), (), (), "halfcell"))
+        images.request(RenderRequest(root, preview, Place(row=next(rows)), (), (), "halfcell"))
 
-    async with _Around(exhibition).run_test(size=size):
+    async with _Around(images).run_test(size=size):
         change()
         await asyncio.sleep(0.5)
         with _longest_turn() as longest:

@@ -51,12 +51,12 @@ def main() -> None:
     """Prints both figures."""
     runs, table = RunList(), DataTable[str](cursor_type="row")
 
-    def fill(found: list[RunEntry]) -> None:
+    def fill(entries: list[RunEntry]) -> None:
         if not table.columns:
             table.add_columns(*(column.title for column in COLUMNS))
         table.clear()
-        for listed in found:
-            table.add_row(*(column.text(listed, 0.0) for column in COLUMNS), key=listed.run.name)
+        for entry in entries:
+            table.add_row(*(column.text(entry, 0.0) for column in COLUMNS), key=entry.run.name)
 
     print(f"{ROWS} rows, {SIZE[0]}x{SIZE[1]}, CPU milliseconds a change")
     print(f"RunList    {asyncio.run(milliseconds(runs, lambda entries: runs.show(entries, (), Order()))):6.1f}")

@@ -193,10 +193,10 @@ def _python(*arguments: str) -> str:
 
 def _latest(report: dict[str, Any], name: str, since: float = 0, seconds: float = 1e12) -> dict[str, float]:
     """The latest the loop came over `seconds` from `since`, and the most of it that was the app's own work, in ms."""
-    found = [(late, own) for at, late, own in report["late"] if since <= at <= since + seconds]
+    lateness = [(late, own) for at, late, own in report["late"] if since <= at <= since + seconds]
     return {
-        f"{name}_ms": round(1000 * max((late for late, _ in found), default=0.0), 1),
-        f"{name}_own_work_ms": round(1000 * max((own for _, own in found), default=0.0), 1),
+        f"{name}_ms": round(1000 * max((late for late, _ in lateness), default=0.0), 1),
+        f"{name}_own_work_ms": round(1000 * max((own for _, own in lateness), default=0.0), 1),
     }
 
 
