@@ -22,7 +22,7 @@ from textual.widget import Widget
 from engine.run.events import MatchingStep, Preview
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.loss_history import LossHistory
-from ltdd_tui.screens.run.images.renderer import Place, RenderRequest
+from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest
 from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.widgets.chart import line
 from ltdd_tui.widgets.curve import Curve
@@ -98,7 +98,7 @@ async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:
-        images.request(RenderRequest(root, preview, Place(row=next(rows)), (), (), "halfcell"))
+        images.request(RenderRequest(root, preview, ImageSelection(row=next(rows)), (), (), "halfcell"))
 
     async with _Around(images).run_test(size=size):
         change()

@@ -22,9 +22,9 @@ from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
 from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, send, send_to_read
-from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, Rename
+from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.following import LiveScreen
-from ltdd_tui.screens.result_dialogs import Evaluate, Export
+from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
 
 
 class OpenRun(Message):

@@ -14,7 +14,7 @@ from ltdd_tui.formatting import clean
 from ltdd_tui.widgets.axis import (
     LARGEST,
     Floats,
-    Place,
+    Scale,
     Window,
     ascending,
     count_label,
@@ -62,11 +62,11 @@ EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
 class Canvas:
     """The cells of a chart: characters, and for each the place of its style in a list of them."""
 
-    def __init__(self, across: int, down: int, bottom: float, top: float, place: Place) -> None:
+    def __init__(self, across: int, down: int, bottom: float, top: float, scale: Scale) -> None:
         self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
         self._style = np.zeros((down, across), dtype=np.intp)
         self._styles = [""]
-        self._bottom, self._top, self._place = bottom, top, place
+        self._bottom, self._top, self._scale = bottom, top, scale
 
     def rule(self, at: Iterable[int]) -> None:
         """Thin lines across, behind everything."""
@@ -76,12 +76,12 @@ class Canvas:
     def trace(self, x: Floats, y: Floats, window: Window, color: str) -> None:
         """A curve."""
         columns = self._codes.shape[1] * DOTS_ACROSS
-        self._spans(*spans(x, y, window.left, window.right, columns, self._place), color)
+        self._spans(*spans(x, y, window.left, window.right, columns, self._scale), color)
 
     def dash(self, y: float, color: str) -> None:
         """A dashed line across."""
         every = np.arange(self._codes.shape[1] * DOTS_ACROSS) % 4 < 2
-        at = np.where(every, self._place(np.array(y)), np.nan)
+        at = np.where(every, self._scale(np.array(y)), np.nan)
         self._spans(at, at, color)
 
     def point_at(self, x: float, window: Window) -> None:
@@ -209,7 +209,7 @@ SMALLEST_WIDTH = 16
 
 
 @dataclass(frozen=True)
-class Sight:
+class ChartView:
     """How a chart is looked at: the part of the x axis, a logarithmic y axis or not, the x that is read off."""
 
     window: Window
@@ -237,47 +237,47 @@ def whole(lines: Iterable[Line]) -> Window | None:
     return Window(left, right) if right > left else Window(left - half, right + half)
 
 
-def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: int, height: int) -> Chart:
+def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width: int, height: int) -> Chart:
     """The chart in `width` x `height` cells; a very small one goes without legend, then without labels."""
-    head = legend(lines, levels, sight.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
+    head = legend(lines, levels, view.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
     labeled = height >= SMALLEST_HEIGHT["labels"] and width >= SMALLEST_WIDTH
     down = height - len(head) - labeled
-    curves = [_seen(line, sight) for line in lines]
-    place = np.log10 if sight.log else np.asarray
+    curves = [_seen(line, view) for line in lines]
+    scale = np.log10 if view.log else np.asarray
     ends = [float(end(y)) for _, y in curves if len(y) for end in (np.fmin.reduce, np.fmax.reduce)]
-    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not sight.log)]
-    bottom, top = _extent([*ends, *(level.y for level in shown)], place)
-    marks = _marks(bottom, top, sight.log, down)
+    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not view.log)]
+    bottom, top = _extent([*ends, *(level.y for level in shown)], scale)
+    marks = _marks(bottom, top, view.log, down)
     left = 1 + max(map(len, marks.values()), default=0) if labeled else 0
-    canvas = Canvas(width - left, down, bottom, top, place)
+    canvas = Canvas(width - left, down, bottom, top, scale)
     canvas.rule(marks)
     for level in shown:
         canvas.dash(level.y, level.color)
     for line, (x, y) in zip(lines, curves, strict=True):
-        canvas.trace(x, y, sight.window, line.color)
-    if sight.cursor is not None:
-        canvas.point_at(sight.cursor, sight.window)
+        canvas.trace(x, y, view.window, line.color)
+    if view.cursor is not None:
+        canvas.point_at(view.cursor, view.window)
     rows: list[Content] = list(canvas.rows())
     if labeled:
         labels = [(marks.get(at, "").rjust(left - 1) + " ", AXIS_STYLE) for at in range(down)]
         rows = [Content.assemble(label, row) for label, row in zip(labels, rows, strict=True)]
-        rows.append(_feet(sight.window, left, width))
+        rows.append(_feet(view.window, left, width))
     return Chart([*head, *rows], left, width - left)
 
 
-def _seen(line: Line, sight: Sight) -> tuple[Floats, Floats]:
+def _seen(line: Line, view: ChartView) -> tuple[Floats, Floats]:
     """The points in sight and one on either side; what has no place on a logarithmic axis is a gap."""
-    first = max(int(np.searchsorted(line.x, sight.window.left, "left")) - 1, 0)
-    last = int(np.searchsorted(line.x, sight.window.right, "right")) + 1
+    first = max(int(np.searchsorted(line.x, view.window.left, "left")) - 1, 0)
+    last = int(np.searchsorted(line.x, view.window.right, "right")) + 1
     x, y = line.x[first:last], line.y[first:last]
-    if sight.log and (y < SMALLEST).any():
+    if view.log and (y < SMALLEST).any():
         y = np.where(y < SMALLEST, np.nan, y)
     return x, y
 
 
-def _extent(values: Iterable[float], place: Place) -> tuple[float, float]:
+def _extent(values: Iterable[float], scale: Scale) -> tuple[float, float]:
     """The lowest and highest place with a margin; a range around it where there is one only."""
-    known = [at for at in place(np.array(list(values))).tolist() if not math.isnan(at)]
+    known = [at for at in scale(np.array(list(values))).tolist() if not math.isnan(at)]
     if not known:
         return 0.0, 1.0
     low, high = min(known), max(known)

@@ -57,7 +57,6 @@ class Choices(Static, can_focus=True):
         self.choose(text)
 
     def on_mount(self) -> None:
-        """Draws the words."""
         self._draw()
 
     def choose(self, text: str) -> None:
@@ -67,20 +66,16 @@ class Choices(Static, can_focus=True):
         self._draw()
 
     def on_focus(self) -> None:
-        """Shows where one is."""
         self._draw()
 
     def on_blur(self) -> None:
-        """Shows it no more."""
         self._draw()
 
     def on_click(self, event: Click) -> None:
-        """Turns the word on or off that was clicked."""
         if word := event.style.meta.get("word"):
             self.action_turn(word)
 
     def action_move(self, by: int) -> None:
-        """Goes to another word."""
         self._at = (self._at + by) % len(self._words)
         self._draw()
 
@@ -206,7 +201,6 @@ class Field(Widget):
         self.control = self._made()
 
     def compose(self) -> ComposeResult:
-        """The control for the kind of value."""
         yield self.control
 
     def _made(self) -> Control:
@@ -221,7 +215,6 @@ class Field(Widget):
         return Entry(text, spec.placeholder, suggester=suggester, compact=True)
 
     def on_mount(self) -> None:
-        """Leaves room for the label."""
         self._fit()
 
     def on_resize(self, event: Resize) -> None:

@@ -84,7 +84,6 @@ class CompareScreen(Screen[None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        """Starts to read the runs."""
         self._panels[0].add_class("-chosen")
         self.watch(self.app, "theme", self._draw, init=False)
         self._follow()
@@ -116,22 +115,22 @@ class CompareScreen(Screen[None]):
         return caught_up
 
     def _draw(self) -> None:
-        found = compared_runs([run.view for run in self._runs])
-        if not found or self not in self.app.screen_stack:
+        runs = compared_runs([run.view for run in self._runs])
+        if not runs or self not in self.app.screen_stack:
             # Left while it was read, or resized on its way out.
             return
         dark = self.app.current_theme.dark
-        compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
+        compared = Compared(runs, [series_color(place, dark) for place in range(len(runs))], self._base)
         for panel in self._panels:
             panel.compare(compared)
-        missing = {one.name: "gone" for one in found if one.view.gone} | self._unreadable
-        told = self._names(found) if self.has_class("-single") else common_cell(found)
-        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or told)
+        missing = {run.name: "gone" for run in runs if run.view.gone} | self._unreadable
+        text = self._names(runs) if self.has_class("-single") else common_cell(runs)
+        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or text)
 
-    def _names(self, found: Sequence[ComparedRun]) -> str:
+    def _names(self, runs: Sequence[ComparedRun]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""
-        room = (self.size.width - len("Compare") - 4) // len(found) - len("A , ")
-        return ", ".join(f"{one.tag} {shortened(one.name, room)}" for one in found)
+        room = (self.size.width - len("Compare") - 4) // len(runs) - len("A , ")
+        return ", ".join(f"{run.tag} {shortened(run.name, room)}" for run in runs)
 
     def _choose(self, place: int) -> None:
         self._chosen = place
@@ -143,25 +142,22 @@ class CompareScreen(Screen[None]):
             self._tabs.active = f"to-{self._panels[place].NAME}"
 
     def action_go(self, place: int) -> None:
-        """Goes to a panel."""
         self._choose(place)
         panel = self._panels[place]
         (panel.curve if isinstance(panel, CurvePanel) else panel).focus()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        """A tab was clicked."""
         names = [f"to-{panel.NAME}" for panel in self._panels]
         if event.tab.id in names:
             self.action_go(names.index(event.tab.id))
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """The panel in focus is the one that is shown alone."""
+        # The panel in focus is the one that is shown alone.
         for place, panel in enumerate(self._panels):
             if panel in event.widget.ancestors_with_self and place != self._chosen:
                 self._choose(place)
 
     def action_maximize_panel(self) -> None:
-        """Shows one panel, or all of them."""
         if self.maximized:
             self.minimize()
         else:
@@ -181,5 +177,4 @@ class CompareScreen(Screen[None]):
         self._draw()
 
     def action_back(self) -> None:
-        """Back to where the runs were picked."""
         self.app.pop_screen()

@@ -1,4 +1,4 @@
-"""The form for a new run between the presets and what will come of it."""
+"""The form for a new run, between the presets and the plan of the run that it describes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from engine.run.folder import expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, Form, fault_line, filled, first_form
+from ltdd_tui.launch.form import DEVICE, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
-from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, FaultLine, RunForm
+from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
@@ -86,7 +86,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         &.-huge #plan { width: 76; }
         &.-narrow #presets, &.-narrow #plan { width: 1fr; }
         &.-tall #fields > Field { margin-bottom: 1; }
-        &.-tall #told { height: 5; }
+        &.-tall #help { height: 5; }
         &.-tall #browse { margin: 0 0 1 15; }
         &.-tall #fields > Field.-above-button { margin-bottom: 0; }
     }
@@ -204,7 +204,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _picked(self, event: PresetPicker.Picked) -> None:
         event.stop()
         try:
-            form = filled(event.name, self.form.device)
+            form = form_of_preset(event.name, self.form.device)
         except LtddError as error:
             self.notify(str(error), title=event.name, severity="error", markup=False)
             return
@@ -235,7 +235,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._panes.see("form")
         await self._fields.find()
 
-    @on(FaultLine.Clicked)
     async def action_next_fault(self) -> None:
         """Goes from fault to fault."""
         if key := self._fields.next_fault():
@@ -301,7 +300,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         name = await self.app.push_screen_wait(SavePreset(settings, run_plan.form.preset, cell_name(settings)))
         if name:
             self.notify(f"saved as {name}")
-            self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
+            self.take(replace(form_of_preset(name, self.form.device), name=self.form.name), remember=True)
             self.fill_list()
 
     async def _without_faults(self, otherwise: str) -> RunPlan | None:
@@ -309,7 +308,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         run_plan = await self.plan_in_thread()
         if not run_plan.faults:
             return run_plan
-        self.notify(fault_line(run_plan.faults), title=otherwise, severity="error", markup=False)
+        self.notify(fault_summary(run_plan.faults), title=otherwise, severity="error", markup=False)
         await self.go_to(next(iter(run_plan.faults)))
         return None
 

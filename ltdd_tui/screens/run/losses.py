@@ -1,4 +1,4 @@
-"""The matching losses over the iterations, or the accuracy of the checks."""
+"""Losses panel: the matching losses over the iterations, or the accuracy of the checks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,6 @@ trained on the whole long-tailed set) as dashed lines.
         self._state = RunState()
 
     def compose(self) -> ComposeResult:
-        """Both curves, one of them seen."""
         yield self._losses
         yield self._accuracy
 
@@ -75,40 +74,32 @@ trained on the whole long-tailed set) as dashed lines.
         return self._accuracy if self._accuracy.display else self._losses
 
     def on_mount(self) -> None:
-        """Draws in the colors of the theme, whenever it changes."""
         self.watch(self.app, "theme", self._draw, init=False)
 
     def show(self, view: RunView) -> None:
-        """Draws the curves of `view`."""
         if view.state is not self._state:
             self._state = view.state
             self._draw()
 
     def action_toggle_accuracy(self) -> None:
-        """Changes between losses and accuracy."""
         self._accuracy.display = not self._accuracy.display
         self._losses.display = not self._accuracy.display
         self._draw()
 
     def action_toggle_log(self) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_toggle_log()
         self._draw()
 
     def action_zoom(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_zoom(direction)
 
     def action_pan(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_pan(direction)
 
     def action_read_off(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_read_off(direction)
 
     def action_fit(self) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_fit()
 
     def _draw(self) -> None:

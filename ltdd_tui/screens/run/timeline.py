@@ -1,4 +1,4 @@
-"""The slider below the panels: moves a run to and fro through its iterations, and plays it."""
+"""The slider below the panels: moves through the iterations of a run, and plays them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ pictures were saved or the set was checked.
         self._dragged = False
 
     def show(self, last: int, frames: Sequence[int], end: str) -> None:
-        """Takes in how far the run is now, and how its end is called: live while it works."""
+        """Draws the run at iteration `last`; `end` names the right end of the slider, live while the run works."""
         if (last, frames, end) == (self._last, self._frames, self._end):
             return
         self._last, self._frames, self._end = last, frames, end
@@ -101,7 +101,6 @@ pictures were saved or the set was checked.
         self._redraw()
 
     def action_step(self, direction: int) -> None:
-        """Moves by a hundredth of the run."""
         self._go(self._here + direction * max(1, self._last // STEPS))
 
     def action_leap(self, direction: int) -> None:
@@ -111,13 +110,12 @@ pictures were saved or the set was checked.
         self._go(self._frames[place] if 0 <= place < len(self._frames) else (0 if direction < 0 else None))
 
     def action_go(self, at: int | None) -> None:
-        """Moves to an iteration, or to the live end."""
         self._go(at)
 
     def toggle_play(self) -> None:
-        """Plays from here to the live end, from the start where it is there already; or stands still."""
+        """Plays from here to the end, or from the start where it is at the end; stops where it plays already."""
         if self._player:
-            self._stand_still()
+            self._stop_playing()
         elif self._last:
             self._go(0 if self.at is None else self.at)
             self._player = self.set_interval(PLAY_SECONDS, self._play_on)
@@ -126,22 +124,19 @@ pictures were saved or the set was checked.
     def _play_on(self) -> None:
         self._move(self._here + max(1, self._last // PLAY_STEPS))
         if self.at is None:
-            self._stand_still()
+            self._stop_playing()
             self._redraw()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Goes where the mouse is."""
         self._dragged = True
         self.capture_mouse()
         self._go_to_mouse(event)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Follows the mouse while its button is held."""
         if self._dragged:
             self._go_to_mouse(event)
 
     def on_mouse_up(self) -> None:
-        """Lets go."""
         self._dragged = False
         self.release_mouse()
 
@@ -155,7 +150,7 @@ pictures were saved or the set was checked.
 
     def _go(self, at: int | None) -> None:
         """Moves by hand, which ends playing."""
-        self._stand_still()
+        self._stop_playing()
         self._move(at)
 
     def _move(self, at: int | None) -> None:
@@ -165,7 +160,7 @@ pictures were saved or the set was checked.
             self._redraw()
             self.post_message(self.Moved(at))
 
-    def _stand_still(self) -> None:
+    def _stop_playing(self) -> None:
         if self._player:
             self._player.stop()
             self._player = None

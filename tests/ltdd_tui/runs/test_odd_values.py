@@ -25,7 +25,7 @@ from ltdd_tui.screens.run.experts import expert_lines
 from ltdd_tui.screens.run.header import headline, stage_line
 from ltdd_tui.screens.run.log import log_lines
 from ltdd_tui.screens.run.norms import norm_lines
-from ltdd_tui.widgets.chart import Sight, draw, line, whole
+from ltdd_tui.widgets.chart import ChartView, draw, line, whole
 from tests.ltdd_tui.recorded import record
 
 WIDTH, HEIGHT = 60, 12
@@ -52,7 +52,7 @@ def drawn(view: RunView, beside: RunView) -> None:
     curves = [line("rep", state.steps.iterations, state.steps.loss_rep, "red"), line("check", *checks(state), "red")]
     for curve in curves:
         if window := whole([curve]):
-            draw([curve], [], Sight(window, True, None), WIDTH, HEIGHT)
+            draw([curve], [], ChartView(window, True, None), WIDTH, HEIGHT)
     list(class_lines(class_accuracies(state), WIDTH, HEIGHT))
     foot_lines(class_accuracies(state), WIDTH)
     list(expert_lines(expert_splits(state), WIDTH))

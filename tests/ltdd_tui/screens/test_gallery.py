@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engine.run.events import Preview
-from ltdd_tui.screens.run.images.renderer import Place, plan, usable
-from ltdd_tui.screens.run.images.terminal_graphics import Room
+from ltdd_tui.screens.run.images.renderer import ImageSelection, plan, valid_previews
+from ltdd_tui.screens.run.images.terminal_graphics import CellArea
 from ltdd_tui.screens.run.images.view import label_lines, label_words, name_lines
 from ltdd_tui.widgets.bars import bar
 from ltdd_tui.widgets.lines import MUTED, STRONG, group_style
@@ -17,24 +17,24 @@ PREVIEW = Preview(10, "p", "l", 3, 4, 8)
 
 
 def test_classes_and_images_go_around() -> None:
-    place = Place()
-    assert place.moved(-1, -1, PREVIEW) == Place(row=2, image=3)
-    assert place.moved(3, 4, PREVIEW) == place
-    assert Place(row=99, image=99).within(PREVIEW) == Place(row=2, image=3)
-    assert place.next_mode().next_mode().next_mode() == place
+    selection = ImageSelection()
+    assert selection.moved(-1, -1, PREVIEW) == ImageSelection(row=2, image=3)
+    assert selection.moved(3, 4, PREVIEW) == selection
+    assert ImageSelection(row=99, image=99).within(PREVIEW) == ImageSelection(row=2, image=3)
+    assert selection.next_mode().next_mode().next_mode() == selection
 
 
 def test_the_newest_is_followed_until_an_older_one_is_asked_for() -> None:
     saved = [10, 20, 30]
-    place = Place()
-    assert place.at(saved) == 30 and place.at([*saved, 40]) == 40
-    older = place.stepped(-1, saved)
+    selection = ImageSelection()
+    assert selection.at(saved) == 30 and selection.at([*saved, 40]) == 40
+    older = selection.stepped(-1, saved)
     assert older.at(saved) == 20 and older.at([*saved, 40]) == 20
     assert older.stepped(-9, saved).at(saved) == 10
     assert older.stepped(1, saved).at([*saved, 40]) == 40
     # A resume may have taken the one that was looked at away.
     assert older.at([5, 15]) == 15 and older.at([25]) == 25
-    assert place.at([]) is None and place.stepped(-1, []) == place
+    assert selection.at([]) is None and selection.stepped(-1, []) == selection
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_the_newest_is_followed_until_an_older_one_is_asked_for() -> None:
 )
 def test_previews_that_make_no_sense_are_left_out(changes: dict[str, Any]) -> None:
     odd = Preview(**(vars(PREVIEW) | changes))
-    assert usable({10: PREVIEW, 20: odd}) == [10]
+    assert valid_previews({10: PREVIEW, 20: odd}) == [10]
 
 
 def test_previews_are_sorted_and_odd_iterations_left_out() -> None:
     previews: dict[Any, Preview] = {30: PREVIEW, "x": PREVIEW, 10: PREVIEW, None: PREVIEW}
-    assert usable(previews) == [10, 30]
+    assert valid_previews(previews) == [10, 30]
 
 
 NAMES = ["cat", "dog", "[eel]", "a class with a long name"]
@@ -91,7 +91,7 @@ def test_a_label_in_words_is_never_too_long() -> None:
 
 
 def test_names_stand_beside_the_middle_of_their_images() -> None:
-    found = plan(Place("all", row=1), 3, 4, 8, Room(60, 30))
+    found = plan(ImageSelection("all", row=1), 3, 4, 8, CellArea(60, 30))
     lines = name_lines(found, ["cat", "dog", "[eel]"], 8)
     named = {line.plain.strip(): at for at, line in enumerate(lines) if line}
     pitch = found.tiles.pitch_down

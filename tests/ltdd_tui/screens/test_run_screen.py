@@ -68,7 +68,7 @@ async def drawn(pilot: Pilot[None]) -> None:
 
     def is_drawn() -> bool:
         return all(
-            screen._given.get(panel.NAME, ())[:1] == (screen._view.version,)
+            screen._drawn_versions.get(panel.NAME, ())[:1] == (screen._view.version,)
             for panel in screen.query_one(Workspace).seen
         )
 
