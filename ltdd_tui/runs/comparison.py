@@ -22,7 +22,7 @@ SMOOTHED_TO = 80
 
 
 @dataclass(frozen=True)
-class Contender:
+class ComparedRun:
     """One run of a comparison; `tag` is the letter by which it is called beside its color."""
 
     tag: str
@@ -62,15 +62,15 @@ class Contender:
         return dict(zip(data.class_names, self.latest.per_class, strict=False)) if data and self.latest else {}
 
 
-def contenders(views: Sequence[RunView]) -> list[Contender]:
+def compared_runs(views: Sequence[RunView]) -> list[ComparedRun]:
     """The runs in their order, with their figures by what they are of."""
     return [
-        Contender(tag, view, {row.label: row for row in rows_from_state(view.state)})
+        ComparedRun(tag, view, {row.label: row for row in rows_from_state(view.state)})
         for tag, view in zip(TAGS, views, strict=False)
     ]
 
 
-def common_cell(runs: Sequence[Contender]) -> str:
+def common_cell(runs: Sequence[ComparedRun]) -> str:
     """How many runs there are, and data set, imbalance factor and IPC where all have the same."""
     settings = [run.view.settings for run in runs]
     cells = {(s.dataset.name, s.dataset.imbalance_factor, s.ipc) if s else None for s in settings}
@@ -90,7 +90,7 @@ class ClassLine:
     values: tuple[float | None, ...]
 
 
-def class_lines(runs: Sequence[Contender]) -> list[ClassLine]:
+def class_lines(runs: Sequence[ComparedRun]) -> list[ClassLine]:
     """All classes by name: those of the first run head to tail, then those that only a later one has."""
     counts: dict[str, int] = {}
     for data in (run.view.state.data for run in runs):
@@ -101,7 +101,7 @@ def class_lines(runs: Sequence[Contender]) -> list[ClassLine]:
     return [ClassLine(name, count, tuple(values.get(name) for values in by_run)) for name, count in counts.items()]
 
 
-def group_lines(runs: Sequence[Contender]) -> list[ClassLine]:
+def group_lines(runs: Sequence[ComparedRun]) -> list[ClassLine]:
     """Many, medium and few, then all."""
     latest = [run.latest for run in runs]
     lines = [
@@ -118,7 +118,7 @@ class Difference:
     values: tuple[str | None, ...]
 
 
-def differing_settings(runs: Sequence[Contender]) -> list[Difference]:
+def differing_settings(runs: Sequence[ComparedRun]) -> list[Difference]:
     """The settings that are not the same in all runs whose settings can be read, in their usual order."""
     values_by_run = [_values_by_key(run.view.settings) for run in runs]
     # What is published for a cell is no setting of the run.
@@ -149,9 +149,9 @@ class SeedMean:
     std: float
 
 
-def seed_means(runs: Sequence[Contender]) -> list[SeedMean]:
+def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
     """One for every two or more finished runs of the same settings and different seeds."""
-    by_settings: dict[str, dict[int, list[Contender]]] = {}
+    by_settings: dict[str, dict[int, list[ComparedRun]]] = {}
     for run in runs:
         settings = run.view.settings
         if settings is not None and "final" in run.rows:

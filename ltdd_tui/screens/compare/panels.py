@@ -17,7 +17,7 @@ from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
-    Contender,
+    ComparedRun,
     Difference,
     SeedMean,
     class_lines,
@@ -45,7 +45,7 @@ LOSSES = ("rep", "cls")
 class Compared:
     """The runs of a comparison, each with its color; `base` is the place of the one that differences are to."""
 
-    runs: Sequence[Contender]
+    runs: Sequence[ComparedRun]
     colors: Sequence[str]
     base: int = 0
 
@@ -65,7 +65,7 @@ class FigureColumns:
     figure: int
 
     @staticmethod
-    def fitting(runs: Sequence[Contender], width: int) -> FigureColumns:
+    def fitting(runs: Sequence[ComparedRun], width: int) -> FigureColumns:
         """Roomy where there is room; else tight, and without the state."""
         longest = max(cell_len(run.name) for run in runs)
         for spread, figure, status in ((10, 7, 9), (9, 6, 0)):
@@ -95,7 +95,7 @@ def figures(compared: Compared, means: Sequence[SeedMean], width: int) -> list[C
     return lines
 
 
-def _figures_of(run: Contender, columns: FigureColumns) -> list[tuple[str, str]]:
+def _figures_of(run: ComparedRun, columns: FigureColumns) -> list[tuple[str, str]]:
     is_final, latest = "final" in run.rows, _spread(run.latest)
     references = [row.accuracy_mean if row else None for row in map(run.rows.get, ("initialization", "random"))]
     groups = [run.latest.groups.get(group) if run.latest else None for group in GROUPS]

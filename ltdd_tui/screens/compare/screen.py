@@ -17,7 +17,7 @@ from textual.widgets import Footer, Tab, Tabs
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import shortened
 from ltdd_tui.preferences import series_color
-from ltdd_tui.runs.comparison import Contender, common_cell, contenders
+from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.screens.compare.panels import (
     ClassesPanel,
@@ -115,7 +115,7 @@ class CompareScreen(Screen[None]):
         return caught_up
 
     def _draw(self) -> None:
-        runs = contenders([run.view for run in self._runs])
+        runs = compared_runs([run.view for run in self._runs])
         if not runs or self not in self.app.screen_stack:
             # Left while it was read, or resized on its way out.
             return
@@ -127,7 +127,7 @@ class CompareScreen(Screen[None]):
         text = self._names(runs) if self.has_class("-single") else common_cell(runs)
         self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or text)
 
-    def _names(self, runs: Sequence[Contender]) -> str:
+    def _names(self, runs: Sequence[ComparedRun]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""
         room = (self.size.width - len("Compare") - 4) // len(runs) - len("A , ")
         return ", ".join(f"{run.tag} {shortened(run.name, room)}" for run in runs)

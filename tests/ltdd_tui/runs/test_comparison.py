@@ -13,10 +13,10 @@ from textual.content import Content
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 from ltdd_tui.runs.comparison import (
-    Contender,
+    ComparedRun,
     class_lines,
     common_cell,
-    contenders,
+    compared_runs,
     differing_settings,
     group_lines,
     seed_means,
@@ -41,16 +41,16 @@ def varied(folder: RunFolder, *overrides: str, shift: float = 0.0, classes: Sequ
     return folder
 
 
-def compared(*folders: RunFolder) -> list[Contender]:
+def compared(*folders: RunFolder) -> list[ComparedRun]:
     runs = [LiveRun(folder) for folder in folders]
     for run in runs:
         while not run.read():
             pass
-    return contenders([run.view for run in runs])
+    return compared_runs([run.view for run in runs])
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Contender]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[ComparedRun]:
     root = tmp_path_factory.mktemp("runs")
     first = record(root / "first", "done", 20)
     second = varied(record(root / "second", "done", 20), "method=datm", "matching.image_lr=10.0", shift=2.0)
@@ -61,20 +61,20 @@ def plain(lines: Sequence[Content]) -> list[str]:
     return [line.plain for line in lines]
 
 
-def test_only_what_differs_is_a_difference(pair: list[Contender]) -> None:
-    found = {difference.key: difference.values for difference in differing_settings(pair)}
-    assert found == {"method": ("ltdd", "datm", "ltdd"), "matching.image_lr": ("100", "10", "100")}
+def test_only_what_differs_is_a_difference(pair: list[ComparedRun]) -> None:
+    differences = {difference.key: difference.values for difference in differing_settings(pair)}
+    assert differences == {"method": ("ltdd", "datm", "ltdd"), "matching.image_lr": ("100", "10", "100")}
 
 
 def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_path: Path) -> None:
     first, bad = (record(tmp_path / name, "stopped", 20) for name in ("first", "bad"))
     bad.config.write_text("method: [ltdd\n")
-    found = compared(first, bad)
-    assert differing_settings(found) == []
-    assert plain(panels.settings(panels.Compared(found, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
+    runs = compared(first, bad)
+    assert differing_settings(runs) == []
+    assert plain(panels.settings(panels.Compared(runs, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
 
 
-def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[Contender]) -> None:
+def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[ComparedRun]) -> None:
     lines = class_lines(pair)
     assert [line.count for line in lines] == sorted((line.count for line in lines), reverse=True)
     assert lines[0].name == "airplane" and lines[0].values[:2] == (END[0], END[0] + 2)
@@ -94,15 +94,15 @@ def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Pa
 
 def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) -> None:
     name = "\u6f22\u5b57" * 3
-    found = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
-    compared_runs = panels.Compared(found, ["#ffffff"])
-    classes = panels.classes(compared_runs, class_lines(found), group_lines(found), 80)
-    figures = panels.figures(compared_runs, [], 120)
+    runs = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
+    side_by_side = panels.Compared(runs, ["#ffffff"])
+    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), 80)
+    figures = panels.figures(side_by_side, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
     assert len({line.cell_length for line in classes if line}) == 1
 
 
-def test_groups_and_all(pair: list[Contender]) -> None:
+def test_groups_and_all(pair: list[ComparedRun]) -> None:
     lines = {line.name: line.values for line in group_lines(pair)}
     assert list(lines) == ["many", "medium", "few", "all"]
     many = [value for value, group in zip(END, GROUPS, strict=True) if group == "many"]
@@ -110,7 +110,7 @@ def test_groups_and_all(pair: list[Contender]) -> None:
     assert lines["all"][1] == pytest.approx(lines["all"][0] + 2)
 
 
-def test_the_published_figure_and_the_way_to_it(pair: list[Contender]) -> None:
+def test_the_published_figure_and_the_way_to_it(pair: list[ComparedRun]) -> None:
     assert pair[0].published == 53.4 and pair[0].beyond_published == pytest.approx(52.93 - 53.4)
     assert pair[1].published is None, "another method is another cell"
     assert pair[2].published == 53.4 and pair[2].beyond_published is None, "it is not finished"
@@ -130,7 +130,7 @@ def test_seeds_are_averaged_only_where_nothing_else_differs(tmp_path: Path) -> N
     assert seed_means(compared(folders[0], again)) == []
 
 
-def test_the_cell_is_told_only_where_it_is_common(pair: list[Contender], tmp_path: Path) -> None:
+def test_the_cell_is_told_only_where_it_is_common(pair: list[ComparedRun], tmp_path: Path) -> None:
     assert common_cell(pair) == "3 runs of cifar10, IF 100, IPC 10"
     other = varied(record(tmp_path / "other", "stopped", 20), "ipc=20")
     assert common_cell([pair[0], *compared(other)]) == "2 runs"
@@ -146,12 +146,12 @@ def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
 
 @pytest.mark.parametrize("width", [20, 56, 76, 118, 196])
 @pytest.mark.parametrize("count", [2, 3, 6])
-def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, count: int) -> None:
-    found = [*pair, *pair][:count]
-    compared_runs = panels.Compared(found, ["#ffffff"] * count)
-    figures = panels.figures(compared_runs, [], width)
-    classes = panels.classes(compared_runs, class_lines(found), group_lines(found), width)
-    differing = panels.settings(compared_runs, differing_settings(found), width)
+def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int, count: int) -> None:
+    runs = [*pair, *pair][:count]
+    side_by_side = panels.Compared(runs, ["#ffffff"] * count)
+    figures = panels.figures(side_by_side, [], width)
+    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), width)
+    differing = panels.settings(side_by_side, differing_settings(runs), width)
     for table in (figures[: count + 1], [line for line in classes if line], differing):
         assert len({line.cell_length for line in table}) == 1, "columns stand below each other"
     if width >= 76:
@@ -160,7 +160,7 @@ def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, 
         assert classes[0].cell_length <= width
 
 
-def test_differences_are_to_the_run_that_is_asked_for(pair: list[Contender]) -> None:
+def test_differences_are_to_the_run_that_is_asked_for(pair: list[ComparedRun]) -> None:
     first, second = pair[:2]
     lines = class_lines([first, second])
     to_first = plain(panels.classes(panels.Compared([first, second], ["#ffffff"] * 2, 0), lines, [], 60))
@@ -169,7 +169,7 @@ def test_differences_are_to_the_run_that_is_asked_for(pair: list[Contender]) -> 
     assert "A-B" in to_second[0] and "-2.0" in to_second[1]
 
 
-def test_a_check_is_never_shown_as_a_result(pair: list[Contender]) -> None:
+def test_a_check_is_never_shown_as_a_result(pair: list[ComparedRun]) -> None:
     drawn = plain(panels.figures(panels.Compared(pair, ["#ffffff"] * 3), [], 118))
     assert "52.9\u00b10.4" in drawn[1] and "-0.5" in drawn[1]
     assert f"({pair[2].rows['last check'].accuracy_mean:.1f})" in drawn[3]
