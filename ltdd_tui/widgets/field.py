@@ -11,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Click, DescendantFocus, Resize
+from textual.events import Blur, Click, DescendantFocus, Focus, Mount, Resize
 from textual.message import Message
 from textual.style import Style
 from textual.suggester import SuggestFromList
@@ -22,14 +22,13 @@ from textual.widgets.collapsible import CollapsibleTitle
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
 
-# Several words of a list, each on or off, in one line that wraps.
-
-
-ON, OFF = "■", "□"
+ON, OFF, CHANGED_MARK = "■", "□", "•"
+# The screen has it, also while a text field has the focus.
+TAKEN_BY_THE_SCREEN = "ctrl+e"
 
 
 class Choices(Static, can_focus=True):
-    """Left and right move, space turns a word on or off, a click too. What is turned on later stands later."""
+    """Words of a list in one line that wraps, each on or off; a word that is turned on later stands later."""
 
     TITLE: ClassVar[str] = "List of words"
 
@@ -56,19 +55,10 @@ class Choices(Static, can_focus=True):
         self._chosen: list[str] = []
         self.choose(text)
 
-    def on_mount(self) -> None:
-        self._draw()
-
     def choose(self, text: str) -> None:
         """Turns on the words of a text such as `color, crop`."""
         self._chosen = [word for part in text.strip("[]").split(",") if (word := part.strip())]
         self._words += [word for word in self._chosen if word not in self._words]
-        self._draw()
-
-    def on_focus(self) -> None:
-        self._draw()
-
-    def on_blur(self) -> None:
         self._draw()
 
     def on_click(self, event: Click) -> None:
@@ -90,6 +80,9 @@ class Choices(Static, can_focus=True):
         self._draw()
         self.post_message(self.Changed(", ".join(self._chosen) or "[]"))
 
+    @on(Mount)
+    @on(Focus)
+    @on(Blur)
     def _draw(self) -> None:
         parts = []
         for place, word in enumerate(self._words):
@@ -99,12 +92,6 @@ class Choices(Static, can_focus=True):
             )
             parts.append(Content.styled(f"{ON if on else OFF}{word}", style + Style.from_meta({"word": word})))
         self.update(Content("  ").join(parts))
-
-
-# A text field whose keys leave the screen's own alone.
-
-
-TAKEN_BY_THE_SCREEN = "ctrl+e"
 
 
 def _without(binding: BindingType) -> BindingType:
@@ -120,7 +107,6 @@ class Entry(Input, inherit_bindings=False):
 
 
 Control = Input | Select[str] | Switch | Choices
-CHANGED_MARK = "•"
 
 
 @dataclass(frozen=True)
@@ -317,11 +303,8 @@ class Field(Widget):
         self.post_message(self.Entered(self.spec.key))
 
 
-# A part of a form that is folded away until somebody opens it.
-
-
 class Fold(Collapsible, inherit_css=False):
-    """A Collapsible without its look inside and out of focus.
+    """A part of a form that is folded away until somebody opens it: a Collapsible that looks the same in focus.
 
     A style that asks whether the focus is within has all that is below styled anew at each step of the focus, which
     with many fields is too slow to type through.
