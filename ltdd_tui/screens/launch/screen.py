@@ -77,20 +77,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
-    DEFAULT_CSS = """
-    LaunchScreen {
-        #presets { width: 40; }
-        #form { width: 1fr; }
-        #plan { width: 38; }
-        &.-huge #presets { width: 48; }
-        &.-huge #plan { width: 76; }
-        &.-narrow #presets, &.-narrow #plan { width: 1fr; }
-        &.-tall #fields > Field { margin-bottom: 1; }
-        &.-tall #help { height: 5; }
-        &.-tall #browse { margin: 0 0 1 15; }
-        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
-    }
-    """
+    CSS_PATH = "launch.tcss"
 
     def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()

@@ -26,13 +26,6 @@ SHORT = {"representation experts": "experts rep", "classifier experts": "experts
 class RunPreview(VerticalScroll, can_focus=False):
     """Draws one run of the list."""
 
-    DEFAULT_CSS = """
-    RunPreview {
-        width: 44; border: round $foreground 22%; border-title-color: $text; padding: 0 1; scrollbar-size-vertical: 1;
-        & > Static { height: auto; }
-    }
-    """
-
     def __init__(self) -> None:
         super().__init__()
         self._text = Static()
