@@ -104,7 +104,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         yield Footer()
 
     def on_mount(self) -> None:
-        """Lists the presets and looks at the first form, after the frame is drawn."""
+        # All of it in threads: the frame is drawn first.
         self.fill_list()
         self.plan_run()
         self._count()
@@ -117,7 +117,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     @on(ScreenResume)
     def _again(self) -> None:
-        """A run that was started meanwhile has taken its name, and left experts in the cache."""
+        # A run that was started meanwhile has taken its name, and left experts in the cache.
         if self._run_plan is not None:
             self.plan_run()
             self._count()

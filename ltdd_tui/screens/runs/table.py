@@ -277,7 +277,6 @@ class RunList(OptionList, inherit_bindings=False):
         return Content(text, spans)
 
     def on_resize(self) -> None:
-        """Fits the columns into the new width."""
         self._fill(self.highlighted or 0)
 
     def on_option_list_option_highlighted(self) -> None:
