@@ -74,7 +74,7 @@ def test_a_worker_that_was_refused_is_not_shown_as_the_crash(tmp_path: Path) -> 
         assert crashed is not None and "CUDA error: an illegal memory access was encountered" in crashed.lines
     with open(folder.console, "rb") as console:
         process = WorkerProcess(None, console)  # type: ignore[arg-type]
-        assert process.last_words() == str(refusal.value), "who sent it is told"
+        assert process.last_output() == str(refusal.value), "who sent it is told"
 
 
 def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:
