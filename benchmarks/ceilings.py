@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional as F
 
+from engine.nets.functional import matmul_precision
 from engine.run.settings import Precision
-from engine.training.gradients import products
 
 _ROUNDS, _ROUND_SECONDS = 5, 0.2
 
@@ -29,7 +29,7 @@ class Ceilings:
     conv: float
 
     def shares(self, operations: float, seconds: float) -> dict[str, float]:
-        """The share of each ceiling that `operations` in `seconds` reach."""
+        """`operations` in `seconds` as a share of each ceiling."""
         reached = operations / seconds / 1e9
         return {"matmul": round(reached / self.matmul, 3), "conv": round(reached / self.conv, 3)}
 
@@ -37,7 +37,7 @@ class Ceilings:
 def measure(precision: Precision, device: torch.device) -> Ceilings:
     """The machine's ceilings in a precision, in a few seconds; uses as many threads as torch does."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    with products(precision, device):
+    with matmul_precision(precision, device):
         return Ceilings(precision, _matmul(dtype, device), _convolution(dtype, device))
 
 
@@ -77,7 +77,7 @@ def _seconds(work: Callable[[], object], calls: int, device: torch.device) -> fl
 
 
 def wait(device: torch.device) -> None:
-    """Returns when the device has done what it was asked for."""
+    """Returns when the device has done all work that was queued."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

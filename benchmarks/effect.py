@@ -1,8 +1,8 @@
-"""What one setting does, at several seeds: python -m benchmarks.effect PRESET KEY=VALUE,VALUE [--seed S ...]
+"""What one setting costs and gains, at several seeds: python -m benchmarks.effect PRESET KEY=VALUE,VALUE [--seed S ...]
 
-For instance `quickstart matching.gradient=published,exact`: what each value costs (seconds of an outer iteration, from
-the runs' own events) and what comes of it: accuracy over five networks a seed. Experts are shared where the setting
-leaves them alone; finished runs are taken as they are, unfinished ones resumed. Writes
+For instance `quickstart matching.gradient=published,exact`: for each value the seconds of an outer iteration, from the
+run's own events, and the accuracy over five networks a seed. Experts are shared where the setting does not change them;
+finished runs are taken as they are, unfinished ones are resumed. Writes
 benchmarks/results/effect-<preset>-<key>.json and prints the table as Markdown.
 """
 
@@ -28,29 +28,29 @@ def main() -> None:
     arguments = parser(__doc__, seeds=[0, 1, 2])
     arguments.add_argument("setting", metavar="KEY=VALUE,VALUE")
     arguments.add_argument("--folder", type=Path, default=RESULTS)
-    asked = arguments.parse_args()
-    key, _, values = asked.setting.partition("=")
-    rows = [_row(asked, key, value, seed) for seed in asked.seed for value in values.split(",")]
+    options = arguments.parse_args()
+    key, _, values = options.setting.partition("=")
+    rows = [_row(options, key, value, seed) for seed in options.seed for value in values.split(",")]
     own = {value: [row for row in rows if row["value"] == value] for value in values.split(",")}
     record = {
-        "name": f"effect-{asked.preset}-{key}",
-        "command": repeated("python -m benchmarks.effect", [asked.preset, asked.setting], asked),
-        "preset": asked.preset,
+        "name": f"effect-{options.preset}-{key}",
+        "command": repeated("python -m benchmarks.effect", [options.preset, options.setting], options),
+        "preset": options.preset,
         "setting": key,
         "rows": rows,
-        "summary": {value: summed_up(of_value) for value, of_value in own.items()},
+        "summary": {value: summarize(of_value) for value, of_value in own.items()},
     }
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    (asked.folder / f"{record['name']}.json").write_text(json.dumps(record, indent=1) + "\n")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / f"{record['name']}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(key, record["summary"])))
 
 
-def _row(asked: argparse.Namespace, key: str, value: str, seed: int) -> dict[str, Any]:
+def _row(options: argparse.Namespace, key: str, value: str, seed: int) -> dict[str, Any]:
     own = [f"{key}={value}", f"seed={seed}", f"evaluate.repeats={REPEATS}"]
-    overrides = [*asked.overrides, *own]
+    overrides = [*options.overrides, *own]
     # Named by what is in it, so that effects of several settings share the runs in which nothing is changed.
-    name = f"effect-{asked.preset}-{settings_hash(load_preset(asked.preset, overrides))[:12]}"
-    root = finished(asked.preset, name, overrides, asked.runs_dir)
+    name = f"effect-{options.preset}-{settings_hash(load_preset(options.preset, overrides))[:12]}"
+    root = finished(options.preset, name, overrides, options.runs_dir)
     metrics, manifest = (json.loads((root / path).read_text()) for path in ("result/metrics.json", "manifest.json"))
     lines = [json.loads(line) for line in (root / "events.jsonl").read_text().splitlines() if line.endswith("}")]
     steps = [line for line in lines if line["type"] == "matching_step"]
@@ -65,16 +65,16 @@ def _row(asked: argparse.Namespace, key: str, value: str, seed: int) -> dict[str
     }
 
 
-def summed_up(rows: list[dict[str, Any]]) -> dict[str, float]:
+def summarize(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Over the seeds of one value: median seconds, and mean and sample standard deviation of each seed's mean."""
-    found = {"seeds": len(rows), "iteration_seconds": statistics.median(row["iteration_seconds"] for row in rows)}
+    figures = {"seeds": len(rows), "iteration_seconds": statistics.median(row["iteration_seconds"] for row in rows)}
     for figure in FIGURES:
         means = [row[figure]["accuracy_mean"] for row in rows]
-        found |= {
+        figures |= {
             f"{figure}_mean": statistics.fmean(means),
             f"{figure}_std": statistics.stdev(means) if len(means) > 1 else 0.0,
         }
-    return found
+    return figures
 
 
 def table(key: str, summary: dict[str, dict[str, float]]) -> list[str]:

@@ -1,8 +1,8 @@
-"""What was estimated against what happened: python -m benchmarks.estimate [--data FOLDER] [--device cpu]
+"""Estimates against what then happened: python -m benchmarks.estimate [--data FOLDER] [--device cpu]
 
-Measures the machine, runs three presets that are not yet in --runs-dir, and holds the estimate that each run wrote down
-before it began against its seconds, its memory and its disk. --data is a folder of CIFAR-10's images; without one,
-random images of that shape are made, which take as long. Leave the machine alone meanwhile.
+Measures the machine, runs three presets that are not yet in --runs-dir, and compares the estimate that each run wrote
+down before it began with its seconds, its memory and its disk. --data is a folder of CIFAR-10's images; without one,
+random images of that shape are made, which take as long. Run nothing else on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -63,28 +63,28 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--case", choices=[case.name for case in CASES], action="append", dest="cases")
-    asked = parser.parse_args()
-    cases = [case for case in CASES if asked.cases is None or case.name in asked.cases]
-    rows = [row for case in cases for row in _rows(case, _run(case, asked))]
+    options = parser.parse_args()
+    cases = [case for case in CASES if options.cases is None or case.name in options.cases]
+    rows = [row for case in cases for row in _rows(case, _run(case, options))]
     print("\n".join(table(rows)))
-    # Of cases that were not asked for, what is there stays.
+    # The rows of cases that were not run stay.
     known = (read_json(RESULTS / "estimate.json") or {}).get("rows", [])
     rows = [row for row in known if row["case"] not in {case.name for case in cases}] + rows
     record = {"name": "estimate", "command": "python -m benchmarks.estimate", "wanted": WANTED, "rows": rows}
     write_json(RESULTS / "estimate.json", record)
 
 
-def _run(case: Case, asked: argparse.Namespace) -> Path:
+def _run(case: Case, options: argparse.Namespace) -> Path:
     """The finished run of a case, with a cache of its own, so that its experts are trained and its disk is its own."""
-    root: Path = asked.runs_dir.absolute() / f"estimate-{case.name}"
+    root: Path = options.runs_dir.absolute() / f"estimate-{case.name}"
     if (root / "result" / "metrics.json").exists():
         return root
     cache = root.with_name(f"{root.name}-cache")
     for old in (root, cache):
         shutil.rmtree(old, ignore_errors=True)
-    overrides = [f"--set={text}" for text in (*case.sets, *(_images(asked) if case.images else ()))]
+    overrides = [f"--set={text}" for text in (*case.sets, *(_images(options) if case.images else ()))]
     environment = os.environ | {"LTDD_CACHE": str(cache)}
-    device = ["--device", asked.device]
+    device = ["--device", options.device]
     measure = ["estimate", case.preset, *overrides, *device, "--calibrate"]
     run = ["run", case.preset, *overrides, *device, "--name", root.name, "--runs-dir", str(root.parent), "--plain"]
     for words in (measure, run):
@@ -92,8 +92,8 @@ def _run(case: Case, asked: argparse.Namespace) -> Path:
     return root
 
 
-def _images(asked: argparse.Namespace) -> list[str]:
-    folder = asked.data or cache_root() / "made-up" / "cifar10"
+def _images(options: argparse.Namespace) -> list[str]:
+    folder = options.data or cache_root() / "made-up" / "cifar10"
     if not (folder / "train").is_dir():
         make_random_images(folder, class_counts(5000, 100, 10), [1000] * 10, side=32)
     return [*FOLDER, f"dataset.path={folder.absolute()}"]

@@ -17,16 +17,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import plain_training
-from benchmarks.forms import Answer, interleaved, parser, plain_precision, serve, workers, write_forms_record
-from benchmarks.record import timed
+from benchmarks.record import (
+    Round,
+    interleaved,
+    parser,
+    plain_precision,
+    serve,
+    timed,
+    workers,
+    write_forms_record,
+)
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.training.accuracy import per_class_accuracy
-from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import group_size, products, training_gradient
-from engine.training.sgd import Sgd, Step, Trainees
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.gradients import training_gradient
+from engine.training.groups import group_size
+from engine.training.sgd import Sgd, Step, TrainingState
 
 NETWORKS, EPOCHS, CLASSES = 5, 1000, 10
 SGD, RATE = Sgd(momentum=0.9, weight_decay=5e-4), 0.01
@@ -34,7 +43,7 @@ SGD, RATE = Sgd(momentum=0.9, weight_decay=5e-4), 0.01
 
 @dataclass(frozen=True)
 class Size:
-    """The networks and what they see; `timed` epochs of `networks` are trained in a round."""
+    """The networks and their images; a round trains `timed` epochs of `networks` networks."""
 
     channels: int
     side: int
@@ -54,7 +63,7 @@ class Size:
 
     @property
     def cost(self) -> NetworkCost:
-        """What it takes for one image."""
+        """What one image costs."""
         return network_cost("convnet", **self.network)
 
 
@@ -64,18 +73,18 @@ FORMS = ("plain", "plain, memory kept", "eager", "fast")
 
 def main() -> None:
     """Measures both sizes, prints a line each, and writes the records."""
-    asked = parser(__doc__, rounds=5).parse_args()
-    torch.set_num_threads(asked.threads)
-    if asked.serve:
-        form, _, name = asked.serve.partition("/")
-        return serve(answer(form, _size(name, asked), torch.device(asked.device)))
+    options = parser(__doc__, rounds=5).parse_args()
+    torch.set_num_threads(options.threads)
+    if options.serve:
+        form, _, name = options.serve.partition("/")
+        return serve(make_round(form, _size(name, options), torch.device(options.device)))
     for name in SIZES:
-        with workers("benchmarks.evaluation", [f"{form}/{name}" for form in FORMS], asked) as found:
-            seconds = interleaved(found, asked.rounds)
-        size, precision = _size(name, asked), plain_precision(torch.device(asked.device))
+        with workers("benchmarks.evaluation", [f"{form}/{name}" for form in FORMS], options) as by_form:
+            seconds = interleaved(by_form, options.rounds)
+        size, precision = _size(name, options), plain_precision(torch.device(options.device))
         write_forms_record(
             f"evaluation{name}",
-            asked,
+            options,
             {served.partition("/")[0]: own for served, own in seconds.items()},
             "fast",
             precision,
@@ -85,23 +94,23 @@ def main() -> None:
         )
 
 
-def _size(name: str, asked: argparse.Namespace) -> Size:
+def _size(name: str, options: argparse.Namespace) -> Size:
     size = SIZES[name]
-    if asked.dry:
+    if options.dry:
         return replace(size, width=8, images=20, test_images=50, timed=2)
-    # A GPU trains what it trains at once; a CPU one after another, so one of them says it all.
-    return replace(size, networks=NETWORKS, timed=100) if asked.device != "cpu" else size
+    # A GPU trains all networks at once; a CPU one after another, so that one of them tells the time of all.
+    return replace(size, networks=NETWORKS, timed=100) if options.device != "cpu" else size
 
 
 def _operations(size: Size) -> float:
-    """The least that the mathematics asks for: convolutions of all gradients, none to the images, and of the test."""
+    """The fewest operations that the mathematics needs: convolutions of gradients, none to the images, and tests."""
     first, *others = (layer.flops for layer in size.cost.convolutions)
     training = EPOCHS * size.images * (2.0 * first + 3.0 * sum(others))
     return NETWORKS * (training + size.test_images * (first + sum(others)))
 
 
-def answer(form: str, size: Size, device: torch.device) -> Answer:
-    """A round: some epochs of some networks and one test, in seconds of the whole evaluation."""
+def make_round(form: str, size: Size, device: torch.device) -> Round:
+    """A round trains some epochs of some networks and tests once; its seconds are scaled to the whole evaluation."""
     if form != "plain":
         keep_freed_memory()
     draw = torch.Generator().manual_seed(0)
@@ -113,7 +122,7 @@ def answer(form: str, size: Size, device: torch.device) -> Answer:
     evaluation = _Plain(size, device) if form.startswith("plain") else _Engine(size, device, form == "fast")
 
     def seconds() -> float:
-        with products(plain_precision(device), device):
+        with matmul_precision(plain_precision(device), device):
             trained = timed(lambda: evaluation.train(images, targets), device)
             tested = timed(lambda: evaluation.test(test, labels), device)
         return NETWORKS * (trained * EPOCHS / size.timed / size.networks + tested)
@@ -156,11 +165,12 @@ class _Engine:
 
     def train(self, images: Tensor, targets: Tensor) -> None:
         for _ in range(math.ceil(self._size.networks / self._group)):
-            trainees = Trainees.started([self._theta] * self._group, [RATE] * self._group)
+            trainees = TrainingState.started([self._theta] * self._group, [RATE] * self._group)
             step = Step(trainees, self._gradient, SGD)
             draws = [torch.Generator().manual_seed(0) for _ in range(self._group)]
-            sources = [Source.shuffled(images, targets, self._size.batch, self._size.timed, draw) for draw in draws]
-            for batch, wanted in augmented_batches(sources, plain_training.DSA):
+            size = self._size
+            streams = [TrainingStream.shuffled(images, targets, size.batch, size.timed, draw) for draw in draws]
+            for batch, wanted in augmented_batches(streams, plain_training.DSA):
                 step(batch, wanted)
 
     def test(self, images: Tensor, labels: Tensor) -> None:

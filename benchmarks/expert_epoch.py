@@ -15,33 +15,33 @@ from typing import Any
 import torch
 
 from benchmarks import plain_training
-from benchmarks.forms import (
-    Answer,
+from benchmarks.record import (
+    Round,
     interleaved,
     parser,
     plain_precision,
     precisions,
     serve,
+    timed,
     workers,
     write_forms_record,
 )
-from benchmarks.record import timed
 from engine.device import keep_freed_memory
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.datasets import class_counts
 from engine.run.network_cost import network_cost
 from engine.run.settings import Precision
-from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import products, training_gradient
-from engine.training.sgd import Gsam, Sgd, Step, Trainees
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.gradients import training_gradient
+from engine.training.sgd import Gsam, Sgd, Step, TrainingState
 
 GSAM, SGD, RATE = Gsam(0.01, 0.3), Sgd(momentum=0.0, weight_decay=5e-3), 0.01
 
 
 @dataclass(frozen=True)
 class Form:
-    """precision: None is the straightforward loop; keeps: freed memory is kept, as the worker does."""
+    """`precision`: None is the plain loop. `keeps`: freed memory is kept, as the worker does it."""
 
     precision: Precision | None
     keeps: bool = True
@@ -74,39 +74,39 @@ class Size:
 
     @property
     def epoch(self) -> float:
-        """Epochs of images for one image of a round."""
+        """How many rounds an epoch has."""
         return self.images / (self.steps * self.batch)
 
 
-def size(asked: argparse.Namespace) -> Size:
-    """A dry run is a small one."""
-    return Size(images=64, width=8, batch=16) if asked.dry else Size(steps=10 if asked.device != "cpu" else 2)
+def size(options: argparse.Namespace) -> Size:
+    """The work that is timed; with --dry a tiny one."""
+    return Size(images=64, width=8, batch=16) if options.dry else Size(steps=10 if options.device != "cpu" else 2)
 
 
 def main() -> None:
     """Measures, prints a line a precision, and writes the records."""
-    asked = parser(__doc__, rounds=7).parse_args()
-    torch.set_num_threads(asked.threads)
-    if asked.serve:
-        return serve(answer(FORMS[asked.serve], size(asked), torch.device(asked.device)))
-    own = precisions(torch.device(asked.device))
+    options = parser(__doc__, rounds=7).parse_args()
+    torch.set_num_threads(options.threads)
+    if options.serve:
+        return serve(make_round(FORMS[options.serve], size(options), torch.device(options.device)))
+    own = precisions(torch.device(options.device))
     forms = [name for name, form in FORMS.items() if form.precision in (None, *own)]
-    with workers("benchmarks.expert_epoch", forms, asked) as found:
-        seconds = interleaved(found, asked.rounds)
+    with workers("benchmarks.expert_epoch", forms, options) as by_form:
+        seconds = interleaved(by_form, options.rounds)
     for precision in own:
         name = "expert_epoch" + ("" if precision == "float32" else f"-{precision}")
-        work = size(asked)
-        write_forms_record(name, asked, seconds, precision, precision, operations(work), steps_timed=work.steps)
+        work = size(options)
+        write_forms_record(name, options, seconds, precision, precision, operations(work), steps_timed=work.steps)
 
 
 def operations(work: Size) -> float:
-    """The least that the mathematics asks for: both gradients' convolutions, none to the images."""
+    """The fewest operations that the mathematics needs: convolutions of GSAM's two gradients, none to the images."""
     first, *others = (layer.flops for layer in network_cost("convnet", **work.network).convolutions)
     return 2 * work.images * (2.0 * first + 3.0 * sum(others))
 
 
-def answer(form: Form, work: Size, device: torch.device) -> Answer:
-    """A round: the next steps of an endless training, in seconds of a whole epoch."""
+def make_round(form: Form, work: Size, device: torch.device) -> Round:
+    """A round takes the next steps of an endless training; its seconds are scaled to a whole epoch."""
     if form.keeps:
         keep_freed_memory()
     draw = torch.Generator().manual_seed(0)
@@ -120,7 +120,7 @@ def answer(form: Form, work: Size, device: torch.device) -> Answer:
     # The batch at an epoch's end is smaller: only whole ones are timed.
 
     def seconds() -> float:
-        with products(precision, device):
+        with matmul_precision(precision, device):
             return work.epoch * timed(lambda: [next(steps) for _ in range(work.steps)], device)
 
     return seconds
@@ -141,11 +141,11 @@ def _fast(
 ) -> Iterator[object]:
     module = build_network("convnet", seed=0, **work.network)
     network = FlatNetwork(module)
-    trainees = Trainees.started([network.flatten(module).to(images.device)], [RATE])
+    trainees = TrainingState.started([network.flatten(module).to(images.device)], [RATE])
     gradient = training_gradient(network, 1, images.device, compiled, precision)
     step = Step(trainees, gradient, SGD, GSAM)
     # The same draws as the plain loop's, so that every round has its kinds of augmentation.
-    source = Source.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))
+    source = TrainingStream.shuffled(images, labels, work.batch, 10**6, torch.Generator().manual_seed(1))
     for batch, wanted in augmented_batches([source], plain_training.DSA):
         if batch.shape[1] == work.batch:
             yield step(batch, wanted)

@@ -36,7 +36,7 @@ def write_table(folder: Path, dry: bool) -> str:
 
 def _machine(folder: Path) -> str:
     runs = (RunFolder(folder / "runs" / name) for name in ("cell", "memory"))
-    manifest = next((found for run in runs if (found := read_json(run.manifest))), {})
+    manifest = next((written for run in runs if (written := read_json(run.manifest))), {})
     torch = manifest.get("versions", {}).get("torch", "?")
     return f"{manifest.get('device_name', 'an unknown device')}, torch {torch}, commit {manifest.get('commit') or '?'}"
 

@@ -19,8 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.forms import Worker, interleaved, parser, plain_precision, precisions, workers, write_forms_record
-from benchmarks.record import timed
+from benchmarks.record import (
+    Worker,
+    interleaved,
+    parser,
+    plain_precision,
+    precisions,
+    timed,
+    workers,
+    write_forms_record,
+)
 from engine.device import keep_freed_memory
 from engine.losses import StudentLoss
 from engine.matching.matcher import Matcher, PlainMatcher
@@ -47,31 +55,31 @@ FORMS: dict[str, tuple[type[Matcher], Precision, bool, bool]] = {
 
 def main() -> None:
     """Measures, prints a line a precision, and writes the records."""
-    asked = parser(__doc__, rounds=5).parse_args()
-    torch.set_num_threads(asked.threads)
-    if asked.serve:
-        return _serve(asked)
-    own = precisions(torch.device(asked.device))
+    options = parser(__doc__, rounds=5).parse_args()
+    torch.set_num_threads(options.threads)
+    if options.serve:
+        return _serve(options)
+    own = precisions(torch.device(options.device))
     forms = [name for name, (_, precision, *_) in FORMS.items() if precision in own]
-    with workers("benchmarks.iteration", forms, asked) as found:
-        errors = _errors(found, own)
-        seconds = interleaved(found, asked.rounds)
+    with workers("benchmarks.iteration", forms, options) as by_form:
+        errors = _errors(by_form, own)
+        seconds = interleaved(by_form, options.rounds)
     for precision in own:
-        work = _operations(_steps(asked))
+        work = _operations(_steps(options))
         name = f"iteration-{precision}"
-        write_forms_record(name, asked, seconds, precision, precision, work, gradient_error=errors[precision])
+        write_forms_record(name, options, seconds, precision, precision, work, gradient_error=errors[precision])
         print(f"  gradient against the plain twin's: {json.dumps(errors[precision])}")
 
 
-def _steps(asked: argparse.Namespace) -> int:
+def _steps(options: argparse.Namespace) -> int:
     """Student steps in each phase."""
-    return 1 if asked.dry else 8
+    return 1 if options.dry else 8
 
 
 def _operations(steps: int) -> float:
-    """The least that the mathematics asks for, with nothing computed twice: convolutions alone, both phases.
+    """The fewest operations that the mathematics needs, nothing computed twice: the convolutions of both phases.
 
-    Forward, gradient, tangents and their way back: the first convolution seven times, the others nine times.
+    Forward, gradient, tangents and their reverse pass: the first convolution seven times, the others nine times.
     """
     first, *others = (layer.flops for layer in network_cost("convnet", **NET).convolutions)
     return steps * CLASSES * IPC * (7.0 * first + 9.0 * sum(others))
@@ -84,27 +92,29 @@ def _gradients(worker: Worker) -> dict[str, Tensor]:
         return torch.load(f"{folder}/gradients.pt", weights_only=True)
 
 
-def _errors(found: Mapping[str, Worker], own: Iterable[Precision]) -> dict[str, dict[str, dict[str, float]]]:
+def _errors(
+    by_form: Mapping[str, Worker], own_precisions: Iterable[Precision]
+) -> dict[str, dict[str, dict[str, float]]]:
     """By precision and phase: relative error and cosine against the plain twin."""
-    reference = _gradients(found["plain"])
+    reference = _gradients(by_form["plain"])
 
-    def error(found: Tensor, true: Tensor) -> dict[str, float]:
-        cosine = torch.dot(found, true) / (found.norm() * true.norm())
-        return {"relative": float((found - true).norm() / true.norm()), "cosine": float(cosine)}
+    def error(gradient: Tensor, true: Tensor) -> dict[str, float]:
+        cosine = torch.dot(gradient, true) / (gradient.norm() * true.norm())
+        return {"relative": float((gradient - true).norm() / true.norm()), "cosine": float(cosine)}
 
     return {
-        precision: {phase: error(wrong, reference[phase]) for phase, wrong in _gradients(found[precision]).items()}
-        for precision in own
+        precision: {phase: error(own, reference[phase]) for phase, own in _gradients(by_form[precision]).items()}
+        for precision in own_precisions
     }
 
 
-def _serve(asked: argparse.Namespace) -> None:
-    """An empty line asks for a round's seconds, any other for both gradients in a file of that name."""
-    kind, precision, compiled, keeps = FORMS[asked.serve]
+def _serve(options: argparse.Namespace) -> None:
+    """The worker: an empty line asks for a round's seconds, another for both gradients in a file of that name."""
+    kind, precision, compiled, keeps = FORMS[options.serve]
     if keeps:
         keep_freed_memory()
-    device = torch.device(asked.device)
-    case = _Case(device, _steps(asked))
+    device = torch.device(options.device)
+    case = _Case(device, _steps(options))
     # The plain twin's gradient is the reference in float32; its time is that of what the field's code has.
     matcher = case.matcher(kind, compiled, precision=plain_precision(device) if kind is PlainMatcher else precision)
     for path in map(str.strip, sys.stdin):
@@ -121,7 +131,7 @@ def _serve(asked: argparse.Namespace) -> None:
 
 
 class _Case:
-    """Made-up experts whose epochs are as far apart as real ones', and a made-up synthetic set."""
+    """Random experts, whose epochs are as far apart as real ones', and a random synthetic set."""
 
     def __init__(self, device: torch.device, steps: int) -> None:
         self._device = device
@@ -158,8 +168,8 @@ class _Case:
     def gradient(self, matcher: Matcher) -> Tensor:
         """The iteration's gradient as one vector, on the CPU."""
         # The same kinds of augmentation in every round: some cost more than others.
-        found = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
-        return torch.cat([found.images.flatten(), found.label_logits.flatten()]).cpu().double()
+        gradient = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
+        return torch.cat([gradient.images.flatten(), gradient.label_logits.flatten()]).cpu().double()
 
 
 if __name__ == "__main__":

@@ -22,21 +22,21 @@ FIGURES = ["random", "initialization", "final", "best"]
 
 def main() -> None:
     """Runs every method at every seed, one after another, and prints the table as Markdown."""
-    asked = parser(__doc__, seeds=[0]).parse_args()
-    rows = [_run(asked, method, seed) for seed in asked.seed for method in METHODS]
+    options = parser(__doc__, seeds=[0]).parse_args()
+    rows = [_run(options, method, seed) for seed in options.seed for method in METHODS]
     record = {
-        "name": f"methods-{asked.preset}",
-        "preset": asked.preset,
-        "command": repeated("python benchmarks/methods.py", [asked.preset], asked),
+        "name": f"methods-{options.preset}",
+        "preset": options.preset,
+        "command": repeated("python benchmarks/methods.py", [options.preset], options),
         "rows": rows,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"methods-{asked.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / f"methods-{options.preset}.json").write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(rows)))
 
 
 def parser(text: str | None, seeds: list[int]) -> argparse.ArgumentParser:
-    """What every table of runs is asked for."""
+    """The options that every table of runs has."""
     arguments = argparse.ArgumentParser(description=text)
     arguments.add_argument("preset")
     arguments.add_argument("--seed", type=int, nargs="+", default=seeds)
@@ -45,9 +45,9 @@ def parser(text: str | None, seeds: list[int]) -> argparse.ArgumentParser:
     return arguments
 
 
-def _run(asked: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
-    overrides = [*asked.overrides, f"method={method}", f"seed={seed}"]
-    root = finished(asked.preset, f"table-{asked.preset}-{method}-{seed}", overrides, asked.runs_dir)
+def _run(options: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
+    overrides = [*options.overrides, f"method={method}", f"seed={seed}"]
+    root = finished(options.preset, f"table-{options.preset}-{method}-{seed}", overrides, options.runs_dir)
     return _row(
         json.loads((root / "result" / "metrics.json").read_text()), json.loads((root / "manifest.json").read_text())
     )
@@ -74,8 +74,8 @@ def _row(metrics: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
             key: metrics[figure].get(key) for key in ("accuracy_mean", "accuracy_std", "iteration", "groups")
         }
     row["experts"] = {
-        kind: found and {key: found[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
-        for kind, found in metrics["experts"].items()
+        kind: figures and {key: figures[key] for key in ("accuracy_mean", "accuracy_std", "groups")}
+        for kind, figures in metrics["experts"].items()
     }
     return row
 
@@ -99,10 +99,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def repeated(program: str, words: list[str], asked: argparse.Namespace) -> str:
-    """How a table is made again, without this machine's paths."""
-    shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in asked.overrides]
-    seeds = ["--seed", *map(str, asked.seed)]
+def repeated(program: str, words: list[str], options: argparse.Namespace) -> str:
+    """The command that makes the table again, without this machine's paths."""
+    shown = ["dataset.path=..." if text.startswith("dataset.path=") else text for text in options.overrides]
+    seeds = ["--seed", *map(str, options.seed)]
     return " ".join([program, *words, *seeds, *(f"--set {text}" for text in shown)])
 
 

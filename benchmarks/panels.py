@@ -21,8 +21,8 @@ from textual.widget import Widget
 
 from engine.run.events import MatchingStep, Preview
 from ltdd_tui.preferences import series_color
-from ltdd_tui.runs.loss_history import LossTrack, Series, StepColumns
-from ltdd_tui.screens.run.images.renderer import Place, RenderRequest
+from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest
 from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.widgets.chart import line
 from ltdd_tui.widgets.curve import Curve
@@ -48,17 +48,16 @@ async def _curve_refresh(points: int, size: Size, refreshes: int) -> float:
     noise = np.random.default_rng(0).uniform(0.9, 1.1, points + refreshes)
     losses = noise * np.exp(-np.arange(points + refreshes) / points)
     steps = [MatchingStep(at + 1, float(loss), float(loss) / 2, 0.01, 0.04) for at, loss in enumerate(losses)]
-    series, track, curve = Series.over(StepColumns(), steps[:points]), LossTrack(), Curve(log_axis=True)
+    history, curve, new = LossHistory(), Curve(log_axis=True), iter(steps[points:])
+    for step in steps[:points]:
+        history.append(step)
 
     def refresh() -> None:
-        nonlocal series
-        series = series.appended(steps[len(series)])
-        track.take(series)
-        named = enumerate((("rep", track.rep), ("cls", track.cls)))
-        curve.plot([line(name, track.iterations, y, series_color(place, dark=True)) for place, (name, y) in named])
+        history.append(next(new))
+        named = enumerate((("rep", history.loss_rep), ("cls", history.loss_cls)))
+        curve.plot([line(name, history.iterations, y, series_color(place, dark=True)) for place, (name, y) in named])
 
     async with _Around(curve).run_test(size=size):
-        track.take(series)
         idle = await _cpu_milliseconds(lambda: None, refreshes)
         return await _cpu_milliseconds(refresh, refreshes) - idle
 
@@ -99,7 +98,7 @@ async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:
-        exhibition.request(RenderRequest(root, preview, Place(row=next(rows)), (), (), "halfcell"))
+        exhibition.request(RenderRequest(root, preview, ImageSelection(row=next(rows)), (), (), "halfcell"))
 
     async with _Around(exhibition).run_test(size=size):
         change()

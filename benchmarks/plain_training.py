@@ -1,6 +1,6 @@
-"""The straightforward training loop, as one would write it down: nn.Module, torch.optim.SGD, GSAM weight by weight.
+"""Plain training, the slow side of the benchmarks: nn.Module, torch.optim.SGD, and GSAM weight by weight.
 
-The plain side of the benchmarks of training; without a data loader, and with augmentation drawn for a whole batch.
+Without a data loader, and with one augmentation for a whole batch, as the engine has it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def step(net: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, targe
 
 
 def _sharpen(net: nn.Module, images: Tensor, targets: Tensor, gsam: Gsam) -> None:
-    """Replaces the gradients by GSAM's: at weights moved uphill, less alpha times the old ones' orthogonal part."""
+    """Replaces the gradients by GSAM's: at perturbed weights, less alpha times the plain ones' orthogonal part."""
     parameters = list(net.parameters())
     before = [(p.detach().clone(), p.grad.clone()) for p in parameters]
     with torch.no_grad():

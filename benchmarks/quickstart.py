@@ -19,15 +19,14 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.ceilings import measure
-from benchmarks.forms import parser
-from benchmarks.record import Timing, summary, write_record
+from benchmarks.record import Timing, parser, summary, write_record
 from engine.run.device_profiles import Device, Rate, Step
 from engine.run.estimate import estimate
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 
-PLAIN = [f"{block}.compile=never" for block in ("experts", "matching", "evaluate")]
-# The least that the mathematics asks for, in forward passes; whitening and augmentation are not counted.
+PLAIN = ["compile=never"]
+# The fewest operations that the mathematics needs, in forward passes; without whitening and augmentation.
 FORWARD_PASSES: dict[Step, float] = {
     "train": 3,
     "evaluate": 3,
@@ -41,22 +40,22 @@ DRY = ["matching.iterations=4", "evaluate.every=4", "evaluate.epochs=5", "expert
 
 
 def main() -> None:
-    """Runs both, prints a line, and writes the record."""
-    asked = parser(__doc__, rounds=5).parse_args()
-    torch.set_num_threads(asked.threads)
+    """Runs both forms, prints a line, and writes the record."""
+    options = parser(__doc__, rounds=5).parse_args()
+    torch.set_num_threads(options.threads)
     forms = {"plain": PLAIN, "fast": []}
     runs: dict[str, list[dict[str, Any]]] = {form: [] for form in forms}
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         for form, changes in forms.items():
-            runs[form].append(_run([*changes, *(DRY if asked.dry else [])], asked.device, asked.threads))
+            runs[form].append(_run([*changes, *(DRY if options.dry else [])], options.device, options.threads))
     timing = Timing(*([run["seconds"] for run in runs[form]] for form in ("plain", "fast")))
     record = write_record(
         "quickstart",
         "python -m benchmarks.quickstart",
-        torch.device(asked.device),
+        torch.device(options.device),
         timing,
-        measure("float32", torch.device(asked.device)).shares(_operations(), timing.fast_seconds),
-        asked.results,
+        measure("float32", torch.device(options.device)).shares(_operations(), timing.fast_seconds),
+        options.results,
         runs=runs,
     )
     print(summary(record))
@@ -66,11 +65,11 @@ def main() -> None:
 
 
 def _operations() -> float:
-    """Of a whole quickstart: its steps, as they are counted for an estimate, on a device of one operation a second."""
+    """Operations of a whole quickstart: its estimated seconds on a device that does one operation a second."""
     rates: dict[Step, Rate] = {step: Rate() for step in get_args(Step)}
     rates |= {step: Rate(flop=passes) for step, passes in FORWARD_PASSES.items()}
-    found = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, True, calibrated="as counted"))
-    return sum(seconds for stage, seconds in found.stage_seconds.items() if stage != "data")
+    counted = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, True, calibrated="as counted"))
+    return sum(seconds for stage, seconds in counted.stage_seconds.items() if stage != "data")
 
 
 def _run(changes: list[str], device: str, threads: int) -> dict[str, Any]:

@@ -64,18 +64,17 @@ import gc, json, shutil, sys, tracemalloc
 from pathlib import Path
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.live import LiveRun
-from ltdd_tui.runs.loss_history import LossTrack
 lines = Path(sys.argv[1]).read_text().splitlines(True)
 folder = RunFolder(Path(sys.argv[2]))
 folder.root.mkdir()
-run, track, kept, half = LiveRun(folder), LossTrack(), [], len(lines) // 2
+run, kept, half = LiveRun(folder), [], len(lines) // 2
 tracemalloc.start()
 for part in (lines[:half], lines[half:]):
     with open(folder.events, "a") as file:
         file.writelines(part)
     while not run.read():
         pass
-    track.take(run.view.state.points)
+    run.view.state.steps.loss_rep
     gc.collect()
     kept.append(tracemalloc.get_traced_memory()[0])
 seconds = json.loads(lines[-1])["t"] - json.loads(lines[half])["t"]

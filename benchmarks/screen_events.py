@@ -31,12 +31,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=EVENTS_A_SECOND)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--events", type=int)
-    asked = parser.parse_args()
-    folder = recorded.record(asked.run, "running")
-    if asked.events is None:
-        write_paced(folder, asked.rate, asked.seconds)
+    options = parser.parse_args()
+    folder = recorded.record(options.run, "running")
+    if options.events is None:
+        write_paced(folder, options.rate, options.seconds)
     else:
-        write_many(folder, asked.events)
+        write_many(folder, options.events)
 
 
 def more_events(folder: RunFolder) -> Iterator[e.Event]:

@@ -1,4 +1,4 @@
-"""The worker: `python -m engine run FOLDER` does what the folder's config.yaml asks for, and goes on where it stopped.
+"""The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
 `evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
 `export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
@@ -13,6 +13,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -24,135 +25,133 @@ from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
+from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, RunFailed, Stopped
-from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped
+from engine.run.estimate import estimate_record
+from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, cache_root
-from engine.run.presets import load_preset
+from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
+from engine.stages.evaluate import evaluate_architectures
+from engine.stages.export import export_copies
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
-    asked = _parser().parse_args(arguments)
+    arguments = _parser().parse_args(argv)
     keep_freed_memory()
-    if asked.command == "calibrate":
-        return _calibrate(asked)
-    folder = RunFolder(asked.folder)
     try:
-        if asked.command == "export" and asked.tensorboard is not None:
-            # Outside of the lock and of the events: this only reads, so the run may be at work.
-            for warning in write_tensorboard(folder, asked.tensorboard):
+        if arguments.command == "calibrate":
+            # Imported here: no other command needs it.
+            from engine.calibration import calibrate
+
+            calibrate(pick_device(arguments.device), arguments.compiler)
+            return 0
+        folder = RunFolder(arguments.folder)
+        if arguments.command == "export" and arguments.tensorboard is not None:
+            # Without the lock and without events: it only reads, so another worker may be running the run.
+            for warning in write_tensorboard(folder, arguments.tensorboard):
                 print(f"warning: {warning.message}", file=sys.stderr)
-            if asked.images is None and asked.pt is None:
+            if arguments.images is None and arguments.pt is None:
                 return 0
         with folder.held():
-            return _work(asked, folder)
+            _do_command(arguments, folder)
+        return 0
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
 
-def _calibrate(asked: argparse.Namespace) -> int:
-    # It loads every stage, which no other command needs at once.
-    from engine.calibration import calibrate
-
-    try:
-        calibrate(pick_device(asked.device), asked.compiler)
-    except LtddError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def _work(asked: argparse.Namespace, folder: RunFolder) -> int:
+def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
+    """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run."""
     log = EventLog(folder.events)
     try:
-        context = _context(asked, folder, log)
-        if asked.command == "run":
-            log.emit(_started(context))
+        context = _context(arguments, folder, log)
+        if arguments.command == "run":
+            log.emit(_run_started(context))
             pipeline.run(context)
-        elif asked.command == "evaluate":
-            pipeline.evaluate_architectures(context, asked.arch.split(","), asked.repeats)
+        elif arguments.command == "evaluate":
+            evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
         else:
-            pipeline.export_copies(context, asked.images, asked.pt)
-        return 0
+            export_copies(context, arguments.images, arguments.pt)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
     except LtddError as error:
-        for fault in error.faults:
-            log.emit(RunBroke(fault.what, fault.where, fault.hint))
+        _emit_faults(log, error)
         raise
     except torch.cuda.OutOfMemoryError as error:
-        log.emit(RunBroke("the GPU's memory is full", str(asked.device), "lower matching.batch_syn, or --device cpu"))
+        hint = "lower matching.batch_syn, or --device cpu"
+        log.emit(RunBroke("the GPU's memory is full", str(arguments.device), hint))
         raise RunFailed(f"the GPU's memory is full: {error}") from error
     except BaseException as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise _told(log, _no_room(error, folder)) from None
-        if isinstance(error, OSError) and _is_of_the_cache(error):
-            raise _told(log, _no_cache(error)) from None
+        if isinstance(error, OSError) and (failed := _disk_error(error, folder)):
+            # The disk that is full may be the very one that holds the events.
+            with contextlib.suppress(OSError):
+                _emit_faults(log, failed)
+            raise failed from None
         log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
 
-def _no_room(error: OSError, folder: RunFolder) -> RunFailed:
-    hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
-    return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
+def _emit_faults(log: EventLog, error: LtddError) -> None:
+    for fault in error.faults:
+        log.emit(RunBroke(fault.what, fault.where, fault.hint))
 
 
-def _is_of_the_cache(error: OSError) -> bool:
-    path, root = Path(str(error.filename or ".")), cache_root()
-    return path.is_absolute() and (path.is_relative_to(root) or root.is_relative_to(path))
+def _disk_error(error: OSError, folder: RunFolder) -> RunFailed | None:
+    """The error as something a user can act on: a full disk, or an unusable cache; None for any other one."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
+        return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
+    path, cache = Path(str(error.filename or ".")), cache_root()
+    if path.is_absolute() and (path.is_relative_to(cache) or cache.is_relative_to(path)):
+        hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"
+        return RunFailed(f"the cache cannot be used: {error.strerror}", str(error.filename), hint)
+    return None
 
 
-def _no_cache(error: OSError) -> RunFailed:
-    hint = "LTDD_CACHE names the folder where experts are kept; it is to be one that can be written"
-    return RunFailed(f"the cache cannot be used: {error.strerror}", str(error.filename), hint)
-
-
-def _told(log: EventLog, failed: RunFailed) -> RunFailed:
-    """The failure, told as an event where even that can still be written."""
-    with contextlib.suppress(OSError):
-        for fault in failed.faults:
-            log.emit(RunBroke(fault.what, fault.where, fault.hint))
-    return failed
-
-
-def _context(asked: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
-    settings = load_preset(str(folder.config))
-    device = pick_device(asked.device)
-    if asked.command == "run":
+def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
+    with warnings.catch_warnings(record=True) as ignored:
+        warnings.simplefilter("always", DeletedSettingWarning)
+        settings = load_preset(str(folder.config))
+    device = pick_device(arguments.device)
+    if arguments.command == "run":
+        for warning in ignored:
+            log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
-        # On what a finished run is evaluated or copied says nothing of what it was made on.
-        write_manifest(folder, settings, device)
+        # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
+        write_manifest(folder, settings, device, estimate_record(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 
 def _stop_check(folder: RunFolder) -> Callable[[], None]:
-    """Stops at the next safe point after SIGINT, SIGTERM or the stop file; a second signal ends the process at once."""
-    asked: list[int] = []
+    """Installs signal handlers; returns what stages call at safe points, which raises Stopped after a stop request.
+
+    SIGINT, SIGTERM and the stop file ask for a stop; a second signal ends the process at once.
+    """
+    signals: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:
-        if asked:
+        if signals:
             os._exit(130)
-        asked.append(number)
+        signals.append(number)
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
 
     def check() -> None:
         if not folder.config.exists():
-            raise RunFailed("the run's folder was deleted", str(folder.root), "nothing is left to go on with")
-        if asked or folder.stop_request.exists():
+            raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
+        if signals or folder.stop_request.exists():
+            # Removed before the run ends, or resuming it would stop it again.
             folder.stop_request.unlink(missing_ok=True)
             raise Stopped("stopped on request", folder.name, f"`ltdd-tui resume {folder.name}` goes on from here")
 
     return check
 
 
-def _started(context: Context) -> RunStarted:
+def _run_started(context: Context) -> RunStarted:
     settings = context.settings
     return RunStarted(
         context.folder.name,
@@ -174,20 +173,20 @@ def _started(context: Context) -> RunStarted:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "evaluate", "export"):
+    for name in ("run", "evaluate", "export", "calibrate"):
         command = commands.add_parser(name)
-        command.add_argument("folder", type=Path)
         command.add_argument("--device", default="auto")
+        if name == "calibrate":
+            command.add_argument("--compiler", action="store_true")
+            continue
+        command.add_argument("folder", type=Path)
         if name == "evaluate":
             command.add_argument("--arch", default=",".join(get_args(NetworkName)))
-            command.add_argument("--repeats", type=int, default=None)
+            command.add_argument("--repeats", type=int)
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
             command.add_argument("--tensorboard", type=Path)
-    calibration = commands.add_parser("calibrate")
-    calibration.add_argument("--device", default="auto")
-    calibration.add_argument("--compiler", action="store_true")
     return parser
 
 

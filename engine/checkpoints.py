@@ -1,4 +1,9 @@
-"""What distillation keeps in the run folder: the last two states to resume from, and every set that was checked."""
+"""Checkpoints of distillation: the last two states, to resume from, and every set that was checked, to pick the best.
+
+checkpoint/distill-000100.safetensors   set and momentum after iteration 100
+checkpoint/sets/000100.safetensors      the set alone, where it was checked
+checkpoint/checks.json                  accuracy in percent of each check, by iteration
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ _NAMES = ("images", "label_logits", "beta")
 
 @dataclass(frozen=True)
 class DistillState:
-    """All that the next iteration depends on: the set, its momentum and how many iterations it has seen."""
+    """Everything that the next iteration depends on: iterations done, the set, and the momentum of its parts."""
 
     iteration: int
     synthetic: Synthetic
@@ -28,21 +33,22 @@ class DistillState:
 
     @staticmethod
     def at_start(synthetic: Synthetic) -> DistillState:
-        """Before the first iteration."""
+        """The state before the first iteration: no momentum yet."""
         return DistillState(0, synthetic, synthetic.map(by=torch.zeros_like))
 
 
 def save_state(folder: RunFolder, state: DistillState) -> None:
-    """Writes checkpoint/distill-<iteration>.safetensors, atomically, and keeps the last two."""
+    """Writes the state atomically and deletes all but the last two."""
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
     write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
-    for old in _states(folder)[:-2]:
+    # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
+    for old in _state_files(folder)[:-2]:
         old.unlink()
 
 
 def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
-    """The newest state that can be read, or None."""
-    for path in reversed(_states(folder)):
+    """The newest state that can be read, on the device, or None."""
+    for path in reversed(_state_files(folder)):
         try:
             tensors = load(path.read_bytes())
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
@@ -53,12 +59,12 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
 
 
 def save_set(folder: RunFolder, iteration: int, synthetic: Synthetic) -> None:
-    """Keeps the set of an iteration, so that the best one can be evaluated in the end."""
+    """Keeps the set of a checked iteration, so that the best one can be evaluated at the end."""
     write_atomically(_set_path(folder, iteration), save(_tensors("synthetic", synthetic)))
 
 
 def load_set(folder: RunFolder, iteration: int, device: torch.device) -> Synthetic:
-    """The set that was kept at an iteration."""
+    """The set that was kept at an iteration; raises RunFailed where it is missing or damaged."""
     path = _set_path(folder, iteration)
     try:
         return _part(load(path.read_bytes()), "synthetic", device)
@@ -70,7 +76,7 @@ def _set_path(folder: RunFolder, iteration: int) -> Path:
     return folder.checkpoint / "sets" / f"{iteration:06d}.safetensors"
 
 
-def _states(folder: RunFolder) -> list[Path]:
+def _state_files(folder: RunFolder) -> list[Path]:
     return sorted(folder.checkpoint.glob("distill-*.safetensors"))
 
 
@@ -83,22 +89,18 @@ def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthe
 
 
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
-    """Notes the accuracy in percent of the check at an iteration."""
-    write_json(_checks_path(folder), _checks(folder) | {str(iteration): accuracy})
+    """Adds the check of an iteration, its accuracy in percent, to checks.json."""
+    write_json(folder.checkpoint / "checks.json", _checks(folder) | {str(iteration): accuracy})
 
 
 def best_check(folder: RunFolder) -> int | None:
-    """The iteration of the most accurate check (the first of equals), or None where nothing was checked."""
+    """The iteration of the most accurate check, the earliest of equals; None without checks. May raise RunFailed."""
     checks = _checks(folder)
     return min(map(int, checks), key=lambda iteration: (-checks[str(iteration)], iteration), default=None)
 
 
-def _checks_path(folder: RunFolder) -> Path:
-    return folder.checkpoint / "checks.json"
-
-
 def _checks(folder: RunFolder) -> dict[str, float]:
-    path = _checks_path(folder)
+    path = folder.checkpoint / "checks.json"
     try:
         return json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
@@ -106,9 +108,9 @@ def _checks(folder: RunFolder) -> dict[str, float]:
 
 
 def _damaged(path: Path, error: Exception) -> RunFailed:
-    """These cannot be made again without the iterations before them."""
+    """An error rather than a silent restart: what is lost can only be made again by all iterations before it."""
     return RunFailed(
         f"the checkpoint is missing or damaged: {error}",
         str(path),
-        "delete the run's checkpoint folder and resume: it begins anew, with the experts from the cache",
+        "delete the run's checkpoint folder and resume: it starts over, with the experts from the cache",
     )

@@ -1,4 +1,7 @@
-"""Whether this machine can compile, asked once; a run that must do without says so."""
+"""Which parts of a run are compiled: where it is asked for or pays (engine/run/compile_policy.py), and works here.
+
+Whether the machine can compile is tried once a run. Where it cannot, the run goes on in the eager form with a warning.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +10,50 @@ import functools
 import torch
 
 from engine.context import Context
-from engine.manifest import note_form
-from engine.nets.native import built_without, why_not_build
+from engine.nets.native import missing_flags, why_not_build
 from engine.run.compile_policy import Form, compiled_form, compiles_evaluation, compiles_experts, compiles_student
 from engine.run.events import Warned
+from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
 from engine.run.settings import NetworkName
 
 
 def why_not_compile(device: torch.device) -> str | None:
-    """What keeps torch.compile from working on this machine, found by compiling a line; None where it works."""
+    """Why torch.compile does not work on this machine, by compiling one line; None where it works."""
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device))
-    except Exception as error:  # compilers fail in their own ways, and every one of them means the same here
+    except Exception as error:  # compilers fail in many ways, and each means the same here
         return str(error).strip().splitlines()[0][:200]
     return None
 
 
 @functools.cache
 def compiles(context: Context) -> bool:
-    """Whether torch can compile graphs for the run's device; warns, once a run, where it cannot."""
-    return _unless(
-        context,
-        why_not_compile(context.device),
-        "install a C++ compiler and Python's headers (CPU) or Triton (GPU)",
-    )
+    """Whether torch.compile works on the run's device; warns, once a run, where it does not."""
+    hint = "install a C++ compiler and Python's headers (CPU) or Triton (GPU)"
+    return _warn_unless_none(context, why_not_compile(context.device), hint)
 
 
 @functools.cache
 def builds(context: Context) -> bool:
-    """Whether the student's steps in C++ can be built; warns, once a run, where they cannot, or are slower."""
+    """Whether the C++ library can be built; warns, once a run, where it cannot, or was built without fast flags."""
     if reason := why_not_build():
-        return _unless(context, str(reason), reason.hint)
-    if without := " ".join(built_without()):
+        return _warn_unless_none(context, str(reason), reason.hint)
+    if without := " ".join(missing_flags()):
         message = f"the steps in C++ are built without {without}, which this compiler does not take: they are slower"
         context.emit(Warned(message, "install g++ with OpenMP, or set CXX to a compiler that takes it"))
     return True
 
 
 def student_compiles(context: Context, cost: NetworkCost) -> bool:
-    """Whether matching runs compiled: where it is asked for, or pays, and can be done."""
+    """Whether the student's steps run compiled."""
     settings = context.settings
     wanted = compiles_student(settings, cost, context.device.type)
     return _form(context, "student", settings.experts.network, wanted) != "eager"
 
 
 def experts_form(context: Context, cost: NetworkCost, images: int) -> Form:
-    """The form in which experts are trained on so many images."""
+    """The form in which representation experts are trained on so many images: eager, cpp or torch."""
     settings = context.settings
     wanted = compiles_experts(settings, cost, images, context.device.type)
     return _form(context, "experts", settings.experts.network, wanted)
@@ -67,15 +67,18 @@ def evaluation_compiles(context: Context, arch: NetworkName, cost: NetworkCost) 
 
 @functools.cache
 def _form(context: Context, part: str, network: NetworkName, wanted: bool) -> Form:
-    """The form that a part of the run really has, which the manifest then tells."""
+    """The form that a part of the run gets; it is written into manifest.json."""
     form = compiled_form(network, context.device.type)
     can = wanted and (builds(context) if form == "cpp" else compiles(context))
     used = form if can else "eager"
-    note_form(context.folder, part, used)
+    # The manifest tells which form each part of the run has: another form gives other bytes.
+    manifest = read_json(context.folder.manifest)
+    if isinstance(manifest, dict):
+        write_json(context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}})
     return used
 
 
-def _unless(context: Context, reason: str | None, hint: str) -> bool:
+def _warn_unless_none(context: Context, reason: str | None, hint: str) -> bool:
     if reason:
         context.emit(Warned(f"nothing can be compiled here, the slower eager form is used: {reason}", hint))
     return reason is None

@@ -1,4 +1,4 @@
-"""What every stage is given beside its own inputs: where to write, whom to tell, when to stop, how time is kept."""
+"""What every stage gets beside its own inputs: settings, folder, device, events, stop requests, clock and seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGES = ["data", "experts", "classifier_experts", "initialize", "baselines", "d
 
 
 class Clock:
-    """Seconds of work by stage, kept in the run folder so that they add up over interruptions."""
+    """Seconds of work by stage, kept in checkpoint/seconds.json so that they add up over interruptions."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._root = folder.root
@@ -30,7 +30,7 @@ class Clock:
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Counts the time of the block for a stage, and for no other one around it, also when an error ends it."""
+        """Counts the time of the block for this stage alone, not for a stage around it; also when an error ends it."""
         self.keep()
         self._running.append(stage)
         try:
@@ -40,19 +40,22 @@ class Clock:
             self._running.pop()
 
     def keep(self) -> None:
-        """Counts the time up to now and writes it down, so that a kill loses no more than what follows."""
+        """Counts the time up to now and writes it down, so that a kill loses only the time after it."""
         now = time.monotonic()
         if self._running:
             stage = self._running[-1]
             self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
-            if self._root.is_dir():  # a deleted run stays deleted
+            if self._root.is_dir():  # a run that was deleted meanwhile is not created again
                 write_json(self._file, self.seconds)
         self._since = now
 
 
 @dataclass(frozen=True)
 class Context:
-    """One run of the worker. `check_stop` raises Stopped at a safe point when a stop was asked for."""
+    """One run of the worker: passed to every stage.
+
+    Stages call `check_stop` where stopping loses nothing; it raises Stopped after a stop request.
+    """
 
     settings: RunSettings
     folder: RunFolder
@@ -63,7 +66,10 @@ class Context:
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
-        """Times a stage and says when it begins and ends; yields what to call when one more unit is done."""
+        """Times a stage and emits its begin and end; yields a function to call after each of `total` units.
+
+        That function emits the progress and may raise Stopped.
+        """
         self.emit(StageStarted(name, total, unit))
         self.check_stop()
         done = 0
@@ -81,15 +87,18 @@ class Context:
         self.emit(StageDone(name, self.clock.seconds[name]))
 
 
-# One seed in, one named generator out for every use, so that nothing depends on what ran before it.
+# --- Seeds ------------------------------------------------------------------------------------------------------------
+#
+# A run has one seed; every use of randomness derives a generator of its own from it by name. So nothing depends on what
+# ran before: a stage that is taken from the cache, resumed or skipped changes no other stage's draws.
 
 
 def derived_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for the use that `names` spell, e.g. derived_seed(0, "matching", 17)."""
+    """The 63-bit seed of one use, such as derived_seed(0, "matching", 17): the first bytes of a SHA-256."""
     text = "/".join(str(name) for name in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU generator of its own for that use: the same draws whatever the device."""
+    """A generator for one use; on the CPU, so that every device gets the same draws."""
     return torch.Generator().manual_seed(derived_seed(seed, *names))

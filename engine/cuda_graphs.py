@@ -1,4 +1,8 @@
-"""Functions of tensors as CUDA graphs: captured once for each shape, then replayed with one launch."""
+"""Functions of tensors as CUDA graphs: captured at the first call for each shape, then replayed with one launch.
+
+For functions of many small kernels, whose launches take longer than their work. Why a graph holds one gradient and not
+a whole inner loop: docs/decisions/0007.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +14,23 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from engine.matching.classifier_phase import Backbone
-from engine.matching.student import Student
-
 _WARM_UPS = 3
 _Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Replayer:
-    """Makes functions of tensors (in tuples and lists, too) replayed ones, whose captures share their memory.
+class CudaGraphs:
+    """Makes replayed functions, whose graphs share one memory pool. `warn` gets the reason where capturing fails."""
 
-    Such a function must neither wait for the device nor draw random numbers. What it returns is its caller's own,
-    untouched by later calls. What cannot be captured is called as it is, and `told` why.
-    """
-
-    told: Callable[[str], None]
+    warn: Callable[[str], None]
     pool: Any = field(default_factory=torch.cuda.graph_pool_handle)
 
-    def student(self, student: Student) -> Student:
-        """The same student, each of its functions replayed."""
-        return Student(self.replayed(student.walk), self.replayed(student.mixed), self.replayed(student.several))
-
-    def backbone(self, backbone: Backbone) -> Backbone:
-        """The same backbone, each of its functions replayed."""
-        return Backbone(self.replayed(backbone.features), self.replayed(backbone.back))
-
     def replayed(self, function: _Function) -> _Function:
-        """The same function, captured at its first call for each shape of its tensors."""
+        """The same function of tensors (also in tuples and lists), captured once for each shape of its inputs.
+
+        It must neither wait for the device nor draw random numbers. What it returns belongs to the caller: later calls
+        do not overwrite it. A function that cannot be captured is called as it is; torch.OutOfMemoryError is raised.
+        """
         captures: dict[Any, _Function] = {}
 
         def call(*inputs: Any) -> Any:
@@ -50,30 +43,31 @@ class Replayer:
         return call
 
     def _captured(self, function: _Function, leaves: list[Any], structure: Any) -> _Function:
-        held = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        inputs = tree_unflatten(held, structure)
-        _warm_up(function, inputs)
+        # A graph reads and writes fixed addresses: it gets inputs of its own, into which each call copies.
+        own_leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        own_inputs = tree_unflatten(own_leaves, structure)
+        _warm_up(function, own_inputs)
         graph = torch.cuda.CUDAGraph()
         try:
-            # The outer stream, since a capture that fails at its end leaves its own stream the current one.
+            # The outer stream context, since a capture that fails at its end leaves its own stream the current one.
             with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self.pool):
-                outputs = function(*inputs)
+                outputs = function(*own_inputs)
         except torch.OutOfMemoryError:
-            raise
+            raise  # also a RuntimeError, but the caller can do something about it: fewer images at a time
         except RuntimeError as error:
-            self.told(str(error).strip().splitlines()[0][:200])
+            self.warn(str(error).strip().splitlines()[0][:200])
             return function
 
-        own, found = _tensors(held), _tensors(tree_leaves(outputs))
+        own_inputs_flat, own_outputs_flat = _tensors(own_leaves), _tensors(tree_leaves(outputs))
 
         def replay(*inputs: Any) -> Any:
-            # A tape is twenty tensors: copied one by one they would be as many launches.
-            torch._foreach_copy_(own, _tensors(tree_leaves(inputs)))
+            # All tensors in one launch each way: saved activations are twenty tensors.
+            torch._foreach_copy_(own_inputs_flat, _tensors(tree_leaves(inputs)))
             graph.replay()
-            copies = [torch.empty_like(leaf) for leaf in found]
-            torch._foreach_copy_(copies, found)
-            rest = iter(copies)
-            return tree_map(lambda leaf: next(rest) if isinstance(leaf, Tensor) else leaf, outputs)
+            copies = [torch.empty_like(output) for output in own_outputs_flat]
+            torch._foreach_copy_(copies, own_outputs_flat)
+            remaining = iter(copies)
+            return tree_map(lambda leaf: next(remaining) if isinstance(leaf, Tensor) else leaf, outputs)
 
         return replay
 
@@ -83,10 +77,10 @@ def _tensors(leaves: list[Any]) -> list[Tensor]:
 
 
 def _warm_up(function: _Function, inputs: Any) -> None:
-    """Lets libraries and compilers set themselves up, which a capture forbids."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    """Calls the function a few times: libraries and compilers set themselves up, which a capture forbids."""
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         for _ in range(_WARM_UPS):
             function(*inputs)
-    torch.cuda.current_stream().wait_stream(aside)
+    torch.cuda.current_stream().wait_stream(side_stream)

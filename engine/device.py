@@ -17,12 +17,12 @@ _GIB = 2**30
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device of a name; `auto` is the first GPU where there is one. Raises InputError for one that is not."""
+    """The torch device of a name; `auto` is the first GPU, else the CPU. Raises InputError for an unusable device."""
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device)  # fails here rather than in the middle of the first stage
         if device.type == "cuda":
             # A CUDA graph captures the current device's kernels, whatever device the tensors are on.
             torch.cuda.set_device(device)
@@ -36,36 +36,33 @@ def pick_device(name: str) -> torch.device:
 
 
 def read_device(device: torch.device) -> DeviceReading:
-    """The most memory that the worker has used so far, and what the device has, in GiB."""
+    """The most memory that this process has used so far and the memory that the device has, in GiB."""
     if device.type == "cuda":
-        free_and_total = torch.cuda.mem_get_info(device)
-        return DeviceReading(str(device), torch.cuda.max_memory_reserved(device) / _GIB, free_and_total[1] / _GIB)
-    # Linux counts in KiB, macOS in bytes.
+        _, total = torch.cuda.mem_get_info(device)
+        return DeviceReading(str(device), torch.cuda.max_memory_reserved(device) / _GIB, total / _GIB)
+    # ru_maxrss is in KiB on Linux, in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return DeviceReading(str(device), used / _GIB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB)
 
 
-# How the C library hands out memory for tensors on the CPU: freed memory is kept for the next tensor.
+# --- Memory of CPU tensors --------------------------------------------------------------------------------------------
 
-
-# Of malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_MOST = 2**31 - 1
-# Room to spare, since what is small and stays is put into what was large and freed, which then is a little too small.
-_SPARE_BYTES = 64 * 2**20
+# Parameters of mallopt, from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep what it frees, where the C library is glibc; elsewhere it does nothing.
+    """Makes glibc keep freed memory for the next tensor; with another C library it does nothing.
 
-    glibc gives every block of more than 32 MiB back to the kernel, and gets it anew, page after zeroed page, for the
-    next tensor of that size: on wide batches a third of the time of a training step.
+    By default glibc returns every freed block of more than 32 MiB to the kernel and asks for it again, page after
+    zeroed page, for the next tensor of that size: on wide batches a third of the time of a training step.
     """
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_MAX, 0)
-        mallopt(_TRIM_THRESHOLD, _MOST)
-        mallopt(_TOP_PAD, _SPARE_BYTES)
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        # Spare room: small objects that stay take a bit of a freed block, which is then just too small for its tensor.
+        mallopt(_M_TOP_PAD, 64 * 2**20)

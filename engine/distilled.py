@@ -1,4 +1,8 @@
-"""The way from a distilled.safetensors file to a trained network, for those who only have the file."""
+"""distilled.safetensors: written by a run, and read by whoever has only the file and wants to train on it.
+
+distilled = DistilledSet.load("distilled.safetensors")
+for images, soft_labels in distilled.batches(seed=epoch): ...
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,6 @@ from engine.matching.synthetic import Synthetic
 from engine.nets import build_network, known_network
 from engine.run.errors import InputError
 from engine.run.settings import RunSettings
-from engine.training.batches import shuffled_batches
 
 FORMAT = 1
 METADATA_KEY = "ltdd"
@@ -31,7 +34,7 @@ WHITENING_PREFIX = "whitening."
 
 @dataclass(frozen=True)
 class Recipe:
-    """How networks are trained on the set: SGD, its rate a tenth from `decay_epoch` on."""
+    """How the run's evaluation trains networks on the set: by SGD, at a tenth of the rate from `decay_epoch` on."""
 
     epochs: int
     batch_size: int
@@ -41,7 +44,7 @@ class Recipe:
 
     @property
     def decay_epoch(self) -> int:
-        """The first epoch, from 0, at a tenth of the rate."""
+        """The first epoch, counted from 0, at a tenth of the rate."""
         return math.ceil(self.decay_at * self.epochs)
 
 
@@ -49,8 +52,9 @@ class Recipe:
 class DistilledSet:
     """A distilled set: S images of C classes with soft labels, class after class, and how to train on them.
 
-    images: whitened, (S, channels, H, W), what networks see; pixels: the same in [0, 1]. soft_labels: probabilities
-    (S, C), softmax of label_logits where labels were learnt; labels: class indices (S,). about: the file's metadata.
+    `images` (S, channels, H, W): whitened, what networks see; `pixels`: the same in [0, 1]. `soft_labels` (S, C):
+    probabilities, the softmax of `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
+    `learning_rate`: SGD's. `about`: the file's metadata (see `describe`).
     """
 
     images: Tensor
@@ -68,18 +72,18 @@ class DistilledSet:
         """Reads the file onto a device; raises InputError where it is missing, damaged or something else."""
         tensors, about = _read(Path(path), torch.device(device))
         try:
-            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
-            state = {
+            whitening = {
                 name.removeprefix(WHITENING_PREFIX): value.cpu()
                 for name, value in tensors.items()
                 if name.startswith(WHITENING_PREFIX)
             }
+            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
             return DistilledSet(
                 **named,
                 learning_rate=float(tensors["learning_rate"]),
-                about=about,
-                whitening=Whitening.from_state(state),
+                whitening=Whitening.from_state(whitening),
                 recipe=Recipe(**about["recipe"]),
+                about=about,
             )
         except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
@@ -96,17 +100,14 @@ class DistilledSet:
         return len(self.images) // len(self.class_names)
 
     def preprocess(self, pixels: Tensor) -> Tensor:
-        """Images (N, channels, H, W), uint8 or in [0, 1], as a network trained on this set is to see them at test.
+        """Test images (N, channels, H, W), uint8 or floats in [0, 1], whitened as networks of this set need them.
 
         Raises InputError for another shape or range.
         """
-        wanted = tuple(self.images.shape[1:])
-        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != wanted:
-            raise InputError(
-                f"images of shape {tuple(pixels.shape)}",
-                "preprocess",
-                f"they must be (N, {', '.join(map(str, wanted))}): resize or convert them first",
-            )
+        if pixels.ndim != 4 or pixels.shape[1:] != self.images.shape[1:]:
+            wanted = ", ".join(map(str, self.images.shape[1:]))
+            hint = f"they must be (N, {wanted}): resize or convert them first"
+            raise InputError(f"images of shape {tuple(pixels.shape)}", "preprocess", hint)
         images = pixels.to(self.images.device)
         images = images.float() / 255 if images.dtype == torch.uint8 else images.to(self.images.dtype)
         if len(images) and not (images.min() >= 0 and images.max() <= 1):
@@ -118,15 +119,16 @@ class DistilledSet:
         return self.whitening.test(images)
 
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of (images, soft labels), shuffled and augmented as in the run; another seed, another epoch."""
+        """One epoch of (images, soft labels), shuffled and augmented as in the run; give each epoch another seed."""
         generator = torch.Generator().manual_seed(seed)
-        for chosen in shuffled_batches(len(self.images), batch_size or self.recipe.batch_size, generator):
+        order = torch.randperm(len(self.images), generator=generator)
+        for chosen in order.split(batch_size or self.recipe.batch_size):
             augmentation = draw(self.about["augmentation"], len(chosen), self.images.shape[-1], generator)
             indices = chosen.to(self.images.device)
             yield apply(augmentation, self.images[indices]), self.soft_labels[indices]
 
     def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
-        """A fresh network for this set on its device, the ConvNet in the run's width and depth."""
+        """A fresh network for this set, on its device; the ConvNet has the run's width and depth."""
         size = self.about["network"]
         return build_network(
             known_network(arch),
@@ -140,39 +142,34 @@ class DistilledSet:
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of the file and what its metadata says of them."""
+    """The tensors of the file, and its metadata; raises InputError where it is missing, damaged or something else."""
     if not path.is_file():
         raise InputError("there is no such file", str(path), "a finished run has result/distilled.safetensors")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            about = _about(file.metadata() or {}, path)
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"the file is damaged: {error}", str(path), "export it, or download it, anew") from None
-
-
-def _about(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     try:
         about = json.loads(metadata[METADATA_KEY])
-        written = int(about["format"])
+        file_format = int(about["format"])
     except (KeyError, ValueError, TypeError):
-        raise InputError(
-            "the file holds tensors, but no distilled set of ltdd-tui",
-            str(path),
-            "use a run's result/distilled.safetensors",
-        ) from None
-    if written > FORMAT:
-        raise InputError(
-            f"the file has format {written}, this version reads up to {FORMAT}", str(path), "update ltdd-tui"
-        )
-    return about
+        what = "the file holds tensors, but no distilled set of ltdd-tui"
+        raise InputError(what, str(path), "use a run's result/distilled.safetensors") from None
+    if file_format > FORMAT:
+        what = f"the file has format {file_format}, this version reads up to {FORMAT}"
+        raise InputError(what, str(path), "update ltdd-tui")
+    return tensors, about
 
 
-# The content of distilled.safetensors: the same set gives the same bytes, so no times, versions or paths.
+# --- Writing ----------------------------------------------------------------------------------------------------------
+#
+# The same set gives the same bytes, so nothing below may depend on time, versions or paths.
 
 
 def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
-    """What the file says of itself in its metadata, as plain values."""
+    """The file's metadata as plain JSON values: what was distilled, from what, and how to train on it."""
     recipe = settings.evaluate
     return {
         "format": FORMAT,
@@ -205,5 +202,5 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
     }
     tensors |= {WHITENING_PREFIX + name: value for name, value in data.whitening.state().items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # One key: safetensors writes several in an order that changes from process to process.
+    # All metadata under one key: safetensors writes several keys in an order that changes from process to process.
     return save(plain, {METADATA_KEY: json.dumps(describe(settings, data), sort_keys=True)})

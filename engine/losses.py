@@ -1,7 +1,11 @@
-"""The student's losses: DAM and its special cases, one function (method.md section 4), and its derivatives."""
+"""The student's loss: DAM, whose special cases are soft and hard cross-entropy, with its derivatives in closed form.
+
+Formulas: docs/method.md, section 4 (the loss) and section 7 (its derivatives).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.run.settings import MatchingSettings, Method
+
+StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
 
 
 def dam_loss(logits: Tensor, targets: Tensor, weights: Tensor, adjustment: Tensor) -> Tensor:
@@ -27,28 +34,31 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def target_probabilities(label_logits: Tensor, learns_labels: bool) -> Tensor:
-    """What a network is trained to: softmax of learnt label logits (B, C), or the class itself as one-hot rows."""
+    """What a network is trained to, (B, C): softmax of learnt label logits (B, C), else one-hot at their argmax."""
     if learns_labels:
         return label_logits.softmax(dim=1)
     return one_hot(label_logits.argmax(dim=1), label_logits)
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Class indices (B,) as rows of zeros and a one, in the shape and precision of `like` (B, C)."""
-    # F.one_hot looks whether the classes are there, which vmap cannot, and for which a GPU would have to be waited for.
+    """Class indices (B,) as one-hot rows, in the shape and type of `like` (B, C)."""
+    # F.one_hot checks the range of the classes: vmap cannot do that, and a GPU would have to be waited for.
     return (labels[:, None] == torch.arange(like.shape[1], device=like.device)).to(like.dtype)
 
 
 @dataclass(frozen=True)
 class StudentLoss:
-    """The loss that a student minimizes in phase rep, of logits (B, C) and target probabilities (B, C)."""
+    """The student's loss in phase rep, of logits (B, C) and target probabilities (B, C); weights, adjustment: (C,)."""
 
     weights: Tensor
     adjustment: Tensor
 
     @staticmethod
     def of(method: Method, settings: MatchingSettings, class_counts: list[int], like: Tensor) -> StudentLoss:
-        """The loss of a method: DAM with its settings, or g = 1 and lambda = 0 (soft and hard cross-entropy)."""
+        """The loss of a method, in the type and on the device of `like`: DAM with its settings, or g = 1, lambda = 0.
+
+        Weights that sum to 1 are the paper's; that they may sum to C (`dam_weight_total: classes`) is ours.
+        """
         share = torch.tensor(class_counts, dtype=like.dtype, device=like.device) / sum(class_counts)
         weights, adjustment = torch.ones_like(share), torch.zeros_like(share)
         if method.student_loss == "dam":
@@ -64,14 +74,15 @@ class StudentLoss:
         """The loss times `factor`."""
         return replace(self, weights=factor * self.weights)
 
-    def in_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The derivative in the logits, (B, C): (t p - w q) / B with p = softmax(z - adjustment), t = sum_c w q."""
+    def grad_logits(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The derivative in the logits z, (B, C): (t p - w q) / B with p = softmax(z - adjustment), t = sum_c w q."""
         p, weighted = self._probabilities(logits), self.weights * targets
+        # t is not 1: weighted targets do not sum to 1 a row, unlike plain cross-entropy's.
         return (weighted.sum(dim=1, keepdim=True) * p - weighted) / len(logits)
 
     def tangent(self, logits: Tensor, targets: Tensor, d_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Along a tangent u of the logits, (B, C) each: that of `in_logits`, t J_p u / B, and the derivative in q of
-        the loss's own tangent, w (p.u - u) / B.
+        """Along a tangent u = d_logits (B, C): the tangent of `grad_logits`, t J_p u / B, and the derivative in the
+        targets q of the loss's tangent, w (p.u - u) / B; both (B, C).
         """
         p, total = self._probabilities(logits), (self.weights * targets).sum(dim=1, keepdim=True)
         mean = (p * d_logits).sum(dim=1, keepdim=True)
@@ -83,5 +94,5 @@ class StudentLoss:
 
 
 def softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
-    """J_p u a row: p * (u - p.u), (B, C)."""
+    """J_p u by rows, (B, C): p * (u - p.u), the tangent of a softmax of value p along u, and its own transpose."""
     return p * (u - (p * u).sum(dim=1, keepdim=True))

@@ -1,75 +1,86 @@
-"""How times, sizes and accuracies are written, everywhere the same."""
+"""How times, sizes, accuracies and names are written: the same on the command line and on the screen."""
 
 from __future__ import annotations
 
 import unicodedata
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
+MINUTE, HOUR, DAY = 60, 3600, 86400
 
-def duration(seconds: float | None) -> str:
-    """`42 s`, `3:07`, `2:05:09`, `44 days`; a dash for what is not known."""
+
+def duration(seconds: float | None, style: Literal["measured", "estimate", "age"] = "measured") -> str:
+    """A time as text, `-` where it is None.
+
+    measured  to the second             1.3 s   42 s   3:07     2:05:09   44 days
+    estimate  two digits, one unit      40 s    85 s   14 min   3.2 h     6 days
+    age       how long ago, one unit    now     42 s   5 min    3 h       12 days
+    """
     if seconds is None:
         return "-"
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    if seconds >= 48 * 3600:
-        return f"{seconds / 86400:.0f} days"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    if seconds >= 2 * DAY:
+        return f"{seconds / DAY:.0f} days"
+    if style == "measured":
+        if seconds < MINUTE:
+            return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    if style == "age" and seconds < 2:
+        return "now"
+    # An estimate stays in the smaller unit up to 90 of it: "75 s" says more than "1 min".
+    per_unit = 90 if style == "estimate" else 60
+    if seconds < per_unit:
+        return f"{seconds:.0f} s"
+    if seconds < per_unit * MINUTE:
+        return f"{seconds / MINUTE:.0f} min"
+    hours_digits = 1 if style == "estimate" and seconds < 10 * HOUR else 0
+    return f"{seconds / HOUR:.{hours_digits}f} h"
 
 
 def percent(value: float | None) -> str:
-    """One decimal; a dash for what is not known."""
+    """An accuracy or share in percent with one decimal; `-` where it is None."""
     return "-" if value is None else f"{value:.1f}"
 
 
 def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
-    """`86.9 +- 0.7`; without a spread where one network cannot have one."""
+    """`86.9 +- 0.7` in percent; without the standard deviation for a single network, `-` without a mean."""
     if mean is None:
         return "-"
     return f"{mean:.1f} +- {std:.1f}" if repeats > 1 and std is not None else f"{mean:.1f}"
 
 
 def factor_name(factor: float | str | None) -> str:
-    """An imbalance factor: `100`, or `natural`; a question mark for what is not known."""
+    """An imbalance factor: `100`, `natural`, or `?` where it is None."""
     return f"{factor:g}" if isinstance(factor, int | float) else factor or "?"
 
 
 def stage_name(name: str) -> str:
-    """A stage's name as it is said."""
+    """A stage's name in running text, without underscores."""
     return name.replace("_", " ")
-
-
-def age(seconds: float) -> str:
-    """How long ago something was, roughly: `now`, `42 s`, `5 min`, `3 h`, `12 days`."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= max(2, length * (2 if unit == "days" else 1)):
-            return f"{seconds / length:.0f} {unit}"
-    return "now"
 
 
 def size(count: int) -> str:
     """Bytes as `812 bytes`, `1.2 MB`, `3.4 GB`; powers of ten, as disks are sold and file managers count."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 999.5:
-            break
-        amount, unit = amount / 1000, {"bytes": "kB", "kB": "MB", "MB": "GB", "GB": "TB"}[unit]
+    amount, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while amount >= 999.5 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    unit = units[0]
     return f"{amount:.0f} {unit}" if amount >= 100 or unit == "bytes" else f"{amount:.1f} {unit}"
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in `width` cells, with dots in its middle where it is longer: names of runs differ at their ends."""
+    """The text in at most `width` terminal cells: a longer one loses its middle, since run names differ at the end."""
     if cell_len(text) <= width:
         return text
     if width < 2:
         return set_cell_size(text, max(0, width))
-    # Signs may take two cells each, so that a place in the text is no place on the line.
-    end = next(place for place in range(len(text) + 1) if cell_len(text[place:]) <= (width - 1) // 2)
-    return f"{set_cell_size(text, width - 1 - cell_len(text[end:]))}\u2026{text[end:]}"
+    # A character may take two cells, so the end is cut off by cells, not by index.
+    start = next(index for index in range(len(text) + 1) if cell_len(text[index:]) <= (width - 1) // 2)
+    return f"{set_cell_size(text, width - 1 - cell_len(text[start:]))}\u2026{text[start:]}"
 
 
 def short_path(path: Path) -> str:
@@ -78,24 +89,20 @@ def short_path(path: Path) -> str:
     return f"~/{absolute.relative_to(home)}" if absolute.is_relative_to(home) else str(absolute)
 
 
-def roughly(seconds: float) -> str:
-    """An estimate of time, no finer than it can be meant: `40 s`, `14 min`, `3.2 h`, `6 days`."""
-    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        value = seconds / size
-        if value < most:
-            return f"{value:.1f} {unit}" if unit == "h" and value < 10 else f"{value:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
-
-
 def gibibytes(value: float) -> str:
-    """A size in GiB, with as many digits as tell something."""
+    """A size given in GiB with two or three digits: `51 MiB`, `0.42 GiB`, `3.1 GiB`, `120 GiB`."""
     if value < 0.1:
         return f"{value * 1024:.0f} MiB"
     return f"{value:.2f} GiB" if value < 1 else f"{value:.1f} GiB" if value < 100 else f"{value:,.0f} GiB"
 
 
 def clean(text: str) -> str:
-    """The text without what would move a terminal's cursor or change its colors."""
+    """The text without control characters, which could move the cursor; tabs and newlines become spaces."""
     if text.isprintable():
         return text
-    return "".join(" " if sign in "\t\n" else "" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
+    return "".join(" " if char in "\t\n" else "" if unicodedata.category(char)[0] == "C" else char for char in text)
+
+
+# For callers that do not name the style yet.
+roughly = partial(duration, style="estimate")
+age = partial(duration, style="age")

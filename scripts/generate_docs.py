@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from engine.run.device_profiles import CUDA, cpu
 from engine.run.errors import InputError
@@ -32,7 +32,7 @@ Made by `python -m scripts.generate_docs`; change engine/run/settings.py instead
 
 A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` for the preset that it differs from. On \
 the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
-YAML 1.1 reads `1e2` as text: in a file write `1.0e+2`. `expected` is never inherited.
+Numbers may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. `expected` is never inherited.
 
 Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
 here.
@@ -113,7 +113,7 @@ def in_words(hint: Any) -> str:
     """A field's type as JSON has it; raises KeyError for one that no event had before."""
     inner = get_args(hint)
     match get_origin(hint):
-        case origin if origin is UnionType:
+        case origin if origin in (Union, UnionType):
             return " or ".join(in_words(choice) for choice in inner)
         case origin if origin is Literal:
             return " or ".join(inner)

@@ -1,6 +1,7 @@
-"""DSA, differentiable augmentation: one kind drawn a batch, its amounts drawn an image, replayed from those amounts.
+"""DSA, differentiable augmentation (Zhao and Bilen, 2021): one kind a batch, with amounts drawn for each image.
 
-Source of every range: DSA's published defaults (Zhao and Bilen, 2021), the ones that trajectory matching uses.
+An augmentation is kept as its amounts, not as its images: it can be applied again, on any device, and its derivative is
+known (`adjoint`). Every range is DSA's published default, the one that trajectory matching uses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 
 from engine.run.settings import AugmentationName
 
+# Added brightness is drawn from +-BRIGHTNESS / 2, the factor of saturation from 0 to SATURATION, that of contrast from
+# CONTRAST to CONTRAST + 1. Crops and cutouts are shares of the side, scales factors from 1 / MAX_SCALE to MAX_SCALE.
 BRIGHTNESS, SATURATION, CONTRAST = 1.0, 2.0, 0.5
 CROP_SHARE, CUTOUT_SHARE = 0.125, 0.5
 FLIP_PROBABILITY = 0.5
@@ -22,8 +25,8 @@ MAX_DEGREES = 15.0
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What happens to one batch: a kind (None: nothing) and its amounts, a tensor (B, numbers of that kind).
+class Augmentation:
+    """The augmentation of one batch: its kind (None: no change), and its amounts (B, numbers of that kind).
 
     color: added brightness, factors of saturation and contrast. crop: shift down and right, pixels. cutout: row and
     column of the center, pixels. flip: 1 or 0. scale: factors down and across. rotate: radians.
@@ -33,41 +36,46 @@ class Draw:
     amounts: Tensor
 
 
-def draw(names: Sequence[AugmentationName], batch: int, image_size: int, generator: torch.Generator) -> Draw:
-    """Picks one of `names` evenly and the amounts of `batch` square images of that side; no names: no change."""
+def draw(names: Sequence[AugmentationName], batch: int, image_size: int, generator: torch.Generator) -> Augmentation:
+    """One of `names`, each as likely, with amounts for `batch` square images of that side; no names: no change."""
     if not names:
-        return Draw(None, torch.empty(batch, 0))
+        return Augmentation(None, torch.empty(batch, 0))
     name = names[int(torch.randint(len(names), (), generator=generator))]
-    return Draw(name, _AMOUNTS[name](batch, image_size, generator))
+    return Augmentation(name, _AMOUNTS[name](batch, image_size, generator))
 
 
-def apply(draw: Draw, images: Tensor) -> Tensor:
-    """The augmented images (B, C, H, W), H = W: the same draw gives the same result, on any device, in any precision.
-
-    Affine in the images, so that `adjoint` is all of its derivative.
-    """
-    if draw.name is None:
+def apply(augmentation: Augmentation, images: Tensor) -> Tensor:
+    """The augmented images (B, C, H, W), H = W; differentiable in reverse mode, and affine in the images."""
+    if augmentation.name is None:
         return images
-    return _APPLY[draw.name](images, draw.amounts.to(images.device, images.dtype))
+    return _APPLY[augmentation.name](images, augmentation.amounts.to(images.device, images.dtype))
 
 
-def adjoint(draw: Draw, in_augmented: Tensor) -> Tensor:
-    """The derivative in the images from the one in the augmented images, both (B, C, H, W)."""
-    match draw.name:
+def adjoint(augmentation: Augmentation, grad_augmented: Tensor) -> Tensor:
+    """The derivative in the images from the one in the augmented images, both (B, C, H, W).
+
+    It does not need the images: `apply` is affine in them.
+    """
+    match augmentation.name:
         case "cutout" | "flip" | None:
-            return apply(draw, in_augmented)
+            return apply(augmentation, grad_augmented)  # each is linear and its own transpose
         case "crop":
-            return apply(Draw("crop", -draw.amounts), in_augmented)
+            return apply(Augmentation("crop", -augmentation.amounts), grad_augmented)  # the shift back
         case "color":
-            # Brightness adds a constant. Saturation and contrast draw towards means, each is its own adjoint, and they
-            # commute: the mean of an image is that of its channels' means.
-            return apply(Draw("color", F.pad(draw.amounts[:, 1:], (1, 0))), in_augmented)
+            # Brightness adds a constant, which has no derivative. Saturation and contrast move pixels towards means:
+            # each is its own adjoint, and they commute, since the mean of an image is that of its channels' means.
+            without_brightness = F.pad(augmentation.amounts[:, 1:], (1, 0))
+            return apply(Augmentation("color", without_brightness), grad_augmented)
         case _:
-            images = torch.zeros_like(in_augmented, requires_grad=True)
+            # Scale and rotate: PyTorch's own backward pass of its sampler.
+            images = torch.zeros_like(grad_augmented, requires_grad=True)
             with torch.enable_grad():
-                augmented = apply(draw, images)
-            found: Tensor = torch.autograd.grad(augmented, images, in_augmented)[0]
-            return found
+                augmented = apply(augmentation, images)
+            grad_images: Tensor = torch.autograd.grad(augmented, images, grad_augmented)[0]
+            return grad_images
+
+
+# ---- Drawing the amounts of each kind, from a CPU generator: the same draws on any device ----
 
 
 def _uniform(batch: int, columns: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -102,6 +110,9 @@ def _rotate_amounts(batch: int, image_size: int, generator: torch.Generator) -> 
     return torch.deg2rad(_uniform(batch, 1, -MAX_DEGREES, MAX_DEGREES, generator))
 
 
+# ---- Applying each kind ----
+
+
 def _color(images: Tensor, amounts: Tensor) -> Tensor:
     brightness, saturation, contrast = amounts[:, :, None, None, None].unbind(1)
     brighter = images + brightness
@@ -114,7 +125,7 @@ def _color(images: Tensor, amounts: Tensor) -> Tensor:
 def _crop(images: Tensor, amounts: Tensor) -> Tensor:
     side = _side(images)
     down, right = (amounts[:, :, None, None] * (2 / (images.shape[-1] - 1))).unbind(1)
-    return _resampled(images, side[:, None] + down, side + right, _NEAREST)
+    return _resample(images, side[:, None] + down, side + right, _NEAREST)
 
 
 def _cutout(images: Tensor, amounts: Tensor) -> Tensor:
@@ -136,29 +147,29 @@ def _flip(images: Tensor, amounts: Tensor) -> Tensor:
 def _scale(images: Tensor, amounts: Tensor) -> Tensor:
     side = _side(images)
     down, across = amounts[:, :, None, None].unbind(1)
-    return _resampled(images, side[:, None] * down, side * across, _BILINEAR)
+    return _resample(images, side[:, None] * down, side * across, _BILINEAR)
 
 
 def _rotate(images: Tensor, amounts: Tensor) -> Tensor:
     side = _side(images)
     cos, sin = (part[:, :, None] for part in (amounts.cos(), amounts.sin()))
-    return _resampled(images, cos * side[:, None] + sin * side, cos * side - sin * side[:, None], _BILINEAR)
+    return _resample(images, cos * side[:, None] + sin * side, cos * side - sin * side[:, None], _BILINEAR)
 
 
 def _side(images: Tensor) -> Tensor:
-    """Where the pixels of a row, or of a column, are: from -1 to 1."""
+    """The coordinates of the pixels of a row, or of a column: from -1 to 1."""
     return torch.linspace(-1, 1, images.shape[-1], device=images.device, dtype=images.dtype)
 
 
-def _resampled(images: Tensor, rows: Tensor, columns: Tensor, how: int) -> Tensor:
-    """The images' values at places, each broadcast to (B, H, W) and from -1 to 1, 0 outside."""
+def _resample(images: Tensor, rows: Tensor, columns: Tensor, interpolation: int) -> Tensor:
+    """The images' values at coordinates from -1 to 1, both broadcast to (B, H, W); 0 outside of the images."""
     grid = torch.stack(torch.broadcast_tensors(columns, rows), dim=-1)
-    # F.affine_grid has a product in it, which TF32 would blur; F.grid_sample goes to cuDNN's sampler, which refuses
-    # batches of 65,536 images.
-    return torch.grid_sampler_2d(images, grid, how, _ZEROS, True)
+    # Not F.affine_grid: it has a matrix product, which TF32 on a GPU would round to a hundredth of a pixel. Not
+    # F.grid_sample: it calls cuDNN's sampler, which refuses batches of 65,536 images.
+    return torch.grid_sampler_2d(images, grid, interpolation, _ZEROS, True)
 
 
-# As torch numbers them: how a value between pixels is made, and what is outside.
+# Codes of torch.grid_sampler_2d: how to interpolate between pixels, and what is outside of an image.
 _BILINEAR, _NEAREST, _ZEROS = 0, 1, 0
 _AMOUNTS: dict[AugmentationName, Callable[[int, int, torch.Generator], Tensor]] = {
     "color": _color_amounts,

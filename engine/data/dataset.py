@@ -1,4 +1,8 @@
-"""The long-tailed data of a run: selected, whitened, on the device."""
+"""The long-tailed data of a run: which images, whitened, on the device.
+
+A balanced (or naturally imbalanced) data set is cut to the imbalance factor that the settings ask for, as the papers
+build CIFAR-10-LT and the others; the test set stays whole.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,19 @@ from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.settings import DatasetSettings
 
-# The long tail: how many images each class keeps, which ones, and which classes count as many, medium or few-shot.
-
-
 MANY_ABOVE, FEW_BELOW = 100, 20
+"""Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""
+NAMES_SHOWN = 8
+"""Classes that a message names before it counts the others."""
+
+
+# --- The long tail ----------------------------------------------------------------------------------------------------
 
 
 def wanted_counts(available: list[int], imbalance_factor: float | Literal["natural"]) -> list[int]:
-    """Images per class that the imbalance factor asks for, its head as large as the largest class (method, section 1).
+    """Images per class that the imbalance factor asks for; the first class gets as many as the largest one has.
 
-    A class may have fewer available; natural asks for all there are.
+    A class may have fewer available than asked for. `natural` asks for all there are.
     """
     if imbalance_factor == "natural":
         return list(available)
@@ -37,16 +44,16 @@ def wanted_counts(available: list[int], imbalance_factor: float | Literal["natur
 def select_long_tailed(
     labels: np.ndarray, num_classes: int, imbalance_factor: float | Literal["natural"], subset_seed: int
 ) -> np.ndarray:
-    """Indices of the long-tailed subset of `labels` (N,), class after class in the order drawn.
+    """Indices of the long-tailed subset of `labels` (N,), class after class, each in the order drawn.
 
-    Every class is drawn from a fresh generator with the same seed, as in the official code; a class short of its
-    count gives all it has, and natural takes every image in the order of the labels.
+    A class that has fewer images than asked for gives all of them; `natural` takes every image, unshuffled.
     """
     members = [np.flatnonzero(labels == c) for c in range(num_classes)]
     if imbalance_factor == "natural":
         return np.concatenate(members)
     sizes = [len(own) for own in members]
     kept = [min(size, wanted) for size, wanted in zip(sizes, wanted_counts(sizes, imbalance_factor), strict=True)]
+    # A fresh generator with the same seed for every class, as in the official code: the same images as there.
     return np.concatenate(
         [
             own[np.random.RandomState(subset_seed).choice(len(own), count, replace=False)]
@@ -56,7 +63,10 @@ def select_long_tailed(
 
 
 def class_groups(counts: list[int]) -> tuple[list[str], str]:
-    """many, medium or few for each class, and the rule in words: by count, else by rank where a group were empty."""
+    """many, medium or few for each class, and the rule in words.
+
+    By the number of train images; where that leaves a group empty, thirds of the classes by rank.
+    """
     groups = ["many" if count > MANY_ABOVE else "few" if count < FEW_BELOW else "medium" for count in counts]
     if len(set(groups)) == 3:
         return groups, f"by images: many > {MANY_ABOVE}, medium {FEW_BELOW}-{MANY_ABOVE}, few < {FEW_BELOW}"
@@ -67,14 +77,15 @@ def class_groups(counts: list[int]) -> tuple[list[str], str]:
     return groups, "thirds of the classes, ranked by images"
 
 
-NAMES_SHOWN = 8
+# --- The data of a run ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class LongTailedData:
-    """Whitened images float32 (N, C, H, W) and labels int64 (N,), train grouped by class; `fingerprint` names them.
+    """Whitened images float32 (N, channels, H, W) and labels int64 (N,) on the device; train is class after class.
 
-    groups: many, medium or few for each class; grouping: the rule in words.
+    `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
+    words. `fingerprint`: a hash of pixels, labels and whitening, by which experts are cached.
     """
 
     train_images: Tensor
@@ -92,84 +103,31 @@ class LongTailedData:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """C."""
         return len(self.class_names)
-
-    def class_indices(self, c: int) -> Tensor:
-        """Where class c's train images are, on the device."""
-        start = sum(self.class_counts[:c])
-        return torch.arange(start, start + self.class_counts[c], device=self.train_labels.device)
 
 
 def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit) -> LongTailedData:
-    """Loads, selects and whitens; emits DataReady and warnings; raises InputError where the data does not fit."""
+    """Loads, selects and whitens; emits DataReady, and Warned where classes are short of images.
+
+    Raises InputError where the data set is missing or damaged, or a class would be left without images.
+    """
     source = load_source(settings)
     if settings.class_order == "count":
         source = source.by_count()
-    chosen = _selected(source, settings, emit)
+    chosen = _select(source, settings, emit)
     labels = source.train.labels[chosen]
     counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
     short = [name for name, count in zip(source.class_names, counts, strict=True) if count < ipc]
     if short:
         emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
-    data = _assembled(source, settings, train, labels, test, counts, device)
-    shape = [source.channels, source.image_size, source.image_size]
-    emit(
-        DataReady(
-            data.class_names,
-            counts,
-            data.groups,
-            data.grouping,
-            len(test),
-            shape,
-            len(train) / (ipc * data.num_classes),
-        )
-    )
-    return data
-
-
-def _selected(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray:
-    """Indices of the long-tailed train images; warns of classes that cannot give what was asked of them."""
-    available = np.bincount(source.train.labels, minlength=len(source.class_names)).tolist()
-    wanted = wanted_counts(available, settings.imbalance_factor)
-    empty = [name for name, count in zip(source.class_names, wanted, strict=True) if count < 1]
-    if empty:
-        raise InputError(
-            f"imbalance factor {settings.imbalance_factor} of {max(available)} images leaves none for {_listed(empty)}",
-            "dataset.imbalance_factor",
-            "lower it, or use natural",
-        )
-    short = [
-        f"{name} ({has} of {asked})"
-        for name, has, asked in zip(source.class_names, available, wanted, strict=True)
-        if has < asked
-    ]
-    if short:
-        emit(
-            Warned(
-                f"classes smaller than their place in the tail asks for: {_listed(short)}",
-                "all their images are taken; dataset.class_order count puts the largest class first",
-            )
-        )
-    return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
-
-
-def _assembled(
-    source: Source,
-    settings: DatasetSettings,
-    train: Tensor,
-    labels: np.ndarray,
-    test: Tensor,
-    counts: list[int],
-    device: torch.device,
-) -> LongTailedData:
     # ZCA needs float64, which not every accelerator has.
-    workplace = device if device.type == "cuda" else torch.device("cpu")
-    train_images, test_images = (pixels.to(workplace).float() / 255 for pixels in (train, test))
+    whitening_device = device if device.type == "cuda" else torch.device("cpu")
+    train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
     whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
     groups, grouping = class_groups(counts)
-    return LongTailedData(
+    data = LongTailedData(
         train_images=whitening.train(train_images).to(device),
         train_labels=torch.from_numpy(labels).to(device),
         test_images=whitening.test(test_images).to(device),
@@ -183,12 +141,31 @@ def _assembled(
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
     )
+    compression = len(train) / (ipc * data.num_classes)
+    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression))
+    return data
+
+
+def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray:
+    """Indices of the long-tailed train images; warns of classes that have fewer than they are asked for."""
+    available = np.bincount(source.train.labels, minlength=len(source.class_names)).tolist()
+    wanted = wanted_counts(available, settings.imbalance_factor)
+    empty = [name for name, count in zip(source.class_names, wanted, strict=True) if count < 1]
+    if empty:
+        factor, largest = settings.imbalance_factor, max(available)
+        what = f"imbalance factor {factor} of {largest} images leaves none for {_listed(empty)}"
+        raise InputError(what, "dataset.imbalance_factor", "lower it, or use natural")
+    counts = zip(source.class_names, available, wanted, strict=True)
+    if too_small := [f"{name} ({has} of {asked})" for name, has, asked in counts if has < asked]:
+        what = f"classes smaller than their place in the tail asks for: {_listed(too_small)}"
+        emit(Warned(what, "all their images are taken; dataset.class_order count puts the largest class first"))
+    return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
 
 
 def _fingerprint(
     settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor, test_labels: np.ndarray
 ) -> str:
-    """Sixteen hex digits of the pixels, labels and whitening: the same on every machine."""
+    """Sixteen hex digits over pixels, labels and whitening settings; of the input, so it is alike on every machine."""
     digest = hashlib.sha256(f"{settings.whitening} {settings.whitening_epsilon} {tuple(train.shape)}".encode())
     for part in (train.numpy(), labels, test.numpy(), test_labels):
         digest.update(np.ascontiguousarray(part).data)
@@ -200,13 +177,14 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + more
 
 
-# Which real images stand for a class: the start of distillation, and the random baseline.
+# --- Real images that stand for a class -------------------------------------------------------------------------------
 
 
 def pick_real_images(data: LongTailedData, ipc: int, draw: torch.Generator, allowed: Tensor | None = None) -> Tensor:
-    """Indices (C * IPC,) of real images in class order, without repeats while a class has images left.
+    """Indices (C * IPC,) of random real images, class after class: the random baseline, and where matching starts.
 
-    Only images marked in `allowed` (N,) are taken, in classes that have any; a class with fewer than IPC starts over.
+    In a class that has any images marked in `allowed` (N,), only those are taken. A class with fewer than IPC images
+    repeats them.
     """
     picked = []
     for c in range(data.num_classes):

@@ -1,4 +1,7 @@
-"""Image files of any kind as RGB pixels: decoded in a thread pool, brought to one square size."""
+"""Data sets of image files: a folder of one's own, ImageNet-LT and Tiny-ImageNet; and what every data set becomes.
+
+Files are decoded in a thread pool, only those that are asked for, as RGB of one square size.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +32,23 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import cache_root
 from engine.run.settings import DatasetSettings
 
-# What every data set becomes: labels in memory, and images that are decoded only when asked for.
+CHANNELS = 3
+Files = list[tuple[Path, int]]
+"""Image files, each with its label."""
+
+
+# --- What every data set becomes --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labels (N,) int64, and `read`, which decodes the images at some indices: uint8 (n, C, H, W)."""
+    """Labels (N,) int64, and `read`, which decodes the images at the given indices to uint8 (n, channels, H, W)."""
 
     labels: np.ndarray
     read: Callable[[np.ndarray], Tensor]
 
     def keep(self, indices: np.ndarray) -> Split:
-        """The split of these images only, in this order."""
+        """The split of the images at `indices` alone, in this order."""
         return Split(self.labels[indices], lambda chosen: self.read(indices[chosen]))
 
     def first_per_class(self, count: int) -> Split:
@@ -51,7 +59,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set before its tail is cut: class c's name is class_names[c]; images are (channels, size, size)."""
+    """A data set before it is made long-tailed; images are (channels, image_size, image_size)."""
 
     class_names: list[str]
     train: Split
@@ -60,7 +68,7 @@ class Source:
     channels: int
 
     def by_count(self) -> Source:
-        """The same set with its classes renumbered: 0 has the most train images; classes alike keep their order."""
+        """The same set with its classes renumbered by train images, the largest first; equal ones keep their order."""
         order = np.argsort(-np.bincount(self.train.labels, minlength=len(self.class_names)), kind="stable")
         number = np.argsort(order)
         return replace(
@@ -72,36 +80,38 @@ class Source:
 
 
 def split_in_memory(images: Tensor, labels: np.ndarray, image_size: int) -> Split:
-    """A split of uint8 images (N, C, H, W), resized to the side `image_size` when they are read."""
+    """A split of uint8 images (N, channels, H, W), resized to the side `image_size` when they are read."""
 
     def read(indices: np.ndarray) -> Tensor:
-        return _resized(images[torch.from_numpy(indices)], image_size)
+        chosen = images[torch.from_numpy(indices)]
+        if chosen.shape[-1] == image_size:
+            return chosen
+        resized = F.interpolate(chosen.float(), (image_size, image_size), mode="bilinear", antialias=True)
+        return resized.round().clamp(0, 255).to(torch.uint8)
 
     return Split(np.asarray(labels, dtype=np.int64), read)
 
 
-def _resized(images: Tensor, image_size: int) -> Tensor:
-    if images.shape[-1] == image_size:
-        return images
-    size = (image_size, image_size)
-    return F.interpolate(images.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
-
-
-CHANNELS = 3
-_FILES_A_TASK = 64
-
-
-def split_of_files(entries: Sequence[tuple[Path, int]], image_size: int) -> Split:
-    """A split of image files and labels; reading raises InputError with every file that is missing or no image."""
+def split_of_files(files: Files, image_size: int) -> Split:
+    """A split of image files; reading raises InputError with every file that is missing or no image."""
 
     def read(indices: np.ndarray) -> Tensor:
-        return read_images([entries[i][0] for i in indices], image_size)
+        return read_images([files[i][0] for i in indices], image_size)
 
-    return Split(np.array([label for _, label in entries], dtype=np.int64), read)
+    return Split(np.array([label for _, label in files], dtype=np.int64), read)
+
+
+# --- Decoding ---------------------------------------------------------------------------------------------------------
+
+_FILES_A_TASK = 64
+"""Decoded by a thread in one go: enough that handing out work costs nothing beside it."""
 
 
 def read_images(files: Sequence[Path], image_size: int) -> Tensor:
-    """The files as uint8 (n, 3, image_size, image_size): the short side scaled, the middle of the long side kept."""
+    """The files as RGB, uint8 (n, 3, image_size, image_size): the short side scaled, the long one cropped centrally.
+
+    Raises InputError that names every file that is missing or no image.
+    """
     pixels = np.empty((len(files), image_size, image_size, CHANNELS), dtype=np.uint8)
 
     def decode(start: int) -> list[Fault]:
@@ -114,14 +124,14 @@ def read_images(files: Sequence[Path], image_size: int) -> Tensor:
         return faults
 
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
-        faults = [fault for found in pool.map(decode, range(0, len(files), _FILES_A_TASK)) for fault in found]
+        faults = list(chain.from_iterable(pool.map(decode, range(0, len(files), _FILES_A_TASK))))
     if faults:
         raise InputError(shown(faults))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def common_size(files: Sequence[Path]) -> int | None:
-    """The side of the images where all files are square and of one size, by their headers; raises InputError."""
+    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
     sizes = set()
     for file in files:
         try:
@@ -144,7 +154,7 @@ def _decoded(file: Path, image_size: int) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # Sixteen bits a pixel, which Pillow would clip at 255 instead of scaling.
+        # Sixteen bits a channel, which Pillow's convert would clip at 255 instead of scaling.
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
@@ -152,20 +162,19 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-# The user's own images: train/<class>/* and test/<class>/*, or a held-out share of each class.
-
+# --- A folder of one's own images: train/<class>/* and test/<class>/*, or a held-out share of each class --------------
 
 HELD_OUT_SEED = 0
 SAMPLED = 64
-Files = list[tuple[Path, int]]
+"""Files whose headers decide the image size; opening all of a large folder would take minutes."""
 
 
 def load_image_folder(settings: DatasetSettings) -> Source:
     """The folder as a data set; raises InputError with every class that lacks images or is unknown to train."""
-    found = survey(settings.path, settings.test_share)
-    if found.faults:
-        raise InputError(list(found.faults))
-    root, names = images_root(settings.path), list(found.names)
+    folder = survey(settings.path, settings.test_share)
+    if folder.faults:
+        raise InputError(list(folder.faults))
+    root, names = images_root(settings.path), list(folder.names)
     train = _files(root / "train", names)
     if (root / "test").is_dir():
         test = _files(root / "test", names)
@@ -176,19 +185,18 @@ def load_image_folder(settings: DatasetSettings) -> Source:
 
 
 def _files(folder: Path, names: list[str]) -> Files:
-    """Every file of every class, in class order and natural order."""
-    return [(entry, label) for label, name in enumerate(names) for entry in _visible(folder / name)]
+    """Every file of every class, class after class, in natural order."""
+    return [(file, label) for label, name in enumerate(names) for file in _visible(folder / name)]
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
-        key=lambda entry: natural_order(entry.name),
-    )
+    """The files of a folder in natural order; hidden ones (.DS_Store) are left out."""
+    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(visible, key=lambda entry: natural_order(entry.name))
 
 
 def _held_out(files: Files, share: float) -> tuple[Files, Files]:
-    """Train and test files: `share` of each class, at least one image, drawn alike on every run."""
+    """Train and test files: `share` of each class, at least one image, the same ones on every run."""
     held: set[Path] = set()
     for _, members in groupby(files, key=lambda entry: entry[1]):
         own = [file for file, _ in members]
@@ -201,8 +209,7 @@ def _sample(files: Files) -> list[Path]:
     return [file for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
 
 
-# ImageNet-LT: a folder of images, and lists with a relative path and a label on each line.
-
+# --- ImageNet-LT: a folder of images, and lists with a relative path and a label on each line -------------------------
 
 IMAGENET_LT_SIDE = 64
 TRAIN_LISTS = ("train.txt", "ImageNet_LT_train.txt")
@@ -219,34 +226,36 @@ def load_imagenet_lt(settings: DatasetSettings) -> Source:
         )
     root = Path(settings.path).expanduser()
     size = settings.resolution or IMAGENET_LT_SIDE
-    train, test = _listed(root, TRAIN_LISTS), _listed(root, TEST_LISTS)
+    train, test = _read_list(root, TRAIN_LISTS), _read_list(root, TEST_LISTS)
     return Source(_class_names(train), split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 
-def _listed(root: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
-    found = [root / name for name in names if (root / name).is_file()]
-    if not found:
+def _read_list(root: Path, names: tuple[str, ...]) -> Files:
+    """The files of the first list that is there; raises InputError without one, or for a malformed line."""
+    path = next((root / name for name in names if (root / name).is_file()), None)
+    if path is None:
         raise InputError(f"none of {', '.join(names)} is there", str(root), "each line is: relative/path label")
-    lines = found[0].read_text().splitlines()
-    return [_entry(root, line, f"{found[0]}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    files = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        image, _, label = line.strip().rpartition(" ")
+        if not image or not label.isdecimal():
+            hint = "for example: train/n01440764/1.JPEG 0"
+            raise InputError("this line is no path and label", f"{path}:{number}", hint)
+        files.append((root / image.strip(), int(label)))
+    return files
 
 
-def _entry(root: Path, line: str, where: str) -> tuple[Path, int]:
-    path, _, label = line.strip().rpartition(" ")
-    if not path or not label.isdecimal():
-        raise InputError("this line is no path and label", where, "for example: train/n01440764/1.JPEG 0")
-    return root / path.strip(), int(label)
-
-
-def _class_names(train: list[tuple[Path, int]]) -> list[str]:
+def _class_names(train: Files) -> list[str]:
+    """The folder of a class's images, where each class has one of its own; else the label."""
     folders = {label: file.parent.name for file, label in reversed(train)}
     classes = range(max(folders, default=-1) + 1)
     named = len(set(folders.values())) == len(folders)
     return [folders.get(c, str(c)) if named else str(c) for c in classes]
 
 
-# Tiny-ImageNet-200 in its original layout; the validation images are the test set.
-
+# --- Tiny-ImageNet-200 in its original layout; the validation images are the test set ---------------------------------
 
 FOLDER = "tiny-imagenet-200"
 TINY_IMAGENET_SIDE = 64
@@ -254,7 +263,11 @@ TINY_IMAGENET_SIDE = 64
 
 def load_tiny_imagenet(settings: DatasetSettings) -> Source:
     """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
-    root = _root(Path(settings.path).expanduser() if settings.path else cache_root() / "data")
+    folder = Path(settings.path).expanduser() if settings.path else cache_root() / "data"
+    root = next((root for root in (folder / FOLDER, folder) if (root / "wnids.txt").is_file()), None)
+    if root is None:
+        hint = f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
+        raise InputError(f"no {FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or TINY_IMAGENET_SIDE
     codes = [code for code in _lines(root / "wnids.txt") if (root / "train" / code / "images").is_dir()]
     if len(codes) < 2:
@@ -263,42 +276,19 @@ def load_tiny_imagenet(settings: DatasetSettings) -> Source:
             str(root / "train"),
             "expected train/<wnid>/images/*.JPEG",
         )
-    return Source(_names(root, codes), _train(root, codes, size), _test(root, codes, size), size, CHANNELS)
+    train = [(file, label) for label, code in enumerate(codes) for file in _visible(root / "train" / code / "images")]
+    labels = {code: label for label, code in enumerate(codes)}
+    rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
+    test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]
+    names = _words(root, codes)
+    return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 
-def _root(folder: Path) -> Path:
-    for root in (folder / FOLDER, folder):
-        if (root / "wnids.txt").is_file():
-            return root
-    raise InputError(
-        f"no {FOLDER} with a wnids.txt",
-        str(folder),
-        f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path",
-    )
-
-
-def _names(root: Path, codes: list[str]) -> list[str]:
+def _words(root: Path, codes: list[str]) -> list[str]:
     """The first synonym of words.txt, or the code itself where it has none or shares it."""
     words = {line.split("\t")[0]: line.split("\t")[-1].split(",")[0] for line in _lines(root / "words.txt")}
     names = [words.get(code, code) for code in codes]
     return [code if names.count(name) > 1 else name for name, code in zip(names, codes, strict=True)]
-
-
-def _train(root: Path, codes: list[str], size: int) -> Split:
-    files = [
-        (file, label)
-        for label, code in enumerate(codes)
-        for file in sorted((root / "train" / code / "images").iterdir(), key=lambda file: natural_order(file.name))
-        if not file.name.startswith(".")
-    ]
-    return split_of_files(files, size)
-
-
-def _test(root: Path, codes: list[str], size: int) -> Split:
-    number = {code: label for label, code in enumerate(codes)}
-    rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
-    known = [(root / "val" / "images" / row[0], number[row[1]]) for row in rows if len(row) > 1 and row[1] in number]
-    return split_of_files(known, size)
 
 
 def _lines(file: Path) -> list[str]:

@@ -1,8 +1,8 @@
-"""From the name of a data set to its images: one loader a kind."""
+"""From dataset.name to a data set with its labels in memory and its images decoded on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,27 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import cache_root, exclusive
 from engine.run.settings import DatasetSettings
 
-__all__ = ["Source", "Split", "load_source"]
-
 
 def load_source(settings: DatasetSettings) -> Source:
-    """The whole data set at the setting's resolution, images not yet decoded; raises InputError."""
-    source = _load(settings)
+    """The whole data set at the setting's resolution, images not yet decoded.
+
+    Raises InputError where it is missing, or a class has no images.
+    """
+    loaders = {
+        "folder": load_image_folder,
+        "tiny-imagenet": load_tiny_imagenet,
+        "imagenet-lt": load_imagenet_lt,
+        "digits": load_digits_source,
+    }
+    source = loaders.get(settings.name, load_torchvision_set)(settings)
     _check_classes(source, settings)
     if settings.test_per_class is None:
         return source
     return replace(source, test=source.test.first_per_class(settings.test_per_class))
 
 
-def _load(settings: DatasetSettings) -> Source:
-    match settings.name:
-        case "folder":
-            return load_image_folder(settings)
-        case "tiny-imagenet":
-            return load_tiny_imagenet(settings)
-        case "imagenet-lt":
-            return load_imagenet_lt(settings)
-        case "digits":
-            return load_digits_source(settings)
-        case _:
-            return load_torchvision_set(settings)
-
-
 def _check_classes(source: Source, settings: DatasetSettings) -> None:
-    """Every class has images in both splits, and no label is beyond the classes."""
+    """Raises InputError unless every class has images in both splits and every label is a known class."""
     where, faults = settings.path or settings.name, []
     for kind, split in (("train", source.train), ("test", source.test)):
         counts = np.bincount(split.labels, minlength=len(source.class_names))
@@ -59,30 +52,24 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
             if count == 0
         ]
         if len(counts) > len(source.class_names):
-            faults.append(
-                Fault(
-                    f"{kind} label {len(counts) - 1} is unknown to train",
-                    where,
-                    f"labels run from 0 to {len(source.class_names) - 1}",
-                )
-            )
+            hint = f"labels run from 0 to {len(source.class_names) - 1}"
+            faults.append(Fault(f"{kind} label {len(counts) - 1} is unknown to train", where, hint))
     if faults:
         raise InputError(faults)
 
 
-# scikit-learn's handwritten digits, 8x8 and gray: the set that needs no file and no network.
-
+# --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------
 
 DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS = 10, 8, 16
 DIGITS_TEST_PER_CLASS = 40
 
 
 def load_digits_source(settings: DatasetSettings) -> Source:
-    """Test: the last 40 images of each class (or test_per_class). Train: equally many of each class from the rest.
+    """Test: the last 40 images of each class (or test_per_class). Train: the first of the rest, 134 of each class.
 
-    Equally many, 134 as the smallest class has, so that any class can be the head of the tail (method.md's toy).
+    134 is what the smallest class has left: with equal counts any class can be the head of the tail.
     """
-    # scikit-learn takes seconds to import: only where it is needed.
+    # Imported here: scikit-learn takes seconds to import, and most runs never need it.
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
@@ -95,9 +82,8 @@ def load_digits_source(settings: DatasetSettings) -> Source:
             "dataset.test_per_class",
             f"the smallest class of digits has {min(len(own) for own in members)} images",
         )
-    images = torch.from_numpy(np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)).view(
-        -1, 1, DIGITS_SIDE, DIGITS_SIDE
-    )
+    levels = np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)
+    images = torch.from_numpy(levels).view(-1, 1, DIGITS_SIDE, DIGITS_SIDE)
     size = settings.resolution or DIGITS_SIDE
     everything = split_in_memory(images, labels, size)
     train = everything.keep(np.sort(np.concatenate([own[:train_per_class] for own in members])))
@@ -105,8 +91,7 @@ def load_digits_source(settings: DatasetSettings) -> Source:
     return Source([str(c) for c in range(DIGITS_CLASSES)], train, test, size, channels=1)
 
 
-# CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files.
-
+# --- CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files -----------------
 
 TORCHVISION_FILES = {
     "cifar10": "cifar-10-python.tar.gz",
@@ -133,26 +118,20 @@ def load_torchvision_set(settings: DatasetSettings) -> Source:
 
 
 def _open_torchvision(name: str, root: Path, train: bool) -> Any:
-    # torchvision takes seconds to import: only where it is needed.
+    # Imported here: torchvision takes seconds to import, and most runs never need it.
     from torchvision import datasets
 
-    makers: dict[str, Callable[[bool], Any]] = {
-        "cifar10": lambda download: datasets.CIFAR10(root, train=train, download=download),
-        "cifar100": lambda download: datasets.CIFAR100(root, train=train, download=download),
-        "fashion_mnist": lambda download: datasets.FashionMNIST(root, train=train, download=download),
-        "svhn": lambda download: datasets.SVHN(root, split="train" if train else "test", download=download),
-    }
+    kinds = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST", "svhn": "SVHN"}
+    split: dict[str, Any] = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
+    make = functools.partial(getattr(datasets, kinds[name]), root, **split)
     try:
-        return makers[name](False)
+        return make(download=False)
     except (RuntimeError, OSError):
-        return _download(name, root, makers[name])
-
-
-def _download(name: str, root: Path, make: Callable[[bool], Any]) -> Any:
+        pass  # not there, or damaged: torchvision says the same of both
     try:
         # Two runs that start together must not write the same file.
         with exclusive(root / f".{name}.lock"):
-            return make(True)
+            return make(download=True)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

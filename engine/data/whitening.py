@@ -1,4 +1,8 @@
-"""ZCA whitening, fitted on the long-tailed train images, and its inverse."""
+"""ZCA whitening, fitted on the long-tailed train images, and its inverse.
+
+In float64 throughout the fit: the eigenvalues of images span many powers of ten. Images are converted in chunks, so
+that no float64 copy of all of them is in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,20 @@ from torch import Tensor
 from engine.run.errors import InputError
 
 Mode = Literal["paper", "corrected", "none"]
-MODES: tuple[Mode, ...] = ("paper", "corrected", "none")
+MODES: tuple[Mode, ...] = ("paper", "corrected", "none")  # exported files hold the position: append only
 MEMORY_LIMIT_GIB = 16
 _CHUNK = 2048
+"""Images that are converted to float64 together."""
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """How images in [0, 1] become a network's input, and the way back; D = C*H*W, float64.
+    """How images in [0, 1] become a network's input, and the way back. All tensors are float64, D = channels*H*W.
 
-    paper: ZCA, test images normalized per channel first (official code). corrected: ZCA alike for both. none: per
-    channel mean and std for both. Directions outside `basis` have eigenvalue 0, so few images need few directions.
+    `paper`: ZCA, test images normalized per channel before it (official code). `corrected`: ZCA, alike for train and
+    test. `none`: mean and standard deviation per channel, alike for both.
+
+    Directions outside `basis` count as eigenvalue 0, so N < D images need at most N - 1 directions.
     """
 
     mode: Mode
@@ -34,7 +41,7 @@ class Whitening:
 
     @classmethod
     def fit(cls, images: Tensor, mode: Mode, epsilon: float) -> Whitening:
-        """Fits train images (N, C, H, W) in [0, 1]; raises InputError where ZCA would not fit into memory."""
+        """Fits train images (N, channels, H, W) in [0, 1]; raises InputError where ZCA would not fit into memory."""
         channel_mean, channel_std = _channel_statistics(images)
         flat = images.flatten(1)
         mean = _mean(flat)
@@ -47,23 +54,23 @@ class Whitening:
         return cls(mode, epsilon, mean, basis, eigenvalues, channel_mean, channel_std)
 
     def train(self, images: Tensor) -> Tensor:
-        """Train images (N, C, H, W) in [0, 1], whitened, in their own precision."""
+        """Train images (N, channels, H, W) in [0, 1], whitened, in their own precision."""
         return self._normalize(images) if self.mode == "none" else self._whiten(images)
 
     def test(self, images: Tensor) -> Tensor:
-        """Test images (N, C, H, W) in [0, 1], whitened with what the train images taught."""
+        """Test images (N, channels, H, W) in [0, 1], whitened by what was fitted on the train images."""
         return self._whiten(self._normalize(images)) if self.mode == "paper" else self.train(images)
 
     def to_pixels(self, whitened: Tensor) -> Tensor:
-        """The inverse of `train`: near [0, 1], not clamped."""
+        """The inverse of `train`; synthetic images may leave [0, 1], nothing is clamped."""
         if self.mode == "none":
             std, mean = (_per_channel(value, whitened) for value in (self.channel_std, self.channel_mean))
             return whitened * std + mean
-        centered = self._stretch(whitened.flatten(1), self._scales(self.eigenvalues), self._scale_outside())
+        centered = self._stretch(whitened.flatten(1), self._scales(), self.epsilon**0.5)
         return (centered + self.mean.to(centered)).view_as(whitened)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything as tensors; the basis in float32, which is all that float32 images see of it."""
+        """Everything as tensors, for export; the basis in float32, as float32 images are multiplied by it anyway."""
         return {
             "mode": torch.tensor(MODES.index(self.mode)),
             "epsilon": torch.tensor(self.epsilon, dtype=torch.float64),
@@ -87,17 +94,13 @@ class Whitening:
         """U diag(1 / sqrt(S + eps)) U^T (x - mean)."""
         flat = images.flatten(1)
         centered = flat - self.mean.to(flat)
-        white = self._stretch(centered, 1 / self._scales(self.eigenvalues), 1 / self._scale_outside())
-        return white.view_as(images)
+        return self._stretch(centered, 1 / self._scales(), 1 / self.epsilon**0.5).view_as(images)
 
-    def _scales(self, eigenvalues: Tensor) -> Tensor:
-        return (eigenvalues + self.epsilon).sqrt()
-
-    def _scale_outside(self) -> float:
-        return float(self.epsilon**0.5)
+    def _scales(self) -> Tensor:
+        return (self.eigenvalues + self.epsilon).sqrt()
 
     def _stretch(self, flat: Tensor, scales: Tensor, outside: float) -> Tensor:
-        """Scales (N, D) along each direction of the basis, and by `outside` where the basis does not reach."""
+        """Scales (N, D) by `scales` along the directions of the basis, and by `outside` in all directions beside it."""
         basis = self.basis.to(flat)
         if basis.shape[0] == basis.shape[1]:
             return (flat @ basis * scales.to(flat)) @ basis.T
@@ -109,7 +112,7 @@ def _per_channel(values: Tensor, images: Tensor) -> Tensor:
 
 
 def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and std (C,) of every channel in float64; a channel without contrast keeps its scale."""
+    """Mean and standard deviation (channels,) in float64; 1 for a channel without contrast."""
     parts = images.split(_CHUNK)
     pixels = images.numel() // images.shape[1]
     mean = torch.stack([part.double().sum(dim=(0, 2, 3)) for part in parts]).sum(0) / pixels
@@ -123,7 +126,7 @@ def _mean(flat: Tensor) -> Tensor:
 
 
 def _eigen_by_covariance(flat: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """All D directions and their variances."""
+    """All D directions, by the D x D covariance: for N >= D images."""
     covariance = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=mean.device)
     for part in flat.split(_CHUNK):
         centered = part.double() - mean
@@ -133,7 +136,7 @@ def _eigen_by_covariance(flat: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _eigen_by_gram(flat: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """The at most N - 1 directions that N < D images vary in, by the N x N matrix of their inner products."""
+    """The at most N - 1 directions in which N < D images vary, by the smaller N x N matrix of inner products."""
     centered = flat.double() - mean
     squares, mixes = torch.linalg.eigh(centered @ centered.T)
     # Centering leaves one direction empty; below this, rounding is all there is.

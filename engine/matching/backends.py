@@ -1,96 +1,48 @@
-"""Which form of the student and its backbone a run uses: by network, device, precision and what is compiled."""
+"""The backend of the student and of its backbone: chosen by network, device, precision and whether to compile.
+
+On top of the chosen one come CUDA graphs, and micro-batches where a whole batch would not fit in memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from engine.cuda_graphs import Replayer
-from engine.losses import StudentLoss, target_probabilities
-from engine.matching.classifier_phase import Backbone, autograd_backbone, backbone_by_hand
+from engine.cuda_graphs import CudaGraphs
+from engine.losses import StepLoss, StudentLoss, target_probabilities
+from engine.matching.classifier_phase import Backbone, analytic_backbone, autograd_backbone
 from engine.matching.student import (
-    Mixed,
-    StepLoss,
+    Activations,
+    MixedVjp,
     Student,
-    Tape,
+    analytic_student,
+    autograd_student,
     compiled_student,
-    eager_student,
-    student_by_hand,
-    without_tapes,
+    without_saved_activations,
 )
 from engine.nets.architectures import ConvNet
-from engine.nets.convnet_derivatives import ByHand
-from engine.nets.functional import FlatNetwork
-from engine.nets.native import native
-from engine.nets.norm_pool import compiled, written
+from engine.nets.convnet_derivatives import ConvNetDerivatives
+from engine.nets.functional import FlatNetwork, Forward, in_precision
+from engine.nets.native import cpp_norm_pool
+from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.run.events import Emit, Warned
 from engine.run.settings import MatchingSettings
 
-# A student's batch a part at a time, so that memory does not grow with it: its mean is the mean of its parts'.
-
-
-def student_in_parts(student: Student, most: int) -> Student:
-    """The same student on `most` images at a time; the way of a part is gone when its turn is over."""
-
-    def walk(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tape | None]:
-        if len(images) <= most:
-            return student.walk(theta, images, labels)
-        parts = _parts(most, images, labels)
-        return torch.stack([share * student.walk(theta, x, y)[0] for share, x, y in parts]).sum(0), None
-
-    def mixed(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: Tape | None) -> Mixed:
-        if len(images) <= most:
-            return student.mixed(theta, direction, images, labels, tape)
-        parts = _parts(most, images, labels)
-        return _together([(share, student.mixed(theta, direction, x, y, None)) for share, x, y in parts])
-
-    return Student(walk, mixed, student.several)
-
-
-def backbone_in_parts(backbone: Backbone, most: int) -> Backbone:
-    """The same backbone on `most` images at a time."""
-
-    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, Tape | None]:
-        if len(images) <= most:
-            return backbone.features(theta, images)
-        return torch.cat([backbone.features(theta, part)[0] for _, part in _parts(most, images)]), None
-
-    def back(theta: Tensor, images: Tensor, in_features: Tensor, tape: Tape | None) -> Tensor:
-        if len(images) <= most:
-            return backbone.back(theta, images, in_features, tape)
-        return torch.cat([backbone.back(theta, x, f, None) for _, x, f in _parts(most, images, in_features)])
-
-    return Backbone(features, back)
-
-
-def _parts(most: int, *tensors: Tensor) -> Iterator[tuple]:
-    """Each part's share of the images, and its part of each tensor; parts are as even as can be."""
-    count = len(tensors[0])
-    pieces = -(-count // most)
-    for parts in zip(*(tensor.tensor_split(pieces) for tensor in tensors), strict=True):
-        yield len(parts[0]) / count, *parts
-
-
-def _together(found: list[tuple[float, Mixed]]) -> Mixed:
-    images = torch.cat([share * mixed.images for share, mixed in found])
-    labels = torch.cat([share * mixed.labels for share, mixed in found])
-    of_theta = [share * mixed.theta for share, mixed in found if mixed.theta is not None]
-    return Mixed(images, labels, torch.stack(of_theta).sum(0) if of_theta else None)
-
-
 _GIB = 2**30
-# In work at a time: about what a device keeps busy with, and far below what any has.
-_WORKING_BYTES, _KEPT_BUSY = 1.5 * _GIB, 2**23
-# Numbers that a student step has in memory at its fullest, for each output of a convolution.
-_COPIES = 5
+# Memory of the images in work at a time: enough to keep a device busy, and far below what any device has.
+_WORKING_BYTES = 1.5 * _GIB
+# Activations of the images in work at a time that keep a GPU busy.
+_BUSY_ACTIVATIONS = 2**23
+# Numbers in memory at the fullest moment of a student step, for each output of a convolution.
+_NUMBERS_PER_ACTIVATION = 5
 
 
 @dataclass(frozen=True)
-class Forms:
-    """The student's step, its backbone for phase cls, and how many steps of the published gradient go together."""
+class Backend:
+    """The student of phase rep, the backbone of phase cls, and how many steps of the published gradient go together."""
 
     student: Student
     backbone: Backbone
@@ -98,8 +50,8 @@ class Forms:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What decides about the forms, apart from how many images are in work at a time."""
+class BackendBuilder:
+    """Everything that decides about the backend, except how many images are in work at a time."""
 
     network: FlatNetwork
     loss: StudentLoss
@@ -109,66 +61,124 @@ class Kind:
     compiled: bool
     emit: Emit = lambda event: None
 
-    def forms(self, batch: int, images_at_once: int) -> Forms:
-        """The forms for batches of `batch`, in parts where they are larger than `images_at_once`."""
-        student, backbone = self._whole()
-        steps_at_once = max(1, images_at_once // batch)
+    def build(self, batch_size: int, images_at_once: int) -> Backend:
+        """The backend for batches of `batch_size`, in micro-batches where that exceeds `images_at_once`."""
+        student, backbone = self._whole_batches()
+        steps_at_once = max(1, images_at_once // batch_size)
         if steps_at_once > 1 and self.settings.gradient != "exact":
-            # Steps that are taken together on the way back start anew, and a replayed one would copy its tape.
-            student = without_tapes(student)
+            # Steps that go back together repeat their forward pass. Saved activations would never be read, and a CUDA
+            # graph would copy them out all the same.
+            student = without_saved_activations(student)
         if self.compiled and self.device.type == "cuda":
-            replayer = Replayer(self._told)
-            student, backbone = replayer.student(student), replayer.backbone(backbone)
-        if images_at_once < batch:
-            student, backbone = student_in_parts(student, images_at_once), backbone_in_parts(backbone, images_at_once)
-        return Forms(student, backbone, steps_at_once)
+            replayed = CudaGraphs(self._warn_not_captured).replayed
+            student = Student(replayed(student.gradient), replayed(student.mixed_vjp), replayed(student.mixed_vjps))
+            backbone = Backbone(replayed(backbone.features), replayed(backbone.backward))
+        # Last, so that each micro-batch is one replayed graph.
+        if images_at_once < batch_size:
+            student = student_in_micro_batches(student, images_at_once)
+            backbone = backbone_in_micro_batches(backbone, images_at_once)
+        return Backend(student, backbone, steps_at_once)
 
-    def images_at_once(self, batch: int, activations: int) -> int:
-        """As the settings say, or what fills the device and fits; `activations` is convolutions' outputs an image."""
-        asked = self.settings.images_at_once
-        if asked != "auto":
-            return asked
-        fitting = max(1, int(_WORKING_BYTES / (4 * _COPIES * activations)))
-        # Several steps at once only help a device that one step leaves waiting, which no CPU does.
-        busy = batch if self.device.type == "cpu" else max(batch, _KEPT_BUSY // activations)
+    def images_at_once(self, batch_size: int, activations: int) -> int:
+        """How many images are in work at a time: as the settings say, else what keeps the device busy and fits.
+
+        activations: the numbers that the convolutions put out for one image.
+        """
+        from_settings = self.settings.images_at_once
+        if from_settings != "auto":
+            return from_settings
+        fitting = max(1, int(_WORKING_BYTES / (4 * _NUMBERS_PER_ACTIVATION * activations)))
+        # Several steps at once only help a device that one step leaves waiting, and a CPU never waits.
+        busy = batch_size if self.device.type == "cpu" else max(batch_size, _BUSY_ACTIVATIONS // activations)
         return min(fitting, busy)
 
     def step_loss(self) -> StepLoss:
-        """The student's loss as a function of weights, images and labels, for autograd."""
-        logits = self._lowered(self.network)
+        """The student's loss as a function of weights, images and label logits, for autograd."""
+        logits = self._in_precision(self.network)
 
         def loss(theta: Tensor, images: Tensor, label_logits: Tensor) -> Tensor:
             return self.loss(logits(theta, images), target_probabilities(label_logits, self.learns_labels))
 
         return loss
 
-    def _whole(self) -> tuple[Student, Backbone]:
-        exact = self.settings.gradient == "exact"
+    def _whole_batches(self) -> tuple[Student, Backbone]:
+        exact, features = self.settings.gradient == "exact", self._in_precision(self.network.features)
         if not self.compiled:
-            return eager_student(self.step_loss(), exact), autograd_backbone(self._lowered(self.network.features))
+            return autograd_student(self.step_loss(), exact), autograd_backbone(features)
         if self.network.architecture is not ConvNet:
-            features = torch.compile(self._lowered(self.network.features), dynamic=False)
-            return compiled_student(self.step_loss(), exact), autograd_backbone(features)
-        low = torch.bfloat16 if self.settings.precision == "bf16" else None
+            compiled_features = torch.compile(features, dynamic=False)
+            return compiled_student(self.step_loss(), exact), autograd_backbone(compiled_features)
+        low_dtype = torch.bfloat16 if self.settings.precision == "bf16" else None
         on_cpu = self.device.type == "cpu"
-        passes = ByHand(self.network, native() if on_cpu else compiled(), low)
-        as_written = ByHand(self.network, written(), low)
-        student = student_by_hand(passes, as_written, self.network, self.loss, self.learns_labels, exact)
+        passes = ConvNetDerivatives(self.network, cpp_norm_pool() if on_cpu else compiled_norm_pool(), low_dtype)
+        eager_passes = ConvNetDerivatives(self.network, eager_norm_pool(), low_dtype)
+        student = analytic_student(passes, eager_passes, self.network, self.loss, self.learns_labels, exact)
         if not on_cpu:
-            student = replace(student, several=torch.compile(student.several, dynamic=False))
-        return student, backbone_by_hand(passes)
+            student = replace(student, mixed_vjps=torch.compile(student.mixed_vjps, dynamic=False))
+        return student, analytic_backbone(passes)
 
-    def _told(self, reason: str) -> None:
+    def _warn_not_captured(self, reason: str) -> None:
         message = f"a student step cannot be captured as a CUDA graph, its kernels are launched one by one: {reason}"
-        self.emit(Warned(message, "matching.compile=never does without compiled steps and graphs"))
+        self.emit(Warned(message, "compile=never does without compiled steps and graphs"))
 
-    def _lowered(self, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network's function, its convolutions and products as the precision says, its result as the weights."""
-        if self.settings.precision != "bf16":
-            return function
+    def _in_precision(self, forward: Forward) -> Forward:
+        return in_precision(forward, self.settings.precision, self.device)
 
-        def low(theta: Tensor, images: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                return function(theta, images).to(theta.dtype)
 
-        return low
+# ---- Micro-batches ----
+#
+# The student's loss is a mean over its batch, so gradients and mixed derivatives are the means of those of its
+# micro-batches, weighted by their shares of the images. Every micro-batch repeats its forward pass on the way back:
+# saved activations would grow with the batch again.
+
+
+def student_in_micro_batches(student: Student, most: int) -> Student:
+    """Runs the student in micro-batches of at most `most` images, freeing each one's activations."""
+
+    def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Activations | None]:
+        if len(images) <= most:
+            return student.gradient(theta, images, labels)
+        parts = _micro_batches(most, images, labels)
+        return torch.stack([share * student.gradient(theta, x, y)[0] for share, x, y in parts]).sum(0), None
+
+    def mixed_vjp(
+        theta: Tensor, v: Tensor, images: Tensor, labels: Tensor, activations: Activations | None
+    ) -> MixedVjp:
+        if len(images) <= most:
+            return student.mixed_vjp(theta, v, images, labels, activations)
+        parts = [
+            (share, student.mixed_vjp(theta, v, x, y, None)) for share, x, y in _micro_batches(most, images, labels)
+        ]
+        of_theta = [share * vjp.theta for share, vjp in parts if vjp.theta is not None]
+        return MixedVjp(
+            torch.cat([share * vjp.images for share, vjp in parts]),
+            torch.cat([share * vjp.labels for share, vjp in parts]),
+            torch.stack(of_theta).sum(0) if of_theta else None,
+        )
+
+    return Student(gradient, mixed_vjp, student.mixed_vjps)
+
+
+def backbone_in_micro_batches(backbone: Backbone, most: int) -> Backbone:
+    """Runs the backbone in micro-batches of at most `most` images, freeing each one's activations."""
+
+    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, Activations | None]:
+        if len(images) <= most:
+            return backbone.features(theta, images)
+        return torch.cat([backbone.features(theta, part)[0] for _, part in _micro_batches(most, images)]), None
+
+    def backward(theta: Tensor, images: Tensor, grad_features: Tensor, activations: Activations | None) -> Tensor:
+        if len(images) <= most:
+            return backbone.backward(theta, images, grad_features, activations)
+        parts = _micro_batches(most, images, grad_features)
+        return torch.cat([backbone.backward(theta, x, grad, None) for _, x, grad in parts])
+
+    return Backbone(features, backward)
+
+
+def _micro_batches(most: int, *tensors: Tensor) -> Iterator[tuple]:
+    """Each micro-batch's share of the images, and its part of each tensor; sizes differ by one at most."""
+    count = len(tensors[0])
+    pieces = -(-count // most)
+    for parts in zip(*(tensor.tensor_split(pieces) for tensor in tensors), strict=True):
+        yield len(parts[0]) / count, *parts

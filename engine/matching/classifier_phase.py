@@ -5,7 +5,8 @@ For step t with features f (B, F), targets q, probabilities p at weights W_t and
 and for a direction a (C, F) the derivative of a . g_t is, with u_b = a f_b,
     in f_b: [a^T (p - q)_b + W_t^T J_p u_b] / B,   in the label logits: -J_q u_b / B,
     in W_t: sum_b (J_p u_b) f_b^T / B.
-Bias terms follow with a constant feature 1. No double backward: one first-order pass through the backbone ends it.
+A constant feature 1 gives the bias. No double backward: one first-order pass back through the backbone ends it.
+Derivation: docs/method.md, section 9.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from torch.nn import functional as F
 
 from engine.losses import softmax_jacobian
 from engine.matching.plain import PhaseGradient, loss_and_adjoint
-from engine.matching.student import Tape, Tapes
+from engine.matching.student import Activations, SavedActivations
 from engine.matching.synthetic import StudentBatch, Synthetic
-from engine.nets.convnet_derivatives import Block, ByHand
+from engine.nets.convnet_derivatives import ConvNetDerivatives, SavedBlock
 from engine.nets.functional import FlatNetwork
 
 
 @dataclass(frozen=True)
-class HeadGradient:
-    """The classifier's matching loss and its derivative in each step's features (B, F), label logits (B, C), beta."""
+class RegressionGradient:
+    """The matching loss of softmax regression, and its derivative in each step's features (B, F) and label logits
+    (B, C), and in beta.
+    """
 
     loss: Tensor
     features: list[Tensor]
@@ -35,7 +38,7 @@ class HeadGradient:
     beta: Tensor
 
 
-def match_head(
+def match_softmax_regression(
     start: Tensor,
     target: Tensor,
     features: Sequence[Tensor],
@@ -44,77 +47,92 @@ def match_head(
     *,
     exact: bool,
     scale: float = 1.0,
-) -> HeadGradient:
+) -> RegressionGradient:
     """Softmax regression from `start` towards `target`, both (C, F + 1) with the bias last, and its derivatives.
 
     `scale` multiplies the student's loss. `exact`: back through all steps; otherwise with later weights held (TESLA).
     """
     inputs = [F.pad(f, (0, 1), value=1.0) for f in features]
     targets = [logits.softmax(dim=1) for logits in label_logits]
-    path, errors, gradients = [start], [], []
+    # Forward: p - q and the gradient of each step are kept; they are small, (B, C) and (C, F + 1).
+    weights_at, errors, gradients = [start], [], []
     for f, q in zip(inputs, targets, strict=True):
-        errors.append((f @ path[-1].T).softmax(dim=1) - q)
+        errors.append((f @ weights_at[-1].T).softmax(dim=1) - q)
         gradients.append(scale / len(f) * errors[-1].T @ f)
-        path.append(path[-1] - beta * gradients[-1])
-    loss, adjoint = loss_and_adjoint(path[-1].flatten(), start.flatten(), target.flatten(), slice(None))
+        weights_at.append(weights_at[-1] - beta * gradients[-1])
+    loss, adjoint = loss_and_adjoint(weights_at[-1].flatten(), start.flatten(), target.flatten(), slice(None))
     adjoint = adjoint.view_as(start)
-    in_features, in_labels, in_beta = [], [], torch.zeros_like(beta)
+    # Back, with the letters of the formulas above; a is the adjoint.
+    grad_features, grad_labels, grad_beta = [], [], torch.zeros_like(beta)
     for weights, f, q, error, gradient in zip(
-        reversed(path[:-1]), reversed(inputs), reversed(targets), reversed(errors), reversed(gradients), strict=True
+        reversed(weights_at[:-1]),
+        reversed(inputs),
+        reversed(targets),
+        reversed(errors),
+        reversed(gradients),
+        strict=True,
     ):
-        in_beta = in_beta - (adjoint * gradient).sum()
+        grad_beta = grad_beta - (adjoint * gradient).sum()
         u = f @ adjoint.T  # (B, C)
         p_u = softmax_jacobian(error + q, u)
         step = -beta * scale / len(f)
-        in_features.append(step * (error @ adjoint + p_u @ weights)[:, :-1])
-        in_labels.append(-step * softmax_jacobian(q, u))
+        grad_features.append(step * (error @ adjoint + p_u @ weights)[:, :-1])
+        grad_labels.append(-step * softmax_jacobian(q, u))
         if exact:
             adjoint = adjoint + step * p_u.T @ f
-    return HeadGradient(loss, in_features[::-1], in_labels[::-1], in_beta)
+    return RegressionGradient(loss, grad_features[::-1], grad_labels[::-1], grad_beta)
+
+
+# ---- The frozen backbone ----
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """features(theta (P,), images) -> features (B, F) and a tape (None: nothing worth keeping); back(theta, images,
-    in_features, tape) -> the derivative in the images, without the tape (None) by going forward again.
+    """The backbone and its first derivative, from one backend. theta: (P,), images: (B, channels, H, W).
+
+    features(theta, images) -> features (B, F), activations; None: this backend saves none
+    backward(theta, images, grad_features, activations) -> the derivative in images; None: repeat the forward pass
     """
 
-    features: Callable[[Tensor, Tensor], tuple[Tensor, Tape | None]]
-    back: Callable[[Tensor, Tensor, Tensor, Tape | None], Tensor]
+    features: Callable[[Tensor, Tensor], tuple[Tensor, Activations | None]]
+    backward: Callable[[Tensor, Tensor, Tensor, Activations | None], Tensor]
 
 
 def autograd_backbone(features_of: Callable[[Tensor, Tensor], Tensor]) -> Backbone:
-    """Any network's, from its features at weights theta of images, compiled or not."""
+    """The backbone of any network by autograd; features_of(theta, images), compiled or not, gives its features."""
 
     def features(theta: Tensor, images: Tensor) -> tuple[Tensor, None]:
         with torch.no_grad():
             return features_of(theta, images), None
 
-    def back(theta: Tensor, images: Tensor, in_features: Tensor, tape: Tape | None) -> Tensor:
-        own = images.detach().requires_grad_()
-        found: Tensor = torch.autograd.grad(features_of(theta, own), own, in_features)[0]
-        return found
+    def backward(theta: Tensor, images: Tensor, grad_features: Tensor, activations: Activations | None) -> Tensor:
+        leaf = images.detach().requires_grad_()
+        grad_images: Tensor = torch.autograd.grad(features_of(theta, leaf), leaf, grad_features)[0]
+        return grad_images
 
-    return Backbone(features, back)
+    return Backbone(features, backward)
 
 
-def backbone_by_hand(passes: ByHand) -> Backbone:
-    """The ConvNet's, in its passes by hand."""
-
-    @torch.no_grad()
-    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, list[Block]]:
-        blocks, found = passes.forward(passes.layers(theta), images)
-        return found.to(theta.dtype), blocks
+def analytic_backbone(passes: ConvNetDerivatives) -> Backbone:
+    """The ConvNet's backbone by its own passes."""
 
     @torch.no_grad()
-    def back(theta: Tensor, images: Tensor, in_features: Tensor, blocks: list[Block] | None) -> Tensor:
-        layers = passes.layers(theta)
-        blocks = blocks or passes.forward(layers, images)[0]
-        found = passes.reverse(layers, blocks, passes.lower(in_features), images=True).images
-        assert found is not None
-        return found.to(theta.dtype)
+    def features(theta: Tensor, images: Tensor) -> tuple[Tensor, list[SavedBlock]]:
+        saved, of_images = passes.forward(passes.blocks(theta), images)
+        return of_images.to(theta.dtype), saved
 
-    return Backbone(features, back)
+    @torch.no_grad()
+    def backward(theta: Tensor, images: Tensor, grad_features: Tensor, saved: list[SavedBlock] | None) -> Tensor:
+        blocks = passes.blocks(theta)
+        saved = saved or passes.forward(blocks, images)[0]
+        grad_images = passes.backward(blocks, saved, passes.lower(grad_features), images=True).images
+        assert grad_images is not None
+        return grad_images.to(theta.dtype)
+
+    return Backbone(features, backward)
+
+
+# ---- The phase ----
 
 
 def match_classifier(
@@ -127,27 +145,32 @@ def match_classifier(
     batches: Sequence[StudentBatch],
     exact: bool,
     scale: float = 1.0,
-    room: float = 0,
+    saved_bytes: float = 0,
 ) -> PhaseGradient:
-    """Phase cls: matching loss and gradient in the synthetic set; the student's backbone stays at theta_start's.
+    """Matching loss over the classifier and its gradient; the student's backbone stays at theta_start's, (P,).
 
-    Memory does not grow with the steps, but for their features and the tapes of steps that fit in `room` bytes.
+    Memory grows with the steps by features alone, and by at most `saved_bytes` of saved activations.
     """
-    features, tapes = [], Tapes(room)
+    features, activations = [], SavedActivations(saved_bytes)
     with torch.no_grad():
+        # All features first: the backbone is frozen, so no step changes what a later one sees.
         for step, batch in enumerate(batches):
             images = batch.images(synthetic.images)
-            of_batch, tape = backbone.features(theta_start, images)
+            of_batch, of_step = backbone.features(theta_start, images)
             features.append(of_batch)
-            tapes.put(step, images, tape)
-        start, target = (torch.cat([w, b[:, None]], 1) for w, b in map(network.head, (theta_start, theta_target)))
+            activations.put(step, images, of_step)
+        start, target = (
+            torch.cat([weight, bias[:, None]], 1)
+            for weight, bias in map(network.classifier_weights, (theta_start, theta_target))
+        )
         labels = [synthetic.label_logits[batch.indices] for batch in batches]
-        head = match_head(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
-    total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), head.beta)
+        regression = match_softmax_regression(start, target, features, labels, synthetic.beta, exact=exact, scale=scale)
+    total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), regression.beta)
+    # From the last step to the first, so that saved activations, which are the latest, are freed soonest.
     for step in range(len(batches) - 1, -1, -1):
         batch = batches[step]
-        images, tape = tapes.take(step) or (batch.images(synthetic.images), None)
-        in_augmented = backbone.back(theta_start, images, head.features[step], tape)
-        total.images.index_add_(0, batch.indices, batch.back(in_augmented))
-        total.label_logits.index_add_(0, batch.indices, head.label_logits[step])
-    return PhaseGradient(head.loss, total)
+        images, of_step = activations.take(step) or (batch.images(synthetic.images), None)
+        grad_augmented = backbone.backward(theta_start, images, regression.features[step], of_step)
+        total.images.index_add_(0, batch.indices, batch.backward(grad_augmented))
+        total.label_logits.index_add_(0, batch.indices, regression.label_logits[step])
+    return PhaseGradient(regression.loss, total)

@@ -1,4 +1,7 @@
-"""One outer iteration: draw experts and start epochs, match in phase rep and phase cls, add the two gradients."""
+"""One outer iteration: draw experts and start epochs, match in phase rep and phase cls, add the two gradients.
+
+Formulas: docs/method.md, section 4. `PlainMatcher` at the end is the same by plain autograd, for tests and benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,22 @@ import torch
 from torch import Tensor
 
 from engine.losses import StudentLoss, soft_cross_entropy
-from engine.matching.backends import Forms, Kind
+from engine.matching.backends import Backend, BackendBuilder
 from engine.matching.classifier_phase import match_classifier
 from engine.matching.plain import PhaseGradient, match_plainly
-from engine.matching.representation_phase import match_by_sweep
+from engine.matching.representation_phase import match_representation
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
+from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
 from engine.run.settings import AugmentationName, MatchingSettings, Method
-from engine.training.gradients import products
 from engine.trajectories import Trajectory
 
 
 @dataclass(frozen=True)
 class IterationResult:
-    """The weighted gradient of an iteration and its matching losses; `drawn` names the experts and epochs."""
+    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn."""
 
     gradient: Synthetic
     loss_rep: Tensor
@@ -33,10 +36,10 @@ class IterationResult:
 
 @dataclass
 class Matcher:
-    """Everything an outer iteration needs that does not change from one to the next.
+    """Computes the gradient of an outer iteration; its fields are what stays the same from one to the next.
 
-    Where a GPU's memory is too small, an iteration is tried again on half as many images at a time, which `emit` is
-    told.
+    Where a GPU's memory is too small, the iteration is repeated with half as many images at a time, and `emit` gets a
+    warning.
     """
 
     settings: MatchingSettings
@@ -53,26 +56,35 @@ class Matcher:
     def __post_init__(self) -> None:
         # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
         loss = self.loss.scaled(1 / self.settings.emulate_replicas)
-        learns = self.method.learns_labels
-        self._kind = Kind(self.network, loss, learns, self.settings, self.device, self.compiled, self.emit)
-        self._at_once: int | None = None
-        self._forms: Forms | None = None
+        learns_labels = self.method.learns_labels
+        self._builder = BackendBuilder(
+            self.network, loss, learns_labels, self.settings, self.device, self.compiled, self.emit
+        )
+        # Both are decided with the first synthetic set: how much fits depends on the size of its images.
+        self._images_at_once: int | None = None
+        self._backend: Backend | None = None
 
     def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
-        """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`."""
+        """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`.
+
+        Raises RunFailed where the unrolled gradient does not fit in a GPU's memory, and torch.OutOfMemoryError where a
+        single image at a time does not.
+        """
         before = generator.get_state()
         while True:
             try:
-                with products(self.settings.precision, self.device):
+                with matmul_precision(self.settings.precision, self.device):
                     return self._gradient(synthetic, iteration, generator)
             except torch.OutOfMemoryError:
-                if not self._halve(synthetic):
+                if not self._halve_images_at_once(synthetic):
                     raise
+            # Outside of the except block: there, the error's traceback still holds what did not fit.
             torch.cuda.empty_cache()
+            # The second try draws the same experts and batches, so running out of memory changes no result.
             generator.set_state(before)
 
     def _gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
-        expert = _draw(len(self.representation), generator)
+        expert = _draw_between(0, len(self.representation), generator)
         epoch = _draw_between(self.settings.min_start_epoch, self.start_epoch_bound(iteration), generator)
         rep = self._phase_rep(synthetic, expert, epoch, generator)
         drawn = f"expert {expert} from epoch {epoch}"
@@ -80,13 +92,13 @@ class Matcher:
             # One phase has nothing to be weighed against: lambda_rep would only shrink a baseline's steps.
             return IterationResult(rep.gradient, rep.loss, None, drawn)
         total = synthetic.map(rep.gradient, by=lambda _, g: self.settings.lambda_rep * g)
-        expert = _draw(len(self.classifiers), generator)
+        expert = _draw_between(0, len(self.classifiers), generator)
         cls = self._phase_cls(synthetic, expert, generator)
         total = total.map(cls.gradient, by=lambda a, b: a + self.settings.lambda_cls * b)
         return IterationResult(total, rep.loss, cls.loss, f"{drawn}, classifier expert {expert}")
 
     def start_epoch_bound(self, iteration: int) -> int:
-        """Start epochs are drawn below this; grows from sequential_from to max_start_epoch (DATM's easy to hard)."""
+        """Start epochs are drawn below this; grows from sequential_from to max_start_epoch (DATM: easy to hard)."""
         first, last = self.settings.sequential_from, self.settings.max_start_epoch
         if first is None or iteration >= self.settings.sequential_until:
             return last
@@ -96,15 +108,15 @@ class Matcher:
 
     def _phase_rep(self, synthetic: Synthetic, expert: int, epoch: int, generator: torch.Generator) -> PhaseGradient:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
-        # Drawn first: moving the weights waits for a GPU that has the phase before to end.
+        # Batches first: copying weights to a GPU waits until it has finished the phase before.
         batches = self._batches(settings.syn_steps, synthetic, generator)
         start = trajectory.at(epoch).to(self.device)
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
         matched = network.backbone if self.method.matched == "backbone" else network.everything
-        match = self._unrolled if settings.gradient == "unrolled" else self._match_rep
+        match = self._match_unrolled if settings.gradient == "unrolled" else self._match_rep
         return match(start, target, matched, synthetic, batches)
 
-    def _unrolled(
+    def _match_unrolled(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
     ) -> PhaseGradient:
         try:
@@ -113,13 +125,13 @@ class Matcher:
                 target,
                 moved=self.network.everything,
                 matched=matched,
-                loss=self._kind.step_loss(),
+                loss=self._builder.step_loss(),
                 synthetic=synthetic,
                 batches=batches,
                 hold_later_weights=False,
             )
         except torch.OutOfMemoryError:
-            # It keeps every step whole, so fewer images at a time would change nothing.
+            # The plain form keeps every step whole, so fewer images at a time would change nothing.
             raise RunFailed(
                 "the GPU's memory is too small to back-propagate through every student step",
                 "matching.gradient",
@@ -129,24 +141,25 @@ class Matcher:
     def _match_rep(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
     ) -> PhaseGradient:
-        forms = self._formed(synthetic)
-        return match_by_sweep(
+        backend = self._backend_for(synthetic)
+        return match_representation(
             start,
             target,
             matched=matched,
-            student=forms.student,
+            student=backend.student,
             synthetic=synthetic,
             batches=batches,
             exact=self.settings.gradient == "exact",
-            room=self._room,
-            at_once=forms.steps_at_once,
+            saved_bytes=SAVED_ACTIVATIONS_BYTES,
+            steps_at_once=backend.steps_at_once,
         )
 
     def _phase_cls(self, synthetic: Synthetic, expert: int, generator: torch.Generator) -> PhaseGradient:
         batches = self._batches(self.settings.syn_steps_cls, synthetic, generator)
-        backbone, heads = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
+        # A classifier expert was trained on the last backbone of the representation expert of the same number.
+        backbone, classifiers = self.representation[expert].last[self.network.backbone], self.classifiers[expert]
         start, target = (
-            torch.cat([backbone, heads.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
+            torch.cat([backbone, classifiers.at(epoch)]).to(self.device) for epoch in (0, self.settings.expert_epochs)
         )
         return self._match_cls(start, target, synthetic, batches)
 
@@ -157,12 +170,13 @@ class Matcher:
             self.network,
             start,
             target,
-            backbone=self._formed(synthetic).backbone,
+            backbone=self._backend_for(synthetic).backbone,
             synthetic=synthetic,
             batches=batches,
+            # Here the exact gradient costs nothing extra, so `unrolled`, which equals it, is not unrolled.
             exact=self.settings.gradient != "published",
             scale=1 / self.settings.emulate_replicas,
-            room=self._room,
+            saved_bytes=SAVED_ACTIVATIONS_BYTES,
         )
 
     def _batches(self, steps: int, synthetic: Synthetic, generator: torch.Generator) -> list[StudentBatch]:
@@ -176,47 +190,43 @@ class Matcher:
             self.device,
         )
 
-    @property
-    def _room(self) -> float:
-        return self.settings.keep_gib * 2**30
-
-    def _batch(self, synthetic: Synthetic) -> int:
+    def _batch_size(self, synthetic: Synthetic) -> int:
         return min(self.settings.batch_syn, len(synthetic.images))
 
-    def _formed(self, synthetic: Synthetic) -> Forms:
-        batch = self._batch(synthetic)
-        if self._forms is None:
-            if self._at_once is None:
-                self._at_once = self._kind.images_at_once(batch, self.network.activations(synthetic.images.shape[1:]))
-            self._forms = self._kind.forms(batch, self._at_once)
-        return self._forms
+    def _backend_for(self, synthetic: Synthetic) -> Backend:
+        batch_size = self._batch_size(synthetic)
+        if self._backend is None:
+            if self._images_at_once is None:
+                activations = self.network.activations(synthetic.images.shape[1:])
+                self._images_at_once = self._builder.images_at_once(batch_size, activations)
+            self._backend = self._builder.build(batch_size, self._images_at_once)
+        return self._backend
 
-    def _halve(self, synthetic: Synthetic) -> bool:
-        """Goes on with half as many images at a time, and says so; False where that is not possible."""
-        now = self._at_once and min(self._at_once, self.settings.syn_steps * self._batch(synthetic))
-        if not now or now == 1:
+    def _halve_images_at_once(self, synthetic: Synthetic) -> bool:
+        """Halves the images in work at a time and emits a warning; False where there is a single one already."""
+        # No more can have been in work than all steps together: a larger setting is not what did not fit.
+        most = self.settings.syn_steps * self._batch_size(synthetic)
+        in_work = self._images_at_once and min(self._images_at_once, most)
+        if not in_work or in_work == 1:
             return False
-        self._at_once, self._forms = now // 2, None
-        message = f"the GPU's memory is full: matching has {now // 2} images in work at a time from here on"
-        self.emit(Warned(message, f"matching.images_at_once={now // 2} does so from the start"))
+        self._images_at_once, self._backend = in_work // 2, None
+        message = f"the GPU's memory is full: matching has {in_work // 2} images in work at a time from here on"
+        self.emit(Warned(message, f"matching.images_at_once={in_work // 2} does so from the start"))
         return True
-
-
-def _draw(count: int, generator: torch.Generator) -> int:
-    return _draw_between(0, count, generator)
 
 
 def _draw_between(low: int, high: int, generator: torch.Generator) -> int:
     return int(torch.randint(low, high, (), generator=generator))
 
 
-# The plain twin of an outer iteration: both phases by autograd through the student's steps, nothing saved by thought.
+# ---- The plain form of an outer iteration ----
 #
-# What the field's code does, without its loops over images; every form is proved equal to it and timed against it.
+# What the published code does, without its loops over images: autograd through every student step, in both phases.
+# Every backend is tested to be equal to it, and benchmarked against it.
 
 
 class PlainMatcher(Matcher):
-    """A matcher that draws the same experts and batches, and differentiates twice in both phases."""
+    """A matcher that draws the same experts and batches, and differentiates both phases by plain autograd."""
 
     def _match_rep(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
@@ -226,7 +236,7 @@ class PlainMatcher(Matcher):
             target,
             moved=self.network.everything,
             matched=matched,
-            loss=self._kind.step_loss(),
+            loss=self._builder.step_loss(),
             synthetic=synthetic,
             batches=batches,
             hold_later_weights=self.settings.gradient == "published",

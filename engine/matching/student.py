@@ -1,7 +1,9 @@
-"""One student step's derivatives: its gradient, and the mixed derivative that carries it back to images and labels.
+"""Derivatives of one student step: its gradient, and the mixed derivative that carries it back to images and labels.
 
-Three forms with one interface, proved equal: autograd and autograd of autograd, for any network; the same as forward
-over reverse, compiled by torch; and the ConvNet's by hand (student_by_hand.py).
+Matching needs, of the student's loss l(theta, x, y), the gradient g = dl/dtheta and, for a direction v, the
+vector-Jacobian product d(v . g) in images x, label logits y and weights theta (docs/method.md, section 6). Three
+backends compute both and are tested to be equal: autograd and autograd of autograd, for any network; forward over
+reverse, compiled by torch, for any network; and the ConvNet's own derivatives, the fastest.
 """
 
 from __future__ import annotations
@@ -14,18 +16,16 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
-from engine.losses import StudentLoss, softmax_jacobian, target_probabilities
-from engine.nets.convnet_derivatives import Block, ByHand, Layer
+from engine.losses import StepLoss, StudentLoss, softmax_jacobian, target_probabilities
+from engine.nets.convnet_derivatives import BlockWeights, ConvNetDerivatives, SavedBlock
 from engine.nets.functional import FlatNetwork
 
-StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
-Tape = Any
-"""What a form keeps of a step so that its mixed derivative need not go forward again: tensors in tuples and lists."""
+Activations = Any
+"""What `gradient` saves of its forward pass, so that `mixed_vjp` need not repeat it: tensors in tuples and lists."""
 
 
-class Mixed(NamedTuple):
-    """d[direction . gradient] in images (B, channels, H, W), labels (B, C) and, where asked for, theta (P,)."""
+class MixedVjp(NamedTuple):
+    """d(v . gradient) in images (B, channels, H, W), label logits (B, C) and, where asked for, weights (P,)."""
 
     images: Tensor
     labels: Tensor
@@ -34,194 +34,223 @@ class Mixed(NamedTuple):
 
 @dataclass(frozen=True)
 class Student:
-    """walk(theta, images, labels) -> gradient (P,) and a tape (None: there is nothing worth keeping);
-    mixed(theta, direction, images, labels, tape) -> Mixed, without the tape (None) by going forward again;
-    several(thetas (n, P), direction, images (n, B, ...), labels (n, B, C)) -> Mixed of n steps at once, without theta.
+    """The derivatives of one student step, from one backend. images: (B, channels, H, W), labels: logits (B, C).
+
+    gradient(theta (P,), images, labels) -> gradient (P,), activations; None: this backend saves none
+    mixed_vjp(theta, v (P,), images, labels, activations) -> MixedVjp; None: repeat the forward pass
+    mixed_vjps(thetas (n, P), v, images (n, B, ...), labels (n, B, C)) -> MixedVjp of n steps at once, without theta
     """
 
-    walk: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tape | None]]
-    mixed: Callable[[Tensor, Tensor, Tensor, Tensor, Tape | None], Mixed]
-    several: Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]
+    gradient: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Activations | None]]
+    mixed_vjp: Callable[[Tensor, Tensor, Tensor, Tensor, Activations | None], MixedVjp]
+    mixed_vjps: Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]
 
 
-def without_tapes(student: Student) -> Student:
-    """The same student, whose way leaves nothing behind."""
-    return replace(student, walk=lambda theta, images, labels: (student.walk(theta, images, labels)[0], None))
+def without_saved_activations(student: Student) -> Student:
+    """The same student without saved activations; the mixed derivative recomputes the forward pass."""
+    return replace(student, gradient=lambda theta, images, labels: (student.gradient(theta, images, labels)[0], None))
 
 
-def eager_student(loss: StepLoss, with_theta: bool) -> Student:
-    """Autograd, and autograd of autograd."""
+# ---- Any network ----
+
+
+def autograd_student(loss: StepLoss, with_theta: bool) -> Student:
+    """The backend without compiling: autograd, and autograd of autograd. `with_theta`: MixedVjp.theta is wanted."""
 
     @torch.enable_grad()
-    def walk(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+    def gradient(theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         leaf = theta.detach().requires_grad_()
         return torch.autograd.grad(loss(leaf, images, labels), leaf)[0], None
 
-    def mixed(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: Tape | None) -> Mixed:
+    def mixed_vjp(
+        theta: Tensor, v: Tensor, images: Tensor, labels: Tensor, activations: Activations | None
+    ) -> MixedVjp:
         weights, *leaves = (tensor.detach().requires_grad_() for tensor in (theta, images, labels))
-        own = torch.autograd.grad(loss(weights, *leaves), weights, create_graph=True)[0]
+        step_gradient = torch.autograd.grad(loss(weights, *leaves), weights, create_graph=True)[0]
         inputs = [*leaves, weights] if with_theta else leaves
-        found = torch.autograd.grad(torch.dot(direction, own), inputs, materialize_grads=True)
-        return Mixed(found[0], found[1], found[2] if with_theta else None)
+        # Hard labels have no influence on the loss that autograd could see: materialize_grads gives them zeros.
+        vjp = torch.autograd.grad(torch.dot(v, step_gradient), inputs, materialize_grads=True)
+        return MixedVjp(vjp[0], vjp[1], vjp[2] if with_theta else None)
 
-    return Student(walk, mixed, _several(loss))
+    return Student(gradient, mixed_vjp, _vectorized_mixed_vjps(loss))
 
 
 def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
-    """The same numbers up to rounding, from compiled graphs; needs a C++ compiler (CPU) or Triton (GPU)."""
-    # Batches that do not divide the set have two shapes at most, so each is compiled for itself.
+    """The same numbers up to rounding, compiled by torch; needs a C++ compiler (CPU) or Triton (GPU)."""
+    # Batches that do not divide the set have two sizes at most. Each is compiled for itself, since kernels for any size
+    # are a third slower.
     gradient = torch.compile(grad(loss), dynamic=False)
-    mixed = torch.compile(_forward_over_reverse(loss, with_theta), dynamic=False)
+    mixed_vjp = torch.compile(_forward_over_reverse(loss, with_theta), dynamic=False)
     return Student(
         lambda theta, images, labels: (gradient(theta, images, labels), None),
-        lambda theta, direction, images, labels, tape: mixed(theta, direction, images, labels),
-        torch.compile(_several(loss), dynamic=False),
+        lambda theta, v, images, labels, activations: mixed_vjp(theta, v, images, labels),
+        torch.compile(_vectorized_mixed_vjps(loss), dynamic=False),
     )
 
 
-def _several(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:
-    mixed = _forward_over_reverse(loss, False)
-    of_each = vmap(lambda *inputs: tuple(mixed(*inputs)[:2]), in_dims=(0, None, 0, 0))
+def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]:
+    """d(v . dl/dtheta)/dx as the tangent of dl/dx along v: second derivatives commute, and a tangent keeps no graph."""
+    argnums = (1, 2, 0) if with_theta else (1, 2)
 
-    def several(thetas: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Mixed:
-        in_images, in_labels = of_each(thetas, direction, images, labels)
-        return Mixed(in_images, in_labels, None)
+    def mixed_vjp(theta: Tensor, v: Tensor, images: Tensor, labels: Tensor) -> MixedVjp:
+        def gradients(weights: Tensor) -> tuple[Tensor, ...]:
+            of_inputs: tuple[Tensor, ...] = grad(loss, argnums=argnums)(weights, images, labels)
+            return of_inputs
 
-    return several
+        tangents: tuple[Tensor, ...] = jvp(gradients, (theta,), (v,))[1]
+        return MixedVjp(tangents[0], tangents[1], tangents[2] if with_theta else None)
 
-
-def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], Mixed]:
-    inputs = (1, 2, 0) if with_theta else (1, 2)
-
-    def mixed(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> Mixed:
-        def reverse(weights: Tensor) -> tuple[Tensor, ...]:
-            gradients: tuple[Tensor, ...] = grad(loss, argnums=inputs)(weights, images, labels)
-            return gradients
-
-        tangents: tuple[Tensor, ...] = jvp(reverse, (theta,), (direction,))[1]
-        return Mixed(tangents[0], tangents[1], tangents[2] if with_theta else None)
-
-    return mixed
+    return mixed_vjp
 
 
-# The ConvNet student by hand: forward over reverse as engine/nets/convnet_derivatives.py has it,
-# with DAM's own derivatives.
+def _vectorized_mixed_vjps(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]:
+    mixed_vjp = _forward_over_reverse(loss, False)
+    of_each_step = vmap(lambda *inputs: tuple(mixed_vjp(*inputs)[:2]), in_dims=(0, None, 0, 0))
+
+    def mixed_vjps(thetas: Tensor, v: Tensor, images: Tensor, labels: Tensor) -> MixedVjp:
+        of_images, of_labels = of_each_step(thetas, v, images, labels)
+        return MixedVjp(of_images, of_labels, None)
+
+    return mixed_vjps
+
+
+# ---- The ConvNet ----
 #
-# Half the work of autograd of autograd: pass 2 goes along the tangent alone where pass 1 kept its tape.
+# Forward over reverse with the passes of convnet_derivatives.py and the derivatives of the DAM loss in losses.py. Half
+# the work of autograd of autograd: where `gradient` saved its activations, `mixed_vjp` computes tangents alone.
 
 
-class ByHandTape(NamedTuple):
-    """A step's way: each block's, the derivatives in their pooled outputs, features (B, F) and logits (B, C)."""
+class ConvNetActivations(NamedTuple):
+    """Of one step: what each block saves, the derivatives in their outputs, features (B, F) and logits (B, C)."""
 
-    blocks: list[Block]
-    in_pooled: list[Tensor]
+    blocks: list[SavedBlock]
+    grad_pooled: list[Tensor]
     features: Tensor
     logits: Tensor
 
 
-def student_by_hand(
-    passes: ByHand, written: ByHand, network: FlatNetwork, loss: StudentLoss, learns_labels: bool, with_theta: bool
+def analytic_student(
+    passes: ConvNetDerivatives,
+    eager_passes: ConvNetDerivatives,
+    network: FlatNetwork,
+    loss: StudentLoss,
+    learns_labels: bool,
+    with_theta: bool,
 ) -> Student:
-    """Steps in `passes`; several at once in `written`, the same passes as torch operations, which vmap knows."""
-    one = _ByHandStudent(passes, network, loss, learns_labels, with_theta)
-    each = _ByHandStudent(written, network, loss, learns_labels, with_theta=False)
+    """The ConvNet's backend: steps through `passes`; several at once through `eager_passes`, which vmap can vectorize.
 
-    def from_scratch(theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return each.mixed(theta, direction, images, labels, None)[:2]
+    `learns_labels`: labels are soft and learnt (else the class of the largest logit). `with_theta`: as above.
+    """
+    single = _AnalyticStudent(passes, network, loss, learns_labels, with_theta)
+    vectorizable = _AnalyticStudent(eager_passes, network, loss, learns_labels, with_theta=False)
 
-    several = vmap(from_scratch, in_dims=(0, None, 0, 0))
+    def mixed_vjp(theta: Tensor, v: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return vectorizable.mixed_vjp(theta, v, images, labels, None)[:2]
+
+    of_each_step = vmap(mixed_vjp, in_dims=(0, None, 0, 0))
     return Student(
-        torch.no_grad()(one.walk),
-        torch.no_grad()(one.mixed),
-        torch.no_grad()(lambda *inputs: Mixed(*several(*inputs), None)),
+        torch.no_grad()(single.gradient),
+        torch.no_grad()(single.mixed_vjp),
+        torch.no_grad()(lambda *inputs: MixedVjp(*of_each_step(*inputs), None)),
     )
 
 
 @dataclass(frozen=True)
-class _ByHandStudent:
-    passes: ByHand
+class _AnalyticStudent:
+    passes: ConvNetDerivatives
     network: FlatNetwork
     loss: StudentLoss
     learns_labels: bool
     with_theta: bool
 
-    def walk(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ByHandTape]:
+    def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ConvNetActivations]:
         passes = self.passes
-        layers, weight = passes.layers(theta), passes.head(theta)[0]
-        blocks, features, logits, in_logits = self._forward(theta, layers, images, labels)
-        low = passes.lower(in_logits)
-        found = passes.reverse(layers, blocks, low @ weight, weights=True)
-        head = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": in_logits.sum(0)}
-        return self.network.join(found.by_name | head), ByHandTape(blocks, found.in_pooled, features, logits)
+        blocks, weight = passes.blocks(theta), passes.classifier(theta)[0]
+        saved, features, logits, grad_logits = self._forward(theta, blocks, images, labels)
+        low = passes.lower(grad_logits)
+        gradients = passes.backward(blocks, saved, low @ weight, weights=True)
+        classifier = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": grad_logits.sum(0)}
+        activations = ConvNetActivations(saved, gradients.pooled, features, logits)
+        return self.network.join(gradients.weights | classifier), activations
 
-    def _retrace(self, theta: Tensor, images: Tensor, labels: Tensor) -> ByHandTape:
-        layers = self.passes.layers(theta)
-        blocks, features, logits, in_logits = self._forward(theta, layers, images, labels)
-        found = self.passes.reverse(layers, blocks, self.passes.lower(in_logits) @ self.passes.head(theta)[0])
-        return ByHandTape(blocks, found.in_pooled, features, logits)
-
-    def mixed(self, theta: Tensor, direction: Tensor, images: Tensor, labels: Tensor, tape: ByHandTape | None) -> Mixed:
+    def mixed_vjp(
+        self, theta: Tensor, v: Tensor, images: Tensor, labels: Tensor, activations: ConvNetActivations | None
+    ) -> MixedVjp:
         passes = self.passes
-        tape = tape or self._retrace(theta, images, labels)
-        layers, d_layers = passes.layers(theta), passes.layers(direction)
-        (weight, _), (d_weight, d_bias) = passes.head(theta), passes.head(direction)
-        tangents, d_features = passes.tangent(layers, d_layers, tape.blocks)
-        d_logits = (d_features @ weight.T + tape.features @ d_weight.T).to(theta.dtype) + d_bias
+        saved, grad_pooled, features, logits = activations or self._recompute(theta, images, labels)
+        blocks, d_blocks = passes.blocks(theta), passes.blocks(v)
+        (weight, _), (d_weight, d_bias) = passes.classifier(theta), passes.classifier(v)
+        # Forward along v: through the blocks, the classifier and the loss.
+        tangents, d_features = passes.forward_jvp(blocks, d_blocks, saved)
+        d_logits = (d_features @ weight.T + features @ d_weight.T).to(theta.dtype) + d_bias
         targets = target_probabilities(labels, self.learns_labels)
-        in_logits = passes.lower(self.loss.in_logits(tape.logits, targets))
-        d_in_logits, in_targets = self.loss.tangent(tape.logits, targets, d_logits)
-        low = passes.lower(d_in_logits)
-        d_in_features = low @ weight + in_logits @ d_weight
-        found = passes.tangent_reverse(
-            layers, d_layers, tape.blocks, tangents, tape.in_pooled, d_in_features, weights=self.with_theta
+        grad_logits = passes.lower(self.loss.grad_logits(logits, targets))
+        d_grad_logits, vjp_targets = self.loss.tangent(logits, targets, d_logits)
+        # And back: the tangents of the derivatives, down to the images.
+        low = passes.lower(d_grad_logits)
+        d_grad_features = low @ weight + grad_logits @ d_weight
+        gradients = passes.backward_jvp(
+            blocks, d_blocks, saved, tangents, grad_pooled, d_grad_features, weights=self.with_theta
         )
-        in_labels = softmax_jacobian(targets, in_targets) if self.learns_labels else torch.zeros_like(labels)
-        assert found.images is not None
+        vjp_labels = softmax_jacobian(targets, vjp_targets) if self.learns_labels else torch.zeros_like(labels)
+        assert gradients.images is not None
         if not self.with_theta:
-            return Mixed(found.images, in_labels, None)
-        in_weight = (low.T @ tape.features + in_logits.T @ d_features).to(theta.dtype)
-        head = {"classifier.weight": in_weight, "classifier.bias": d_in_logits.sum(0)}
-        return Mixed(found.images, in_labels, self.network.join(found.by_name | head))
+            return MixedVjp(gradients.images, vjp_labels, None)
+        d_grad_weight = (low.T @ features + grad_logits.T @ d_features).to(theta.dtype)
+        classifier = {"classifier.weight": d_grad_weight, "classifier.bias": d_grad_logits.sum(0)}
+        return MixedVjp(gradients.images, vjp_labels, self.network.join(gradients.weights | classifier))
+
+    def _recompute(self, theta: Tensor, images: Tensor, labels: Tensor) -> ConvNetActivations:
+        """The activations of `gradient` without the gradient itself."""
+        blocks = self.passes.blocks(theta)
+        saved, features, logits, grad_logits = self._forward(theta, blocks, images, labels)
+        grad_features = self.passes.lower(grad_logits) @ self.passes.classifier(theta)[0]
+        return ConvNetActivations(saved, self.passes.backward(blocks, saved, grad_features).pooled, features, logits)
 
     def _forward(
-        self, theta: Tensor, layers: list[Layer], images: Tensor, labels: Tensor
-    ) -> tuple[list[Block], Tensor, Tensor, Tensor]:
-        """What the blocks keep, features (B, F), logits and the loss's derivative in them (B, C)."""
-        blocks, features = self.passes.forward(layers, images)
-        weight, bias = self.passes.head(theta)
+        self, theta: Tensor, blocks: list[BlockWeights], images: Tensor, labels: Tensor
+    ) -> tuple[list[SavedBlock], Tensor, Tensor, Tensor]:
+        """What the blocks save, features (B, F), logits (B, C) and the loss's derivative in them (B, C)."""
+        saved, features = self.passes.forward(blocks, images)
+        weight, bias = self.passes.classifier(theta)
+        # Logits and losses are in the type of theta, however low the type of the products is.
         logits = (features @ weight.T).to(theta.dtype) + bias
-        return blocks, features, logits, self.loss.in_logits(logits, target_probabilities(labels, self.learns_labels))
+        grad_logits = self.loss.grad_logits(logits, target_probabilities(labels, self.learns_labels))
+        return saved, features, logits, grad_logits
 
 
-# Tapes of student steps, kept for as long as there is room: what pass 2 finds there, it need not compute again.
+# ---- Saved activations of a phase's steps ----
 
 
-class Tapes:
-    """The tapes of the latest steps, in `room` bytes at most; how many fit follows from their sizes alone."""
+class SavedActivations:
+    """Activations of the latest steps, at most `limit_bytes` of them; the others are recomputed.
 
-    def __init__(self, room: float) -> None:
-        self._room, self._used = room, 0
-        self._kept: dict[int, tuple[tuple[Tensor, Tape], int]] = {}
+    The latest, because the backward sweep begins with them and frees each as it goes.
+    """
 
-    def put(self, step: int, images: Tensor, tape: Tape | None) -> None:
-        """Keeps a step's augmented images with its tape, in the place of the earliest ones; without one, neither."""
-        size = tape_bytes((images, tape))
-        if tape is None or size > self._room:
+    def __init__(self, limit_bytes: float) -> None:
+        self._limit_bytes, self._used_bytes = limit_bytes, 0
+        self._saved: dict[int, tuple[tuple[Tensor, Activations], int]] = {}
+
+    def put(self, step: int, images: Tensor, activations: Activations | None) -> None:
+        """Saves a step's augmented images with its activations, in place of the earliest ones where they do not fit."""
+        size = activation_bytes((images, activations))
+        if activations is None or size > self._limit_bytes:
             return
-        self._kept[step] = (images, tape), size
-        self._used += size
-        while self._used > self._room:
-            self.take(next(iter(self._kept)))
+        self._saved[step] = (images, activations), size
+        self._used_bytes += size
+        while self._used_bytes > self._limit_bytes:
+            self.take(next(iter(self._saved)))
 
-    def take(self, step: int) -> tuple[Tensor, Tape] | None:
-        """Gives a step's images and tape away, None where they are not kept."""
-        kept, size = self._kept.pop(step, (None, 0))
-        self._used -= size
-        return kept
+    def take(self, step: int) -> tuple[Tensor, Activations] | None:
+        """Removes and returns a step's images and activations; None where they were not saved."""
+        saved, size = self._saved.pop(step, (None, 0))
+        self._used_bytes -= size
+        return saved
 
 
-def tape_bytes(tape: Tape | None) -> int:
-    """The memory of a tape: of all tensors in its tuples and lists."""
-    if isinstance(tape, Tensor):
-        return tape.numel() * tape.element_size()
-    return sum(map(tape_bytes, tape)) if isinstance(tape, tuple | list) else 0
+def activation_bytes(activations: Activations | None) -> int:
+    """The memory of all tensors in nested tuples and lists."""
+    if isinstance(activations, Tensor):
+        return activations.numel() * activations.element_size()
+    return sum(map(activation_bytes, activations)) if isinstance(activations, tuple | list) else 0

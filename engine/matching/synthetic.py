@@ -1,4 +1,4 @@
-"""What one student sees on its way: which synthetic images at each step, and how they are augmented."""
+"""The synthetic set, and what one student sees of it: which images at each step, and how they are augmented."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.data.augment import Draw, adjoint, apply, draw
+from engine.data.augment import Augmentation, adjoint, apply, draw
 from engine.run.settings import AugmentationName
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The synthetic set: images (S, channels, H, W), label logits (S, C), beta () -- class c's are IPC in a row."""
+    """The synthetic set: images (S, channels, H, W), label logits (S, C), beta (). IPC images a class, class by class.
+
+    A gradient in the set, and the velocity of its SGD, have the same three parts.
+    """
 
     images: Tensor
     label_logits: Tensor
@@ -26,25 +29,25 @@ class Synthetic:
         return self.images.shape[0] // self.label_logits.shape[1]
 
     def map(self, *others: Synthetic, by: Callable[..., Tensor]) -> Synthetic:
-        """A set of by(own tensor, the others' tensors ...) for each of the three."""
+        """A set whose three parts are by(own part, the same part of each other set ...)."""
         names = ("images", "label_logits", "beta")
         return Synthetic(*(by(getattr(self, name), *(getattr(other, name) for other in others)) for name in names))
 
 
 @dataclass(frozen=True)
 class StudentBatch:
-    """One student step: the images' indices (B,) and their augmentation, replayed from its parameters."""
+    """One student step: the indices of its images (B,) and their augmentation, which can be applied again and again."""
 
     indices: Tensor
-    augmentation: Draw
+    augmentation: Augmentation
 
     def images(self, images: Tensor) -> Tensor:
-        """The augmented batch (B, channels, H, W) out of all images (S, channels, H, W)."""
+        """The augmented batch (B, channels, H, W) of all images (S, channels, H, W)."""
         return apply(self.augmentation, images[self.indices])
 
-    def back(self, in_augmented: Tensor) -> Tensor:
+    def backward(self, grad_augmented: Tensor) -> Tensor:
         """The derivative in the batch's own images from the one in the augmented batch, (B, channels, H, W) both."""
-        return adjoint(self.augmentation, in_augmented)
+        return adjoint(self.augmentation, grad_augmented)
 
 
 def student_batches(
@@ -57,23 +60,23 @@ def student_batches(
     device: torch.device,
 ) -> list[StudentBatch]:
     """`steps` batches of `count` synthetic images: a shuffled pass over all of them before any repeats."""
-    order = _passes(count, batch_size, generator)
+    order = _shuffled_passes(count, batch_size, generator)
     chosen: list[Tensor] = []
-    draws: list[Draw] = []
+    augmentations: list[Augmentation] = []
     for _ in range(steps):
         chosen.append(next(order))
-        draws.append(draw(augmentation, len(chosen[-1]), image_size, generator))
-    # All steps' numbers in one transfer each: on a GPU every one is a wait.
+        augmentations.append(draw(augmentation, len(chosen[-1]), image_size, generator))
+    # The indices of all steps go to the device in one transfer, and so do all amounts: a GPU waits for every transfer.
     indices = torch.cat(chosen).to(device).split([len(batch) for batch in chosen])
-    amounts = (
-        torch.cat([one.amounts.flatten() for one in draws]).to(device).split([one.amounts.numel() for one in draws])
-    )
+    amounts = torch.cat([one.amounts.flatten() for one in augmentations]).to(device)
     return [
-        StudentBatch(of_batch, Draw(one.name, own.view_as(one.amounts)))
-        for of_batch, one, own in zip(indices, draws, amounts, strict=True)
+        StudentBatch(of_batch, Augmentation(one.name, own_amounts.view_as(one.amounts)))
+        for of_batch, one, own_amounts in zip(
+            indices, augmentations, amounts.split([one.amounts.numel() for one in augmentations]), strict=True
+        )
     ]
 
 
-def _passes(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _shuffled_passes(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     while True:
         yield from torch.randperm(count, generator=generator).split(batch_size)

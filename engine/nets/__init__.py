@@ -1,8 +1,8 @@
-"""The networks, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
+"""The networks by name, each with a `classifier` (nn.Linear) on top of `features(x)`: (B, channels, H, W) -> (B, F)."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import nn
@@ -37,20 +37,9 @@ def build_network(
                 return AlexNet(channels, classes, image_size)
 
 
-def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names of the backbone and of the classifier (weight, then bias), asked of the module itself."""
-    names = [name for name, _ in net.named_parameters()]
-    classifier = [name for name in names if name.startswith("classifier.")]
-    return [name for name in names if name not in classifier], classifier
-
-
-# Which networks there are, for names that come from outside.
-
-
 def known_network(name: str) -> NetworkName:
-    """The network of that name; raises InputError, with those there are, for any other."""
-    known: tuple[NetworkName, ...] = get_args(NetworkName)
-    for candidate in known:
-        if candidate == name:
-            return candidate
-    raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")
+    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
+    known = get_args(NetworkName)
+    if name not in known:
+        raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")
+    return cast(NetworkName, name)

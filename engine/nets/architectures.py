@@ -1,15 +1,21 @@
-"""ConvNet: the field's small network, `depth` blocks of 3x3 convolution, instance norm, ReLU and 2x2 mean pooling."""
+"""The four architectures that dataset distillation evaluates with: ConvNet, AlexNet, ResNet18 and VGG11.
+
+Each has `features` (B, channels, H, W) -> (B, F) and one linear `classifier` on top, so that backbone and classifier
+can be matched apart (docs/method.md, section 4). The norms are instance norms, and all but AlexNet have them.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Added to the variance by the norm: torch's own default, named for the derivatives by hand.
+# ---- ConvNet: the network of the experts and of the student ----
+
+# Added to the variance by the norm: PyTorch's default, named because norm_pool.py and its C++ form need it too.
 EPSILON = 1e-5
 
 
-class Block(nn.Module):
+class ConvNetBlock(nn.Module):
     """Convolution, instance norm with affine weights, ReLU, mean pooling: (B, in, H, W) -> (B, out, H/2, W/2)."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -23,12 +29,12 @@ class Block(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """ConvNet-D`depth`; for 32x32 at width 128 depth 3: 299,520 backbone and 20,490 classifier parameters."""
+    """`depth` blocks of one width; at width 128, depth 3, 32x32: 299,520 backbone and 20,490 classifier parameters."""
 
     def __init__(self, channels: int, classes: int, image_size: int, width: int, depth: int) -> None:
         super().__init__()
         widths = [channels] + [width] * depth
-        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(ConvNetBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)))
         self.classifier = nn.Linear(width * (image_size >> depth) ** 2, classes)
 
     def features(self, x: Tensor) -> Tensor:
@@ -40,7 +46,7 @@ class ConvNet(nn.Module):
         return self.classifier(self.features(x))
 
 
-# AlexNet for small images, as the field evaluates with it: five convolutions, three max-pools, no norm.
+# ---- AlexNet for small images: five convolutions, three max-pools, no norm ----
 
 
 class AlexNet(nn.Module):
@@ -73,7 +79,7 @@ def _convolution_relu(channels_in: int, channels_out: int, kernel: int) -> nn.Se
     return nn.Sequential(nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2), nn.ReLU())
 
 
-# ResNet18 for small images: a 3x3 stem, no max-pool, and instance norm, as the field evaluates with it.
+# ---- ResNet18 for small images: a 3x3 stem, no max-pool, instance norm ----
 
 
 class ResidualBlock(nn.Module):
@@ -123,10 +129,9 @@ def _convolution_norm(channels_in: int, channels_out: int, kernel: int, stride: 
     )
 
 
-# VGG11 for small images, with instance norm, as the field evaluates with it.
+# ---- VGG11 for small images, with instance norm ----
 
-
-# Widths of the eight convolutions (VGG paper, configuration A), one group between two max-pools.
+# Widths of the eight convolutions (Simonyan and Zisserman 2015, configuration A), a group between two max-pools.
 GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 

@@ -1,20 +1,37 @@
-"""A network as a function of one flat weight vector, backbone first and classifier last."""
+"""A network as a function of one flat weight vector theta (P,), backbone first and classifier last.
+
+Trajectory matching measures distances between weights and moves them along gradients: with one vector instead of named
+parameters these are single operations, several networks are a matrix (G, P), and an epoch of an expert is a row.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from engine.nets import split_at_classifier
+from engine.run.settings import Precision
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+"""A forward pass: logits (B, C), or features (B, F), at weights (P,) of images (B, channels, H, W)."""
+
+
+def split_at_classifier(net: nn.Module) -> tuple[list[str], list[str]]:
+    """Parameter names of the backbone and of the classifier (weight, then bias)."""
+    names = [name for name, _ in net.named_parameters()]
+    classifier = [name for name in names if name.startswith("classifier.")]
+    return [name for name in names if name not in classifier], classifier
 
 
 class FlatNetwork:
     """The architecture of `module` without its weights: logits = network(theta, x), theta of shape (P,).
 
-    theta[:num_backbone] is the backbone, theta[num_backbone:] the classifier: its weight (C, F), then its bias (C,).
+    theta[backbone] and theta[classifier] are its two parts, as slices; the classifier is its weight (C, F), flattened,
+    and then its bias (C,). theta[everything] is the whole, for code that takes any of the three.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -43,8 +60,9 @@ class FlatNetwork:
         return type(self._module)
 
     def activations(self, image: torch.Size) -> int:
-        """How many numbers the convolutions put out for one image (channels, H, W)."""
+        """How many numbers all convolutions together put out for one image (channels, H, W)."""
         outputs: list[int] = []
+        # On the meta device nothing is computed: shapes alone go through the network.
         shapes_alone = copy.deepcopy(self._module).to("meta", torch.float32)
         for layer in shapes_alone.modules():
             if isinstance(layer, nn.Conv2d):
@@ -53,7 +71,7 @@ class FlatNetwork:
         return sum(outputs)
 
     def join(self, by_name: dict[str, Tensor]) -> Tensor:
-        """One vector (P,) of a tensor for each parameter name, in the order of theta."""
+        """One vector (P,) from a tensor for each parameter name, in the order of theta."""
         return torch.cat([by_name[name].flatten() for name in self._names])
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
@@ -78,22 +96,22 @@ class FlatNetwork:
         features: Tensor = functional_call(self._features, weights, (x,))
         return features
 
-    def head(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """The classifier's weight (C, F) and bias (C,) in theta."""
-        return self.split_head(theta[self.classifier])
+    def classifier_weights(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The classifier's weight (C, F) and bias (C,) in theta (P,), as views."""
+        return self.split_classifier(theta[self.classifier])
 
-    def split_head(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (C, F) and bias (C,) of a flat classifier (C * F + C,)."""
+    def split_classifier(self, classifier: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, F) and bias (C,) of a flat classifier (C * F + C,), as views."""
         return classifier[: -self.num_classes].view(self.num_classes, -1), classifier[-self.num_classes :]
 
     def classifier_norms(self, theta: Tensor) -> list[float]:
-        """The length of each class's row of the classifier: the balance picture of the paper."""
-        norms: list[float] = self.head(theta)[0].norm(dim=1).tolist()
+        """The length of each class's row of the classifier (C,); longer for head classes if an expert is imbalanced."""
+        norms: list[float] = self.classifier_weights(theta)[0].norm(dim=1).tolist()
         return norms
 
 
 class _Features(nn.Module):
-    """Lets functional_call reach `features` instead of `forward`."""
+    """The module with `features` as its forward, since functional_call calls forward alone."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -102,3 +120,37 @@ class _Features(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.module.features(x)  # type: ignore[operator]
         return features
+
+
+# ---- Precision of products and convolutions; weights are float32 in every one ----
+
+
+def in_precision(forward: Forward, precision: Precision, device: torch.device) -> Forward:
+    """The forward pass, with products and convolutions of bfloat16 where that is the precision.
+
+    Its result has the type of theta: losses and sums over a batch stay float32.
+    """
+    if precision != "bf16":
+        return forward
+
+    def in_bfloat16(theta: Tensor, images: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            return forward(theta, images).to(theta.dtype)
+
+    return in_bfloat16
+
+
+@contextlib.contextmanager
+def matmul_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """A context in which float32 products and convolutions on a GPU use TF32, or, for `float32`, do not."""
+    if device.type != "cuda":  # a CPU has no TF32
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

@@ -1,4 +1,4 @@
-// What the passes over images in norm_pool.cpp share: numbers as they are stored and summed, and walks over an image.
+// What the functions of norm_pool.cpp share: how numbers are stored and summed, and loops over an image.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace {
 
 struct bfloat16 { uint16_t bits; };
 
-// Sums are kept in `Wide<T>`, whatever the images are stored in.
+// Sums are kept in `Wide<T>`: float where images are stored in bfloat16, whose 8 bits would lose a sum of 1,024 pixels.
 template <class T> struct WideOf { using type = T; };
 template <> struct WideOf<bfloat16> { using type = float; };
 template <class T> using Wide = typename WideOf<T>::type;
@@ -28,7 +28,7 @@ inline void store(double& place, double value) { place = value; }
 inline void store(bfloat16& place, float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, 4);
-    // To nearest, ties to even; a NaN stays one.
+    // Rounds to nearest, ties to even, as PyTorch does; a NaN stays a NaN.
     const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     place.bits = value == value ? uint16_t(rounded) : uint16_t(0x7fc0);
 }
@@ -40,7 +40,8 @@ struct Shape {
     int64_t cells() const { return half() * half() * channels; }
 };
 
-// One test of a > 0, in one order of rounding, so that every pass has the same pixels behind the ReLU.
+// Whether the ReLU is open. std::fma fixes the rounding: left to the compiler, two functions could contract the product
+// and the sum differently, and take different pixels for open.
 template <class A> inline bool positive(A slope, A u, A shift) { return std::fma(slope, u, shift) > A(0); }
 
 // Calls body(row, column, offset of its cell, its four pixels' offsets) for every cell of an image.
@@ -62,8 +63,8 @@ template <class Body> inline void each_pixel_outside(const Shape& s, Body body) 
     for (int64_t j = 0; j < last; ++j) body((last * s.side + j) * s.channels);
 }
 
-// Sums of add(pixel's offset, channel, sums) over an image, row by row: the sum of a row is small beside the rest, so
-// that its digits are not lost. `sums` has `count` numbers a channel, one after another.
+// Sums over all pixels of an image: calls add(offset of the pixel, sums of its row) and adds up the rows. Two levels
+// lose fewer digits than one long sum. `sums` has `count` blocks of one number a channel.
 template <class A, class Add> inline void sum_over_pixels(const Shape& s, int64_t count, A* __restrict sums, Add add) {
     const int64_t n = count * s.channels;
     std::vector<A> row(n);

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from engine.results.metrics import Metrics
+from engine.run.metrics import MetricsJson
 from engine.run.settings import METHODS
 
 _TEXT = """\
@@ -84,7 +84,7 @@ _WHITENING = {
 }
 
 
-def dataset_card(metrics: Metrics, about: dict[str, Any]) -> str:
+def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     """README.md of a result; `about` is the metadata inside its distilled.safetensors."""
     classes = len(about["class_names"])
     count = classes * about["ipc"]
@@ -145,7 +145,7 @@ def _imbalance(about: dict[str, Any]) -> str:
     return f"natural, {measured}" if about["imbalance_factor"] == "natural" else f"{about['imbalance_factor']:g}"
 
 
-def _accuracy_rows(metrics: Metrics) -> str:
+def _accuracy_rows(metrics: MetricsJson) -> str:
     arch = metrics["arch"]
     named = [(name, arch, metrics[name]) for name in ("final", "best", "random", "initialization")]
     named += [("final", other, figures) for other, figures in metrics["architectures"].items()]
@@ -153,7 +153,7 @@ def _accuracy_rows(metrics: Metrics) -> str:
     return "\n".join(_accuracy_row(*row) for row in named if row[2] is not None)
 
 
-def _accuracy_row(name: str, arch: str, figures: Metrics) -> str:
+def _accuracy_row(name: str, arch: str, figures: MetricsJson) -> str:
     at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
     accuracy = f"{_percent(figures['accuracy_mean'])} +- {_percent(figures['accuracy_std'])} (n = {figures['repeats']})"
     groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
@@ -164,7 +164,7 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _expected(metrics: Metrics) -> str:
+def _expected(metrics: MetricsJson) -> str:
     expected = metrics["expected"]
     if not expected:
         return ""

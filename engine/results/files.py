@@ -1,9 +1,8 @@
-"""A result in other forms, on request: a folder of PNGs, and the three .pt files that the field's evaluators read."""
+"""Files of a result beside its safetensors: pictures, metrics and card, a folder of PNGs, the three .pt files."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,29 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
+from engine.results.card import dataset_card
+from engine.results.metrics import read_metrics
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import write_atomically, write_json
+from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.metrics import MetricsJson
 from engine.run.settings import METHODS
 
 MARKER = "distilled.json"
+"""In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
+
+
+def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
+    """The set and the metrics of a finished run; raises InputError where there are none, or they are damaged."""
+    if not folder.distilled.exists():
+        raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
+    return DistilledSet.load(folder.distilled, device), read_metrics(folder)
+
+
+def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
+    """Writes metrics.json and the card that shows the same figures; `about` is the set's own metadata."""
+    write_json(folder.metrics, metrics)
+    write_atomically(folder.card, dataset_card(metrics, about))
 
 
 def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
@@ -30,11 +46,11 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
     Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
     names = folder_names(distilled.class_names)
-    _claim(folder, distilled.about | {"class_folders": names})
+    _claim_folder(folder, distilled.about | {"class_folders": names})
     for c, name in enumerate(names):
         (folder / name).mkdir(exist_ok=True)
         for k in range(distilled.ipc):
-            # Not atomic: syncing tens of thousands of files takes minutes, and the command can be given again.
+            # Not atomic: syncing tens of thousands of files takes minutes, and the command can just be repeated.
             (folder / name / f"{k}.png").write_bytes(_png(distilled.pixels[c * distilled.ipc + k]))
 
 
@@ -45,7 +61,7 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
     field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A method with hard labels gives
     class indices (S,) int64. Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
-    _claim(folder, distilled.about)
+    _claim_folder(folder, distilled.about)
     soft = METHODS[distilled.about["method"]].learns_labels
     _save(folder / "images.pt", distilled.images)
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
@@ -53,7 +69,7 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
 
 
 def folder_names(class_names: list[str]) -> list[str]:
-    """A folder name for each class that every file system takes, no two alike even where case does not count."""
+    """A folder name for each class that every file system takes; no two are equal, even where case does not count."""
     names: list[str] = []
     for c, class_name in enumerate(class_names):
         name = re.sub(r"[^\w.-]+", "_", class_name)[:80].strip("._") or f"class_{c}"
@@ -63,52 +79,45 @@ def folder_names(class_names: list[str]) -> list[str]:
     return names
 
 
-def _claim(folder: Path, about: dict[str, Any]) -> None:
-    """Makes the folder this set's own, unless it holds something else."""
+def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
+    """Creates the folder and marks it as a copy of this set; raises InputError where it holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise InputError("this is a file", str(folder), "name a new or an empty folder")
-    marker = folder / MARKER
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder cannot be made: {error.strerror}", str(folder), "name another place") from None
-    if any(folder.iterdir()) and _holds(marker) != _identity(about):
+
+    def identity(about: Any) -> Any:
+        # The PNGs and the .pt files may share a folder, and only the former list class folders.
+        return isinstance(about, dict) and {key: value for key, value in about.items() if key != "class_folders"}
+
+    if any(folder.iterdir()) and identity(read_json(folder / MARKER)) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
-    write_json(marker, about)
-
-
-def _holds(marker: Path) -> dict[str, Any] | None:
-    try:
-        return _identity(json.loads(marker.read_text()))
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _identity(about: dict[str, Any]) -> dict[str, Any]:
-    """What must agree; the PNGs and the .pt files may share a folder, and only the former list class folders."""
-    return {key: value for key, value in about.items() if key != "class_folders"}
+    write_json(folder / MARKER, about)
 
 
 def _png(pixels: Tensor) -> bytes:
+    """A PNG of an image (channels, H, W) in [0, 1]."""
     levels = (pixels * 255).round().to(torch.uint8).cpu()
     file = io.BytesIO()
-    # Gray images have no channel axis in Pillow.
+    # Pillow wants gray images without a channel axis.
     Image.fromarray(levels.permute(1, 2, 0).squeeze(-1).contiguous().numpy()).save(file, "PNG")
     return file.getvalue()
 
 
 def _save(path: Path, tensor: Tensor) -> None:
     file = io.BytesIO()
-    # A clone: torch.save writes the whole storage of a view.
+    # Cloned: torch.save writes the whole storage that a view looks at.
     torch.save(tensor.detach().cpu().clone(), file)
     write_atomically(path, file.getvalue())
 
 
-# The synthetic images as a picture, with their soft labels beside it, for whoever watches.
+# --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
 def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, iteration: int) -> None:
-    """Writes previews/<iteration>.png (a row a class, IPC columns) and .json (softmax labels), and says so."""
+    """Writes previews/<iteration>.png (a row for each class, IPC columns) and .json (soft labels); emits Preview."""
     png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
     write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
@@ -125,12 +134,8 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
 
 
 def grid_png(pixels: Tensor, columns: int) -> bytes:
-    """A PNG of images (S, channels, H, W) in [0, 1], row by row; values outside are cut off."""
+    """A PNG of images (S, channels, H, W) in a grid, row by row; values are clamped to [0, 1], gray becomes RGB."""
     count, channels, height, width = pixels.shape
-    levels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    rows = levels.view(count // columns, columns, channels, height, width)
-    grid = rows.permute(0, 3, 1, 4, 2).reshape(count // columns * height, columns * width, channels)
-    picture = Image.fromarray(grid.expand(-1, -1, 3).contiguous().numpy())
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    rows = pixels.clamp(0, 1).view(count // columns, columns, channels, height, width)
+    grid = rows.permute(2, 0, 3, 1, 4).reshape(channels, count // columns * height, columns * width)
+    return _png(grid.expand(3, -1, -1))

@@ -1,4 +1,4 @@
-"""A run's events as TensorBoard reads them: only looks at the run, which may be unfinished or at work."""
+"""A run's events as a TensorBoard event file. Only reads the run, which may be unfinished or still running."""
 
 from __future__ import annotations
 
@@ -26,34 +26,40 @@ from engine.run.folder import RunFolder
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-# A number is a point of a curve, a string a text, a path a picture.
 Value = float | str | Path | None
+"""A number becomes a point of a curve, a string a text, a path a picture; None (not finite) is left out."""
 Records = dict[tuple[str, int], tuple[Value, float]]
+"""By tag and step: the value, and its time in seconds since 1970."""
 
 
 def write_tensorboard(run: RunFolder, target: Path) -> list[Warned]:
-    """Writes one event file into `target` in place of an earlier one of this run; returns what had to be left out.
+    """Writes one event file into `target`, in place of an earlier one of this run; returns what had to be left out.
 
-    Raises InputError without TensorBoard, without events, or where the folder holds anything else.
+    Raises InputError without TensorBoard, without events, or where `target` holds anything else.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         hint = "pip install 'ltdd-tui[tensorboard]'"
         raise InputError(f"TensorBoard cannot be loaded: {error}", "--tensorboard", hint) from None
-    records, odd = read_records(run)
-    ending = f".{run.name}.ltdd-tui"
-    earlier = _earlier(target, ending)
-    with SummaryWriter(target, filename_suffix=ending) as writer:
-        gone = [path for key, (value, seconds) in records.items() if (path := _add(writer, *key, value, seconds))]
+    records, unreadable = read_records(run)
+    suffix = f".{run.name}.ltdd-tui"
+    earlier = _earlier_files(target, suffix)
+    warnings = []
+    if unreadable:
+        warnings.append(Warned(f"{unreadable} lines of {run.events} are no events that can be read, and were left out"))
+    with SummaryWriter(target, filename_suffix=suffix) as writer:
+        for (tag, step), (value, seconds) in records.items():
+            if not _add(writer, tag, step, value, seconds):
+                warnings.append(Warned(f"a preview cannot be read and was left out: {value}"))
+    # Only now: an error on the way leaves the earlier copy as it was.
     for path in earlier:
         path.unlink()
-    warnings = [Warned(f"{odd} lines of {run.events} are no events that can be read, and were left out")] if odd else []
-    return warnings + [Warned(f"a preview cannot be read and was left out: {path}") for path in gone]
+    return warnings
 
 
 def read_records(run: RunFolder) -> tuple[Records, int]:
-    """The value and time of every tag and step, and the number of lines left out; of what came twice, the last."""
+    """The records, the last one where a resumed run did a step again, and how many lines could not be read."""
     try:
         lines = run.events.read_text(errors="replace").split("\n")
     except FileNotFoundError:
@@ -62,23 +68,24 @@ def read_records(run: RunFolder) -> tuple[Records, int]:
         ) from None
     records: Records = {}
     names: Sequence[str] = []
-    odd = 0
+    unreadable = 0
     # What follows the last line end is still being written.
     for item in (decode(line) for line in lines[:-1] if line.strip()):
         try:
             if isinstance(item, Warned):
                 raise ValueError(item.message)
             if isinstance(item.event, RunStarted) and not item.event.resumed:
-                records = {}
+                records = {}  # a fresh start: what an earlier worker did is not part of this run
             names = item.event.class_names if isinstance(item.event, DataReady) else names
-            found = {(tag, int(step)): (value, item.seconds) for tag, step, value in _records(item.event, names, run)}
-            records |= found
+            # All of an event or nothing, should its lists not fit the class names.
+            records |= {(tag, int(step)): (value, item.seconds) for tag, step, value in _values(item.event, names, run)}
         except (TypeError, ValueError, AttributeError, ArithmeticError):
-            odd += 1
-    return records, odd
+            unreadable += 1
+    return records, unreadable
 
 
-def _records(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterator[tuple[str, int, Value]]:
+def _values(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterator[tuple[str, int, Value]]:
+    """Tag, step and value of all that TensorBoard shows of an event."""
     match event:
         case MatchingStep():
             for name in ("loss_rep", "loss_cls", "beta"):
@@ -91,37 +98,37 @@ def _records(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterat
             for c, (name, accuracy) in enumerate(zip(class_names, event.per_class, strict=True)):
                 yield f"evaluation/check/class/{c:0{digits}d} {name}", iteration, _number(accuracy)
         case Evaluated():
-            yield f"evaluation/{event.subject}/{event.arch}", event.iteration or 0, _in_words(event)
+            yield f"evaluation/{event.subject}/{event.arch}", event.iteration or 0, _summary(event)
         case Preview():
             yield "preview", event.iteration, run.root / event.path
 
 
 def _number(value: float | None) -> float | None:
-    """A method without this loss has None, and so has a loss that was not finite."""
+    # None: a loss that was not finite, or that the method does not have.
     return None if value is None else float(value)
 
 
-def _in_words(event: Evaluated) -> str:
+def _summary(event: Evaluated) -> str:
     groups = "".join(f", {name} {value:.1f}" for name, value in event.groups.items() if value is not None)
     at = "" if event.iteration is None else f", iteration {event.iteration}"
     return f"{event.accuracy_mean:.2f} +- {event.accuracy_std:.2f} % (n={event.repeats}{groups}){at}"
 
 
-def _earlier(target: Path, ending: str) -> list[Path]:
-    """The files of an earlier copy in `target`, which is made where it is not there yet."""
+def _earlier_files(target: Path, suffix: str) -> list[Path]:
+    """The event files of an earlier copy in `target`, which is created; raises InputError where it holds others."""
     try:
         target.mkdir(parents=True, exist_ok=True)
-        found = list(target.iterdir())
+        files = list(target.iterdir())
     except OSError as error:
         hint = "name a new or an empty folder"
         raise InputError(f"the folder cannot be used: {error.strerror}", str(target), hint) from None
-    if not all(path.name.startswith("events.out.tfevents.") and path.name.endswith(ending) for path in found):
+    if not all(path.name.startswith("events.out.tfevents.") and path.name.endswith(suffix) for path in files):
         raise InputError("the folder holds something else", str(target), "name a new or an empty folder")
-    return found
+    return files
 
 
-def _add(writer: SummaryWriter, tag: str, step: int, value: Value, seconds: float) -> Path | None:
-    """Adds one record; returns the path of a picture that cannot be read."""
+def _add(writer: SummaryWriter, tag: str, step: int, value: Value, seconds: float) -> bool:
+    """Adds one record; False for a picture that cannot be read."""
     match value:
         case str():
             writer.add_text(tag, value, step, seconds)
@@ -130,8 +137,8 @@ def _add(writer: SummaryWriter, tag: str, step: int, value: Value, seconds: floa
                 with Image.open(value) as picture:
                     levels = np.asarray(picture.convert("RGB"))
             except (OSError, ValueError):
-                return value
+                return False
             writer.add_image(tag, levels, step, seconds, dataformats="HWC")
         case float():
             writer.add_scalar(tag, value, step, seconds)
-    return None
+    return True

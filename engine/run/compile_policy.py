@@ -1,7 +1,8 @@
-"""Whether compiling the student, or the training of networks, is worth its time.
+"""When the steps of matching and training are compiled, and which compilers this machine has.
 
-Told from settings and shapes alone, so that a resumed run does the same. On a CPU the ConvNet's steps are in C++, built
-in seconds; everything else is compiled by torch, in a minute.
+The decision depends on settings and shapes alone, never on a measurement: a resumed run has to decide the same, because
+compiled steps give other bytes. On a CPU the ConvNet's steps are C++, built in seconds; everything else is compiled by
+torch, in about a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Form = Literal["eager", "cpp", "torch"]
 
 
 class _Eager(NamedTuple):
-    """What operations of a student step, and of a gradient in training, take to be called, and how fast they are."""
+    """Eager speed of a device: seconds of calling the operations of a student step or a gradient, and flops/s."""
 
     step_seconds: float
     gradient_seconds: float
@@ -33,30 +34,34 @@ class _Eager(NamedTuple):
 
 
 _CPU = _Eager(7e-3, 1.5e-3, 60e9)
-# As the estimates have it: guessed until a GPU is measured.
+# Guessed, with the same factors as the estimates, until a GPU is measured.
 _CUDA = _Eager(_CPU.step_seconds / GPU_LAUNCHES, _CPU.gradient_seconds / GPU_LAUNCHES, _CPU.flops * GPU_ARITHMETIC)
 _EAGER = {"cpu": _CPU, "cuda": _CUDA}
+# Work of a student step and of a gradient, in forward passes; what building C++ and compiling by torch take.
 _STEP_PASSES, _GRADIENT_PASSES = 9, 3
 _BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
+# Compiling is shared among so many experts, whatever number a run asks for: cached experts are reused when more are
+# asked for, so the number must not change the bytes of any.
 _EXPERTS = 8
-"""Among so many experts the time of compiling is shared, whatever a run asks for: more of them keep those that are
-there, so how many there are must not change what each becomes."""
 
 
 def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
-    """Whether matching runs compiled, where there is a compiler; `device_kind` is cpu or cuda."""
-    matching = settings.matching
-    pays = _pays(_eager_seconds(settings, cost, device_kind), settings.experts.network, device_kind)
-    return settings.traits.distills and asked_or(matching.compile, pays)
+    """Whether matching is compiled, where there is a compiler; `device_kind` is cpu or cuda."""
+    matching, eager = settings.matching, _EAGER[device_kind]
+    steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
+    batch = min(matching.batch_syn, settings.ipc * cost.classes)
+    step_seconds = eager.step_seconds + _STEP_PASSES * batch * cost.flops / eager.flops
+    pays = _pays(matching.iterations * steps * step_seconds, settings.experts.network, device_kind)
+    return settings.traits.distills and compile_or_not(settings.compile, pays)
 
 
 def compiles_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether representation experts are trained by compiled steps on so many images."""
-    return asked_or(settings.experts.compile, compiling_experts_pays(settings, cost, images, device_kind))
+    """Whether representation experts are trained by compiled steps on `images` train images."""
+    return compile_or_not(settings.compile, compiling_experts_pays(settings, cost, images, device_kind))
 
 
 def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether it pays to compile their steps, whatever is asked for; the same for few experts as for many."""
+    """Whether compiling saves time in training them, whatever the setting says; independent of their number."""
     experts = settings.experts
     batch = min(images, experts.batch_size)
     steps = _EXPERTS * experts.epochs * math.ceil(images / batch)
@@ -65,23 +70,18 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
 
 
 def compiles_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
-    """Whether the networks of evaluations are trained by compiled steps; asked of all evaluations of a run together."""
+    """Whether the networks of evaluations are trained by compiled steps; decided for all evaluations of a run."""
     recipe, images = settings.evaluate, settings.ipc * cost.classes
     checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
     networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
     epochs = networks * recipe.epochs
     steps = epochs * math.ceil(images / recipe.batch_size)
-    return asked_or(recipe.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))
+    return compile_or_not(settings.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))
 
 
-def asked_or(asked: Compile, pays: bool) -> bool:
-    """Whether to compile: as it is asked for, or where it pays."""
-    return pays if asked == "auto" else asked == "always"
-
-
-def in_cpp(settings: RunSettings, device: str) -> bool:
-    """Whether the student's compiled steps are those in C++ on a device of that name or kind."""
-    return network_in_cpp(settings.experts.network, device)
+def compile_or_not(setting: Compile, pays: bool) -> bool:
+    """The setting `compile`, in which auto means: where it pays."""
+    return pays if setting == "auto" else setting == "always"
 
 
 def compiled_form(network: NetworkName, device: str) -> Form:
@@ -90,24 +90,18 @@ def compiled_form(network: NetworkName, device: str) -> Form:
 
 
 def network_in_cpp(network: NetworkName, device: str) -> bool:
-    """Whether compiled passes through a network are those in C++."""
+    """Whether compiled passes through a network are those in C++, on a device of that name or kind."""
     return device.startswith("cpu") and network == "convnet"
 
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
-    """Whether it may come to compiling by torch, before the shapes are known that decide it."""
-    return settings.traits.distills and settings.matching.compile != "never" and not in_cpp(settings, device)
-
-
-def _eager_seconds(settings: RunSettings, cost: NetworkCost, device_kind: str) -> float:
-    matching, eager = settings.matching, _EAGER[device_kind]
-    steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
-    batch = min(matching.batch_syn, settings.ipc * cost.classes)
-    return matching.iterations * steps * (eager.step_seconds + _STEP_PASSES * batch * cost.flops / eager.flops)
+    """Whether matching may be compiled by torch, as far as that is known without the images' shape."""
+    in_cpp = network_in_cpp(settings.experts.network, device)
+    return settings.traits.distills and settings.compile != "never" and not in_cpp
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
-    """`images` are those of all `gradients` together."""
+    """Whether compiling saves time in training; `images` are those of all `gradients` together."""
     eager = _EAGER[device_kind]
     seconds = gradients * eager.gradient_seconds + _GRADIENT_PASSES * images * cost.flops / eager.flops
     return _pays(seconds, network, device_kind)
@@ -117,12 +111,11 @@ def _pays(eager_seconds: float, network: NetworkName, device_kind: str) -> bool:
     return eager_seconds > (_BUILD_SECONDS if network_in_cpp(network, device_kind) else _COMPILE_SECONDS)
 
 
-# Which compilers this machine has, and what it has built in C++: told without torch, for both decide about forms.
-
+# Which compilers this machine has, and what it has built in C++. Without torch: the face asks, too.
 
 NATIVE_SOURCE = Path(__file__).parents[1] / "nets" / "norm_pool.cpp"
 _ALWAYS = ("-std=c++17", "-O3", "-shared", "-fPIC")
-# What a cache of several machines must keep apart, beside the sources and how they are built.
+# Machines that share a cache folder need libraries of their own.
 _MACHINE = (platform.system(), platform.machine())
 
 
@@ -132,7 +125,7 @@ def cpp_compiler() -> str | None:
 
 
 def has_compiler(form: Form, device_kind: str) -> bool:
-    """Whether there is what this form needs on `cpu` or `cuda`; that it works, only using it tells."""
+    """Whether this form's compiler is installed for `cpu` or `cuda`; whether it works shows only in use."""
     if form == "cpp":
         return cpp_compiler() is not None or any(built_libraries())
     if form == "torch":
@@ -141,7 +134,7 @@ def has_compiler(form: Form, device_kind: str) -> bool:
 
 
 def cpp_flags() -> dict[str, tuple[str, ...]]:
-    """The flags of C++ by a name, from the fastest to what any compiler takes: Apple's has no OpenMP, for one."""
+    """Sets of C++ flags by name, from the fastest to one that every compiler takes: Apple's has no OpenMP."""
     native, openmp = "-march=native", "-fopenmp"
     flags = {"openmp": (native, openmp), "native": (native,), "plain": ()}
     if platform.machine() in ("x86_64", "AMD64"):
@@ -151,17 +144,14 @@ def cpp_flags() -> dict[str, tuple[str, ...]]:
 
 
 def library_path(compiler_version: str, flags: str) -> Path:
-    """Where the library lies that a compiler has built with the flags of that name, for this very processor."""
-    return _folder() / f"{_stem()}-{_hash(compiler_version)}-{flags}.so"
+    """Where the library built by this compiler with the flags of that name is kept, for this processor."""
+    return cache_root() / "native" / f"{_stem()}-{_hash(compiler_version)}-{flags}.so"
 
 
 def built_libraries() -> list[Path]:
-    """What any compiler has built of these sources for this processor, the fastest first."""
-    return [path for flags in cpp_flags() for path in sorted(_folder().glob(f"{_stem()}-*-{flags}.so"))]
-
-
-def _folder() -> Path:
-    return cache_root() / "native"
+    """The libraries built from these sources for this processor by any compiler, the fastest first."""
+    folder = cache_root() / "native"
+    return [path for flags in cpp_flags() for path in sorted(folder.glob(f"{_stem()}-*-{flags}.so"))]
 
 
 def _stem() -> str:

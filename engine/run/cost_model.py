@@ -1,4 +1,7 @@
-"""The work of a run as seconds, stage by stage: how many steps of which kind and size, and the device's rates."""
+"""The cost model of a run: seconds by stage, then memory and disk in bytes.
+
+Each stage is a number of steps of one kind and size; the device's rates turn a step into seconds.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
-from engine.run.device_profiles import Device, Step, Work
+from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
-from engine.run.network_cost import TEST_IMAGES_AT_ONCE, NetworkCost, network_cost
+from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
 from engine.run.settings import NetworkName, RunSettings
 
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
-# One C++ file, by whoever has measured nothing: measuring builds it, and it stays in the cache.
+# Building the C++ file, where no calibration has done so already: the library stays in the cache.
 BUILD_SECONDS = 5.0
-# What is compiled of training, against all that is compiled of a student.
+# Compiling a training step takes this share of compiling a student step.
 TRAINING_SHARE = 0.3
 
 
-def _sizes(images: int, batch_size: int) -> int:
-    """Of how many sizes the batches of so many images are."""
+def _batch_sizes(images: int, batch_size: int) -> int:
+    """How many different batch sizes an epoch has, each compiled on its own: the last batch may be smaller."""
     return 1 if images <= batch_size or images % batch_size == 0 else 2
 
 
@@ -30,7 +33,7 @@ def _sizes(images: int, batch_size: int) -> int:
 class Workload:
     """One run on one device; counts are train images of each class, images are (channels, image_size, image_size).
 
-    cached: how many of the experts need not be trained.
+    cached: experts that need no training.
     """
 
     settings: RunSettings
@@ -53,17 +56,17 @@ class Workload:
 
     @property
     def pixels(self) -> int:
-        """Numbers of an image."""
+        """Values of an image: channels * height * width."""
         return self.channels * self.image_size**2
 
     @property
     def directions(self) -> int:
-        """Directions that whitening looks at: as many as there are pixels, or images where those are fewer."""
+        """Eigenvectors of the whitening: one per pixel, or per train image where those are fewer."""
         return 0 if self.settings.dataset.whitening == "none" else min(self.pixels, sum(self.counts))
 
     @property
     def checks(self) -> int:
-        """Checks on the way: the start is one, and so is the end where it is no multiple."""
+        """Checks during distillation, with those of the start and of the end."""
         return 1 + math.ceil(self.settings.matching.iterations / self.settings.evaluate.every)
 
     def cost(self, network: NetworkName) -> NetworkCost:
@@ -110,7 +113,7 @@ class Workload:
         return left * (heads.epochs * epoch + self._test(experts.network, self.test_images))
 
     def initialize_seconds(self) -> float:
-        """One expert looks at all train images, and every expert at the chosen ones."""
+        """One expert classifies all train images, and every expert the chosen ones."""
         network, start = self.settings.experts.network, self.settings.initialize
         judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
         labels = start.labels == "experts" and self.settings.traits.learns_labels
@@ -118,7 +121,7 @@ class Workload:
         return judging + labelling
 
     def baselines_seconds(self) -> float:
-        """Random images and the initialization."""
+        """Evaluating random images and the initialization."""
         recipe = self.settings.evaluate
         return 2 * recipe.repeats * self._network(recipe.arch[0])
 
@@ -144,12 +147,12 @@ class Workload:
 
     @property
     def student_compiles(self) -> bool:
-        """Whether the student's steps are compiled, where there is a compiler."""
+        """Whether the student's steps are compiled, on a device that has a compiler."""
         return compiles_student(self.settings, self.cost(self.settings.experts.network), self.device.kind)
 
     @property
     def experts_compile(self) -> bool:
-        """The same of the experts' training."""
+        """Whether the experts' training is compiled, on a device that has a compiler."""
         cost = self.cost(self.settings.experts.network)
         return compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
 
@@ -157,36 +160,36 @@ class Workload:
         return compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
 
     def compile_seconds(self) -> dict[str, float]:
-        """Compiling, by the stage that waits for it: once for each size of batch, and C++ once for all."""
+        """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
         experts, arch = self.settings.experts, self.settings.evaluate.arch[0]
         training = self.experts_compile and self.cached.representation < experts.num_experts
         shares = {
-            "experts": (experts.network, training, TRAINING_SHARE * _sizes(sum(self.counts), experts.batch_size)),
+            "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
             "baselines": (arch, self._evaluation_compiles(arch), TRAINING_SHARE),
             "distill": (
                 experts.network,
                 self.student_compiles,
-                _sizes(self.synthetic, self.settings.matching.batch_syn),
+                _batch_sizes(self.synthetic, self.settings.matching.batch_syn),
             ),
         }
-        found, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
+        seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
             if not network_in_cpp(network, self.device.kind):
-                found[stage] = share * self._seconds("compile", Work(layers=self.cost(network).work(1).layers))
+                seconds[stage] = share * self._seconds("compile", Work(layers=self.cost(network).work(1).layers))
             elif not built:
-                found[stage], built = BUILD_SECONDS, True
-        return found
+                seconds[stage], built = BUILD_SECONDS, True
+        return seconds
 
     def _seconds(self, step: Step, work: Work) -> float:
         return self.device.seconds(step, work)
 
     def _student(self, step: Step) -> float:
-        """One student step; a pass over all images may end in a smaller batch, so this is the mean over a pass."""
+        """One student step, as the mean over an epoch: its last batch may be smaller."""
         network = self.settings.experts.network
         batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
-        # Back-propagation through all steps has no compiled form.
+        # The unrolled gradient has no compiled form.
         compiled = self.student_compiles and self.settings.matching.gradient != "unrolled"
         seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
         return seconds / self.device.faster(self.settings.matching.precision)
@@ -205,29 +208,28 @@ class Workload:
         return recipe.epochs * epoch + self._test(network, self.test_images)
 
     def _whitening(self, images: int) -> float:
-        """Into the whitened space, or out of it."""
+        """Whitening images, or turning them back into pixels."""
         return self._seconds("whiten", Work(flops=4.0 * images * self.pixels * self.directions))
 
 
-# What a run takes besides time, in bytes: memory at its peak, and disk.
-
+# Memory at its peak, and disk, in bytes.
 
 HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
-# In activations of the images in work, as measured: a training step, and a student step on its way back.
+# Peak memory as measured, in activations of the images in work: a training step, and pass 2 of a student step.
 TRAINING, TRAINING_COMPILED = 2.1, 1.15
 STUDENT, STUDENT_COMPILED = 4.5, 1.6
-# The same of what a compiled student step leaves for the way back, as long as there is room.
+# The same of what a compiled student step saves for pass 2, up to SAVED_ACTIVATIONS_BYTES.
 TAPE = 0.73
-# Of the outputs of convolutions, which are a third of the activations, in work at once unless the settings say so.
+# images_at_once: auto fills these bytes with the outputs of convolutions, a third of the activations, in five copies.
 WORKING_BYTES, COPIES = 1.5 * 2**30, 5
-# What torch takes to compile, and scikit-learn or torchvision to be there.
+# Memory of torch's compiler, and of scikit-learn or torchvision.
 COMPILER_BYTES, LIBRARY_BYTES = 250 * 2**20, 70 * 2**20
-# A file takes whole blocks, a line of events about this much.
+# A file takes whole blocks of a disk; a line of events.jsonl is about this long.
 BLOCK_BYTES, LINE_BYTES = 4096, 160
 
 
 def memory_bytes(work: Workload) -> float:
-    """Peak of the device without torch itself: what stays, and the largest single step of any stage."""
+    """Peak memory of the device without torch itself: what stays, and the largest single step of any stage."""
     resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
     library = LIBRARY_BYTES if work.device.kind == "cpu" and not work.from_files else 0.0
     kind, network = work.device.kind, work.settings.experts.network
@@ -238,7 +240,7 @@ def memory_bytes(work: Workload) -> float:
 
 
 def disk_bytes(work: Workload) -> float:
-    """Experts in the cache, and the run folder: the set at each check and checkpoint, pictures, figures and events."""
+    """Experts in the cache, and the run folder: sets at checks and checkpoints, previews, results and events."""
     matching, recipe = work.settings.matching, work.settings.evaluate
     one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
     previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
@@ -260,7 +262,7 @@ def _basis(work: Workload) -> float:
 
 
 def _loading(work: Workload) -> float:
-    """As bytes, as numbers and whitened; three more copies of the train images on the way there."""
+    """The images as bytes, as floats and whitened; whitening holds three more copies of the train images."""
     train, raw = float(sum(work.counts) * work.pixels * FLOAT_BYTES), _images(work) / FLOAT_BYTES
     if not work.directions:
         return raw + 2 * _images(work)
@@ -277,7 +279,7 @@ def _training(work: Workload) -> float:
 
 
 def _testing(work: Workload) -> float:
-    """The widest layer's input, output and one in between."""
+    """The input and output of the widest layer, and one tensor in between."""
     layers = work.cost(work.settings.experts.network).convolutions
     widest = max(layer.outputs * layer.side**2 for layer in layers)
     return float(3 * min(TEST_IMAGES_AT_ONCE[work.device.kind], work.test_images) * widest * FLOAT_BYTES)
@@ -288,7 +290,7 @@ def _matching(work: Workload) -> float:
     if not method.distills:
         return 0.0
     cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
-    path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of the walk
+    path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     around = FLOAT_BYTES * (path + features)
     image = FLOAT_BYTES * cost.activations
@@ -298,13 +300,13 @@ def _matching(work: Workload) -> float:
     at_once = min(batch, fitting if asked == "auto" else asked)
     if not work.student_compiles:
         return around + STUDENT * at_once * image
-    # A batch in parts keeps nothing of its steps.
+    # A batch that is worked on in parts saves no activations.
     tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
-    return around + STUDENT_COMPILED * at_once * image + min(tapes, matching.keep_gib * 2**30)
+    return around + STUDENT_COMPILED * at_once * image + min(tapes, SAVED_ACTIVATIONS_BYTES)
 
 
 def _snapshots(work: Workload) -> float:
-    """Epochs 0 to the last that is read, and the end, of every expert; of classifier experts the classifier."""
+    """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier."""
     settings, method = work.settings, work.settings.traits
     if not method.distills:
         return 0.0

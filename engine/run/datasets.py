@@ -1,4 +1,7 @@
-"""Facts about the known data sets, class counts, and what a run will cost: pure arithmetic, nothing is loaded."""
+"""Facts about the known data sets, class counts of a long tail, and folders of a person's own images.
+
+Nothing here loads a data set: counts come from arithmetic and file names, faults from the first bytes of a file.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> lis
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of a data set before it is loaded; class_sizes: train images a class; class_names: short ones."""
+    """Facts about a data set that need no download; class_sizes: train images of each class."""
 
     channels: int
     image_size: int
@@ -39,7 +42,7 @@ DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
 IMAGENET_LT_LARGEST = 1280
 _DIGITS = tuple(str(digit) for digit in range(10))
 FACTS: dict[DatasetName, DatasetFacts] = {
-    # Every class gives as many as the smallest one has left when the test images are held out.
+    # Balanced first: every class has as many train images as the smallest one after the test images are held out.
     "digits": DatasetFacts(1, 8, 10, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
     "cifar10": DatasetFacts(
         3,
@@ -60,15 +63,15 @@ FACTS: dict[DatasetName, DatasetFacts] = {
     ),
     "svhn": DatasetFacts(3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
     "tiny-imagenet": DatasetFacts(3, 64, 200, (500,) * 200, 10_000),
-    # 1280 is its largest class; the other classes' sizes are in its list of files alone.
+    # The size of its largest class; those of the others stand in its list of files alone.
     "imagenet-lt": DatasetFacts(3, 64, 1000, (IMAGENET_LT_LARGEST,) * 1000, 50_000),
 }
 
 
 def counts_for(settings: DatasetSettings) -> list[int] | None:
-    """Train images of each class, or None where only the files tell: folder, and imagenet-lt as it is.
+    """Train images of each class, or None where only the files tell: folder, and imagenet-lt without a factor.
 
-    imagenet-lt with an imbalance factor assumes a list that has as many images as the factor asks for.
+    imagenet-lt with an imbalance factor is taken to have as many images as the factor asks for.
     """
     factor, name = settings.imbalance_factor, settings.name
     if name == "folder" or (name == "imagenet-lt" and factor == "natural"):
@@ -80,7 +83,7 @@ def counts_for(settings: DatasetSettings) -> list[int] | None:
 
 
 def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
-    """What is kept of classes of these sizes, in the order that class_order asks for."""
+    """Train images kept of classes of these sizes, in the order of class_order."""
     ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
     if settings.imbalance_factor == "natural":
         return ordered
@@ -89,14 +92,14 @@ def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
 
 
 def image_size_for(settings: DatasetSettings) -> int | None:
-    """The side of the images in pixels, or None where only the files of a folder tell."""
+    """The side of the images in pixels, or None for a folder of images without dataset.resolution."""
     if settings.resolution is not None:
         return settings.resolution
     return None if settings.name == "folder" else FACTS[settings.name].image_size
 
 
 def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Fault]:
-    """The fault of an imbalance factor that leaves nothing of some classes; `counts` are what it leaves."""
+    """The fault of an imbalance factor that leaves no image of some classes; `counts` are the images that it leaves."""
     if min(counts) < 1:
         yield Fault(
             f"{dataset.imbalance_factor:g} leaves no image for {list(counts).count(0)} classes of dataset.name"
@@ -106,22 +109,17 @@ def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Faul
         )
 
 
-# A person's own images as folders: which classes there are, in which order, and how many images a run would take.
-#
-# Only names are looked at, so that both the engine and the face may ask, the face as one types.
+# A person's own images in folders: their classes, and how many images a run would use. Only names are listed, which is
+# fast enough for the form to ask while a path is typed.
 
-
-# The side of images of many sizes, and how many classes are looked at for the one size of all.
+# The side to which images of different sizes are resized, and how many classes are sampled to find one common size.
 DEFAULT_SIDE, SAMPLED_CLASSES = 32, 16
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The classes of a folder in order, the train images of each, and what would keep a run from taking them.
-
-    test_images: of all classes together.
-    """
+    """The classes of a folder in order, the train images of each, the test images of all, and faults."""
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
@@ -152,9 +150,9 @@ def class_names(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         names = sorted((e.name for e in entries if not e.name.startswith(".") and e.is_dir()), key=natural_order)
     if len(names) < 2:
-        found = "1 class folder" if names else "no class folders"
+        there = "1 class folder" if names else "no class folders"
         raise InputError(
-            f"at least 2 classes are needed, and there is {found}",
+            f"at least 2 classes are needed, and there is {there}",
             str(folder),
             "put the images of each class into a folder of its own",
         )
@@ -162,12 +160,12 @@ def class_names(folder: Path) -> list[str]:
 
 
 def held_out_count(images: int, share: float) -> int:
-    """How many images of a class are kept for testing where there is no test/: at least one, never all."""
+    """Images of a class that are held out for testing where there is no test/: at least one, never all."""
     return min(max(round(share * images), 1), images - 1)
 
 
 def survey(path: str | None, test_share: float) -> Survey:
-    """What a folder gives to train on, and every fault of its classes; raises InputError where it holds none."""
+    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes."""
     root, faults = images_root(path), list[Fault]()
     names, tests = class_names(root / "train"), root / "test"
     train = [_counted(root / "train" / name, faults) for name in names]
@@ -190,11 +188,11 @@ def survey(path: str | None, test_share: float) -> Survey:
 
 
 def _counted(folder: Path, faults: list[Fault]) -> int:
-    """The images of a class, by their names; a class without any, and folders among them, are faults."""
+    """The number of a class's images; a class without images and a folder inside a class are faults."""
     entries: list[os.DirEntry[str]] = []
     if folder.is_dir():
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
+        with os.scandir(folder) as scanned:
+            entries = [entry for entry in scanned if not entry.name.startswith(".")]
     if not entries:
         faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
     faults += [
@@ -206,9 +204,7 @@ def _counted(folder: Path, faults: list[Fault]) -> int:
 
 
 def sampled_side(train: Path, names: Sequence[str]) -> int:
-    """The side of the images by a look at one of some classes, where a run looks at more."""
-    from PIL import Image
-
+    """The side of the images, from one image of each of the first classes; a run reads all of them."""
     sizes = set()
     for name in names[:SAMPLED_CLASSES]:
         with os.scandir(train / name) as entries:
@@ -222,30 +218,31 @@ def sampled_side(train: Path, names: Sequence[str]) -> int:
     return width if width == height else DEFAULT_SIDE
 
 
-# What is wrong with a person's own images as far as names and first bytes tell: nothing is decoded.
+# Faults of a person's own images, from names and first bytes: no image is decoded.
 
-
-# Pillow answers a broken file with any of these, by format and by where it is broken.
+# What Pillow raises for a broken file depends on its format and on where it is broken.
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 FAULTS_SHOWN = 10
 _READERS = 8
 
 
 def image_faults(dataset: DatasetSettings) -> list[Fault]:
-    """The faults of a folder of images that a run would meet, all at once; of other data sets none is looked for."""
+    """Every fault of a folder of images, before a run meets it; other data sets are not checked."""
     if dataset.name != "folder":
         return []
     try:
-        found = survey(dataset.path, dataset.test_share)
+        folder = survey(dataset.path, dataset.test_share)
     except InputError as error:
         return list(error.faults)
-    # What an empty class leaves of a tail says nothing more.
-    tail = [] if found.faults else empty_tail(dataset, long_tailed(found.counts, dataset))
-    return [*found.faults, *tail, *shown(_unreadable(images_root(dataset.path)))]
+    # With an empty class among them, the tail's fault would only repeat that one.
+    tail = [] if folder.faults else empty_tail(dataset, long_tailed(folder.counts, dataset))
+    with ThreadPoolExecutor(_READERS) as pool:
+        unreadable = [fault for fault in pool.map(_header_fault, _files(images_root(dataset.path))) if fault]
+    return [*folder.faults, *tail, *shown(unreadable)]
 
 
 def fault_of(file: Path, error: Exception) -> Fault:
-    """What an exception says of an image file."""
+    """The fault of an image file that could not be opened."""
     if isinstance(error, FileNotFoundError):
         return Fault("the image is missing", str(file), "put it there, or take it out of the list")
     if isinstance(error, Image.DecompressionBombError):
@@ -254,14 +251,9 @@ def fault_of(file: Path, error: Exception) -> Fault:
 
 
 def shown(faults: list[Fault]) -> list[Fault]:
-    """The first of very many faults, and how many more there are."""
+    """The first FAULTS_SHOWN of the faults, and how many more there are."""
     more = len(faults) - FAULTS_SHOWN
     return faults[:FAULTS_SHOWN] + ([Fault(f"{more} more files like these")] if more > 0 else [])
-
-
-def _unreadable(root: Path) -> list[Fault]:
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [fault for fault in pool.map(_by_header, _files(root)) if fault]
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -273,7 +265,7 @@ def _files(root: Path) -> Iterator[Path]:
                     yield from sorted(Path(e.path) for e in entries if not e.name.startswith(".") and not e.is_dir())
 
 
-def _by_header(file: Path) -> Fault | None:
+def _header_fault(file: Path) -> Fault | None:
     try:
         with Image.open(file):
             return None

@@ -1,6 +1,6 @@
-"""What a device is to an estimate: how fast each kind of step is on it, and what torch itself takes of its memory.
+"""Speed and memory of devices for the estimates: built-in profiles, and calibrations measured on this machine.
 
-The built-in devices are for machines that have measured nothing yet; a calibration is better.
+A built-in profile is used until `python -m engine calibrate` has measured the device.
 """
 
 from __future__ import annotations
@@ -15,47 +15,30 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import TypeAdapter
+
 from engine.run.folder import cache_root, read_json, write_json
+from engine.run.network_cost import Work
 from engine.run.settings import NetworkName, Precision
 
-# How long a step of a network takes on a device, from what it is made of.
-#
-# A step costs something for each layer (launching it), for each number that passes through memory, and for each
-# operation. Which of the three weighs most differs by device and width: narrow networks wait for memory, tiny ones for
-# launches, and only wide ones for arithmetic.
-
+# A step costs seconds for each layer (launching it), each number that passes through memory, and each operation. Which
+# of the three dominates differs by device and width: narrow networks wait for memory, tiny ones for launches, and only
+# wide ones for arithmetic.
 
 Step = Literal[
     "train",  # one first-order step of an expert, forward and backward
     "evaluate",  # the same of a network of an evaluation
     "classifier",  # one step of a classifier expert: features without a gradient, then the classifier's own
     "test",  # a forward pass of test images
-    "student",  # one student step of phase rep, on the walk and on the sweep, the published gradient
+    "student",  # one student step of phase rep, in pass 1 and pass 2, the published gradient
     "student_exact",  # the same, the exact gradient
     "head",  # one student step of phase cls
-    "decode",  # an image file
-    "covariance",  # of the train images, in float64
-    "eigen",  # its eigenvectors
-    "whiten",  # images by those, in float32
-    "compile",  # a layer of the student
+    "decode",  # reading an image file
+    "covariance",  # whitening: the covariance of the train images, in float64
+    "eigen",  # whitening: its eigenvectors
+    "whiten",  # whitening images by those, in float32
+    "compile",  # compiling a layer of the student by torch
 ]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a step is made of: layers, numbers that pass through memory and floating-point operations in one pass."""
-
-    layers: float = 0.0
-    values: float = 0.0
-    flops: float = 0.0
-
-    def __mul__(self, factor: float) -> Work:
-        return Work(self.layers * factor, self.values * factor, self.flops * factor)
-
-    @property
-    def amounts(self) -> tuple[float, float, float]:
-        """The three as a row."""
-        return self.layers, self.values, self.flops
 
 
 @dataclass(frozen=True)
@@ -67,20 +50,18 @@ class Rate:
     flop: float = 0.0
 
     def seconds(self, work: Work) -> float:
-        """What a step of this work takes."""
+        """Seconds of one step of this size."""
         return self.layer * work.layers + self.value * work.values + self.flop * work.flops
-
-    def __mul__(self, factor: float) -> Rate:
-        return Rate(self.layer * factor, self.value * factor, self.flop * factor)
 
 
 @dataclass(frozen=True)
 class Device:
-    """`name` begins with cpu or cuda. runtime_gib: what torch itself takes. calibrated: when it was measured, where it
-    was; busy: while other programs were at work. memory_gib: all that it has, where that is known.
+    """A device as the estimates see it; `name` begins with cpu or cuda.
 
-    rates: of eager steps; compiled_rates: of those of a ConvNet that were timed in their compiled form, too, none where
-    there is no compiler. holds_experts: whether the experts' snapshots lie in the same memory.
+    rates: of eager steps. compiled_rates: of compiled steps of a ConvNet, as far as they were timed; empty without a
+    compiler. runtime_gib: memory of torch itself. holds_experts: whether the experts' snapshots are in this memory.
+    calibrated: when it was measured (ISO 8601), or None; busy: whether other programs disturbed the measurement.
+    memory_gib: the device's memory, where that is known.
     """
 
     name: str
@@ -102,7 +83,7 @@ class Device:
         return FASTER[self.kind].get(precision, 1.0)
 
     def seconds(self, step: Step, work: Work, network: NetworkName = "convnet", compiled: bool = False) -> float:
-        """What one step of a network takes; compiled by torch, as much less as where that was tried."""
+        """Seconds of one step; a network compiled by torch gains by the factors that were measured elsewhere."""
         eager = self.rates[step].seconds(work)
         if not compiled or not self.compiled_rates:
             return eager
@@ -125,7 +106,7 @@ ONE_CORE: dict[Step, Rate] = {
     "eigen": Rate(flop=1.9e-10),
     "whiten": Rate(flop=6.2e-12),
 }
-# What is not here has no compiled form.
+# The other steps have no compiled form.
 ONE_CORE_COMPILED: dict[Step, Rate] = {
     "train": Rate(4.6e-4, 6.1e-10, 2.1e-11),
     "evaluate": Rate(4.2e-4, 7.8e-10, 2.1e-11),
@@ -134,13 +115,13 @@ ONE_CORE_COMPILED: dict[Step, Rate] = {
     "student_exact": Rate(1.15e-3, 3.5e-9, 5.7e-11),
     "head": Rate(4.0e-4, 3.0e-9, 3.8e-12),
 }
-# A GPU against that core: launches, or their replay, memory and arithmetic. Guessed until one is measured.
+# How many times faster a GPU is than that core: in launches, their replay, memory and arithmetic. Guesses.
 GPU_LAUNCHES, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC = 2.0, 10.0, 1500.0, 300.0
-# How many times faster a step is in another precision than float32, which is the one that is timed. The CPU's as an
-# iteration and an expert epoch took on that server (benchmarks/results: iteration-*.json, expert_epoch*.json); where
-# a processor has no AMX it is less. The GPU's are guessed.
+# How many times faster a step is than in float32, which is the precision that is timed. The CPU's factors are from that
+# server (benchmarks/results: iteration-*.json, expert_epoch*.json); a processor without AMX gains less. The GPU's are
+# guesses.
 FASTER: dict[str, dict[Precision, float]] = {"cpu": {"bf16": 3.2}, "cuda": {"tf32": 2.5, "bf16": 3.5}}
-# How much of its eager time a step of another network takes when torch has compiled it.
+# A step of another network that torch has compiled takes this share of its eager time.
 COMPILED_BY_TORCH: dict[Step, float] = {
     "train": 0.6,
     "evaluate": 0.6,
@@ -149,27 +130,28 @@ COMPILED_BY_TORCH: dict[Step, float] = {
     "student_exact": 0.45,
     "head": 0.6,
 }
-# All that is compiled of a student, and for whoever has measured none of it.
+# Of a student, where no calibration has measured it.
 COMPILE_SECONDS_A_LAYER = 15.0
 
 
 def cpu_name(cores: int) -> str:
-    """How a CPU of so many cores is called."""
+    """The name of a CPU with so many cores."""
     return f"cpu with {cores} core{'s' if cores > 1 else ''}"
 
 
 def cpu(cores: int) -> Device:
-    """A CPU of so many cores like that one."""
+    """The built-in profile of a CPU with so many cores."""
+    # Launches stay as slow as on one core.
     eager, compiled = (_scaled(rates, 1, cores, cores) for rates in (ONE_CORE, ONE_CORE_COMPILED))
     return Device(cpu_name(cores), eager, compiled, runtime_gib=0.7, holds_experts=True)
 
 
 def _scaled(rates: Mapping[Step, Rate], launches: float, memory: float, arithmetic: float) -> dict[Step, Rate]:
-    """The rates of a device that is so many times faster."""
-    faster = {
+    """The rates of a device that is so many times faster in each respect."""
+    compile_rate: dict[Step, Rate] = {"compile": Rate(layer=COMPILE_SECONDS_A_LAYER)}
+    return {
         step: Rate(rate.layer / launches, rate.value / memory, rate.flop / arithmetic) for step, rate in rates.items()
-    }
-    return faster | {"compile": Rate(layer=COMPILE_SECONDS_A_LAYER)}
+    } | compile_rate
 
 
 CUDA = Device(
@@ -181,25 +163,24 @@ CUDA = Device(
 )
 
 
-# What this machine's processor is called, told without torch: what was measured of another one is not this one's.
-
+# This machine's processor, named without torch: a calibration of another processor does not apply.
 
 _INFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """Its model, such as `Intel(R) Xeon(R) Processor`, or as much as the system tells."""
+    """The processor's model, such as `Intel(R) Xeon(R) Processor`, or as much as the system says."""
     model = _line("model name").partition(":")[2].strip()
     return model or platform.processor() or platform.machine()
 
 
 def features() -> str:
-    """What it can do beyond the rest of its kind, as the system words it; its name where that is all there is."""
+    """The processor's features, such as avx512f, as the system lists them; its name where there is no list."""
     return _line("flags", "features") if _INFO.exists() else platform.processor()
 
 
 def _line(*keys: str) -> str:
-    """The first line that begins with one of these; nothing where there is none."""
+    """The first line of /proc/cpuinfo that begins with one of these keys, or nothing."""
     with contextlib.suppress(OSError):
         lines = _INFO.read_text().splitlines()
         return next((line for line in lines if line.lower().startswith(keys)), "")
@@ -207,31 +188,27 @@ def _line(*keys: str) -> str:
 
 
 def processor_slug() -> str:
-    """The same as a part of a file's name."""
+    """The processor's model as a part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
 
 
-# What a machine has measured of itself, kept in the cache: one file for each device, processor and number of threads.
-#
-# Machines that share a cache have their own: also a GPU's launches are as fast as the processor that makes them.
-# The worker writes it (`python -m engine calibrate`), the face reads it without torch.
-
+# Calibrations: what a machine has measured of itself, kept in the cache, one file for each device, processor and number
+# of threads. Also a GPU's file names the processor, which launches its kernels. `python -m engine calibrate` writes it,
+# the face reads it without torch.
 
 SCHEMA = 2
-"""Goes up when what is measured, or what it is taken for, changes: older files are then measured anew."""
-
-
-# The share of the time in which somebody waited for a processor, from which on the machine was busy with other things.
+"""Goes up when what is measured, or what it is used for, changes: older files are then ignored."""
+# From this share of time on in which some process waited for a processor, other programs disturbed the measurement.
 BUSY = 0.25
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The rates of a device with so many threads, under one version of torch.
+    """The measured rates of a device with so many threads, under one version of torch.
 
-    measured: the time, as ISO 8601; it took `seconds`, in a share of which (waited) processes queued for a processor.
-    compiler: whether compiling by torch was timed, too. runtime_gib: what torch takes before any work. memory_gib: what
-    the device has, which of a GPU only torch tells.
+    measured: when (ISO 8601). It took `seconds`; `waited` is the share of them in which processes waited for a
+    processor. compiler: whether compiling by torch was timed, too. runtime_gib: memory of torch before any work.
+    memory_gib: of the device; for a GPU only torch knows it.
     """
 
     device: str
@@ -248,7 +225,7 @@ class Calibration:
     memory_gib: float | None = None
 
     def as_device(self) -> Device:
-        """The device that estimates are made for."""
+        """The device as the estimates use it."""
         kind = self.device.partition(":")[0]
         name = cpu_name(self.threads) if kind == "cpu" else f"{kind} {self.device_name}"
         return Device(
@@ -271,7 +248,7 @@ def threads_here() -> int:
 
 
 def torch_version() -> str:
-    """The version of torch as its package tells it, the same with torch loaded or not."""
+    """The version of torch from its package's metadata, so that torch need not be imported."""
     try:
         return version("torch").partition("+")[0]
     except PackageNotFoundError:
@@ -279,42 +256,31 @@ def torch_version() -> str:
 
 
 def calibration_file(device: str, threads: int) -> Path:
-    """Where the calibration of `cpu` or `cuda:0` lies; only on the CPU do threads make another one of it."""
+    """The file of the calibration of `cpu` or `cuda:0`; the number of threads matters on the CPU alone."""
     name = f"cpu-{threads}-threads" if device == "cpu" else device.replace(":", "-")
     return cache_root() / "calibration" / f"{name}-{processor_slug()}.json"
 
 
 def read_calibration(device: str) -> Calibration | None:
-    """What was measured of `cpu` or `cuda:0` on this machine; None where nothing was, or by another torch or tool."""
+    """The calibration of `cpu` or `cuda:0` on this machine; None where there is none for this torch and schema."""
     written = read_json(calibration_file(device, threads_here()))
     try:
-        if written["schema"] != SCHEMA or written["torch"] != torch_version():
+        if (written["schema"], written["torch"]) != (SCHEMA, torch_version()):
             return None
-        known = {key: written[key] for key in Calibration.__dataclass_fields__ if key in written}
-        known |= {key: _rates(known[key]) for key in ("rates", "compiled_rates")}
-        if known.get("memory_gib") is not None:
-            known["memory_gib"] = float(known["memory_gib"])
-        found = Calibration(**known)
+        calibration = TypeAdapter(Calibration).validate_python(written)
     except (KeyError, TypeError, ValueError):
         return None
-    return found if set(get_args(Step)) <= found.rates.keys() else None
+    return calibration if set(get_args(Step)) <= calibration.rates.keys() else None
 
 
 def device_for(device: str) -> Device:
-    """What estimates for `cpu` or `cuda:0` are made with: as it was measured here, else a built-in one."""
-    if found := read_calibration(device):
-        return found.as_device()
+    """The device for estimates of `cpu` or `cuda:0`: as it was measured here, else a built-in profile."""
+    if calibration := read_calibration(device):
+        return calibration.as_device()
     return CUDA if device.startswith("cuda") else cpu(threads_here())
 
 
 def write_calibration(calibration: Calibration, readings: Any) -> None:
-    """Keeps it, atomically, with the timed steps that its rates were fitted to."""
+    """Writes the calibration with the timed steps (`readings`) that its rates were fitted to."""
     path = calibration_file(calibration.device, calibration.threads)
     write_json(path, {"schema": SCHEMA, **asdict(calibration), "readings": readings})
-
-
-def _rates(written: Mapping[str, Mapping[str, float]]) -> dict[Step, Rate]:
-    steps: tuple[Step, ...] = get_args(Step)
-    return {
-        step: Rate(**{key: float(value) for key, value in written[step].items()}) for step in steps if step in written
-    }

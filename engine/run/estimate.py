@@ -1,4 +1,7 @@
-"""What a run will cost, told before it starts: the worker writes it down, the face shows it. Files are only counted."""
+"""Estimate of a run's time, memory and disk before it starts: the worker records it, the face shows it.
+
+Image files are counted by name, never read.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,15 @@ from engine.run.settings import RunSettings
 
 GIB = 2**30
 FOLDER_CHANNELS = 3
-FOLDER_TEST_PER_CLASS = 100  # a guess, and of little weight
+# A guess for a folder whose test images nobody has counted; it hardly changes an estimate.
+FOLDER_TEST_PER_CLASS = 100
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take: seconds by stage, peak memory of the device, disk of cache and run folder together.
+    """Cost of a run: seconds by stage, peak memory of the device, disk of cache and run folder together.
 
-    compile_seconds are part of the stages that wait for it. compression_ratio: real images for each synthetic one.
+    compile_seconds are contained in the stages that wait for it. compression_ratio: real images per synthetic image.
     """
 
     data_seconds: float
@@ -60,21 +64,20 @@ def estimate(
     test_images: int | None = None,
     cached: CachedExperts = NONE_CACHED,
 ) -> Estimate:
-    """The cost of a run on a device; `class_counts` and `test_images` where the catalog cannot know them.
+    """The cost of a run on a device; raises InputError where class counts or image size are known from files alone.
 
-    `cached` experts take no time, but room. Raises InputError where nobody knows the counts, or where the side of a
-    folder's images is not given.
+    `class_counts` and `test_images` are needed for those data sets. `cached` experts cost disk, but no time.
     """
     work = _workload(settings, device, class_counts, test_images, cached)
-    method, none = settings.traits, 0.0
+    distills, decoupled = settings.traits.distills, settings.traits.decoupled
     compiling = work.compile_seconds()
     stages = (
         work.data_seconds(),
-        work.experts_seconds() + compiling["experts"] if method.distills else none,
-        work.classifier_experts_seconds() if method.decoupled else none,
-        work.initialize_seconds() if method.distills else none,
+        work.experts_seconds() + compiling["experts"] if distills else 0.0,
+        work.classifier_experts_seconds() if decoupled else 0.0,
+        work.initialize_seconds() if distills else 0.0,
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if method.distills else none,
+        work.matching_seconds() + compiling["distill"] if distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(
@@ -117,58 +120,53 @@ def cost(
     device: Device,
     counts: Sequence[int] | None = None,
     cached: CachedExperts = NONE_CACHED,
-    found: Survey | None = None,
+    folder: Survey | None = None,
 ) -> Estimate | None:
-    """The estimate, or None where only the data's own files could give it.
+    """The estimate, or None where it cannot be made without reading the data.
 
-    counts, found: what a class keeps and what its folder holds, where they are known already.
+    counts: train images of each class; folder: the survey of a folder of images. Both where they are known already.
     """
     try:
-        found = found or _survey(settings)
-        if found is None:
+        folder = folder or _survey(settings)
+        if folder is None:
             return estimate(settings, device, counts, None, cached)
-        own = counts or long_tailed(found.counts, settings.dataset)
-        return estimate(_with_side(settings, found), device, [max(1, n) for n in own], found.test_images, cached)
+        dataset = settings.dataset
+        if dataset.resolution is None:
+            side = sampled_side(expanded(dataset.path or "") / "train", folder.names)
+            settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
+        # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
+        kept = [max(1, count) for count in counts or long_tailed(folder.counts, dataset)]
+        return estimate(settings, device, kept, folder.test_images, cached)
     except (InputError, OSError):
         return None
 
 
 def remaining_cost(settings: RunSettings, device: Device) -> tuple[Estimate | None, CachedExperts]:
-    """What there is left to do where some of the experts are in the cache, and how many of them are."""
+    """The estimate with the experts that are in the cache, and how many those are."""
     try:
-        found = _survey(settings)
+        folder = _survey(settings)
     except (InputError, OSError):
         return None, NONE_CACHED
-    counts = long_tailed(found.counts, settings.dataset) if found else None
+    counts = long_tailed(folder.counts, settings.dataset) if folder else None
     cached = cached_experts(settings, device.kind, counts)
-    return cost(settings, device, counts, cached), cached
+    return cost(settings, device, counts, cached, folder), cached
 
 
-def promise(settings: RunSettings, device: Device) -> dict[str, Any] | None:
-    """What a run writes down before it starts, to be held against what then happened; None where nobody can know."""
-    found, _ = remaining_cost(settings, device)
-    return (
-        None
-        if found is None
-        else {
-            "calibrated": device.calibrated,
-            "stage_seconds": found.stage_seconds,
-            "total_seconds": found.total_seconds,
-            "memory_gib": found.memory_gib,
-            "disk_gib": found.disk_gib,
-        }
-    )
+def estimate_record(settings: RunSettings, device: Device) -> dict[str, Any] | None:
+    """The estimate as the manifest keeps it, to be compared with the finished run; None where there is none."""
+    remaining, _ = remaining_cost(settings, device)
+    if remaining is None:
+        return None
+    return {
+        "calibrated": device.calibrated,
+        "stage_seconds": remaining.stage_seconds,
+        "total_seconds": remaining.total_seconds,
+        "memory_gib": remaining.memory_gib,
+        "disk_gib": remaining.disk_gib,
+    }
 
 
 def _survey(settings: RunSettings) -> Survey | None:
-    """A folder's classes, counted by name alone; None where the catalog knows them."""
+    """The classes of a folder of images, counted by file name; None for a known data set."""
     dataset = settings.dataset
     return survey(dataset.path, dataset.test_share) if dataset.name == "folder" else None
-
-
-def _with_side(settings: RunSettings, found: Survey) -> RunSettings:
-    dataset = settings.dataset
-    if dataset.resolution is not None:
-        return settings
-    side = sampled_side(expanded(dataset.path or "") / "train", found.names)
-    return settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})

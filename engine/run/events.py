@@ -1,11 +1,11 @@
-"""Every event of a run, one frozen class each, and how it is written to and read from a line of events.jsonl.
+"""The events of a run: one frozen dataclass for each, and how they are written to and read from events.jsonl.
 
-A line is `{"v": 1, "seq": n, "t": seconds since 1970, "type": "matching_step", ...fields}`. Accuracies are percent.
+One line is `{"v": 1, "seq": n, "t": seconds since 1970, "type": "matching_step", ...fields}`. Accuracies are percent.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 import math
 import os
@@ -14,128 +14,89 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
-# What JSON may hold for each field of an event, by its annotation: no reader meets a text where a number belongs.
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema, from_json
 
-
-LARGEST = 2**53
-# A day three thousand years from now: what lies past it is no time that a calendar knows.
+VERSION = 1
+# Past the year 5000: a larger time is damage, and the calendar functions of Python cannot show it.
 LATEST_SECONDS = 1e11
 
 
-def as_seconds(value: Any) -> float:
-    """A time in seconds since 1970; raises ValueError or TypeError where it can be none."""
-    seconds = float(value)
-    if not 0 <= seconds < LATEST_SECONDS:
-        raise ValueError(seconds)
-    return seconds
+class _OrNull:
+    """Lets a number be read as None: JSON has no NaN or infinity, so `encode` writes null for those."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.nullable_schema(handler(source))
 
 
-class FieldTypes:
-    """The types of one event class's fields; `names` are the fields."""
-
-    def __init__(self, kind: type) -> None:
-        hints = get_type_hints(kind)
-        self.names = frozenset(hints)
-        self._types = {name: _types(hint) for name, hint in hints.items()}
-        # Of the lists and objects among the fields: what their items may be.
-        self._items = {
-            name: _types(get_args(hint)[-1]) for name, hint in hints.items() if get_origin(hint) in (list, dict)
-        }
-
-    def fit(self, fields: dict[str, Any]) -> bool:
-        """Whether every value, and every item of a list or object, is of its type."""
-        types = self._types
-        for name, value in fields.items():
-            if not _fits(value, types[name]):
-                return False
-        for name, items in self._items.items():
-            values = fields.get(name, ())
-            if not all(_fits(item, items) for item in (values.values() if isinstance(values, dict) else values)):
-                return False
-        return True
-
-
-def _fits(value: Any, types: tuple[type, ...]) -> bool:
-    """JSON gives exact types: true is no number. One that is not finite, or fits no 64 bits, is not of this program."""
-    kind = value.__class__
-    if kind is float:
-        return float in types and value - value == 0
-    return kind in types and (kind is not int or -LARGEST <= value <= LARGEST)
-
-
-def _types(annotation: Any) -> tuple[type, ...]:
-    """For a number also null: so one that is not finite was written."""
-    origin = get_origin(annotation)
-    if origin in (UnionType, Union):
-        return tuple(kind for part in get_args(annotation) for kind in _types(part))
-    if origin is Literal:
-        return (str,)
-    return {float: (int, float, NoneType)}.get(annotation, (origin or annotation,))
-
-
-VERSION = 1
+# Strict, because pydantic would turn the text "3" into 3 and true into 1: such a line is not from this program.
+# The dataclasses are Python's own: constructing one checks nothing and stays fast; only reading a file checks.
+# Beyond 2^53 a whole number is no exact float any more, and curves are drawn with floats.
+Integer = Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), _OrNull]
+Text = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 ExpertKind = Literal["representation", "classifier"]
 
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The worker holds the folder and knows what to do; `resumed` where it goes on from a checkpoint."""
+    """A worker begins; `resumed` says whether it continues from a checkpoint."""
 
-    name: str
-    method: str
-    dataset: str
-    imbalance_factor: float | str
-    ipc: int
-    seed: int
-    arch: str
-    device: str
-    stages: list[str]
-    iterations: int
-    settings_hash: str
-    pid: int
-    resumed: bool = False
+    name: Text
+    method: Text
+    dataset: Text
+    imbalance_factor: Number | Text
+    ipc: Integer
+    seed: Integer
+    arch: Text
+    device: Text
+    stages: list[Text]
+    iterations: Integer
+    settings_hash: Text
+    pid: Integer
+    resumed: Flag = False
 
 
 @dataclass(frozen=True)
 class DataReady:
-    """The long-tailed images are in memory; `groups` gives each class many, medium or few, `grouping` the rule."""
+    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`."""
 
-    class_names: list[str]
-    class_counts: list[int]
-    groups: list[str]
-    grouping: str
-    test_images: int
-    image_shape: list[int]
-    compression_ratio: float
+    class_names: list[Text]
+    class_counts: list[Integer]
+    groups: list[Text]
+    grouping: Text
+    test_images: Integer
+    compression_ratio: Number
 
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins, with `total` units of work (experts, iterations, networks)."""
+    """A stage begins, with `total` units of work: experts, iterations or networks."""
 
-    stage: str
-    total: int
-    unit: str
+    stage: Text
+    total: Integer
+    unit: Text
 
 
 @dataclass(frozen=True)
 class StageProgress:
-    """`done` of `total` units; fractions where a unit is long."""
+    """`done` of `total` units of a stage; a fraction where a unit takes long."""
 
-    stage: str
-    done: float
-    total: int
+    stage: Text
+    done: Number
+    total: Integer
 
 
 @dataclass(frozen=True)
 class StageDone:
     """A stage ended after `seconds` of work, summed over interruptions."""
 
-    stage: str
-    seconds: float
+    stage: Text
+    seconds: Number
 
 
 @dataclass(frozen=True)
@@ -143,117 +104,116 @@ class ExpertEpoch:
     """One epoch of one expert, with its mean training loss."""
 
     kind: ExpertKind
-    expert: int
-    epoch: int
-    epochs: int
-    loss: float
+    expert: Integer
+    epoch: Integer
+    epochs: Integer
+    loss: Number
 
 
 @dataclass(frozen=True)
 class ExpertDone:
-    """An expert with its test accuracy per class and the norms of its classifier's rows (the balance picture)."""
+    """An expert is ready: its test accuracy per class, and the norm of each row of its classifier."""
 
     kind: ExpertKind
-    expert: int
-    cached: bool
-    accuracy: float
-    per_class: list[float]
-    classifier_norms: list[float]
+    expert: Integer
+    cached: Flag
+    accuracy: Number
+    per_class: list[Number]
+    classifier_norms: list[Number]
 
 
 @dataclass(frozen=True)
 class Initialized:
-    """The synthetic set's start: classes short of images, and images that no expert got right."""
+    """The synthetic set is initialized; no expert classifies `unrecognized_images` of its images correctly."""
 
-    repeated_classes: list[str]
-    unrecognized_images: int
+    unrecognized_images: Integer
 
 
 @dataclass(frozen=True)
 class MatchingStep:
-    """One outer iteration: the two matching losses (1 = the student did not come closer) and beta after it."""
+    """One outer iteration: the two matching losses (1: the student came no closer to its target) and beta after it."""
 
-    iteration: int
-    loss_rep: float | None
-    loss_cls: float | None
-    beta: float
-    seconds: float
+    iteration: Integer
+    loss_rep: Number | None
+    loss_cls: Number | None
+    beta: Number
+    seconds: Number
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The synthetic images at an iteration: `path` (relative to the run) is a PNG, one row a class, IPC columns;
-    `labels` beside it is JSON, softmax label of each image in the same order."""
+    """The synthetic images at an iteration: `path` (relative to the run's folder) is a PNG with one row for each class
+    and IPC columns; `labels` is a JSON file with the softmax label of each image in the same order."""
 
-    iteration: int
-    path: str
-    labels: str
-    rows: int
-    columns: int
-    image_size: int
+    iteration: Integer
+    path: Text
+    labels: Text
+    rows: Integer
+    columns: Integer
+    image_size: Integer
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Fresh networks trained on one set. `subject`: random, initialization, check, final, best or experts."""
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
 
-    subject: str
-    iteration: int | None
-    arch: str
-    repeats: int
-    accuracy_mean: float
-    accuracy_std: float
-    per_class: list[float]
-    groups: dict[str, float | None]
-    classifier_norms: list[float]
+    subject: Text
+    iteration: Integer | None
+    arch: Text
+    repeats: Integer
+    accuracy_mean: Number
+    accuracy_std: Number
+    per_class: list[Number]
+    groups: dict[Text, Number | None]
+    classifier_norms: list[Number]
 
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Everything up to `iteration` survives a crash."""
+    """A checkpoint was saved: everything up to `iteration` survives a crash."""
 
-    iteration: int
+    iteration: Integer
 
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """The most memory that the worker has used on its device so far, and what the device has."""
+    """The worker's peak memory on its device so far, and the memory of the device."""
 
-    device: str
-    memory_gib: float
-    memory_total_gib: float
+    device: Text
+    memory_gib: Number
+    memory_total_gib: Number
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something a person should know, with what to do about it."""
+    """Something that a person should know, and what can be done about it."""
 
-    message: str
-    hint: str = ""
+    message: Text
+    hint: Text = ""
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The result is written."""
+    """The run is complete and its result is written."""
 
-    accuracy_mean: float
-    accuracy_std: float
+    accuracy_mean: Number
+    accuracy_std: Number
 
 
 @dataclass(frozen=True)
 class RunStopped:
-    """Asked to stop, and stopped at a safe point."""
+    """The run was asked to stop and did so at a safe point."""
 
-    stage: str
+    stage: Text
 
 
 @dataclass(frozen=True)
 class RunBroke:
-    """The run failed; the same text as the error's."""
+    """The run failed, with the text of the error."""
 
-    what: str
-    where: str = ""
-    hint: str = ""
+    what: Text
+    where: Text = ""
+    hint: Text = ""
 
 
 Event = (
@@ -279,23 +239,28 @@ Emit = Callable[[Event], None]
 
 
 def type_name(event_class: type) -> str:
-    """The name of an event's type in the file: MatchingStep -> matching_step."""
+    """The `type` of an event in the file: MatchingStep -> matching_step."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event_class.__name__).lower()
 
 
 EVENT_TYPES: dict[str, type] = {type_name(kind): kind for kind in Event.__args__}
-_TYPES = {kind: FieldTypes(kind) for kind in Event.__args__}
+
+
+@functools.cache
+def _adapter(event_type: str) -> TypeAdapter[Event]:
+    """The validator of one type's fields, built when the first such event is read: all take 20 ms at start-up."""
+    return TypeAdapter(EVENT_TYPES[event_type])
 
 
 def encode(event: Event, seq: int, seconds: float) -> str:
     """One line of events.jsonl, without its line end; a number that is not finite becomes null."""
-    fields = {key: finite(value) for key, value in dataclasses.asdict(event).items()}
+    fields = {key: finite(value) for key, value in vars(event).items()}
     head = {"v": VERSION, "seq": seq, "t": round(seconds, 3), "type": type_name(type(event))}
     return json.dumps(head | fields, separators=(",", ":"), allow_nan=False)
 
 
 def finite(value: Any) -> Any:
-    """The value with None for every number in it that JSON has no name for."""
+    """The value, with None for each number in it that is NaN or infinite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):
@@ -307,7 +272,7 @@ def finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Stamped:
-    """An event as it was read: its number in the file and its time in seconds since 1970."""
+    """An event as it was read, with its number in the file and its time in seconds since 1970."""
 
     seq: int
     seconds: float
@@ -315,26 +280,26 @@ class Stamped:
 
 
 def decode(line: str) -> Stamped | Warned:
-    """The event of a line, or a warning that says why the line is skipped (torn, foreign, unknown); never raises."""
+    """The event of a line; a line that is torn, foreign or of an unknown type gives a warning. Never raises."""
     try:
-        fields = json.loads(line)
-        kind = EVENT_TYPES[fields.pop("type")]
-        seq, seconds = int(fields.pop("seq")), as_seconds(fields.pop("t"))
-        fields.pop("v", None)
-        types = _TYPES[kind]
-        if not fields.keys() <= types.names:
-            fields = {key: value for key, value in fields.items() if key in types.names}
-        if not types.fit(fields):
-            return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
-        return Stamped(seq, seconds, kind(**fields))
+        fields = from_json(line, allow_inf_nan=False)
+        adapter = _adapter(fields["type"])
+        seq, seconds = int(fields["seq"]), float(fields["t"])
+        if not 0 <= seconds < LATEST_SECONDS:
+            raise ValueError(seconds)
     except KeyError as error:
         return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, OverflowError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
+    try:
+        # Fields that the class does not have come from another version, and are left out.
+        return Stamped(seq, seconds, adapter.validate_python(fields))
+    except ValidationError:
+        return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
 
 
 class EventLog:
-    """Appends events to a file, one flushed line each, numbered on; `stage` is the last that began, "" before one."""
+    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or ""."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock, self.stage = clock, ""
@@ -343,14 +308,15 @@ class EventLog:
         self._seq = _close_torn_line(self._file)
 
     def emit(self, event: Event) -> None:
-        """Writes one event; a single write call, so that a reader never sees two lines mixed."""
+        """Writes one event."""
+        # One write call on a file opened for appending: a reader never sees half of two lines.
         os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
         self._seq += 1
         self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 
 
 def _close_torn_line(file: int) -> int:
-    """Ends a line that a crash cut short, and returns the number of lines: the next event's number."""
+    """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
     content = os.pread(file, os.fstat(file).st_size, 0)
     if content and not content.endswith(b"\n"):
         os.write(file, b"\n")

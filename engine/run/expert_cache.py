@@ -1,7 +1,7 @@
-"""Which cached experts a run would take up, told from settings alone.
+"""Which cached experts a run would reuse, known from its settings alone.
 
-Experts are cached under a hash of the very pixels, which only a run has. So each folder of the cache also says what it
-was made from, and whoever has no images finds it by that.
+The cache key of experts is a hash over the pixels they are trained on, which only a running worker has. So each cache
+folder also holds about.json, which says in settings what its experts were made from; the face finds them by that.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.run.compile_policy import Form, asked_or, compiled_form, has_compiler
+from engine.run.compile_policy import Form, compile_or_not, compiled_form, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import RunSettings
 
 TRAINING_VERSION = 4
-"""Goes up when a change of the code changes what an expert becomes, so that older cached ones are not taken."""
+"""Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
 
 ABOUT = "about.json"
+# Of a safetensors file: a longer one is damage.
 LONGEST_HEADER = 1 << 20
 
 
 class CachedExperts(NamedTuple):
-    """How many of a run's experts are there already, of each kind."""
+    """How many of a run's experts are in the cache, by kind."""
 
     representation: int = 0
     classifier: int = 0
@@ -42,35 +43,36 @@ def expert_file(folder: Path, expert: int) -> Path:
 
 
 def representation_epochs(settings: RunSettings) -> int:
-    """The last epoch of a representation expert that is read again; epoch 0 to this one are kept."""
+    """The last epoch of a representation expert that matching reads; epochs 0 to this one are kept."""
     matching = settings.matching
     return min(settings.experts.epochs, matching.max_start_epoch - 1 + matching.expert_epochs)
 
 
 def classifier_epochs(settings: RunSettings) -> int:
-    """The last epoch of a classifier expert that is read again."""
+    """The last epoch of a classifier expert that matching reads."""
     return min(settings.classifier_experts.epochs, settings.matching.expert_epochs)
 
 
 def trained_alike(settings: RunSettings) -> dict[str, Any]:
-    """The settings of experts that change what each of them becomes, apart from the form that they are trained in.
+    """The settings of experts that change the bytes of each, apart from the form of the training steps.
 
-    Each has a seed of its own, so that asking for more of them keeps those that are there.
+    Not their number: each expert has a seed of its own, so a run that asks for more reuses those that are there.
     """
-    return settings.experts.model_dump(mode="json", exclude={"num_experts", "compile"})
+    return settings.experts.model_dump(mode="json", exclude={"num_experts"})
 
 
 def about_representation(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: Form, pays: bool
 ) -> dict[str, Any]:
-    """What representation experts are made from, as far as settings tell, and how many images each class had.
+    """The about.json of representation experts: what they are made from, and how many images each class had.
 
-    form: in which their steps were run. pays: whether compiling those pays, which the images' size decides.
+    form: of the training steps. pays: whether compiling those pays, which depends on the images' size.
     """
+    path = settings.dataset.path
     return {
         "kind": "representation",
         "version": TRAINING_VERSION,
-        "dataset": _dataset(settings.dataset),
+        "dataset": settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())},
         "class_counts": class_counts,
         "experts": trained_alike(settings),
         "seed": settings.seed,
@@ -81,53 +83,47 @@ def about_representation(
 
 
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
-    """What classifier experts are made from: which representation experts, and the settings of their own."""
+    """The about.json of classifier experts: the key of their representation experts, and their own settings."""
     own = settings.classifier_experts.model_dump(mode="json")
     return {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
 
 
 def cached_experts(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedExperts:
-    """The experts in the cache that a run of these settings would find.
+    """The experts in the cache that a run of these settings would reuse, as long as the images have not changed.
 
-    A promise only as far as the images themselves are what they were; `class_counts`, where known, are compared.
+    `class_counts` are compared where they are known.
     """
-    # What would have to be known of the images, those who trained on them have written down.
-    wanted = [
+    # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
+    descriptions = [
         about_representation(settings, device_type, class_counts, _form_here(settings, device_type, pays), pays)
         for pays in (False, True)
     ]
-    folder = _newest(*wanted)
+    folder = _newest(*descriptions)
     if folder is None or not settings.traits.distills:
         return NONE_CACHED
-    found = _complete(folder, settings.experts.num_experts, representation_epochs(settings))
+    count = settings.experts.num_experts
+    representation = _complete(folder, count, representation_epochs(settings))
     heads = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
-    return CachedExperts(
-        found, _complete(heads, settings.experts.num_experts, classifier_epochs(settings)) if heads else 0
-    )
-
-
-def _dataset(settings: DatasetSettings) -> dict[str, Any]:
-    path = settings.path and str(expanded(settings.path).absolute())
-    return settings.model_dump(mode="json") | {"path": path}
+    return CachedExperts(representation, _complete(heads, count, classifier_epochs(settings)) if heads else 0)
 
 
 def _form_here(settings: RunSettings, device_type: str, pays: bool) -> Form:
-    """In which form this machine would train these experts."""
+    """The form in which this machine would train these experts."""
     form = compiled_form(settings.experts.network, device_type)
-    return form if asked_or(settings.experts.compile, pays) and has_compiler(form, device_type) else "eager"
+    return form if compile_or_not(settings.compile, pays) and has_compiler(form, device_type) else "eager"
 
 
-def _newest(*wanted: dict[str, Any]) -> Path | None:
-    """The folder that was made from one of these, the last one used where images of one description have changed."""
+def _newest(*descriptions: dict[str, Any]) -> Path | None:
+    """The cache folder that fits one of the descriptions; of several, such as after images changed, the last used."""
     abouts = ((path, read_json(path)) for path in experts_root().glob(f"*/{ABOUT}"))
-    found = [path for path, about in abouts if any(_fits(about, one) for one in wanted)]
-    return max(found, key=_last_use).parent if found else None
+    fitting = [path for path, about in abouts if any(_fits(about, description) for description in descriptions)]
+    return max(fitting, key=_last_use).parent if fitting else None
 
 
-def _fits(about: Any, wanted: dict[str, Any]) -> bool:
-    if not isinstance(about, dict) or about.keys() != wanted.keys():
+def _fits(about: Any, description: dict[str, Any]) -> bool:
+    if not isinstance(about, dict) or about.keys() != description.keys():
         return False
-    return all(about[key] == value or (key == "class_counts" and value is None) for key, value in wanted.items())
+    return all(about[key] == value or (key == "class_counts" and value is None) for key, value in description.items())
 
 
 def _last_use(path: Path) -> float:
@@ -138,12 +134,12 @@ def _last_use(path: Path) -> float:
 
 
 def _complete(folder: Path, count: int, epochs: int) -> int:
-    """How many of the first `count` experts are there, whole and with enough epochs."""
+    """How many of the first `count` experts are in the folder, undamaged and with at least `epochs` epochs."""
     return sum(_epochs_kept(expert_file(folder, expert)) >= epochs for expert in range(count))
 
 
 def _epochs_kept(path: Path) -> int:
-    """The last epoch in an expert's file, by its header alone; -1 where it is missing or damaged."""
+    """The last epoch in an expert's safetensors file, from its header alone; -1 where it is missing or damaged."""
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""Names every file of a run, and writes the ones that must survive a crash."""
+"""The files of a run: their names, atomic writing, and the lock of the one worker that may write them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from engine.run.errors import InputError
 
 HELD = "another worker has this run"
-"""What a worker says that comes second."""
+"""The error of a second worker, by which the face recognizes it in the console log."""
 
 
 def cache_root() -> Path:
@@ -25,12 +25,12 @@ def cache_root() -> Path:
 
 
 def expanded(path: str) -> Path:
-    """The path with its ~ replaced; where nobody has that name it stays, and leads nowhere."""
+    """The path with its ~ replaced. Unlike Path.expanduser it raises nothing for an unknown user: the ~ stays."""
     return Path(os.path.expanduser(path))
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes `content` so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
@@ -42,7 +42,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
-        # On a full disk half a file would only take the room that is needed.
+        # On a full disk the half-written file would keep room that is needed.
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
@@ -54,7 +54,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds, or None where it is missing or damaged."""
+    """The content of a JSON file, or None where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,12 +86,21 @@ class RunFolder:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
 
+    def older_console(self, number: int) -> Path:
+        """What an earlier worker printed; the first one has the number 1."""
+        return self.root / f"console-{number}.log"
+
+    def older_consoles(self) -> list[Path]:
+        """What the workers before the latest one printed, the newest first."""
+        numbers = [path.stem.removeprefix("console-") for path in self.root.glob("console-*.log")]
+        return [self.older_console(number) for number in sorted(map(int, filter(str.isdecimal, numbers)), reverse=True)]
+
     def is_running(self) -> bool:
-        """Whether a worker holds the folder; a killed worker's lock is free again at once."""
+        """Whether a worker holds the folder's lock; the system frees the lock of a killed worker."""
         try:
-            # Only to read: somebody else's run can be looked at too.
+            # Opened for reading, so that a run of another user can be watched, too.
             with open(self.lock, "rb") as file:
-                # Shared: two that ask at once must not take each other for a worker.
+                # A shared lock: two programs that ask at once must not take each other for a worker.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -118,7 +127,7 @@ def exclusive(lock: Path) -> Iterator[None]:
 
 
 def _taken(file: IO[str]) -> bool:
-    """Tries for a moment: somebody may just be asking, for microseconds, whether a worker is at work."""
+    """Takes the lock, with some tries: `is_running` of another program holds it for microseconds."""
     for _ in range(20):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,15 +1,30 @@
-"""What a network costs by its shape alone: parameters, floating-point operations and kept activations of one image."""
+"""The cost of a network from its shape alone: parameters, floating-point operations and saved activations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.run.device_profiles import Work
 from engine.run.settings import NetworkName
 
 TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
-"""Images that are tested together: on a CPU so few that its cache holds what they become."""
+"""Batch size of tests: on a CPU so small that the activations stay in the processor's cache."""
+SAVED_ACTIVATIONS_BYTES = 2**30
+"""Most memory for the activations that matching saves in pass 1, so that pass 2 does not compute them again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The size of a step: layers, numbers that pass through memory and floating-point operations of a forward pass."""
+
+    layers: float = 0.0
+    values: float = 0.0
+    flops: float = 0.0
+
+    @property
+    def amounts(self) -> tuple[float, float, float]:
+        """The three as a row, for the fit of rates."""
+        return self.layers, self.values, self.flops
 
 
 class ParameterCounts(NamedTuple):
@@ -21,7 +36,7 @@ class ParameterCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution whose output is `side` pixels wide; per_channel counts its bias and its norm's affine weights."""
+    """One convolution with an output of `side` pixels; per_channel counts its bias and its norm's weights."""
 
     inputs: int
     outputs: int
@@ -31,12 +46,12 @@ class Convolution:
 
     @property
     def parameters(self) -> int:
-        """Weights of the convolution and of the norm behind it."""
+        """Weights of the convolution and of its norm."""
         return self.kernel**2 * self.inputs * self.outputs + self.per_channel * self.outputs
 
     @property
     def flops(self) -> int:
-        """Operations of one image's forward pass, a multiplication and an addition apart."""
+        """Operations of one image's forward pass; a multiplication and an addition count as two."""
         return 2 * self.kernel**2 * self.inputs * self.outputs * self.side**2
 
     @property
@@ -47,7 +62,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """The convolutions of a network, the features they give, and the classes its one linear classifier tells apart."""
+    """The convolutions of a network, the number of its features, and the classes of its linear classifier."""
 
     convolutions: tuple[Convolution, ...]
     features: int
@@ -70,14 +85,14 @@ class NetworkCost:
         return sum(convolution.activations for convolution in self.convolutions) + self.features
 
     def work(self, images: float) -> Work:
-        """One forward pass of so many images; the classifier is a layer of its own."""
+        """One forward pass of `images` images; the classifier counts as a layer."""
         return Work(len(self.convolutions) + 1, images * self.activations, images * self.flops)
 
 
 def network_cost(
     name: NetworkName, *, channels: int, classes: int, image_size: int, width: int, depth: int
 ) -> NetworkCost:
-    """The cost of a network on images (channels, image_size, image_size); `width` and `depth` are the ConvNet's."""
+    """The cost of a network on images (channels, image_size, image_size); `width` and `depth` are for the ConvNet."""
     match name:
         case "convnet":
             inputs = [channels, *[width] * (depth - 1)]
@@ -89,13 +104,6 @@ def network_cost(
             return NetworkCost(_vgg11(channels, image_size), 512, classes)
         case "resnet18":
             return NetworkCost(_resnet18(channels, image_size), 512, classes)
-
-
-def parameter_counts(channels: int, classes: int, image_size: int, width: int, depth: int) -> ParameterCounts:
-    """Parameters of the ConvNet: 299,520 and 20,490 for CIFAR-10 at width 128 and depth 3."""
-    return network_cost(
-        "convnet", channels=channels, classes=classes, image_size=image_size, width=width, depth=depth
-    ).parameters
 
 
 def _alexnet(channels: int, side: int) -> tuple[Convolution, ...]:

@@ -1,17 +1,21 @@
-"""Presets: from a name and overrides to settings with every fault at once, and from settings back to YAML."""
+"""Presets: YAML files that extend each other, with overrides on top, become checked settings; settings become YAML.
+
+The way is: `find_preset` (a name to a file), `read_chain` (a file and its bases as layers), `put_override` (--set),
+`_checked` (all layers to RunSettings, or every fault at once).
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import yaml
 from platformdirs import user_config_path
 from pydantic import ValidationError
 
@@ -19,24 +23,10 @@ from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
-from engine.run.validation import (
-    NUMBER_IN_TEXT,
-    KeyPath,
-    ParsedFile,
-    check_runnable,
-    complaints,
-    display_name,
-    impossible,
-    location,
-    mentioned,
-    misfits,
-    parse_file,
-    parse_text,
-    parse_value,
-)
+from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
+from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
 
 # Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
-
 
 Origin = Literal["shipped", "yours"]
 SUFFIXES = (".yaml", ".yml")
@@ -58,12 +48,12 @@ def user_folder() -> Path:
 def preset_files() -> dict[str, tuple[Path, Origin]]:
     """Every preset by name, the user's own before a shipped one of the same name; a leading `_` marks a mere base."""
     origins: tuple[tuple[Path, Origin], ...] = ((shipped_folder(), "shipped"), (user_folder(), "yours"))
-    found: dict[str, tuple[Path, Origin]] = {}
+    files_by_name: dict[str, tuple[Path, Origin]] = {}
     for folder, origin in origins:
         for path in sorted(folder.glob("*")) if folder.is_dir() else ():
             if path.suffix in SUFFIXES and not path.name.startswith(("_", ".")):
-                found[path.stem] = (path, origin)
-    return dict(sorted(found.items(), key=lambda item: in_reading_order(item[0])))
+                files_by_name[path.stem] = (path, origin)
+    return dict(sorted(files_by_name.items(), key=lambda item: in_reading_order(item[0])))
 
 
 def in_reading_order(name: str) -> list[tuple[int, str]]:
@@ -80,22 +70,18 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     folder = beside.parent if beside else Path()
     if os.sep in name_or_path or name_or_path.endswith(SUFFIXES):
         path = folder / expanded(name_or_path)
-        if _is_file(path):
+        if os.path.isfile(path):
             return path
         raise SettingsError([_missing(name_or_path, "there is no such file")])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
     candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
     for path in candidates:
-        if _is_file(path) and not (beside and path.resolve() == beside.resolve()):
+        # Not Path.is_file, which raises for a name that is longer than the system allows.
+        if os.path.isfile(path) and not (beside and path.resolve() == beside.resolve()):
             return path
     if beside and beside.stem == name_or_path:
         raise SettingsError([Fault("this preset extends itself", hint="name another one, or take `extends` out")])
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
-
-
-def _is_file(path: Path) -> bool:
-    """As Path.is_file, also for a name that is longer than the system allows, which is none."""
-    return os.path.isfile(path)
 
 
 def _missing(name_or_path: str, what: str) -> Fault:
@@ -104,38 +90,35 @@ def _missing(name_or_path: str, what: str) -> Fault:
     return Fault(what, where, f"did you mean {', '.join(near)}?" if near else "`ltdd-tui presets list` shows all")
 
 
-# A preset before it is checked: the values of a file and all it extends, overrides on top, and where each stands.
-
+# Layers of values before they are checked: the farthest base first, then the files that extend it, then overrides.
 
 OVERRIDE = "--set"
+"""The place of a value that was given on the command line."""
 
 
 @dataclass
-class Draft:
-    """Values by key path on their way to settings, with the place of every key that was written."""
+class SettingsLayers:
+    """Values by key path, later layers over earlier ones, with the place of every key that was written."""
 
     values: dict[KeyPath, Any] = field(default_factory=dict)
     places: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
-    def put(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
+    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
-        for path in values:
-            prefixes = {path[:length] for length in range(1, len(path))}
-            self.values = {
-                old: value for old, value in self.values.items() if old not in prefixes and old[: len(path)] != path
-            }
-            self.values[path] = values[path]
+        for path, value in values.items():
+            self.values = {old: other for old, other in self.values.items() if not _overlap(old, path)}
+            self.values[path] = value
         self.places.update(places)
 
-    def forget(self, block: str) -> None:
-        """Takes out everything below a key."""
+    def drop(self, block: str) -> None:
+        """Removes everything below a key."""
         self.values = {path: value for path, value in self.values.items() if path[0] != block}
         self.places = {path: place for path, place in self.places.items() if path[0] != block}
 
     def nested(self, without: frozenset[KeyPath] = frozenset()) -> dict[str, Any]:
-        """The values as blocks."""
+        """The values as nested blocks."""
         root: dict[str, Any] = {}
         for path, value in self.values.items():
             if path in without:
@@ -147,83 +130,73 @@ class Draft:
         return root
 
 
-def read_chain(path: Path, parsed: ParsedFile | None = None) -> Draft:
-    """The file and all it extends, the farthest first."""
+def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
+    """The file and all it extends; `parsed` is the content of a file that is not written yet."""
     chain: list[tuple[Path, ParsedFile]] = []
     current: Path | None = path
     while current is not None:
         file = parsed if parsed and not chain else parse_file(current)
         chain.append((current, file))
         current = _extended(current, file, [before.resolve() for before, _ in chain])
-    draft = Draft(files=[file for file, _ in chain])
+    layers = SettingsLayers(files=[file for file, _ in chain])
     for _, file in reversed(chain):
-        draft.forget("expected")
-        draft.put(file.values, file.places)
-        draft.faults += file.faults
-    return draft
+        # A published figure belongs to one cell, not to the presets that extend it.
+        layers.drop("expected")
+        layers.add(file.values, file.places)
+        layers.faults += file.faults
+    return layers
 
 
 def _extended(path: Path, parsed: ParsedFile, seen: list[Path]) -> Path | None:
-    """The file that this one extends; what is wrong with `extends` joins the file's faults."""
-    key = ("extends",)
-    where = f"{parsed.places.pop(key, parsed.name)}: extends"
-    if key not in parsed.values:
+    """The file that this one extends, or None; an `extends` that is wrong adds to the file's faults."""
+    where = f"{parsed.places.pop(('extends',), parsed.name)}: extends"
+    if ("extends",) not in parsed.values:
         return None
-    name = parsed.values.pop(key)
+    name = parsed.values.pop(("extends",))
     if not isinstance(name, str):
         parsed.faults.append(Fault("a preset's name or a path is needed", where, "for example: extends: quickstart"))
         return None
     try:
-        found = find_preset(name, beside=path)
+        base = find_preset(name, beside=path)
     except SettingsError as error:
         parsed.faults += [Fault(fault.what, where, fault.hint) for fault in error.faults]
         return None
-    if found.resolve() in seen:
+    if base.resolve() in seen:
         parsed.faults.append(Fault(f"{name} extends this file in turn: a circle", where, "let one of them stand alone"))
         return None
-    return found
+    return base
 
 
-def put_override(draft: Draft, override: str) -> None:
-    """`a.b=c`, c read as YAML reads it, but more kindly: 1e2 is a number, and a,b a list where one is needed."""
+def put_override(layers: SettingsLayers, override: str) -> None:
+    """Adds `a.b=c` as the top layer, c read as YAML; where a setting takes a list, `a,b` is one."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        draft.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
+        layers.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
         return
     try:
         value = _typed(key.strip(), text.strip())
     except ValueError as error:
-        draft.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
+        layers.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
         return
-    draft.put({path: value}, {path: OVERRIDE})
+    layers.add({path: value}, {path: OVERRIDE})
 
 
 def _typed(key: str, text: str) -> Any:
+    """The value of a text from the command line, which needs no quotes where a setting takes any text."""
     leaf = leaves().get(key)
     if leaf and leaf.takes_text and text not in ("", "null", "~"):
         return text
     value = parse_value(text)
-    if isinstance(value, str) and text[:1] not in "'\"" and NUMBER_IN_TEXT.fullmatch(value):
-        number = float(value)
-        return int(number) if number.is_integer() else number
     if leaf and leaf.is_list and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value
 
 
-__all__ = [
-    "PresetInfo",
-    "Resolved",
-    "check_runnable",
-    "dump",
-    "list_presets",
-    "load_preset",
-    "resolve",
-    "save_preset",
-]
+# From layers to settings.
 
 DEFAULT = "default"
+"""The place of a value that nobody wrote."""
 # A published figure belongs to its cell: it goes when one of these is changed on the command line.
 CELL: tuple[KeyPath, ...] = (("dataset", "name"), ("dataset", "imbalance_factor"), ("ipc",), ("method",))
 
@@ -250,67 +223,95 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
 
     Bases that are only there to be extended are left out.
     """
-    good, faults = [], []
+    presets, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
-            good.append(PresetInfo(name, path, _settings(read_chain(path)), origin))
+            presets.append(PresetInfo(name, path, _checked(read_chain(path)), origin))
         except SettingsError as error:
             faults += error.faults
-    return good, faults
+    return presets, faults
 
 
 def load_preset(name_or_path: str, overrides: Sequence[str] = ()) -> RunSettings:
-    """The settings of a preset or YAML file with `a.b=c` overrides; raises SettingsError with every fault."""
-    return _settings(_draft(name_or_path, overrides))
+    """The settings of a preset or YAML file with `a.b=c` overrides; raises SettingsError with every fault.
+
+    Issues a DeletedSettingWarning for each setting of an older version.
+    """
+    return _checked(_layers(name_or_path, overrides))
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """The settings as load_preset gives them, and where each value came from."""
-    draft = _draft(name_or_path, overrides)
-    settings = _settings(draft)
-    return Resolved(settings, {key: draft.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
+    layers = _layers(name_or_path, overrides)
+    settings = _checked(layers)
+    return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
-def _draft(name_or_path: str, overrides: Sequence[str]) -> Draft:
-    draft = read_chain(find_preset(name_or_path))
+def _layers(name_or_path: str, overrides: Sequence[str]) -> SettingsLayers:
+    layers = read_chain(find_preset(name_or_path))
     for override in overrides:
-        put_override(draft, override)
-    overridden = [path for path, place in draft.places.items() if place == OVERRIDE]
+        put_override(layers, override)
+    overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
-        draft.forget("expected")
-    return draft
+        layers.drop("expected")
+    return layers
 
 
-def _settings(draft: Draft) -> RunSettings:
-    """The checked settings of a draft; raises SettingsError with the faults of files, keys, values and their fit."""
+# Settings of older versions, each with its default of that time and what became of it. They may stand in presets, and
+# they stand in the config.yaml of every older run. The old default is ignored in silence, because nothing changes.
+_ONE_COMPILE = "`compile` decides for experts, matching and evaluation together"
+DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
+    ("experts", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "compile"): ("auto", _ONE_COMPILE),
+    ("evaluate", "compile"): ("auto", _ONE_COMPILE),
+    ("matching", "keep_gib"): (1.0, "the memory for saved activations is chosen automatically"),
+}
+
+
+class DeletedSettingWarning(UserWarning):
+    """A setting of an older version is ignored; the text says where it stands and what became of it."""
+
+
+def _ignore_deleted(layers: SettingsLayers) -> None:
+    for path, (default, instead) in DELETED_SETTINGS.items():
+        if path in layers.values:
+            value, place = layers.values.pop(path), layers.places.pop(path)
+            if value != default or place == OVERRIDE:
+                text = f"{place}: {'.'.join(path)} is no longer a setting and is ignored: {instead}"
+                warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+
+
+def _checked(layers: SettingsLayers) -> RunSettings:
+    """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
+    _ignore_deleted(layers)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
-        settings = RunSettings.model_validate(draft.nested())
+        settings = RunSettings.model_validate(layers.nested())
     except ValidationError as error:
-        wrong = complaints(error, draft.places)
-    faults = [*draft.faults, *wrong.values(), *_faults_together(draft, wrong)]
+        wrong = value_faults(error, layers.places)
+    faults = [*layers.faults, *wrong.values(), *_faults_between_values(layers, wrong)]
     if faults or settings is None:
         raise SettingsError(faults)
     return settings
 
 
-def _faults_together(draft: Draft, wrong: Collection[KeyPath]) -> list[Fault]:
-    """Faults of values that do not fit together, judged with defaults in place of those that are wrong by themselves.
+def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -> list[Fault]:
+    """Faults of values that do not work together; a value that is wrong by itself is replaced by its default.
 
-    A fault that names a wrong value is left out: mending that one may mend it.
+    A fault that names such a wrong value is left out: correcting the value may correct the combination.
     """
-    doubtful = frozenset(path for path in draft.values if any(_overlap(path, bad) for bad in wrong))
+    replaced = frozenset(path for path in layers.values if any(_overlap(path, bad) for bad in wrong))
     try:
-        found = impossible(RunSettings.model_validate(draft.nested(without=doubtful)))
+        faults = infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced)))
     except ValidationError as error:
-        found = misfits(error)
+        faults = combination_faults(error)
     placed = []
-    for fault in found:
+    for fault in faults:
         keys = mentioned(f"{fault.where} {fault.what}")
         if not any(_overlap(key, bad) for key in keys for bad in wrong):
-            written = next((key for key in keys if key in draft.places), keys[0])
-            placed.append(Fault(fault.what, location(written, draft.places), fault.hint))
+            written = next((key for key in keys if key in layers.places), keys[0])
+            placed.append(Fault(fault.what, location(written, layers.places), fault.hint))
     return placed
 
 
@@ -321,9 +322,8 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
 
 
 def dump(settings: RunSettings) -> str:
-    """Every value as YAML that loads back to equal settings."""
-    text: str = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-    return text
+    """Every setting as YAML that loads back to equal settings."""
+    return dump_yaml(settings.model_dump(mode="json"))
 
 
 def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
@@ -334,7 +334,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    _settings(read_chain(path, parse_text(text, display_name(path))))
+    _checked(read_chain(path, parse_text(text, display_name(path))))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
@@ -345,29 +345,24 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
 
 
 def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
-    """YAML of a preset that extends another and gives these settings; raises SettingsError where there is none.
+    """YAML of a preset that extends `preset` and gives these settings; raises SettingsError where `preset` is missing.
 
-    saved_as: the name that it will have. A file cannot extend itself, and one that lies elsewhere may be moved: of such
-    a base it extends what that one extends, or nothing.
+    saved_as: the new preset's name. A preset cannot extend itself, and a file outside the presets' folders may be moved
+    later: in both cases the new one extends the base of `preset` instead, or nothing.
     """
-    parent = _parent(preset, saved_as)
-    head = {"extends": parent} if parent else {}
-    # A published figure belongs to its cell, and is not handed on.
-    base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
-    differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
-    text: str = yaml.safe_dump(head | differing or {"seed": settings.seed}, sort_keys=False, allow_unicode=True)
-    return text
-
-
-def _parent(preset: str, saved_as: str) -> str:
-    """The nearest file of a preset's chain that the new one finds by its name, and that does not extend the new one."""
     saved = user_folder() / f"{saved_as}.yaml"
     files = read_chain(find_preset(preset)).files
     own = next((place for place, file in enumerate(files, 1) if file.resolve() == saved.resolve()), 0)
-    return next((file.stem for file in files[own:] if _is_named(file, saved)), "")
+    parent = next((file.stem for file in files[own:] if _found_by_name(file, saved)), "")
+    head = {"extends": parent} if parent else {}
+    # `expected` is not inherited, so it is written again.
+    base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
+    differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
+    return dump_yaml(head | differing or {"seed": settings.seed}, width=80)
 
 
-def _is_named(file: Path, saved: Path) -> bool:
+def _found_by_name(file: Path, saved: Path) -> bool:
+    """Whether a preset at `saved` would find the file by its name alone."""
     try:
         return find_preset(file.stem, beside=saved).resolve() == file.resolve()
     except SettingsError:
@@ -375,13 +370,13 @@ def _is_named(file: Path, saved: Path) -> bool:
 
 
 def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a tree that is not in the other one."""
-    found: dict[str, Any] = {}
+    """The values that differ from the base's, nested as they are."""
+    differing: dict[str, Any] = {}
     for key, value in values.items():
         old = base.get(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             if below := _differing(value, old):
-                found[key] = below
+                differing[key] = below
         elif value != old:
-            found[key] = value
-    return found
+            differing[key] = value
+    return differing

@@ -13,21 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from engine.run.events import LARGEST
-
-# What a method's name means: the table of baselines and ablations, as the traits the stages ask for.
-
+# The methods: LTDD, its ablations and the baselines, as the traits that the stages look at.
 
 MethodName = Literal["ltdd", "dam", "ed", "datm", "mtt", "random"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table.
+    """The traits of one method.
 
-    student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained
-    and phase cls is run (expert decoupling). matched: which weights phase rep matches. learns_labels: soft labels
-    that are learnt, or class indices. distills: false where real images are only selected.
+    student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained and phase
+    cls is run (expert decoupling). matched: the weights that phase rep matches. learns_labels: whether labels are soft
+    and learnt, or class indices. distills: false where real images are only selected.
     """
 
     student_loss: Literal["dam", "soft", "hard"]
@@ -47,27 +44,27 @@ METHODS: dict[MethodName, Method] = {
 }
 
 
-# What a block of settings is made of: fields that tell what they are, and refuse what they cannot be.
+# The fields of a block: each knows its help, unit, source and range.
 
 
 def setting(default: Any, help: str, *, unit: str = "", source: str = "ours", **bounds: Any) -> Any:
-    """A field with its help, unit and source, so that the form, the docs and `--help` say the same."""
+    """A field with its help, unit and source; the form, docs/settings.md and error hints are made from these."""
     return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
 
 
 class Strict(BaseModel):
-    """A block of settings: unknown keys, wrong types and non-finite numbers are refused; values never change."""
+    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="after")
     @classmethod
-    def _can_be_worked_with(cls, value: Any) -> Any:
-        # Larger ones are no floating-point numbers any more, and times and sizes are estimated in those.
-        if isinstance(value, int) and value > LARGEST:
+    def _within_limits(cls, value: Any) -> Any:
+        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
+        if isinstance(value, int) and value > 2**53:
             raise PydanticCustomError("too_large", "too large")
-        # A path of other bytes comes from the system as surrogates, which no file of settings can hold.
-        if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        # Python reads bytes of a path that are not UTF-8 as surrogates, which cannot be written into a config.yaml.
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise PydanticCustomError("no_text", "no text")
         return value
 
@@ -83,7 +80,7 @@ AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 class DatasetSettings(Strict):
-    """Which images, how long their tail, and how they are prepared."""
+    """Which images, how long-tailed they are, and how they are prepared."""
 
     name: DatasetName = setting("digits", "data set")
     path: str | None = setting(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
@@ -120,7 +117,7 @@ class DatasetSettings(Strict):
 
 
 class ExpertSettings(Strict):
-    """Representation experts: ordinary training on the long-tailed images, recorded at every epoch."""
+    """Representation experts: ordinary training on the long-tailed images, weights saved at every epoch."""
 
     network: NetworkName = setting("convnet", "network of experts and students", source="paper")
     width: int = setting(128, "channels of the ConvNet", unit="channels", source="paper", ge=1)
@@ -138,14 +135,11 @@ class ExpertSettings(Strict):
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
     )
-    compile: Compile = setting(
-        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
-    )
     storage: Storage = setting("float32", "snapshots on disk; float16 takes half the room")
 
 
 class ClassifierExpertSettings(Strict):
-    """Classifier experts: the last representation weights, backbone frozen, classifier trained class-balanced."""
+    """Classifier experts: from the last representation weights, with the backbone frozen, trained class-balanced."""
 
     epochs: int = setting(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", source="paper", ge=1)
     batch_size: int = setting(256, "images a batch", unit="images", source="paper", ge=1)
@@ -172,7 +166,7 @@ class InitializeSettings(Strict):
 
 
 class MatchingSettings(Strict):
-    """One outer iteration of trajectory matching, and how many."""
+    """The outer iterations of trajectory matching."""
 
     iterations: int = setting(10000, "outer iterations", unit="iterations", source="official code", ge=1)
     syn_steps: int = setting(80, "student steps in phase rep", unit="steps", source="official code", ge=1)
@@ -229,22 +223,11 @@ class MatchingSettings(Strict):
         "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
         " losses and sums stay float32",
     )
-    compile: Compile = setting(
-        "auto",
-        "student's steps in C++ (CPU) or compiled by torch: where it pays (auto), always or never; eager without a"
-        " compiler",
-    )
     images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
         "auto",
         "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
         " gradient; halved where a GPU's memory is too small",
         unit="images",
-    )
-    keep_gib: float = setting(
-        1.0,
-        "memory for what a student step leaves for the way back, so that it is not computed twice",
-        unit="GiB",
-        ge=0,
     )
     emulate_replicas: int = setting(
         1,
@@ -258,7 +241,7 @@ class MatchingSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """Fresh networks trained on the synthetic set alone, tested once on the balanced test set."""
+    """Fresh networks trained on the synthetic set alone, then tested on the balanced test set."""
 
     every: int = setting(
         500,
@@ -287,13 +270,10 @@ class EvaluateSettings(Strict):
     decay_at: float = setting(
         0.5, "share of the epochs after which the rate falls to a tenth", source="official code", gt=0, le=1
     )
-    compile: Compile = setting(
-        "auto", "compile the training step: where it pays (auto), always or never; eager without a compiler"
-    )
 
 
 class Expected(Strict):
-    """What a publication reports for this cell, so that a run can be compared with it."""
+    """The published accuracy of this cell, with which a run is compared."""
 
     accuracy: float = setting(..., "published test accuracy", unit="%", ge=0, le=100)
     source: str = setting(..., "where the figure stands")
@@ -301,7 +281,7 @@ class Expected(Strict):
 
 
 class RunSettings(Strict):
-    """A whole experiment."""
+    """All settings of a run."""
 
     dataset: DatasetSettings = DatasetSettings()
     ipc: int = setting(10, "synthetic images per class (IPC)", unit="images", source="paper", ge=1)
@@ -312,11 +292,16 @@ class RunSettings(Strict):
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    compile: Compile = setting(
+        "auto",
+        "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
+        " pays (auto), always or never; eager without a compiler",
+    )
     expected: Expected | None = setting(None, "the published figure of this cell")
 
     @property
     def traits(self) -> Method:
-        """What the method's name switches on."""
+        """The traits of the method."""
         return METHODS[self.method]
 
     @model_validator(mode="after")
@@ -335,7 +320,7 @@ class RunSettings(Strict):
 
 
 def settings_hash(*parts: Any) -> str:
-    """Sixteen hex digits that name `parts` (settings blocks or plain values), the same on every machine."""
+    """A hash of `parts` (settings blocks or plain values) in sixteen hex digits, the same on every machine."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

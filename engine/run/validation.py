@@ -1,4 +1,4 @@
-"""What is wrong with settings, said for the person who wrote them: from pydantic's errors to faults."""
+"""Validation of settings: every error as a fault that says what is wrong, where it stands and how to mend it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from engine.run.datasets import DIGITS_SMALLEST, counts_for, empty_tail, image_size_for
@@ -19,162 +16,32 @@ from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
 from engine.run.schema import Leaf, blocks, leaves
 from engine.run.settings import RunSettings
+from engine.run.yaml_text import KeyPath, reads_as_number
 
-# YAML as plain values and the line of each key; what YAML lets pass silently (duplicate keys) is a fault here.
-
-
-KeyPath = tuple[str, ...]
-DEEPEST = 6
-NO_ALIASES = "aliases (*name) are not taken"
-NOT_OF_ITS_TAG = "this is no value of its tag"
-# What PyYAML raises where a tag such as !!bool stands before something else.
-UNFIT = (KeyError, IndexError, AttributeError, TypeError)
-TOO_DEEP = "brackets or blocks lie too deep in each other"
-# As libyaml words its own limit, since 0.2.6; before, and in Python's parser, it is Python's recursion that ends.
-_LIMIT_OF_LIBYAML = "maximum nesting depth"
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass
-class ParsedFile:
-    """The values of one file by key path, where each key stands ("presets/mine.yaml:5"), and what is wrong."""
-
-    name: str
-    values: dict[KeyPath, Any] = field(default_factory=dict)
-    places: dict[KeyPath, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-
-
-def display_name(path: Path) -> str:
-    """A path as messages show it: relative to the current folder where it is below."""
-    absolute = path.absolute()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
-
-
-def parse_file(path: Path) -> ParsedFile:
-    """Reads a file; one that cannot be read is a fault too."""
-    try:
-        return parse_text(path.read_text(encoding="utf-8"), display_name(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return ParsedFile(display_name(path), faults=[Fault(f"cannot be read: {reason}", display_name(path))])
-
-
-def parse_text(text: str, name: str) -> ParsedFile:
-    """Parses one YAML document whose top level is a mapping."""
-    parsed = ParsedFile(name)
-    loader = None
-    try:
-        if (alias := _alias(text)) is not None:
-            where = f"{name}:{alias.line + 1}"
-            parsed.faults.append(Fault(NO_ALIASES, where, "write it out, or share settings with `extends`"))
-            return parsed
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        if isinstance(root, yaml.MappingNode):
-            _read_mapping(root, (), loader, parsed)
-        else:
-            found = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
-            parsed.faults.append(Fault(f"a mapping of keys is needed, the file is {found}", name, "write `key: value`"))
-    except yaml.MarkedYAMLError as error:
-        parsed.faults.append(_syntax_fault(error, name))
-    except yaml.YAMLError as error:
-        parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
-    except RecursionError:
-        parsed.faults.append(_too_deep(name))
-    finally:
-        if loader is not None:
-            loader.dispose()
-    return parsed
-
-
-def parse_value(text: str) -> Any:
-    """One value as typed on a command line, by YAML's rules; raises ValueError."""
-    try:
-        if _alias(text) is not None:
-            raise ValueError(NO_ALIASES)
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(TOO_DEEP if _LIMIT_OF_LIBYAML in str(error) else str(error).splitlines()[0]) from None
-    except RecursionError:
-        raise ValueError(TOO_DEEP) from None
-    except UNFIT:
-        raise ValueError(NOT_OF_ITS_TAG) from None
-
-
-def _alias(text: str) -> Any:
-    """Where the first alias stands: a few of them, each of the ones before, would be millions of values."""
-    if "*" not in text:
-        return None  # as almost always: nothing is parsed twice
-    return next((event.start_mark for event in yaml.parse(text, _Loader) if isinstance(event, yaml.AliasEvent)), None)
-
-
-def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
-    mark = error.problem_mark or error.context_mark
-    where = f"{name}:{mark.line + 1}" if mark else name
-    if _LIMIT_OF_LIBYAML in str(error.problem):
-        return _too_deep(where)
-    what = f"this is no YAML: {error.problem or error.context}"
-    return Fault(what, where, "indent with spaces, and put a space after `:`")
-
-
-def _too_deep(where: str) -> Fault:
-    return Fault(TOO_DEEP, where, "no setting needs that")
-
-
-def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
-    for key_node, value_node in node.value:
-        where = f"{parsed.name}:{key_node.start_mark.line + 1}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            parsed.faults.append(Fault("a key must be a word", where))
-            continue
-        path = (*above, key_node.value)
-        if path in parsed.places:
-            first = parsed.places[path].rpartition(":")[2]
-            what = f"this key stands here a second time, first in line {first}"
-            parsed.faults.append(Fault(what, f"{where}: {'.'.join(path)}", "keep one of the two"))
-            continue
-        parsed.places[path] = where
-        _read_value(value_node, path, loader, parsed)
-
-
-def _read_value(node: yaml.Node, path: KeyPath, loader: Any, parsed: ParsedFile) -> None:
-    if isinstance(node, yaml.MappingNode) and len(path) < DEEPEST:
-        _read_mapping(node, path, loader, parsed)
-        return
-    try:
-        # Nested deeper than any setting: the constructor copes with that.
-        parsed.values[path] = loader.construct_object(node, deep=True)
-    except yaml.MarkedYAMLError as error:
-        parsed.faults.append(_syntax_fault(error, parsed.name))
-    except UNFIT:
-        parsed.faults.append(Fault(NOT_OF_ITS_TAG, f"{parsed.places[path]}: {'.'.join(path)}", "leave the tag out"))
-    except ValueError as error:
-        parsed.faults.append(Fault(f"this is no value: {error}", f"{parsed.places[path]}: {'.'.join(path)}"))
-
-
-NUMBER_IN_TEXT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
 OUT_OF_RANGE = ("greater_than", "less_than", "greater_than_equal", "less_than_equal")
 
 
-def complaints(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[KeyPath, Fault]:
+# From pydantic's errors to faults: one for each wrong value.
+
+
+def value_faults(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[KeyPath, Fault]:
     """One fault for each wrong value, by key path; `places` says where each key stands."""
-    found: dict[KeyPath, Fault] = {}
-    grouped: dict[KeyPath, list[Any]] = {}
+    # A setting that takes a number or a word is a union: pydantic reports one error for each alternative.
+    errors_by_path: dict[KeyPath, list[Any]] = {}
     for one in error.errors(include_url=False):
-        if not one["loc"]:
-            continue  # values that do not fit together: misfits()
-        path = _key_path(one["loc"]) if one["type"] != "extra_forbidden" else tuple(map(str, one["loc"]))
-        grouped.setdefault(path, []).append(one)
-    for path, errors in grouped.items():
-        what, hint = _complaint(path, errors)
-        found[path] = Fault(what, location(path, places), hint)
-    return found
+        if one["loc"]:  # without a location it is of several values together
+            path = tuple(map(str, one["loc"])) if one["type"] == "extra_forbidden" else _key_path(one["loc"])
+            errors_by_path.setdefault(path, []).append(one)
+    faults = {}
+    for path, errors in errors_by_path.items():
+        what, hint = _what_and_hint(path, errors)
+        faults[path] = Fault(what, location(path, places), hint)
+    return faults
 
 
-def misfits(error: ValidationError) -> list[Fault]:
-    """The faults of values that are right by themselves and do not fit together, as the model says them."""
+def combination_faults(error: ValidationError) -> list[Fault]:
+    """The faults of values that are allowed one by one but not together, in the words of the model's validator."""
     return [
         Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
         for one in error.errors(include_url=False)
@@ -183,7 +50,7 @@ def misfits(error: ValidationError) -> list[Fault]:
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key: where the key stands, or what is below it, or the nearest block above it."""
+    """File, line and key. A key that nobody wrote has the line of what stands below it, else of the block above it."""
     key = ".".join(path)
     below = next((place for written, place in places.items() if written[: len(path)] == path), None)
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
@@ -192,12 +59,12 @@ def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
 
 def mentioned(text: str) -> list[KeyPath]:
-    """The settings that a sentence names, by key path."""
+    """The key paths of the settings that a sentence names."""
     return [tuple(key.split(".")) for key in KEY_IN_TEXT.findall(text) if key in leaves()]
 
 
 def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
-    """The key path of an error without pydantic's own tags for alternatives; elements of a list keep their number."""
+    """The key path of an error: pydantic adds the name of the alternative, which goes; an index in a list stays."""
     path = tuple(str(part) for part in loc)
     for length in range(1, len(path) + 1):
         if ".".join(path[:length]) in leaves():
@@ -205,7 +72,7 @@ def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
     return path
 
 
-def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
+def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
     value, kinds = errors[0]["input"], {one["type"] for one in errors}
     if "extra_forbidden" in kinds:
         return "there is no such setting", _nearest(path)
@@ -214,16 +81,15 @@ def _complaint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         return f"a block of settings is needed, this is {_shown(value)}", "write its settings below it, indented"
     if "missing" in kinds:
         return "this key is missing", leaf.help
-    return _about_element(leaf, value) if ".".join(path) != leaf.key else _about_value(leaf, value, kinds)
-
-
-def _about_element(leaf: Leaf, value: Any) -> tuple[str, str]:
+    if ".".join(path) == leaf.key:
+        return _wrong_value(leaf, value, kinds)
+    # An element of a list.
     near = difflib.get_close_matches(str(value), leaf.choices, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(leaf.choices)}"
     return f"{_shown(value)} is not known", hint
 
 
-def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
+def _wrong_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
     if "too_short" in kinds:
         return "at least one is needed, this is an empty list", f"known: {', '.join(leaf.choices)}"
     if "too_large" in kinds:
@@ -233,16 +99,18 @@ def _about_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
     if kinds & set(OUT_OF_RANGE):
         words = " or ".join([leaf.bounds, *leaf.choices])
         return f"must be {words}, this is {_shown(value)}", leaf.help
-    if isinstance(value, str) and leaf.choices and not _number_hint(value):
+    if isinstance(value, str) and leaf.choices and not reads_as_number(value):
         near = difflib.get_close_matches(value, leaf.choices, n=1)
-        what = f"{value!r} is not known; known: {', '.join(leaf.choices)}"
-        return what, f"did you mean {near[0]}?" if near else leaf.help
+        return (
+            f"{value!r} is not known; known: {', '.join(leaf.choices)}",
+            f"did you mean {near[0]}?" if near else leaf.help,
+        )
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
 
 def _hint(leaf: Leaf, value: Any) -> str:
-    if isinstance(value, str) and "number" in leaf.kind and _number_hint(value):
-        return _number_hint(value)
+    if isinstance(value, str) and "number" in leaf.kind and reads_as_number(value):
+        return f"write it without quotes: {value}"
     if isinstance(value, float) and value.is_integer() and "whole" in leaf.kind:
         return f"write it without a fraction: {int(value)}"
     if leaf.is_list:
@@ -250,18 +118,6 @@ def _hint(leaf: Leaf, value: Any) -> str:
     if value is None and leaf.default is not None:
         return "give it a value, or leave the key out"
     return leaf.help
-
-
-def _number_hint(text: str) -> str:
-    """How YAML wants a number written that it reads as text."""
-    if not NUMBER_IN_TEXT.fullmatch(text):
-        return ""
-    mantissa, found, exponent = text.lower().partition("e")
-    if not found:
-        return f"write it without quotes: {text}"
-    lacks = "a dot" if "." not in mantissa else "a sign" if exponent[:1] not in "+-" else "no quotes"
-    dotted = mantissa if "." in mantissa else f"{mantissa}.0"
-    return f"YAML 1.1 needs {lacks}: write {dotted}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
 
 
 def _nearest(path: KeyPath) -> str:
@@ -299,41 +155,34 @@ def _shown(value: Any) -> str:
             return f"{value}"
 
 
-# What cannot work although every value is allowed by itself: seen from facts about the data, nothing is loaded.
+# Combinations that cannot work although each value is allowed: from facts about the data sets, no data is read.
 
-
-# Three poolings of these networks leave a pixel of it (engine/nets).
+# Networks other than the ConvNet halve the images three times (engine/nets/architectures.py).
 SMALLEST_FOR_OTHERS = 8
 TINY_FOLDER, TINY_MARK = "tiny-imagenet-200", "wnids.txt"
 
 
-def impossible(settings: RunSettings) -> list[Fault]:
+def infeasible_faults(settings: RunSettings) -> list[Fault]:
     """Faults whose `where` is the key at fault; the other keys they depend on are named in `what`."""
     return [*_start_epochs(settings), *_networks(settings), *_tail(settings)]
 
 
 def check_runnable(settings: RunSettings) -> list[Fault]:
-    """What this machine lacks to run these settings: faults about dataset.path, which shipped presets leave open."""
-    dataset = settings.dataset
-    where, path = "dataset.path", dataset.path
-    if path is not None and not os.path.isdir(expanded(path)):
-        return [Fault("there is no such folder", f"{where} {path}", "give the folder that holds the data")]
-    if path is not None:
-        return []
+    """Faults about data that this machine does not have; shipped presets leave dataset.path empty."""
+    dataset, where = settings.dataset, "dataset.path"
+    if dataset.path is not None:
+        if os.path.isdir(expanded(dataset.path)):
+            return []
+        return [Fault("there is no such folder", f"{where} {dataset.path}", "give the folder that holds the data")]
     if dataset.name in ("folder", "imagenet-lt"):
         what = "train/<class>/*" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"
         return [Fault(f"data set {dataset.name} needs a path", where, hint)]
-    if dataset.name == "tiny-imagenet":
-        home = cache_root() / "data"
-        if not any((folder / TINY_MARK).is_file() for folder in (home, home / TINY_FOLDER)):
-            return [
-                Fault(
-                    f"tiny-imagenet is not in {home}",
-                    where,
-                    f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}",
-                )
-            ]
+    home = cache_root() / "data"
+    places = (home, home / TINY_FOLDER)
+    if dataset.name == "tiny-imagenet" and not any((folder / TINY_MARK).is_file() for folder in places):
+        hint = f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}"
+        return [Fault(f"tiny-imagenet is not in {home}", where, hint)]
     return []
 
 
@@ -375,6 +224,5 @@ def _tail(settings: RunSettings) -> Iterator[Fault]:
             f"the smallest class of digits has {DIGITS_SMALLEST} images",
         )
         return
-    counts = counts_for(dataset)
-    if counts is not None:
+    if (counts := counts_for(dataset)) is not None:
         yield from empty_tail(dataset, counts)

@@ -1,4 +1,7 @@
-"""Distillation: step images, label logits and beta along the matching gradient, iteration by iteration."""
+"""Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
+
+The loss and its gradient are in matching/ (docs/method.md); the step that is taken with it is here.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,63 @@ from collections.abc import Iterator
 import torch
 
 from engine.checkpoints import DistillState, load_state, save_state
+from engine.compilation import student_compiles
 from engine.context import Context, generator
+from engine.data.dataset import LongTailedData
 from engine.device import read_device
+from engine.losses import StudentLoss
 from engine.matching.matcher import IterationResult, Matcher
 from engine.matching.synthetic import Synthetic
+from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
+from engine.training.from_scratch import cost_of
+from engine.trajectories import Trajectory
+
+
+def student_matcher(
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    representation: list[Trajectory],
+    classifiers: list[Trajectory],
+    start: Synthetic,
+) -> Matcher:
+    """What computes the gradient of the matching loss for this run, in the form that is fastest on its device."""
+    settings, method = context.settings, context.settings.traits
+    return Matcher(
+        settings.matching,
+        method,
+        network,
+        representation,
+        classifiers,
+        StudentLoss.of(method, settings.matching, data.class_counts, start.images),
+        settings.dataset.augmentation,
+        context.device,
+        student_compiles(context, cost_of(settings, data, settings.experts.network)),
+        context.emit,
+    )
 
 
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
-    """Yields the state after each iteration, the first time the one it starts from; resumes from the last checkpoint.
+    """Yields the state it starts from, the last checkpoint where there is one, then the state after each iteration.
 
-    Raises RunFailed before a loss or a gradient that is not finite, or a beta that is not positive, is used.
+    Raises RunFailed as soon as a loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
     state = load_state(context.folder, context.device) or DistillState.at_start(start)
     yield state
     while state.iteration < settings.iterations:
         began = time.monotonic()
+        # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
         result = matcher.gradient(state.synthetic, state.iteration, draw)
         state = step(state, result.gradient, settings)
         _emit_step(context, state, result, time.monotonic() - began)
-        # A checked iteration is kept too: on a GPU, doing it again would give another set than the one checked.
-        marks = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
-        if any(state.iteration % mark == 0 for mark in marks):
+        # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
+        intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
+        if any(state.iteration % interval == 0 for interval in intervals):
             save_state(context.folder, state)
             context.clock.keep()
             context.emit(read_device(context.device))
@@ -43,7 +77,7 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
 
 
 def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -> DistillState:
-    """One SGD step with momentum for images, label logits and beta, each at its own rate."""
+    """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays."""
     decay = rate_decay(settings, state.iteration)
     rates = Synthetic(*map(torch.tensor, (decay * settings.image_lr, decay * settings.label_lr, settings.beta_lr)))
     momenta = Synthetic(*map(torch.tensor, (settings.image_momentum, settings.label_momentum, settings.beta_momentum)))
@@ -59,7 +93,8 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
-    # One transfer for all that must be looked at, since on a GPU each is a wait.
+    """Emits MatchingStep; raises RunFailed where the step cannot be used."""
+    # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
     losses = [result.loss_rep, result.loss_cls if result.loss_cls is not None else result.loss_rep]
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()

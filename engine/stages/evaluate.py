@@ -1,4 +1,7 @@
-"""Evaluation: fresh networks trained on one small set alone, tested once on the balanced test set (method.md 5)."""
+"""Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md).
+
+Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -9,140 +12,167 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.dataset import LongTailedData, load_long_tailed, pick_real_images
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
-from engine.nets.functional import FlatNetwork
-from engine.run.events import Evaluated
+from engine.nets import known_network
+from engine.results.files import read_result, write_metrics_and_card
+from engine.results.metrics import with_evaluation
+from engine.run.errors import InputError
+from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import read_json, write_json
+from engine.run.metrics import group_means
 from engine.run.settings import NetworkName
-from engine.training.accuracy import balanced, group_accuracy, per_class_accuracy
+from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
-from engine.training.gradients import in_groups
+from engine.training.groups import in_groups
 
 
-class Result(TypedDict):
-    """One trained network: accuracy per class in percent, and the lengths of its classifier's rows."""
+class NetworkResult(TypedDict):
+    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier."""
 
     per_class: list[float]
     norms: list[float]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is evaluated: the set that network number `repeat` is trained on.
+class EvaluationTarget:
+    """What is evaluated: `training_set(n)` is the set that network number n is trained on.
 
-    `name` and `iteration` say what it is in events; networks are seeded by `key`, so that subjects with one key and
-    iteration (a final that is also the best) share their networks, while checks never do.
+    `name` and `iteration` identify it in events. `key` and `iteration` seed its networks and name their files, so that
+    two targets that share both (a final set that is also the best) share their networks, while checks share none.
     """
 
     name: str
     key: str
     iteration: int | None
-    of_repeat: Callable[[int], TrainingSet]
+    training_set: Callable[[int], TrainingSet]
 
 
 def evaluate(
     context: Context,
     data: LongTailedData,
-    subject: Subject,
+    target: EvaluationTarget,
     arch: NetworkName,
     repeats: int,
     progress: Callable[[], None] = lambda: None,
 ) -> Evaluated:
-    """Trains and tests `repeats` fresh networks, some at once; those of an interrupted run are read back."""
-    results = _remembered(context, subject, arch)[:repeats]
+    """Trains and tests `repeats` fresh networks, some at once; those of an interrupted run are read back.
+
+    `progress` is called once a network. Emits and returns the summary over all networks.
+    """
+    results = _read_results(context, target, arch)[:repeats]
     for _ in results:
         progress()
     group = networks_at_once(context, data, arch, repeats)
 
-    def train(numbers: Sequence[int]) -> list[Result]:
-        sets = [subject.of_repeat(number) for number in numbers]
-        names: list[Names] = [("evaluate", subject.key, subject.iteration or 0, arch, number) for number in numbers]
+    def train(numbers: Sequence[int]) -> list[NetworkResult]:
+        sets = [target.training_set(number) for number in numbers]
+        # The seed of a network names what it is trained on, so that no result depends on what was evaluated before.
+        names: list[Names] = [("evaluate", target.key, target.iteration or 0, arch, number) for number in numbers]
         network, weights = train_from_scratch(context, data, sets, arch, names)
-        return [_tested(data, network, theta) for theta in weights]
+        return [
+            {
+                "per_class": per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist(),
+                "norms": network.classifier_norms(theta),
+            }
+            for theta in weights
+        ]
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_learners):
-        # One file for what was trained at once: a kill leaves all of it or nothing.
-        write_json(_result_path(context, subject, arch, numbers[0]), trained)
+        # One file for all that was trained at once: a kill leaves all of it or nothing.
+        write_json(_results_path(context, target, arch, numbers[0]), trained)
         for result in trained:
             results.append(result)
             progress()
         context.check_stop()
-    event = summarize(
-        subject.name,
-        subject.iteration,
-        arch,
-        [row["per_class"] for row in results],
-        data,
-        [row["norms"] for row in results],
-    )
+    event = _summary(target, arch, results, data)
     context.emit(event)
     return event
 
 
-def synthetic_subject(context: Context, name: str, key: str, iteration: int, synthetic: Synthetic) -> Subject:
-    """A synthetic set as a subject: its soft labels, and beta as the step size unless the settings name one."""
+def synthetic_target(context: Context, name: str, key: str, iteration: int, synthetic: Synthetic) -> EvaluationTarget:
+    """A synthetic set with its soft labels; the step size is the learnt beta unless the settings name one."""
     rate = context.settings.evaluate.learning_rate
     targets = target_probabilities(synthetic.label_logits, context.settings.traits.learns_labels)
     training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
-    return Subject(name, key, iteration, lambda repeat: training_set)
+    return EvaluationTarget(name, key, iteration, lambda number: training_set)
 
 
-def random_subject(context: Context, data: LongTailedData) -> Subject:
+def random_target(context: Context, data: LongTailedData) -> EvaluationTarget:
     """Random real images at the same IPC, drawn anew for every network, with their classes as labels."""
     settings = context.settings
 
-    def draw_set(repeat: int) -> TrainingSet:
-        chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", repeat))
+    def draw_set(number: int) -> TrainingSet:
+        chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))
         targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(data.train_images.dtype)
         return TrainingSet(data.train_images[chosen], targets, settings.evaluate.real_learning_rate)
 
-    return Subject("random", "random", None, draw_set)
+    return EvaluationTarget("random", "random", None, draw_set)
 
 
-def summarize(
-    subject: str,
-    iteration: int | None,
-    arch: str,
-    per_class: Sequence[Sequence[float]],
-    data: LongTailedData,
-    norms: Sequence[Sequence[float]],
+def _summary(
+    target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult], data: LongTailedData
 ) -> Evaluated:
-    """Mean and sample standard deviation over networks, from each network's accuracy per class in percent."""
-    accuracies = [balanced(torch.tensor(row, dtype=torch.float64)) for row in per_class]
-    mean_per_class = [statistics.fmean(column) for column in zip(*per_class, strict=True)]
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    """Mean and sample standard deviation over networks of the balanced accuracy, and means per class and group."""
+    accuracies = [balanced(torch.tensor(result["per_class"], dtype=torch.float64)) for result in results]
+    per_class = [statistics.fmean(column) for column in zip(*(row["per_class"] for row in results), strict=True)]
     return Evaluated(
-        subject,
-        iteration,
+        target.name,
+        target.iteration,
         arch,
-        len(accuracies),
+        len(results),
         statistics.fmean(accuracies),
-        spread,
-        mean_per_class,
-        group_accuracy(mean_per_class, data.groups),
-        [statistics.fmean(column) for column in zip(*norms, strict=True)],
+        statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        per_class,
+        group_means(per_class, data.groups),
+        [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
     )
 
 
-def _remembered(context: Context, subject: Subject, arch: NetworkName) -> list[Result]:
-    """What is on disk of the networks 0, 1, ...; a damaged file costs the training of what follows, no more."""
-    results: list[Result] = []
-    while found := read_json(_result_path(context, subject, arch, len(results))):
-        results += found
+def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName) -> list[NetworkResult]:
+    """The results of networks 0, 1, ... on disk; reading ends at a missing or damaged file, whose networks are redone.
+
+    A file is named by its first network and holds its whole group, so the next file's number is how many were read.
+    """
+    results: list[NetworkResult] = []
+    while group := read_json(_results_path(context, target, arch, len(results))):
+        results += group
     return results
 
 
-def _result_path(context: Context, subject: Subject, arch: NetworkName, first: int) -> Path:
-    at = "" if subject.iteration is None else f"-{subject.iteration:06d}"
-    return context.folder.evaluations / f"{subject.key}{at}-{arch}-{first}.json"
+def _results_path(context: Context, target: EvaluationTarget, arch: NetworkName, first: int) -> Path:
+    at = "" if target.iteration is None else f"-{target.iteration:06d}"
+    return context.folder.evaluations / f"{target.key}{at}-{arch}-{first}.json"
 
 
-def _tested(data: LongTailedData, network: FlatNetwork, theta: Tensor) -> Result:
-    per_class: list[float] = per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist()
-    return {"per_class": per_class, "norms": network.classifier_norms(theta)}
+# --- A finished run, evaluated again ----------------------------------------------------------------------------------
+
+
+def evaluate_architectures(context: Context, archs: list[str], repeats: int | None = None) -> None:
+    """Evaluates a finished run's set on further networks; adds each result to metrics.json and the card at once.
+
+    `repeats`: networks of each architecture, the run's own number by default. Networks that were trained before are
+    read back. Raises InputError for an unfinished run or an unknown network.
+    """
+    names = [known_network(name) for name in dict.fromkeys(arch.strip() for arch in archs)]
+    repeats = context.settings.evaluate.repeats if repeats is None else repeats
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    folder = context.folder
+    distilled, metrics = read_result(folder, context.device)
+    data = load_long_tailed(context.settings.dataset, context.settings.ipc, context.device, context.emit)
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
+    target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
+    with context.stage("evaluate", len(names) * repeats, "networks") as progress:
+        for name in names:
+            metrics = with_evaluation(metrics, evaluate(context, data, target, name, repeats, progress))
+            write_metrics_and_card(folder, metrics, distilled.about)
+    # The clock has counted the stage only now that it is over.
+    write_metrics_and_card(folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))

@@ -1,11 +1,15 @@
-"""Representation experts: networks trained on the long-tailed images, recorded at every epoch that is read again."""
+"""Experts: networks trained on the long-tailed images, recorded at every epoch that matching reads again.
+
+Representation experts train all weights (docs/method.md). Where the method is decoupled, each then gets a
+classifier expert: its backbone frozen, its classifier trained on class-balanced batches. Both kinds come from the
+cache where an earlier run has trained the same ones.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,9 +17,9 @@ from torch import Tensor
 from engine.compilation import experts_form
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import Form, compiling_experts_pays
-from engine.run.events import ExpertEpoch
+from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.expert_cache import (
     TRAINING_VERSION,
     about_classifier,
@@ -25,26 +29,22 @@ from engine.run.expert_cache import (
     trained_alike,
 )
 from engine.run.settings import settings_hash
-from engine.training.accuracy import all_features, per_class_accuracy
-from engine.training.batches import Source, augmented_batches, augmented_blocks, class_aware_batches
+from engine.training.accuracy import all_features, balanced, per_class_accuracy
+from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
-from engine.training.gradients import (
-    Forward,
-    Gradient,
-    classifier_gradient,
-    features_form,
-    group_size,
-    products,
-    training_gradient,
-)
-from engine.training.sgd import Batch, Gsam, Sgd, Step, Trainees, train_epoch
-from engine.trajectories import ExpertStore, Recorder, Trajectory, obtain_experts
+from engine.training.gradients import classifier_gradient, features_function, training_gradient
+from engine.training.groups import group_size, in_groups
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
+from engine.trajectories import ExpertStore, Recorder, Trajectory
+
+# --- Representation experts -------------------------------------------------------------------------------------------
 
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
-    """Where these experts are cached, under the hash of all that changes their bytes and is known to us."""
+    """The cache of these experts, under the hash of everything we know to change their bytes."""
     settings = context.settings
     own, augmentation = trained_alike(settings), list(settings.dataset.augmentation)
+    # Compiled and eager steps round differently, and so do devices: each has experts of its own.
     machine = (context.device.type, _form(context, data))
     return ExpertStore(
         settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine),
@@ -57,7 +57,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     settings, keep = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
-    form, kind = _form(context, data), context.device.type
+    form, device_type = _form(context, data), context.device.type
 
     @functools.cache
     def gradient(at_once: int) -> Gradient:
@@ -65,13 +65,14 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
         return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        with products(settings.precision, context.device):
-            return _train(context, data, network, gradient(min(2, len(experts))), experts, keep)
+        with matmul_precision(settings.precision, context.device):
+            # One gradient serves all groups of two or more, so that it is compiled once.
+            return _train_group(context, data, network, gradient(min(2, len(experts))), experts, keep)
 
     store = representation_store(context, data)
-    pays = compiling_experts_pays(context.settings, cost, images, kind)
-    store.describe(about_representation(context.settings, kind, data.class_counts, form, pays))
-    return obtain_experts(
+    pays = compiling_experts_pays(context.settings, cost, images, device_type)
+    store.describe(about_representation(context.settings, device_type, data.class_counts, form, pays))
+    return _load_or_train(
         context, "representation", store, settings.num_experts, keep, group, train, gradient.cache_clear
     )
 
@@ -81,113 +82,164 @@ def _form(context: Context, data: LongTailedData) -> Form:
     return experts_form(context, cost, len(data.train_labels))
 
 
-def _train(
-    context: Context,
-    data: LongTailedData,
-    network: FlatNetwork,
-    gradient: Gradient,
-    experts: Sequence[int],
-    keep: int,
+def _train_group(
+    context: Context, data: LongTailedData, network: FlatNetwork, gradient: Gradient, experts: Sequence[int], keep: int
 ) -> list[Trajectory]:
+    """Trains these experts together, from fresh weights, by SGD or GSAM; epochs 0 to `keep` are recorded."""
     settings, seed = context.settings.experts, context.settings.seed
+    # Weights and order are seeded per expert, so that no expert depends on which others are trained beside it.
     weights = [
         fresh_network(context.settings, data, settings.network, "representation", expert)[1] for expert in experts
     ]
-    trainees = Trainees.started(weights, [settings.learning_rate] * len(experts))
-    gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
-    step = Step(trainees, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
-    recorder = Recorder.started(trainees.theta, keep)
     draws = [generator(seed, "representation", expert, "order") for expert in experts]
-    sources = [
-        Source.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
+    state = TrainingState.started(weights, [settings.learning_rate] * len(experts))
+    gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
+    recorder = Recorder.started(state.theta, keep)
+    streams = [
+        TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
         for draw in draws
     ]
-    batches = augmented_batches(sources, context.settings.dataset.augmentation)
+    batches = augmented_batches(streams, context.settings.dataset.augmentation)
     steps = -(-len(data.train_labels) // settings.batch_size)
-    for epoch in range(1, settings.epochs + 1):
-        losses = train_epoch(step, itertools.islice(batches, steps))
-        recorder.record(trainees.theta)
-        for expert, loss in zip(experts, losses, strict=True):
-            context.emit(ExpertEpoch("representation", expert, epoch, settings.epochs, loss))
-        context.check_stop()
-    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in trainees.theta]
-    return recorder.finish(trainees.theta, tested, [network.classifier_norms(theta) for theta in trainees.theta])
+    _train_epochs(context, "representation", experts, settings.epochs, step, batches, steps, recorder)
+    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in state.theta]
+    return recorder.finish(state.theta, tested, [network.classifier_norms(theta) for theta in state.theta])
 
 
-# Classifier experts: a representation expert's frozen backbone, its classifier trained on class-balanced batches.
+# --- Classifier experts -----------------------------------------------------------------------------------------------
 
 
 def train_classifier_experts(
+    context: Context, data: LongTailedData, network: FlatNetwork, representation: list[Trajectory]
+) -> list[Trajectory]:
+    """One classifier expert for each representation expert, whose last backbone it keeps frozen.
+
+    Their weights (epochs kept + 1, classifier parameters) start at the representation expert's last classifier.
+    """
+    settings, keep = context.settings, classifier_epochs(context.settings)
+    representation_key = representation_store(context, data).key
+    store = ExpertStore(settings_hash(representation_key, settings.classifier_experts), settings.experts.storage)
+    store.describe(about_classifier(settings, representation_key))
+    features = features_function(network, context.device, _form(context, data) != "eager")
+    gradient = classifier_gradient(network, context.device, context.emit)
+
+    def train(experts: Sequence[int]) -> list[Trajectory]:
+        starts = [(expert, representation[expert].last.to(context.device)) for expert in experts]
+        return [_train_classifier(context, data, network, features, gradient, *start, keep) for start in starts]
+
+    # One at a time: nearly all of the work is computing features, and those come in large batches as it is.
+    return _load_or_train(context, "classifier", store, len(representation), keep, 1, train)
+
+
+def _train_classifier(
     context: Context,
     data: LongTailedData,
     network: FlatNetwork,
-    representation: list[Trajectory],
-    representation_store: ExpertStore,
-) -> list[Trajectory]:
-    """One for each representation expert, weights (epochs kept + 1, classifier parameters); its backbone is theirs."""
-    settings, keep = context.settings, classifier_epochs(context.settings)
-    key = settings_hash(representation_store.key, settings.classifier_experts)
-    store = ExpertStore(key, settings.experts.storage)
-    store.describe(about_classifier(settings, representation_store.key))
-    form = experts_form(context, cost_of(settings, data, settings.experts.network), len(data.train_labels))
-    stage = _Stage(
-        context,
-        data,
-        network,
-        features_form(network, context.device, form != "eager"),
-        classifier_gradient(network, context.device, context.emit),
-        keep,
+    features: Forward,
+    gradient: Gradient,
+    expert: int,
+    start: Tensor,
+    keep: int,
+) -> Trajectory:
+    """One classifier expert, from the last weights (P,) of its representation expert."""
+    settings = context.settings.classifier_experts
+    state = TrainingState.started([start[network.classifier]], [settings.learning_rate])
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay))
+    recorder = Recorder.started(state.theta, keep)
+    batches = _feature_batches(context, data, features, expert, start)
+    # A class-balanced epoch shows every class as often as the largest one has images.
+    steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
+    _train_epochs(context, "classifier", [expert], settings.epochs, step, batches, steps, recorder)
+    theta = torch.cat([start[network.backbone], state.theta[0]])
+    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
+    return recorder.finish(state.theta, [per_class], [network.classifier_norms(theta)])[0]
+
+
+def _feature_batches(
+    context: Context, data: LongTailedData, features: Forward, expert: int, start: Tensor
+) -> Iterator[Batch]:
+    """What the classifier sees at each step, features (1, B, F), and the labels (1, B).
+
+    Features depend on the augmentation, so they are computed anew each time, some steps ahead. The backbone is frozen,
+    so nothing is differentiated through them.
+    """
+    settings, labels = context.settings.classifier_experts, data.train_labels.cpu()
+    draws = generator(context.settings.seed, "classifier", expert, "order")
+    epochs = (
+        class_aware_batches(labels, data.num_classes, settings.images_per_turn, settings.batch_size, draws)
+        for _ in range(settings.epochs)
     )
+    stream = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
+    for block in augmented_blocks([stream], context.settings.dataset.augmentation):
+        images = [images[0] for images, _ in block]
+        computed = all_features(features, start, torch.cat(images)).split([len(own) for own in images])
+        yield from ((own[None], targets) for own, (_, targets) in zip(computed, block, strict=True))
 
-    def train(experts: Sequence[int]) -> list[Trajectory]:
-        return [stage.train(expert, representation[expert].last.to(context.device)) for expert in experts]
 
-    # One at a time: nearly all of the work is features, and those come in large batches as it is.
-    return obtain_experts(context, "classifier", store, len(representation), keep, 1, train)
+# --- What both kinds share --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """What all of them share; `keep` is the last epoch that is recorded."""
+def last_weights(
+    network: FlatNetwork, representation: list[Trajectory], classifiers: list[Trajectory], device: torch.device
+) -> list[Tensor]:
+    """Each expert's complete weights (P,) after its last epoch, under its classifier expert where there is one."""
+    if not classifiers:
+        return [expert.last.to(device) for expert in representation]
+    pairs = zip(representation, classifiers, strict=True)
+    return [torch.cat([expert.last[network.backbone], classifier.last]).to(device) for expert, classifier in pairs]
 
-    context: Context
-    data: LongTailedData
-    network: FlatNetwork
-    features: Forward
-    gradient: Gradient
-    keep: int
 
-    def train(self, expert: int, start: Tensor) -> Trajectory:
-        """One, from the last weights (P,) of its representation expert."""
-        context, data, network = self.context, self.data, self.network
-        settings = context.settings.classifier_experts
-        trainees = Trainees.started([start[network.classifier]], [settings.learning_rate])
-        step = Step(trainees, self.gradient, Sgd(settings.momentum, settings.weight_decay))
-        recorder = Recorder.started(trainees.theta, self.keep)
-        batches = self._batches(expert, start)
-        steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
-        for epoch in range(1, settings.epochs + 1):
-            losses = train_epoch(step, itertools.islice(batches, steps))
-            recorder.record(trainees.theta)
-            context.emit(ExpertEpoch("classifier", expert, epoch, settings.epochs, losses[0]))
-            context.check_stop()
-        theta = torch.cat([start[network.backbone], trainees.theta[0]])
-        per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-        return recorder.finish(trainees.theta, [per_class], [network.classifier_norms(theta)])[0]
+def _train_epochs(
+    context: Context,
+    kind: ExpertKind,
+    experts: Sequence[int],
+    epochs: int,
+    step: Step,
+    batches: Iterator[Batch],
+    steps: int,
+    recorder: Recorder,
+) -> None:
+    """Trains `epochs` epochs of `steps` steps, and after each one records the weights and emits the mean losses."""
+    for epoch in range(1, epochs + 1):
+        losses = train_epoch(step, itertools.islice(batches, steps))
+        recorder.record(step.state.theta)
+        for expert, loss in zip(experts, losses, strict=True):
+            context.emit(ExpertEpoch(kind, expert, epoch, epochs, loss))
+        context.check_stop()
 
-    def _batches(self, expert: int, start: Tensor) -> Iterator[Batch]:
-        """What the classifier sees at each step (1, B, F), and the labels (1, B).
 
-        It depends on the augmentation, so it is computed anew each time, some steps ahead, and never differentiated.
-        """
-        settings, labels = self.context.settings.classifier_experts, self.data.train_labels.cpu()
-        draws = generator(self.context.settings.seed, "classifier", expert, "order")
-        epochs = (
-            class_aware_batches(labels, self.data.num_classes, settings.images_per_turn, settings.batch_size, draws)
-            for _ in range(settings.epochs)
-        )
-        source = Source(self.data.train_images, self.data.train_labels, itertools.chain.from_iterable(epochs), draws)
-        for block in augmented_blocks([source], self.context.settings.dataset.augmentation):
-            images = [images[0] for images, _ in block]
-            features = all_features(self.features, start, torch.cat(images)).split([len(own) for own in images])
-            yield from ((own[None], targets) for own, (_, targets) in zip(features, block, strict=True))
+def _load_or_train(
+    context: Context,
+    kind: ExpertKind,
+    store: ExpertStore,
+    count: int,
+    keep: int,
+    group: int,
+    train: Callable[[Sequence[int]], list[Trajectory]],
+    release: Callable[[], object] = lambda: None,
+) -> list[Trajectory]:
+    """`count` experts, from the cache where epochs 0 to `keep` are there; `train` makes the others, `group` at once.
+
+    Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
+    what was compiled for a group that does not fit into a GPU's memory.
+    """
+    stage = "experts" if kind == "representation" else "classifier_experts"
+    with context.stage(stage, count, "experts") as progress, store.locked(context):
+        experts = {expert: cached for expert in range(count) if (cached := store.load(expert, keep))}
+
+        def done(expert: int, cached: bool) -> None:
+            per_class, norms = experts[expert].per_class, experts[expert].norms
+            context.emit(ExpertDone(kind, expert, cached, balanced(per_class), per_class.tolist(), norms.tolist()))
+            progress()
+
+        for expert in list(experts):
+            done(expert, cached=True)
+        missing = [expert for expert in range(count) if expert not in experts]
+        for members, trained in in_groups(context, missing, group, train, release):
+            for expert, trajectory in zip(members, trained, strict=True):
+                store.save(expert, trajectory)
+                # Read back: mapped from its file it leaves memory, and this run sees the same bytes as later ones.
+                experts[expert] = store.load(expert, keep) or trajectory
+                done(expert, cached=False)
+    return [experts[expert] for expert in range(count)]

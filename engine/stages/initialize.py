@@ -1,4 +1,4 @@
-"""Where the synthetic set starts: real images that an expert gets right, labelled by the experts that do."""
+"""The set that matching starts from: real images that an expert classifies correctly, labelled by the experts."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from engine.training.accuracy import all_logits, predictions
 
 
 def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
-    """IPC images a class with label logits, from the experts' last weights (P,) each; random ones without experts."""
+    """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
+
+    A method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
+    """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        chosen, images = _images(context, data, network, experts)
+        chosen, images = _choose_images(context, data, network, experts)
         logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
         rate = settings.matching.beta if settings.traits.distills else settings.evaluate.real_learning_rate
-        repeated = [data.class_names[c] for c, count in enumerate(data.class_counts) if count < settings.ipc]
-        context.emit(Initialized(repeated, unrecognized))
+        context.emit(Initialized(unrecognized))
         if unrecognized:
-            context.emit(
-                Warned(
-                    f"{unrecognized} starting images are right for no expert; their label is their class",
-                    "more experts or more epochs would recognize them",
-                )
-            )
+            what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"
+            context.emit(Warned(what, "more experts or more epochs would recognize them"))
     return Synthetic(images, logits, torch.tensor(rate, device=context.device))
 
 
-def _images(
+def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
+    """Indices (S,) of the train images that give the classes, and the images: those, or noise in their place."""
     draw = generator(context.settings.seed, "initialize")
     kind = context.settings.initialize.images if experts else "real"
     allowed = None
@@ -53,9 +52,11 @@ def _images(
 def _label_logits(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor, classes: Tensor
 ) -> tuple[Tensor, int]:
-    """Mean logits (S, C) of the experts that are right about an image; the class itself where none is, and how many."""
-    own = F.one_hot(classes, data.num_classes)
-    by_class = own * context.settings.initialize.class_logit
+    """For each image the mean logits (S, C) of the experts that classify it correctly; and for how many none does.
+
+    Those get the logits of their class, as do all images where the settings or the method want hard labels.
+    """
+    by_class = F.one_hot(classes, data.num_classes) * context.settings.initialize.class_logit
     if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
         return by_class, 0
     total, votes = torch.zeros_like(by_class), torch.zeros_like(by_class[:, :1])

@@ -1,45 +1,42 @@
-"""Accuracy on the balanced test set, per class and in the many / medium / few-shot groups."""
+"""Accuracy on the balanced test set, per class and over all of them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.training.gradients import Forward
 
 
 @torch.no_grad()
 def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
-    """Logits (N, C) of images (N, channels, H, W), through the network some at a time."""
-    return torch.cat([network(theta, batch) for batch in _parts(images)])
+    """Logits (N, C) of images (N, channels, H, W) at weights theta (P,), some images at a time."""
+    return torch.cat([network(theta, batch) for batch in _test_batches(images)])
 
 
 @torch.no_grad()
 def all_features(features: Forward, theta: Tensor, images: Tensor) -> Tensor:
-    """What the classifier sees, (N, F), of images (N, channels, H, W), some at a time."""
-    return torch.cat([features(theta, batch) for batch in _parts(images)])
+    """Features (N, F) of images (N, channels, H, W) at weights theta (P,), some images at a time."""
+    return torch.cat([features(theta, batch) for batch in _test_batches(images)])
 
 
-def _parts(images: Tensor) -> tuple[Tensor, ...]:
+def _test_batches(images: Tensor) -> tuple[Tensor, ...]:
     return images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))
 
 
 @torch.no_grad()
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     """The predicted class of each image (N, channels, H, W), as (N,) int64."""
-    return torch.cat([network(theta, batch).argmax(dim=1) for batch in _parts(images)])
+    return torch.cat([network(theta, batch).argmax(dim=1) for batch in _test_batches(images)])
 
 
 def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """Accuracy in percent for each class, (C,) float64 on the CPU; a class without test images gives NaN."""
-    right = predictions(network, theta, images) == labels
-    seen = torch.bincount(labels, minlength=network.num_classes)
-    hits = torch.bincount(labels[right], minlength=network.num_classes)
-    return (100 * hits.double() / seen).cpu()
+    """Accuracy in percent for each class, (C,) float64 on the CPU; NaN for a class without test images."""
+    is_right = predictions(network, theta, images) == labels
+    images_of_class = torch.bincount(labels, minlength=network.num_classes)
+    right_of_class = torch.bincount(labels[is_right], minlength=network.num_classes)
+    return (100 * right_of_class.double() / images_of_class).cpu()
 
 
 def balanced(per_class: Tensor) -> float:
@@ -48,12 +45,3 @@ def balanced(per_class: Tensor) -> float:
     Classes without test images (NaN) are left out.
     """
     return float(per_class.nanmean())
-
-
-def group_accuracy(per_class: Sequence[float], groups: Sequence[str]) -> dict[str, float | None]:
-    """Mean accuracy of the many, medium and few-shot classes; None for a group without classes."""
-    means: dict[str, float | None] = {}
-    for name in ("many", "medium", "few"):
-        own = [accuracy for accuracy, group in zip(per_class, groups, strict=True) if group == name]
-        means[name] = sum(own) / len(own) if own else None
-    return means

@@ -1,4 +1,8 @@
-"""The augmented batches of several networks at once, prepared some steps ahead: many small operations become few."""
+"""Augmented batches of real or synthetic images, for one network or several at once, prepared some steps ahead.
+
+Augmenting step by step would be many small operations. Steps are prepared together instead, and those with the same
+kind of augmentation go through it as one batch; what each network sees stays what it would see if trained alone.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.data.augment import Draw, apply, draw
+from engine.data.augment import Augmentation, apply, draw
 from engine.run.settings import AugmentationName
 from engine.training.sgd import Batch
 
-# The order in which real images are shown: shuffled, or class by class in turn.
+# ---- The order in which images are shown ----
 
 
 def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -26,11 +30,11 @@ def class_aware_batches(
 ) -> Iterator[Tensor]:
     """One class-balanced epoch of max n_c * C draws: classes take turns in random order, `images_per_turn` each.
 
-    Within a class, images come in random order and start over when all were shown (method.md section 2).
+    Within a class, images come in random order and start over when all were shown (docs/method.md, section 2).
     """
     members = [torch.nonzero(labels == c).flatten() for c in range(num_classes)]
     largest = max(len(member) for member in members)
-    draws = torch.stack([_endless(member, largest, generator) for member in members])  # (C, max n_c)
+    draws = torch.stack([_reshuffled(member, largest, generator) for member in members])  # (C, max n_c)
     turns = []
     for start in range(0, largest, images_per_turn):
         order = torch.randperm(num_classes, generator=generator)
@@ -38,22 +42,18 @@ def class_aware_batches(
     yield from torch.cat(turns).split(batch_size)
 
 
-def _endless(members: Tensor, length: int, generator: torch.Generator) -> Tensor:
+def _reshuffled(members: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """`length` members, reshuffled at every pass over them."""
     passes = -(-length // len(members))
     order = torch.cat([torch.randperm(len(members), generator=generator) for _ in range(passes)])
     return members[order[:length]]
 
 
-_AHEAD_BYTES = {"cpu": 2**22, "cuda": 2**26}
-"""Augmented images prepared together: enough to hide what an operation costs; on the CPU few enough for its cache."""
-
-
 @dataclass(frozen=True)
-class Source:
+class TrainingStream:
     """What one network is shown: images (N, channels, H, W), targets (N,) or (N, C), and in which order.
 
-    `order` gives the indices (B,) of batch after batch; the augmentations are drawn from `generator` in between.
+    order: the indices (B,) of batch after batch; the augmentations are drawn from `generator` in between.
     """
 
     images: Tensor
@@ -62,67 +62,78 @@ class Source:
     generator: torch.Generator
 
     @staticmethod
-    def shuffled(images: Tensor, targets: Tensor, batch_size: int, epochs: int, generator: torch.Generator) -> Source:
+    def shuffled(
+        images: Tensor, targets: Tensor, batch_size: int, epochs: int, generator: torch.Generator
+    ) -> TrainingStream:
         """All images in random order, each once an epoch."""
         order = (shuffled_batches(len(images), batch_size, generator) for _ in range(epochs))
-        return Source(images, targets, itertools.chain.from_iterable(order), generator)
+        return TrainingStream(images, targets, itertools.chain.from_iterable(order), generator)
+
+
+# ---- Augmented batches, prepared ahead ----
+
+_AHEAD_BYTES = {"cpu": 2**22, "cuda": 2**26}
+"""Augmented images prepared together: enough to hide what an operation costs, and few enough for a CPU's cache."""
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What one network sees at one step."""
+class _NetworkStep:
+    """The indices (B,) and the augmentation of one step of one network."""
 
     indices: Tensor
-    augmentation: Draw
+    augmentation: Augmentation
 
 
-def augmented_batches(sources: Sequence[Source], augmentation: Sequence[AugmentationName]) -> Iterator[Batch]:
-    """The batch of each step, for as long as the sources have any; all have the same number, of the same sizes."""
-    return itertools.chain.from_iterable(augmented_blocks(sources, augmentation))
+def augmented_batches(streams: Sequence[TrainingStream], augmentation: Sequence[AugmentationName]) -> Iterator[Batch]:
+    """The batch of each step, until the streams end; all must have the same number of batches, of the same sizes."""
+    return itertools.chain.from_iterable(augmented_blocks(streams, augmentation))
 
 
-def augmented_blocks(sources: Sequence[Source], augmentation: Sequence[AugmentationName]) -> Iterator[list[Batch]]:
-    """The same in lists of some steps that were prepared together."""
-    images = sources[0].images
-    ahead = _AHEAD_BYTES.get(images.device.type, 2**22)
-    steps = zip(*(_shown(source, augmentation) for source in sources), strict=True)
+def augmented_blocks(
+    streams: Sequence[TrainingStream], augmentation: Sequence[AugmentationName]
+) -> Iterator[list[Batch]]:
+    """The same batches, in lists of those that were prepared together."""
+    images = streams[0].images
+    ahead_bytes = _AHEAD_BYTES.get(images.device.type, 2**22)
+    steps = zip(*(_network_steps(stream, augmentation) for stream in streams), strict=True)
     for first in steps:
-        step_bytes = images[0].nbytes * sum(len(own.indices) for own in first)
-        yield _prepared(sources, [first, *itertools.islice(steps, max(0, ahead // step_bytes - 1))])
+        step_bytes = images[0].nbytes * sum(len(of_network.indices) for of_network in first)
+        yield _prepared(streams, [first, *itertools.islice(steps, max(0, ahead_bytes // step_bytes - 1))])
 
 
-def _shown(source: Source, augmentation: Sequence[AugmentationName]) -> Iterator[_Shown]:
-    # One network's draws come in the order in which they would if it were trained alone.
-    for indices in source.order:
-        yield _Shown(indices, draw(augmentation, len(indices), source.images.shape[-1], source.generator))
+def _prepared(streams: Sequence[TrainingStream], block: list[tuple[_NetworkStep, ...]]) -> list[Batch]:
+    # From one tuple of networks a step to one list of steps a network, and back to one batch a step.
+    by_network = list(zip(streams, zip(*block, strict=True), strict=True))
+    images = zip(*(_augmented(stream.images, steps) for stream, steps in by_network), strict=True)
+    targets = zip(*(_selected(stream.targets, steps) for stream, steps in by_network), strict=True)
+    return [(_stacked(of_images), _stacked(of_targets)) for of_images, of_targets in zip(images, targets, strict=True)]
 
 
-def _prepared(sources: Sequence[Source], steps: list[tuple[_Shown, ...]]) -> list[Batch]:
-    images = [_augmented(source.images, own) for source, own in zip(sources, zip(*steps, strict=True), strict=True)]
-    targets = [_picked(source.targets, own) for source, own in zip(sources, zip(*steps, strict=True), strict=True)]
-    return [
-        (_stacked(shown), _stacked(wanted))
-        for shown, wanted in zip(zip(*images, strict=True), zip(*targets, strict=True), strict=True)
-    ]
+def _network_steps(stream: TrainingStream, augmentation: Sequence[AugmentationName]) -> Iterator[_NetworkStep]:
+    # A generator, so that a network's draws come in the order in which they would if it were trained alone: the
+    # augmentation of a step before the shuffle of the next epoch.
+    for indices in stream.order:
+        yield _NetworkStep(indices, draw(augmentation, len(indices), stream.images.shape[-1], stream.generator))
 
 
-def _augmented(images: Tensor, steps: Sequence[_Shown]) -> list[Tensor]:
-    """One network's images of each step; steps of one kind of augmentation go through it together."""
-    done: dict[int, Tensor] = {}
-    for kind in dict.fromkeys(own.augmentation.name for own in steps):
-        same = [number for number, own in enumerate(steps) if own.augmentation.name == kind]
-        amounts = torch.cat([steps[number].augmentation.amounts for number in same])
-        own = [steps[number] for number in same]
-        changed = apply(Draw(kind, amounts), torch.cat(_picked(images, own)))
-        done.update(zip(same, changed.split([len(shown.indices) for shown in own]), strict=True))
-    return [done[number] for number in range(len(steps))]
+def _augmented(images: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:
+    """One network's augmented images at each step; steps with the same kind of augmentation go through it together."""
+    augmented: dict[int, Tensor] = {}
+    for kind in dict.fromkeys(step.augmentation.name for step in steps):
+        numbers = [number for number, step in enumerate(steps) if step.augmentation.name == kind]
+        of_kind = [steps[number] for number in numbers]
+        amounts = torch.cat([step.augmentation.amounts for step in of_kind])
+        together = apply(Augmentation(kind, amounts), torch.cat(_selected(images, of_kind)))
+        augmented.update(zip(numbers, together.split([len(step.indices) for step in of_kind]), strict=True))
+    return [augmented[number] for number in range(len(steps))]
 
 
-def _picked(values: Tensor, steps: Sequence[_Shown]) -> list[Tensor]:
-    sizes = [len(own.indices) for own in steps]
-    indices = torch.cat([own.indices for own in steps])
-    return list(values[indices.to(values.device)].split(sizes))
+def _selected(values: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:
+    """The values at each step's indices, read in one operation."""
+    indices = torch.cat([step.indices for step in steps])
+    return list(values[indices.to(values.device)].split([len(step.indices) for step in steps]))
 
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0][None] if len(parts) == 1 else torch.stack(list(parts))
+def _stacked(of_networks: Sequence[Tensor]) -> Tensor:
+    # A single network's batch is viewed, not copied.
+    return of_networks[0][None] if len(of_networks) == 1 else torch.stack(list(of_networks))

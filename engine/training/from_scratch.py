@@ -1,4 +1,4 @@
-"""Fresh networks trained on small sets by the recipe of an evaluation, several at once (method.md section 5)."""
+"""Fresh networks, and their training on small sets by the recipe of an evaluation (docs/method.md, section 5)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from engine.nets.functional import FlatNetwork
 from engine.run.events import Emit
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.run.settings import NetworkName, RunSettings
-from engine.training.batches import Source, augmented_batches
-from engine.training.gradients import Gradient, group_size, training_gradient
-from engine.training.sgd import Sgd, Step, Trainees
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.gradients import training_gradient
+from engine.training.groups import group_size
+from engine.training.sgd import Gradient, Sgd, Step, TrainingState
 
-# Networks for a data set: fresh ones, their weights drawn from a named seed, and what they cost by their shape.
+# ---- Networks for a data set ----
 
 
 def fresh_network(
     settings: RunSettings, data: LongTailedData, arch: NetworkName, *names: str | int
 ) -> tuple[FlatNetwork, Tensor]:
-    """The network and its weights (P,) on the data's device; the same names give the same weights."""
+    """A network for the data, and weights (P,) on the data's device, which the seed and `names` alone decide."""
     module = build_network(
         arch,
         channels=data.channels,
@@ -44,7 +45,7 @@ def fresh_network(
 
 
 def cost_of(settings: RunSettings, data: LongTailedData, arch: NetworkName) -> NetworkCost:
-    """Operations and activations of such a network on this data."""
+    """Operations and activations of a network of these settings on this data."""
     return network_cost(
         arch,
         channels=data.channels,
@@ -55,13 +56,15 @@ def cost_of(settings: RunSettings, data: LongTailedData, arch: NetworkName) -> N
     )
 
 
+# ---- Training from scratch ----
+
 Names = tuple[str | int, ...]
-"""The seed of one network: of its weights, and of the order and augmentation of what it is shown."""
+"""Names that seed one network: its weights, and the order and augmentation of the images that it is shown."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A small set to train from: images (S, channels, H, W), target probabilities (S, C), SGD step size."""
+    """A small set to train on: images (S, channels, H, W), target probabilities (S, C), and the learning rate."""
 
     images: Tensor
     targets: Tensor
@@ -69,7 +72,7 @@ class TrainingSet:
 
 
 def networks_at_once(context: Context, data: LongTailedData, arch: NetworkName, networks: int) -> int:
-    """How many of `networks` are trained together."""
+    """How many of `networks` an evaluation trains at once."""
     settings = context.settings
     batch = min(settings.ipc * data.num_classes, settings.evaluate.batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
@@ -82,39 +85,40 @@ def train_from_scratch(
     arch: NetworkName,
     names: Sequence[Names],
 ) -> tuple[FlatNetwork, Tensor]:
-    """One fresh network a set, trained by the recipe of `settings.evaluate`; the network and its weights (G, P).
+    """One fresh network for each set, trained by `settings.evaluate`; the network, and the weights of all (G, P).
 
-    The sets have one size. SGD, one tenth of the rate after `decay_at`.
+    All sets must have the same size. SGD with a tenth of the rate after the share `decay_at` of the epochs.
     """
     settings, recipe = context.settings, context.settings.evaluate
     shape = (data.channels, data.num_classes, data.image_size, settings.experts.width, settings.experts.depth)
     compiled = evaluation_compiles(context, arch, cost_of(settings, data, arch))
-    network, gradient = _learner(arch, *shape, min(2, len(names)), context.device, compiled, context.emit)
-    weights = [fresh_network(settings, data, arch, *own)[1] for own in names]
-    trainees = Trainees.started(weights, [training_set.learning_rate for training_set in training_sets])
-    step = Step(trainees, gradient, Sgd(recipe.momentum, recipe.weight_decay))
-    draws = [generator(settings.seed, *own, "order") for own in names]
-    sources = [
-        Source.shuffled(own.images, own.targets, recipe.batch_size, recipe.epochs, draw)
-        for own, draw in zip(training_sets, draws, strict=True)
+    # Whether one or several, not how many: groups of any larger size share one compiled gradient.
+    network, gradient = _network_and_gradient(arch, *shape, min(2, len(names)), context.device, compiled, context.emit)
+    weights = [fresh_network(settings, data, arch, *of_network)[1] for of_network in names]
+    state = TrainingState.started(weights, [training_set.learning_rate for training_set in training_sets])
+    step = Step(state, gradient, Sgd(recipe.momentum, recipe.weight_decay))
+    generators = [generator(settings.seed, *of_network, "order") for of_network in names]
+    streams = [
+        TrainingStream.shuffled(own.images, own.targets, recipe.batch_size, recipe.epochs, draws)
+        for own, draws in zip(training_sets, generators, strict=True)
     ]
-    batches = augmented_batches(sources, settings.dataset.augmentation)
+    batches = augmented_batches(streams, settings.dataset.augmentation)
     steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
     for images, targets in itertools.islice(batches, steps * math.ceil(recipe.decay_at * recipe.epochs)):
         step(images, targets)
-    trainees.rate.mul_(0.1)
+    state.rate.mul_(0.1)
     for images, targets in batches:
         step(images, targets)
-    return network, trainees.theta
+    return network, state.theta
 
 
 def release_learners() -> None:
-    """Lets go of what was captured and compiled for networks of evaluations, and with it of its memory."""
-    _learner.cache_clear()
+    """Frees the memory of what was compiled and captured as CUDA graphs for the networks of evaluations."""
+    _network_and_gradient.cache_clear()
 
 
 @functools.cache
-def _learner(
+def _network_and_gradient(
     arch: NetworkName,
     channels: int,
     classes: int,
@@ -126,7 +130,7 @@ def _learner(
     compiled: bool,
     emit: Emit,
 ) -> tuple[FlatNetwork, Gradient]:
-    """Made once in a process, so that it is compiled once: a function of its arguments alone."""
+    """Cached, so that a process compiles it once; its arguments are all that the compiled code depends on."""
     shape = {"channels": channels, "classes": classes, "image_size": image_size, "width": width, "depth": depth}
     network = FlatNetwork(build_network(arch, **shape, seed=0))
     return network, training_gradient(network, group, device, compiled, emit=emit)

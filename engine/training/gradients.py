@@ -1,154 +1,103 @@
-"""Loss and gradient of several networks at once, in forms that are equal: by autograd, by transform, by hand.
+"""Loss and gradient of training, for one network or several at once: by autograd, by torch.func, or in closed form.
 
-The loss is the cross-entropy against class indices or class probabilities, the mean over a batch.
+The loss is the cross-entropy against class indices or class probabilities, the mean over a batch. All forms are tested
+to be equal; `training_gradient` picks the fastest for a device and network.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
 from torch.nn import functional as F
 
-from engine.context import Context
-from engine.cuda_graphs import Replayer
+from engine.cuda_graphs import CudaGraphs
 from engine.losses import one_hot
 from engine.nets.architectures import ConvNet
-from engine.nets.convnet_derivatives import ByHand
-from engine.nets.functional import FlatNetwork
-from engine.nets.native import native
-from engine.nets.norm_pool import compiled as compiled_norm_pool
-from engine.nets.norm_pool import written
+from engine.nets.convnet_derivatives import ConvNetDerivatives
+from engine.nets.functional import FlatNetwork, Forward, in_precision
+from engine.nets.native import cpp_norm_pool
+from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.run.events import Emit, Warned
-from engine.run.network_cost import NetworkCost
 from engine.run.settings import Precision
+from engine.training.sgd import Gradient
 
-Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, C), or features (B, F), at weights (P,) of images (B, ...)."""
-One = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Loss () and gradient (P,) at a network's weights (P,), of images (B, ...), targets (B,) or (B, C)."""
-Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
+NetworkGradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Loss () and gradient (P,) of one network at weights (P,), of images (B, ...) and targets (B,) or (B, C)."""
+
+# ---- One network ----
 
 
-def by_autograd(forward: Forward) -> One:
-    """The plain form."""
+def autograd_gradient(forward: Forward) -> NetworkGradient:
+    """The plain form, which the others are tested against."""
 
-    def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         leaf = theta.detach().requires_grad_()
         loss = F.cross_entropy(forward(leaf, images), targets)
         return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
-    return one
+    return gradient
 
 
-def by_transform(forward: Forward) -> One:
-    """The same in a form that can be vectorized and compiled."""
+def functional_gradient(forward: Forward) -> NetworkGradient:
+    """The same as a transform of torch.func, which vmap can vectorize and torch can compile."""
 
     def loss(theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(forward(theta, images), targets)
 
-    def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        gradient, value = grad_and_value(loss)(theta, images, targets)
-        return value, gradient
-
-    return one
-
-
-def by_hand(passes: ByHand, network: FlatNetwork) -> One:
-    """The ConvNet's passes by hand, with the cross-entropy's own derivative."""
-
-    @torch.no_grad()
-    def one(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        layers, (weight, bias) = passes.layers(theta), passes.head(theta)
-        blocks, features = passes.forward(layers, images)
-        log_p = ((features @ weight.T).to(theta.dtype) + bias).log_softmax(dim=1)
-        q = _probabilities(targets, log_p)
-        in_logits = (log_p.exp() - q) / len(q)
-        low = passes.lower(in_logits)
-        found = passes.reverse(layers, blocks, low @ weight, weights=True).by_name
-        head = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": in_logits.sum(0)}
-        return -(q * log_p).sum() / len(q), network.join(found | head)
-
-    return one
-
-
-def _probabilities(targets: Tensor, like: Tensor) -> Tensor:
-    return targets if targets.dim() == 2 else one_hot(targets, like)
-
-
-def one_by_one(one: One) -> Gradient:
-    """Network after network."""
-
     def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if len(theta) == 1:
-            loss, own = one(theta[0], images[0], targets[0])
-            return loss[None], own[None]
-        losses, gradients = zip(*map(one, theta, images, targets), strict=True)
-        return torch.stack(losses), torch.stack(gradients)
+        of_theta, value = grad_and_value(loss)(theta, images, targets)
+        return value, of_theta
 
     return gradient
 
 
-def all_at_once(one: One) -> Gradient:
+def analytic_gradient(passes: ConvNetDerivatives, network: FlatNetwork) -> NetworkGradient:
+    """The ConvNet's own passes, with the derivative of the cross-entropy in the logits, (p - q) / B."""
+
+    @torch.no_grad()
+    def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        blocks, (weight, bias) = passes.blocks(theta), passes.classifier(theta)
+        saved, features = passes.forward(blocks, images)
+        log_p = ((features @ weight.T).to(theta.dtype) + bias).log_softmax(dim=1)
+        q = targets if targets.dim() == 2 else one_hot(targets, log_p)
+        grad_logits = (log_p.exp() - q) / len(q)
+        low = passes.lower(grad_logits)
+        backbone = passes.backward(blocks, saved, low @ weight, weights=True).weights
+        classifier = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": grad_logits.sum(0)}
+        return -(q * log_p).sum() / len(q), network.join(backbone | classifier)
+
+    return gradient
+
+
+# ---- Several networks ----
+
+
+def looped(gradient: NetworkGradient) -> Gradient:
+    """One network after another."""
+
+    def gradients(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if len(theta) == 1:
+            loss, of_theta = gradient(theta[0], images[0], targets[0])
+            return loss[None], of_theta[None]
+        losses, of_thetas = zip(*map(gradient, theta, images, targets), strict=True)
+        return torch.stack(losses), torch.stack(of_thetas)
+
+    return gradients
+
+
+def vectorized(gradient: NetworkGradient) -> Gradient:
     """All networks in one pass."""
-    return torch.vmap(one)
+    return torch.vmap(gradient)
 
 
-# The precision in which experts are trained; their weights are float32 in every one of them.
-
-
-def lowered(forward: Forward, precision: Precision, device: torch.device) -> Forward:
-    """The forward pass with products of bfloat16 where that is the precision; logits are float32."""
-    if precision != "bf16":
-        return forward
-
-    def in_bfloat16(theta: Tensor, images: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            return forward(theta, images).float()
-
-    return in_bfloat16
-
-
-@contextlib.contextmanager
-def products(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Allows TF32 in a GPU's products and convolutions of float32, or forbids it; a CPU has none."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "float32"
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
-
-
-# In which form networks are trained: by device, network, precision, and what is compiled.
+# ---- The fastest form ----
 #
-# A CPU trains one network after another: its cores are busy with one, and what is trained is on disk the sooner. A GPU
-# would wait for launches, so there a gradient is replayed as one CUDA graph, and small networks share it.
-
-
-_KEPT_BUSY_FLOPS = 50e9
-"""Of a gradient that keeps a GPU busy by itself: some tenths of a millisecond."""
-_MOST_AT_ONCE = 16
-_TRAINING_PASSES = 3
-
-
-def group_size(networks: int, cost: NetworkCost, batch: int, device: torch.device) -> int:
-    """How many of `networks` alike are trained at once, on batches of `batch` images."""
-    if device.type == "cpu":
-        return 1
-    wanted = math.ceil(_KEPT_BUSY_FLOPS / (_TRAINING_PASSES * cost.flops * batch))
-    return max(1, min(networks, wanted, _MOST_AT_ONCE))
+# A CPU trains one network after another: one keeps its cores busy, and finished ones are on disk sooner. A GPU would
+# wait for kernel launches, so there a gradient is replayed as one CUDA graph, and small networks share it
+# (docs/decisions/0005).
 
 
 def training_gradient(
@@ -159,96 +108,52 @@ def training_gradient(
     precision: Precision = "float32",
     emit: Emit = lambda event: None,
 ) -> Gradient:
-    """The form that is fastest for groups of up to `group` networks; make it once, it may be compiled once.
+    """The fastest form for groups of up to `group` networks. Make it once: it may be compiled at its first call.
 
-    `emit` is told where a GPU has to do without replaying it.
+    `emit` gets a warning where a GPU cannot replay it as a CUDA graph.
     """
+    forward = in_precision(network, precision, device)
     if not compiled:
-        forward = lowered(network, precision, device)
-        gradient = one_by_one(by_autograd(forward)) if group == 1 else all_at_once(by_transform(forward))
+        gradient = looped(autograd_gradient(forward)) if group == 1 else vectorized(functional_gradient(forward))
     elif network.architecture is ConvNet:
-        gradient = _by_hand(network, group, device, precision)
+        low_dtype = torch.bfloat16 if precision == "bf16" else None
+        if group > 1:
+            # Several small networks: launches are the cost, and one CUDA graph has a single launch.
+            gradient = vectorized(analytic_gradient(ConvNetDerivatives(network, eager_norm_pool(), low_dtype), network))
+        else:
+            norm_pool = cpp_norm_pool() if device.type == "cpu" else compiled_norm_pool()
+            gradient = looped(analytic_gradient(ConvNetDerivatives(network, norm_pool, low_dtype), network))
     else:
-        one = by_transform(lowered(network, precision, device))
-        whole = one_by_one(one) if group == 1 else all_at_once(one)
+        of_one = functional_gradient(forward)
         # An epoch's last batch may be smaller: two shapes, each compiled for itself.
-        gradient = torch.compile(whole, dynamic=False)
-    return Replayer(_teller(emit)).replayed(gradient) if device.type == "cuda" else gradient
+        gradient = torch.compile(looped(of_one) if group == 1 else vectorized(of_one), dynamic=False)
+    return _replayed_on_gpu(gradient, device, emit)
 
 
 def classifier_gradient(network: FlatNetwork, device: torch.device, emit: Emit = lambda event: None) -> Gradient:
-    """That of classifiers alone (C * F + C,) on features (B, F)."""
+    """The fastest form for classifiers alone, (G, C * F + C), on features (G, B, F)."""
 
     def classify(classifier: Tensor, features: Tensor) -> Tensor:
-        return F.linear(features, *network.split_head(classifier))
+        return F.linear(features, *network.split_classifier(classifier))
 
-    if device.type == "cuda":
-        return Replayer(_teller(emit)).replayed(one_by_one(by_transform(classify)))
-    return one_by_one(by_autograd(classify))
+    form = functional_gradient if device.type == "cuda" else autograd_gradient
+    return _replayed_on_gpu(looped(form(classify)), device, emit)
 
 
-def features_form(network: FlatNetwork, device: torch.device, compiled: bool) -> Forward:
-    """What a classifier sees, (B, F), of images (B, ...) at weights (P,), without a gradient."""
+def features_function(network: FlatNetwork, device: torch.device, compiled: bool) -> Forward:
+    """The fastest form of features (B, F) at weights (P,) of images (B, ...), without a gradient."""
     if not (compiled and device.type == "cpu" and network.architecture is ConvNet):
         return network.features
-    passes = ByHand(network, native())
-    return lambda theta, images: passes.forward(passes.layers(theta), images)[1]
+    passes = ConvNetDerivatives(network, cpp_norm_pool())
+    return lambda theta, images: passes.forward(passes.blocks(theta), images)[1]
 
 
-def _by_hand(network: FlatNetwork, group: int, device: torch.device, precision: Precision) -> Gradient:
-    low = torch.bfloat16 if precision == "bf16" else None
+def _replayed_on_gpu(gradient: Gradient, device: torch.device, emit: Emit) -> Gradient:
+    if device.type != "cuda":
+        return gradient
 
-    if group > 1:
-        # Several small networks: launches are what costs, and replaying takes care of those.
-        return all_at_once(by_hand(ByHand(network, written(), low), network))
-    norm_pool = native() if device.type == "cpu" else compiled_norm_pool()
-    return one_by_one(by_hand(ByHand(network, norm_pool, low), network))
-
-
-def _teller(emit: Emit) -> Callable[[str], None]:
-    def told(reason: str) -> None:
+    def warn(reason: str) -> None:
         message = "a training step cannot be captured as a CUDA graph, its kernels are launched one by one"
         emit(Warned(f"{message}: {reason}", "what is trained is the same, only slower"))
 
-    return told
-
-
-# Networks in groups that are trained at once, smaller ones where a GPU's memory is too small for them.
-
-
-Trained = TypeVar("Trained")
-
-
-def in_groups(
-    context: Context,
-    networks: Sequence[int],
-    group: int,
-    train: Callable[[Sequence[int]], list[Trained]],
-    release: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[Sequence[int], list[Trained]]]:
-    """The numbers of each group and what `train` made of them; what does not fit is tried again, half at a time.
-
-    `release` lets go of what was made for groups of the size that does not fit.
-    """
-    done = 0
-    while done < len(networks):
-        members = networks[done : done + group]
-        trained = _tried(train, members)
-        if trained is None:
-            release()
-            torch.cuda.empty_cache()
-            group = len(members) // 2
-            context.emit(Warned(f"the GPU's memory is full: {group} networks are trained at once from here on"))
-            continue
-        done += len(members)
-        yield members, trained
-
-
-def _tried(train: Callable[[Sequence[int]], list[Trained]], members: Sequence[int]) -> list[Trained] | None:
-    """What became of them, or None where several do not fit; the error itself, and with it their memory, is let go."""
-    try:
-        return train(members)
-    except torch.OutOfMemoryError:
-        if len(members) == 1:
-            raise
-        return None
+    return CudaGraphs(warn).replayed(gradient)

@@ -1,12 +1,15 @@
-"""The command line `ltdd-tui`: what it is made of. stdout is data, stderr everything else.
+"""The command line `ltdd-tui`: its commands and its error handling. Data goes to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped. Commands import what is heavy inside.
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped. Nothing imported here loads torch or Textual, so that
+help and listings answer at once; a command that needs either imports it inside.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -14,8 +17,7 @@ import typer
 from engine.run.errors import Fault, InputError, LtddError
 from ltdd_tui.cli import doctor, presets, results, run, serve
 from ltdd_tui.cli.options import Device, RunsDir
-from ltdd_tui.cli.output import note
-from ltdd_tui.cli.run import show_screen
+from ltdd_tui.cli.output import print_note
 
 app = typer.Typer(
     name="ltdd-tui",
@@ -25,10 +27,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
+def _print_version(wanted: bool) -> None:
+    if wanted:
         try:
             print(f"ltdd-tui {version('ltdd-tui')}")
         except PackageNotFoundError:
@@ -42,17 +42,14 @@ def ltdd_tui(
     runs_dir: RunsDir,
     device: Device = "auto",
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Distills a long-tailed image set into a small balanced one. Without a command: opens the screen."""
-    if context.invoked_subcommand is None:
-        raise typer.Exit(show_screen(runs_dir, device))
-    _refuse_misplaced(context, context.invoked_subcommand)
-
-
-def _refuse_misplaced(context: typer.Context, command: str) -> None:
-    """Options of the screen that stand before a command would be taken and not used."""
+    """Distill a long-tailed image set into a small balanced one. Without a command, open the screen."""
+    command = context.invoked_subcommand
+    if command is None:
+        raise typer.Exit(run.show_screen(runs_dir, device))
+    # These options belong to the screen; given before a command, they would silently have no effect.
     for name in ("runs_dir", "device"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -75,16 +72,18 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Runs the command that sys.argv names; an error that a person can mend is told without a traceback."""
+    """Runs the command that sys.argv names; prints an error that the user can mend without a traceback."""
+    # Such as a setting of an older version in a preset: one line, without Python's own file and line.
+    warnings.showwarning = lambda message, *_, **__: print_note(f"warning: {message}")
     try:
         app()
     except LtddError as error:
-        note(str(error))
+        print_note(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read stdout has seen enough; Python would complain once more when it closes it.
+        # The reader of stdout, such as `head`, has seen enough; without this, Python reports it again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        # A full disk, a folder that is not ours: told, where Python would show its insides.
-        note(str(Fault(error.strerror or str(error), str(error.filename or ""))))
+        # A full disk or a folder of another user is no bug of ours.
+        print_note(str(Fault(error.strerror or str(error), str(error.filename or ""))))
         sys.exit(1)

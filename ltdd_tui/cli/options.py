@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, with the completion of names."""
+"""Options and arguments that several commands share, with shell completion of names."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Annotated
 
 import typer
 
+from engine.run.presets import preset_files
 from ltdd_tui.runs.index import default_runs_dir, folder_of_runs, run_folders
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Names of runs, and `last`, that begin like this."""
+    """The names of runs, and `last`, that begin with `incomplete`; for shell completion."""
     names = [folder.name for folder in run_folders(default_runs_dir())] + ["last"]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_preset(incomplete: str) -> list[str]:
-    """Names of presets that begin like this."""
-    from engine.run.presets import preset_files
-
+    """The names of presets that begin with `incomplete`; for shell completion."""
     return [name for name in preset_files() if name.startswith(incomplete)]
 
 
@@ -53,5 +52,5 @@ RunsDir = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
-Plain = Annotated[bool, typer.Option("--plain", help="plain lines, on a terminal too")]
-Detach = Annotated[bool, typer.Option("--detach", help="leave it running, and return at once")]
+Plain = Annotated[bool, typer.Option("--plain", help="print plain lines, even on a terminal")]
+Detach = Annotated[bool, typer.Option("--detach", help="start it and return at once")]

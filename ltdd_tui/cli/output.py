@@ -1,4 +1,4 @@
-"""The two ways out: stdout is data, stderr is everything else. NO_COLOR means no colors and no bold either."""
+"""What the commands print: data such as tables and JSON to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -6,62 +6,49 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from engine.run.estimate import Estimate
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
-from ltdd_tui.runs.figures import GROUPS
+from ltdd_tui.runs.figures import Row
 from ltdd_tui.runs.index import Overview
-from ltdd_tui.runs.results import Row
 
 PIPE_COLUMNS = 200
 
 
-def data_console() -> Console:
-    """stdout."""
-    return _console(sys.stdout)
-
-
-def note_console() -> Console:
-    """stderr."""
-    return _console(sys.stderr)
-
-
-def _console(file: TextIO) -> Console:
-    """Wide in a pipe, so that no table is cut there; brackets in names are only brackets."""
+def console(file: TextIO) -> Console:
+    """A console that prints text as it is: brackets in names are no markup, and NO_COLOR means no bold either."""
     return Console(
         file=file,
+        # Wide in a pipe, so that no table is cut there.
         width=None if file.isatty() else PIPE_COLUMNS,
-        color_system=_colors(),
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         markup=False,
         emoji=False,
     )
 
 
-def _colors() -> Literal["auto"] | None:
-    return None if os.environ.get("NO_COLOR") else "auto"
-
-
-def show(renderable: RenderableType) -> None:
+def print_data(renderable: RenderableType) -> None:
     """Prints a table or a text to stdout."""
-    data_console().print(renderable)
+    console(sys.stdout).print(renderable)
 
 
-def note(text: str) -> None:
-    """Prints one line, as it is, to stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def show_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Prints `value` to stdout as indented JSON."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
-# Tables and bars for the command line, drawn from rows and overviews; nothing is computed here.
+def print_note(text: str) -> None:
+    """Prints a message for the person, as it is, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# The tables. Nothing is computed here: rows and estimates come in as they are shown.
 
 
 BAR_COLUMNS = 40
@@ -69,7 +56,7 @@ DEFAULT = "default"
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table without frames; the columns named in `right` are set flush right."""
+    """An empty table without borders; the columns named in `right` are right-aligned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
@@ -77,7 +64,7 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def result_table(rows: Iterable[Row]) -> Table:
-    """One row a set: accuracy with its spread, and by group, in percent."""
+    """One row per set: accuracy with its standard deviation, and by class group, in percent."""
     figures = ("accuracy %", "n", *GROUPS, "iteration")
     table = plain_table("set", *figures, right=figures)
     for row in rows:
@@ -92,54 +79,45 @@ def result_table(rows: Iterable[Row]) -> Table:
 
 
 def class_table(names: Sequence[str], counts: Sequence[int], rows: Sequence[Row]) -> Table:
-    """One row a class from head to tail: a bar for the last of `rows`, then a column for each."""
+    """One row per class from head to tail: a bar for the last of `rows`, then a column of percents for each."""
     labels = [row.label for row in rows]
     table = plain_table("class", "images", "", *labels, right=("images", *labels))
-    for place in sorted(range(len(counts)), key=lambda place: (-counts[place], place)):
-        values = [row.per_class[place] if place < len(row.per_class) else None for row in rows]
-        shown = values[-1] if values else None
+    for index in sorted(range(len(counts)), key=lambda index: (-counts[index], index)):
+        # Names and figures come from files, whose lists may be shorter than the counts.
+        percents = [row.per_class[index] if index < len(row.per_class) else None for row in rows]
+        last = percents[-1] if percents else None
         table.add_row(
-            names[place] if place < len(names) else str(place),
-            str(counts[place]),
-            "#" * round((shown or 0.0) / 100 * BAR_COLUMNS),
-            *(percent(value) for value in values),
+            names[index] if index < len(names) else str(index),
+            str(counts[index]),
+            "#" * round((last or 0.0) / 100 * BAR_COLUMNS),
+            *(percent(value) for value in percents),
         )
     return table
 
 
-def expected_line(expected: Mapping[str, Any] | None, final: float | None) -> str | None:
-    """What a publication reports, beside what came out; None where nothing is known."""
+def published_line(expected: Mapping[str, Any] | None, final: float | None) -> str | None:
+    """The published accuracy beside the one measured here, in percent; None where nothing was published."""
     if not expected:
         return None
     here = f"here {final:.1f} ({final - expected['accuracy']:+.1f})" if final is not None else "not reached yet"
-    note = f"; {expected['note']}" if expected.get("note") else ""
-    return (
-        f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}], {here}{note}"
-    )
+    remark = f"; {expected['note']}" if expected.get("note") else ""
+    published = f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}]"
+    return f"{published}, {here}{remark}"
 
 
-def runs_table(found: Iterable[Overview]) -> Table:
-    """One row a run."""
+def runs_table(runs: Iterable[Overview]) -> Table:
+    """One row per run."""
     table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", right=("accuracy %",))
-    for run in found:
+    for run in runs:
         accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
         table.add_row(run.name, run.state, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
     return table
 
 
 def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """One row a preset; time and memory are estimates."""
-    table = plain_table(
-        "preset",
-        "data set",
-        "IF",
-        "IPC",
-        "method",
-        "published %",
-        "time",
-        "GiB",
-        right=("IF", "IPC", "published %", "time", "GiB"),
-    )
+    """One row per preset; time and memory are estimates."""
+    columns = ("preset", "data set", "IF", "IPC", "method", "published %", "time", "GiB")
+    table = plain_table(*columns, right=("IF", "IPC", "published %", "time", "GiB"))
     for row in rows:
         cost = row["estimate"]
         table.add_row(
@@ -156,7 +134,7 @@ def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
-    """One row a setting: its dotted key, its value and where that came from."""
+    """One row per setting: its dotted key, its value and where that came from."""
     table = plain_table("setting", "value", "from")
     for key, value in values.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
@@ -164,22 +142,22 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     return table
 
 
-def estimate_table(found: Estimate, device: str) -> Table:
-    """Time by stage, memory, disk, and how many real images one synthetic image stands for."""
+def estimate_table(estimate: Estimate, device: str) -> Table:
+    """Time per stage, memory, disk, and the number of real images for each synthetic one."""
     table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
-    for stage, seconds in found.stage_seconds.items():
+    for stage, seconds in estimate.stage_seconds.items():
         table.add_row(stage_name(stage), duration(seconds))
-    table.add_row("in all", duration(found.total_seconds))
-    if found.compile_seconds:
-        table.add_row("  of it compiling", duration(found.compile_seconds))
-    table.add_row("memory", f"{found.memory_gib:.1f} GiB")
-    table.add_row("disk", f"{found.disk_gib:.2f} GiB")
-    table.add_row("real images for each synthetic one", f"{found.compression_ratio:.1f}")
+    table.add_row("in all", duration(estimate.total_seconds))
+    if estimate.compile_seconds:
+        table.add_row("  of it compiling", duration(estimate.compile_seconds))
+    table.add_row("memory", f"{estimate.memory_gib:.1f} GiB")
+    table.add_row("disk", f"{estimate.disk_gib:.2f} GiB")
+    table.add_row("real images for each synthetic one", f"{estimate.compression_ratio:.1f}")
     return table
 
 
 def seconds_table(seconds: Mapping[str, float], estimated: Mapping[str, float] | None = None) -> Table:
-    """Seconds of work by stage, and their sum, beside what was estimated before the run began."""
+    """Work time per stage and in all, beside what was estimated before the run began."""
     columns = ("time", "estimated") if estimated else ("time",)
     table = plain_table("stage", *columns, right=columns)
     for name, value in seconds.items():

@@ -1,36 +1,50 @@
-"""`runs` and `show`: what there is, and how good it is."""
+"""`runs`, `show`, `evaluate` and `export`: which runs there are, how good they are, and what else to make of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from engine.run.errors import Fault, InputError
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
-from ltdd_tui.cli.output import note, show, show_json
+from ltdd_tui.cli.output import (
+    class_table,
+    print_data,
+    print_json,
+    print_note,
+    published_line,
+    result_table,
+    runs_table,
+    seconds_table,
+)
+from ltdd_tui.cli.progress import STOPPED, display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
-from ltdd_tui.runs.results import readable_metrics
+from ltdd_tui.runs.live import Watched
+from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
+
+SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")
+"""The sets that get a column in the table of classes: one for each step of the method."""
 
 
 def runs(runs_dir: RunsDir, as_json: AsJson = False) -> None:
     """List the runs: name, state, cell, method and accuracy."""
-    from ltdd_tui.cli.output import runs_table
-
-    found = [overview(folder) for folder in run_folders(runs_dir)]
+    overviews = [overview(folder) for folder in run_folders(runs_dir)]
     if as_json:
-        show_json([dataclasses.asdict(run) for run in found])
-    elif found:
-        show(runs_table(found))
+        print_json([dataclasses.asdict(run) for run in overviews])
+    elif overviews:
+        print_data(runs_table(overviews))
     else:
-        note(f"no runs in {runs_dir}; `ltdd-tui run quickstart` makes one")
+        print_note(f"no runs in {runs_dir}; `ltdd-tui run quickstart` makes one")
 
 
 def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
@@ -38,44 +52,49 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
     folder = find_run(run, runs_dir)
     if as_json:
         print(_metrics_text(folder), end="")
-    elif folder.metrics.exists():
-        show_result(folder)
-    else:
-        _show_unfinished(folder)
+        return
+    if folder.metrics.exists():
+        print_result(folder)
+        return
+    state = replayed(folder)
+    rows = rows_from_state(state)
+    print_note(f"{folder.name} is {state.status}; these are the figures so far")
+    if rows:
+        print_data(result_table(rows))
+    if rows and state.data:
+        print_data("")
+        print_data(class_table(state.data.class_names, state.data.class_counts, rows))
 
 
-def show_result(folder: RunFolder, by_class: bool = True) -> None:
-    """Prints the tables of a finished run to stdout, and to stderr where the result lies."""
-    from ltdd_tui.cli.output import class_table, expected_line, result_table, seconds_table
-    from ltdd_tui.runs.results import measured
+def print_result(folder: RunFolder, by_class: bool = True) -> None:
+    """Prints the tables of a finished run to stdout, and where its result is to stderr.
 
-    metrics: Mapping[str, Any] = json.loads(_metrics_text(folder))
+    Raises InputError for metrics that are missing, damaged or without final figures.
+    """
+    metrics = json.loads(_metrics_text(folder))
     if not readable_metrics(folder):
         raise InputError(
             "the metrics hold no final figures",
             str(folder.metrics),
             f"`ltdd-tui resume {handle(folder)}` writes them anew",
         )
-    found = measured(metrics)
-    show(result_table(found.rows))
-    expected = expected_line(found.expected, found.final)
-    if expected:
-        show(expected)
+    result = measured(metrics)
+    print_data(result_table(result.rows))
+    if published := published_line(result.expected, result.final):
+        print_data(published)
     if by_class:
-        show("")
-        rows = [row for row in found.rows if row.label in _BY_CLASS]
-        show(class_table(found.class_names, found.class_counts, rows))
-        show("")
-        show(seconds_table(found.stage_seconds, found.estimated_seconds))
-    for fault in found.faults:
-        note(f"left out: {fault.where}: {fault.what}")
-    note(f"result: {folder.result}")
-
-
-_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")
+        print_data("")
+        rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
+        print_data(class_table(result.class_names, result.class_counts, rows))
+        print_data("")
+        print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
+    for fault in result.faults:
+        print_note(f"left out: {fault.where}: {fault.what}")
+    print_note(f"result: {folder.result}")
 
 
 def _metrics_text(folder: RunFolder) -> str:
+    """The run's metrics.json as it is; raises InputError where it is missing or no JSON."""
     try:
         text = folder.metrics.read_text(encoding="utf-8")
         json.loads(text)
@@ -94,131 +113,98 @@ def _metrics_text(folder: RunFolder) -> str:
         ) from None
 
 
-def _show_unfinished(folder: RunFolder) -> None:
-    from ltdd_tui.cli.output import class_table, result_table
-    from ltdd_tui.runs.results import rows_from_state
-
-    state = replayed(folder)
-    rows = rows_from_state(state)
-    note(f"{folder.name} is {state.status}; these are the figures so far")
-    if rows:
-        show(result_table(rows))
-    if rows and state.data:
-        show("")
-        show(class_table(state.data.class_names, state.data.class_counts, rows))
-
-
-# `evaluate` and `export`: what can be asked of a run, mostly of a finished one.
-
-
 def evaluate(
     run: RunName,
     runs_dir: RunsDir,
-    arch: Annotated[str, typer.Option("--arch", help="networks, with commas: convnet,resnet18,vgg11,alexnet")],
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks of each")] = 5,
+    arch: Annotated[str, typer.Option("--arch", help="architectures with commas: convnet,resnet18,vgg11,alexnet")],
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks per architecture")] = 5,
     device: Device = "auto",
     plain: Plain = False,
     as_json: AsJson = False,
 ) -> None:
     """Train fresh networks on a run's result and test them; adds the figures to its metrics.json."""
-    from ltdd_tui.cli.output import result_table
-    from ltdd_tui.runs.results import Row
-
     folder = find_run(run, runs_dir)
-    _must_be_finished(folder)
-    names = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
-    state = _at_work(
+    _check_has_result(folder)
+    archs = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
+    state = _run_worker(
         folder,
-        ["evaluate", str(folder.root), "--arch", ",".join(names), "--repeats", str(repeats), "--device", device],
+        ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device],
         plain,
     )
-    found = [
-        event
-        for name in names
-        for event in state.evaluations.values()
-        if event.subject == "final" and event.arch == name
-    ]
+    final = [event for event in state.evaluations.values() if event.subject == "final"]
+    evaluations = [event for name in archs for event in final if event.arch == name]
     if as_json:
-        show_json([dataclasses.asdict(event) for event in found])
-    else:
-        show(
-            result_table(
-                Row(
-                    f"final on {event.arch}",
-                    event.accuracy_mean,
-                    event.accuracy_std,
-                    event.repeats,
-                    event.per_class,
-                    event.groups,
-                    event.iteration,
-                )
-                for event in found
-            )
+        print_json([dataclasses.asdict(event) for event in evaluations])
+        return
+    rows = [
+        Row(
+            f"final on {event.arch}",
+            event.accuracy_mean,
+            event.accuracy_std,
+            event.repeats,
+            event.per_class,
+            event.groups,
+            event.iteration,
         )
+        for event in evaluations
+    ]
+    print_data(result_table(rows))
 
 
 def export(
     run: RunName,
     runs_dir: RunsDir,
-    images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder a class")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder per class")] = None,
     pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
     ] = None,
     plain: Plain = False,
 ) -> None:
-    """Write a run's result once more: as an image folder, as the field's .pt trio, or its grid and card.
+    """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
 
-    --tensorboard writes the course of a run, which may still be at work.
+    --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)
-    copies = images is not None or pt is not None
+    copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
+    # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
-        _must_be_finished(folder)
+        _check_has_result(folder)
     if tensorboard is not None:
-        _ask_for_tensorboard(folder, tensorboard)
+        # A worker of its own that only reads, since the run's worker may hold the folder.
+        code = worker.ask(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
+        if code:
+            raise typer.Exit(exit_code_of(code))
+        print(tensorboard)
         if not copies:
             return
     arguments = ["export", str(folder.root), "--device", "cpu"]
-    for option, path in (("--images", images), ("--pt", pt)):
-        arguments += [option, str(path.absolute())] if path is not None else []
-    _at_work(folder, arguments, plain)
-    for path in [path for path in (images, pt) if path is not None] or [folder.grid, folder.card]:
+    for option, path in copies.items():
+        arguments += [option, str(path.absolute())]
+    _run_worker(folder, arguments, plain)
+    for path in list(copies.values()) or [folder.grid, folder.card]:
         print(path)
 
 
-def _ask_for_tensorboard(folder: RunFolder, target: Path) -> None:
-    code = worker.ask(["export", str(folder.root), "--tensorboard", str(target.absolute())])
-    if code:
-        raise typer.Exit(code if code == 2 else 1)
-    print(target)
-
-
-def _must_be_finished(folder: RunFolder) -> None:
+def _check_has_result(folder: RunFolder) -> None:
     if not folder.distilled.exists():
         raise InputError(
             "the run has no result yet", str(folder.root), f"`ltdd-tui resume {handle(folder)}` finishes it"
         )
 
 
-def _at_work(folder: RunFolder, arguments: Sequence[str], plain: bool) -> RunState:
-    """Lets a worker do it, showing how far it is, and returns the state after; exits as the worker did on failure."""
-    from ltdd_tui.cli.progress import HandOn, Interrupts, display_for, follow
-    from ltdd_tui.runs.live import Watched
-
+def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> RunState:
+    """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
     watched = Watched(folder)
     watched.skip_old()
     process = worker.launch(folder, arguments)
-    display = display_for(plain, as_json=False)
-    with Interrupts() as interrupts:
-        state = follow(watched, display, process, HandOn(folder, display, interrupts, process))
-    code = process.returncode
-    if interrupts.count:
-        note("stopped; what was finished is kept, the same command goes on")
-        raise typer.Exit(130)
-    if code:
+    state, interrupts = follow(watched, display_for(plain, as_json=False), process)
+    if interrupts:
+        print_note("stopped; what was finished is kept, the same command continues")
+        raise typer.Exit(STOPPED)
+    if process.returncode:
+        # A failure that the worker reported itself has been shown.
         if not state.failures:
-            note(str(Fault(f"the worker is gone without a last word (exit code {code})", str(folder.console))))
-            note("\n".join(worker.console_tail(folder)))
-        raise typer.Exit(code if code in (2, 130) else 1)
+            print_crash(folder, process.returncode)
+        raise typer.Exit(exit_code_of(process.returncode))
     return state

@@ -1,4 +1,4 @@
-"""`run`, `resume`, `watch` and `stop`: a run from its start to its end, attached or not."""
+"""`run`, `resume`, `watch` and `stop`: a run from its start to its end, as a screen, attached or detached."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import InputError
+from engine.run.datasets import image_faults
+from engine.run.errors import Fault, InputError
 from engine.run.estimate import remaining_cost
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
-from ltdd_tui.cli.output import DEFAULT, estimate_table, note, settings_table, show, show_json
-from ltdd_tui.cli.progress import runs_on
+from ltdd_tui.cli.output import DEFAULT, estimate_table, print_data, print_json, print_note, settings_table
+from ltdd_tui.cli.progress import BAD_INPUT, DONE, FAILED, STOPPED, display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
-from ltdd_tui.runs.results import readable_metrics
-
-# From the command line to the screen: only where there is a terminal, and only then is Textual loaded.
-
+from ltdd_tui.runs.live import Watched
 
 MOST_NAMED = 5
 
 
 def is_terminal() -> bool:
-    """Whether a screen can be shown: both ways lead to a terminal, or to the browser that `serve` speaks with."""
+    """Whether a screen can be shown: stdin and stdout are a terminal, or `serve` started us for a browser."""
     return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
 
 
@@ -52,27 +52,33 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
         code = open_screen(runs_dir, device, folder)
     finally:
         gc.enable()
-    for line in last_words(runs_dir, folder):
-        note(line)
+    for line in closing_notes(runs_dir, folder):
+        print_note(line)
     return code
 
 
-def last_words(runs_dir: Path, watched: RunFolder | None = None) -> list[str]:
-    """How to come back, now that the screen is closed: to the run that was watched, and to all that still work."""
-    at_work = [folder for folder in run_folders(runs_dir) if folder.is_running()]
-    lines = [f"{folder.name}: {runs_on(folder)}" for folder in at_work[:MOST_NAMED]]
-    if watched is not None and watched.exists() and watched.root not in [folder.root for folder in at_work]:
+def closing_notes(runs_dir: Path, watched: RunFolder | None = None) -> list[str]:
+    """What to print once the screen is closed: how to get back to runs that still work and to the one watched."""
+    working = [folder for folder in run_folders(runs_dir) if folder.is_running()]
+    lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working[:MOST_NAMED]]
+    if watched is not None and watched.exists() and watched.root not in [folder.root for folder in working]:
         lines.insert(0, f"{watched.name}: `ltdd-tui watch {handle(watched)}` shows it again")
-    if len(at_work) > MOST_NAMED:
-        lines.append(f"and {len(at_work) - MOST_NAMED} more: `ltdd-tui runs` lists them")
+    if len(working) > MOST_NAMED:
+        lines.append(f"and {len(working) - MOST_NAMED} more: `ltdd-tui runs` lists them")
     return lines
+
+
+def _runs_on(folder: RunFolder) -> str:
+    return f"it runs on; `ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)}` stops it"
 
 
 def run(
     preset: PresetName,
     runs_dir: RunsDir,
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option("--name", help="the run's name; else the preset's, with a number")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="the run's name; by default the preset's, with a number if it is taken")
+    ] = None,
     device: Device = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="print every setting with its origin and the estimate; start nothing")
@@ -82,15 +88,37 @@ def run(
     detach: Detach = False,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
-    from ltdd_tui.launch.create import prepare
-
     if dry_run:
         if name is not None:
             manage.check_free(name, runs_dir)
-        show_plan(preset, overrides or [], device, as_json)
+        _print_plan(preset, overrides or [], device, as_json)
         return
-    folder = prepare(preset, overrides or [], runs_dir, name)
-    _begin(folder, device, plain, as_json, detach)
+    # Here and not above, since it loads Textual.
+    from ltdd_tui.launch.create import prepare
+
+    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach)
+
+
+def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
+    """Prints every resolved setting with where its value came from, and the estimate; starts nothing.
+
+    Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
+    """
+    resolved = resolve(preset, overrides)
+    profile = device_here(device)
+    estimate, _ = remaining_cost(resolved.settings, profile)
+    values = flat(resolved.settings.model_dump(mode="json"))
+    if as_json:
+        settings = [
+            {"key": key, "value": value, "origin": resolved.origins.get(key, DEFAULT)} for key, value in values.items()
+        ]
+        print_json({"preset": preset, "settings": settings, "estimate": as_plain(estimate, profile)})
+    else:
+        print_data(settings_table(values, resolved.origins))
+        print_data("")
+        print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
+    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
+        raise InputError(faults)
 
 
 def resume(
@@ -101,38 +129,30 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
 ) -> None:
-    """Go on with a run that was stopped, crashed or failed, from its last checkpoint."""
+    """Continue a run that was stopped, crashed or failed, from its last checkpoint."""
     folder = find_run(run, runs_dir)
+    # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
-        note(f"{folder.name} is done; `ltdd-tui show {handle(folder)}` shows it")
+        print_note(f"{folder.name} is done; `ltdd-tui show {handle(folder)}` shows it")
         return
-    _begin(folder, device, plain, as_json, detach)
+    _start(folder, device, plain, as_json, detach)
 
 
-def _begin(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
-    from ltdd_tui.cli.progress import display_for, follow_run
-    from ltdd_tui.runs.live import Watched
-
+def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
+    """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
     watched = Watched(folder)
     watched.skip_old()
     process = worker.start(folder, device)
-    note(f"{folder.name}: {folder.root}")
-    if detach:
-        _leave(folder, process)
-        return
-    raise typer.Exit(follow_run(watched, display_for(plain, as_json), process, show_table=not as_json))
-
-
-def _leave(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
-    """Waits only until the worker holds the folder, so that `watch` finds it, or has already failed."""
-    from ltdd_tui.cli.progress import runs_on
-
+    print_note(f"{folder.name}: {folder.root}")
+    if not detach:
+        raise typer.Exit(follow_run(watched, process, plain, as_json))
+    # Not at once: `watch` must find a worker at work, and one that failed before that must be reported.
     while process.poll() is None and not folder.is_running():
         time.sleep(0.05)
     if process.returncode:
-        note("\n".join(worker.console_tail(folder)))
-        raise typer.Exit(process.returncode if process.returncode in (2, 130) else 1)
-    note(runs_on(folder))
+        print_note("\n".join(worker.console_tail(folder)))
+        raise typer.Exit(exit_code_of(process.returncode))
+    print_note(_runs_on(folder))
 
 
 def watch(
@@ -141,14 +161,44 @@ def watch(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
-    """Show a run as it goes, or once more how it went: on a terminal as a screen. Leaving it stops nothing."""
-    from ltdd_tui.cli.progress import display_for, follow_run
-    from ltdd_tui.runs.live import Watched
-
+    """Show a run as it goes, or how it went; on a terminal as a screen. Leaving it stops nothing."""
     folder = find_run(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))
-    raise typer.Exit(follow_run(Watched(folder), display_for(plain, as_json), None, show_table=not as_json))
+    raise typer.Exit(follow_run(Watched(folder), None, plain, as_json))
+
+
+def follow_run(watched: Watched, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
+    """Follows a run until its worker exits: prints progress, forwards Ctrl-C, returns the exit code.
+
+    process: the worker, if it was started here; otherwise Ctrl-C leaves it running.
+    """
+    folder = watched.folder
+    state, interrupts = follow(watched, display_for(plain, as_json), process)
+    code = process.returncode if process else None
+    resume_hint = f"hint: `ltdd-tui resume {handle(folder)}` goes on from there"
+    if process is None and interrupts:
+        print_note(f"no longer shown; {folder.name} goes on by itself")
+        return DONE
+    if state.status == "done" and not code:
+        if as_json:
+            print_note(f"result: {folder.result}")
+        else:
+            print_result(folder, by_class=False)
+        return DONE
+    if interrupts > 1:
+        print_note(f"killed; the last checkpoint is kept\n{resume_hint}")
+        return STOPPED
+    if state.status == "stopped":
+        print_note(f"stopped at a safe point\n{resume_hint}")
+        return STOPPED
+    if state.status == "failed":
+        # Displays print failures as they come, except the one whose lines are JSON.
+        if as_json:
+            print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
+        return BAD_INPUT if code == BAD_INPUT else FAILED
+    print_crash(folder, code, f"`ltdd-tui resume {handle(folder)}` goes on from the last checkpoint")
+    return exit_code_of(code)
 
 
 def stop(
@@ -156,36 +206,11 @@ def stop(
     runs_dir: RunsDir,
     wait: Annotated[bool, typer.Option("--wait", help="return when it has stopped")] = False,
 ) -> None:
-    """Ask a run to stop at its next safe point; `resume` goes on with it."""
+    """Ask a run to stop at its next safe point; `resume` continues it."""
     folder = find_run(run, runs_dir)
     if not folder.is_running():
         raise InputError("no worker is at work on this run", str(folder.root), "`ltdd-tui runs` lists those that run")
     worker.request_stop(folder)
-    note(f"{folder.name} is asked to stop at its next safe point")
+    print_note(f"{folder.name} will stop at its next safe point")
     while wait and folder.is_running():
         time.sleep(0.1)
-    sys.stderr.flush()
-
-
-def show_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
-    """Prints every resolved setting with where its value came from, and the estimate, to stdout; starts nothing.
-
-    Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
-    """
-    from engine.run.datasets import image_faults
-
-    resolved = resolve(preset, overrides)
-    here = device_here(device)
-    found, _ = remaining_cost(resolved.settings, here)
-    values = flat(resolved.settings.model_dump(mode="json"))
-    if as_json:
-        settings = [
-            {"key": key, "value": value, "origin": resolved.origins.get(key, DEFAULT)} for key, value in values.items()
-        ]
-        show_json({"preset": preset, "settings": settings, "estimate": as_plain(found, here)})
-    else:
-        show(settings_table(values, resolved.origins))
-        show("")
-        show(estimate_table(found, here.name) if found else UNKNOWN_COST)
-    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
-        raise InputError(faults)

@@ -147,8 +147,8 @@ def more_settings() -> dict[str, list[Leaf]]:
     """Every setting that is not basic, by its block, in order; the published figure is none that one sets."""
     blocks: dict[str, list[Leaf]] = {}
     for key, leaf in leaves().items():
-        block, dot, _ = key.partition(".")
-        if dot and key not in BASIC and block != "expected":
+        block = key.partition(".")[0]
+        if key not in BASIC and block != "expected":
             blocks.setdefault(block, []).append(leaf)
     return blocks
 

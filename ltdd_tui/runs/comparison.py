@@ -1,4 +1,4 @@
-"""What two to six runs have in common and what not: their figures, classes and settings side by side. Pure."""
+"""Two to six runs side by side: their figures, classes, settings that differ, and means over seeds. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.figures import GROUPS, head_to_tail
-from ltdd_tui.runs.results import Row, rows_from_state
+from ltdd_tui.runs.figures import Row, head_to_tail, rows_from_state
+from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.widgets.axis import Floats
 
 TAGS = "ABCDEF"
 SMOOTHED_TO = 80
@@ -70,15 +70,15 @@ def contenders(views: Sequence[RunView]) -> list[Contender]:
     ]
 
 
-def common_cell(found: Sequence[Contender]) -> str:
+def common_cell(runs: Sequence[Contender]) -> str:
     """How many runs there are, and data set, imbalance factor and IPC where all have the same."""
-    settings = [one.view.settings for one in found]
+    settings = [run.view.settings for run in runs]
     cells = {(s.dataset.name, s.dataset.imbalance_factor, s.ipc) if s else None for s in settings}
     cell = cells.pop()
     if cells or cell is None:
-        return f"{len(found)} runs"
+        return f"{len(runs)} runs"
     name, factor, ipc = cell
-    return f"{len(found)} runs of {name}, IF {factor_name(factor)}, IPC {ipc}"
+    return f"{len(runs)} runs of {name}, IF {factor_name(factor)}, IPC {ipc}"
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,20 @@ class ClassLine:
     values: tuple[float | None, ...]
 
 
-def class_lines(found: Sequence[Contender]) -> list[ClassLine]:
+def class_lines(runs: Sequence[Contender]) -> list[ClassLine]:
     """All classes by name: those of the first run head to tail, then those that only a later one has."""
     counts: dict[str, int] = {}
-    for data in (one.view.state.data for one in found):
+    for data in (run.view.state.data for run in runs):
         for place in head_to_tail(data.class_counts) if data else ():
             if data and place < len(data.class_names):
                 counts.setdefault(data.class_names[place], data.class_counts[place])
-    known = [one.by_class() for one in found]
-    return [ClassLine(name, count, tuple(values.get(name) for values in known)) for name, count in counts.items()]
+    by_run = [run.by_class() for run in runs]
+    return [ClassLine(name, count, tuple(values.get(name) for values in by_run)) for name, count in counts.items()]
 
 
-def group_lines(found: Sequence[Contender]) -> list[ClassLine]:
+def group_lines(runs: Sequence[Contender]) -> list[ClassLine]:
     """Many, medium and few, then all."""
-    latest = [one.latest for one in found]
+    latest = [run.latest for run in runs]
     lines = [
         ClassLine(group, None, tuple(row.groups.get(group) if row else None for row in latest)) for group in GROUPS
     ]
@@ -118,22 +118,23 @@ class Difference:
     values: tuple[str | None, ...]
 
 
-def differing_settings(found: Sequence[Contender]) -> list[Difference]:
+def differing_settings(runs: Sequence[Contender]) -> list[Difference]:
     """The settings that are not the same in all runs whose settings can be read, in their usual order."""
-    every = [_flat(one.view.settings) for one in found]
-    differences = [Difference(key, tuple(values.get(key) if values else None for values in every)) for key in leaves()]
-    return [
-        difference
-        for difference in differences
-        if not difference.key.startswith("expected.") and len(set(difference.values) - {None}) > 1
-    ]
+    values_by_run = [_values_by_key(run.view.settings) for run in runs]
+    # What is published for a cell is no setting of the run.
+    keys = [key for key in leaves() if not key.startswith("expected.")]
+    differences = [Difference(key, tuple(values.get(key) for values in values_by_run)) for key in keys]
+    return [difference for difference in differences if len(set(difference.values) - {None}) > 1]
 
 
-def _flat(settings: RunSettings | None) -> dict[str, str]:
-    return {key: _written(value) for key, value in flat(settings.model_dump(mode="json")).items()} if settings else {}
+def _values_by_key(settings: RunSettings | None) -> dict[str, str]:
+    """Each setting by its dotted key, as text; none where the settings cannot be read."""
+    if settings is None:
+        return {}
+    return {key: _as_text(value) for key, value in flat(settings.model_dump(mode="json")).items()}
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -148,22 +149,22 @@ class SeedMean:
     std: float
 
 
-def seed_means(found: Sequence[Contender]) -> list[SeedMean]:
+def seed_means(runs: Sequence[Contender]) -> list[SeedMean]:
     """One for every two or more finished runs of the same settings and different seeds."""
-    groups: dict[str, dict[int, list[Contender]]] = {}
-    for one in found:
-        settings = one.view.settings
-        if settings is not None and "final" in one.rows:
-            rest = settings.model_dump_json(exclude={"seed", "expected"})
-            groups.setdefault(rest, {}).setdefault(settings.seed, []).append(one)
-    return [_seed_mean(list(seeds.values())) for seeds in groups.values() if len(seeds) > 1]
-
-
-def _seed_mean(seeds: Sequence[Sequence[Contender]]) -> SeedMean:
-    """A seed counts once, also where two runs have it."""
-    figures = [statistics.fmean(one.rows["final"].accuracy_mean for one in same) for same in seeds]
-    tags = "".join(sorted(one.tag for same in seeds for one in same))
-    return SeedMean(tags, statistics.fmean(figures), statistics.stdev(figures))
+    by_settings: dict[str, dict[int, list[Contender]]] = {}
+    for run in runs:
+        settings = run.view.settings
+        if settings is not None and "final" in run.rows:
+            others = settings.model_dump_json(exclude={"seed", "expected"})
+            by_settings.setdefault(others, {}).setdefault(settings.seed, []).append(run)
+    means = []
+    for by_seed in by_settings.values():
+        if len(by_seed) > 1:
+            # A seed counts once, also where two runs have it.
+            figures = [statistics.fmean(run.rows["final"].accuracy_mean for run in same) for same in by_seed.values()]
+            tags = "".join(sorted(run.tag for same in by_seed.values() for run in same))
+            means.append(SeedMean(tags, statistics.fmean(figures), statistics.stdev(figures)))
+    return means
 
 
 def smoothed(values: Floats, window: int) -> Floats:

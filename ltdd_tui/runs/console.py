@@ -1,25 +1,46 @@
-"""What a worker printed: the end of console.log, as it would look on a terminal."""
+"""What workers printed: `console.log` is of the latest worker, `console-1.log`, `console-2.log` ... of those before.
+
+Each start of a worker has a file of its own, so that what an earlier one printed is never taken for its words.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-from engine.run.folder import HELD
+from engine.run.folder import HELD, RunFolder
 from ltdd_tui.formatting import clean
 
 TAIL_BYTES = 1 << 15
 MOST_LINES = 400
-# Control sequences (CSI ... letter, OSC ... BEL) that color text or move the cursor.
-SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+# Control sequences (CSI ... letter, OSC ... BEL) that color text or move the cursor. Rich's Text.from_ansi knows most
+# of them, but leaves the text of a title (OSC 0 ended by BEL) in place.
+CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
 
-def printed(path: Path) -> tuple[str, ...]:
+def open_console(folder: RunFolder) -> IO[bytes]:
+    """A new, empty console.log to write and read; the one before it is kept under the next free number."""
+    for number in itertools.count(1):
+        older = folder.older_console(number)
+        if older.exists():
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder.console, older)
+        # There is one again where another program starts a worker at the same moment.
+        with contextlib.suppress(FileExistsError):
+            return open(folder.console, "x+b")
+    raise AssertionError("numbers do not end")
+
+
+def printed(console: Path) -> tuple[str, ...]:
     """The last lines of a console file; none where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(console, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - TAIL_BYTES))
             lines = as_shown(file.read().decode("utf-8", errors="replace"))
@@ -31,43 +52,18 @@ def printed(path: Path) -> tuple[str, ...]:
 
 def as_shown(text: str) -> list[str]:
     """The lines without control sequences; what a carriage return wrote over is gone, as on a terminal."""
-    lines = SEQUENCE.sub("", text).split("\n")
+    lines = CONTROL_SEQUENCE.sub("", text).split("\n")
     shown = [clean(line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in lines]
     return shown[:-1] if shown and not shown[-1] else shown
 
 
-# Where in a run's console a worker starts: what another one printed must not look like the last one's words.
+def printed_by_run(folder: RunFolder) -> tuple[str, ...]:
+    """The last lines of the worker that last had the run."""
+    consoles = (printed(console) for console in (folder.console, *folder.older_consoles()))
+    return next((lines for lines in consoles if not is_refusal(lines)), ())
 
 
-STARTS = "--- a worker starts ---"
-
-
-def since_start(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines of the latest worker that had the run; all of them where no start is marked.
-
-    One that was refused, since another had the run, says nothing of how the run went: it is left out.
-    """
-    return last_said(_without_refused(lines))
-
-
-def last_said(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines since the last start, be it of one that was refused."""
-    starts = [place for place, line in enumerate(lines) if line == STARTS]
-    return tuple(lines[starts[-1] + 1 :] if starts else lines)
-
-
-def _without_refused(lines: Iterable[str]) -> list[str]:
-    """The lines without refusals, their hints and the starts of those who were refused; others may print between."""
-    kept: list[str] = []
-    refused = False
-    for line in lines:
-        if line.startswith("error: ") and line.endswith(HELD):
-            refused = True
-            if STARTS in kept:
-                del kept[len(kept) - 1 - kept[::-1].index(STARTS)]
-        elif refused and line.startswith("hint: "):
-            refused = False
-        else:
-            refused = False
-            kept.append(line)
-    return kept
+def is_refusal(lines: Sequence[str]) -> bool:
+    """Whether they are of a worker that was refused, since another had the run: it says nothing of how the run went."""
+    # An error is followed by its hint at most.
+    return any(line.startswith("error: ") and line.endswith(HELD) for line in lines[-2:])

@@ -1,4 +1,4 @@
-"""Follows events.jsonl: a live run and an old one are read by the same code."""
+"""Follows events.jsonl, as `tail -F` does: a live run and an old one are read by the same code."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Feed:
         deadline = time.monotonic() + budget_seconds
         try:
             with open(self.path, "rb", buffering=0) as file:
-                found = self._notice_restart(os.fstat(file.fileno()))
+                items = self._notice_restart(os.fstat(file.fileno()))
                 file.seek(self._offset)
                 self.caught_up = False
                 while not self.caught_up:
                     chunk = file.read(CHUNK_BYTES)
                     self._offset += len(chunk)
                     self.caught_up = len(chunk) < CHUNK_BYTES
-                    found += self._split(chunk)
+                    items += self._decode_lines(chunk)
                     if time.monotonic() >= deadline:
                         break
-                return found
+                return items
         except FileNotFoundError:
             # A file that comes back is another file, even where it is given the same number.
             self._file_id = None if self._offset == 0 else GONE
@@ -52,12 +52,13 @@ class Feed:
 
     def read_all(self) -> list[Stamped | Warned]:
         """Everything up to the present end of the file, however long it takes."""
-        found = self.read_new()
+        items = self.read_new()
         while not self.caught_up:
-            found += self.read_new()
-        return found
+            items += self.read_new()
+        return items
 
     def _notice_restart(self, stat: os.stat_result) -> list[Stamped | Warned]:
+        """Begins anew where the file is another one, or shorter than what was read of it."""
         identity = (stat.st_dev, stat.st_ino)
         known, self._file_id = self._file_id, identity
         if known is None or (known == identity and stat.st_size >= self._offset):
@@ -66,12 +67,14 @@ class Feed:
         self.restarts += 1
         return [Warned("the events were cut short or replaced; they are read again from their beginning")]
 
-    def _split(self, chunk: bytes) -> list[Stamped | Warned]:
+    def _decode_lines(self, chunk: bytes) -> list[Stamped | Warned]:
+        """The events of the lines that are whole by now; the rest waits for the next chunk."""
         whole, line_end, rest = chunk.rpartition(b"\n")
         if not line_end:
             self._torn += rest
             if len(self._torn) <= LONGEST_LINE_BYTES:
                 return []
+            # No line of ours is that long: what is no event is better skipped than kept in memory without end.
             whole, rest = self._torn, b""
             self._torn = b""
         text = (self._torn + whole).decode("utf-8", errors="replace")

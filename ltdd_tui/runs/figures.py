@@ -1,4 +1,8 @@
-"""How every class stands, head to tail: accuracy now and at the last check, and what it is measured against."""
+"""The figures of a run, computed from its state: rows of results, class accuracies, classifier norms, experts, checks.
+
+Values are None where they are not known. Events come from files, and a file may be of another program: NaN is stored
+as null, a list per class may be short, and numbers may be too large to add up.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
-from ltdd_tui.runs.loss_history import LARGEST
-from ltdd_tui.runs.state import NO_EXPERTS, Experts, RunState, stage_named
-from ltdd_tui.widgets.axis import Floats
+from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
+from engine.run.metrics import GROUPS, Figures, expert_figures, group_means
+from ltdd_tui.runs.loss_history import Floats
+from ltdd_tui.runs.state import RunState
 
-# What can be relied on of an event's values: a number that is not finite was written as null, a list may be short.
+KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
 
 def number(value: float | None) -> float | None:
@@ -38,12 +42,66 @@ def mean(values: Sequence[float | None]) -> float | None:
     return number(sum(known) / len(known)) if known else None
 
 
-def difference(value: float | None, other: float | None) -> float | None:
-    """`value` less `other`, where both are known."""
-    return None if value is None or other is None else value - other
+def head_to_tail(counts: Sequence[float | None]) -> list[int]:
+    """The places of the classes, the largest first; equal ones, and those of unknown size, in their own order."""
+    return sorted(range(len(counts)), key=lambda place: (-(counts[place] or 0), place))
 
 
-GROUPS = ("many", "medium", "few")
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows of one table of results
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one."""
+
+    label: str
+    accuracy_mean: float
+    accuracy_std: float
+    repeats: int
+    per_class: list[float]
+    groups: Mapping[str, float | None]
+    iteration: int | None = None
+
+
+def is_sound(figures: Evaluated | Figures) -> bool:
+    """Whether all its accuracies are known and can be accuracies, so that it gives a row."""
+    return are_percents(figures.accuracy_mean, figures.accuracy_std, *figures.per_class)
+
+
+def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1) -> Row:
+    """The row of one sound set; `repeats` counts where the figures do not say over how many networks they are."""
+    assert figures.accuracy_mean is not None and figures.accuracy_std is not None
+    per_class = [value for value in figures.per_class if value is not None]
+    spread, count = figures.accuracy_std, figures.repeats or repeats
+    return Row(label, figures.accuracy_mean, spread, count, per_class, figures.groups, figures.iteration)
+
+
+def rows_from_state(state: RunState) -> list[Row]:
+    """random, initialization, the experts, final, best, then final on further networks; before final, two checks."""
+    sound = [event for event in state.evaluations.values() if is_sound(event)]
+    finals = [event for event in sound if event.subject == "final"]
+    checks = sorted((event for event in sound if event.subject == "check"), key=lambda event: event.iteration or 0)
+    named: list[tuple[str, Evaluated | Figures]] = []
+    for subject in ("random", "initialization"):
+        named += [(subject, event) for event in sound if event.subject == subject]
+    for kind in KINDS:
+        experts = [done for done in state.done_experts(kind) if are_percents(done.accuracy, *done.per_class)]
+        if experts:
+            accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
+            groups = state.data.groups if state.data else []
+            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups)))
+    if checks and not finals:
+        named.append(("last check", checks[-1]))
+        named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
+    named += [("final", event) for event in finals if event.arch == finals[0].arch]
+    named += [("best", event) for event in sound if event.subject == "best"]
+    named += [(f"final on {event.arch}", event) for event in finals if event.arch != finals[0].arch]
+    return [row_of(label, figures) for label, figures in named]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Class accuracies: every class from head to tail, and what its accuracy is measured against
 
 
 @dataclass(frozen=True)
@@ -82,54 +140,53 @@ class ClassAccuracies:
 
 
 def class_accuracies(state: RunState) -> ClassAccuracies:
-    """The standings at a state; without data there are no classes yet."""
+    """Every class at a state; without data there are no classes yet."""
     if state.data is None:
         return ClassAccuracies()
     names, groups = state.data.class_names, state.data.groups
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
+    random, start = _first(state, "random"), _first(state, "initialization")
     bound_of, bound = _bound(state, len(names))
-    columns = {
-        "value": _per_class(last, len(names)),
-        "before": _per_class(before, len(names)),
-        "random": _per_class(_first(state, "random"), len(names)),
-        "start": _per_class(_first(state, "initialization"), len(names)),
-        "bound": bound,
-    }
-    sizes = [None if count is None else int(count) for count in numbers(state.data.class_counts, len(names))]
-    classes = [
-        ClassAccuracy(
-            names[place],
-            sizes[place],
-            groups[place] if place < len(groups) else "",
-            columns["value"][place],
-            difference(columns["value"][place], columns["before"][place]),
-            columns["random"][place],
-            columns["start"][place],
-            columns["bound"][place],
+    values, values_before, of_random, of_start = (
+        numbers(event.per_class if event else (), len(names)) for event in (last, before, random, start)
+    )
+    counts = numbers(state.data.class_counts, len(names))
+    classes = []
+    for place in head_to_tail(counts):
+        count, value, previous = counts[place], values[place], values_before[place]
+        classes.append(
+            ClassAccuracy(
+                names[place],
+                None if count is None else int(count),
+                groups[place] if place < len(groups) else "",
+                value,
+                None if value is None or previous is None else value - previous,
+                of_random[place],
+                of_start[place],
+                bound[place],
+            )
         )
-        for place in head_to_tail(sizes)
-    ]
     return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
         best_of(state),
         bound_of,
-        _misfits([last, before, _first(state, "random"), _first(state, "initialization")], len(names)),
+        tuple(
+            f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
+            f" names {len(event.per_class)} classes of {len(names)}"
+            for event in (last, before, random, start)
+            if event and len(event.per_class) != len(names)
+        ),
     )
-
-
-def head_to_tail(counts: Sequence[float | None]) -> list[int]:
-    """The places of the classes, the largest first; equal ones, and those of unknown size, in their own order."""
-    return sorted(range(len(counts)), key=lambda place: (-(counts[place] or 0), place))
 
 
 def checks_and_final(state: RunState) -> list[Evaluated]:
     """The checks in their order, then the final figure of the first architecture, where it is there."""
-    found = list(state.evaluations.values())
-    checks = sorted((event for event in found if event.subject == "check"), key=lambda event: event.iteration or 0)
-    return checks + [event for event in found if event.subject == "final"][:1]
+    evaluations = list(state.evaluations.values())
+    checks = sorted((one for one in evaluations if one.subject == "check"), key=lambda one: one.iteration or 0)
+    return checks + [one for one in evaluations if one.subject == "final"][:1]
 
 
 def best_of(state: RunState) -> Evaluated | None:
@@ -143,30 +200,16 @@ def _first(state: RunState, subject: str) -> Evaluated | None:
     return next((event for event in state.evaluations.values() if event.subject == subject), None)
 
 
-def _per_class(event: Evaluated | None, count: int) -> list[float | None]:
-    return numbers(event.per_class if event else (), count)
-
-
 def _bound(state: RunState, count: int) -> tuple[str, list[float | None]]:
     """Mean accuracy per class of the classifier experts, which decouple head from tail, else of the others."""
-    for kind in ("classifier", "representation"):
-        experts = state.experts.get(kind)
-        rows = [numbers(done.per_class, count) for done in experts.done.values()] if experts else []
-        if rows:
+    for kind in reversed(KINDS):
+        if rows := [numbers(done.per_class, count) for done in state.done_experts(kind)]:
             return f"{kind} experts", [mean([row[place] for row in rows]) for place in range(count)]
     return "", [None] * count
 
 
-def _misfits(events: Sequence[Evaluated | None], count: int) -> tuple[str, ...]:
-    return tuple(
-        f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
-        f" names {len(event.per_class)} classes of {count}"
-        for event in events
-        if event and len(event.per_class) != count
-    )
-
-
-# The balance picture: how large a classifier's weights are for each class, of the experts and of networks of ours.
+# ---------------------------------------------------------------------------------------------------------------------
+# Classifier norms: how large a classifier's weights are for each class, of the experts and of networks of ours
 
 
 @dataclass(frozen=True)
@@ -200,21 +243,20 @@ def norms_by_class(state: RunState) -> ClassifierNorms:
         return ClassifierNorms()
     count, groups = len(state.data.class_names), state.data.groups
     order = head_to_tail(numbers(state.data.class_counts, count))
-    found = []
-    for kind in ("representation", "classifier"):
-        done = state.experts.get(kind, NO_EXPERTS).done
-        rows = [numbers(expert.classifier_norms, count) for expert in done.values()]
-        found.append(_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
+    series = []
+    for kind in KINDS:
+        rows = [numbers(done.classifier_norms, count) for done in state.done_experts(kind)]
+        series.append(_norm_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
     shown = checks_and_final(state)
     norms = numbers(shown[-1].classifier_norms if shown else (), count)
-    found.append(_series("synthetic set", [norms[place] for place in order]))
+    series.append(_norm_series("synthetic set", [norms[place] for place in order]))
     return ClassifierNorms(
         tuple(groups[place] if place < len(groups) else "" for place in order),
-        tuple(series for series in found if series),
+        tuple(one for one in series if one),
     )
 
 
-def _series(label: str, norms: Sequence[float | None]) -> NormSeries | None:
+def _norm_series(label: str, norms: Sequence[float | None]) -> NormSeries | None:
     middle = mean(norms)
     if not middle:
         return None
@@ -224,11 +266,8 @@ def _series(label: str, norms: Sequence[float | None]) -> NormSeries | None:
     return NormSeries(label, relative, head / tail if head is not None and tail else None)
 
 
-# The experts as figures: how far each one is, and how the accuracy of each kind splits head against tail.
-
-
-KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
-STAGES: Mapping[ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
+# ---------------------------------------------------------------------------------------------------------------------
+# The experts: how far each one is, and how the accuracy of each kind splits head against tail
 
 
 @dataclass(frozen=True)
@@ -272,15 +311,15 @@ class ExpertSplit:
 
 def expert_splits(state: RunState) -> list[ExpertSplit]:
     """The kinds of which something is known, in the order they are trained."""
-    return [split for kind in KINDS if (split := _split(state, kind)) is not None]
+    return [split for kind in KINDS if (split := _expert_split(state, kind)) is not None]
 
 
-def _split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
-    found = state.experts.get(kind)
-    if found is None:
+def _expert_split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
+    experts = sorted(expert for own, expert in {*state.expert_epochs, *state.experts_done} if own == kind)
+    if not experts:
         return None
-    rows = tuple(_row(state, found, place) for place in sorted({*found.losses, *found.done}))
-    stage = stage_named(state, STAGES[kind])
+    rows = tuple(_expert_row(state, kind, expert) for expert in experts)
+    stage = state.stages.by_name.get("experts" if kind == "representation" else "classifier_experts")
     done = [row for row in rows if row.groups is not None]
     return ExpertSplit(
         kind,
@@ -293,57 +332,42 @@ def _split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
     )
 
 
-def _row(state: RunState, found: Experts, place: int) -> ExpertRow:
-    done = found.done.get(place)
-    return ExpertRow(
-        place + 1,
-        found.losses.get(place, ()),
-        done.cached if done else False,
-        number(done.accuracy) if done else None,
-        _by_group(state, done) if done else None,
-    )
-
-
-def _by_group(state: RunState, done: ExpertDone) -> Mapping[str, float | None]:
+def _expert_row(state: RunState, kind: ExpertKind, expert: int) -> ExpertRow:
+    epochs, done = state.expert_epochs.get((kind, expert), ()), state.experts_done.get((kind, expert))
+    if done is None:
+        return ExpertRow(expert + 1, epochs)
     groups: Sequence[str] = state.data.groups if state.data else ()
-    per_class = numbers(done.per_class, len(groups))
-    return {
-        group: mean([value for value, own in zip(per_class, groups, strict=True) if own == group]) for group in GROUPS
-    }
+    means = group_means(numbers(done.per_class, len(groups)), groups)
+    by_group = {group: number(value) for group, value in means.items()}
+    return ExpertRow(expert + 1, epochs, done.cached, number(done.accuracy), by_group)
 
 
-# How a run went over its iterations, as arrays that a chart draws: matching losses, and accuracies of the checks.
-
-
-def _floats(values: Sequence[Any]) -> Floats:
-    try:
-        found = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        found = np.empty((0, 0))
-    # A foreign file may hold anything in place of a number.
-    return found if found.ndim == 1 else np.array([_float(value) for value in values])
-
-
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else float("nan")
+# ---------------------------------------------------------------------------------------------------------------------
+# The checks over the iterations, as arrays that a chart draws, and what their accuracy is compared with
 
 
 def checks(state: RunState) -> tuple[Floats, Floats]:
-    """Iterations and mean accuracies of the checks, from the initialization on."""
-    found = {
-        key[1]: evaluated.accuracy_mean
-        for key, evaluated in state.evaluations.items()
-        if key[0] in ("initialization", "check") and isinstance(key[1], int)
+    """Iterations and mean accuracies of the checks, from the initialization on; NaN for what is no number."""
+    means = {
+        event.iteration: _float(event.accuracy_mean)
+        for event in state.evaluations.values()
+        if event.subject in ("initialization", "check") and isinstance(event.iteration, int)
     }
-    iterations = sorted(found)
-    return _floats(iterations), _floats([found[at] for at in iterations])
+    iterations = sorted(means)
+    return np.array(iterations, dtype=np.float64), np.array([means[at] for at in iterations], dtype=np.float64)
 
 
 def reference_accuracies(state: RunState) -> dict[str, float]:
     """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
-    found = {key[0]: evaluated.accuracy_mean for key, evaluated in state.evaluations.items()}
-    named: dict[str, float] = {name: _float(found[name]) for name in ("random", "initialization") if name in found}
-    trained = [state.experts[kind].done for kind in ("classifier", "representation") if kind in state.experts]
-    if done := next((experts for experts in trained if experts), None):
-        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done.values()]))
-    return {name: value for name, value in named.items() if not np.isnan(value)}
+    named = {
+        event.subject: _float(event.accuracy_mean)
+        for event in state.evaluations.values()
+        if event.subject in ("random", "initialization")
+    }
+    if done := state.done_experts("classifier") or state.done_experts("representation"):
+        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done]))
+    return {name: value for name, value in named.items() if not math.isnan(value)}
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else math.nan

@@ -1,4 +1,4 @@
-"""What one types to find runs: `running cifar10`, `state:done method:ltdd,datm if:100 acc>50 -quickstart`.
+"""The filter of the list of runs: `running cifar10`, `state:done method:ltdd,datm if:100 acc>50 -quickstart`.
 
 Words stand for what a run's line holds, `field:value` for one field, `field>number` and the like for a number; commas
 mean or, a leading minus means not, and all terms must hold.
@@ -67,10 +67,10 @@ def _term(word: str) -> Test:
     if word.startswith("-") and len(word) > 1:
         inner = _term(word[1:])
         return inner if inner is _everything else lambda run: not inner(run)
-    found = TERM.fullmatch(word)
-    if not found:
-        return _contains(word)
-    field, sign, value = found.group("field", "sign", "value")
+    term = TERM.fullmatch(word)
+    if not term:
+        return lambda run: word in _line(run)
+    field, sign, value = term.group("field", "sign", "value")
     if field in TEXTS and sign in ":=":
         return _text(TEXTS[field], value)
     if field in NUMBERS:
@@ -84,11 +84,8 @@ def _everything(run: Overview) -> bool:
     return True
 
 
-def _contains(word: str) -> Test:
-    return lambda run: word in _line(run)
-
-
 def _line(run: Overview) -> str:
+    """What the list shows of the run, which plain words are looked for in."""
     return " ".join(filter(None, (run.name, run.state, run.stage, run.cell, run.method))).casefold()
 
 
@@ -100,14 +97,17 @@ def _text(of: Callable[[Overview], str | None], value: str) -> Test:
 def _number(field: str, sign: str, value: str) -> Test:
     of, compare = NUMBERS[field], COMPARISONS[sign]
     parts = [part for part in value.split(",") if part]
+    if not parts:
+        return _everything
     if sign in ":=" and field == "if" and "natural" in parts:
         return lambda run: of(run) in parts
     try:
         wanted = [float(part) for part in parts]
     except ValueError:
         raise ValueError(f"{field}{sign}{value}: {field} is a number") from None
-    return (lambda run: _holds(of(run), compare, wanted)) if wanted else _everything
 
+    def holds(run: Overview) -> bool:
+        has = of(run)
+        return isinstance(has, int | float) and any(compare(has, number) for number in wanted)
 
-def _holds(has: float | str | None, compare: Callable[[float, float], bool], wanted: list[float]) -> bool:
-    return isinstance(has, int | float) and any(compare(has, number) for number in wanted)
+    return holds

@@ -1,8 +1,9 @@
-"""The runs below a folder: which there are, how each one stands, and which one a name means."""
+"""The runs below a folder: which there are, the status of each, and which one a name means."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import time
 from collections.abc import Iterator
@@ -12,15 +13,18 @@ from pathlib import Path
 from engine.run.errors import InputError, SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.results import readable_metrics
 from ltdd_tui.runs.state import RunState, Stage, fold, with_worker
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
 STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where runs are, and which one a name means
 
 
 def default_runs_dir() -> Path:
@@ -42,28 +46,17 @@ def folder_of_runs(path: Path) -> Path:
 def find_run(run: str, runs_dir: Path) -> RunFolder:
     """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
     if run == "last":
-        return _newest(runs_dir)
+        if newest := max(run_folders(runs_dir), key=last_change, default=None):
+            return newest
+        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
     for path in (runs_dir / run, Path(run)) if run else ():
         # A name may be longer than the system allows.
         with contextlib.suppress(OSError, ValueError):
             if (folder := RunFolder(path)).exists():
                 return folder
-    raise InputError(f"there is no run {run!r}", str(runs_dir), _known(runs_dir, run))
-
-
-def _newest(runs_dir: Path) -> RunFolder:
-    folders = list(run_folders(runs_dir))
-    if not folders:
-        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
-    return max(folders, key=last_change)
-
-
-def _known(runs_dir: Path, wanted: str) -> str:
-    import difflib
-
-    names = [folder.name for folder in run_folders(runs_dir)]
-    near = difflib.get_close_matches(wanted, names, 1)
-    return f"did you mean {near[0]!r}?" if near else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
+    similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
+    hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
+    raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
 
 
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
@@ -80,6 +73,15 @@ def last_change(folder: RunFolder) -> float:
     return 0.0
 
 
+def handle(folder: RunFolder) -> str:
+    """What to call a run by: its name where the default place has it, else its path."""
+    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One run in one line of a list
+
+
 def replayed(folder: RunFolder) -> RunState:
     """The state of a run by all of its events up to now."""
     alive = folder.is_running()
@@ -90,7 +92,7 @@ def replayed(folder: RunFolder) -> RunState:
 class Overview:
     """A run in one line of a list. Accuracy in percent, where there is a result; `check_mean` is the latest check's.
 
-    `progress` is how far the present stage is, from 0 to 1.
+    `changed` is when it last said something, in seconds since 1970; `progress` how far its stage is, from 0 to 1.
     """
 
     name: str
@@ -115,9 +117,9 @@ class Overview:
 
 
 def overview(folder: RunFolder) -> Overview:
-    """How a run stands, from the two ends of its events, so that a list of long runs stays quick."""
+    """One run in a line, from the two ends of its events, so that a list of long runs stays quick."""
     alive = folder.is_running()
-    started, state = _ends(folder)
+    started, state = _started_and_last_state(folder)
     metrics = readable_metrics(folder)
     status = state.status
     if status == "waiting":
@@ -128,6 +130,7 @@ def overview(folder: RunFolder) -> Overview:
     # Also of a finished run: it may be evaluated on further networks.
     stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
+    checks = [event for event in state.evaluations.values() if event.subject == "check"]
     return Overview(
         folder.name,
         status,
@@ -141,7 +144,7 @@ def overview(folder: RunFolder) -> Overview:
         last_change(folder),
         str(folder.root),
         min(1.0, stage.done / stage.total) if stage and stage.total else None,
-        _latest_check(state),
+        checks[-1].accuracy_mean if checks else None,
         started.seed if started else None,
     )
 
@@ -150,18 +153,13 @@ def _stage_under_way(state: RunState, started: RunStarted | None) -> Stage | Non
     """The present stage, also where the end of a long file tells only of its progress and no longer of its start."""
     if state.stages.current:
         return state.stages.current
-    told = [stage for stage in state.stages.by_name.values() if stage.status == "pending" and stage.samples]
-    if not told:
+    progressing = [stage for stage in state.stages.by_name.values() if stage.status == "pending" and stage.samples]
+    if not progressing:
         return None
-    return replace(told[-1], total=told[-1].total or (started.iterations if started else 0))
+    return replace(progressing[-1], total=progressing[-1].total or (started.iterations if started else 0))
 
 
-def _latest_check(state: RunState) -> float | None:
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
-    return checks[-1].accuracy_mean if checks else None
-
-
-def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
+def _started_and_last_state(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
     """The first RunStarted of the file, and the state that its last lines give."""
     try:
         with open(folder.events, "rb") as file:
@@ -172,35 +170,23 @@ def _ends(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
     except OSError:
         return None, RunState()
     lines = tail.decode("utf-8", errors="replace").split("\n")[0 if size <= TAIL_BYTES else 1 : -1]
-    state = fold(RunState(), [item for line in _telling(lines) if isinstance(item := decode(line), Stamped)])
-    return _first_start(head) or state.started, state
-
-
-def _telling(lines: list[str]) -> Iterator[str]:
-    """The lines without those of which only the last one tells how the run stands, and which are nearly all."""
+    # Nearly all lines are matching steps and epochs. Of the steps only the last tells how far the run is, and of the
+    # epochs none: the rest need not be decoded.
     last_step = max((place for place, line in enumerate(lines) if STEP in line), default=None)
-    for place, line in enumerate(lines):
-        if EPOCH not in line and (STEP not in line or place == last_step):
-            yield line
-
-
-def _first_start(head: bytes) -> RunStarted | None:
+    kept = [line for place, line in enumerate(lines) if EPOCH not in line and (STEP not in line or place == last_step)]
+    # Lines that cannot be read are no news in a list.
+    state = fold(RunState(), [item for line in kept if isinstance(item := decode(line), Stamped)])
     for line in head.decode("utf-8", errors="replace").split("\n")[:-1]:
         item = decode(line)
         if isinstance(item, Stamped) and isinstance(item.event, RunStarted):
-            return item.event
-    return None
+            return item.event, state
+    return state.started, state
 
 
-def handle(folder: RunFolder) -> str:
-    """What to call a run by: its name where the default place has it, else its path."""
-    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
+# ---------------------------------------------------------------------------------------------------------------------
+# The list of runs, kept up to date: only what changed since the last look is read again, a little at a time
 
-
-# The list of runs, kept up to date: only what changed since the last look is read again, a little at a time.
-
-
-Marks = tuple[object, ...]
+FileStats = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -221,10 +207,10 @@ class RunEntry:
         return RunFolder(self.run.path)
 
 
-def starting(listed: RunEntry) -> RunEntry:
+def starting(entry: RunEntry) -> RunEntry:
     """The run as it is while its worker has been sent and its files do not say so yet."""
-    at_rest = listed.run.state in {"waiting", "stopped", "failed", "crashed"}
-    return replace(listed, run=replace(listed.run, state="starting")) if at_rest else listed
+    at_rest = entry.run.state in {"waiting", "stopped", "failed", "crashed"}
+    return replace(entry, run=replace(entry.run, state="starting")) if at_rest else entry
 
 
 class RunIndex:
@@ -233,35 +219,35 @@ class RunIndex:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self.listed: tuple[RunEntry, ...] = ()
-        self._marks: dict[str, Marks] = {}
-        self._known: dict[str, tuple[Marks, RunEntry]] = {}
+        self._stats: dict[str, FileStats] = {}
+        self._read: dict[str, tuple[FileStats, RunEntry]] = {}
         self._unread: dict[str, RunEntry] = {}
-        self._left: list[str] = []
+        self._to_read: list[str] = []
 
     def look(self, budget_seconds: float = 0.1) -> bool:
         """Takes in what has changed, newest first, for about that long; returns whether that was all.
 
         What was left is taken up by the next look, which sees what has changed meanwhile only after that.
         """
-        give_up = time.monotonic() + budget_seconds
-        if not self._left:
-            self._compare()
-        while self._left:
-            name = self._left.pop()
-            self._known[name] = self._marks[name], examined(RunFolder(self.runs_dir / name))
-            if time.monotonic() > give_up:
+        deadline = time.monotonic() + budget_seconds
+        if not self._to_read:
+            self._compare_stats()
+        while self._to_read:
+            name = self._to_read.pop()
+            self._read[name] = self._stats[name], examined(RunFolder(self.runs_dir / name))
+            if time.monotonic() > deadline:
                 break
-        self.listed = tuple(self._known[name][1] if name in self._known else self._unread[name] for name in self._marks)
-        return not self._left
+        self.listed = tuple(self._read[name][1] if name in self._read else self._unread[name] for name in self._stats)
+        return not self._to_read
 
-    def _compare(self) -> None:
-        """Finds out which runs there are, and which of them say something new."""
-        self._marks = {folder.name: _marks(folder) for folder in _folders(self.runs_dir)}
-        self._known = {name: known for name, known in self._known.items() if name in self._marks}
-        changed = [name for name, now in self._marks.items() if name not in self._known or self._known[name][0] != now]
-        self._left = sorted(changed, key=lambda name: last_change(RunFolder(self.runs_dir / name)))
-        new = (RunFolder(self.runs_dir / name) for name in changed if name not in self._known)
-        self._unread = {folder.name: replace(_listed(folder, _nothing(folder, "...")), read=False) for folder in new}
+    def _compare_stats(self) -> None:
+        """Finds out which runs there are, and whose files have changed."""
+        self._stats = {folder.name: _file_stats(folder) for folder in _folders(self.runs_dir)}
+        self._read = {name: read for name, read in self._read.items() if name in self._stats}
+        changed = [name for name, now in self._stats.items() if name not in self._read or self._read[name][0] != now]
+        self._to_read = sorted(changed, key=lambda name: last_change(RunFolder(self.runs_dir / name)))
+        new = (RunFolder(self.runs_dir / name) for name in changed if name not in self._read)
+        self._unread = {folder.name: replace(_entry(folder, _blank(folder, "...")), read=False) for folder in new}
 
 
 def _folders(runs_dir: Path) -> Iterator[RunFolder]:
@@ -277,50 +263,50 @@ def _folders(runs_dir: Path) -> Iterator[RunFolder]:
             yield folder
 
 
-def _marks(folder: RunFolder) -> Marks:
+def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    return (folder.is_running(), *(_touched(path) for path in (folder.config, folder.events, folder.metrics)))
+    return (folder.is_running(), *(_mtime_and_size(path) for path in (folder.config, folder.events, folder.metrics)))
 
 
-def _touched(path: Path) -> tuple[int, int] | None:
+def _mtime_and_size(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return stat.st_mtime_ns, stat.st_size
 
 
 def examined(folder: RunFolder) -> RunEntry:
     """One run as it stands; whatever its files hold, it gets its line, if only to say that it is damaged."""
     try:
-        found = overview(folder)
-        damage = _damage(folder, found)
-        if found.dataset is None and not damage:
-            found = _from_settings(folder, found)
+        run = overview(folder)
+        damage = _damage(folder, run)
+        if run.dataset is None and not damage:
+            run = _from_settings(folder, run)
     except SettingsError as error:
-        found, damage = _nothing(folder, "damaged"), f"config.yaml: {error.faults[0].what}"
+        run, damage = _blank(folder, "damaged"), f"config.yaml: {error.faults[0].what}"
     # Foreign files can hold anything at all; a list that breaks on one of them shows none.
     except Exception as error:
-        found, damage = _nothing(folder, "damaged"), f"{type(error).__name__}: {error}"
-    return _listed(folder, replace(found, state="damaged") if damage else found, damage)
+        run, damage = _blank(folder, "damaged"), f"{type(error).__name__}: {error}"
+    return _entry(folder, replace(run, state="damaged") if damage else run, damage)
 
 
-def _damage(folder: RunFolder, found: Overview) -> str:
+def _damage(folder: RunFolder, run: Overview) -> str:
     if not folder.config.is_file():
         return "config.yaml is missing"
     if folder.events.exists() and not os.access(folder.events, os.R_OK):
         return "events.jsonl may not be read"
-    if found.dataset is None and (size := (_touched(folder.events) or (0, 0))[1]):
+    if run.dataset is None and (size := (_mtime_and_size(folder.events) or (0, 0))[1]):
         return f"events.jsonl holds {size:,} bytes and no start of a run"
     return ""
 
 
-def _from_settings(folder: RunFolder, found: Overview) -> Overview:
+def _from_settings(folder: RunFolder, run: Overview) -> Overview:
     """A run that no worker has taken up says what it is in its settings alone."""
     settings = load_preset(str(folder.config))
     dataset = settings.dataset
     return replace(
-        found,
+        run,
         dataset=dataset.name,
         imbalance_factor=dataset.imbalance_factor,
         ipc=settings.ipc,
@@ -329,13 +315,14 @@ def _from_settings(folder: RunFolder, found: Overview) -> Overview:
     )
 
 
-def _nothing(folder: RunFolder, state: str) -> Overview:
-    nothing = dict.fromkeys(
+def _blank(folder: RunFolder, state: str) -> Overview:
+    """A line of which only the name is known."""
+    unknown = dict.fromkeys(
         ("stage", "dataset", "imbalance_factor", "ipc", "method", "accuracy_mean", "accuracy_std"), None
     )
-    return Overview(name=folder.name, state=state, changed=last_change(folder), path=str(folder.root), **nothing)
+    return Overview(name=folder.name, state=state, changed=last_change(folder), path=str(folder.root), **unknown)
 
 
-def _listed(folder: RunFolder, found: Overview, damage: str = "") -> RunEntry:
-    created = _touched(folder.config)
-    return RunEntry(found, created[0] / 1e9 if created else found.changed, damage)
+def _entry(folder: RunFolder, run: Overview, damage: str = "") -> RunEntry:
+    config = _mtime_and_size(folder.config)
+    return RunEntry(run, config[0] / 1e9 if config else run.changed, damage)

@@ -1,4 +1,8 @@
-"""A run that a screen shows: its events folded into a state, and what they said, read a little at a time."""
+"""A run that a screen shows: its events folded into a state, and what they said, read a little at a time.
+
+Threads: `LiveRun.read` is called by one thread at a time, and that thread owns the state and the log. `LiveRun.view`
+may be looked at from any: each view holds a snapshot, is never changed, and is put in place by one assignment.
+"""
 
 from __future__ import annotations
 
@@ -13,38 +17,44 @@ from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
-from ltdd_tui.runs.console import printed
+from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.messages import news
-from ltdd_tui.runs.state import LogEntry, RunState, RunView, apply, with_worker
+from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
+
+ALIVE_EVERY_SECONDS = 1.0
 
 
 class Listener(Protocol):
     """Who is told each item of a run with the state after it."""
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Takes note of one item."""
+        """Takes note of one item; `state` is the live one, which the next item changes."""
 
 
 class Watched:
-    """A run folder that is followed: its events are folded into `state` as they come."""
+    """A run folder that is followed: its events are applied to `state` as they come.
+
+    `has_news` is whether the last `take_new` took anything in.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.state = RunState()
+        self.has_news = False
         self._feed = Feed(folder.events)
         self._restarts = 0
 
     def take_new(self, display: Listener | None, budget_seconds: float = 0.2) -> bool:
-        """Folds and shows what is new; returns whether that was all there is."""
+        """Applies and shows what is new; returns whether that was all there is."""
         items = self._feed.read_new(budget_seconds)
         if self._feed.restarts != self._restarts:
             self._restarts, self.state = self._feed.restarts, RunState()
         for item in items:
-            self.state = apply(self.state, item)
+            self.state.apply(item)
             if display:
                 display.show(item, self.state)
+        self.has_news = bool(items)
         return self._feed.caught_up
 
     def skip_old(self) -> None:
@@ -53,18 +63,15 @@ class Watched:
             pass
 
 
-# A small file that somebody else writes, read again only when it has changed.
-
-
 Content = TypeVar("Content")
 
 
-class Reread(Generic[Content]):
-    """The content that `load` makes of a file; what was read last stays when the file is gone."""
+class CachedFile(Generic[Content]):
+    """The content that `load` makes of a file, read again only when it has changed; the last one outlives the file."""
 
     def __init__(self, path: Path, load: Callable[[Path], Content], before: Content) -> None:
         self._path, self._load, self._content = path, load, before
-        self._stamp: tuple[int, int] | None = None
+        self._size_and_mtime: tuple[int, int] | None = None
 
     def read(self) -> Content:
         """The content now, or `before` as long as there has been no file."""
@@ -72,88 +79,74 @@ class Reread(Generic[Content]):
             stat = self._path.stat()
         except OSError:
             return self._content
-        stamp = (stat.st_size, stat.st_mtime_ns)
-        if stamp != self._stamp:
-            self._stamp, self._content = stamp, self._load(self._path)
+        size_and_mtime = (stat.st_size, stat.st_mtime_ns)
+        if size_and_mtime != self._size_and_mtime:
+            self._size_and_mtime, self._content = size_and_mtime, self._load(self._path)
         return self._content
 
 
-ALIVE_EVERY_SECONDS = 1.0
-
-
-class _Journal:
-    """The display that a run is read for: it keeps what the events say."""
-
-    def __init__(self) -> None:
-        self.log: Series[LogEntry] = Series()
-
-    def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Takes down one item."""
-        text = news(item, state)
-        if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
-            # The run begins anew; what is wrong with its file stays.
-            self.log = Series(said for said in self.log if said.seconds is None)
-        if text is not None:
-            seconds = item.seconds if isinstance(item, Stamped) else None
-            self.log = self.log.appended(LogEntry(seconds, text, state.iteration))
-
-
 class LiveRun:
-    """Reads a run's folder for as many screens as want it; `read` may be called from a thread, `view` from any."""
+    """Reads a run's folder for as many screens as want it, and keeps the log of what its events said."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._journal = _Journal()
         self._watched = Watched(folder)
-        self._settings: Reread[RunSettings | None] = Reread(folder.config, _settings, None)
-        self._manifest: Reread[Mapping[str, Any]] = Reread(folder.manifest, _manifest, {})
-        self._console: Reread[tuple[str, ...]] = Reread(folder.console, printed, ())
+        self._log: list[LogEntry] = []
+        self._settings: CachedFile[RunSettings | None] = CachedFile(folder.config, _read_settings, None)
+        self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
+        self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._alive, self._asked = True, float("-inf")
-        self._version = 0
-        self.view = self._seen()
+        self.view = self._with_files(RunView(folder, RunState(), None, self._log, gone=False, version=0))
 
     def read(self, budget_seconds: float = 0.05) -> bool:
         """Takes in what is new, for about that long; returns whether that was all there is."""
-        self._ask_whether_alive()
-        before = self._watched.state
-        caught_up = self._watched.take_new(self._journal, budget_seconds)
-        seen = self._seen()
-        if self._watched.state is not before or _besides(seen) != _besides(self.view):
-            self._version += 1
-            self.view = replace(seen, version=self._version)
-        return caught_up
-
-    def _ask_whether_alive(self) -> None:
         # Before the events are read: the other way round, a run that ends in between looks like a crash.
         if time.monotonic() - self._asked >= ALIVE_EVERY_SECONDS:
             self._alive, self._asked = self.folder.is_running(), time.monotonic()
+        caught_up = self._watched.take_new(self, budget_seconds)
+        before, after = self.view, self._with_files(self.view)
+        if self._watched.has_news or after.alive != before.alive:
+            after = replace(after, state=with_worker(self._watched.state.snapshot(), self._alive), log=self._log)
+        if after.state is not before.state or _without_events(after) != _without_events(before):
+            self.view = replace(after, version=before.version + 1)
+        return caught_up
 
-    def _seen(self) -> RunView:
-        return RunView(
-            self.folder,
-            with_worker(self._watched.state, self._alive),
-            self._settings.read(),
-            self._journal.log,
-            not self.folder.root.is_dir(),
-            self._version,
+    def show(self, item: Stamped | Warned, state: RunState) -> None:
+        """Notes in the log what one item says."""
+        text = news(item, state)
+        if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
+            # The run begins anew; what is wrong with its file stays.
+            self._log = [entry for entry in self._log if entry.seconds is None]
+        if text is not None:
+            if self._log is self.view.log:
+                self._log = self._log.copy()
+            self._log.append(LogEntry(item.seconds if isinstance(item, Stamped) else None, text, state.iteration))
+
+    def _with_files(self, view: RunView) -> RunView:
+        """The view with what stands beside the events as it is now."""
+        console = self._console.read()
+        return replace(
+            view,
+            settings=self._settings.read(),
+            gone=not self.folder.root.is_dir(),
             alive=self._alive,
-            console=self._console.read(),
+            console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
         )
 
 
-def _besides(view: RunView) -> tuple[object, ...]:
+def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.state.status, view.gone, view.alive, view.settings, view.console, view.manifest
+    return view.gone, view.alive, view.settings, view.console, view.manifest
 
 
-def _settings(config: Path) -> RunSettings | None:
+def _read_settings(config: Path) -> RunSettings | None:
     try:
         return load_preset(str(config))
     except (SettingsError, OSError):
         return None
 
 
-def _manifest(path: Path) -> Mapping[str, Any]:
-    found = read_json(path)
-    return found if isinstance(found, dict) else {}
+def _read_manifest(path: Path) -> Mapping[str, Any]:
+    manifest = read_json(path)
+    return manifest if isinstance(manifest, dict) else {}

@@ -1,4 +1,7 @@
-"""Renames and deletes runs, never one at work: the run's lock is held meanwhile, so that no worker comes between."""
+"""Creates, renames and deletes run folders.
+
+What is renamed or deleted is never at work: the run's lock is held meanwhile, so that no worker comes between.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.runs import manage
 from ltdd_tui.runs.index import folder_of_runs, handle
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
@@ -20,7 +22,7 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
     """A new run folder that holds `config`; raises InputError for a name that is taken or cannot be one."""
     check_name(name)
     folder = RunFolder(runs_dir / name)
-    elsewhere = "--runs-dir or LTDD_RUNS_DIR names another place"
+    hint = "--runs-dir or LTDD_RUNS_DIR names another place"
     try:
         folder_of_runs(runs_dir).mkdir(parents=True, exist_ok=True)
         # Not exist_ok: of two that ask for one name at once, one is refused.
@@ -28,27 +30,22 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
     except FileExistsError:
         raise _taken(folder) from None
     except OSError as error:
-        raise InputError(
-            f"the run's folder cannot be made: {error.strerror}",
-            str(folder.root),
-            elsewhere,
-        ) from None
+        raise InputError(f"the run's folder cannot be made: {error.strerror}", str(folder.root), hint) from None
     try:
         write_atomically(folder.config, config)
     except OSError as error:
-        # Without its settings it is no run, and would only keep the name.
+        # A folder without settings is no run, and would only keep the name.
         with contextlib.suppress(OSError):
             folder.root.rmdir()
-        raise InputError(
-            f"the run's settings cannot be written: {error.strerror}", str(folder.config), elsewhere
-        ) from None
+        raise InputError(f"the run's settings cannot be written: {error.strerror}", str(folder.config), hint) from None
     return folder
 
 
 def check_free(name: str, runs_dir: Path) -> None:
     """Raises InputError where a new run cannot have this name, or another run has it."""
     check_name(name)
-    if os.path.lexists((folder := RunFolder(runs_dir / name)).root):
+    folder = RunFolder(runs_dir / name)
+    if os.path.lexists(folder.root):
         raise _taken(folder)
 
 
@@ -102,7 +99,7 @@ def size_of(folder: RunFolder) -> int:
 
 def rename(folder: RunFolder, name: str) -> RunFolder:
     """Gives a run another name beside its old one; raises InputError for a taken or unfit name, or a run at work."""
-    manage.check_name(name)
+    check_name(name)
     target = folder.root.with_name(name)
     with _claimed(folder):
         try:
@@ -123,7 +120,12 @@ def rename(folder: RunFolder, name: str) -> RunFolder:
 def delete(folder: RunFolder) -> None:
     """Deletes a run with all its files; raises InputError where a worker has it, or where the system refuses."""
     with _claimed(folder):
-        doomed = _set_aside(folder)
+        # Out of the list in one step, so that nobody meets it half deleted.
+        doomed = folder.root.with_name(f".deleted-{folder.name}-{os.getpid()}")
+        try:
+            os.rename(folder.root, doomed)
+        except OSError as error:
+            raise _refused("deleted", error, folder) from None
         try:
             # First what makes it a run: should the rest fail, nothing half deleted is listed.
             (doomed / folder.config.name).unlink(missing_ok=True)
@@ -132,16 +134,6 @@ def delete(folder: RunFolder) -> None:
             raise InputError(
                 f"not everything could be deleted: {error.strerror}", str(error.filename or doomed), f"see {doomed}"
             ) from None
-
-
-def _set_aside(folder: RunFolder) -> Path:
-    """Takes the run out of the list in one step, so that nobody meets it half deleted."""
-    doomed = folder.root.with_name(f".deleted-{folder.name}-{os.getpid()}")
-    try:
-        os.rename(folder.root, doomed)
-    except OSError as error:
-        raise _refused("deleted", error, folder) from None
-    return doomed
 
 
 def _refused(done: str, error: OSError, folder: RunFolder) -> InputError:
@@ -166,13 +158,14 @@ def _claimed(folder: RunFolder) -> Iterator[None]:
 
 
 def _identity(folder: RunFolder) -> tuple[int, int]:
+    """Device and inode of the folder, which tell it from another one of the same name."""
     if folder.root.is_symlink():
         raise InputError("this is a link to a run that lies elsewhere", str(folder.root), "remove the link by hand")
     try:
-        found = os.stat(folder.root)
+        stat = os.stat(folder.root)
     except OSError:
         raise _gone(folder) from None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 def _gone(folder: RunFolder) -> InputError:

@@ -1,4 +1,4 @@
-"""What has happened to a run between two looks at it, that a person should be told wherever they are. Pure."""
+"""What a person is told of a run: notifications of what is new, a notice of what is wrong, and lines of the log."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Literal
 from engine.run import events as e
 from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
-from ltdd_tui.runs.console import since_start
 from ltdd_tui.runs.state import RunState, RunView
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Notifications: what has happened between two looks, which is told whatever screen is shown
+
 MOST_WARNINGS = 3
+CRASHED = "the worker exited without an error message"
 
 
 @dataclass(frozen=True)
@@ -26,41 +29,34 @@ class Notification:
 
 def new_notifications(before: RunView, after: RunView) -> list[Notification]:
     """New warnings with their hints, and how the run ended."""
-    found = _warnings(before, after)
-    if after.gone and not before.gone:
-        found.append(Notification(f"{after.folder.root} is gone", "error", after.folder.name, rings=True))
-    if before.state.status == after.state.status:
-        return found
-    ending = _ending(after)
-    return [*found, ending] if ending else found
-
-
-def _warnings(before: RunView, after: RunView) -> list[Notification]:
-    new = list(after.state.warnings[len(before.state.warnings) :])
-    found = [
-        Notification(
-            warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", after.folder.name
-        )
+    name = after.folder.name
+    new = after.state.warnings[len(before.state.warnings) :]
+    notifications = [
+        Notification(warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", name)
         for warning in new[:MOST_WARNINGS]
     ]
     if len(new) > MOST_WARNINGS:
         more = f"and {len(new) - MOST_WARNINGS} more warnings, which the log shows"
-        found.append(Notification(more, "warning", after.folder.name))
-    return found
+        notifications.append(Notification(more, "warning", name))
+    if after.gone and not before.gone:
+        notifications.append(Notification(f"{after.folder.root} is gone", "error", name, rings=True))
+    if before.state.status != after.state.status and (ending := _ending(after)):
+        notifications.append(ending)
+    return notifications
 
 
 def _ending(after: RunView) -> Notification | None:
     name, state = after.folder.name, after.state
     match state.status:
         case "done":
-            final = next((e for e in state.evaluations.values() if e.subject == "final"), None)
+            final = next((event for event in state.evaluations.values() if event.subject == "final"), None)
             figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
             return Notification(f"the run is done{figure}", title=name, rings=True)
         case "failed":
             what = state.failures[-1].what if state.failures else "it said no more"
             return Notification(f"the run failed: {what}", "error", name, rings=True)
         case "crashed":
-            return Notification("the worker is gone without a last word", "error", name, rings=True)
+            return Notification(CRASHED, "error", name, rings=True)
         case "stopped":
             return Notification("the run has stopped", title=name, rings=True)
         case _:
@@ -76,8 +72,8 @@ def terminal_title(view: RunView) -> str:
     return f"{state.status} · {view.folder.name}"
 
 
-# What one must know of a run first: that it failed, crashed, stopped or waits, or that its folder is gone.
-
+# ---------------------------------------------------------------------------------------------------------------------
+# The notice above the panels: that a run failed, crashed, stopped or waits, or that its folder is gone
 
 CONSOLE_LINES = 4
 LOADING = "it loads its libraries, which takes some seconds"
@@ -98,39 +94,32 @@ def notice(view: RunView, starting: bool, exit_code: int | None = None) -> Notic
 
     `starting` is whether a worker is on its way, `exit_code` how it ended before it took hold of the run.
     """
-    state = view.state
+    state, last_lines, at = view.state, view.console[-CONSOLE_LINES:], view.state.checkpoint
+    goes_on = f"`r` goes on from iteration {at}, the last checkpoint" if at else "`r` goes on from what is finished"
     if view.gone:
         return Notice("error", "the run's folder is gone", (str(view.folder.root),), "what was read of it still shows")
     if view.at is not None:
         return None
     if starting:
-        return Notice("information", "the worker is starting", since_start(view.console)[-1:] or (LOADING,))
+        return Notice("information", "the worker is starting", view.console[-1:] or (LOADING,))
     if exit_code is not None and state.status != "failed":
         title = f"the worker ended at once (exit code {exit_code})"
-        return Notice("error", title, since_start(view.console)[-CONSOLE_LINES:], "`r` tries again")
+        return Notice("error", title, last_lines, "`r` tries again")
     if state.status == "failed":
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]
-        return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, f"`r` goes on {_where(view)}"]))
+        return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, goes_on]))
     if state.status == "crashed":
-        lines = since_start(view.console)[-CONSOLE_LINES:] or ("it printed nothing",)
-        return Notice("error", "the worker is gone without a last word", lines, f"`r` goes on {_where(view)}")
+        return Notice("error", CRASHED, last_lines or ("it printed nothing",), goes_on)
     if state.status == "stopped":
         stage = next((s.name for s in state.stages.by_name.values() if s.status == "interrupted"), "")
         during = f" during {stage_name(stage)}" if stage else ""
-        return Notice("warning", f"stopped{during}", hint=f"`r` goes on {_where(view)}")
+        return Notice("warning", f"stopped{during}", hint=goes_on)
     if state.status == "waiting" and not view.alive:
-        return Notice(
-            "warning", "no worker is at work on this run", since_start(view.console)[-CONSOLE_LINES:], "`r` starts one"
-        )
+        return Notice("warning", "no worker is at work on this run", last_lines, "`r` starts one")
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     return None
-
-
-def _where(view: RunView) -> str:
-    at = view.state.checkpoint
-    return f"from iteration {at}, the last checkpoint" if at else "from what is finished"
 
 
 def can_resume(view: RunView) -> bool:
@@ -143,8 +132,12 @@ def can_stop(view: RunView) -> bool:
     return view.alive and not view.gone
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Lines of the log
+
+
 def news(item: e.Stamped | e.Warned, state: RunState) -> str | None:
-    """What an event says to a person, or None where it says nothing that its stage's progress does not."""
+    """The log's line for an event, or None where it says nothing that its stage's progress does not."""
     event = item if isinstance(item, e.Warned) else item.event
     match event:
         case e.RunStarted():
@@ -185,6 +178,6 @@ def _evaluated_line(event: e.Evaluated) -> str:
 
 
 def losses(point: e.MatchingStep) -> str:
-    """The matching losses that the method has."""
+    """The matching losses that the method has, as text."""
     both = (("rep", point.loss_rep), ("cls", point.loss_cls))
     return ", ".join(f"{name} {value:.3f}" for name, value in both if value is not None)

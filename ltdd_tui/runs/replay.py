@@ -5,54 +5,55 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.run.events import Evaluated
-from ltdd_tui.runs.loss_history import Series, Table
-from ltdd_tui.runs.state import RunState, RunView, Stage, Stages
+from ltdd_tui.runs.state import DISTILL, RunState, RunView, Stage, Stages
 
-BEFORE = frozenset({"random", "initialization", "experts"})
-"""What is evaluated before the first iteration; the final set and the best one are known only at the end."""
+# What is evaluated before the first iteration; the final set and the best one are known only at the end.
+EVALUATED_BEFORE = frozenset({"random", "initialization"})
 
 
 def as_of(view: RunView, at: int | None) -> RunView:
     """The view at iteration `at`; None is the live end, and so are the last iteration and what lies past it."""
     if at is None or at >= view.state.iteration:
         return view
-    log = Series(said for said in view.log if said.iteration <= at)
+    log = [entry for entry in view.log if entry.iteration <= at]
     return replace(view, state=state_at(view.state, at), log=log, at=at)
 
 
 def state_at(state: RunState, at: int) -> RunState:
-    """The state when iteration `at` had just been done and looked at."""
+    """The state when iteration `at` had just been done and evaluated."""
     steps = state.steps.until(at)
     return replace(
         state,
         status="running",
         steps=steps,
-        stages=_stages_at(state.stages, at, steps.seconds),
+        stages=_stages_at(state.stages, at, steps.total_seconds),
         checkpoint=min(state.checkpoint, at),
-        previews=Table({iteration: preview for iteration, preview in state.previews.items() if iteration <= at}),
-        evaluations=Table({key: event for key, event in state.evaluations.items() if _known(event, at)}),
+        previews={iteration: preview for iteration, preview in state.previews.items() if iteration <= at},
+        evaluations={key: event for key, event in state.evaluations.items() if _was_known(event, at)},
         failures=(),
         finished=None,
     )
 
 
-def _known(event: Evaluated, at: int) -> bool:
-    return event.subject in BEFORE or (event.subject == "check" and (event.iteration or 0) <= at)
+def _was_known(event: Evaluated, at: int) -> bool:
+    return event.subject in EVALUATED_BEFORE or (event.subject == "check" and (event.iteration or 0) <= at)
 
 
 def _stages_at(stages: Stages, at: int, seconds: float) -> Stages:
     """Distill under way, `seconds` long so far, and what follows it still to come."""
-    found: dict[str, Stage] = {}
-    to_come = False
+    past = Stages(dict(stages.by_name))
     for name, stage in stages.by_name.items():
-        found[name] = Stage(name) if to_come else stage
-        if name == "distill":
-            found[name] = replace(stage, status="running", done=float(at), since=None, seconds=seconds, samples=())
-            to_come = True
-    return Stages(found, "distill" if to_come else None)
+        if past.running:
+            past.by_name[name] = Stage(name)
+        elif name == DISTILL:
+            past.by_name[name] = replace(
+                stage, status="running", done=float(at), since=None, seconds=seconds, samples=()
+            )
+            past.running = DISTILL
+    return past
 
 
 def frames(state: RunState) -> list[int]:
-    """The iterations at which something was kept to look at: a picture or a check."""
+    """The iterations at which something was kept to look at: a preview or a check."""
     checks = {event.iteration for event in state.evaluations.values() if event.subject == "check"}
     return sorted({*state.previews, *(at for at in checks if at is not None)} | {0})

@@ -1,28 +1,30 @@
-"""All that is known about a run, folded from its events one by one: `apply(state, event) -> state`, pure.
+"""All that is known about a run, folded from its events one by one: `RunState.apply(item)`.
 
-`fold` replays what a feed gave; the result does not depend on how the events were cut into batches.
+Threads: one owner (the thread that reads the run) applies events to its RunState. Everybody else is handed a
+`snapshot()`, which never changes. Taking one is cheap: it shares the containers, and the owner copies a container
+before it writes to one that a snapshot holds. So a container that is the same object as before has not changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine.run import events as e
-from engine.run.events import StageDone, StageStarted
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
-from ltdd_tui.runs.loss_history import Series, Steps, Table, replaced
+from ltdd_tui.runs.loss_history import LossHistory
 
-# The stages of a run as they go by: how far, since when, and how long still at the pace of late.
+# ---------------------------------------------------------------------------------------------------------------------
+# Stages: how far each is, since when, and how long it still takes at its recent pace
 
-
-SAMPLES = 60
+PACE_SAMPLES = 60
 SAMPLE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stage:
     """One stage: `done` of `total` units. `since` is when it last began, `seconds` the work before that or in all.
 
@@ -46,112 +48,86 @@ class Stage:
         """Units a second over the samples kept, up to `now`: a stage that stands still gets slower and slower."""
         if len(self.samples) < 2:
             return None
-        began, at = self.samples[0]
-        passed = now - began
-        return (self.done - at) / passed if passed > 0 and self.done > at else None
+        first_seconds, first_done = self.samples[0]
+        passed = now - first_seconds
+        return (self.done - first_done) / passed if passed > 0 and self.done > first_done else None
 
     def seconds_left(self, now: float) -> float | None:
         """Seconds until `total` is reached at that pace, or None before there is one."""
         pace = self.pace(now) if self.status == "running" else None
         return max(0.0, self.total - self.done) / pace if pace else None
 
-    def progressed(self, done: float, total: int | None, seconds: float) -> Stage:
-        """This stage with `done` units at `seconds`."""
-        samples = self.samples
-        if not samples or seconds - samples[-1][0] >= SAMPLE_SECONDS:
-            samples = (*samples[-SAMPLES + 1 :], (seconds, done))
-        changes = {"done": done, "total": self.total if total is None else total, "samples": samples}
-        return replaced(self, changes)
+    def progress(self, done: float, seconds: float) -> None:
+        """Takes note of `done` units at `seconds`."""
+        self.done = done
+        if not self.samples or seconds - self.samples[-1][0] >= SAMPLE_SECONDS:
+            self.samples = (*self.samples[-PACE_SAMPLES + 1 :], (seconds, done))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stages:
     """All stages in their order, and the name of the one that is under way."""
 
     by_name: dict[str, Stage] = field(default_factory=dict)
     running: str | None = None
 
-    @staticmethod
-    def planned(names: list[str]) -> Stages:
-        """Stages that are still to come."""
-        return Stages({name: Stage(name) for name in names})
-
     @property
     def current(self) -> Stage | None:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
 
-    def with_plan(self, names: list[str]) -> Stages:
-        """These stages, in the order of `names`, with those that are new among them."""
-        planned = {name: self.by_name.get(name, Stage(name)) for name in names}
-        return replace(self, by_name=planned | self.by_name)
+    def copy(self) -> Stages:
+        """Other stages of the same content."""
+        return Stages({name: copy.copy(stage) for name, stage in self.by_name.items()}, self.running)
 
-    def begun(self, event: StageStarted, seconds: float, done: float = 0.0) -> Stages:
+    def named(self, name: str) -> Stage:
+        """The stage of that name; one that was never announced is taken as it comes."""
+        if name not in self.by_name:
+            self.by_name[name] = Stage(name)
+        return self.by_name[name]
+
+    def plan(self, names: Sequence[str]) -> None:
+        """Puts the stages into the order of `names`, and adds those that are new."""
+        self.by_name = {name: self.by_name.get(name, Stage(name)) for name in names} | self.by_name
+
+    def begin(self, event: e.StageStarted, seconds: float, done: float) -> None:
         """A stage begins, or goes on after an interruption, with `done` units behind it."""
-        before = self.by_name.get(event.stage, Stage(event.stage))
-        stage = replace(
-            before,
-            status="running",
-            total=event.total,
-            unit=event.unit,
-            since=seconds,
-            done=done,
-            seconds=before.elapsed(seconds),
-            samples=(),
-        )
-        return Stages(self.by_name | {event.stage: stage}, event.stage)
+        stage, self.running = self.named(event.stage), event.stage
+        stage.seconds = stage.elapsed(seconds)
+        stage.status, stage.since, stage.samples = "running", seconds, ()
+        stage.done, stage.total, stage.unit = done, event.total, event.unit
 
-    def progressed(self, name: str, done: float, total: int | None, seconds: float) -> Stages:
-        """A stage got on; one that was never announced is taken as it comes."""
-        stage = self.by_name.get(name, Stage(name)).progressed(done, total, seconds)
-        return Stages(self.by_name | {name: stage}, self.running)
-
-    def ended(self, event: StageDone) -> Stages:
+    def end(self, event: e.StageDone) -> None:
         """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
-        before = self.by_name.get(event.stage, Stage(event.stage))
-        stage = replace(
-            before, status="done", since=None, seconds=float(event.seconds), done=float(before.total), samples=()
-        )
-        return Stages(self.by_name | {event.stage: stage}, None if self.running == event.stage else self.running)
+        seconds, stage = float(event.seconds), self.named(event.stage)
+        stage.status, stage.since, stage.samples = "done", None, ()
+        stage.seconds, stage.done = seconds, float(stage.total)
+        if self.running == event.stage:
+            self.running = None
 
-    def set_back(self, name: str, done: float) -> Stages:
-        """A stage that was interrupted goes on from `done`: what lay past it comes again."""
-        stage = self.by_name.get(name)
-        if stage is None or stage.status != "interrupted":
-            return self
-        return replace(self, by_name=self.by_name | {name: replace(stage, done=done)})
+    def interrupt(self, seconds: float) -> None:
+        """The worker went away at `seconds`: the stage under way stands still, and its time is kept."""
+        if stage := self.current:
+            stage.seconds = stage.elapsed(seconds)
+            stage.status, stage.since, stage.samples = "interrupted", None, ()
+        self.running = None
 
-    def interrupted(self, seconds: float) -> Stages:
-        """The worker went away at `seconds`: what was under way stands still, and its time is kept."""
-        stage = self.current
-        if stage is None:
-            return self
-        still = replace(stage, status="interrupted", since=None, seconds=stage.elapsed(seconds), samples=())
-        return Stages(self.by_name | {stage.name: still})
 
+# ---------------------------------------------------------------------------------------------------------------------
+# The state of a run
 
 Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
+ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
 
 
-@dataclass(frozen=True)
-class Experts:
-    """The experts of one kind: training losses by expert, epoch by epoch, and what is known of the finished ones."""
-
-    losses: Table[int, Series[e.ExpertEpoch]] = field(default_factory=Table)
-    done: Table[int, e.ExpertDone] = field(default_factory=Table)
-
-
-NO_EXPERTS = Experts()
-
-
-@dataclass(frozen=True)
+@dataclass
 class RunState:
     """What a screen or a table draws. Times are seconds since 1970, accuracies percent, iterations count from 1.
 
-    `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration; `checkpoint` is the last
-    iteration that survives a crash.
+    `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
+    `experts_done` by (kind, number); `checkpoint` is the last iteration that survives a crash.
     """
 
     status: Status = "waiting"
@@ -160,53 +136,153 @@ class RunState:
     last_seconds: float | None = None
     data: e.DataReady | None = None
     stages: Stages = field(default_factory=Stages)
-    experts: dict[e.ExpertKind, Experts] = field(default_factory=dict)
-    initialized: e.Initialized | None = None
-    steps: Steps = field(default_factory=Steps)
+    expert_epochs: dict[ExpertKey, tuple[e.ExpertEpoch, ...]] = field(default_factory=dict)
+    experts_done: dict[ExpertKey, e.ExpertDone] = field(default_factory=dict)
+    steps: LossHistory = field(default_factory=LossHistory)
     checkpoint: int = 0
-    previews: Table[int, e.Preview] = field(default_factory=Table)
-    evaluations: Table[EvaluationKey, e.Evaluated] = field(default_factory=Table)
+    previews: dict[int, e.Preview] = field(default_factory=dict)
+    evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
     reading: e.DeviceReading | None = None
-    warnings: Series[e.Warned] = field(default_factory=Series)
+    warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
+    # The fields whose containers no snapshot holds. Empty at first: who built this state may hold its containers too.
+    _owned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def iteration(self) -> int:
         """The last outer iteration, 0 before the first."""
-        return self.steps.last or 0
-
-    @property
-    def points(self) -> Series[e.MatchingStep]:
-        """The matching losses by ascending iteration."""
-        return self.steps.in_order()
+        return self.steps.latest.iteration if self.steps.latest else 0
 
     def seconds_left(self, now: float) -> float | None:
         """Seconds until the present stage ends at its recent pace, or None where that is not known yet."""
         stage = self.stages.current
         return stage.seconds_left(now) if stage and self.status == "running" else None
 
+    def done_experts(self, kind: e.ExpertKind) -> list[e.ExpertDone]:
+        """The finished experts of a kind, in the order in which they finished."""
+        return [done for (own, _), done in self.experts_done.items() if own == kind]
+
+    def snapshot(self) -> RunState:
+        """This state as it is now; what is applied to either of the two later, the other does not see."""
+        self.steps.merge()
+        self._owned.clear()
+        return replace(self)
+
+    def apply(self, item: e.Stamped | e.Warned) -> None:
+        """Takes in one item of a feed."""
+        if isinstance(item, e.Warned):
+            self._warn(item)
+            return
+        try:
+            self._react(item.event, item.seconds)
+        except (TypeError, ValueError, AttributeError, OverflowError):
+            self._warn(e.Warned(f"event {item.seq} holds values of the wrong kind and was skipped"))
+            return
+        if self.first_seconds is None:
+            self.first_seconds = item.seconds
+        self.last_seconds = item.seconds
+
+    def _react(self, event: e.Event, seconds: float) -> None:
+        """Takes in one event, or raises before anything has changed; the most frequent ones stand first."""
+        match event:
+            case e.MatchingStep():
+                self._own("steps", "stages")
+                self.steps.append(event)
+                self.stages.named(DISTILL).progress(float(event.iteration), seconds)
+            case e.ExpertEpoch():
+                self._own("expert_epochs")
+                key = (event.kind, event.expert)
+                epochs = self.expert_epochs.get(key, ())
+                # An expert that is trained again, after a crash, tells some of its epochs again.
+                while epochs and epochs[-1].epoch >= event.epoch:
+                    epochs = epochs[:-1]
+                self.expert_epochs[key] = (*epochs, event)
+            case e.StageProgress():
+                done = float(event.done)
+                self._own("stages")
+                stage = self.stages.named(event.stage)
+                stage.total = event.total
+                stage.progress(done, seconds)
+            case e.Evaluated():
+                self._own("evaluations")
+                self.evaluations[event.subject, event.iteration, event.arch] = event
+            case e.Preview():
+                self._own("previews")
+                self.previews[event.iteration] = event
+            case e.ExpertDone():
+                self._own("experts_done")
+                self.experts_done[event.kind, event.expert] = event
+            case e.Checkpointed():
+                self.checkpoint = event.iteration
+            case e.DeviceReading():
+                self.reading = event
+            case e.Warned():
+                self._warn(event)
+            case e.DataReady():
+                self.data = event
+            case e.StageStarted():
+                self._own("stages")
+                # Distilling alone goes on from within; what other stages have finished they tell one by one.
+                self.stages.begin(event, seconds, float(self.checkpoint) if event.stage == DISTILL else 0.0)
+            case e.StageDone():
+                self._own("stages")
+                self.stages.end(event)
+            case e.RunStarted(resumed=False):
+                # The run begins anew; what was wrong with its files stays told.
+                vars(self).update(vars(RunState("running", event, seconds, warnings=self.warnings)))
+                self.stages.plan(event.stages)
+            case e.RunStarted():
+                self._resume(event, seconds)
+            case e.RunFinished():
+                self.finished = event
+                self.end("done", seconds)
+            case e.RunStopped():
+                self.end("stopped", seconds)
+            case e.RunBroke():
+                self.failures = (*self.failures, event)
+                self.end("failed", seconds)
+
+    def _resume(self, event: e.RunStarted, seconds: float) -> None:
+        """Goes back to the last checkpoint: what lies past it comes again."""
+        at = self.checkpoint
+        self.status, self.started, self.failures, self.finished = "running", event, (), None
+        self._own("stages")
+        self.stages.interrupt(self.last_seconds or seconds)
+        self.stages.plan(event.stages)
+        distill = self.stages.by_name.get(DISTILL)
+        if distill and distill.status == "interrupted":
+            distill.done = float(at)
+        self.steps = self.steps.until(at)
+        self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
+        self.evaluations = {key: event for key, event in self.evaluations.items() if (key[1] or 0) <= at}
+
+    def end(self, status: Status, seconds: float) -> None:
+        """The worker ended at `seconds`, or was found gone."""
+        # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
+        if self.status != "done":
+            self.status = status
+        self._own("stages")
+        self.stages.interrupt(seconds)
+
+    def _warn(self, warning: e.Warned) -> None:
+        self._own("warnings")
+        self.warnings.append(warning)
+
+    def _own(self, *containers: str) -> None:
+        """Copies the containers of these fields that a snapshot may hold, before something is written to them."""
+        for name in containers:
+            if name not in self._owned:
+                self._owned.add(name)
+                setattr(self, name, getattr(self, name).copy())
+
 
 def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
-    """The state after all `items`."""
+    """The state after all `items`; `state` itself stays as it is."""
+    state = state.snapshot()
     for item in items:
-        state = apply(state, item)
+        state.apply(item)
     return state
-
-
-def apply(state: RunState, item: e.Stamped | e.Warned) -> RunState:
-    """The state after one item of a feed; `state` itself stays as it is."""
-    if isinstance(item, e.Warned):
-        return replace(state, warnings=state.warnings.appended(item))
-    try:
-        changes = _REACTIONS[type(item.event)](state, item.event, item.seconds)
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        misfit = e.Warned(f"event {item.seq} holds values of the wrong kind and was skipped")
-        return replace(state, warnings=state.warnings.appended(misfit))
-    if state.first_seconds is None:
-        changes["first_seconds"] = item.seconds
-    changes["last_seconds"] = item.seconds
-    return replaced(state, changes)
 
 
 def with_worker(state: RunState, alive: bool) -> RunState:
@@ -216,100 +292,13 @@ def with_worker(state: RunState, alive: bool) -> RunState:
     """
     if state.status != "running" or alive:
         return state
-    return replace(state, status="crashed", stages=state.stages.interrupted(state.last_seconds or 0.0))
+    crashed = state.snapshot()
+    crashed.end("crashed", state.last_seconds or 0.0)
+    return crashed
 
 
-Changes = dict[str, Any]
-
-
-def _run_started(state: RunState, event: e.RunStarted, seconds: float) -> Changes:
-    if not event.resumed:
-        fresh = RunState(warnings=state.warnings)
-        return vars(fresh) | {
-            "status": "running",
-            "started": event,
-            "first_seconds": seconds,
-            "stages": Stages.planned(event.stages),
-        }
-    at = state.checkpoint
-    stages = state.stages.interrupted(state.last_seconds or seconds).with_plan(event.stages)
-    return {
-        "status": "running",
-        "started": event,
-        "failures": (),
-        "finished": None,
-        "stages": stages.set_back(DISTILL, float(at)),
-        # What lies past the checkpoint comes again.
-        "steps": state.steps.until(at),
-        "previews": Table({key: preview for key, preview in state.previews.items() if key <= at}),
-        "evaluations": Table({key: found for key, found in state.evaluations.items() if (key[1] or 0) <= at}),
-    }
-
-
-def _stage_started(state: RunState, event: e.StageStarted, seconds: float) -> Changes:
-    # Distilling alone goes on from within; what other stages have finished they tell one by one.
-    done = float(state.checkpoint) if event.stage == DISTILL else 0.0
-    return {"stages": state.stages.begun(event, seconds, done)}
-
-
-def _expert_epoch(state: RunState, event: e.ExpertEpoch, seconds: float) -> Changes:
-    of_kind = state.experts.get(event.kind, NO_EXPERTS)
-    losses = of_kind.losses.get(event.expert, Series())
-    while losses and losses[-1].epoch >= event.epoch:
-        losses = losses.first(len(losses) - 1)
-    longer = of_kind.losses.with_item(event.expert, losses.appended(event))
-    return {"experts": state.experts | {event.kind: replaced(of_kind, {"losses": longer})}}
-
-
-def _expert_done(state: RunState, event: e.ExpertDone, seconds: float) -> Changes:
-    of_kind = state.experts.get(event.kind, NO_EXPERTS)
-    done = of_kind.done.with_item(event.expert, event)
-    return {"experts": state.experts | {event.kind: replaced(of_kind, {"done": done})}}
-
-
-def _matching_step(state: RunState, event: e.MatchingStep, seconds: float) -> Changes:
-    stages = state.stages.progressed(DISTILL, event.iteration, None, seconds)
-    return {"steps": state.steps.with_step(event), "stages": stages}
-
-
-def _evaluated(state: RunState, event: e.Evaluated, seconds: float) -> Changes:
-    return {"evaluations": state.evaluations.with_item((event.subject, event.iteration, event.arch), event)}
-
-
-def _ended(state: RunState, status: Status, seconds: float, **changes: Any) -> Changes:
-    """A finished result stays finished: what is asked of it later, and fails, does not undo it."""
-    return changes | {
-        "status": "done" if state.status == "done" else status,
-        "stages": state.stages.interrupted(seconds),
-    }
-
-
-_REACTIONS: dict[type, Callable[[RunState, Any, float], Changes]] = {
-    e.RunStarted: _run_started,
-    e.DataReady: lambda state, event, seconds: {"data": event},
-    e.StageStarted: _stage_started,
-    e.StageProgress: lambda state, event, seconds: {
-        "stages": state.stages.progressed(event.stage, float(event.done), event.total, seconds)
-    },
-    e.StageDone: lambda state, event, seconds: {"stages": state.stages.ended(event)},
-    e.ExpertEpoch: _expert_epoch,
-    e.ExpertDone: _expert_done,
-    e.Initialized: lambda state, event, seconds: {"initialized": event},
-    e.MatchingStep: _matching_step,
-    e.Preview: lambda state, event, seconds: {"previews": state.previews.with_item(event.iteration, event)},
-    e.Evaluated: _evaluated,
-    e.Checkpointed: lambda state, event, seconds: {"checkpoint": event.iteration},
-    e.DeviceReading: lambda state, event, seconds: {"reading": event},
-    e.Warned: lambda state, event, seconds: {"warnings": state.warnings.appended(event)},
-    e.RunFinished: lambda state, event, seconds: _ended(state, "done", seconds, finished=event),
-    e.RunStopped: lambda state, event, seconds: _ended(state, "stopped", seconds),
-    e.RunBroke: lambda state, event, seconds: _ended(state, "failed", seconds, failures=(*state.failures, event)),
-}
-
-
-def stage_named(state: RunState, name: str) -> Stage | None:
-    """A stage of the run, or None where it has none of that name."""
-    return state.stages.by_name.get(name)
+# ---------------------------------------------------------------------------------------------------------------------
+# What panels are given
 
 
 @dataclass(frozen=True)
@@ -335,7 +324,7 @@ class RunView:
     folder: RunFolder
     state: RunState
     settings: RunSettings | None
-    log: Series[LogEntry]
+    log: Sequence[LogEntry]
     gone: bool
     version: int
     at: int | None = None

@@ -1,4 +1,4 @@
-"""A screen that follows one run: reads it in a thread, says aloud what is new, and draws twice a second at most."""
+"""A screen that follows one run: reads its events in a thread, notifies of news, draws twice a second at most."""
 
 from __future__ import annotations
 
@@ -15,29 +15,27 @@ from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import new_notifications, terminal_title
 from ltdd_tui.runs.state import RunView
 
-# The title of the terminal's window, which is seen when the terminal itself is not.
+READ_SECONDS, DRAW_SECONDS = 0.25, 0.5
 
 
 def set_terminal_title(app: App[object], title: str) -> None:
-    """Writes the title the way xterm taught every terminal; one that does not know it ignores it."""
+    """Sets the title of the terminal's window, by xterm's sequence; a terminal that does not know it ignores it."""
     if app._driver is not None and not app.is_headless:
         app._driver.write(f"\x1b]2;{clean(title)}\x07")
 
 
-READ_SECONDS, DRAW_SECONDS = 0.25, 0.5
-
-
 class LiveScreen(Screen[None]):
-    """`live` is read on and on; `told` is the view up to which all is known, None until the end was reached once.
+    """Keeps reading the run `live`, and calls `draw` when something may have changed.
 
-    `unreadable` is what keeps the run from being read, if anything does.
+    notified: the view of the last notification; None until the end of the events was reached once.
+    unreadable: the error that keeps the run from being read, if there is one.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
         self.folder = folder
         self.live = LiveRun(folder)
-        self.told: RunView | None = None
+        self.notified: RunView | None = None
         self.unreadable: OSError | None = None
         self._wanted = asyncio.Event()
 
@@ -46,16 +44,14 @@ class LiveScreen(Screen[None]):
         raise NotImplementedError
 
     def draw_soon(self) -> None:
-        """Draws without waiting for the next turn."""
+        """Draws at once, without waiting for the next regular time."""
         self._wanted.set()
 
     def on_mount(self) -> None:
-        """Begins to read and to draw."""
         self._keep_reading()
         self._keep_drawing()
 
     def on_unmount(self) -> None:
-        """Leaves no title of a run that is not shown any more."""
         set_terminal_title(self.app, self.app.title)
 
     @work(group="read", exclusive=True)
@@ -67,18 +63,20 @@ class LiveScreen(Screen[None]):
             except OSError as error:
                 caught_up, self.unreadable = True, error
             if caught_up:
-                self._tell()
+                self._notify_of_news()
                 await asyncio.sleep(READ_SECONDS)
 
-    def _tell(self) -> None:
-        """Says aloud what is new since the run was first read to its end."""
-        view, before = self.live.view, self.told
-        self.told = view
+    def _notify_of_news(self) -> None:
+        # What was there before the screen opened is no news.
+        view, before = self.live.view, self.notified
+        self.notified = view
         if before is None or view.version == before.version:
             return
-        for tiding in new_notifications(before, view):
-            self.notify(tiding.message, title=tiding.title, severity=tiding.severity, timeout=10, markup=False)
-            if tiding.rings:
+        for notification in new_notifications(before, view):
+            self.notify(
+                notification.message, title=notification.title, severity=notification.severity, timeout=10, markup=False
+            )
+            if notification.rings:
                 self.app.bell()
         if (view.state.status, view.alive) != (before.state.status, before.alive):
             self._wanted.set()

@@ -1,4 +1,4 @@
-"""A chart of curves as lines of text; the role of a piece is its color (`#rrggbb`), or axis, grid, cursor or none."""
+"""A chart of curves as lines of text, in the colors of the curves and the component styles of the Curve widget."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from textual.content import Content, Span
 
 from ltdd_tui.formatting import clean
 from ltdd_tui.widgets.axis import (
     LARGEST,
     Floats,
-    Place,
+    Scale,
     Window,
     ascending,
     count_label,
@@ -23,11 +24,10 @@ from ltdd_tui.widgets.axis import (
     spans,
     value_labels,
 )
-from ltdd_tui.widgets.lines import Line as Row
-from ltdd_tui.widgets.lines import Span, cut, width_of
 
-# Dots drawn as braille characters: two columns and four rows of dots a cell.
-
+# ------------------------------------------------------------------------------------------------------------------
+# Dots drawn as braille characters: two columns and four rows of dots a cell
+# ------------------------------------------------------------------------------------------------------------------
 
 BLANK = 0x2800
 DOTS_ACROSS, DOTS_DOWN = 2, 4
@@ -51,35 +51,37 @@ def cells_of_dots(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return codes
 
 
-# The cells of a chart, on which curves and lines are drawn one over the other.
+# ------------------------------------------------------------------------------------------------------------------
+# The cells of a chart, on which curves and lines are drawn one over the other
+# ------------------------------------------------------------------------------------------------------------------
 
-
+AXIS_STYLE, GRID_STYLE, CURSOR_STYLE = ".curve--axis", ".curve--grid", ".curve--cursor"
 EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
 
 
 class Canvas:
-    """The cells of a chart: characters, and for each the place of its color in `roles`."""
+    """The cells of a chart: characters, and for each the place of its style in a list of them."""
 
-    def __init__(self, across: int, down: int, bottom: float, top: float, place: Place) -> None:
+    def __init__(self, across: int, down: int, bottom: float, top: float, scale: Scale) -> None:
         self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
-        self._role = np.zeros((down, across), dtype=np.intp)
-        self._roles = [""]
-        self._bottom, self._top, self._place = bottom, top, place
+        self._style = np.zeros((down, across), dtype=np.intp)
+        self._styles = [""]
+        self._bottom, self._top, self._scale = bottom, top, scale
 
     def rule(self, at: Iterable[int]) -> None:
         """Thin lines across, behind everything."""
         for row in at:
-            self._codes[row], self._role[row] = RULE, self._role_of("grid")
+            self._codes[row], self._style[row] = RULE, self._style_of(GRID_STYLE)
 
     def trace(self, x: Floats, y: Floats, window: Window, color: str) -> None:
         """A curve."""
         columns = self._codes.shape[1] * DOTS_ACROSS
-        self._spans(*spans(x, y, window.left, window.right, columns, self._place), color)
+        self._spans(*spans(x, y, window.left, window.right, columns, self._scale), color)
 
     def dash(self, y: float, color: str) -> None:
         """A dashed line across."""
         every = np.arange(self._codes.shape[1] * DOTS_ACROSS) % 4 < 2
-        at = np.where(every, self._place(np.array(y)), np.nan)
+        at = np.where(every, self._scale(np.array(y)), np.nan)
         self._spans(at, at, color)
 
     def point_at(self, x: float, window: Window) -> None:
@@ -87,15 +89,16 @@ class Canvas:
         column = round((x - window.left) / window.width * (self._codes.shape[1] - 1))
         if 0 <= column < self._codes.shape[1]:
             free = self._codes[:, column] < BLANK
-            self._codes[free, column], self._role[free, column] = CURSOR, self._role_of("cursor")
+            self._codes[free, column], self._style[free, column] = CURSOR, self._style_of(CURSOR_STYLE)
 
-    def rows(self) -> Iterator[Row]:
-        """The rows in pieces of one role each."""
-        for codes, role in zip(self._codes, self._role, strict=True):
+    def rows(self) -> Iterator[Content]:
+        """The rows, in spans of one style each."""
+        for codes, style in zip(self._codes, self._style, strict=True):
             text = codes.astype("<u4").tobytes().decode("utf-32-le")
-            ends = [*(np.flatnonzero(role[1:] != role[:-1]) + 1).tolist(), len(text)]
+            ends = [*(np.flatnonzero(style[1:] != style[:-1]) + 1).tolist(), len(text)]
             pieces = zip([0, *ends[:-1]], ends, strict=True)
-            yield tuple(Span(text[begin:end], self._roles[role[begin]]) for begin, end in pieces)
+            spans = [Span(begin, end, self._styles[style[begin]]) for begin, end in pieces if style[begin]]
+            yield Content(text, spans, len(text), strip_control_codes=False)
 
     def _spans(self, low: Floats, high: Floats, color: str) -> None:
         dots = dots_of_spans(low, high, self._bottom, self._top, len(self._codes) * DOTS_DOWN)
@@ -103,15 +106,17 @@ class Canvas:
         drawn = cells > BLANK
         under = np.where(self._codes >= BLANK, self._codes, BLANK)
         self._codes[drawn] = (cells | under)[drawn]
-        self._role[drawn] = self._role_of(color)
+        self._style[drawn] = self._style_of(color)
 
-    def _role_of(self, name: str) -> int:
-        if name not in self._roles:
-            self._roles.append(name)
-        return self._roles.index(name)
+    def _style_of(self, name: str) -> int:
+        if name not in self._styles:
+            self._styles.append(name)
+        return self._styles.index(name)
 
 
-# What a chart draws: curves, and levels to compare them with.
+# ------------------------------------------------------------------------------------------------------------------
+# What a chart draws: curves, and levels to compare them with
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,36 +163,42 @@ def _shared(one: Floats, other: Floats) -> bool:
     return bool(one.__array_interface__["data"][0] == other.__array_interface__["data"][0])
 
 
-# The legend of a chart: names of curves in their colors, and their values where the cursor stands.
+# ------------------------------------------------------------------------------------------------------------------
+# The legend: names of curves in their colors, and their values where the cursor stands
+# ------------------------------------------------------------------------------------------------------------------
 
-
-LINE, DASHES, GAP = "━━ ", "╍╍ ", Span("   ")
+SOLID, DASHED, GAP = "━━ ", "╍╍ ", "   "
 
 
 def legend(
     lines: Sequence[Line], levels: Sequence[Level], cursor: float | None, width: int, most_rows: int
-) -> list[Row]:
+) -> list[Content]:
     """Rows of at most `width` cells; what does not fit into `most_rows` is counted at the end."""
-    entries = [_entry(LINE, line, None if cursor is None else line.value_at(cursor)) for line in lines]
-    entries += [_entry(DASHES, level, level.y) for level in levels]
+    entries = [_entry(SOLID, line, None if cursor is None else line.value_at(cursor)) for line in lines]
+    entries += [_entry(DASHED, level, level.y) for level in levels]
     if cursor is not None:
-        entries.insert(0, (Span(f"at {cursor:,.0f}", "cursor"),))
-    rows: list[Row] = []
+        entries.insert(0, Content.styled(f"at {cursor:,.0f}", CURSOR_STYLE))
+    rows: list[Content] = []
     for place, entry in enumerate(entries):
-        if rows and width_of((*rows[-1], GAP, *entry)) <= width:
-            rows[-1] = (*rows[-1], GAP, *entry)
+        if rows and rows[-1].cell_length + len(GAP) + entry.cell_length <= width:
+            rows[-1] = Content.assemble(rows[-1], GAP, entry)
         elif len(rows) < most_rows:
-            rows.append(cut(entry, width))
+            rows.append(entry.truncate(width, ellipsis=True))
         else:
-            more = Span(f" +{len(entries) - place}", "axis")
-            return [*rows[:-1], cut((*cut(rows[-1], max(width - len(more.text), 0)), more), width)]
+            more = Content.styled(f" +{len(entries) - place}", AXIS_STYLE)
+            shorter = rows[-1].truncate(max(width - more.cell_length, 0), ellipsis=True)
+            return [*rows[:-1], Content.assemble(shorter, more).truncate(width, ellipsis=True)]
     return rows
 
 
-def _entry(sign: str, of: Line | Level, value: float | None) -> Row:
-    name = (Span(sign, of.color), Span(clean(of.name)))
-    return name if value is None else (*name, Span(f" {reading(value)}", "cursor"))
+def _entry(sign: str, of: Line | Level, value: float | None) -> Content:
+    read = "" if value is None else f" {reading(value)}"
+    return Content.assemble((sign, of.color), clean(of.name), (read, CURSOR_STYLE))
 
+
+# ------------------------------------------------------------------------------------------------------------------
+# The chart: legend, curves, and axes with their labels
+# ------------------------------------------------------------------------------------------------------------------
 
 ROWS_A_MARK = 3
 COLUMNS_A_MARK = 12
@@ -198,7 +209,7 @@ SMALLEST_WIDTH = 16
 
 
 @dataclass(frozen=True)
-class Sight:
+class ChartView:
     """How a chart is looked at: the part of the x axis, a logarithmic y axis or not, the x that is read off."""
 
     window: Window
@@ -210,7 +221,7 @@ class Sight:
 class Chart:
     """A drawn chart; `across` columns from `left` on hold the curves."""
 
-    rows: list[Row]
+    rows: list[Content]
     left: int
     across: int
 
@@ -226,46 +237,47 @@ def whole(lines: Iterable[Line]) -> Window | None:
     return Window(left, right) if right > left else Window(left - half, right + half)
 
 
-def draw(lines: Sequence[Line], levels: Sequence[Level], sight: Sight, width: int, height: int) -> Chart:
+def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width: int, height: int) -> Chart:
     """The chart in `width` x `height` cells; a very small one goes without legend, then without labels."""
-    head = legend(lines, levels, sight.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
+    head = legend(lines, levels, view.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
     labeled = height >= SMALLEST_HEIGHT["labels"] and width >= SMALLEST_WIDTH
     down = height - len(head) - labeled
-    curves = [_seen(line, sight) for line in lines]
-    place = np.log10 if sight.log else np.asarray
+    curves = [_seen(line, view) for line in lines]
+    scale = np.log10 if view.log else np.asarray
     ends = [float(end(y)) for _, y in curves if len(y) for end in (np.fmin.reduce, np.fmax.reduce)]
-    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not sight.log)]
-    bottom, top = _extent([*ends, *(level.y for level in shown)], place)
-    marks = _marks(bottom, top, sight.log, down)
+    shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not view.log)]
+    bottom, top = _extent([*ends, *(level.y for level in shown)], scale)
+    marks = _marks(bottom, top, view.log, down)
     left = 1 + max(map(len, marks.values()), default=0) if labeled else 0
-    canvas = Canvas(width - left, down, bottom, top, place)
+    canvas = Canvas(width - left, down, bottom, top, scale)
     canvas.rule(marks)
     for level in shown:
         canvas.dash(level.y, level.color)
     for line, (x, y) in zip(lines, curves, strict=True):
-        canvas.trace(x, y, sight.window, line.color)
-    if sight.cursor is not None:
-        canvas.point_at(sight.cursor, sight.window)
-    rows: list[Row] = list(canvas.rows())
+        canvas.trace(x, y, view.window, line.color)
+    if view.cursor is not None:
+        canvas.point_at(view.cursor, view.window)
+    rows: list[Content] = list(canvas.rows())
     if labeled:
-        rows = [(Span(marks.get(at, "").rjust(left - 1) + " ", "axis"), *row) for at, row in enumerate(rows)]
-        rows.append(_feet(sight.window, left, width))
+        labels = [(marks.get(at, "").rjust(left - 1) + " ", AXIS_STYLE) for at in range(down)]
+        rows = [Content.assemble(label, row) for label, row in zip(labels, rows, strict=True)]
+        rows.append(_feet(view.window, left, width))
     return Chart([*head, *rows], left, width - left)
 
 
-def _seen(line: Line, sight: Sight) -> tuple[Floats, Floats]:
+def _seen(line: Line, view: ChartView) -> tuple[Floats, Floats]:
     """The points in sight and one on either side; what has no place on a logarithmic axis is a gap."""
-    first = max(int(np.searchsorted(line.x, sight.window.left, "left")) - 1, 0)
-    last = int(np.searchsorted(line.x, sight.window.right, "right")) + 1
+    first = max(int(np.searchsorted(line.x, view.window.left, "left")) - 1, 0)
+    last = int(np.searchsorted(line.x, view.window.right, "right")) + 1
     x, y = line.x[first:last], line.y[first:last]
-    if sight.log and (y < SMALLEST).any():
+    if view.log and (y < SMALLEST).any():
         y = np.where(y < SMALLEST, np.nan, y)
     return x, y
 
 
-def _extent(values: Iterable[float], place: Place) -> tuple[float, float]:
+def _extent(values: Iterable[float], scale: Scale) -> tuple[float, float]:
     """The lowest and highest place with a margin; a range around it where there is one only."""
-    known = [at for at in place(np.array(list(values))).tolist() if not math.isnan(at)]
+    known = [at for at in scale(np.array(list(values))).tolist() if not math.isnan(at)]
     if not known:
         return 0.0, 1.0
     low, high = min(known), max(known)
@@ -282,7 +294,7 @@ def _marks(bottom: float, top: float, log: bool, rows: int) -> dict[int, str]:
     return dict(zip(at, value_labels(values, log), strict=True))
 
 
-def _feet(window: Window, left: int, width: int) -> Row:
+def _feet(window: Window, left: int, width: int) -> Content:
     """The labels of the x axis, each under its place, as many as fit."""
     across, text = width - left, " " * left
     # An axis from 1 to 10,000 is marked with its 0 too.
@@ -293,4 +305,4 @@ def _feet(window: Window, left: int, width: int) -> Row:
         at = min(max(at, left), width - len(label))
         if at > len(text) or len(text) == left:
             text = text.ljust(at) + label
-    return (Span(text.ljust(width), "axis"),)
+    return Content.styled(text.ljust(width), AXIS_STYLE)

@@ -1,4 +1,4 @@
-"""A widget that draws curves: zoomed and panned by keys and mouse, linear or logarithmic, any number of points."""
+"""The Curve widget: any number of points, zoomed and panned by keys and mouse, on a linear or logarithmic axis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -14,7 +13,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ltdd_tui.widgets.axis import Window
-from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, whole
+from ltdd_tui.widgets.chart import Chart, ChartView, Level, Line, draw, whole
+from ltdd_tui.widgets.lines import strip_of
 
 ZOOM = Binding.Group("Zoom", compact=True)
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
@@ -79,7 +79,6 @@ class Curve(Widget, can_focus=True):
         return self._window or self._whole
 
     def action_toggle_log(self) -> None:
-        """Changes between a linear and a logarithmic y axis."""
         self.log_axis = not self.log_axis
         self._redraw()
 
@@ -90,7 +89,6 @@ class Curve(Widget, can_focus=True):
             self._zoom(direction, about)
 
     def action_pan(self, direction: int) -> None:
-        """Moves what is seen along the x axis."""
         if self.window is not None and self._whole is not None:
             self._look_at(self.window.panned(direction * PAN_STEP, self._whole))
 
@@ -110,48 +108,39 @@ class Curve(Widget, can_focus=True):
             self._point_at(min(max(at, self.window.left), self.window.right))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Reads off where the mouse is."""
         self._point_at(self._x_at(event.get_content_offset_capture(self).x))
 
     def on_leave(self) -> None:
-        """Stops reading off."""
         self._point_at(None)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zooms in where the mouse is."""
         self._wheel(event, -1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zooms out."""
         self._wheel(event, 1)
 
     def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
-        """Pans to the left."""
         event.stop()
         self.action_pan(-1)
 
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
-        """Pans to the right."""
         event.stop()
         self.action_pan(1)
 
     def on_resize(self) -> None:
-        """Draws for the new size."""
         self._redraw()
 
     def notify_style_update(self) -> None:
-        """Draws in the new colors."""
         super().notify_style_update()
         self._redraw()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """All lines of the chart, drawn at most once for each change."""
+        # Drawn here and not in `render_line`, so that one change draws all lines once.
         if self._strips is None:
             self._strips = self._drawn()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """One line of the chart."""
         if self._strips is not None and y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
@@ -191,16 +180,8 @@ class Curve(Widget, can_focus=True):
         if window is None or not width or not height:
             self._chart = None
             return self._nothing(width, height)
-        self._chart = draw(self._lines, self._levels, Sight(window, self.log_axis, self._cursor), width, height)
-        styles = {"": self.rich_style}
-        styles |= {role: self.get_component_rich_style(f"curve--{role}") for role in ("axis", "grid", "cursor")}
-        return [
-            Strip([Segment(text, styles.get(role) or self._colored(role)) for text, role in row])
-            for row in self._chart.rows
-        ]
-
-    def _colored(self, color: str) -> Style:
-        return self.rich_style + Style(color=color)
+        self._chart = draw(self._lines, self._levels, ChartView(window, self.log_axis, self._cursor), width, height)
+        return [strip_of(row, self) for row in self._chart.rows]
 
     def _nothing(self, width: int, height: int) -> list[Strip]:
         blank = Strip.blank(width, self.rich_style)

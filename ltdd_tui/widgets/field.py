@@ -79,7 +79,6 @@ class Choices(Static, can_focus=True):
             self.action_turn(word)
 
     def action_move(self, by: int) -> None:
-        """Goes to another word."""
         self._at = (self._at + by) % len(self._words)
         self._draw()
 
@@ -156,7 +155,7 @@ def spec_of(leaf: Leaf) -> Spec:
         "empty" if leaf.optional else leaf.kind,
         options,
         leaf.is_list,
-        leaf.kind == KINDS[bool],
+        leaf.kind == KINDS["boolean"],
         () if options else leaf.choices,
         leaf.help,
     )

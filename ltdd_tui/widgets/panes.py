@@ -56,14 +56,12 @@ class Panes(Vertical):
         self._one = False
 
     def compose(self) -> ComposeResult:
-        """The tabs, which a wide window hides, and the panes."""
         yield Tabs(*(Tab(pane.title, id=f"tab-{name}") for name, pane in self._panes.items()))
         with Horizontal():
             for pane in self._panes.values():
                 yield pane.widget
 
     def on_mount(self) -> None:
-        """Draws the frames anew in the colors of another theme."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self._frame(self._framed))
 
     def one_at_a_time(self, narrow: bool) -> None:
@@ -90,7 +88,6 @@ class Panes(Vertical):
         self.screen.set_focus(self.query(self._panes[name].first).first())
 
     def action_step(self, by: int) -> None:
-        """Enters the next pane, or the one before."""
         names = list(self._panes)
         self.enter(names[(names.index(self._seen) + by) % len(names)])
 
@@ -127,18 +124,15 @@ class Panes(Vertical):
             pane.widget.display = not self._one or name == self._seen
 
 
-# The first line of a screen: where one is, what to know at once, and at the right end where it lies.
-
-
 class TitleBar(Horizontal):
-    """One line: a title, a text beside it, and one at the right end."""
+    """The first line of a screen: its title, a text beside it, and a place such as a folder at the right end."""
 
     DEFAULT_CSS = """
     TitleBar {
         height: 1; background: $panel; padding: 0 1;
         & > Static { width: auto; height: 1; }
         & > .title { text-style: bold; color: $text-primary; margin-right: 2; }
-        & > .told { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > .text { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
         & > .place { color: $text-muted; max-width: 50%; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
@@ -146,14 +140,13 @@ class TitleBar(Horizontal):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = Static(title, classes="title", markup=False)
-        self._told = Static(classes="told", markup=False)
+        self._text = Static(classes="text", markup=False)
         self._place = Static(classes="place", markup=False)
 
     def compose(self) -> ComposeResult:
-        """The three texts."""
-        yield from (self._title, self._told, self._place)
+        yield from (self._title, self._text, self._place)
 
-    def tell(self, told: str, place: str = "") -> None:
+    def tell(self, text: str, place: str = "") -> None:
         """Changes the two texts beside the title."""
-        self._told.update(clean(told))
+        self._text.update(clean(text))
         self._place.update(clean(place))

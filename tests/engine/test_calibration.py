@@ -9,35 +9,38 @@ from typing import get_args
 import pytest
 
 from engine import __main__, calibration
-from engine.calibration import Reading, Shape, fit
+from engine.calibration import Shape, TimedStep, fit
 from engine.nets.native import why_not_build
-from engine.run.device_profiles import Rate, Step, Work, calibration_file, read_calibration
+from engine.run.device_profiles import Rate, Step, calibration_file, read_calibration
+from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU
 
 WORKS = [Work(3, 2.5e5, 1.2e7), Work(4, 8.3e6, 4.9e8), Work(4, 8.3e6, 1.6e9)]
 
 
-def readings(rate: Rate, *works: Work) -> list[Reading]:
-    return [Reading("train", work, rate.seconds(work)) for work in works]
+def timed_steps(rate: Rate, *works: Work) -> list[TimedStep]:
+    return [TimedStep("train", work, rate.seconds(work)) for work in works]
 
 
 @pytest.mark.parametrize("rate", [Rate(1e-4, 2e-9, 1e-11), Rate(0, 2e-9, 0), Rate(1e-4, 0, 1e-12), Rate(1e-3, 0, 0)])
 def test_fitting_finds_the_rate(rate: Rate) -> None:
-    found = fit(readings(rate, *WORKS))
-    for amount, wanted in zip((found.layer, found.value, found.flop), (rate.layer, rate.value, rate.flop), strict=True):
+    fitted = fit(timed_steps(rate, *WORKS))
+    for amount, wanted in zip(
+        (fitted.layer, fitted.value, fitted.flop), (rate.layer, rate.value, rate.flop), strict=True
+    ):
         assert amount == pytest.approx(wanted, rel=1e-6, abs=1e-18)
 
 
 def test_noise_makes_no_rate_negative() -> None:
     # The widest network the fastest: only a negative price of an operation would explain it exactly.
-    timed = [Reading("train", work, seconds) for work, seconds in zip(WORKS, (0.01, 0.2, 0.1), strict=True)]
-    found = fit(timed)
-    assert min(found.layer, found.value, found.flop) >= 0
-    assert max(found.seconds(work) for work in WORKS) > 0.05
+    timed = [TimedStep("train", work, seconds) for work, seconds in zip(WORKS, (0.01, 0.2, 0.1), strict=True)]
+    fitted = fit(timed)
+    assert min(fitted.layer, fitted.value, fitted.flop) >= 0
+    assert max(fitted.seconds(work) for work in WORKS) > 0.05
 
 
 def test_one_amount_alone_is_enough() -> None:
-    assert fit([Reading("decode", Work(layers=200), 0.5)]) == Rate(layer=0.0025)
+    assert fit([TimedStep("decode", Work(layers=200), 0.5)]) == Rate(layer=0.0025)
 
 
 @pytest.fixture
@@ -53,21 +56,21 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
-    found = calibration.calibrate(CPU, compiler=False)
-    assert read_calibration("cpu") == found
-    assert set(found.rates) == set(get_args(Step))
+    measured = calibration.calibrate(CPU, compiler=False)
+    assert read_calibration("cpu") == measured
+    assert set(measured.rates) == set(get_args(Step))
     work = Work(4, 1e6, 1e8)
-    assert all(rate.seconds(work) > 0 for rate in found.rates.values())
+    assert all(rate.seconds(work) > 0 for rate in measured.rates.values())
     forms = {"train", "evaluate", "classifier", "student", "student_exact", "head"}
-    assert set(found.compiled_rates) == (set() if why_not_build() else forms)
-    assert 0.1 < found.runtime_gib < 4
+    assert set(measured.compiled_rates) == (set() if why_not_build() else forms)
+    assert 0.1 < measured.runtime_gib < 4
     left = [path for path in small.rglob("*") if path.is_file() and path.parent.name != "native"]
-    assert left == [calibration_file("cpu", found.threads)]
-    timed = json.loads(calibration_file("cpu", found.threads).read_text())["readings"]
+    assert left == [calibration_file("cpu", measured.threads)]
+    timed = json.loads(calibration_file("cpu", measured.threads).read_text())["readings"]
     assert {row["step"] for row in timed} == set(get_args(Step)) - {"compile"}
 
 
-def test_the_worker_refuses_a_device_that_is_not_there(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_refuses_a_missing_device(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["calibrate", "--device", "cuda:99"]) == 2
     assert "there is no device 'cuda:99'" in capsys.readouterr().err
     assert not list(small.rglob("*.json"))

@@ -1,4 +1,4 @@
-"""DAM, its special cases, and its derivatives by hand against autograd's."""
+"""DAM, its special cases, and its derivatives in closed form against autograd's."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def test_dam_with_lambda_zero_and_unit_weights_is_soft_cross_entropy():
     assert torch.allclose(dam_loss(LOGITS, hard, one, zero), F.cross_entropy(LOGITS, classes), rtol=1e-12)
 
 
-def test_the_derivative_by_hand_is_autograds():
+def test_the_closed_form_derivative_equals_autograds():
     targets = LABELS.softmax(dim=1)
-    assert torch.allclose(LOSS.in_logits(LOGITS, targets), grad(LOSS.__call__)(LOGITS, targets), rtol=1e-12)
+    assert torch.allclose(LOSS.grad_logits(LOGITS, targets), grad(LOSS.__call__)(LOGITS, targets), rtol=1e-12)
 
 
-def test_its_tangent_is_autograds():
+def test_the_tangent_equals_autograds():
     targets = LABELS.softmax(dim=1)
-    moved, in_targets = LOSS.tangent(LOGITS, targets, ALONG)
-    assert torch.allclose(moved, jvp(lambda z: LOSS.in_logits(z, targets), (LOGITS,), (ALONG,))[1], rtol=1e-12)
-    along = grad(lambda q: (LOSS.in_logits(LOGITS, q) * ALONG).sum())(targets)
-    assert torch.allclose(in_targets, along, rtol=1e-12)
+    moved, grad_targets = LOSS.tangent(LOGITS, targets, ALONG)
+    assert torch.allclose(moved, jvp(lambda z: LOSS.grad_logits(z, targets), (LOGITS,), (ALONG,))[1], rtol=1e-12)
+    along = grad(lambda q: (LOSS.grad_logits(LOGITS, q) * ALONG).sum())(targets)
+    assert torch.allclose(grad_targets, along, rtol=1e-12)
 
 
 def test_a_scaled_loss_is_scaled():

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from engine import manifest
 from engine.manifest import refuse_changed_settings, write_manifest
+from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
+from engine.run.estimate import estimate_record
 from engine.run.folder import RunFolder
+from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash
 from tests.engine.tiny_run import CPU, tiny_settings
 
@@ -36,14 +40,16 @@ def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
     assert written["updated"] > written["created"]
 
 
-def test_what_was_promised_at_the_start_stays(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    write_manifest(folder, tiny_settings(), CPU)
-    promised = json.loads(folder.manifest.read_text())["estimate"]
-    assert promised["total_seconds"] == pytest.approx(sum(promised["stage_seconds"].values()))
-    assert min(promised["memory_gib"], promised["disk_gib"]) > 0
+def test_the_estimate_of_the_first_worker_stays(tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path), tiny_settings()
+    promised = estimate_record(settings, device_for("cpu"))
+    assert promised is not None
+    write_manifest(folder, settings, CPU, promised)
+    written = json.loads(folder.manifest.read_text())["estimate"]
+    assert written["total_seconds"] == pytest.approx(sum(written["stage_seconds"].values()))
+    assert min(written["memory_gib"], written["disk_gib"]) > 0
     folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
-    write_manifest(folder, tiny_settings(), CPU)
+    write_manifest(folder, settings, CPU, promised)
     assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
 
 
@@ -58,6 +64,20 @@ def test_another_repository_around_an_installed_package_is_not_taken_for_ours(tm
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(manifest, "_CODE", tmp_path / "site-packages")
     assert manifest.commit() is None
+
+
+def test_a_run_of_an_older_version_is_resumed_although_a_setting_was_deleted_since(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    older = tiny_settings().model_dump(mode="json")
+    older["matching"] |= {"compile": "never", "keep_gib": 0.0}
+    folder.checkpoint.mkdir(parents=True)
+    folder.config.write_text(yaml.safe_dump(older))
+    folder.manifest.write_text(json.dumps({"settings_hash": settings_hash(older)}))
+    with pytest.warns(DeletedSettingWarning):
+        refuse_changed_settings(folder, load_preset(str(folder.config)))
+    folder.config.write_text(yaml.safe_dump(older | {"seed": 1}))
+    with pytest.warns(DeletedSettingWarning), pytest.raises(InputError):
+        refuse_changed_settings(folder, load_preset(str(folder.config)))
 
 
 def test_a_run_whose_settings_were_changed_is_not_resumed(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.run.expert_cache import classifier_epochs, representation_epochs
-from engine.run.network_cost import parameter_counts
+from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
@@ -31,7 +31,7 @@ def trajectory(rows: int, parameters: int) -> Trajectory:
 def test_a_hundred_experts_of_cifar10_take_three_gigabytes_and_half_of_that_in_float16():
     settings = load_preset("cifar10-lt-if100-ipc10", ["matching.max_start_epoch=20"])
     assert settings.experts.num_experts == 100
-    backbone, classifier = parameter_counts(**CIFAR)
+    backbone, classifier = network_cost("convnet", **CIFAR).parameters
     for storage, most in (("float32", 3.0), ("float16", 1.5)):
         stored = 0
         for kind, epochs, parameters in (
@@ -52,14 +52,14 @@ def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_la
         recorder.record(theta)
     first, second = recorder.finish(theta, [torch.zeros(1)] * 2, [[1.0], [2.0]])
     theta.zero_()
-    for found in (first, second):
-        assert found.weights[:, 0].tolist() == [0, 1, 2, 5]
-        assert found.last_epoch_kept == 2
+    for trajectory in (first, second):
+        assert trajectory.weights[:, 0].tolist() == [0, 1, 2, 5]
+        assert trajectory.last_epoch_kept == 2
     assert (first.norms.item(), second.norms.item()) == (1.0, 2.0)
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
-def test_what_was_loaded_is_mapped_from_its_file_and_outlives_its_replacement():
+def test_loaded_weights_are_mapped_from_their_file_and_survive_its_replacement():
     store, own = ExpertStore("mapped", "float32"), trajectory(40, 200_000)
     store.save(0, own)
     before = _resident()
@@ -87,7 +87,7 @@ def test_float16_rounds_and_gives_float32_back():
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:-100], lambda raw: b"", lambda raw: b"\xff" * 200])
-def test_a_damaged_file_or_one_with_too_few_epochs_is_not_taken(damage):
+def test_a_damaged_file_or_one_with_too_few_epochs_is_not_loaded(damage):
     store = ExpertStore("damaged", "float32")
     store.save(0, trajectory(4, 100))
     assert store.load(0, 2) is not None and store.load(0, 3) is None and store.load(1, 0) is None

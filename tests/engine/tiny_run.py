@@ -1,4 +1,4 @@
-"""A finished run of seconds for tests: the digits, made-up experts and figures, everything after distillation real."""
+"""A finished run for tests, made in a second: the digits, invented experts and figures, and a real export."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def tiny_context(root: Path, settings: RunSettings, events: list[Event] | None =
     """A context that writes below `root` and appends what it is told to `events`."""
     folder = RunFolder(root)
     write_atomically(folder.config, "method: ltdd\n")
-    heard = [] if events is None else events
-    return Context(settings, folder, CPU, heard.append, lambda: None, Clock(folder))
+    events = [] if events is None else events
+    return Context(settings, folder, CPU, events.append, lambda: None, Clock(folder))
 
 
 def tiny_data(settings: RunSettings) -> LongTailedData:
@@ -58,7 +58,7 @@ def tiny_set(data: LongTailedData, ipc: int = 2) -> Synthetic:
 
 
 def figures(subject: str, iteration: int | None, arch: str = "convnet", mean: float = 50.0) -> Evaluated:
-    """A made-up evaluation over two networks."""
+    """An invented evaluation over two networks."""
     groups = {"many": mean, "medium": mean, "few": None}
     return Evaluated(subject, iteration, arch, 2, mean, 1.5, [mean] * 10, groups, [1.0] * 10)
 

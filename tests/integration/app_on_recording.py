@@ -1,4 +1,4 @@
-"""`ltdd-tui` with the worker of recorded_worker.py in place of the engine; for `serve`, in its apps as well."""
+"""`ltdd-tui` with recorded_worker.py in place of the engine, also in the apps that `serve` starts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from ltdd_tui.cli import serve  # noqa: E402
-from ltdd_tui.cli.main import main  # noqa: E402
-from ltdd_tui.runs import worker  # noqa: E402
+from ltdd_tui.cli import serve
+from ltdd_tui.cli.main import main
+from ltdd_tui.runs import worker
 
 worker.COMMAND = (sys.executable, str(Path(__file__).with_name("recorded_worker.py")))
 serve.COMMAND = (sys.executable, __file__)

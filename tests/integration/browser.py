@@ -1,4 +1,4 @@
-"""A page of `ltdd-tui serve` in headless Chromium, typed into and read; playwright drives the browser of the system."""
+"""Drives a page of `ltdd-tui serve` in headless Chromium: playwright with the browser that is installed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ COLORED = re.compile(r"38;2;(\d+;\d+;\d+)[^m]*m[▀▄]")
 
 
 def chromium() -> str | None:
-    """The browser of the system, or None."""
+    """The path of the installed Chromium or Chrome, or None."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page:
-    """What the page has been sent is `sent`: the canvas that it draws on holds no text to ask for."""
+    """A page of the app. `sent` is all terminal output it received: its canvas holds no text that could be queried."""
 
     def __init__(self, page: Any) -> None:
         self._page = page
         self.sent = ""
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         page.on("websocket", lambda socket: socket.on("framereceived", self._take))
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("request", lambda request: self.requested.append(request.url))
 
     def _take(self, frame: bytes | str) -> None:
         self.sent += frame.decode(errors="replace") if isinstance(frame, bytes) else ""
@@ -44,7 +44,7 @@ class Page:
             self._page.keyboard.press(key)
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Returns once the app has written `text`."""
+        """Returns once the app has sent `text`."""
         self._wait(lambda: text in CONTROLS.sub("", self.sent), repr(text), seconds)
 
     def wait_for_images(self, colors: int, seconds: float = 60) -> None:
@@ -54,17 +54,17 @@ class Page:
     def _wait(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
         give_up = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < give_up, f"{what} did not come; at last: {CONTROLS.sub('', self.sent)[-2000:]}"
+            assert time.monotonic() < give_up, f"no {what}; last output: {CONTROLS.sub('', self.sent)[-2000:]}"
             self._page.wait_for_timeout(100)
 
     def picture(self, path: Path) -> None:
-        """What the page looks like."""
+        """Saves a screenshot."""
         self._page.screenshot(path=str(path))
 
 
 @contextlib.contextmanager
 def opened(width: int = 1280, height: int = 860) -> Iterator[Page]:
-    """A page of a fresh browser without a network: names of other hosts lead nowhere."""
+    """A page of a fresh browser that can reach this machine only."""
     from playwright.sync_api import sync_playwright
 
     # Root has no sandbox, and a machine without a GPU draws in software.

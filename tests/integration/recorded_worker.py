@@ -1,4 +1,4 @@
-"""Stands in for `python -m engine`: plays a recorded run into the folder that it is given, in seconds.
+"""A worker that replays a recorded run into the folder it is given, in place of `python -m engine`.
 
 `run FOLDER --device DEVICE`, as the engine takes it. $RECORDED_SECONDS is how long the whole takes (5 by default).
 $RECORDED_RUN is the folder of a real run to play; without it, the recording of the tests is played.
@@ -19,10 +19,10 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.run import events as e  # noqa: E402
-from engine.run.folder import RunFolder  # noqa: E402
-from ltdd_tui.runs.feed import Feed  # noqa: E402
-from tests.ltdd_tui.recorded import record  # noqa: E402
+from engine.run import events as e
+from engine.run.folder import RunFolder
+from ltdd_tui.runs.feed import Feed
+from tests.ltdd_tui.recorded import record
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def play(played: RunFolder, folder: RunFolder, seconds: float) -> int:
 
 
 def paced(played: RunFolder, seconds: float) -> Iterator[e.Event]:
-    """The events of `played`, each at its time, with the whole compressed into `seconds`."""
+    """The events of `played` at their recorded times, scaled so that the whole run takes `seconds`."""
     items = [item for item in Feed(played.events).read_all() if isinstance(item, e.Stamped)]
     first, last = items[0].seconds, items[-1].seconds
     began = time.monotonic()

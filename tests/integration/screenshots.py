@@ -1,8 +1,8 @@
-"""Pictures of the screens over runs that there are, as the README shows them:
+"""Takes the screenshots of the README from existing runs:
 
     python -m tests.integration.screenshots docs/images --runs-dir runs RUN OTHER
 
-RUN and OTHER are two finished runs of one cell; nothing of them is changed.
+RUN and OTHER are two finished runs of one cell; they are only read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.integration.picture import save_picture
 from tests.integration.terminal import Terminal
 from tests.integration.walkthrough import REAL, ROOT, surroundings
 
-# What is read and drawn in the background is there by then.
+# By then, everything that is read and drawn in the background is on the screen.
 SETTLED_SECONDS = 4.0
 
 
@@ -27,20 +27,20 @@ def main() -> None:
     parser.add_argument("other")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--size", default="120x40")
-    asked = parser.parse_args()
-    columns, rows = map(int, asked.size.split("x"))
-    asked.out.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    columns, rows = map(int, options.size.split("x"))
+    options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        command = [*REAL, "--runs-dir", str(asked.runs_dir.absolute())]
+        command = [*REAL, "--runs-dir", str(options.runs_dir.absolute())]
         terminal = Terminal(command, columns, rows, surroundings(Path(place)), ROOT)
         try:
-            take(terminal, asked.out, asked.run, asked.other)
+            take(terminal, options.out, options.run, options.other)
         finally:
             terminal.hang_up()
 
 
 def take(terminal: Terminal, out: Path, run: str, other: str) -> None:
-    """Goes through the screens and leaves launch, runs, run, images and compare below `out`."""
+    """Goes through the screens and saves launch, runs, run, images and compare to `out`."""
 
     def picture(name: str) -> None:
         time.sleep(SETTLED_SECONDS)
@@ -55,12 +55,12 @@ def take(terminal: Terminal, out: Path, run: str, other: str) -> None:
     terminal.press("Enter")
     terminal.wait_for(run, "Accuracy by class", "Matching loss")
     picture("run")
-    # Once hides the images, once more brings them back with the focus; then over the whole space.
+    # The first 4 hides the images, the second shows and focuses them, m maximizes them.
     terminal.press("4", "4", "m")
     picture("images")
     terminal.press("m", "q")
     terminal.wait_for("data set", "changed")
-    # Escape shows all runs again, and keeps the mark.
+    # Escape clears the filter and keeps the selection.
     terminal.press("Space", "Escape")
     find(terminal, other)
     terminal.press("Space", "c")
@@ -69,7 +69,7 @@ def take(terminal: Terminal, out: Path, run: str, other: str) -> None:
 
 
 def find(terminal: Terminal, name: str) -> None:
-    """Leaves only the runs of that name in the list."""
+    """Filters the list of runs by name."""
     terminal.press("/")
     terminal.write(name)
     time.sleep(1)

@@ -1,4 +1,4 @@
-"""`ltdd-tui serve` in a real browser: launches a run and shows its images; loads nothing from elsewhere."""
+"""`ltdd-tui serve` in a real browser: launches a run, shows its images, and loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def address(tmp_path: Path) -> Iterator[str]:
     environment = os.environ | {"LTDD_HOME": str(tmp_path / "home"), "LTDD_CACHE": str(tmp_path / "cache")}
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
-    said = server.stderr.readline()
-    assert said == f"ltdd-tui is at http://127.0.0.1:{port}; Ctrl-C ends it, and runs go on\n"
+    first_line = server.stderr.readline()
+    assert first_line == f"ltdd-tui is at http://127.0.0.1:{port}; Ctrl-C ends it, and runs go on\n"
     yield f"http://127.0.0.1:{port}"
     server.send_signal(signal.SIGINT)
     _, rest = server.communicate(timeout=20)
     assert server.returncode == 0 and "Traceback" not in rest, rest
 
 
-def test_a_run_is_launched_and_its_images_are_seen(address: str, tmp_path: Path) -> None:
+def test_a_browser_launches_a_run_and_shows_its_images(address: str, tmp_path: Path) -> None:
     with opened() as page:
         page.open(address)
         page.wait_for("quickstart")
         page.press("Control+s")
         page.wait_for("Matching loss")
-        # More than any theme has.
+        # More than any theme has, so they come from images.
         page.wait_for_images(colors=100)
         page.wait_for("the run is done")
         page.picture(tmp_path / "page.png")
         with Image.open(tmp_path / "page.png") as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 300
-        assert [url for url in page.asked if not url.startswith((address, "data:"))] == []
+        assert [url for url in page.requested if not url.startswith((address, "data:"))] == []
     assert RunFolder(tmp_path / "runs" / "quickstart").exists()
 
 
-def test_a_page_of_another_site_is_turned_away(address: str) -> None:
+def test_a_websocket_from_another_site_is_refused(address: str) -> None:
     request = urllib.request.Request(f"{address}/ws", headers={"Origin": "http://evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)

@@ -1,4 +1,4 @@
-"""The real worker, in processes of its own: one seed gives one result, also when it is killed in every stage."""
+"""The real worker, as a process: the same seed gives the same bytes, also after a kill in every stage and a resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.run.folder import RunFolder
 from engine.run.presets import dump
 from engine.run.settings import RunSettings
 
-PRESET_OF_SECONDS = {
+SHORT_RUN = {
     "dataset": {"name": "digits", "imbalance_factor": 20, "whitening": "corrected"},
     "ipc": 2,
     "experts": {"width": 4, "depth": 2, "num_experts": 3, "epochs": 4, "batch_size": 64, "learning_rate": 0.05},
@@ -35,7 +35,7 @@ PRESET_OF_SECONDS = {
     "evaluate": {"every": 8, "repeats": 3, "epochs": 20},
 }
 
-# Where each kill strikes: the type of an event, what it says, and how many such lines the file has by then.
+# When each kill comes: the type of an event, its fields, and how many such lines the event file has by then.
 KILLS = [
     ("stage_started", {"stage": "data"}, 1),
     ("expert_epoch", {"kind": "representation", "expert": 0}, 2),
@@ -54,7 +54,7 @@ KILLS = [
 def _folder(root: Path, **changes) -> RunFolder:
     folder = RunFolder(root)
     folder.root.mkdir(parents=True)
-    folder.config.write_text(dump(RunSettings.model_validate(PRESET_OF_SECONDS | changes)))
+    folder.config.write_text(dump(RunSettings.model_validate(SHORT_RUN | changes)))
     return folder
 
 
@@ -123,15 +123,15 @@ def test_a_run_killed_in_every_stage_and_resumed_gives_the_same_bytes(reference,
 def test_a_compiled_run_killed_and_resumed_gives_the_same_bytes_in_every_precision(precision, reference, tmp_path):
     """With the steps in C++, between two checkpoints."""
     cache = reference.root.parent / "cache"
-    matching = PRESET_OF_SECONDS["matching"] | {"compile": "always", "precision": precision}
-    whole, folder = (_folder(tmp_path / name, matching=matching) for name in ("whole", "killed"))
+    matching = SHORT_RUN["matching"] | {"precision": precision}
+    whole, folder = (_folder(tmp_path / name, compile="always", matching=matching) for name in ("whole", "killed"))
     assert _start(whole, cache).wait(timeout=120) == 0, whole.console.read_text()[-2000:]
     _kill_at(_start(folder, cache), folder, "matching_step", {"iteration": 18}, 1)
     assert _start(folder, cache).wait(timeout=120) == 0, folder.console.read_text()[-2000:]
     assert folder.distilled.read_bytes() == whole.distilled.read_bytes()
 
 
-def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(reference, tmp_path):
+def test_a_stop_request_ends_the_worker_at_a_safe_point_and_the_run_can_be_resumed(reference, tmp_path):
     folder = _folder(tmp_path / "run")
     process = _start(folder, tmp_path / "cache")
     while not _count(folder, "matching_step", {"iteration": 3}):
@@ -144,7 +144,7 @@ def test_a_stop_request_stops_at_a_safe_point_and_leaves_a_run_that_goes_on(refe
     assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
 
 
-def test_a_run_whose_folder_is_deleted_ends_at_the_next_safe_point_and_makes_nothing_again(tmp_path):
+def test_a_run_whose_folder_is_deleted_ends_at_the_next_safe_point_and_recreates_nothing(tmp_path):
     folder = _folder(tmp_path / "run")
     process = _start(folder, tmp_path / "cache")
     while not _count(folder, "matching_step", {"iteration": 2}):

@@ -1,4 +1,4 @@
-"""The walk in a real terminal, by keys alone, from nothing: with a recorded worker, and, long, with the real one."""
+"""The app in a real terminal, by keys alone: with a worker that replays a run, and (long) with the real engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = needs_tmux
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (120, 40), (200, 60)])
-def test_launch_watch_look_compare_and_leave(tmp_path: Path, columns: int, rows: int) -> None:
+def test_launch_watch_compare_and_quit_by_keys_alone(tmp_path: Path, columns: int, rows: int) -> None:
     add_datm_run(ON_RECORDING, tmp_path)
     with terminal_of(ON_RECORDING, tmp_path, columns, rows, seconds=3) as terminal:
         Walk(terminal).all()
@@ -29,14 +29,14 @@ def test_launch_watch_look_compare_and_leave(tmp_path: Path, columns: int, rows:
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_the_same_with_the_real_quickstart(tmp_path: Path) -> None:
+def test_launch_watch_compare_and_quit_with_the_real_engine(tmp_path: Path) -> None:
     add_datm_run(REAL, tmp_path)
     with terminal_of(REAL, tmp_path, 120, 40) as terminal:
         Walk(terminal, patience=1200).all()
     assert RunFolder(tmp_path / "runs" / "quickstart").metrics.exists()
 
 
-def test_a_closed_terminal_leaves_the_run_alive_and_watch_shows_it_again(tmp_path: Path) -> None:
+def test_closing_the_terminal_keeps_the_worker_running_and_watch_reattaches(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "quickstart")
     with terminal_of(ON_RECORDING, tmp_path, 120, 40, seconds=12) as terminal:
         walk = Walk(terminal)
@@ -45,18 +45,18 @@ def test_a_closed_terminal_leaves_the_run_alive_and_watch_shows_it_again(tmp_pat
     with terminal_of([*ON_RECORDING, "watch", "quickstart"], tmp_path, 120, 40) as terminal:
         terminal.wait_for("quickstart", "running", "Accuracy by class")
         terminal.press("q")
-        said = terminal.wait_for("exit code 0")
-        assert "quickstart: it runs on; `ltdd-tui watch" in said
-    # Plain lines are still to be had on a terminal.
+        text = terminal.wait_for("exit code 0")
+        assert "quickstart: it runs on; `ltdd-tui watch" in text
+    # --plain prints lines on a terminal too.
     with terminal_of([*ON_RECORDING, "watch", "quickstart", "--plain"], tmp_path, 200, 60) as terminal:
-        said = terminal.wait_for("exit code 0")
-        assert "quickstart starts: ltdd on cifar10" in said and "result: " in said
+        text = terminal.wait_for("exit code 0")
+        assert "quickstart starts: ltdd on cifar10" in text and "result: " in text
 
 
-def test_two_screens_show_a_headless_run_and_that_its_worker_was_killed(tmp_path: Path) -> None:
+def test_two_screens_show_a_detached_run_and_its_killed_worker(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "quickstart")
-    asked = ["run", "quickstart", "--detach", "--runs-dir", str(tmp_path / "runs")]
-    subprocess.run([*ON_RECORDING, *asked], env=os.environ | surroundings(tmp_path, 600), check=True, cwd=ROOT)
+    arguments = ["run", "quickstart", "--detach", "--runs-dir", str(tmp_path / "runs")]
+    subprocess.run([*ON_RECORDING, *arguments], env=os.environ | surroundings(tmp_path, 600), check=True, cwd=ROOT)
     watch = [*ON_RECORDING, "watch", "quickstart"]
     with terminal_of(watch, tmp_path, 120, 40) as one, terminal_of(watch, tmp_path, 80, 24) as other:
         for terminal in (one, other):
@@ -65,11 +65,11 @@ def test_two_screens_show_a_headless_run_and_that_its_worker_was_killed(tmp_path
         assert isinstance(started, e.RunStarted)
         os.kill(started.pid, signal.SIGKILL)
         for terminal in (one, other):
-            # With the last lines of its console, and a way to go on.
+            # With its last output and the key that resumes it.
             terminal.wait_for("crashed", "a recorded run is played", "esume", seconds=10)
 
 
-def test_colors_are_left_out_where_no_color_asks_for_that(tmp_path: Path) -> None:
+def test_no_color_leaves_only_shades_of_gray(tmp_path: Path) -> None:
     with terminal_of(["env", "NO_COLOR=1", *ON_RECORDING], tmp_path, 100, 30) as terminal:
         terminal.wait_for("quickstart")
         shades = {tuple(found) for found in re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", terminal.colored())}

@@ -1,8 +1,8 @@
-"""A walk through the whole screen by keys alone: launch quickstart, watch it, look at its images, compare it, leave.
+"""Uses the whole app by keys alone: launch quickstart, watch it, look at its images, compare it, quit.
 
     python -m tests.integration.walkthrough OUT [--size 120x40] [--seconds 15 | --real]
 
-walks with a recorded worker, or with `--real` through the real quickstart, and leaves a picture of each stop in OUT.
+saves a screenshot of each step to OUT. The worker replays a recorded run, or with `--real` runs the engine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HALF_CELL = "▀"
 
 @contextmanager
 def terminal_of(program: list[str], place: Path, columns: int, rows: int, seconds: float = 5) -> Iterator[Terminal]:
-    """`program` over the runs of `place`, with preferences and a cache of its own."""
+    """`program` in a terminal, with its runs, preferences and cache below `place`."""
     terminal = Terminal(
         [*program, "--runs-dir", str(place / "runs")], columns, rows, surroundings(place, seconds), ROOT
     )
@@ -39,7 +39,7 @@ def terminal_of(program: list[str], place: Path, columns: int, rows: int, second
 
 
 def surroundings(place: Path, seconds: float = 5) -> dict[str, str]:
-    """The environment of a program that knows nothing of whoever runs it."""
+    """Environment variables that keep a program away from the user's own preferences, runs and cache."""
     return {
         "COLORTERM": "truecolor",
         "LTDD_HOME": str(place / "home"),
@@ -50,37 +50,38 @@ def surroundings(place: Path, seconds: float = 5) -> dict[str, str]:
 
 
 def add_datm_run(program: list[str], place: Path) -> None:
-    """A finished baseline to compare with, made without a screen."""
-    asked = ["run", "quickstart", "--set", "method=datm", "--name", "baseline-datm", "--runs-dir", str(place / "runs")]
+    """Makes a finished run of the baseline DATM to compare with."""
+    options = ["--set", "method=datm", "--name", "baseline-datm", "--runs-dir", str(place / "runs"), "--plain"]
     environment = os.environ | surroundings(place, seconds=0.2)
-    subprocess.run([*program, *asked, "--plain"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    command = [*program, "run", "quickstart", *options]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
 
 
 class Walk:
-    """The stops of the walk in their order; pictures of them go to `pictures`, if given, once messages are gone."""
+    """The steps in their order; `pictures` is the folder for their screenshots, if any are wanted."""
 
     def __init__(self, terminal: Terminal, pictures: Path | None = None, patience: float = 60) -> None:
         self.terminal, self._pictures, self._patience = terminal, pictures, patience
 
     def launch(self) -> None:
-        """From nothing to a run that works."""
+        """Starts the app and launches a run."""
         self.terminal.wait_for("quickstart")
         self._picture("launch")
         self.terminal.press("C-s")
         self.terminal.wait_for("running")
 
     def watch(self) -> None:
-        """While it goes on, and to its end."""
+        """Watches the run to its end."""
         self.terminal.wait_until(lambda text: "DISTILL" in text, "the stage distill", self._patience)
         self._picture("run")
         self.terminal.wait_until(lambda text: "✓ done" in text, "the end", self._patience)
         self._picture("done")
 
     def maximize_images(self) -> None:
-        """The images over the whole space, and back."""
+        """Maximizes the panel of images and restores it."""
         self.terminal.press("4")
         time.sleep(0.5)
-        # Where there is room for several panels, the key hides the one that is shown; once more brings it back.
+        # On a wide terminal, the key hides a panel that is shown; a second press shows it again.
         if "Synthetic images" not in self.terminal.text():
             self.terminal.press("4")
             self.terminal.wait_for("Synthetic images")
@@ -93,24 +94,24 @@ class Walk:
         self.terminal.press("m")
 
     def list_runs(self) -> None:
-        """Both runs in the list."""
+        """Shows both runs in the list."""
         self.terminal.press("F2")
         self.terminal.wait_for("baseline-datm", "quickstart", "done")
         self._picture("runs")
 
     def compare(self) -> None:
-        """Both of them marked, side by side."""
+        """Selects both runs and compares them."""
         self.terminal.press("g", "Space", "j", "Space", "c")
         self.terminal.wait_for("A quickstart", "B baseline-datm")
         self._picture("compare")
 
     def leave(self) -> None:
-        """Out of the program."""
+        """Quits the app."""
         self.terminal.press("C-q")
         self.terminal.wait_for("exit code 0")
 
     def all(self) -> None:
-        """From nothing to the end."""
+        """All steps."""
         self.launch()
         self.watch()
         self.maximize_images()
@@ -121,7 +122,7 @@ class Walk:
     def _picture(self, name: str) -> None:
         if self._pictures is None:
             return
-        # What is drawn late, is drawn by then.
+        # By then, notifications are gone and images are drawn.
         time.sleep(1.5)
         self._pictures.mkdir(parents=True, exist_ok=True)
         save_picture(self.terminal.colored(), self._pictures / f"{name}.png")
@@ -133,13 +134,13 @@ def main() -> None:
     parser.add_argument("--size", default="120x40")
     parser.add_argument("--seconds", type=float, default=15, help="how long the recorded run takes")
     parser.add_argument("--real", action="store_true", help="the real quickstart, of some minutes")
-    asked = parser.parse_args()
-    program = REAL if asked.real else ON_RECORDING
-    columns, rows = map(int, asked.size.split("x"))
+    options = parser.parse_args()
+    program = REAL if options.real else ON_RECORDING
+    columns, rows = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as place:
         add_datm_run(program, Path(place))
-        with terminal_of(program, Path(place), columns, rows, asked.seconds) as terminal:
-            Walk(terminal, asked.out, patience=1200 if asked.real else 120).all()
+        with terminal_of(program, Path(place), columns, rows, options.seconds) as terminal:
+            Walk(terminal, options.out, patience=1200 if options.real else 120).all()
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def run(log: e.EventLog, folder: RunFolder, asked: dict[str, object]) -> int:
             resumed=folder.checkpoint.exists(),
         )
     )
-    log.emit(
-        e.DataReady(["cat", "dog", "[eel]"], [100, 10, 2], ["many", "medium", "few"], "thirds", 30, [1, 8, 8], 9.0)
-    )
+    log.emit(e.DataReady(["cat", "dog", "[eel]"], [100, 10, 2], ["many", "medium", "few"], "thirds", 30, 9.0))
     if asked.get("breaks"):
         log.emit(e.RunBroke("the loss is not finite", "matching, iteration 3", "lower matching.image_lr"))
         return 1

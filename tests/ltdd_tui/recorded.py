@@ -151,7 +151,7 @@ class _Recording:
         )
         self.emit(start)
         grouping = "by images: many > 1000, medium 200-1000, few < 200"
-        data = e.DataReady(NAMES, COUNTS, GROUPS, grouping, 10_000, [3, SIDE, SIDE], 124.06)
+        data = e.DataReady(NAMES, COUNTS, GROUPS, grouping, 10_000, 124.06)
         self._stage("data", 1, "set", lambda: self.emit(data, after=3.0))
 
     def _experts(
@@ -174,7 +174,7 @@ class _Recording:
         self.emit(e.StageDone(stage, self.seconds - began))
 
     def _initialize(self) -> None:
-        self._stage("initialize", 1, "set", lambda: self.emit(e.Initialized(["truck"], 3), after=4.0))
+        self._stage("initialize", 1, "set", lambda: self.emit(e.Initialized(3), after=4.0))
         self.emit(e.Warned("1 class has fewer images than it was asked for: truck; its images repeat", HINT))
 
         def baselines() -> None:

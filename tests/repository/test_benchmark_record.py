@@ -1,4 +1,4 @@
-"""What a benchmark leaves: medians, and every field that a figure is quoted with."""
+"""A benchmark record holds medians and everything that a quoted figure needs: command, device, versions, n."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.record import Timing, summary, write_record
 CPU = torch.device("cpu")
 
 
-def test_a_record_says_what_it_was_measured_with(tmp_path) -> None:
+def test_a_record_holds_medians_and_measurement_conditions(tmp_path) -> None:
     timing = Timing([4.0, 5.0, 30.0], [1.0, 2.0, 1.5])
     share = Ceilings("float32", matmul=200.0, conv=100.0).shares(150e9, timing.fast_seconds)
     returned = write_record("toy", "python -m toy", CPU, timing, share, tmp_path, note="more")

@@ -14,7 +14,7 @@ from scripts.generate_docs import events_page, in_words
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_the_events_page_is_up_to_date() -> None:
     stale = "run `python -m scripts.generate_docs`"
     assert (ROOT / "docs" / "events.md").read_text() == events_page(), stale
 
@@ -38,10 +38,10 @@ def test_every_event_has_one_row_with_all_its_fields_and_a_text() -> None:
         (bool, "true or false"),
     ],
 )
-def test_types_in_words_of_json(hint: object, words: str) -> None:
+def test_types_are_named_in_json_terms(hint: object, words: str) -> None:
     assert in_words(hint) == words
 
 
-def test_a_type_that_json_has_no_word_for_is_noticed() -> None:
+def test_a_type_without_a_json_term_is_rejected() -> None:
     with pytest.raises(KeyError):
         in_words(Path)

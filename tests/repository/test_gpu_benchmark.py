@@ -1,4 +1,4 @@
-"""benchmarks/gpu.sh: each part runs once, one that has no time left goes on in the next call, and a table is left."""
+"""benchmarks/gpu.sh runs each part once, resumes interrupted parts in the next call, and writes a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.run.folder import write_json
 from engine.run.presets import load_preset
 
 ROOT = Path(__file__).parents[2]
-# Says that it ran, then works until it is interrupted the first time, and is done the second.
+# Prints that it ran; the first time it works until it is interrupted, the second time it is done at once.
 RESUMES = """
 import pathlib, sys, time
 print("running", flush=True)
@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRACE", "1")
 
 
-def test_a_part_that_cannot_resume_does_not_begin_forever(tmp_path: Path) -> None:
+def test_a_part_that_cannot_resume_fails_after_repeated_timeouts(tmp_path: Path) -> None:
     endless = Part("tests", program("import time; time.sleep(60)"), enough=0.5)
     for _ in range(2):
         with pytest.raises(TimeIsUp):
@@ -50,18 +50,18 @@ def test_a_part_that_cannot_resume_does_not_begin_forever(tmp_path: Path) -> Non
     assert (tmp_path / "tests.failed").exists()
 
 
-def test_a_part_that_has_no_time_left_goes_on_in_the_next_call(tmp_path: Path) -> None:
+def test_an_interrupted_part_resumes_in_the_next_call_and_is_not_repeated_once_done(tmp_path: Path) -> None:
     part = Part("cell", program(RESUMES))
     with pytest.raises(TimeIsUp):
         do(part, tmp_path, time.monotonic() + 3)
     assert not (tmp_path / "cell.done").exists()
     for _ in range(2):
         do(part, tmp_path, time.monotonic() + 30)
-    # Twice, and not again once it was done.
+    # Interrupted once, resumed once, and not repeated once it was done.
     assert (tmp_path / "cell.log").read_text().count("running") == 2
 
 
-def test_one_that_will_not_stop_is_ended(tmp_path: Path) -> None:
+def test_a_part_that_ignores_the_interrupt_is_killed(tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     began = time.monotonic()
     with pytest.raises(TimeIsUp):
@@ -69,27 +69,27 @@ def test_one_that_will_not_stop_is_ended(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_one_that_cannot_resume_is_not_begun_without_the_time_for_it(tmp_path: Path) -> None:
+def test_a_part_that_cannot_resume_starts_only_with_enough_time(tmp_path: Path) -> None:
     with pytest.raises(TimeIsUp):
         do(Part("tests", program("open('ran', 'w')"), enough=100), tmp_path, time.monotonic() + 50)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_part_that_fails_lets_the_others_run_and_is_told(tmp_path: Path) -> None:
+def test_a_failed_part_is_reported_in_the_table_and_not_repeated(tmp_path: Path) -> None:
     do(Part("cell", program("raise SystemExit(7)")), tmp_path, time.monotonic() + 30)
     do(Part("cell", program("open('again', 'w')")), tmp_path, time.monotonic() + 30)
     assert (tmp_path / "cell.failed").read_text() == "7\n" and not (tmp_path / "again").exists()
     assert "| cell | failed |" in write_table(tmp_path, dry=False)
 
 
-def test_every_part_is_a_command_that_is_there() -> None:
+def test_every_planned_part_and_preset_exists() -> None:
     names = [part.name for part in gpu.parts(Path("x"), {"DEVICE": "cpu"})]
     assert names == ["tests", "iteration", "expert_epoch", "evaluation", "cell", "memory"]
     for planned in PLANNED.values():
         load_preset(planned.preset, list(planned.sets))
 
 
-def test_the_table_judges_what_was_wanted(tmp_path: Path) -> None:
+def test_the_table_compares_each_measurement_with_its_target(tmp_path: Path) -> None:
     (tmp_path / "tests.xml").write_text('<x><testsuite tests="9" failures="1" errors="0" skipped="2"/></x>')
     record = {"ratio": 25.0, "plain_seconds": 5.0, "fast_seconds": 0.2, "n": 5, "ceiling_share": {"conv": 0.5}}
     write_json(tmp_path / "results" / "iteration-tf32.json", record)
@@ -107,7 +107,7 @@ def test_the_table_judges_what_was_wanted(tmp_path: Path) -> None:
     assert rows["memory of CIFAR-100-LT at IPC 50"]["holds"]
 
 
-def test_the_script_tells_its_usage(tmp_path: Path) -> None:
+def test_the_script_prints_its_usage_and_rejects_unknown_parts(tmp_path: Path) -> None:
     done = subprocess.run([ROOT / "benchmarks" / "gpu.sh"], capture_output=True, text=True)
     assert done.returncode == 2 and "gpu.sh FOLDER [SECONDS]" in done.stderr and "DRY=1" in done.stderr
     environment = os.environ | {"PARTS": "cells", "PYTHON": sys.executable}
@@ -117,7 +117,7 @@ def test_the_script_tells_its_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_dry_run_is_interrupted_and_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_dry_run_resumes(tmp_path: Path) -> None:
     """The real script and engine, tiny, on the CPU: the first call ends in the middle of a run."""
     environment = os.environ | {"PYTHON": sys.executable, "DRY": "1", "DEVICE": "cpu", "PARTS": "memory", "GRACE": "10"}
     codes = []

@@ -28,5 +28,5 @@ def test_every_setting_is_read_by_the_engine() -> None:
     assert [key for key, name in names.items() if name not in read | FOR_THE_FACE] == []
 
 
-def test_the_published_figure_is_read_by_the_face_or_the_engine() -> None:
+def test_the_published_accuracy_is_read_by_the_app_or_the_engine() -> None:
     assert "expected" in attributes(ROOT / "ltdd_tui") | attributes(ROOT / "engine")

@@ -30,7 +30,7 @@ def text_of(name: str) -> str:
     return (shipped_folder() / f"{name}.yaml").read_text()
 
 
-def test_all_cells_are_there() -> None:
+def test_every_published_cell_has_a_preset() -> None:
     cells = [("cifar10-lt", factor, ipc) for factor in (10, 50, 100, 200) for ipc in (10, 20, 50)]
     cells += [("cifar100-lt", factor, ipc) for factor in (10, 20, 50) for ipc in (10, 20, 50)]
     cells += [("tiny-imagenet-lt", factor, ipc) for factor in (10, 20) for ipc in (10, 20, 50)]
@@ -40,7 +40,7 @@ def test_all_cells_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_the_name_is_the_content(name: str) -> None:
+def test_a_preset_name_states_its_data_set_imbalance_and_ipc(name: str) -> None:
     found = re.fullmatch(r"(.+)-if(\d+)-ipc(\d+)", name)
     assert found
     settings = settings_of(name)
@@ -52,12 +52,12 @@ def test_the_name_is_the_content(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_estimate_in_the_comment_is_up_to_date(name: str) -> None:
+def test_the_estimate_in_a_preset_comment_is_up_to_date(name: str) -> None:
     stale = "run `python -m scripts.generate_docs`"
     assert with_estimate(text_of(name), settings_of(name)) == text_of(name), stale
 
 
-def test_an_estimate_is_rewritten_for_its_device_only_in_its_line() -> None:
+def test_rewriting_an_estimate_changes_only_its_line() -> None:
     settings = settings_of("quickstart")
     text = with_estimate("# a\n# Estimate, two CPU cores: ?\nipc: 2\n", settings)
     assert text == f"# a\n{estimate_line(settings, 'two CPU cores')}\nipc: 2\n"
@@ -170,7 +170,7 @@ def test_tiny_has_the_official_values(factor: int, ipc: int) -> None:
 
 @pytest.mark.parametrize("ipc", [10, 20])
 @pytest.mark.parametrize("factor", [5, 10])
-def test_imagenet_has_the_values_that_the_author_told(factor: int, ipc: int) -> None:
+def test_imagenet_has_the_values_reported_by_the_author(factor: int, ipc: int) -> None:
     settings = settings_of(f"imagenet-lt-if{factor}-ipc{ipc}")
     assert matching_values(settings) == Others((25, 25), 100, 0.1, 0.01, (10, 50))
     assert (settings.matching.iterations, settings.matching.beta_lr) == (500, 1e-7)
@@ -195,7 +195,7 @@ PUBLISHED = {
         for ipc, figure in zip((10, 20, 50), figures, strict=False)
     ],
 )
-def test_expected_is_the_published_figure(name: str, figure: float | None) -> None:
+def test_expected_accuracy_is_the_published_one(name: str, figure: float | None) -> None:
     expected = settings_of(name).expected
     assert (expected and expected.accuracy) == figure
     if expected is None:
@@ -204,18 +204,18 @@ def test_expected_is_the_published_figure(name: str, figure: float | None) -> No
         assert expected.source
 
 
-def test_the_cell_whose_sources_disagree_says_so() -> None:
+def test_a_cell_with_conflicting_sources_has_a_note() -> None:
     expected = settings_of("cifar100-lt-if10-ipc50").expected
     assert expected is not None and "34.8" in expected.note
 
 
 @pytest.mark.parametrize("name", sorted(OWN))
-def test_presets_of_our_own_claim_no_published_figure(name: str) -> None:
+def test_own_presets_have_no_published_accuracy(name: str) -> None:
     settings = settings_of(name)
     assert settings.expected is None
     assert settings.experts.width == 32
     assert "ours" in text_of(name)
 
 
-def test_digits_are_never_mirrored() -> None:
+def test_the_digits_preset_augments_without_flips() -> None:
     assert "flip" not in settings_of("quickstart").dataset.augmentation

@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: small files, short functions, docstrings, and nothing written twice."""
+"""Rules of the source that ruff cannot check: short files and functions, docstrings, no duplicated functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trees() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text()) for path in SOURCES}
 
 
-def test_there_is_something_to_check() -> None:
+def test_source_files_are_found() -> None:
     assert len(SOURCES) > 20
 
 
@@ -63,7 +63,7 @@ def test_no_function_in_cpp_is_longer_than_80_lines() -> None:
             assert body.count("\n") <= 80, f"{path.relative_to(ROOT)}: {body.strip().splitlines()[0]}"
 
 
-def test_every_public_function_and_class_says_what_it_is(trees: dict[Path, ast.Module]) -> None:
+def test_every_public_function_and_class_has_a_docstring(trees: dict[Path, ast.Module]) -> None:
     bare = [
         place(path, node)
         for path, tree in trees.items()
@@ -73,18 +73,18 @@ def test_every_public_function_and_class_says_what_it_is(trees: dict[Path, ast.M
     assert bare == []
 
 
-def test_no_file_is_a_drawer() -> None:
-    drawers = {"util", "utils", "helper", "helpers", "common", "misc"}
-    assert [str(path.relative_to(ROOT)) for path in SOURCES if drawers & {path.stem, path.parent.name}] == []
+def test_no_module_is_named_utils_or_helpers() -> None:
+    vague = {"util", "utils", "helper", "helpers", "common", "misc"}
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if vague & {path.stem, path.parent.name}] == []
 
 
-def test_no_function_body_is_written_twice(trees: dict[Path, ast.Module]) -> None:
+def test_no_function_body_is_duplicated(trees: dict[Path, ast.Module]) -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path, tree in trees.items():
         for node in definitions(tree):
             if isinstance(node, Function):
                 body = ast.Module(body_without_docstring(node), [])
-                # Forty nodes are about two lines of code: below that, two functions may well say the same.
+                # Forty nodes are about two lines of code: shorter functions may well be equal by chance.
                 if sum(1 for _ in ast.walk(body)) >= 40:
                     places[ast.dump(body)].append(place(path, node))
     assert [same for same in places.values() if len(same) > 1] == []

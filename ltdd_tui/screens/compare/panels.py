@@ -1,4 +1,4 @@
-"""The panels of a comparison: they are given the runs with their colors, and draw."""
+"""The panels of a comparison: figures, curves, classes and settings of all runs, each run in its own color."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 
-from ltdd_tui.formatting import clean, percent, shortened
+from engine.run.metrics import GROUPS
+from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
     Contender,
@@ -25,23 +27,32 @@ from ltdd_tui.runs.comparison import (
     smoothed,
     window_for,
 )
-from ltdd_tui.runs.figures import GROUPS, checks
-from ltdd_tui.runs.loss_history import LossTrack
-from ltdd_tui.runs.results import Row
-from ltdd_tui.screens.compare import panels
-from ltdd_tui.screens.run.panel import RowsPanel
+from ltdd_tui.runs.figures import Row, checks
+from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
 from ltdd_tui.widgets.curve import Curve
-from ltdd_tui.widgets.lines import EMPTY, Drawing, Line, Span, fit
+from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, fit
 
-# A comparison as lines of text: figures, classes and settings, a column or a row for each run. Pure.
-
-
-FULL, HALF, TRACK = "\u2501", "\u2578", "\u2500"
 SHORTEST_NAME, ROOMY_NAME = 6, 24
 TITLES = ("start", "rand", "many", "med", "few", "paper", "diff")
 VALUE, CHANGE, SHORTEST_BAR, LONGEST_BAR = 5, 7, 4, 24
 NOTE = "in brackets: the last check, of one network or few"
+LOSSES = ("rep", "cls")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The runs of a comparison, each with its color; `base` is the place of the one that differences are to."""
+
+    runs: Sequence[Contender]
+    colors: Sequence[str]
+    base: int = 0
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Figures: a row for each run
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,69 +65,64 @@ class FigureColumns:
     figure: int
 
     @staticmethod
-    def fitting(found: Sequence[Contender], width: int) -> FigureColumns:
+    def fitting(runs: Sequence[Contender], width: int) -> FigureColumns:
         """Roomy where there is room; else tight, and without the state."""
-        longest = max(cell_len(one.name) for one in found)
+        longest = max(cell_len(run.name) for run in runs)
         for spread, figure, status in ((10, 7, 9), (9, 6, 0)):
             room = width - 2 - status - 2 * spread - figure * len(TITLES)
             if room >= min(longest, ROOMY_NAME):
                 return FigureColumns(min(room, longest), status, spread, figure)
         return FigureColumns(max(SHORTEST_NAME, min(room, longest)), status, spread, figure)
 
-    @property
-    def before(self) -> int:
-        """Cells left of the figures."""
-        return 2 + self.name + self.status
 
-
-def figures(found: Sequence[Contender], colors: Sequence[str], means: Sequence[SeedMean], width: int) -> list[Line]:
+def figures(compared: Compared, means: Sequence[SeedMean], width: int) -> list[Content]:
     """A row for each run: final, best, what it started from, groups, the published figure and the way to it."""
-    columns = FigureColumns.fitting(found, width)
-    head = fit(" " * (2 + columns.name) + ("  state" if columns.status else ""), columns.before)
+    columns = FigureColumns.fitting(compared.runs, width)
+    before = 2 + columns.name + columns.status
+    head = fit(" " * (2 + columns.name) + ("  state" if columns.status else ""), before)
     titles = [*(fit(title, columns.spread, True) for title in ("final", "best"))]
     titles += [fit(title, columns.figure, True) for title in TITLES]
-    lines: list[Line] = [(Span(head + "".join(titles), "muted"),)]
-    for one, color in zip(found, colors, strict=True):
-        called = (Span(f"{one.tag} ", color), Span(fit(shortened(one.name, columns.name), columns.name)))
-        state = Span(fit(f"  {one.view.state.status}", columns.status), "muted")
-        lines.append((*called, state, *_figures_of(one, columns)))
+    lines = [Content.styled(head + "".join(titles), MUTED)]
+    for run, color in zip(compared.runs, compared.colors, strict=True):
+        name = fit(shortened(run.name, columns.name), columns.name)
+        state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
+        lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
         figure = fit(f"{mean.mean:.1f}\u00b1{mean.std:.1f}", columns.spread, True)
-        lines.append((Span(fit(f"{'+'.join(mean.tags)} by seed", columns.before), "muted"), Span(figure, "strong")))
-    if any(one.latest and "final" not in one.rows for one in found):
-        lines += [EMPTY, (Span(NOTE, "muted"),)]
+        lines.append(Content.assemble((fit(f"{'+'.join(mean.tags)} by seed", before), MUTED), (figure, STRONG)))
+    if any(run.latest and "final" not in run.rows for run in compared.runs):
+        lines += [EMPTY, Content.styled(NOTE, MUTED)]
     return lines
 
 
-def _figures_of(one: Contender, columns: FigureColumns) -> Line:
-    final = "final" in one.rows
-    latest, best = _spread(one.latest), _spread(one.best)
-    figures = [_mean(one.rows.get("initialization")), _mean(one.rows.get("random"))]
-    figures += [percent(one.latest.groups.get(group)) if one.latest else "-" for group in GROUPS]
-    beyond = one.beyond_published
-    spread, figure = columns.spread, columns.figure
-    return (
-        Span(fit(latest if final or latest == "-" else f"({latest})", spread, True), "strong" if final else ""),
-        Span(fit(best, spread, True)),
-        *(Span(fit(text, figure, True), "muted") for text in figures[:2]),
-        *(Span(fit(text, figure, True)) for text in figures[2:]),
-        Span(fit(percent(one.published), figure, True), "muted"),
-        Span(fit("-" if beyond is None else f"{beyond:+.1f}", figure, True), _tone(beyond)),
-    )
-
-
-def _mean(row: Row | None) -> str:
-    return percent(row.accuracy_mean if row else None)
+def _figures_of(run: Contender, columns: FigureColumns) -> list[tuple[str, str]]:
+    is_final, latest = "final" in run.rows, _spread(run.latest)
+    references = [row.accuracy_mean if row else None for row in map(run.rows.get, ("initialization", "random"))]
+    groups = [run.latest.groups.get(group) if run.latest else None for group in GROUPS]
+    beyond = run.beyond_published
+    parts = [
+        (latest if is_final or latest == "-" else f"({latest})", columns.spread, STRONG if is_final else ""),
+        (_spread(run.best), columns.spread, ""),
+        *((percent(value), columns.figure, MUTED) for value in references),
+        *((percent(value), columns.figure, "") for value in groups),
+        (percent(run.published), columns.figure, MUTED),
+        ("-" if beyond is None else f"{beyond:+.1f}", columns.figure, _change_style(beyond)),
+    ]
+    return [(fit(text, cells, right=True), style) for text, cells, style in parts]
 
 
 def _spread(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    return f"{row.accuracy_mean:.1f}\u00b1{row.accuracy_std:.1f}" if row.repeats > 1 else f"{row.accuracy_mean:.1f}"
+    """As `mean_and_std`, in as few cells as can be."""
+    return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(" +- ", "\u00b1") if row else "-"
 
 
-def _tone(change: float | None) -> str:
-    return "muted" if change is None or abs(change) < 0.05 else "good" if change > 0 else "bad"
+def _change_style(change: float | None) -> str:
+    return MUTED if change is None or abs(change) < 0.05 else GOOD if change > 0 else BAD
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Classes: a row for each class, a column for each run
+# ------------------------------------------------------------------------------------------------------------------
 
 
 class ClassColumns:
@@ -127,8 +133,7 @@ class ClassColumns:
         self.count = max((len(str(line.count or "")) for line in lines), default=0) + 1
         self.name = max(4, min(longest, 18, width - self.count - runs * CHANGE))
         room = width - self.name - self.count
-        self.changes = room >= runs * (VALUE + 1) + (runs - 1) * CHANGE
-        self.only_changes = not self.changes
+        self.only_changes = room < runs * (VALUE + 1) + (runs - 1) * CHANGE
         rest = room - runs * (VALUE + 2) - (runs - 1) * CHANGE
         self.bar = min(LONGEST_BAR, rest // runs) if rest // runs >= SHORTEST_BAR else 0
 
@@ -139,104 +144,73 @@ class ClassColumns:
         return 1 + (self.bar + 1 if self.bar else 0) + VALUE + (0 if is_base else CHANGE)
 
 
-def classes(
-    found: Sequence[Contender],
-    colors: Sequence[str],
-    lines: Sequence[ClassLine],
-    groups: Sequence[ClassLine],
-    base: int,
-    width: int,
-) -> list[Line]:
-    """A row for each class, head to tail, with the difference to the run at place `base`; then the groups."""
-    columns = ClassColumns([*lines, *groups], len(found), width)
-    heads = [
-        Span(
-            fit(f"{one.tag}{'' if place == base else f'-{found[base].tag}'}", columns.of_run(place == base), True),
-            color,
-        )
-        for place, (one, color) in enumerate(zip(found, colors, strict=True))
-    ]
-    drawn = [_class_line(line, colors, base, columns) for line in (*lines, *groups)]
-    first: Line = (Span(" " * (columns.name + columns.count)), *heads)
-    return [first, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
+def classes(compared: Compared, lines: Sequence[ClassLine], groups: Sequence[ClassLine], width: int) -> list[Content]:
+    """A row for each class, head to tail, with the difference to the base run; then the groups."""
+    base = compared.base
+    columns = ClassColumns([*lines, *groups], len(compared.runs), width)
+    heads = []
+    for place, (run, color) in enumerate(zip(compared.runs, compared.colors, strict=True)):
+        title = run.tag if place == base else f"{run.tag}-{compared.runs[base].tag}"
+        heads.append((fit(title, columns.of_run(place == base), True), color))
+    drawn = [_class_line(line, compared.colors, base, columns) for line in (*lines, *groups)]
+    head = Content.assemble(" " * (columns.name + columns.count), *heads)
+    return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
 
 
-def _class_line(line: ClassLine, colors: Sequence[str], base: int, columns: ClassColumns) -> Line:
+def _class_line(line: ClassLine, colors: Sequence[str], base: int, columns: ClassColumns) -> Content:
     count = fit("" if line.count is None else str(line.count), columns.count, right=True)
-    spans = [Span(fit(line.name, columns.name)), Span(count, "muted")]
+    parts = [Content.assemble(fit(line.name, columns.name), (count, MUTED))]
     for place, value in enumerate(line.values):
         change = None
         if place != base and value is not None and (reference := line.values[base]) is not None:
             change = value - reference
-        spans += _run_cells(value, change, place == base, colors[place], columns)
-    return tuple(spans)
+        parts.append(_run_cells(value, change, place == base, colors[place], columns))
+    return Content.assemble(*parts)
 
 
-def _run_cells(
-    value: float | None, change: float | None, is_base: bool, color: str, columns: ClassColumns
-) -> list[Span]:
-    difference = Span(fit("-" if change is None else f"{change:+.1f}", CHANGE, right=True), _tone(change))
-    figure = Span(fit(percent(value), VALUE, right=True), "strong" if is_base else "")
+def _run_cells(value: float | None, change: float | None, is_base: bool, color: str, columns: ClassColumns) -> Content:
+    difference = (fit("-" if change is None else f"{change:+.1f}", CHANGE, right=True), _change_style(change))
     if columns.only_changes:
-        return [Span(fit(percent(value), CHANGE, right=True), "strong") if is_base else difference]
-    bar = [*_bar(value, columns.bar, color), Span(" ")] if columns.bar else []
-    return [Span(" "), *bar, figure, *([] if is_base else [difference])]
+        return Content.assemble((fit(percent(value), CHANGE, right=True), STRONG) if is_base else difference)
+    figure = (fit(percent(value), VALUE, right=True), STRONG if is_base else "")
+    bar = gauge(value or 0.0, 100.0, columns.bar, color).pad_right(1) if columns.bar else EMPTY
+    return Content.assemble(" ", bar, figure, EMPTY if is_base else difference)
 
 
-def _bar(value: float | None, width: int, color: str) -> list[Span]:
-    halves = 0 if value is None else round(max(0.0, min(value, 100.0)) / 100 * width * 2)
-    text = FULL * (halves // 2) + HALF * (halves % 2)
-    return [Span(text, color), Span(TRACK * (width - len(text)), "track")]
+# ------------------------------------------------------------------------------------------------------------------
+# Settings: a row for each one that differs
+# ------------------------------------------------------------------------------------------------------------------
 
 
-def settings(
-    found: Sequence[Contender], colors: Sequence[str], differences: Sequence[Difference], width: int
-) -> list[Line]:
+def settings(compared: Compared, differences: Sequence[Difference], width: int) -> list[Content]:
     """A row for each setting that differs, as each run has it; what is as in the first run is muted."""
-    unread = [one.tag for one in found if one.view.settings is None]
-    told: list[Line] = [(Span(f"{tag}: config.yaml cannot be read", "error"),) for tag in unread]
+    unread = [run.tag for run in compared.runs if run.view.settings is None]
+    faults = [Content.styled(f"{tag}: config.yaml cannot be read", ERROR) for tag in unread]
     if not differences:
-        return told or [(Span("all settings are the same", "muted"),)]
+        return faults or [Content.styled("all settings are the same", MUTED)]
     longest = max(len(difference.key) for difference in differences)
     cell = max(len(value or "?") for difference in differences for value in difference.values)
-    cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(found) - 1))
-    key = max(8, min(longest, width - len(found) * (cell + 1)))
-    tags = [Span(" " + fit(one.tag, cell, right=True), color) for one, color in zip(found, colors, strict=True)]
-    lines: list[Line] = [(Span(" " * key), *tags)]
+    cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(compared.runs) - 1))
+    key = max(8, min(longest, width - len(compared.runs) * (cell + 1)))
+    tags = [
+        (" " + fit(run.tag, cell, right=True), color) for run, color in zip(compared.runs, compared.colors, strict=True)
+    ]
+    lines = [Content.assemble(" " * key, *tags)]
     for difference in differences:
         values = [
-            Span(" " + fit(value or "?", cell, right=True), "muted" if place and value == difference.values[0] else "")
+            (" " + fit(value or "?", cell, right=True), MUTED if place and value == difference.values[0] else "")
             for place, value in enumerate(difference.values)
         ]
-        lines.append((Span(fit(shortened(difference.key, key), key), "muted"), *values))
-    return [*told, *lines]
+        lines.append(Content.assemble((fit(shortened(difference.key, key), key), MUTED), *values))
+    return [*faults, *lines]
 
 
-LOSSES = ("rep", "cls")
+# ------------------------------------------------------------------------------------------------------------------
+# The panels
+# ------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Compared:
-    """The runs of a comparison, each with its color; `base` is the place of the one that differences are to."""
-
-    found: Sequence[Contender]
-    colors: Sequence[str]
-    base: int = 0
-
-
-class ComparisonPanel(RowsPanel):
-    """A panel of lines about all runs."""
-
-    def compare(self, compared: Compared) -> None:
-        """Draws the runs."""
-        self.rows.draw(self.drawing(compared))
-
-    def drawing(self, compared: Compared) -> Drawing:
-        """The lines for a width."""
-        raise NotImplementedError
-
-
-class FiguresPanel(ComparisonPanel):
+class FiguresPanel(LinesPanel):
     """Accuracy of every run, what it started from, and what is published."""
 
     NAME, NUMBER, TITLE = "figures", "1", "Accuracy %"
@@ -248,13 +222,13 @@ class FiguresPanel(ComparisonPanel):
     alone get a line with mean and standard deviation.
     """
 
-    def drawing(self, compared: Compared) -> Drawing:
-        """Figures and means over seeds."""
-        found, colors, means = compared.found, compared.colors, seed_means(compared.found)
-        return lambda width: panels.figures(found, colors, means, width)
+    def compare(self, compared: Compared) -> None:
+        """Draws figures and means over seeds."""
+        means = seed_means(compared.runs)
+        self.lines.draw(lambda width: figures(compared, means, width))
 
 
-class ClassesPanel(ComparisonPanel):
+class ClassesPanel(LinesPanel):
     """Every class of every run, head to tail."""
 
     NAME, NUMBER, TITLE = "classes", "4", "By class, head to tail"
@@ -263,14 +237,13 @@ class ClassesPanel(ComparisonPanel):
     with theirs and the difference to it; `b` takes the next run as the one that differences are to.
     """
 
-    def drawing(self, compared: Compared) -> Drawing:
-        """Classes, then groups."""
-        lines, groups = class_lines(compared.found), group_lines(compared.found)
-        found, colors, base = compared.found, compared.colors, compared.base
-        return lambda width: panels.classes(found, colors, lines, groups, base, width)
+    def compare(self, compared: Compared) -> None:
+        """Draws classes, then groups."""
+        lines, groups = class_lines(compared.runs), group_lines(compared.runs)
+        self.lines.draw(lambda width: classes(compared, lines, groups, width))
 
 
-class SettingsPanel(ComparisonPanel):
+class SettingsPanel(LinesPanel):
     """The settings in which the runs differ."""
 
     NAME, NUMBER, TITLE = "settings", "5", "Settings that differ"
@@ -278,15 +251,16 @@ class SettingsPanel(ComparisonPanel):
     **Settings** that are not the same in all runs. What a run has as the first one does is muted.
     """
 
-    def drawing(self, compared: Compared) -> Drawing:
-        """Only what differs."""
-        found, colors, differences = compared.found, compared.colors, differing_settings(compared.found)
-        return lambda width: panels.settings(found, colors, differences, width)
+    def compare(self, compared: Compared) -> None:
+        """Draws what differs."""
+        differences = differing_settings(compared.runs)
+        self.lines.draw(lambda width: settings(compared, differences, width))
 
 
 class CurvePanel(Vertical):
     """Curves of all runs over their iterations."""
 
+    ALLOW_MAXIMIZE = True
     NAME: ClassVar[str]
     NUMBER: ClassVar[str]
     TITLE: ClassVar[str]
@@ -296,7 +270,6 @@ class CurvePanel(Vertical):
         self.curve = curve
 
     def compose(self) -> ComposeResult:
-        """The curves; they take the keys themselves."""
         yield self.curve
 
 
@@ -315,7 +288,6 @@ class ComparedLosses(CurvePanel):
 
     def __init__(self) -> None:
         super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._tracks: dict[str, LossTrack] = {}
         self._which, self._smooth = 0, True
         self._compared = Compared((), ())
 
@@ -323,24 +295,21 @@ class ComparedLosses(CurvePanel):
         """Draws the loss of each run."""
         self._compared = compared
         lines, window = [], 1
-        for one, color in zip(compared.found, compared.colors, strict=True):
-            track = self._tracks.setdefault(one.name, LossTrack())
-            track.take(one.view.state.points)
-            values = (track.rep, track.cls)[self._which]
+        for run, color in zip(compared.runs, compared.colors, strict=True):
+            steps = run.view.state.steps
+            values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
                 window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(one.tag, track.iterations, smoothed(values, window), color))
+                lines.append(line(run.tag, steps.iterations, smoothed(values, window), color))
         self.curve.plot(lines)
         mean = f", mean of {window}" if window > 1 else ""
         self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"
 
     def action_which(self) -> None:
-        """Changes between the losses of both networks."""
         self._which = 1 - self._which
         self.compare(self._compared)
 
     def action_smooth(self) -> None:
-        """Changes between a running mean and every value."""
         self._smooth = not self._smooth
         self.compare(self._compared)
 
@@ -358,15 +327,14 @@ class ComparedAccuracy(CurvePanel):
         super().__init__(Curve(empty="no check yet"))
 
     def on_mount(self) -> None:
-        """Titles the panel."""
         self.border_title = f"{self.NUMBER} {self.TITLE}"
 
     def compare(self, compared: Compared) -> None:
         """Draws the checks of each run."""
         lines = [
-            line(one.tag, *checks(one.view.state), color)
-            for one, color in zip(compared.found, compared.colors, strict=True)
+            line(run.tag, *checks(run.view.state), color)
+            for run, color in zip(compared.runs, compared.colors, strict=True)
         ]
-        published = dict.fromkeys(one.published for one in compared.found if one.published is not None)
+        published = dict.fromkeys(run.published for run in compared.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid
+from textual.containers import Grid, Vertical
 from textual.events import DescendantFocus
 from textual.screen import Screen
 from textual.widgets import Footer, Tab, Tabs
@@ -24,7 +24,6 @@ from ltdd_tui.screens.compare.panels import (
     Compared,
     ComparedAccuracy,
     ComparedLosses,
-    ComparisonPanel,
     CurvePanel,
     FiguresPanel,
     SettingsPanel,
@@ -54,31 +53,18 @@ class CompareScreen(Screen[None]):
         Binding("escape", "back", "Back", id="compare.back"),
     ]
     AUTO_FOCUS = "#figures"
-    DEFAULT_CSS = """
-    CompareScreen {
-        Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-rows: auto 4fr 5fr; height: 1fr; }
-        #figures { column-span: 2; height: auto; max-height: 14; }
-        #figures Rows { height: auto; }
-        Tabs { display: none; height: 2; }
-        &.-single {
-            Tabs { display: block; }
-            Grid { grid-size: 1; grid-columns: 1fr; grid-rows: 1fr; }
-            .panel { display: none; column-span: 1; height: 1fr; max-height: 100%; }
-            .panel.-chosen { display: block; }
-            #figures, #figures Rows { height: 1fr; max-height: 100%; }
-        }
-    }
-    """
+    CSS_PATH = "compare.tcss"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, Footer"
 
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         super().__init__()
         self._folders = list(folders)
         self._base = 0
-        self._chosen, self._alone = 0, False
+        self._chosen = 0
         self._runs: list[LiveRun] = []
         self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
-        self._panels: list[ComparisonPanel | CurvePanel] = [
+        self._panels: list[FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel] = [
             FiguresPanel(),
             ComparedLosses(),
             ComparedAccuracy(),
@@ -89,15 +75,15 @@ class CompareScreen(Screen[None]):
         self._tabs.can_focus = False
 
     def compose(self) -> ComposeResult:
-        """Title, tabs for small terminals, panels, keys."""
-        yield self._title
-        yield self._tabs
+        # Docked, to stay above a maximized panel, which Textual puts before all that is not.
+        with Vertical(id="top"):
+            yield self._title
+            yield self._tabs
         with Grid():
             yield from self._panels
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        """Starts to read the runs."""
         self._panels[0].add_class("-chosen")
         self.watch(self.app, "theme", self._draw, init=False)
         self._follow()
@@ -129,58 +115,60 @@ class CompareScreen(Screen[None]):
         return caught_up
 
     def _draw(self) -> None:
-        found = contenders([run.view for run in self._runs])
-        if not found or self not in self.app.screen_stack:
+        runs = contenders([run.view for run in self._runs])
+        if not runs or self not in self.app.screen_stack:
             # Left while it was read, or resized on its way out.
             return
         dark = self.app.current_theme.dark
-        compared = Compared(found, [series_color(place, dark) for place in range(len(found))], self._base)
+        compared = Compared(runs, [series_color(place, dark) for place in range(len(runs))], self._base)
         for panel in self._panels:
-            if isinstance(panel, ComparisonPanel | ComparedLosses | ComparedAccuracy):
-                panel.compare(compared)
-        missing = {one.name: "gone" for one in found if one.view.gone} | self._unreadable
-        told = self._names(found) if self.has_class("-single") else common_cell(found)
-        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or told)
+            panel.compare(compared)
+        missing = {run.name: "gone" for run in runs if run.view.gone} | self._unreadable
+        text = self._names(runs) if self.has_class("-single") else common_cell(runs)
+        self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or text)
 
-    def _names(self, found: Sequence[Contender]) -> str:
+    def _names(self, runs: Sequence[Contender]) -> str:
         """What the letters stand for, for when the table of figures is out of sight."""
-        room = (self.size.width - len("Compare") - 4) // len(found) - len("A , ")
-        return ", ".join(f"{one.tag} {shortened(one.name, room)}" for one in found)
+        room = (self.size.width - len("Compare") - 4) // len(runs) - len("A , ")
+        return ", ".join(f"{run.tag} {shortened(run.name, room)}" for run in runs)
 
     def _choose(self, place: int) -> None:
         self._chosen = place
         for at, panel in enumerate(self._panels):
             panel.set_class(at == place, "-chosen")
+        if self.maximized:
+            self.maximize(self._panels[place], container=False)
         with self.prevent(Tabs.TabActivated):
             self._tabs.active = f"to-{self._panels[place].NAME}"
 
     def action_go(self, place: int) -> None:
-        """Goes to a panel."""
         self._choose(place)
         panel = self._panels[place]
         (panel.curve if isinstance(panel, CurvePanel) else panel).focus()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        """A tab was clicked."""
         names = [f"to-{panel.NAME}" for panel in self._panels]
         if event.tab.id in names:
             self.action_go(names.index(event.tab.id))
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """The panel in focus is the one that is shown alone."""
+        # The panel in focus is the one that is shown alone.
         for place, panel in enumerate(self._panels):
             if panel in event.widget.ancestors_with_self and place != self._chosen:
                 self._choose(place)
 
     def action_maximize_panel(self) -> None:
-        """Shows one panel, or all of them."""
-        self._alone = not self._alone
+        if self.maximized:
+            self.minimize()
+        else:
+            self.maximize(self._panels[self._chosen], container=False)
+
+    def watch_maximized(self) -> None:
         self.on_resize()
 
     def on_resize(self) -> None:
-        """In a small terminal there is room for one panel."""
         small = self.size.width < SMALLEST_FOR_ALL[0] or self.size.height < SMALLEST_FOR_ALL[1]
-        self.set_class(self._alone or small, "-single")
+        self.set_class(self.maximized is not None or small, "-single")
         self._draw()
 
     def action_next_base(self) -> None:
@@ -189,5 +177,4 @@ class CompareScreen(Screen[None]):
         self._draw()
 
     def action_back(self) -> None:
-        """Back to where the runs were picked."""
         self.app.pop_screen()

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, ClassVar, NamedTuple
 
-import yaml
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,6 +16,7 @@ from textual.widgets import Button, Input, Static
 from engine.run.errors import LtddError
 from engine.run.presets import DEFAULT, OVERRIDE, Resolved, extending, preset_files, save_preset, user_folder
 from engine.run.settings import RunSettings
+from engine.run.yaml_text import dump_yaml
 from ltdd_tui.formatting import short_path
 from ltdd_tui.screens.dialogs import Dialog
 
@@ -54,7 +54,7 @@ def _lines(values: Mapping[str, Any], origins: Mapping[str, str], above: tuple[s
             yield from _lines(value, origins, path)
         else:
             # As an entry of a list: a bare scalar would end with YAML's document mark.
-            text = yaml.safe_dump([value], default_flow_style=True, width=10_000, allow_unicode=True).strip()[1:-1]
+            text = dump_yaml([value], width=10_000, default_flow_style=True).strip()[1:-1]
             origin = origins.get(".".join(path), DEFAULT)
             yield Line(f"{indent}{key}:", text, TYPED if origin == OVERRIDE else PurePath(origin).name)
 

@@ -80,7 +80,7 @@ def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> st
     """A title with the most urgent of what is below it."""
     if faulty:
         return f"{name}: {len(faulty)} fault{'s' if len(faulty) > 1 else ''}"
-    return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} settings"
+    return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} setting{'s' if settings > 1 else ''}"
 
 
 class Search(Entry):

@@ -1,4 +1,4 @@
-"""The run itself: its device, what made it, where it lies, and what each stage took."""
+"""Details panel: the device, what made the run, its folder, and the time that each stage took."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.run.events import DeviceReading
+from textual.content import Content
+
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.run.header import clock, speed
-from ltdd_tui.screens.run.panel import RowsPanel
-from ltdd_tui.widgets.lines import EMPTY, Line, Span, fit, spread, wrapped
-
-# What a run is made of and runs on, as a table of two columns.
-
+from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.widgets.bars import gauge
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, WARNING, fit, spread, wrapped
 
 LABEL_CELLS, BAR_CELLS = 11, 12
-SIGNS = {"done": ("✓", "good"), "running": ("●", "accent"), "interrupted": ("■", "warning"), "pending": ("·", "muted")}
+SIGNS = {"done": ("✓", GOOD), "running": ("●", ACCENT), "interrupted": ("■", WARNING), "pending": ("·", MUTED)}
 
 
-def detail_lines(view: RunView, now: float, width: int) -> list[Line]:
+def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
     """Device, memory, what made the run, its folder, and the time of every stage."""
-    lines: list[Line] = []
+    lines: list[Content] = []
     for label, value in _facts(view, now):
-        lines += wrapped(value, width, first=(Span(fit(label, LABEL_CELLS), "muted"),))
-        if label == "memory" and view.state.reading:
-            lines[-1] += _gauge(view.state.reading)
+        lines += wrapped(value, width, first=Content.styled(fit(label, LABEL_CELLS), MUTED))
+        if label == "memory" and (reading := view.state.reading):
+            lines[-1] += gauge(reading.memory_gib or 0.0, reading.memory_total_gib or 0.0, BAR_CELLS, ACCENT)
     return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
 
 
@@ -65,22 +64,15 @@ def _software(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "software", text + (f", commit {str(commit)[:7]}" if commit else "")
 
 
-def _gauge(reading: DeviceReading) -> Line:
-    total = reading.memory_total_gib
-    share = min(1.0, reading.memory_gib / total) if total else 0.0
-    filled = round(share * BAR_CELLS)
-    return (Span("━" * filled, "accent"), Span("─" * (BAR_CELLS - filled), "track"))
-
-
-def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Line]:
+def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Content]:
     for stage in state.stages.by_name.values():
-        sign, role = SIGNS[stage.status]
+        sign, style = SIGNS[stage.status]
         took = duration(stage.elapsed(clock(state, now))) if stage.status != "pending" else ""
-        left = (Span(f"{sign} ", role), Span(stage_name(stage.name), "muted" if stage.status == "pending" else ""))
-        yield spread(left, (Span(took),), min(width, 40))
+        name = (stage_name(stage.name), MUTED if stage.status == "pending" else "")
+        yield spread(Content.assemble((f"{sign} ", style), name), Content(took), min(width, 40))
 
 
-class DetailsPanel(RowsPanel):
+class DetailsPanel(LinesPanel):
     """Device, settings, folder and stage times."""
 
     NAME = "details"
@@ -94,7 +86,7 @@ the folder's path.
 """
 
     def show(self, view: RunView) -> None:
-        """Draws the facts; while a stage works, its seconds change by themselves."""
+        # While a stage works, its seconds change by themselves.
         now = time.time() if view.state.status == "running" else 0.0
         if self.changed(view.state, view.settings, view.manifest, int(now)):
-            self.rows.draw(lambda width: detail_lines(view, now, width))
+            self.lines.draw(lambda width: detail_lines(view, now, width))

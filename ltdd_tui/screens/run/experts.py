@@ -1,39 +1,41 @@
-"""The experts: how far they are, and what they know of head and tail."""
+"""Experts panel: how far each expert is trained, and its accuracy on the classes of head and tail."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from textual.content import Content
+
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
-from ltdd_tui.runs.figures import GROUPS, ExpertRow, ExpertSplit, expert_splits, number
+from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.run.panel import RowsPanel
+from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import cells, resampled
-from ltdd_tui.widgets.lines import EMPTY, Lazy, Line, Span, fit, wrapped
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, LazyLines, Lines, fit, group_style, wrapped
 
-# The experts as a table: each kind with its split of head against tail, then one line an expert.
-
-
-HEADS = {"all": "muted", "many": "many", "med.": "medium", "few": "few"}
+TITLES = {"all": MUTED, "many": group_style("many"), "med.": group_style("medium"), "few": group_style("few")}
 FIGURE_CELLS, NAME_CELLS, SHORTEST_NAME = 6, 14, 8
 WAITING = "no expert has been trained yet"
 CACHED = "from the cache"
 
 
-def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Sequence[Line]:
-    """The table in `width` cells; the lines of single experts are made when they are looked at."""
+def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:
+    """Each kind of expert with its split of head against tail, then a line for each expert of the kind."""
     if not splits:
-        return wrapped(WAITING, width, "muted")
+        return wrapped(WAITING, width, MUTED)
     columns = _Columns(splits, width)
-    entries: list[Line | ExpertRow] = [_head(columns), *(_split_line(split, columns) for split in splits)]
+    titles = [(fit(text, columns.figure, right=True), style) for text, style in TITLES.items()]
+    head = Content.assemble(" " * columns.name, (fit("done", columns.done, right=True), MUTED), *titles)
+    entries: list[Content | ExpertRow] = [head, *(_split_line(split, columns) for split in splits)]
     for split in splits:
-        entries += [EMPTY, (Span(f"{split.kind} experts", "muted"),), *split.rows]
+        entries += [EMPTY, Content.styled(f"{split.kind} experts", MUTED), *split.rows]
 
-    def make(place: int) -> Line:
+    def make(place: int) -> Content:
         entry = entries[place]
         return _row_line(entry, columns) if isinstance(entry, ExpertRow) else entry
 
-    return Lazy(len(entries), make)
+    return LazyLines(len(entries), make)
 
 
 class _Columns:
@@ -43,40 +45,35 @@ class _Columns:
         counts = [f"{split.done}/{split.total}" for split in splits]
         counts += [f"{row.epoch}/{row.epochs}" for split in splits for row in split.rows[-1:]]
         self.done = max(map(len, counts)) + 2
-        spare = width - NAME_CELLS - self.done - FIGURE_CELLS * len(HEADS)
-        self.figure = FIGURE_CELLS + (1 if spare >= len(HEADS) else 0)
-        self.name = max(SHORTEST_NAME, width - self.done - self.figure * len(HEADS))
+        spare = width - NAME_CELLS - self.done - FIGURE_CELLS * len(TITLES)
+        self.figure = FIGURE_CELLS + (1 if spare >= len(TITLES) else 0)
+        self.name = max(SHORTEST_NAME, width - self.done - self.figure * len(TITLES))
 
 
-def _head(columns: _Columns) -> Line:
-    figures = [Span(fit(text, columns.figure, right=True), role) for text, role in HEADS.items()]
-    return (Span(" " * columns.name), Span(fit("done", columns.done, right=True), "muted"), *figures)
-
-
-def _split_line(split: ExpertSplit, columns: _Columns) -> Line:
+def _split_line(split: ExpertSplit, columns: _Columns) -> Content:
     done = fit(f"{split.done}/{split.total}", columns.done, right=True)
-    figures = _figures(split.accuracy, split.groups, columns, "strong")
-    return (Span(fit(split.kind, columns.name)), Span(done), *figures)
+    figures = _figures(split.accuracy, split.groups, columns, STRONG)
+    return Content.assemble(fit(split.kind, columns.name), done, figures)
 
 
-def _row_line(row: ExpertRow, columns: _Columns) -> Line:
+def _row_line(row: ExpertRow, columns: _Columns) -> Content:
     label, loss = fit(f"#{row.number}", 5), fit("" if row.loss is None else f"{row.loss:.3f}", 6, right=True)
     room = max(0, columns.name - len(label) - len(loss))
     trend = CACHED if row.cached else _trend(row, room - 1)
-    return (
-        Span(label, "muted"),
-        Span(fit(trend, room), "muted" if row.cached else "accent"),
-        Span(loss),
-        Span(fit(f"{row.epoch}/{row.epochs}" if row.epochs else "", columns.done, right=True), "muted"),
-        *_figures(row.accuracy, row.groups or {}, columns),
+    return Content.assemble(
+        (label, MUTED),
+        (fit(trend, room), MUTED if row.cached else ACCENT),
+        loss,
+        (fit(f"{row.epoch}/{row.epochs}" if row.epochs else "", columns.done, right=True), MUTED),
+        _figures(row.accuracy, row.groups or {}, columns),
     )
 
 
-def _figures(accuracy: float | None, groups: Mapping[str, float | None], columns: _Columns, role: str = "") -> Line:
+def _figures(accuracy: float | None, groups: Mapping[str, float | None], columns: _Columns, style: str = "") -> Content:
     if accuracy is None and not groups:
         return EMPTY
     figures = [accuracy, *(groups.get(group) for group in GROUPS)]
-    return tuple(Span(fit(percent(value), columns.figure, right=True), role) for value in figures)
+    return Content.styled("".join(fit(percent(value), columns.figure, right=True) for value in figures), style)
 
 
 def _trend(row: ExpertRow, width: int) -> str:
@@ -89,7 +86,7 @@ def _trend(row: ExpertRow, width: int) -> str:
     return cells(resampled(losses, max(1, round(width * share))), max(known), 1)[0]
 
 
-class ExpertsPanel(RowsPanel):
+class ExpertsPanel(LinesPanel):
     """Each kind of expert with its accuracy by group, and each single one with its training."""
 
     NAME = "experts"
@@ -107,8 +104,7 @@ course of its training loss, the loss now, its epoch, and its accuracy once it i
 """
 
     def show(self, view: RunView) -> None:
-        """Draws the experts."""
         state = view.state
-        if self.changed(state.data, state.experts):
+        if self.changed(state.data, state.expert_epochs, state.experts_done):
             splits = expert_splits(state)
-            self.rows.draw(lambda width: expert_lines(splits, width))
+            self.lines.draw(lambda width: expert_lines(splits, width))

@@ -1,6 +1,8 @@
-"""The lines over the panels of a run: which run, how it stands, its stages."""
+"""The lines over the panels of a run: which run, its status and stages, and a box for what is the matter."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -9,72 +11,80 @@ from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, duration, factor_name, stage_name
 from ltdd_tui.runs.messages import Notice
-from ltdd_tui.runs.state import RunState, RunView, Stage, stage_named
-from ltdd_tui.widgets.lines import EMPTY, Line, Rows, Span, cut, joined, spread, width_of
-
-# The first lines of a run's screen: which run, how it stands, how long still, on what.
-
+from ltdd_tui.runs.state import RunState, RunView, Stage
+from ltdd_tui.widgets.bars import gauge
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, LinesView, spread
 
 STATUS = {
-    "reading": ("○", "muted"),
-    "waiting": ("○", "muted"),
-    "starting": ("○", "accent"),
-    "running": ("●", "accent"),
-    "stopping": ("●", "warning"),
-    "stopped": ("■", "warning"),
-    "failed": ("✗", "error"),
-    "crashed": ("✗", "error"),
-    "done": ("✓", "good"),
+    "reading": ("○", MUTED),
+    "waiting": ("○", MUTED),
+    "starting": ("○", ACCENT),
+    "running": ("●", ACCENT),
+    "stopping": ("●", WARNING),
+    "stopped": ("■", WARNING),
+    "failed": ("✗", ERROR),
+    "crashed": ("✗", ERROR),
+    "done": ("✓", GOOD),
 }
-GAP = "   "
+GAP, ARROW = Content("   "), Content.styled(" › ", MUTED)
+BAR_CELLS = (24, 14, 8)
+DONE, BROKEN = "✓", "■"
+LONGEST = 500
 
 
-def headline(view: RunView, now: float, width: int, word: str = "") -> list[Line]:
+def _joined(parts: Iterable[Content], between: Content) -> Content:
+    return between.join([part for part in parts if part])
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The headline: which run, how it stands, how long still, on what
+# ------------------------------------------------------------------------------------------------------------------
+
+
+def headline(view: RunView, now: float, width: int, word: str = "") -> list[Content]:
     """One line where everything fits, else two; `now` in seconds since 1970, `word` in place of the status."""
-    name: Line = (Span(view.folder.name, "strong"),)
-    cell, standing, machine = _cell(view), _standing(view, now, word), _machine(view.state, now)
-    left, right = joined((name, cell), "  "), joined((standing, machine), GAP)
-    if width_of(left) + len(GAP) + width_of(right) <= width:
+    name = Content.styled(view.folder.name, STRONG)
+    cell, status, machine = _cell(view), _status(view, now, word), _machine(view.state, now)
+    left, right = _joined((name, cell), Content("  ")), _joined((status, machine), GAP)
+    if left.cell_length + GAP.cell_length + right.cell_length <= width:
         return [spread(left, right, width)]
-    return [spread(name, standing, width), spread(cell, machine, width)]
+    return [spread(name, status, width), spread(cell, machine, width)]
 
 
-def _cell(view: RunView) -> Line:
+def _cell(view: RunView) -> Content:
     """Data set, imbalance factor, IPC and method, as the run itself says them, else as its settings do."""
     started, settings = view.state.started, view.settings
     if started:
-        return _cell_words(started.dataset, started.imbalance_factor, started.ipc, started.method)
-    if settings:
-        dataset = settings.dataset
-        return _cell_words(dataset.name, dataset.imbalance_factor, settings.ipc, settings.method)
-    return EMPTY
+        dataset, factor, ipc, method = started.dataset, started.imbalance_factor, started.ipc, started.method
+    elif settings:
+        dataset, factor = settings.dataset.name, settings.dataset.imbalance_factor
+        ipc, method = settings.ipc, settings.method
+    else:
+        return EMPTY
+    return Content.styled(f"{dataset} · IF {factor_name(factor)} · IPC {ipc} · {method}", MUTED)
 
 
-def _cell_words(dataset: str, factor: float | str, ipc: int, method: str) -> Line:
-    return (Span(f"{dataset} · IF {factor_name(factor)} · IPC {ipc} · {method}", "muted"),)
-
-
-def _standing(view: RunView, now: float, word: str) -> Line:
-    if view.at is not None:
-        last = view.state.started.iterations if view.state.started else view.state.iteration
-        return (Span(f"⟲ as of iteration {view.at} of {last}", "warning"),)
+def _status(view: RunView, now: float, word: str) -> Content:
     state = view.state
+    if view.at is not None:
+        last = state.started.iterations if state.started else state.iteration
+        return Content.styled(f"⟲ as of iteration {view.at} of {last}", WARNING)
     word = word or state.status
-    sign, role = STATUS[word]
-    parts: list[Line] = [(Span(f"{sign} {word}", role),)]
-    if state.stages.by_name and (worked := sum(s.elapsed(clock(state, now)) for s in state.stages.by_name.values())):
-        parts[0] += (Span(f" {duration(worked)}"),)
+    sign, style = STATUS[word]
+    worked = sum(stage.elapsed(clock(state, now)) for stage in state.stages.by_name.values())
+    status = Content.assemble((f"{sign} {word}", style), f" {duration(worked)}" if worked else "")
     left = state.seconds_left(now)
-    if left is not None and state.stages.current:
-        parts.append((Span(f"{stage_name(state.stages.current.name)} about {duration(left)} left"),))
-    return joined(parts, " · ")
+    if left is None or not state.stages.current:
+        return status
+    remaining = f"{stage_name(state.stages.current.name)} about {duration(left)} left"
+    return Content.assemble(status, (" · ", MUTED), remaining)
 
 
-def _machine(state: RunState, now: float) -> Line:
+def _machine(state: RunState, now: float) -> Content:
     reading = state.reading
     device = reading.device if reading else state.started.device if state.started else ""
     memory = f"{reading.memory_gib:.1f}/{reading.memory_total_gib:.0f} GiB" if reading and _is_known(reading) else ""
-    return joined([(Span(text, "muted"),) if text else EMPTY for text in (device, memory, speed(state, now))], "  ")
+    return Content.styled("  ".join(text for text in (device, memory, speed(state, now)) if text), MUTED)
 
 
 def _is_known(reading: object) -> bool:
@@ -88,7 +98,7 @@ def clock(state: RunState, now: float) -> float:
 
 def speed(state: RunState, now: float) -> str:
     """Outer iterations a second, of late while it distills, else on the whole; empty where there were none."""
-    stage = stage_named(state, "distill")
+    stage = state.stages.by_name.get("distill")
     if stage is None or not state.iteration:
         return ""
     pace = stage.pace(now) if stage.status == "running" and state.status == "running" else None
@@ -99,63 +109,58 @@ def speed(state: RunState, now: float) -> str:
     return f"{pace:.0f} it/s" if pace >= 10 else f"{pace:.1f} it/s" if pace >= 1 else f"{1 / pace:.1f} s/it"
 
 
-# The stages of a run in one line: done, under way, to come.
+# ------------------------------------------------------------------------------------------------------------------
+# The stages in one line: done, under way, to come
+# ------------------------------------------------------------------------------------------------------------------
 
 
-ARROW = " › "
-BAR_CELLS = (24, 14, 8)
-DONE, BROKEN = "✓", "■"
-
-
-def stage_line(state: RunState, now: float, width: int) -> Line:
+def stage_line(state: RunState, now: float, width: int) -> Content:
     """The longest of several forms that fits: with times and totals, with names alone, then the present stage alone."""
     stages = list(state.stages.by_name.values())
     if not stages:
-        return (Span("no stage yet", "muted"),)
+        return Content.styled("no stage yet", MUTED)
     forms = [
-        *(joined([_words(stage, now, cells, full=True) for stage in stages], ARROW) for cells in BAR_CELLS),
-        joined([_words(stage, now, BAR_CELLS[-1], full=False) for stage in stages], ARROW),
-        *(_short(stages, now, cells) for cells in BAR_CELLS),
+        *(ARROW.join([_words(stage, cells, full=True) for stage in stages]) for cells in BAR_CELLS),
+        ARROW.join([_words(stage, BAR_CELLS[-1], full=False) for stage in stages]),
+        *(_short(stages, cells) for cells in BAR_CELLS),
     ]
-    return next((form for form in forms if width_of(form) <= width), cut(forms[-1], width))
+    return next((form for form in forms if form.cell_length <= width), forms[-1].truncate(width, ellipsis=True))
 
 
-def _words(stage: Stage, now: float, cells: int, full: bool) -> Line:
+def _words(stage: Stage, cells: int, full: bool) -> Content:
     name = stage_name(stage.name)
-    if stage.status == "done":
-        return (
-            (Span(f"{DONE} {name}", "good"), Span(f" {duration(stage.seconds)}", "muted"))
-            if full
-            else (Span(name, "good"),)
-        )
     if stage.status == "pending":
-        return (Span(name, "muted"),)
-    return _under_way(stage, cells)
-
-
-def _under_way(stage: Stage, cells: int) -> Line:
-    still = stage.status == "interrupted"
-    share = min(1.0, stage.done / stage.total) if stage.total else 0.0
-    filled = round(share * cells)
+        return Content.styled(name, MUTED)
+    if stage.status != "done":
+        return _under_way(stage, cells)
     return (
-        Span(f"{BROKEN} " if still else "", "warning"),
-        Span(stage_name(stage.name).upper(), "warning" if still else "accent"),
-        Span(f" {count(stage.done)}/{count(stage.total)} "),
-        Span("━" * filled, "warning" if still else "accent"),
-        Span("─" * (cells - filled), "track"),
-        Span(f" {100 * share:.0f}%"),
+        Content.assemble((f"{DONE} {name}", GOOD), (f" {duration(stage.seconds)}", MUTED))
+        if full
+        else Content.styled(name, GOOD)
     )
 
 
-def _short(stages: list[Stage], now: float, cells: int) -> Line:
+def _under_way(stage: Stage, cells: int) -> Content:
+    interrupted = stage.status == "interrupted"
+    style = WARNING if interrupted else ACCENT
+    share = min(1.0, stage.done / stage.total) if stage.total else 0.0
+    return Content.assemble(
+        (f"{BROKEN} " if interrupted else "", WARNING),
+        (stage_name(stage.name).upper(), style),
+        f" {count(stage.done)}/{count(stage.total)} ",
+        gauge(share, 1.0, cells, style),
+        f" {100 * share:.0f}%",
+    )
+
+
+def _short(stages: list[Stage], cells: int) -> Content:
     """A sign for each stage that is over, the one under way, and the name of the next."""
     over = sum(stage.status == "done" for stage in stages)
-    present: Line = next((_under_way(s, cells) for s in stages if s.status in {"running", "interrupted"}), EMPTY)
     coming = [stage_name(stage.name) for stage in stages if stage.status == "pending"]
     more = f" +{len(coming) - 1}" if coming[1:] else ""
-    rest: Line = (Span(f"then {coming[0]}{more}", "muted"),) if coming else EMPTY
-    done: Line = (Span(DONE * over, "good"), Span(f" {over} of {len(stages)} stages", "muted")) if over else EMPTY
-    return joined((done, present, rest), ARROW)
+    done = Content.assemble((DONE * over, GOOD), (f" {over} of {len(stages)} stages", MUTED)) if over else EMPTY
+    present = next((_under_way(stage, cells) for stage in stages if stage.status in {"running", "interrupted"}), EMPTY)
+    return _joined((done, present, Content.styled(f"then {coming[0]}{more}", MUTED) if coming else EMPTY), ARROW)
 
 
 def count(units: float) -> str:
@@ -163,23 +168,16 @@ def count(units: float) -> str:
     return f"{units:,.0f}" if units == int(units) else f"{units:,.1f}"
 
 
-class RunHead(Vertical):
+class RunHeader(Vertical):
     """One or two lines on the run, and one on its stages."""
-
-    DEFAULT_CSS = """
-    RunHead { height: auto; padding: 0 1; }
-    RunHead .headline { height: 1; }
-    RunHead .stages { height: 1; }
-    """
 
     def __init__(self) -> None:
         super().__init__()
         self._drawn: tuple[object, ...] = ()
-        self._line, self._stages = Rows(classes="headline"), Rows(classes="stages")
+        self._headline, self._stages = LinesView(classes="headline"), LinesView(classes="stages")
 
     def compose(self) -> ComposeResult:
-        """The lines."""
-        yield self._line
+        yield self._headline
         yield self._stages
 
     def show(self, view: RunView, now: float, word: str) -> None:
@@ -189,37 +187,21 @@ class RunHead(Vertical):
         if parts == self._drawn:
             return
         self._drawn = parts
-        self._line.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
-        self._line.draw(lambda width: headline(view, now, width, word))
+        self._headline.styles.height = len(headline(view, now, max(1, self.content_size.width), word))
+        self._headline.draw(lambda width: headline(view, now, width, word))
         self._stages.draw(lambda width: [stage_line(view.state, now, width)])
 
 
-# The box above the panels that says what is the matter with a run.
-
-
-LONGEST = 500
-
-
 class NoticeBox(VerticalScroll, can_focus=False):
-    """Not there at all while there is nothing to say."""
-
-    DEFAULT_CSS = """
-    NoticeBox {
-        display: none; height: auto; max-height: 9; padding: 0 1; border: round $primary;
-        Static { height: auto; }
-        &.-error { border: round $error; border-title-color: $text-error; }
-        &.-warning { border: round $warning; border-title-color: $text-warning; }
-    }
-    """
+    """Says above the panels what is the matter with a run; hidden while there is nothing to say."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: Notice | None = None
-        self._words = Static()
+        self._text = Static()
 
     def compose(self) -> ComposeResult:
-        """The words."""
-        yield self._words
+        yield self._text
 
     def show(self, notice: Notice | None) -> None:
         """Shows a notice, or with None nothing."""
@@ -235,5 +217,5 @@ class NoticeBox(VerticalScroll, can_focus=False):
         lines = [Content(clean(line[:LONGEST])) for line in notice.lines]
         if notice.hint:
             lines.append(Content.assemble(("hint: ", "$text-muted"), clean(notice.hint)))
-        self._words.update(Content("\n").join(lines))
-        self._words.display = bool(lines)
+        self._text.update(Content("\n").join(lines))
+        self._text.display = bool(lines)

@@ -1,16 +1,18 @@
-"""Where each panel of a run lies: columns of tiles, of which every one has room enough to be read. Pure."""
+"""Where each panel of a run lies: in columns of tiles, each with room enough to be read, or alone behind a tab."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from textual import events
 from textual.containers import Container
+from textual.content import Content
 from textual.geometry import NULL_OFFSET, NULL_SPACING, Region, Size
 from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.message import Message
+from textual.style import Style
 from textual.widget import Widget
 
 from ltdd_tui.preferences import PanelLayout
@@ -23,7 +25,7 @@ from ltdd_tui.screens.run.log import ConsolePanel, LogPanel
 from ltdd_tui.screens.run.losses import LossesPanel
 from ltdd_tui.screens.run.norms import NormsPanel
 from ltdd_tui.screens.run.panel import Panel
-from ltdd_tui.widgets.lines import Line, Rows, Span, width_of
+from ltdd_tui.widgets.lines import ACCENT, MUTED, LinesView
 
 TWO_COLUMNS_FROM, THREE_COLUMNS_FROM = 100, 160
 LOWEST = 20
@@ -52,60 +54,38 @@ NEEDS = {
 WIDTHS = {1: (1,), 2: (58, 42), 3: (43, 30, 27)}
 
 
-class Tile(NamedTuple):
-    """A panel's place in cells."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """The tiles of the panels that are shown; `left_out` are those that were wanted and found no room."""
-
-    tiles: dict[str, Tile] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
-
-
 def are_tabs(width: int, height: int) -> bool:
     """Whether there is room for one panel only, so that they are leafed through."""
     return width < TWO_COLUMNS_FROM or height < LOWEST
 
 
-def tile(wanted: Sequence[str], width: int, height: int) -> Tiling:
-    """Tiles for the panels of `wanted`, which come before others where there is not room for all."""
+def tile(wanted: Sequence[str], width: int, height: int) -> dict[str, Region]:
+    """The places of panels in cells; those that come first in `wanted` have one where there is not room for all."""
     columns = [_with_room(column, height) for column in _columns(wanted, width)]
     widths = _shares(WIDTHS[len(columns)] if columns else (), width)
-    tiles: dict[str, Tile] = {}
+    tiles: dict[str, Region] = {}
     x = 0
     for names, across in zip(columns, widths, strict=True):
-        rows = _rows(names, height)
         y = 0
-        for name, down in zip(names, rows, strict=True):
-            tiles[name] = Tile(x, y, across, down)
+        for name, down in zip(names, _heights(names, height), strict=True):
+            tiles[name] = Region(x, y, across, down)
             y += down
         x += across
-    return Tiling(tiles, tuple(name for name in wanted if name not in tiles))
+    return tiles
 
 
 def _columns(wanted: Sequence[str], width: int) -> list[list[str]]:
     """The names column by column, each still in the order of importance; none is empty."""
     count = 3 if width >= THREE_COLUMNS_FROM else 2
-    found: list[list[str]] = [[] for _ in range(count)]
+    columns: list[list[str]] = [[] for _ in range(count)]
     for name in wanted:
-        found[NEEDS[name].of_three if count == 3 else NEEDS[name].of_two].append(name)
-    found = [column for column in found if column]
+        columns[NEEDS[name].of_three if count == 3 else NEEDS[name].of_two].append(name)
+    columns = [column for column in columns if column]
     # Where a column is empty, the fullest one shares its panels.
-    while found and len(found) < count and (fullest := max(found, key=len)) and len(fullest) > 1:
-        place, half = found.index(fullest), (len(fullest) + 1) // 2
-        ordered = _in_order(fullest)
-        found[place : place + 1] = [
-            [n for n in fullest if n in ordered[:half]],
-            [n for n in fullest if n in ordered[half:]],
-        ]
-    return found
+    while columns and len(columns) < count and (fullest := max(columns, key=len)) and len(fullest) > 1:
+        place, upper = columns.index(fullest), _in_order(fullest)[: (len(fullest) + 1) // 2]
+        columns[place : place + 1] = [[n for n in fullest if n in upper], [n for n in fullest if n not in upper]]
+    return columns
 
 
 def _with_room(names: list[str], height: int) -> list[str]:
@@ -121,7 +101,7 @@ def _in_order(names: list[str]) -> list[str]:
     return [name for name in NEEDS if name in names]
 
 
-def _rows(names: list[str], height: int) -> list[int]:
+def _heights(names: list[str], height: int) -> list[int]:
     """The rows of each: what it needs, and its share of the rest."""
     rest = height - sum(NEEDS[name].rows for name in names)
     if rest < 0:
@@ -136,21 +116,18 @@ def _shares(weights: tuple[int, ...], total: int) -> list[int]:
     return [end - begin for begin, end in zip(bounds, bounds[1:], strict=False)]
 
 
-# Which panels of a run a person wants to see: hidden, brought to the front, maximized, or the present tab. Pure.
-
-
 @dataclass(frozen=True)
 class Arrangement:
-    """The last panel that was asked for comes first in `raised`: where there is not room for all, others give way.
+    """Which panels a person wants to see.
 
-    After those come `suggested`, which the program finds worth seeing now. `active` is the tab where there is room for
-    one panel only.
+    The last panel that was asked for comes first in `raised`: where there is not room for all, others give way. After
+    those come `suggested`, which the program finds worth seeing now. `active` is the tab where there is room for one
+    panel only.
     """
 
     hidden: frozenset[str] = frozenset()
     raised: tuple[str, ...] = ()
     active: str = "accuracy"
-    maximized: str | None = None
     suggested: tuple[str, ...] = ()
 
     @staticmethod
@@ -163,38 +140,29 @@ class Arrangement:
         """What of a layout it is."""
         return {"hidden_panels": sorted(self.hidden), "raised_panels": list(self.raised)}
 
-    def tiling(self, width: int, height: int) -> Tiling:
+    def tiles(self, width: int, height: int) -> dict[str, Region]:
         """Where every panel lies that is shown."""
-        single = self.maximized or (self.active if are_tabs(width, height) else None)
-        if single:
-            return Tiling({single: Tile(0, 0, width, height)})
+        if are_tabs(width, height):
+            return {self.active: Region(0, 0, width, height)}
         names = dict.fromkeys((*self.raised, *self.suggested, *NEEDS))
         return tile([name for name in names if name not in self.hidden], width, height)
 
     def toggled(self, name: str, width: int, height: int) -> Arrangement:
-        """Hides a panel that is seen, and shows one that is not; of tabs, or over a maximized one, it shows it."""
-        if self.maximized:
-            return replace(self, active=name, maximized=name)
+        """Hides a panel that is seen, and shows one that is not; of tabs it shows that one."""
         if are_tabs(width, height):
             return replace(self, active=name)
         rest = tuple(one for one in self.raised if one != name)
-        if name in self.tiling(width, height).tiles:
+        if name in self.tiles(width, height):
             return replace(self, hidden=self.hidden | {name}, raised=rest)
         return replace(self, hidden=self.hidden - {name}, raised=(name, *rest), active=name)
-
-    def maximizing(self, name: str | None) -> Arrangement:
-        """One panel over the whole space, or with None all of them again."""
-        return replace(self, maximized=name, active=name or self.active)
 
 
 def suggested(state: RunState) -> tuple[str, ...]:
     """Until there is a matching loss, its panel gives way to the experts."""
-    return () if state.points else ("norms", "log", "experts")
+    return () if state.steps.latest else ("norms", "log", "experts")
 
 
-# All panels of a run, in the order of their numbers.
-
-
+# In the order of their numbers.
 PANELS: tuple[type[Panel], ...] = (
     AccuracyPanel,
     LossesPanel,
@@ -207,13 +175,8 @@ PANELS: tuple[type[Panel], ...] = (
 )
 
 
-# The line that names all panels with their keys: which are seen, which are not; a click does what the key does.
-
-
-class PanelStrip(Rows):
-    """One line over the panels."""
-
-    DEFAULT_CSS = "PanelStrip { height: 1; padding: 0 1; }"
+class PanelStrip(LinesView):
+    """One line with the names and keys of all panels: which are seen, which are not. A click does what the key does."""
 
     class Picked(Message):
         """A panel's name was clicked."""
@@ -230,53 +193,42 @@ class PanelStrip(Rows):
     def show(self, seen: Collection[str]) -> None:
         """Marks the panels that are seen."""
         self._seen = tuple(seen)
-        self.draw(lambda width: [tuple(span for _, span in self._entries(width))])
+        self.draw(lambda width: [self._line(width)])
 
     def on_click(self, event: events.Click) -> None:
-        """Posts the name below the mouse."""
-        x = event.x - 1
-        for name, span in self._entries(self.size.width):
-            x -= len(span.text)
-            if x < 0:
-                if name:
-                    self.post_message(self.Picked(name))
-                return
+        if name := event.style.meta.get("panel"):
+            self.post_message(self.Picked(name))
 
-    def _entries(self, width: int) -> list[tuple[str, Span]]:
-        """Every panel's name where they fit, else only of those that are seen; between them gaps, of no name."""
-        every = {panel.NAME for panel in self._panels}
+    def _line(self, width: int) -> Content:
+        """Every panel's name where they fit, else only of those that are seen."""
+        every = [panel.NAME for panel in self._panels]
         forms = [self._named(every, gap) for gap in (3, 2, 1)]
-        return next((form for form in forms if width_of(_line(form)) <= width), self._named(self._seen, 2))
+        return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
-    def _named(self, named: Collection[str], gap: int) -> list[tuple[str, Span]]:
+    def _named(self, named: Collection[str], gap: int) -> Content:
         entries = []
         for panel in self._panels:
             text = f"{panel.NUMBER} {panel.NAME}" if panel.NAME in named else panel.NUMBER
-            entries.append((panel.NAME, Span(text, "accent" if panel.NAME in self._seen else "muted")))
-            entries.append(("", Span(" " * gap)))
-        return entries[:-1]
-
-
-def _line(entries: Sequence[tuple[str, Span]]) -> Line:
-    return tuple(span for _, span in entries)
-
-
-# The space in which the panels of a run lie: tiles side by side, or one at a time where there is little room.
+            entry = Content.styled(text, ACCENT if panel.NAME in self._seen else MUTED)
+            entries.append(entry.stylize(Style.from_meta({"panel": panel.NAME})))
+        return Content(" " * gap).join(entries)
 
 
 class Tiles(Layout):
-    """Puts every panel where an arrangement wants it."""
+    """Puts every panel where an arrangement wants it.
+
+    Textual's Grid cannot: which column a panel is in, and whether it is shown at all, depends on the room.
+    """
 
     name = "tiles"
 
-    def __init__(self) -> None:
-        self.arrangement = Arrangement()
+    def __init__(self, arrangement: Arrangement) -> None:
+        self.arrangement = arrangement
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
-        """Places the panels that have a tile."""
-        tiles = self.arrangement.tiling(size.width, size.height).tiles
+        tiles = self.arrangement.tiles(*size)
         return [
-            WidgetPlacement(Region(*tiles[child.id]), NULL_OFFSET, NULL_SPACING, child)
+            WidgetPlacement(tiles[child.id], NULL_OFFSET, NULL_SPACING, child)
             for child in children
             if child.id in tiles
         ]
@@ -285,22 +237,17 @@ class Tiles(Layout):
 class Workspace(Container):
     """All panels of a run, of which those with a tile are displayed."""
 
-    DEFAULT_CSS: ClassVar[str] = """
-    Workspace { height: 1fr; min-height: 0; overflow: hidden; }
-    """
-
     class Rearranged(Message):
         """Other panels are seen, or the same ones elsewhere."""
 
     def __init__(self, panels: Sequence[Panel], arrangement: Arrangement) -> None:
         super().__init__(*panels)
         self.panels = {panel.NAME: panel for panel in panels}
-        self._tiles = Tiles()
-        self._tiles.arrangement = arrangement
+        self._tiles = Tiles(arrangement)
 
     @property
     def layout(self) -> Layout:
-        """The tiles."""
+        """The tiles, which a style sheet could not name."""
         return self._tiles
 
     @property
@@ -309,20 +256,16 @@ class Workspace(Container):
         return self._tiles.arrangement
 
     @property
-    def tabs(self) -> bool:
-        """Whether there is room for one panel only."""
-        return are_tabs(*self.size)
-
-    @property
     def seen(self) -> list[Panel]:
-        """The panels that have a tile, in the order of their numbers."""
-        tiles = self.arrangement.tiling(*self.size).tiles
-        return [panel for name, panel in self.panels.items() if name in tiles]
+        """The panels that are shown, in the order of their numbers."""
+        maximized = self.screen.maximized
+        tiles = self.arrangement.tiles(*self.size)
+        return [panel for name, panel in self.panels.items() if (panel is maximized if maximized else name in tiles)]
 
     def arrange_as(self, arrangement: Arrangement) -> None:
         """Shows other panels."""
         self._tiles.arrangement = arrangement
-        self._display()
+        self.display_seen()
         self.refresh(layout=True)
 
     def suggest(self, names: tuple[str, ...]) -> None:
@@ -331,19 +274,16 @@ class Workspace(Container):
             self.arrange_as(replace(self.arrangement, suggested=names))
 
     def on_resize(self) -> None:
-        """Shows what there is room for now."""
-        self._display()
+        self.display_seen()
 
-    def _display(self) -> None:
+    def display_seen(self) -> None:
+        """Displays the panels that there is room for, and moves the focus from one that is not seen any more."""
         seen = self.seen
         for panel in self.panels.values():
             panel.display = panel in seen
         focused = self.screen.focused
-        if focused is None or not any(panel in focused.ancestors_with_self for panel in seen):
-            self._focus_instead(focused, seen)
-        self.post_message(self.Rearranged())
-
-    def _focus_instead(self, focused: Widget | None, seen: Sequence[Panel]) -> None:
-        """The focus never stays on a panel that is not seen; on the slider or elsewhere it stays."""
-        if seen and (focused is None or self in focused.ancestors):
+        # On the slider, or elsewhere outside, the focus stays.
+        on_hidden_panel = focused is None or self in focused.ancestors
+        if seen and on_hidden_panel and not any(panel in (focused or self).ancestors_with_self for panel in seen):
             seen[0].focus(scroll_visible=False)
+        self.post_message(self.Rearranged())

@@ -1,4 +1,4 @@
-"""The log: what happened, and when."""
+"""Log and console panels: what happened in a run and when, and what its worker printed."""
 
 from __future__ import annotations
 
@@ -9,46 +9,42 @@ from itertools import groupby
 from textual.content import Content
 
 from ltdd_tui.runs.state import LogEntry, RunView
-from ltdd_tui.screens.run.panel import RowsPanel
-from ltdd_tui.widgets.lines import MORE, Line, Span, wrapped
-
-# What a run said, line by line, with the time; repeated lines are counted, warnings and errors stand out.
-
+from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.widgets.lines import ERROR, MUTED, WARNING, wrapped
 
 MOST, LONGEST = 400, 2000
 WAITING = "nothing has been said yet"
 
 
-def log_lines(said: Sequence[LogEntry], width: int) -> list[Line]:
-    """The last of what was said, wrapped to `width` cells."""
-    if not said:
-        return wrapped(WAITING, width, "muted")
-    lines: list[Line] = []
-    if len(said) > MOST:
-        lines.append((Span(f"{len(said) - MOST} earlier entries are in events.jsonl", "muted"),))
-    for text, entries in groupby(said[-MOST:], key=lambda entry: entry.text):
-        same = list(entries)
+NOTHING_PRINTED = "the worker has printed nothing, as it should be"
+
+
+def log_lines(entries: Sequence[LogEntry], width: int) -> list[Content]:
+    """The last entries, wrapped to `width` cells, with the time; those that are repeated are counted."""
+    if not entries:
+        return wrapped(WAITING, width, MUTED)
+    lines: list[Content] = []
+    if len(entries) > MOST:
+        lines.append(Content.styled(f"{len(entries) - MOST} earlier entries are in events.jsonl", MUTED))
+    for text, repeats in groupby(entries[-MOST:], key=lambda entry: entry.text):
+        same = list(repeats)
         times = f" (×{len(same)})" if len(same) > 1 else ""
-        whole = text if len(text) <= LONGEST else f"{text[:LONGEST]}{MORE}"
+        whole = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         lines += _entry(same[-1].seconds, whole + times, width)
     return lines
 
 
-def _entry(seconds: float | None, text: str, width: int) -> list[Line]:
+def _entry(seconds: float | None, text: str, width: int) -> list[Content]:
     clock = "     " if seconds is None else time.strftime("%H:%M", time.localtime(seconds))
-    role = text.split(":")[0] if text.startswith(("warning:", "error:")) else ""
-    found: list[Line] = []
+    style = WARNING if text.startswith("warning:") else ERROR if text.startswith("error:") else ""
+    lines: list[Content] = []
     for place, paragraph in enumerate(text.split("\n")):
-        hint = paragraph.startswith("hint:")
-        first = (Span((clock if place == 0 else " " * len(clock)) + " ", "muted"),)
-        found += wrapped(paragraph, width, "muted" if hint else role, first)
-    return found
+        first = Content.styled((clock if place == 0 else " " * len(clock)) + " ", MUTED)
+        lines += wrapped(paragraph, width, MUTED if paragraph.startswith("hint:") else style, first)
+    return lines
 
 
-WARNING = "$text-warning"
-
-
-class LogPanel(RowsPanel):
+class LogPanel(LinesPanel):
     """One entry for each thing a person may want to know, the newest at the bottom."""
 
     NAME = "log"
@@ -62,21 +58,14 @@ a row is shown once, with how often.
     FOLLOWS = True
 
     def show(self, view: RunView) -> None:
-        """Draws what has been said."""
         if self.changed(view.log):
             log, count = view.log, len(view.state.warnings)
             words = f"{count} warning{'s' if count > 1 else ''}" if count else ""
             self.border_subtitle = Content.styled(words, WARNING)
-            self.rows.draw(lambda width: log_lines(log, width))
+            self.lines.draw(lambda width: log_lines(log, width))
 
 
-# The console: what the worker printed.
-
-
-NOTHING = "the worker has printed nothing, as it should be"
-
-
-class ConsolePanel(RowsPanel):
+class ConsolePanel(LinesPanel):
     """The end of console.log."""
 
     NAME = "console"
@@ -89,13 +78,12 @@ crash its last lines say most; the whole file lies in the run's folder.
     FOLLOWS = True
 
     def show(self, view: RunView) -> None:
-        """Draws what was printed."""
         if self.changed(view.console):
             printed = view.console
-            self.rows.draw(lambda width: _rows(printed, width))
+            self.lines.draw(lambda width: _console_lines(printed, width))
 
 
-def _rows(printed: tuple[str, ...], width: int) -> list[Line]:
+def _console_lines(printed: Sequence[str], width: int) -> list[Content]:
     if not printed:
-        return wrapped(NOTHING, width, "muted")
+        return wrapped(NOTHING_PRINTED, width, MUTED)
     return [line for text in printed for line in wrapped(text, width)]

@@ -1,4 +1,4 @@
-"""The matching losses over the iterations, or the accuracy of the checks."""
+"""Losses panel: the matching losses over the iterations, or the accuracy of the checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from textual.content import Content
 from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.widgets.axis import reading
@@ -57,7 +56,6 @@ trained on the whole long-tailed set) as dashed lines.
 
     def __init__(self) -> None:
         super().__init__()
-        self._track = LossTrack()
         self._losses = Curve(log_axis=True, empty=NO_LOSS)
         self._accuracy = Curve(empty=NO_ACCURACY)
         self._accuracy.display = False
@@ -67,7 +65,6 @@ trained on the whole long-tailed set) as dashed lines.
         self._state = RunState()
 
     def compose(self) -> ComposeResult:
-        """Both curves, one of them seen."""
         yield self._losses
         yield self._accuracy
 
@@ -77,41 +74,32 @@ trained on the whole long-tailed set) as dashed lines.
         return self._accuracy if self._accuracy.display else self._losses
 
     def on_mount(self) -> None:
-        """Draws in the colors of the theme, whenever it changes."""
         self.watch(self.app, "theme", self._draw, init=False)
 
     def show(self, view: RunView) -> None:
-        """Draws the curves of `view`."""
         if view.state is not self._state:
             self._state = view.state
-            self._track.take(view.state.points)
             self._draw()
 
     def action_toggle_accuracy(self) -> None:
-        """Changes between losses and accuracy."""
         self._accuracy.display = not self._accuracy.display
         self._losses.display = not self._accuracy.display
         self._draw()
 
     def action_toggle_log(self) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_toggle_log()
         self._draw()
 
     def action_zoom(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_zoom(direction)
 
     def action_pan(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_pan(direction)
 
     def action_read_off(self, direction: int) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_read_off(direction)
 
     def action_fit(self) -> None:
-        """Hands the key on to the curve."""
         self.curve.action_fit()
 
     def _draw(self) -> None:
@@ -121,10 +109,10 @@ trained on the whole long-tailed set) as dashed lines.
         self.entitle(Content(f"{self.NUMBER} {title}{', log' if self.curve.log_axis else ''}"), subtitle)
 
     def _draw_losses(self, dark: bool) -> Content:
-        track = self._track
+        steps = self._state.steps
         lines = [
-            line(name, track.iterations, values, series_color(place, dark))
-            for place, (name, values) in enumerate({"rep": track.rep, "cls": track.cls}.items())
+            line(name, steps.iterations, values, series_color(place, dark))
+            for place, (name, values) in enumerate({"rep": steps.loss_rep, "cls": steps.loss_cls}.items())
             if not np.isnan(values).all()
         ]
         self._losses.plot(lines)

@@ -1,58 +1,53 @@
-"""The classifier's weights by class: the balance picture."""
+"""Norms panel: the norm of the classifier's weights for each class, as upright columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.content import Content
+
 from ltdd_tui.runs.figures import ClassifierNorms, NormSeries, norms_by_class
-from ltdd_tui.runs.state import NO_EXPERTS, RunView
-from ltdd_tui.screens.run.panel import RowsPanel
+from ltdd_tui.runs.state import RunView
+from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import FULL, cells, resampled
-from ltdd_tui.widgets.lines import COLORS, EMPTY, FILL, Line, Span, spread, wrapped
-
-# The balance picture as upright columns, one a class, in the colors of many, medium and few.
-
+from ltdd_tui.widgets.lines import EMPTY, MUTED, STRONG, group_style, spread, wrapped
 
 WAITING = "known once the first expert is trained"
 
 
-def norm_lines(found: ClassifierNorms, width: int, height: int) -> list[Line]:
+def norm_lines(norms: ClassifierNorms, width: int, height: int) -> list[Content]:
     """Each classifier has a line of words and columns below it; what rows are left over make the columns taller."""
-    count = len(found.series)
+    count = len(norms.series)
     if not count:
-        return wrapped(WAITING, width, "muted")
+        return wrapped(WAITING, width, MUTED)
     each = max(1, (height - count) // count)
     spare = height - count - each * count
-    lines: list[Line] = []
-    for series in found.series:
-        lines.append(_words(series, width))
-        lines += _columns(series, found, width, each)
-    shown = min(len(found.groups), width)
-    used = shown * _stride(shown, width)
-    return [*lines, spread((Span("head", "muted"),), (Span("tail", "muted"),), used)] if spare > 0 else lines
+    lines: list[Content] = []
+    for series in norms.series:
+        lean = EMPTY
+        if series.lean is not None:
+            lean = Content.assemble(("head/tail ", MUTED), (f"{series.lean:.1f}", STRONG))
+        lines += [spread(Content(series.label), lean, width), *_columns(series, norms, width, each)]
+    shown = min(len(norms.groups), width)
+    ends = spread(Content.styled("head", MUTED), Content.styled("tail", MUTED), shown * _stride(shown, width))
+    return [*lines, ends] if spare > 0 else lines
 
 
-def _words(series: NormSeries, width: int) -> Line:
-    lean = EMPTY if series.lean is None else (Span("head/tail ", "muted"), Span(f"{series.lean:.1f}", "strong"))
-    return spread((Span(series.label),), lean, width)
-
-
-def _columns(series: NormSeries, found: ClassifierNorms, width: int, height: int) -> list[Line]:
+def _columns(series: NormSeries, norms: ClassifierNorms, width: int, height: int) -> list[Content]:
     values = resampled(series.relative, width)
     stride = _stride(len(values), width)
     # Where several classes share a column, it has the color of the first of them.
-    roles = [found.groups[place * len(found.groups) // len(values)] for place in range(len(values))]
-    return [_row(row, roles, stride) for row in cells(values, found.highest, height)]
+    groups = [norms.groups[place * len(norms.groups) // len(values)] for place in range(len(values))]
+    return [_row(row, groups, stride) for row in cells(values, norms.highest, height)]
 
 
-def _row(row: str, roles: Sequence[str], stride: int) -> Line:
+def _row(row: str, groups: Sequence[str], stride: int) -> Content:
     gap = 1 if stride > 2 else 0
-    line: list[Span] = []
-    for sign, role in zip(row, roles, strict=True):
-        full = sign == FULL and role in COLORS
-        line.append(Span((" " if full else sign) * (stride - gap), role + FILL if full else role))
-        line += [Span(" ")] * gap
-    return tuple(line)
+    parts: list[tuple[str, str]] = []
+    for sign, group in zip(row, groups, strict=True):
+        fill = sign == FULL and group_style(group) != ""
+        parts += [((" " if fill else sign) * (stride - gap), group_style(group, fill)), (" " * gap, "")]
+    return Content.assemble(*parts)
 
 
 def _stride(count: int, width: int) -> int:
@@ -60,7 +55,7 @@ def _stride(count: int, width: int) -> int:
     return max(1, width // max(1, count))
 
 
-class NormsPanel(RowsPanel):
+class NormsPanel(LinesPanel):
     """The norms of the classifier's rows, of the experts and of networks that saw the synthetic set."""
 
     NAME = "norms"
@@ -79,9 +74,7 @@ Flat is balanced. `head/tail` is the mean of the first third of the classes over
 """
 
     def show(self, view: RunView) -> None:
-        """Draws the norms."""
         state = view.state
-        done = (state.experts.get(kind, NO_EXPERTS).done for kind in ("classifier", "representation"))
-        if self.changed(state.data, state.evaluations, *done):
-            found = norms_by_class(state)
-            self.rows.draw(lambda width: norm_lines(found, width, self.rows.size.height))
+        if self.changed(state.data, state.evaluations, state.experts_done):
+            norms = norms_by_class(state)
+            self.lines.draw(lambda width: norm_lines(norms, width, self.lines.size.height))

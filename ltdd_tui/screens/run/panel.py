@@ -1,4 +1,4 @@
-"""What every panel of a run is: a box that is given a view and draws its part of it."""
+"""Base classes of the panels: a bordered box that is given the view of a run and draws its part of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.widgets.lines import Rows
+from ltdd_tui.widgets.lines import LinesView
 
 
 class Panel(Vertical, can_focus=True):
@@ -52,38 +52,33 @@ class Panel(Vertical, can_focus=True):
         return not same
 
 
-class RowsPanel(Panel):
+class LinesPanel(Panel):
     """A panel whose content is lines that scroll, by the keys of lists too; `FOLLOWS` keeps the last one in sight."""
 
     FOLLOWS: ClassVar[bool] = False
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "scroll_rows(1)", "Down", show=False, id="panel.down"),
-        Binding("up,k", "scroll_rows(-1)", "Up", show=False, id="panel.up"),
+        Binding("down,j", "scroll_lines(1)", "Down", show=False, id="panel.down"),
+        Binding("up,k", "scroll_lines(-1)", "Up", show=False, id="panel.up"),
         Binding("pagedown,ctrl+d", "scroll_pages(1)", "Page down", show=False, id="panel.page_down"),
         Binding("pageup,ctrl+u", "scroll_pages(-1)", "Page up", show=False, id="panel.page_up"),
         Binding("home,g", "scroll_to_end(False)", "Top", show=False, id="panel.top"),
         Binding("end,G", "scroll_to_end(True)", "Bottom", show=False, id="panel.bottom"),
     ]
 
-    DEFAULT_CSS = "RowsPanel > .content { height: 1fr; }"
-
     def __init__(self) -> None:
         super().__init__()
-        self.rows = Rows(follows=self.FOLLOWS, classes="content")
+        self.lines = LinesView(follows=self.FOLLOWS, classes="content")
 
     def compose(self) -> ComposeResult:
-        """The lines."""
-        yield self.rows
+        yield self.lines
 
-    def action_scroll_rows(self, count: int) -> None:
-        """Scrolls by lines."""
-        self.rows.scroll_relative(y=count, animate=False)
+    def action_scroll_lines(self, count: int) -> None:
+        self.lines.scroll_relative(y=count, animate=False)
 
     def action_scroll_pages(self, count: int) -> None:
-        """Scrolls by what is in sight."""
-        self.rows.scroll_relative(y=count * max(1, self.rows.size.height - 1), animate=False)
+        # One line of what is in sight stays there, for the eye to find its place.
+        self.lines.scroll_relative(y=count * max(1, self.lines.size.height - 1), animate=False)
 
     def action_scroll_to_end(self, bottom: bool) -> None:
-        """Scrolls to the first or the last line."""
-        self.rows.scroll_to(y=self.rows.max_scroll_y if bottom else 0, animate=False)
+        self.lines.scroll_to(y=self.lines.max_scroll_y if bottom else 0, animate=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Footer
 
 from engine.run.folder import RunFolder
@@ -21,7 +24,7 @@ from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
-from ltdd_tui.screens.run.header import NoticeBox, RunHead
+from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
 from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.timeline import Scrubber
@@ -33,6 +36,8 @@ class RunScreen(LiveScreen, RunActions):
     """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
 
     AUTO_FOCUS = "#accuracy"
+    CSS_PATH = "run.tcss"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, Scrubber, Footer"
     HELP: ClassVar[str] = """\
 ## A run
 
@@ -59,65 +64,63 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         Binding("q", "leave", "Leave", id="run.leave"),
         Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
-    DEFAULT_CSS = """
-    RunScreen { layout: vertical; overflow: hidden; }
-    RunScreen.-low.-maximized { RunHead, PanelStrip, Scrubber { display: none; } }
-    """
 
     def __init__(self, folder: RunFolder, worker_handles: WorkerHandles, is_all: bool = False) -> None:
         super().__init__(folder)
         self.worker_handles = worker_handles
         self._is_all = is_all
-        self._head, self._strip, self._notice_box = RunHead(), PanelStrip(PANELS), NoticeBox()
+        self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(PANELS), NoticeBox()
         self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
         self._view = self.live.view
-        self._given: dict[str, tuple[object, ...]] = {}
-        self._offered: tuple[bool | None, bool | None] = (None, None)
+        self._drawn_versions: dict[str, tuple[object, ...]] = {}
+        self._possible_actions: tuple[bool | None, bool | None] = (None, None)
         self._saving = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        """Head, names of the panels, what is the matter, the panels, the slider, the keys."""
-        yield self._head
-        yield self._strip
-        yield self._notice_box
+        # Docked, to stay above a maximized panel, which Textual puts before all that is not.
+        with Vertical(id="top"):
+            yield self._header
+            yield self._strip
+            yield self._notice_box
         yield self._workspace
         yield self._scrubber
         yield Footer()
 
     async def draw(self) -> None:
-        """Draws the head, and every panel in sight that has news."""
+        """Draws the header, and every panel in sight that has news."""
         scrubber, live = self._scrubber, self.live.view
         scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
         if (live.version, scrubber.at) != (self._view.version, self._view.at):
             self._view = as_of(live, scrubber.at)
         self._workspace.suggest(suggested(live.state))
         view, now = self._view, time.time()
-        self._head.show(view, now, self._word())
+        self._header.show(view, now, self._status_word())
         self._notice_box.show(self._notice())
-        self._offer()
+        self._refresh_keys()
         for panel in self._workspace.seen:
             if self._has_news(panel, view, now):
                 panel.show(view)
                 # A pause, so that drawing many panels never holds up a key.
                 await asyncio.sleep(BETWEEN_PANELS_SECONDS)
 
-    def _offer(self) -> None:
+    def _refresh_keys(self) -> None:
         """Shows the keys of what can be done now."""
-        offered = (self.check_action("stop", ()), self.check_action("resume", ()))
-        if offered != self._offered:
-            self._offered = offered
+        possible = (self.check_action("stop", ()), self.check_action("resume", ()))
+        if possible != self._possible_actions:
+            self._possible_actions = possible
             self.refresh_bindings()
 
     def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
         works = panel.SHOWS_TIME and view.state.status == "running"
         given = (view.version, view.at, int(now) if works else 0)
-        before, self._given[panel.NAME] = self._given.get(panel.NAME), given
+        before, self._drawn_versions[panel.NAME] = self._drawn_versions.get(panel.NAME), given
         return given != before
 
-    def _word(self) -> str:
+    def _status_word(self) -> str:
+        """What is said in place of the status, where a worker was started or stopped that has not said so itself."""
         live, control = self.live.view, self.worker_handles.of(self.folder)
-        if self.told is None:
+        if self.notified is None:
             return "reading"
         return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
 
@@ -125,7 +128,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if self.unreadable is not None:
             return Notice("error", "the run cannot be read", (str(self.unreadable),))
         # Until all events are read, a finished run looks like one whose worker is gone.
-        if self.told is None:
+        if self.notified is None:
             return None
         live, control = self.live.view, self.worker_handles.of(self.folder)
         return notice(self._view, control.starting(live), control.exit_code(live))
@@ -135,12 +138,17 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         return self.folder
 
     def sent(self, folder: RunFolder) -> None:
-        """Shows it at once."""
         self.draw_soon()
+
+    def watch_maximized(self, maximized: Widget | None) -> None:
+        if maximized is not None:
+            # Where panels are tabs, it is also the one that is seen afterwards.
+            self._workspace.arrange_as(replace(self._workspace.arrangement, active=maximized.id or ""))
+        elif self._workspace.is_attached:
+            self._workspace.display_seen()
 
     @on(Workspace.Rearranged)
     def _show_rearranged(self) -> None:
-        self.set_class(self._workspace.arrangement.maximized is not None, "-maximized")
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
@@ -153,29 +161,31 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self.action_panel(picked.name)
 
     def on_resize(self) -> None:
-        """The head may need another line."""
+        # The header may need another line.
         self.draw_soon()
 
     def action_panel(self, name: str) -> None:
-        """Shows or hides a panel."""
+        """Shows or hides a panel; a maximized one gives its place to it."""
         workspace = self._workspace
-        workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
+        if self.maximized:
+            self.maximize(workspace.panels[name], container=False)
+        else:
+            workspace.arrange_as(workspace.arrangement.toggled(name, *workspace.size))
         panel = workspace.panels[name]
         if panel in workspace.seen:
             panel.focus(scroll_visible=False)
         self._save_layout()
 
     def action_reset_panels(self) -> None:
-        """Shows the panels as they were at first."""
         self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
         self._save_layout()
 
     def action_maximize_panel(self) -> None:
-        """Gives the focused panel the whole space, or takes it back."""
-        workspace = self._workspace
-        focused = next((panel for panel in workspace.seen if panel.has_focus_within or panel.has_focus), None)
-        name = None if workspace.arrangement.maximized else focused.NAME if focused else workspace.arrangement.active
-        workspace.arrange_as(workspace.arrangement.maximizing(name))
+        if self.maximized:
+            self.minimize()
+            return
+        seen = self._workspace.seen
+        self.maximize(next((panel for panel in seen if panel.has_focus_within), seen[0]), container=False)
 
     @work(group="layout")
     async def _save_layout(self) -> None:
@@ -186,7 +196,6 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
                 self.notify(f"the layout is not remembered: {error.strerror}", severity="warning", markup=False)
 
     def action_play(self) -> None:
-        """Plays the run from its start, or from where the slider is."""
         self._scrubber.toggle_play()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -205,20 +214,17 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self.notify(text, title="copied", markup=False)
 
     def action_leave(self) -> None:
-        """Goes back from a maximized panel, then from the screen, or from the program where it shows only this run.
-
-        The run goes on.
-        """
-        if self._workspace.arrangement.maximized:
-            self.action_maximize_panel()
+        """Goes back from a maximized panel, then from the screen, or from the program if it shows only this run."""
+        if self.maximized:
+            self.minimize()
         elif self._is_all:
             self.app.exit()
         else:
             self.app.pop_screen()
 
     def action_back(self) -> None:
-        """As leaving, but never from the program: an escape is pressed, or sent by a terminal, too easily for that."""
-        if self._is_all and not self._workspace.arrangement.maximized:
+        # Never leaves the program: an escape is pressed, or sent by a terminal, too easily for that.
+        if self._is_all:
             self.tell("q leaves, F2 lists all runs", timeout=3)
         else:
             self.action_leave()

@@ -1,4 +1,4 @@
-"""The slider below the panels: moves a run to and fro through its iterations, and plays it."""
+"""The slider below the panels: moves through the iterations of a run, and plays them."""
 
 from __future__ import annotations
 
@@ -8,60 +8,55 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 
 from ltdd_tui.screens.run.header import count
-from ltdd_tui.widgets.lines import Line, Rows, Span, fit
+from ltdd_tui.widgets.bars import gauge
+from ltdd_tui.widgets.lines import GOOD, MUTED, TRACK, WARNING, LinesView, fit
 
-# The slider over a run's iterations as a line: where it stands, and where pictures and checks were kept.
-
-
-KNOB = "●"
-BEHIND, AHEAD = ("━", "┻"), ("─", "┴")
+KNOB, MARK_BEHIND, MARK_AHEAD = "●", "┻", "┴"
 LABEL_CELLS, SHORTEST = 10, 6
+STEPS = 100
+PLAY_STEPS, PLAY_SECONDS = 40, 0.25
 
 
-def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Line:
+def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Content:
     """The slider at iteration `at` of `last`, None is the `end`; `frames` are the iterations with a mark."""
     if not last:
-        return (Span(fit("replay", LABEL_CELLS), "muted"), Span("no iteration yet", "muted"))
-    begin, track = track_of(last, width)
-    role = "muted" if at is None else "warning"
-    knob = _cell(at, last, track)
-    kept = {_cell(frame, last, track) for frame in frames}
+        return Content.styled(f"{fit('replay', LABEL_CELLS)}no iteration yet", MUTED)
+    cells = _track_cells(last, width)
+    style = MUTED if at is None else WARNING
+    knob = _cell(at, last, cells)
+    marks = {
+        cell: (MARK_BEHIND, style) if cell < knob else (MARK_AHEAD, TRACK)
+        for cell in (_cell(frame, last, cells) for frame in frames)
+    }
     where = end if at is None else f"{count(at)} of {count(last)}"
-    return (
-        Span(fit("▶ playing" if playing else "replay", begin), "warning" if playing else role),
-        Span("".join(BEHIND[cell in kept] for cell in range(knob)), role),
-        Span(KNOB, role),
-        Span("".join(AHEAD[cell in kept] for cell in range(knob + 1, track)), "track"),
-        Span(fit(where, width - begin - track, right=True), "good" if at is None else role),
+    return Content.assemble(
+        (fit("▶ playing" if playing else "replay", LABEL_CELLS), WARNING if playing else style),
+        gauge(knob, cells, cells, style, marks | {knob: (KNOB, style)}),
+        (fit(where, width - LABEL_CELLS - cells, right=True), GOOD if at is None else style),
     )
-
-
-def track_of(last: int, width: int) -> tuple[int, int]:
-    """The first cell of the track, and how many it has."""
-    room = len(f"{count(last)} of {count(last)}") + 1
-    return LABEL_CELLS, max(SHORTEST, width - LABEL_CELLS - room)
 
 
 def iteration_at(x: int, last: int, width: int) -> int | None:
     """The iteration below the cell `x` of the line; None at the right end, which is live."""
-    begin, track = track_of(last, width)
-    at = round(min(1.0, max(0.0, (x - begin) / (track - 1))) * last)
+    at = round(min(1.0, max(0.0, (x - LABEL_CELLS) / (_track_cells(last, width) - 1))) * last)
     return None if at >= last else at
+
+
+def _track_cells(last: int, width: int) -> int:
+    """The cells of the track: what the label before it and the widest figure behind it leave."""
+    return max(SHORTEST, width - LABEL_CELLS - len(f"{count(last)} of {count(last)}") - 1)
 
 
 def _cell(at: int | None, last: int, track: int) -> int:
     return track - 1 if at is None or at >= last else round(at / last * (track - 1))
 
 
-STEPS = 100
-PLAY_STEPS, PLAY_SECONDS = 40, 0.25
-
-
-class Scrubber(Rows, can_focus=True):
+class Scrubber(LinesView, can_focus=True):
     """One line; `at` is the iteration that is shown, None the live end."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -79,10 +74,6 @@ pictures were saved or the set was checked.
 - left, right: a hundredth of the run; with shift: to the check before or after
 - home: the start, end: the live end; space plays; a click or a drag goes there
 """
-    DEFAULT_CSS = """
-    Scrubber { height: 1; padding: 0 1; }
-    Scrubber:focus { background: $panel; }
-    """
 
     class Moved(Message):
         """Another iteration is to be shown; None is the live end."""
@@ -101,7 +92,7 @@ pictures were saved or the set was checked.
         self._dragged = False
 
     def show(self, last: int, frames: Sequence[int], end: str) -> None:
-        """Takes in how far the run is now, and how its end is called: live while it works."""
+        """Draws the run at iteration `last`; `end` names the right end of the slider, live while the run works."""
         if (last, frames, end) == (self._last, self._frames, self._end):
             return
         self._last, self._frames, self._end = last, frames, end
@@ -110,7 +101,6 @@ pictures were saved or the set was checked.
         self._redraw()
 
     def action_step(self, direction: int) -> None:
-        """Moves by a hundredth of the run."""
         self._go(self._here + direction * max(1, self._last // STEPS))
 
     def action_leap(self, direction: int) -> None:
@@ -120,13 +110,12 @@ pictures were saved or the set was checked.
         self._go(self._frames[place] if 0 <= place < len(self._frames) else (0 if direction < 0 else None))
 
     def action_go(self, at: int | None) -> None:
-        """Moves to an iteration, or to the live end."""
         self._go(at)
 
     def toggle_play(self) -> None:
-        """Plays from here to the live end, from the start where it is there already; or stands still."""
+        """Plays from here to the end, or from the start where it is at the end; stops where it plays already."""
         if self._player:
-            self._stand_still()
+            self._stop_playing()
         elif self._last:
             self._go(0 if self.at is None else self.at)
             self._player = self.set_interval(PLAY_SECONDS, self._play_on)
@@ -135,22 +124,19 @@ pictures were saved or the set was checked.
     def _play_on(self) -> None:
         self._move(self._here + max(1, self._last // PLAY_STEPS))
         if self.at is None:
-            self._stand_still()
+            self._stop_playing()
             self._redraw()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Goes where the mouse is."""
         self._dragged = True
         self.capture_mouse()
         self._go_to_mouse(event)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Follows the mouse while its button is held."""
         if self._dragged:
             self._go_to_mouse(event)
 
     def on_mouse_up(self) -> None:
-        """Lets go."""
         self._dragged = False
         self.release_mouse()
 
@@ -164,7 +150,7 @@ pictures were saved or the set was checked.
 
     def _go(self, at: int | None) -> None:
         """Moves by hand, which ends playing."""
-        self._stand_still()
+        self._stop_playing()
         self._move(at)
 
     def _move(self, at: int | None) -> None:
@@ -174,7 +160,7 @@ pictures were saved or the set was checked.
             self._redraw()
             self.post_message(self.Moved(at))
 
-    def _stand_still(self) -> None:
+    def _stop_playing(self) -> None:
         if self._player:
             self._player.stop()
             self._player = None

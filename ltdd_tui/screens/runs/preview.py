@@ -12,8 +12,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, mean_and_std, percent, short_path, stage_name
-from ltdd_tui.runs.figures import GROUPS
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.results import RunSummary, published_line, settings_lines, took
 from ltdd_tui.screens.runs.table import state_text

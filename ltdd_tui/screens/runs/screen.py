@@ -254,7 +254,7 @@ class RunsScreen(RunActions):
         reader = self._summary_reader
         while not await asyncio.to_thread(reader.read):
             pass
-        preview.show(current, reader.glance)
+        preview.show(current, reader.summary)
 
     def action_mark(self) -> None:
         """Marks the run under the cursor, or takes the mark off, and goes to the next."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.data.augment import Draw, adjoint, apply, draw
+from engine.data.augment import Augmentation, adjoint, apply, draw
 from engine.run.settings import AugmentationName
 
 NAMES = get_args(AugmentationName)
@@ -27,7 +27,7 @@ def images(batch: int = 5, side: int = 8, seed: int = 0) -> torch.Tensor:
     return torch.rand(batch, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def drawn(name: AugmentationName, batch: int = 5, side: int = 8, seed: int = 1) -> Draw:
+def drawn(name: AugmentationName, batch: int = 5, side: int = 8, seed: int = 1) -> Augmentation:
     return draw([name], batch, side, torch.Generator().manual_seed(seed))
 
 
@@ -41,7 +41,7 @@ def test_same_seed_and_replay_give_the_same_bytes(name: AugmentationName) -> Non
 
 @pytest.mark.parametrize("name", [name for name in NAMES if NEUTRAL[name] is not None])
 def test_neutral_amounts_change_nothing(name: AugmentationName) -> None:
-    neutral = Draw(name, torch.tensor([NEUTRAL[name]] * 5))
+    neutral = Augmentation(name, torch.tensor([NEUTRAL[name]] * 5))
     torch.testing.assert_close(apply(neutral, images()), images(), rtol=0, atol=1e-15)
 
 
@@ -72,21 +72,21 @@ def test_amounts_stay_in_dsas_ranges_and_differ_between_images() -> None:
 
 
 def test_flip_twice_is_the_identity_and_mirrors_columns() -> None:
-    once = Draw("flip", torch.tensor([[1.0], [0.0], [1.0], [0.0], [1.0]]))
+    once = Augmentation("flip", torch.tensor([[1.0], [0.0], [1.0], [0.0], [1.0]]))
     assert torch.equal(apply(once, apply(once, images())), images())
     assert torch.equal(apply(once, images())[0], images()[0].flip(2))
     assert torch.equal(apply(once, images())[1], images()[1])
 
 
 def test_crop_shifts_and_fills_with_zeros() -> None:
-    shifted = apply(Draw("crop", torch.tensor([[1.0, -2.0]])), images(1))[0]
+    shifted = apply(Augmentation("crop", torch.tensor([[1.0, -2.0]])), images(1))[0]
     assert torch.equal(shifted[:, :-1, 2:], images(1)[0, :, 1:, :-2])
     assert shifted[:, -1].abs().sum() == 0 and shifted[:, :, :2].abs().sum() == 0
 
 
 def test_cutout_clears_half_the_side_clipped_at_the_borders() -> None:
     ones = torch.ones(3, 1, 8, 8)
-    cut = apply(Draw("cutout", torch.tensor([[4.0, 4.0], [0.0, 0.0], [8.0, 4.0]])), ones)
+    cut = apply(Augmentation("cutout", torch.tensor([[4.0, 4.0], [0.0, 0.0], [8.0, 4.0]])), ones)
     assert (cut == 0).sum(dim=(1, 2, 3)).tolist() == [16, 4, 8]
     assert cut[0, 0, 2:6, 2:6].sum() == 0 and cut[1, 0, :2, :2].sum() == 0
 
@@ -101,18 +101,18 @@ def test_resampling_equals_torchs_own(name: AugmentationName, amounts: list[floa
     theta = torch.tensor([matrix], dtype=torch.float64)
     grid = F.affine_grid(theta, [1, 3, 8, 8], align_corners=True)
     theirs = F.grid_sample(images(1), grid, "bilinear", "zeros", align_corners=True)
-    ours = apply(Draw(name, torch.tensor([amounts], dtype=torch.float64)), images(1))
+    ours = apply(Augmentation(name, torch.tensor([amounts], dtype=torch.float64)), images(1))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
 def test_a_quarter_turn_is_one() -> None:
-    turned = apply(Draw("rotate", torch.tensor([[math.pi / 2]], dtype=torch.float64)), images(1))
+    turned = apply(Augmentation("rotate", torch.tensor([[math.pi / 2]], dtype=torch.float64)), images(1))
     assert any(torch.allclose(turned, images(1).rot90(turns, (2, 3)), atol=1e-12) for turns in (1, 3))
 
 
 def test_scale_takes_rows_and_columns_by_their_own_factors_from_the_center() -> None:
     ramp = torch.linspace(-1, 1, 9, dtype=torch.float64).expand(1, 1, 9, 9)
-    halved = Draw("scale", torch.tensor([[0.25, 0.5]], dtype=torch.float64))
+    halved = Augmentation("scale", torch.tensor([[0.25, 0.5]], dtype=torch.float64))
     torch.testing.assert_close(apply(halved, ramp), ramp / 2)
     torch.testing.assert_close(apply(halved, ramp.mT), ramp.mT / 4)
 
@@ -123,7 +123,7 @@ def test_color_is_brightness_then_saturation_then_contrast() -> None:
     gray = brighter.mean(1, keepdim=True)
     saturated = (brighter - gray) * 1.5 + gray
     expected = (saturated - saturated.mean()) * 0.5 + saturated.mean()
-    torch.testing.assert_close(apply(Draw("color", torch.tensor([[0.25, 1.5, 0.5]])), pixel), expected)
+    torch.testing.assert_close(apply(Augmentation("color", torch.tensor([[0.25, 1.5, 0.5]])), pixel), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -193,10 +193,10 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[str, int] | None) -> None:
     root = folder_of(tmp_path, {"c10": 11, "a": 3, "b": 2}, test)
     (root / "train" / "a" / ".hidden").touch()
-    found, source = survey(str(root), 0.4), load_source(settings("folder", root, test_share=0.4))
-    assert list(found.names) == source.class_names
-    assert list(found.counts) == np.bincount(source.train.labels).tolist()
-    assert found.faults == ()
+    folder, source = survey(str(root), 0.4), load_source(settings("folder", root, test_share=0.4))
+    assert list(folder.names) == source.class_names
+    assert list(folder.counts) == np.bincount(source.train.labels).tolist()
+    assert folder.faults == ()
 
 
 def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None:

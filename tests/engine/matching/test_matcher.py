@@ -23,23 +23,32 @@ def double_precision():
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "cpp"])
 def test_an_iteration_equals_its_plain_twin(method, gradient, compiled):
     small = toy()
-    way = torch.linspace(0, 1, 6)[:, None]
-    weights = small.start + way * (small.target - small.start)
+    steps = torch.linspace(0, 1, 6)[:, None]
+    weights = small.start + steps * (small.target - small.start)
     none = torch.zeros(CLASSES)
-    experts, heads = (Trajectory(own, none, none) for own in (weights, weights[:, small.network.classifier]))
+    experts, classifiers = (Trajectory(own, none, none) for own in (weights, weights[:, small.network.classifier]))
     settings = MatchingSettings(
         syn_steps=4, syn_steps_cls=3, batch_syn=4, max_start_epoch=3, gradient=gradient, emulate_replicas=2
     )
-    given = (settings, METHODS[method], small.network, [experts], [heads], small.loss, ALL, small.start.device)
-    fast, plain = (kind(*given, compiled) for kind in (Matcher, PlainMatcher))
+    arguments = (
+        settings,
+        METHODS[method],
+        small.network,
+        [experts],
+        [classifiers],
+        small.loss,
+        ALL,
+        small.start.device,
+    )
+    fast, plain = (kind(*arguments, compiled) for kind in (Matcher, PlainMatcher))
     for iteration in range(2):
-        found, twin = (
+        result, twin = (
             matcher.gradient(small.synthetic, iteration, torch.Generator().manual_seed(iteration))
             for matcher in (fast, plain)
         )
-        assert found.drawn == twin.drawn
-        assert torch.allclose(found.loss_rep, twin.loss_rep, rtol=1e-10)
-        assert (found.loss_cls is None) is (method != "ltdd")
+        assert result.drawn == twin.drawn
+        assert torch.allclose(result.loss_rep, twin.loss_rep, rtol=1e-10)
+        assert (result.loss_cls is None) is (method != "ltdd")
         for name in ("images", "label_logits", "beta"):
-            a, b = getattr(found.gradient, name), getattr(twin.gradient, name)
+            a, b = getattr(result.gradient, name), getattr(twin.gradient, name)
             assert torch.allclose(a, b, rtol=1e-10, atol=1e-13)

@@ -1,4 +1,4 @@
-"""A tiny student to match with: network, weights, synthetic set and batches, in the precision of the day."""
+"""A tiny student to match with: network, weights, synthetic set and batches, in torch's default type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.losses import StudentLoss, soft_cross_entropy
-from engine.matching.backends import Kind
+from engine.matching.backends import BackendBuilder
 from engine.matching.plain import PhaseGradient, match_plainly
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets import build_network
@@ -30,9 +30,9 @@ class Toy:
     batches: list[StudentBatch]
     loss: StudentLoss
 
-    def kind(self, learns_labels: bool = True, compiled: bool = True, **settings) -> Kind:
-        asked = MatchingSettings(**settings)
-        return Kind(self.network, self.loss, learns_labels, asked, self.start.device, compiled)
+    def builder(self, learns_labels: bool = True, compiled: bool = True, **settings) -> BackendBuilder:
+        matching = MatchingSettings(**settings)
+        return BackendBuilder(self.network, self.loss, learns_labels, matching, self.start.device, compiled)
 
     def to(self, dtype: torch.dtype, device: str = "cpu") -> Toy:
         """The same numbers in another type, on another device."""
@@ -51,7 +51,7 @@ class Toy:
             self.target,
             moved=self.network.everything,
             matched=matched,
-            loss=self.kind(learns_labels, compiled=False).step_loss(),
+            loss=self.builder(learns_labels, compiled=False).step_loss(),
             synthetic=self.synthetic,
             batches=self.batches,
             hold_later_weights=not exact,

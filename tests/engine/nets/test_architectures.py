@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.nets import build_network, split_at_classifier
+from engine.nets import build_network
+from engine.nets.functional import split_at_classifier
 from engine.run.errors import InputError
 from engine.run.settings import NetworkName
 

@@ -1,4 +1,4 @@
-"""The C++ form of a block: the same numbers as the formulas, built once, and a reason where it cannot be."""
+"""The C++ norm and pooling: equal to the formulas, built once, and with a reason where it cannot be built."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from engine.nets import native as building_module
-from engine.nets.native import CannotBuild, build, native, why_not_build
-from engine.nets.norm_pool import written
+from engine.nets.native import CannotBuild, build, cpp_norm_pool, why_not_build
+from engine.nets.norm_pool import eager_norm_pool
 from engine.run.compile_policy import built_libraries, cpp_flags, has_compiler, library_path
 
 ASK = "from engine.nets.native import why_not_build; print(why_not_build())"
@@ -29,12 +29,12 @@ def _differences(dtype: torch.dtype, side: int, channels: int) -> list[float]:
     g, d_g = (random(3, side // 2, side // 2, channels, like=dtype) for _ in range(2))
     scale, shift, d_scale, d_shift = (random(channels) for _ in range(4))
     outputs = []
-    for form in (written(), native()):
-        passed, pooled = form.forward(z, scale, shift)
-        leaned, d_pooled = form.tangent(passed, scale, shift, d_scale, d_shift, d_z)
-        back = form.reverse(passed, scale, shift, g)
-        moved = form.tangent_reverse(passed, leaned, scale, shift, d_scale, g, d_g)
-        outputs.append([*passed[1:], pooled, *leaned[1:], d_pooled, *back, *moved])
+    for form in (eager_norm_pool(), cpp_norm_pool()):
+        saved, pooled = form.forward(z, scale, shift)
+        saved_tangent, d_pooled = form.forward_jvp(saved, scale, shift, d_scale, d_shift, d_z)
+        back = form.backward(saved, scale, shift, g)
+        moved = form.backward_jvp(saved, saved_tangent, scale, shift, d_scale, g, d_g)
+        outputs.append([*saved[1:], pooled, *saved_tangent[1:], d_pooled, *back, *moved])
     return [float((a - b).abs().max() / b.abs().max()) for a, b in zip(*outputs, strict=True)]
 
 
@@ -46,11 +46,11 @@ needs_cpp = pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can
     ("dtype", "bound"), [(torch.float64, 1e-13), (torch.float32, 2e-5), (torch.bfloat16, 1e-2)], ids=str
 )
 @pytest.mark.parametrize(("side", "channels"), [(8, 32), (7, 5), (2, 1), (32, 19)])
-def test_cpp_has_the_numbers_of_the_formulas(dtype: torch.dtype, bound: float, side: int, channels: int) -> None:
+def test_cpp_equals_the_formulas(dtype: torch.dtype, bound: float, side: int, channels: int) -> None:
     assert max(_differences(dtype, side, channels)) < bound
 
 
-def test_without_a_compiler_there_is_a_reason(tmp_path) -> None:
+def test_without_a_compiler_the_reason_says_so(tmp_path) -> None:
     environment = {"PATH": "/nowhere", "LTDD_CACHE": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout.strip() == "no C++ compiler found", done.stderr[-2000:]
@@ -93,14 +93,14 @@ cp {ready} "$2"
 
 
 @needs_cpp
-def test_flags_that_a_compiler_refuses_are_told_and_tried_again(compiler) -> None:
+def test_flags_that_a_compiler_refuses_are_reported_and_tried_again(compiler) -> None:
     calls = compiler("-fopenmp")
-    assert "-fopenmp" in build().without and len(built_libraries()) == 1
+    assert "-fopenmp" in build().missing_flags and len(built_libraries()) == 1
     tries = len(calls.read_text().splitlines())
-    assert "-fopenmp" in build().without and len(calls.read_text().splitlines()) == 2 * tries - 1
+    assert "-fopenmp" in build().missing_flags and len(calls.read_text().splitlines()) == 2 * tries - 1
     compiler()
-    assert build().without == () and len(built_libraries()) == 2
-    assert build().without == () and len(calls.read_text().splitlines()) == 2 * tries
+    assert build().missing_flags == () and len(built_libraries()) == 2
+    assert build().missing_flags == () and len(calls.read_text().splitlines()) == 2 * tries
 
 
 @needs_cpp
@@ -110,7 +110,7 @@ def test_a_damaged_library_is_built_again(compiler, damage: bytes) -> None:
     path = library_path("quick\n", next(iter(cpp_flags())))
     path.parent.mkdir(parents=True)
     path.write_bytes(damage)
-    assert build().library.forward_float32 and build().without == ()
+    assert build().library.forward_float32 and build().missing_flags == ()
     assert built_libraries() == [path] and len(calls.read_text().splitlines()) == 1
 
 
@@ -134,7 +134,7 @@ def test_the_hint_is_by_the_cause(compiler, tmp_path: Path, monkeypatch: pytest.
         build()
     assert "install a C++ compiler" in refused.value.hint
     compiler()
-    monkeypatch.setattr(building_module, "_runs_nothing", lambda folder: True)
+    monkeypatch.setattr(building_module, "_is_noexec", lambda folder: True)
     monkeypatch.setattr(building_module.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("cannot map")))
     with pytest.raises(CannotBuild, match="noexec") as mounted:
         build()

@@ -39,7 +39,7 @@ def half_a_run(root: Path, *more: Event) -> RunFolder:
     write_atomically(run.previews / "000002.png", picture.getvalue())
     told: list[Event] = [
         started(),
-        DataReady(["a/cat", "dog"], [100, 2], ["many", "few"], "thirds", 20, [1, 8, 8], 0.1),
+        DataReady(["a/cat", "dog"], [100, 2], ["many", "few"], "thirds", 20, 0.1),
         ExpertEpoch("representation", 0, 1, 2, 2.5),
         ExpertEpoch("representation", 0, 2, 2, 1.5),
         ExpertEpoch("classifier", 3, 1, 2, 0.5),
@@ -58,12 +58,12 @@ def half_a_run(root: Path, *more: Event) -> RunFolder:
 
 def read_back(folder: Path) -> Any:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason=MISSING)
-    found = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
-    return found.Reload()
+    events = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    return events.Reload()
 
 
-def curve(found: Any, tag: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in found.Scalars(tag)]
+def curve(events: Any, tag: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in events.Scalars(tag)]
 
 
 def test_an_unfinished_run_reads_back_as_it_was_told(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_an_unfinished_run_reads_back_as_it_was_told(tmp_path: Path) -> None:
     run = half_a_run(tmp_path)
     before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
     assert write_tensorboard(run, tmp_path / "tb") == []
-    found = read_back(tmp_path / "tb")
-    assert {tag: curve(found, tag) for tag in found.Tags()["scalars"]} == {
+    events = read_back(tmp_path / "tb")
+    assert {tag: curve(events, tag) for tag in events.Tags()["scalars"]} == {
         "matching/loss_rep": [(1, 0.75), (2, 0.5)],
         "matching/loss_cls": [(2, 0.25)],
         "matching/beta": [(1, pytest.approx(0.02)), (2, pytest.approx(0.03))],
@@ -82,16 +82,16 @@ def test_an_unfinished_run_reads_back_as_it_was_told(tmp_path: Path) -> None:
         "evaluation/check/class/0 a/cat": [(2, 61.0)],
         "evaluation/check/class/1 dog": [(2, 59.0)],
     }
-    assert found.Scalars("matching/beta")[0].wall_time == 1000.0
-    (image,) = found.Images("preview")
+    assert events.Scalars("matching/beta")[0].wall_time == 1000.0
+    (image,) = events.Images("preview")
     with Image.open(io.BytesIO(image.encoded_image_string)) as picture:
         assert image.step == 2 and np.array_equal(np.asarray(picture), RED)
-    (text,) = found.Tensors("evaluation/random/convnet/text_summary")
+    (text,) = events.Tensors("evaluation/random/convnet/text_summary")
     assert text.tensor_proto.string_val == [b"40.00 +- 0.50 % (n=2, many 90.0, few 20.0)"]
     assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before, "it only reads"
 
 
-def test_what_a_resumed_run_told_twice_counts_once_and_a_fresh_start_anew(tmp_path: Path) -> None:
+def test_a_step_that_a_resumed_run_repeats_counts_once_and_a_fresh_start_replaces_all(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason=MISSING)
     again = (started(resumed=True), MatchingStep(2, 0.375, 0.25, 0.03, 1.0), MatchingStep(3, 0.25, None, 0.03, 1.0))
     write_tensorboard(half_a_run(tmp_path / "1", *again), tmp_path / "resumed")
@@ -100,7 +100,7 @@ def test_what_a_resumed_run_told_twice_counts_once_and_a_fresh_start_anew(tmp_pa
     assert curve(read_back(tmp_path / "fresh"), "matching/loss_rep") == [(1, 0.5)]
 
 
-def test_what_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None:
+def test_unreadable_lines_and_previews_are_left_out_with_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason=MISSING)
     run = half_a_run(tmp_path, Preview(3, "previews/gone.png", "", 2, 2, 8))
     with open(run.events, "a") as events:

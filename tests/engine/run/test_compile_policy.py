@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.compile_policy import compiles_experts, compiles_student, in_cpp, may_compile_by_torch
+from engine.run.compile_policy import compiles_experts, compiles_student, may_compile_by_torch, network_in_cpp
 from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
@@ -22,12 +22,12 @@ def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] =
     [
         ("cifar10-lt-if100-ipc10-small", [], "cpu", True),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=1", "matching.syn_steps=1"], "cpu", False),
-        ("cifar10-lt-if100-ipc10-small", ["matching.compile=never"], "cpu", False),
-        ("cifar10-lt-if100-ipc10-small", ["method=random", "matching.compile=always"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["compile=never"], "cpu", False),
+        ("cifar10-lt-if100-ipc10-small", ["method=random", "compile=always"], "cpu", False),
         # A minute of torch's compiler needs more work to be worth it than three seconds of a C++ compiler.
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cpu", True),
         ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5"], "cuda", False),
-        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "matching.compile=always"], "cuda", True),
+        ("cifar10-lt-if100-ipc10-small", ["matching.iterations=5", "compile=always"], "cuda", True),
         ("cifar10-lt-if100-ipc10", [], "cuda", True),
         # On a GPU the same eager steps are over before a minute is.
         ("cifar10-lt-if100-ipc10", ["matching.iterations=20"], "cuda", False),
@@ -57,6 +57,7 @@ def test_an_eager_epoch_on_a_gpu_is_over_before_compiling_it_would_be() -> None:
 
 def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:
     convnet, alexnet = RunSettings(), load_preset("quickstart", ["experts.network=alexnet"])
-    assert in_cpp(convnet, "cpu") and not in_cpp(convnet, "cuda:0") and not in_cpp(alexnet, "cpu")
+    assert network_in_cpp("convnet", "cpu")
+    assert not network_in_cpp("convnet", "cuda:0") and not network_in_cpp("alexnet", "cpu")
     assert may_compile_by_torch(alexnet, "cpu") and may_compile_by_torch(convnet, "cuda")
     assert not may_compile_by_torch(convnet, "cpu")

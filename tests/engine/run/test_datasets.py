@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from engine.run.datasets import FACTS, class_counts, counts_for, image_size_for
-from engine.run.network_cost import network_cost, parameter_counts
+from engine.run.network_cost import network_cost
 from engine.run.settings import DatasetSettings
 
 # Class 9 is 5000 / IF; the totals at IF 10, 50, 100 and 200 are those of the paper's data.
@@ -82,14 +82,16 @@ def test_facts_are_consistent() -> None:
 
 
 def test_parameters_of_the_papers_network() -> None:
-    assert parameter_counts(3, 10, 32, 128, 3) == (299_520, 20_490)
+    papers = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
+    assert papers.parameters == (299_520, 20_490)
 
 
 @pytest.mark.parametrize("name", ["convnet", "resnet18", "vgg11", "alexnet"])
 @pytest.mark.parametrize(("channels", "image_size"), [(3, 32), (1, 8), (3, 64)])
 def test_parameters_equal_the_real_networks(name: str, channels: int, image_size: int) -> None:
     pytest.importorskip("torch")
-    from engine.nets import build_network, split_at_classifier
+    from engine.nets import build_network
+    from engine.nets.functional import split_at_classifier
 
     shape = {"channels": channels, "classes": 7, "image_size": image_size, "width": 24, "depth": 3}
     network = build_network(name, **shape, seed=0)  # type: ignore[arg-type]

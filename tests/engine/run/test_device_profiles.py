@@ -15,12 +15,12 @@ from engine.run.device_profiles import (
     Calibration,
     Rate,
     Step,
-    Work,
     calibration_file,
     device_for,
     read_calibration,
     write_calibration,
 )
+from engine.run.network_cost import Work
 
 RATES: dict[Step, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(Step)}
 

@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, Work, cpu
+from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
 from engine.run.expert_cache import CachedExperts
-from engine.run.network_cost import network_cost
+from engine.run.network_cost import Work, network_cost
 from engine.run.settings import RunSettings
 
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -88,11 +88,12 @@ def test_the_gradient_decides_the_kind_of_step() -> None:
 def test_what_pays_is_compiled_where_there_is_a_compiler() -> None:
     compiled = only("student", Rate(layer=1.0), student=Rate(layer=0.125))
 
-    def steps(device: Device, **matching: object) -> float:
-        return estimate(settings(matching=matching), device).matching_seconds / (10_000 * 80 * LAYERS)
+    def steps(device: Device, asked: str = "auto", **matching: object) -> float:
+        run = settings(matching=matching, compile=asked)
+        return estimate(run, device).matching_seconds / (10_000 * 80 * LAYERS)
 
     assert steps(compiled) == 0.125  # auto
-    assert steps(compiled, compile="never") == 1
+    assert steps(compiled, "never") == 1
     assert steps(only("student", Rate(layer=1.0))) == 1, "eager without a compiler"
     exact = only("student_exact", Rate(layer=1.0), student_exact=Rate(layer=0.125))
     assert steps(exact, gradient="exact") == 0.125
@@ -110,33 +111,32 @@ def test_another_precision_is_faster_in_training_and_in_matching() -> None:
 
 
 @pytest.mark.parametrize("stage", ["experts", "evaluate"])
-def test_training_is_compiled_by_its_own_setting(stage: str) -> None:
+def test_the_one_setting_decides_for_training_too(stage: str) -> None:
     step: Step = "train" if stage == "experts" else "evaluate"
     device = replace(only(step, Rate(layer=1.0), **{step: Rate(layer=0.25)}), calibrated="today")  # C++ is built
-    always, never = (
-        estimate(settings(**{stage: {"compile": word}}), device).stage_seconds[stage] for word in ("always", "never")
-    )
+    always, never = (estimate(settings(compile=word), device).stage_seconds[stage] for word in ("always", "never"))
     assert always == pytest.approx(never / 4)
 
 
 def test_a_compiler_that_torch_calls_is_waited_for_once_for_each_size_of_batch() -> None:
     layers = 6  # AlexNet's five convolutions and its classifier
-    run = {"compile": "always", "iterations": 1000, "batch_syn": 50}
-    device = only("compile", Rate(layer=1.0), student=Rate())
+    # The experts are cached and the C++ of the evaluation's ConvNet is built: only the student waits for a compiler.
+    device = replace(only("compile", Rate(layer=1.0), student=Rate()), calibrated="today")
 
-    def of(**matching: object) -> Estimate:
-        blocks = {"experts": {"network": "alexnet", "compile": "never"}, "evaluate": {"compile": "never"}}
-        return estimate(settings(matching=run | matching, **blocks), device)
+    def of(asked: str = "always", **matching: object) -> Estimate:
+        matching = {"iterations": 1000, "batch_syn": 50} | matching
+        run = settings(matching=matching, experts={"network": "alexnet"}, compile=asked)
+        return estimate(run, device, cached=CachedExperts(100, 100))
 
     assert of().compile_seconds == of().matching_seconds == layers
     assert of(batch_syn=40).compile_seconds == 2 * layers
-    assert of(compile="never").compile_seconds == 0
+    assert of("never").compile_seconds == 0
 
 
 def test_another_network_gains_from_torch_what_others_gained() -> None:
     device = only("student", Rate(layer=1.0), student=Rate())
     faster, slower = (
-        estimate(settings(matching={"compile": word}, experts={"network": "alexnet"}), device).matching_seconds
+        estimate(settings(compile=word, experts={"network": "alexnet"}), device).matching_seconds
         for word in ("always", "never")
     )
     assert faster == pytest.approx(COMPILED_BY_TORCH["student"] * slower)
@@ -160,7 +160,7 @@ def test_what_a_method_leaves_out_takes_no_time() -> None:
 
 
 def test_cached_experts_take_room_but_no_time() -> None:
-    run = settings(experts={"compile": "never"})  # compiling takes as long for one expert as for all
+    run = settings(compile="never")  # compiling takes as long for one expert as for all
     full = estimate(run, CUDA)
     half = estimate(run, CUDA, cached=CachedExperts(50, 100))
     assert half.experts_seconds == pytest.approx(full.experts_seconds / 2)
@@ -219,7 +219,7 @@ def test_a_folder_needs_its_counts_and_its_side() -> None:
 def test_a_rate_is_linear_in_its_work() -> None:
     rate, work = Rate(1.0, 0.1, 0.01), Work(2, 30, 400)
     assert rate.seconds(work) == 2 + 3 + 4
-    assert (rate * 2).seconds(work * 3) == pytest.approx(54)
+    assert Rate(2.0, 0.2, 0.02).seconds(Work(6, 90, 1200)) == pytest.approx(54)
 
 
 @pytest.mark.parametrize("step", ["iteration-bf16", "expert_epoch-bf16"])

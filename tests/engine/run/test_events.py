@@ -10,7 +10,7 @@ from engine.run import events as e
 
 STEP = e.MatchingStep(3, 0.5, None, 0.01, 0.2)
 CHECK = e.Evaluated("check", 3, "convnet", 1, 50.0, 0.0, [40.0, 60.0], {"many": 60.0, "few": None}, [1.0, 1.0])
-DATA = e.DataReady(["cat", "dog"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 5.0)
+DATA = e.DataReady(["cat", "dog"], [9, 1], ["many", "few"], "thirds", 4, 5.0)
 START = e.RunStarted("a", "ltdd", "digits", "natural", 2, 0, "convnet", "cpu", ["data"], 5, "abc", 1)
 EPOCH = e.ExpertEpoch("classifier", 0, 1, 4, 0.3)
 
@@ -53,6 +53,11 @@ def test_what_was_written_is_read(event: e.Event) -> None:
 )
 def test_a_value_of_another_kind_makes_it_no_event(event: e.Event, changed: dict[str, object]) -> None:
     assert read(event, **changed) is None
+
+
+def test_fields_of_another_version_are_ignored() -> None:
+    assert read(DATA, image_shape=[1, 8, 8]) == DATA
+    assert read(e.Initialized(3), repeated_classes=["cat"], new={"a": [1]}) == e.Initialized(3)
 
 
 def test_whole_numbers_stand_for_floats_and_names_for_imbalance_factors() -> None:

@@ -10,7 +10,15 @@ import pytest
 
 from engine.run import presets
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.presets import dump, list_presets, load_preset, resolve, save_preset
+from engine.run.presets import (
+    DELETED_SETTINGS,
+    DeletedSettingWarning,
+    dump,
+    list_presets,
+    load_preset,
+    resolve,
+    save_preset,
+)
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 
@@ -115,7 +123,7 @@ dataset:
 ipc: 0
 method: ltdp
 matching:
-  image_lr: 1e2
+  image_lr: "1e2"
   imag_lr: 3.0
   label_lr: "10"
   iterations: 10.0
@@ -141,7 +149,7 @@ evaluate:
     assert all(fault.hint for fault in found.values())
     image_lr = found["presets/mine.yaml:7: matching.image_lr"]
     assert image_lr.what == "a number is needed, this is the text '1e2'"
-    assert image_lr.hint == "YAML 1.1 needs a dot: write 1.0e+2"
+    assert image_lr.hint == "write it without quotes: 1e2"
     assert found["presets/mine.yaml:8: matching.imag_lr"].hint == "did you mean matching.image_lr?"
     assert "cifar10, cifar100" in found["presets/mine.yaml:2: dataset.name"].what
     assert "ltdd, dam, ed" in found["presets/mine.yaml:5: method"].what
@@ -151,21 +159,46 @@ evaluate:
 
 
 @pytest.mark.parametrize(
-    ("written", "hint"),
+    ("written", "value"),
     [
-        ("1e2", "YAML 1.1 needs a dot: write 1.0e+2"),
-        ("1e-2", "YAML 1.1 needs a dot: write 1.0e-2"),
-        ("2.5e3", "YAML 1.1 needs a sign: write 2.5e+3"),
-        ("'100'", "write it without quotes: 100"),
+        ("1e2", 100.0),
+        ("1e-3", 1e-3),
+        ("5e-3", 5e-3),
+        ("1E5", 1e5),
+        ("2.5e3", 2500.0),
+        (".5e1", 5.0),
+        ("+1.e-2", 0.01),
+        ("1.0e+2", 100.0),
+        ("+.5", 0.5),
+        ("7", 7.0),
     ],
 )
-def test_numbers_that_yaml_reads_as_text(written: str, hint: str) -> None:
-    fault = only_fault(write("m.yaml", f"matching:\n  image_lr: {written}\n"))
-    assert (fault.where, fault.hint) == ("m.yaml:2: matching.image_lr", hint)
-    right = hint.rpartition(" ")[2]
-    assert load_preset(write("m.yaml", f"matching:\n  image_lr: {right}\n")).matching.image_lr == float(
-        written.strip("'")
+def test_a_float_of_yaml_1_2_is_a_number_in_a_file_and_on_the_command_line(written: str, value: float) -> None:
+    settings = load_preset(
+        write("m.yaml", f"matching:\n  image_lr: {written}\nevaluate: {{weight_decay: {written}}}\n")
     )
+    assert (settings.matching.image_lr, settings.evaluate.weight_decay) == (value, value)
+    assert load_preset("quickstart", [f"matching.image_lr={written}"]).matching.image_lr == value
+    assert load_preset(write("m.yaml", dump(settings))) == settings
+
+
+def test_a_whole_number_may_have_an_exponent() -> None:
+    assert load_preset(write("m.yaml", "matching: {iterations: 1e3}\n")).matching.iterations == 1000
+    assert only_fault(write("m.yaml", "matching: {iterations: 1e-3}\n")).where == "m.yaml:1: matching.iterations"
+
+
+@pytest.mark.parametrize("written", ["'1e-3'", '"1e-3"', "'100'"])
+def test_a_number_in_quotes_is_text(written: str) -> None:
+    fault = only_fault(write("m.yaml", f"matching:\n  image_lr: {written}\n"))
+    assert fault.where == "m.yaml:2: matching.image_lr"
+    assert fault.hint == f"write it without quotes: {written[1:-1]}"
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E5", ".5e1", "2.5e3", "-.5"])
+def test_text_that_looks_like_a_number_stays_text_when_it_is_written_and_read(text: str) -> None:
+    settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": text}})
+    assert load_preset(write("m.yaml", dump(settings))) == settings
+    assert load_preset("quickstart", ["dataset.name=folder", f"dataset.path={text}"]).dataset.path == text
 
 
 @pytest.mark.parametrize(
@@ -260,7 +293,6 @@ def test_faults_of_the_whole_join_those_of_single_values() -> None:
         ("matching.iterations=1e3", "iterations", 1000),
         ("matching.sequential_from=3", "sequential_from", 3),
         ("matching.sequential_from=", "sequential_from", None),
-        ("matching.compile=always", "compile", "always"),
         ("matching.dam_weight=none", "dam_weight", "none"),
     ],
 )
@@ -284,6 +316,34 @@ def test_a_quoted_number_on_the_command_line_stays_text() -> None:
 @pytest.mark.parametrize("override", ["extends=quickstart", "matching", "=3", "a..b=3", "matching=3", "ipc=[1"])
 def test_overrides_that_are_none(override: str) -> None:
     assert only_fault("quickstart", override).where.startswith("--set")
+
+
+# Settings that older versions had
+
+
+def test_a_deleted_setting_is_ignored_with_a_warning_that_says_where_and_what_became_of_it() -> None:
+    path = write("m.yaml", "ipc: 3\nmatching:\n  keep_gib: 0.5\n  compile: never\n  iterations: 7\n")
+    with pytest.warns(DeletedSettingWarning) as caught:
+        settings = load_preset(path)
+    assert settings == RunSettings.model_validate({"ipc": 3, "matching": {"iterations": 7}})
+    assert [str(warning.message) for warning in caught] == [
+        "m.yaml:4: matching.compile is no longer a setting and is ignored:"
+        " `compile` decides for experts, matching and evaluation together",
+        "m.yaml:3: matching.keep_gib is no longer a setting and is ignored:"
+        " the memory for saved activations is chosen automatically",
+    ]
+
+
+def test_a_deleted_setting_with_its_default_of_then_is_left_out_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    older = "experts: {compile: auto}\nmatching: {compile: auto, keep_gib: 1.0}\nevaluate: {compile: auto}\n"
+    assert load_preset(write("m.yaml", older)) == RunSettings()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("key", DELETED_SETTINGS)
+def test_a_deleted_setting_on_the_command_line_is_a_warning(key: tuple[str, ...]) -> None:
+    with pytest.warns(DeletedSettingWarning, match=rf"--set: {'.'.join(key)} is no longer"):
+        assert load_preset("quickstart", [f"{'.'.join(key)}={DELETED_SETTINGS[key][0]}"]) == load_preset("quickstart")
 
 
 # Printing and saving

@@ -37,7 +37,7 @@ def test_the_table_has_every_field_once() -> None:
         ("dataset.resolution", "a whole number >= 8, or empty"),
         ("evaluate.learning_rate", "a number > 0 or learnt"),
         ("matching.dam_weight", "one of share, none"),
-        ("matching.compile", "one of auto, always, never"),
+        ("compile", "one of auto, always, never"),
     ],
 )
 def test_ranges_in_words(key: str, expected: str) -> None:

@@ -69,14 +69,14 @@ def test_classifier_experts_leave_the_backbone_unchanged_to_the_bit(run):
     context, _, data, network = run()
     representation = train_experts(context, data, network)
     before = [expert.weights.clone() for expert in representation]
-    heads = train_classifier_experts(context, data, network, representation, representation_store(context, data))
-    for weights, expert, head in zip(before, representation, heads, strict=True):
+    classifiers = train_classifier_experts(context, data, network, representation)
+    for weights, expert, classifier in zip(before, representation, classifiers, strict=True):
         assert torch.equal(weights, expert.weights)
-        assert torch.equal(head.at(0), expert.last[network.classifier])
-        assert not torch.equal(head.last, head.at(0))
+        assert torch.equal(classifier.at(0), expert.last[network.classifier])
+        assert not torch.equal(classifier.last, classifier.at(0))
         # What it was tested with is the representation expert's very backbone under its own classifier.
-        theta = torch.cat([expert.last[network.backbone], head.last])
-        assert torch.equal(per_class_accuracy(network, theta, data.test_images, data.test_labels), head.per_class)
+        theta = torch.cat([expert.last[network.backbone], classifier.last])
+        assert torch.equal(per_class_accuracy(network, theta, data.test_images, data.test_labels), classifier.per_class)
 
 
 def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_further(run):
@@ -91,38 +91,38 @@ def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_furth
             assert torch.equal(old.weights[:4], new.weights[:4]) and torch.equal(old.last, new.last)
 
 
-def test_whoever_has_no_images_finds_the_cached_experts_by_their_settings(run):
+def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     context, _, data, network = run()
     settings, counts = context.settings, data.class_counts
     assert cached_experts(settings, "cpu", counts) == (0, 0)
     representation = train_experts(context, data, network)
     store = representation_store(context, data)
     assert cached_experts(settings, "cpu", counts) == (2, 0)
-    train_classifier_experts(context, data, network, representation, store)
+    train_classifier_experts(context, data, network, representation)
 
-    def found(device="cpu", counts=counts, **changed):
+    def cached(device="cpu", counts=counts, **changed):
         return cached_experts(RunSettings.model_validate(settings.model_dump() | changed), device, counts)
 
-    assert found() == found(counts=None) == (2, 2)
-    assert found(ipc=5, method="ed") == (2, 2), "neither takes new experts"
-    assert found(method="datm") == (2, 0) and found(method="random") == (0, 0)
-    assert found(seed=1) == found(device="cuda") == found(counts=[*counts[:-1], 1]) == (0, 0)
-    assert found(matching={"max_start_epoch": 3}) == (0, 2), "they hold too few epochs"
-    assert found(classifier_experts={"epochs": 4}) == (2, 0)
-    assert found(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
-    assert found(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    assert cached() == cached(counts=None) == (2, 2)
+    assert cached(ipc=5, method="ed") == (2, 2), "neither takes new experts"
+    assert cached(method="datm") == (2, 0) and cached(method="random") == (0, 0)
+    assert cached(seed=1) == cached(device="cuda") == cached(counts=[*counts[:-1], 1]) == (0, 0)
+    assert cached(matching={"max_start_epoch": 3}) == (0, 2), "they hold too few epochs"
+    assert cached(classifier_experts={"epochs": 4}) == (2, 0)
+    assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
+    assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
     store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
     store.path(0).with_name("about.json.old").write_text("{")
-    assert found() == (1, 2)
+    assert cached() == (1, 2)
     (store.folder / "about.json").write_text("[]")
-    assert found() == (0, 0)
+    assert cached() == (0, 0)
 
 
 @pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
-def test_experts_of_another_form_are_others_and_the_manifest_tells_which(run, monkeypatch):
+def test_compiled_and_eager_experts_are_cached_apart_and_the_manifest_names_the_form(run, monkeypatch):
     context, _, data, network = run()
     settings = context.settings
-    always = settings.model_copy(update={"experts": settings.experts.model_copy(update={"compile": "always"})})
+    always = settings.model_copy(update={"compile": "always"})
     eager = train_experts(context, data, network)
     keys, compiled = {representation_store(context, data).key}, dataclasses.replace(context, settings=always)
     write_manifest(compiled.folder, always, CPU)

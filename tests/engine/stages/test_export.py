@@ -100,7 +100,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
     assert metrics["grouping"] == tiny_data(settings).grouping
 
 
-def test_every_subject_has_its_own_figures(finished: RunFolder) -> None:
+def test_every_evaluation_has_its_own_figures(finished: RunFolder) -> None:
     metrics = metrics_of(finished.root)
     means = {name: metrics[name]["accuracy_mean"] for name in ("random", "initialization", "final", "best")}
     assert means == {"random": 40.0, "initialization": 45.0, "final": 60.0, "best": 61.0}
@@ -114,7 +114,7 @@ def test_every_subject_has_its_own_figures(finished: RunFolder) -> None:
     assert metrics["best"]["iteration"] == 2
 
 
-def test_experts_are_summed_up_over_experts(finished: RunFolder) -> None:
+def test_figures_of_experts_are_means_over_experts(finished: RunFolder) -> None:
     experts = metrics_of(finished.root)["experts"]
     assert set(experts["representation"]) == FIGURES
     assert experts["representation"]["accuracy_mean"] == pytest.approx(71.0)
@@ -179,10 +179,10 @@ def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_
 
 
 def test_the_cards_own_code_trains_from_the_file(finished: RunFolder) -> None:
-    found = re.search(r"```python\n(.*?)```", finished.card.read_text(), re.DOTALL)
-    assert found
+    code = re.search(r"```python\n(.*?)```", finished.card.read_text(), re.DOTALL)
+    assert code
     with chdir(finished.result):
-        exec(found[1], {})
+        exec(code[1], {})
 
 
 def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from engine.data.augment import apply, draw
 from engine.training import batches as prepared
-from engine.training.batches import Source, augmented_batches, class_aware_batches, shuffled_batches
+from engine.training.batches import TrainingStream, augmented_batches, class_aware_batches, shuffled_batches
 
 KINDS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
@@ -39,7 +39,9 @@ def test_batches_prepared_ahead_are_those_of_each_network_alone_step_by_step(mon
     monkeypatch.setitem(prepared._AHEAD_BYTES, "cpu", ahead)
     images = [torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
     targets = torch.arange(7)
-    sources = [Source.shuffled(own, targets, 4, 5, torch.Generator().manual_seed(n)) for n, own in enumerate(images)]
+    sources = [
+        TrainingStream.shuffled(own, targets, 4, 5, torch.Generator().manual_seed(n)) for n, own in enumerate(images)
+    ]
     shown = list(augmented_batches(sources, KINDS))
     assert [batch.shape for batch, _ in shown] == [(3, 4, 1, 8, 8), (3, 3, 1, 8, 8)] * 5
     for network, own in enumerate(images):

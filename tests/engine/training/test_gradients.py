@@ -12,10 +12,10 @@ from engine.run.events import Warned
 from engine.run.network_cost import network_cost
 from engine.stages import evaluate as stage
 from engine.stages import experts as experts_stage
-from engine.stages.evaluate import evaluate, synthetic_subject
+from engine.stages.evaluate import evaluate, synthetic_target
 from engine.training import from_scratch, gradients
 from engine.training.from_scratch import fresh_network
-from engine.training.gradients import group_size, in_groups
+from engine.training.groups import group_size, in_groups
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 CIFAR = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3)
@@ -31,20 +31,20 @@ def test_a_cpu_trains_one_and_a_gpu_as_many_as_it_takes_to_be_busy():
     assert group_size(100, DIGITS, 32, cuda) == 16
 
 
-@pytest.mark.parametrize(("room", "sizes"), [(8, [7]), (3, [3, 3, 1]), (1, [1] * 7)])
-def test_groups_that_do_not_fit_are_halved_and_a_warning_says_so(tmp_path, room, sizes):
+@pytest.mark.parametrize(("fitting", "sizes"), [(8, [7]), (3, [3, 3, 1]), (1, [1] * 7)])
+def test_groups_that_do_not_fit_are_halved_and_a_warning_says_so(tmp_path, fitting, sizes):
     events, tried, released = [], [], []
 
     def train(numbers):
         tried.append(len(numbers))
         assert sys.exc_info()[0] is None, "the error would keep what did not fit"
-        if len(numbers) > room:
+        if len(numbers) > fitting:
             raise torch.OutOfMemoryError("too much")
         return [10 * number for number in numbers]
 
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
     done = list(in_groups(context, range(7), 7, train, lambda: released.append(tried[-1])))
-    assert released == [size for size in tried if size > room]
+    assert released == [size for size in tried if size > fitting]
     assert [len(numbers) for numbers, _ in done] == sizes
     assert [result for _, trained in done for result in trained] == [10 * number for number in range(7)]
     assert len(events) == len(tried) - len(sizes) and all(isinstance(event, Warned) for event in events)
@@ -58,7 +58,7 @@ def test_one_network_that_does_not_fit_is_an_error(tmp_path):
         list(in_groups(tiny_context(tmp_path / "run", tiny_settings()), range(2), 2, train))
 
 
-def test_what_was_captured_for_the_larger_group_is_let_go(tmp_path, monkeypatch):
+def test_the_gradient_of_the_larger_group_is_freed(tmp_path, monkeypatch):
     """Memory for one network, made up: those of two are gone when one is tried, in evaluations and of experts."""
     settings = tiny_settings(evaluate={"epochs": 1, "repeats": 2}, experts={"num_experts": 2, "epochs": 2, "width": 4})
     data, alive = tiny_data(settings), weakref.WeakSet()
@@ -86,8 +86,8 @@ def test_what_was_captured_for_the_larger_group_is_let_go(tmp_path, monkeypatch)
     network, _ = fresh_network(settings, data, "convnet")
     assert len(experts_stage.train_experts(context, data, network)) == 2
     assert not alive
-    subject = synthetic_subject(context, "final", "set", 3, tiny_set(data, settings.ipc))
-    evaluate(context, data, subject, "convnet", 2)
+    target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
+    evaluate(context, data, target, "convnet", 2)
     from_scratch.release_learners()
 
 
@@ -99,7 +99,7 @@ def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group
     def run(name: str, group: int):
         monkeypatch.setattr(stage, "networks_at_once", lambda *_: group)
         context = tiny_context(tmp_path / name, settings)
-        subject = synthetic_subject(context, "final", "set", 3, tiny_set(data, settings.ipc))
+        target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
         done = []
 
         def progress():
@@ -107,7 +107,7 @@ def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group
             if len(done) == stop_after:
                 raise KeyboardInterrupt
 
-        return evaluate(context, data, subject, "convnet", 4, progress)
+        return evaluate(context, data, target, "convnet", 4, progress)
 
     for group in (1, 3):
         results[group] = run(f"groups-of-{group}", group)

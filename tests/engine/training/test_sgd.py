@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.nets.native import why_not_build
 from engine.run.events import Warned
 from engine.training import gradients
-from engine.training.gradients import Gradient, classifier_gradient, products, training_gradient
-from engine.training.sgd import Gsam, Sgd, Step, Trainees, train_epoch
+from engine.training.gradients import classifier_gradient, training_gradient
+from engine.training.sgd import Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
 
 CPU = torch.device("cpu")
 GSAM = Gsam(rho=0.05, alpha=0.3)
@@ -60,11 +60,11 @@ def plainly(net: nn.Module, steps, gsam: bool) -> torch.Tensor:
 def trained(make, dtype: torch.dtype, hard: bool, gsam: bool, members=range(NETWORKS)) -> torch.Tensor:
     nets = [module(seed, dtype) for seed in members]
     network = FlatNetwork(nets[0])
-    trainees = Trainees.started([network.flatten(net) for net in nets], [RATE] * len(nets))
-    step = Step(trainees, make(network), SGD, GSAM if gsam else None)
+    state = TrainingState.started([network.flatten(net) for net in nets], [RATE] * len(nets))
+    step = Step(state, make(network), SGD, GSAM if gsam else None)
     chosen = list(members)
     train_epoch(step, [(images[chosen], targets[chosen]) for images, targets in batches(dtype, hard)])
-    return trainees.theta
+    return state.theta
 
 
 def looped(network) -> Gradient:
@@ -81,7 +81,7 @@ def in_cpp(network) -> Gradient:
     return training_gradient(network, 1, CPU, compiled=True)
 
 
-def by_hand_at_once(network) -> Gradient:
+def analytic_vectorized(network) -> Gradient:
     return training_gradient(network, NETWORKS, CPU, compiled=True)
 
 
@@ -89,10 +89,10 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@pytest.mark.parametrize("make", [looped, vectorized, in_cpp, by_hand_at_once])
+@pytest.mark.parametrize("make", [looped, vectorized, in_cpp, analytic_vectorized])
 @pytest.mark.parametrize("gsam", [True, False])
 @pytest.mark.parametrize("hard", [True, False])
-def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, hard):
+def test_several_steps_with_every_gradient_equal_the_straightforward_loop(make, gsam, hard):
     for dtype, bound in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
         steps = batches(dtype, hard)
         expected = torch.stack(
@@ -106,7 +106,7 @@ def test_several_steps_of_every_form_equal_the_straightforward_loop(make, gsam, 
 @pytest.mark.parametrize("group", [1, NETWORKS])
 def test_steps_replayed_on_a_gpu_equal_those_of_a_cpu(compiled, group):
     cuda = torch.device("cuda")
-    with products("float32", cuda):
+    with matmul_precision("float32", cuda):
         expected = trained(looped, torch.float64, True, True).to(cuda)
         nets = [module(seed, torch.float64) for seed in range(NETWORKS)]
         network = FlatNetwork(nets[0])
@@ -114,29 +114,29 @@ def test_steps_replayed_on_a_gpu_equal_those_of_a_cpu(compiled, group):
         for first in range(0, NETWORKS, group):
             members = list(range(first, first + group))
             weights = [network.flatten(nets[member]).to(cuda) for member in members]
-            trainees = Trainees.started(weights, [RATE] * group)
+            state = TrainingState.started(weights, [RATE] * group)
             shown = [(x[members].to(cuda), y[members].to(cuda)) for x, y in batches(torch.float64, True)]
-            train_epoch(Step(trainees, gradient, SGD, GSAM), shown)
-            assert difference(trainees.theta, expected[members]) < 1e-9
+            train_epoch(Step(state, gradient, SGD, GSAM), shown)
+            assert difference(state.theta, expected[members]) < 1e-9
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_training_step_that_cannot_be_captured_is_told(compiled, monkeypatch):
+def test_a_training_step_that_cannot_be_captured_gives_a_warning(compiled, monkeypatch):
     """A GPU that refuses every capture, made up."""
 
     class Refusing:
-        def __init__(self, told) -> None:
-            self.told = told
+        def __init__(self, warn) -> None:
+            self.warn = warn
 
         def replayed(self, function):
             def call(*inputs):
-                self.told("operation not permitted when stream is capturing")
+                self.warn("operation not permitted when stream is capturing")
                 return function(*inputs)
 
             return call
 
-    monkeypatch.setattr(gradients, "Replayer", Refusing)
-    monkeypatch.setattr(gradients, "compiled_norm_pool", gradients.written)
+    monkeypatch.setattr(gradients, "CudaGraphs", Refusing)
+    monkeypatch.setattr(gradients, "compiled_norm_pool", gradients.eager_norm_pool)
     cuda, events, net = torch.device("cuda"), [], module(0, torch.float64)
     network, (images, targets) = FlatNetwork(net), batches(torch.float64, True)[0]
     gradient = training_gradient(network, NETWORKS, cuda, compiled, emit=events.append)
@@ -160,7 +160,7 @@ def test_in_bfloat16_the_gradient_points_the_same_way():
         assert 0.98 < torch.cosine_similarity(low, whole, dim=0) < 1 - 1e-9
 
 
-@pytest.mark.parametrize("make", [looped, vectorized, by_hand_at_once])
+@pytest.mark.parametrize("make", [looped, vectorized, analytic_vectorized])
 def test_a_network_becomes_the_same_alone_and_in_a_group(make):
     together = trained(make, torch.float64, True, True)
     for member in range(NETWORKS):
@@ -169,14 +169,14 @@ def test_a_network_becomes_the_same_alone_and_in_a_group(make):
 
 def test_each_network_has_a_rate_of_its_own_and_its_own_mean_loss():
     weights = [torch.tensor([3.0]), torch.tensor([3.0])]
-    trainees = Trainees.started(weights, [0.5, 0.1])
+    state = TrainingState.started(weights, [0.5, 0.1])
 
     def gradient(theta, images, targets):
         return images[:, 0] * theta[:, 0], images[:, :1]
 
     shown = [(torch.full((2, 1), scale), torch.zeros(2, 1)) for scale in (1.0, 2.0)]
-    losses = train_epoch(Step(trainees, gradient, Sgd(0.0, 0.0)), shown)
-    assert torch.allclose(trainees.theta[:, 0], torch.tensor([3 - 0.5 * 3, 3 - 0.1 * 3]))
+    losses = train_epoch(Step(state, gradient, Sgd(0.0, 0.0)), shown)
+    assert torch.allclose(state.theta[:, 0], torch.tensor([3 - 0.5 * 3, 3 - 0.1 * 3]))
     assert losses == pytest.approx([(3 + 2 * 2.5) / 2, (3 + 2 * 2.9) / 2])
 
 

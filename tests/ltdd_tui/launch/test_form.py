@@ -53,7 +53,7 @@ def test_the_form_has_every_setting_once() -> None:
         ("matching.image_lr", "1e999", "not a finite number"),
         ("matching.image_lr", "[1", "is no value"),
         ("matching.image_lr", "{a: 1}", "this is a block"),
-        ("matching.compile", "maybe", "is not known"),
+        ("compile", "maybe", "is not known"),
         ("experts.depth", "7", "must be >= 1 and <= 6"),
         ("experts.depth", "5", "blocks halve images of 8 pixels"),
         ("evaluate.arch", "convnet, vgg19", "is not known"),

@@ -39,9 +39,8 @@ def cache_experts(settings: RunSettings, count: int) -> None:
 
 
 def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
-    form = form_of_preset("quickstart", "cpu").with_text(
-        "experts.compile", "never"
-    )  # which is waited for once, for all
+    # Compiling costs time once for all experts, so the plan would not reach 0.
+    form = form_of_preset("quickstart", "cpu").with_text("compile", "never")
     full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
     plan = plan_run(form, tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual.content import Content
 
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
@@ -23,7 +24,6 @@ from ltdd_tui.runs.comparison import (
 )
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.screens.compare import panels
-from ltdd_tui.widgets.lines import Line, width_of
 from tests.ltdd_tui.recorded import END, GROUPS, record
 
 
@@ -57,8 +57,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Contender]:
     return compared(first, second, record(root / "stopped", "stopped", 20))
 
 
-def plain(lines: Sequence[Line]) -> list[str]:
-    return ["".join(span.text for span in line) for line in lines]
+def plain(lines: Sequence[Content]) -> list[str]:
+    return [line.plain for line in lines]
 
 
 def test_only_what_differs_is_a_difference(pair: list[Contender]) -> None:
@@ -71,7 +71,7 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_
     bad.config.write_text("method: [ltdd\n")
     found = compared(first, bad)
     assert differing_settings(found) == []
-    assert plain(panels.settings(found, ["#ffffff"] * 2, [], 60))[0] == "B: config.yaml cannot be read"
+    assert plain(panels.settings(panels.Compared(found, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
 
 
 def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[Contender]) -> None:
@@ -95,11 +95,11 @@ def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Pa
 def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) -> None:
     name = "\u6f22\u5b57" * 3
     found = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
-    colors = ["#ffffff"]
-    classes = panels.classes(found, colors, class_lines(found), group_lines(found), 0, 80)
-    figures = panels.figures(found, colors, [], 120)
+    compared_runs = panels.Compared(found, ["#ffffff"])
+    classes = panels.classes(compared_runs, class_lines(found), group_lines(found), 80)
+    figures = panels.figures(compared_runs, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
-    assert len({width_of(line) for line in classes if line}) == 1
+    assert len({line.cell_length for line in classes if line}) == 1
 
 
 def test_groups_and_all(pair: list[Contender]) -> None:
@@ -148,29 +148,29 @@ def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_tables_keep_their_width_and_columns(pair: list[Contender], width: int, count: int) -> None:
     found = [*pair, *pair][:count]
-    colors = ["#ffffff"] * count
-    figures = panels.figures(found, colors, [], width)
-    classes = panels.classes(found, colors, class_lines(found), group_lines(found), 0, width)
-    differing = panels.settings(found, colors, differing_settings(found), width)
+    compared_runs = panels.Compared(found, ["#ffffff"] * count)
+    figures = panels.figures(compared_runs, [], width)
+    classes = panels.classes(compared_runs, class_lines(found), group_lines(found), width)
+    differing = panels.settings(compared_runs, differing_settings(found), width)
     for table in (figures[: count + 1], [line for line in classes if line], differing):
-        assert len({width_of(line) for line in table}) == 1, "columns stand below each other"
+        assert len({line.cell_length for line in table}) == 1, "columns stand below each other"
     if width >= 76:
-        assert width_of(figures[0]) <= width and width_of(classes[0]) <= width and width_of(differing[0]) <= width
+        assert figures[0].cell_length <= width and classes[0].cell_length <= width and differing[0].cell_length <= width
     if width >= 56:
-        assert width_of(classes[0]) <= width
+        assert classes[0].cell_length <= width
 
 
 def test_differences_are_to_the_run_that_is_asked_for(pair: list[Contender]) -> None:
     first, second = pair[:2]
     lines = class_lines([first, second])
-    to_first = plain(panels.classes([first, second], ["#ffffff"] * 2, lines, [], 0, 60))
-    to_second = plain(panels.classes([first, second], ["#ffffff"] * 2, lines, [], 1, 60))
+    to_first = plain(panels.classes(panels.Compared([first, second], ["#ffffff"] * 2, 0), lines, [], 60))
+    to_second = plain(panels.classes(panels.Compared([first, second], ["#ffffff"] * 2, 1), lines, [], 60))
     assert "B-A" in to_first[0] and "+2.0" in to_first[1]
     assert "A-B" in to_second[0] and "-2.0" in to_second[1]
 
 
 def test_a_check_is_never_shown_as_a_result(pair: list[Contender]) -> None:
-    drawn = plain(panels.figures(pair, ["#ffffff"] * 3, [], 118))
+    drawn = plain(panels.figures(panels.Compared(pair, ["#ffffff"] * 3), [], 118))
     assert "52.9\u00b10.4" in drawn[1] and "-0.5" in drawn[1]
     assert f"({pair[2].rows['last check'].accuracy_mean:.1f})" in drawn[3]
     assert drawn[-1] == panels.NOTE

@@ -100,7 +100,7 @@ def test_events_out_of_order_come_as_they_lie_and_the_points_end_in_order(path: 
     path.write_text(line(0, step(1)) + line(3, step(4)) + line(2, step(3)) + line(1, step(2)) + line(4, step(5)))
     items = Feed(path).read_new()
     assert numbers(items) == [0, 3, 2, 1, 4]
-    assert [point.iteration for point in fold(RunState(), items).points] == [1, 2, 3, 4, 5]
+    assert fold(RunState(), items).steps.iterations.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_a_truncated_file_is_read_again_from_its_beginning(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.run import events as e
 from ltdd_tui.runs.figures import class_accuracies, norms_by_class
-from ltdd_tui.runs.state import Experts, RunState
+from ltdd_tui.runs.state import RunState
 
 NAMES, COUNTS, GROUPS = ["tail", "head", "middle"], [5, 900, 60], ["few", "many", "medium"]
 
@@ -19,11 +19,11 @@ def evaluated(subject: str, iteration: int | None, per_class: list[Any], mean: f
     return e.Evaluated(subject, iteration, "convnet", 1, mean, 0.0, per_class, groups, [1.0, 3.0, 2.0])  # type: ignore[arg-type]
 
 
-def state_of(*events: e.Evaluated, experts: dict[Any, Experts] | None = None) -> RunState:
+def state_of(*events: e.Evaluated, experts: dict[Any, e.ExpertDone] | None = None) -> RunState:
     return RunState(
-        data=e.DataReady(NAMES, COUNTS, GROUPS, "by images", 30, [1, 8, 8], 9.0),
+        data=e.DataReady(NAMES, COUNTS, GROUPS, "by images", 30, 9.0),
         evaluations={(event.subject, event.iteration, event.arch): event for event in events},
-        experts=experts or {},
+        experts_done=experts or {},
     )
 
 
@@ -39,8 +39,9 @@ def test_classes_go_from_head_to_tail_with_their_marks() -> None:
             evaluated("check", 0, [11.0, 21.0, 31.0]),
             evaluated("check", 50, [15.0, 20.0, 33.0]),
             experts={
-                "representation": Experts(done={0: expert([0.0, 90.0, 0.0], [1, 1, 1])}),
-                "classifier": Experts(done={n: expert([40.0 + n, 80.0, 60.0], [1, 1, 1]) for n in (0, 1)}),
+                ("representation", 0): expert([0.0, 90.0, 0.0], [1, 1, 1]),
+                ("classifier", 0): expert([40.0, 80.0, 60.0], [1, 1, 1]),
+                ("classifier", 1): expert([41.0, 80.0, 60.0], [1, 1, 1]),
             },
         )
     )
@@ -108,7 +109,7 @@ def test_data_that_contradicts_itself_is_taken_as_far_as_it_goes() -> None:
 def test_balance_is_measured_against_the_mean_and_leans_to_the_head() -> None:
     state = state_of(
         evaluated("check", 0, [1.0, 1.0, 1.0]),
-        experts={"representation": Experts(done={0: expert([1.0] * 3, [1.0, 4.0, 1.0])})},
+        experts={("representation", 0): expert([1.0] * 3, [1.0, 4.0, 1.0])},
     )
     experts, ours = norms_by_class(state).series
     # Head to tail: 4, 1, 1 over their mean 2; and 3, 2, 1 over 2.
@@ -119,6 +120,4 @@ def test_balance_is_measured_against_the_mean_and_leans_to_the_head() -> None:
 
 @pytest.mark.parametrize("norms", [[0.0, 0.0, 0.0], [None, None, None], [1.0]])
 def test_norms_that_say_nothing_are_left_out(norms: list[Any]) -> None:
-    assert (
-        norms_by_class(state_of(experts={"representation": Experts(done={0: expert([1.0] * 3, norms)})})).series == ()
-    )
+    assert norms_by_class(state_of(experts={("representation", 0): expert([1.0] * 3, norms)})).series == ()

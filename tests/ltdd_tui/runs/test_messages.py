@@ -9,12 +9,12 @@ import pytest
 
 from engine.run.errors import InputError
 from engine.run.events import EventLog, Warned
-from ltdd_tui.runs.console import STARTS
+from ltdd_tui.runs.console import open_console
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, new_notifications, notice, terminal_title
 from ltdd_tui.runs.replay import as_of
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.runs.worker import last_words
+from ltdd_tui.runs.worker import WorkerProcess
 from tests.ltdd_tui.recorded import let_go, record
 
 
@@ -31,7 +31,7 @@ def view_of(tmp_path: Path, status: str) -> RunView:
     ("status", "title", "hint"),
     [
         ("failed", "the run failed", "`r` goes on from iteration 30"),
-        ("crashed", "the worker is gone without a last word", "`r` goes on from iteration 30"),
+        ("crashed", "the worker exited without an error message", "`r` goes on from iteration 30"),
         ("stopped", "stopped during distill", "`r` goes on from iteration 30"),
         ("empty", "no worker is at work on this run", "`r` starts one"),
     ],
@@ -53,26 +53,28 @@ def test_a_crash_shows_the_last_lines_of_the_console(tmp_path: Path) -> None:
 
 def test_what_an_earlier_worker_printed_is_not_shown_as_the_crash(tmp_path: Path) -> None:
     view = view_of(tmp_path, "crashed")
-    again = replace(view, console=("error: one: stopped on request", STARTS))
-    found, asked = notice(again, starting=False), notice(again, starting=True)
-    assert found is not None and found.lines == ("it printed nothing",)
+    open_console(view.folder).close()
+    again = LiveRun(view.folder)
+    again.read()
+    silent, asked = notice(again.view, starting=False), notice(again.view, starting=True)
+    assert silent is not None and silent.lines == ("it printed nothing",)
     assert asked is not None and asked.lines == (LOADING,)
 
 
 def test_a_worker_that_was_refused_is_not_shown_as_the_crash(tmp_path: Path) -> None:
-    view = view_of(tmp_path, "crashed")
-    with view.folder.held(), pytest.raises(InputError) as refusal, view.folder.held():
+    folder = view_of(tmp_path, "crashed").folder
+    with folder.held(), pytest.raises(InputError) as refusal, folder.held():
         pass
-    refused = tuple(str(refusal.value).splitlines())
-    for console in (
-        (STARTS, STARTS, *refused, "loading", "out of memory"),
-        (STARTS, "loading", STARTS, *refused, "out of memory"),
-        ("loading", "out of memory", STARTS, *refused),
-        ("an older one", STARTS, "loading", STARTS, STARTS, *refused, *refused, "out of memory"),
-    ):
-        found = notice(replace(view, console=console), starting=False)
-        assert found is not None and found.lines == ("loading", "out of memory"), console
-    assert last_words("\n".join((STARTS, *refused))) == "\n".join(refused), "who sent it is told"
+    live = LiveRun(folder)
+    for _ in range(2):
+        with open_console(folder) as console:
+            console.write(f"{refusal.value}\n".encode())
+        live.read()
+        crashed = notice(live.view, starting=False)
+        assert crashed is not None and "CUDA error: an illegal memory access was encountered" in crashed.lines
+    with open(folder.console, "rb") as console:
+        process = WorkerProcess(None, console)  # type: ignore[arg-type]
+        assert process.last_words() == str(refusal.value), "who sent it is told"
 
 
 def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from ltdd_tui.runs.comparison import class_lines as compared_classes
 from ltdd_tui.runs.comparison import contenders, group_lines
 from ltdd_tui.runs.figures import checks, class_accuracies, expert_splits, norms_by_class
 from ltdd_tui.runs.live import LiveRun
-from ltdd_tui.runs.loss_history import LossTrack
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.compare import panels
@@ -26,7 +25,7 @@ from ltdd_tui.screens.run.experts import expert_lines
 from ltdd_tui.screens.run.header import headline, stage_line
 from ltdd_tui.screens.run.log import log_lines
 from ltdd_tui.screens.run.norms import norm_lines
-from ltdd_tui.widgets.chart import Sight, draw, line, whole
+from ltdd_tui.widgets.chart import ChartView, draw, line, whole
 from tests.ltdd_tui.recorded import record
 
 WIDTH, HEIGHT = 60, 12
@@ -50,12 +49,10 @@ def odd_lines(lines: list[dict[str, Any]], kind: str) -> Iterator[tuple[str, lis
 
 def drawn(view: RunView, beside: RunView) -> None:
     state, now = view.state, view.state.last_seconds or 0.0
-    track = LossTrack()
-    track.take(state.points)
-    curves = [line("rep", track.iterations, track.rep, "red"), line("check", *checks(state), "red")]
+    curves = [line("rep", state.steps.iterations, state.steps.loss_rep, "red"), line("check", *checks(state), "red")]
     for curve in curves:
         if window := whole([curve]):
-            draw([curve], [], Sight(window, True, None), WIDTH, HEIGHT)
+            draw([curve], [], ChartView(window, True, None), WIDTH, HEIGHT)
     list(class_lines(class_accuracies(state), WIDTH, HEIGHT))
     foot_lines(class_accuracies(state), WIDTH)
     list(expert_lines(expert_splits(state), WIDTH))
@@ -65,9 +62,10 @@ def drawn(view: RunView, beside: RunView) -> None:
     headline(view, now, WIDTH)
     stage_line(state, now, WIDTH)
     frames(state)
-    found, colors = contenders([view, beside]), ["red", "blue"]
-    panels.figures(found, colors, [], WIDTH)
-    panels.classes(found, colors, compared_classes(found), group_lines(found), 1, WIDTH)
+    found = contenders([view, beside])
+    compared = panels.Compared(found, ["red", "blue"], 1)
+    panels.figures(compared, [], WIDTH)
+    panels.classes(compared, compared_classes(found), group_lines(found), WIDTH)
 
 
 KINDS = ["run_started", "data_ready", "expert_epoch", "expert_done", "matching_step", "evaluated", "initialized"]

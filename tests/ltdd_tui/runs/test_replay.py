@@ -33,13 +33,13 @@ def test_nothing_later_than_the_iteration_is_known(finished: RunView, at: int) -
 
 def test_what_came_before_distilling_is_kept(finished: RunView) -> None:
     state = state_at(finished.state, 0)
-    assert state.experts == finished.state.experts
+    assert state.experts_done == finished.state.experts_done and state.expert_epochs == finished.state.expert_epochs
     assert {"random", "initialization"} <= {key[0] for key in state.evaluations}
     assert state.data == finished.state.data
 
 
 def test_it_is_the_state_that_a_screen_had_then(tmp_path: Path) -> None:
-    """A recording cut off right after what belongs to iteration 50 replays to the same points, pictures and checks."""
+    """A recording cut off right after what belongs to iteration 50 replays to the same steps, previews and checks."""
     folder = record(tmp_path / "demo", "done", iterations=100)
     whole = LiveRun(folder)
     while not whole.read():
@@ -50,7 +50,7 @@ def test_it_is_the_state_that_a_screen_had_then(tmp_path: Path) -> None:
     then = LiveRun(folder)
     then.read()
     replayed = as_of(whole.view, 50)
-    for known in ("points", "previews", "evaluations", "data", "experts", "initialized"):
+    for known in ("steps", "previews", "evaluations", "data", "experts_done", "expert_epochs"):
         assert getattr(replayed.state, known) == getattr(then.view.state, known), known
     assert list(replayed.log) == list(then.view.log)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ltdd_tui.runs.results import measured, readable_metrics
+from engine.run.metrics import readable_metrics
+from ltdd_tui.runs.results import measured
 from tests.ltdd_tui.recorded import record
 
 ODD: tuple[Any, ...] = ("x", [], {}, ["x"], {"x": "y"}, -1, 10**400, float("inf"), float("nan"), True, 1e9)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.results import rows_from_state
-from ltdd_tui.runs.state import RunState, apply, fold, with_worker
+from ltdd_tui.runs.figures import rows_from_state
+from ltdd_tui.runs.state import RunState, fold, with_worker
 
 STAGES = ["data", "experts", "distill", "evaluate"]
 
@@ -40,7 +40,7 @@ def whole_run() -> list[e.Stamped | e.Warned]:
     return [
         *stamp(
             started(),
-            e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+            e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, 2.0),
             e.StageStarted("experts", 2, "experts"),
             e.ExpertEpoch("classifier", 0, 1, 2, 0.7),
             e.ExpertEpoch("classifier", 0, 2, 2, 0.6),
@@ -80,18 +80,28 @@ def test_batches_do_not_matter() -> None:
         assert state == at_once
 
 
-def test_apply_leaves_the_state_before_as_it_was() -> None:
+def test_a_snapshot_stays_as_it_was_whatever_is_applied_later() -> None:
     state = RunState()
     for item in whole_run():
-        before = copy.deepcopy(state)
-        after = apply(state, item)
-        assert state == before
-        state = after
+        snapshot = state.snapshot()
+        before = copy.deepcopy(snapshot)
+        state.apply(item)
+        assert snapshot == before
+
+
+def test_what_did_not_change_between_two_snapshots_is_the_same_object() -> None:
+    state = fold(RunState(), whole_run())
+    before = state.snapshot()
+    state.apply(e.Stamped(900, 900.0, check(100)))
+    after = state.snapshot()
+    assert after.evaluations is not before.evaluations
+    for same in ("steps", "stages", "previews", "warnings", "expert_epochs", "experts_done"):
+        assert getattr(after, same) is getattr(before, same), same
 
 
 def fold_seconds(items: list[e.Stamped | e.Warned]) -> float:
     began = time.process_time()
-    len(fold(RunState(), items).points)
+    len(fold(RunState(), items).steps)
     return time.process_time() - began
 
 
@@ -124,10 +134,10 @@ def test_a_reversed_part_of_a_run_gives_the_same_state() -> None:
 
 def test_two_futures_of_one_state_do_not_mix() -> None:
     common = fold(RunState(), stamp(started(), step(1), step(2)))
-    left, right = apply(common, e.Stamped(9, 9.0, step(3))), apply(common, e.Stamped(9, 9.0, step(4)))
-    assert [point.iteration for point in left.points] == [1, 2, 3]
-    assert [point.iteration for point in right.points] == [1, 2, 4]
-    assert [point.iteration for point in common.points] == [1, 2]
+    left, right = fold(common, [e.Stamped(9, 9.0, step(3))]), fold(common, [e.Stamped(9, 9.0, step(4))])
+    assert left.steps.iterations.tolist() == [1, 2, 3]
+    assert right.steps.iterations.tolist() == [1, 2, 4]
+    assert common.steps.iterations.tolist() == [1, 2]
 
 
 def test_status_follows_the_events() -> None:
@@ -169,9 +179,9 @@ def test_a_resumed_run_forgets_what_comes_again() -> None:
         *stamp(started(resumed=True), start=50),
     ]
     state = fold(RunState(), items)
-    assert state.iteration == 5 and len(state.points) == 5 and state.previews == {}
+    assert state.iteration == 5 and len(state.steps) == 5 and state.previews == {}
     assert {(key[0], key[1]) for key in state.evaluations} == {("check", 5), ("random", None)}
-    assert [point.iteration for point in fold(state, stamp(step(6), step(7), start=60)).points] == list(range(1, 8))
+    assert fold(state, stamp(step(6), step(7), start=60)).steps.iterations.tolist() == list(range(1, 8))
 
 
 def test_a_resumed_run_stands_at_its_checkpoint_before_its_first_iteration() -> None:
@@ -189,7 +199,7 @@ def test_a_resumed_run_stands_at_its_checkpoint_before_its_first_iteration() -> 
 
 def test_a_run_begun_anew_forgets_everything() -> None:
     state = fold(RunState(), [*whole_run(), *stamp(started(), start=900)])
-    assert len(state.points) == 0 and state.evaluations == {} and state.finished is None and state.checkpoint == 0
+    assert len(state.steps) == 0 and state.evaluations == {} and state.finished is None and state.checkpoint == 0
 
 
 def test_seconds_of_a_stage_add_up_over_an_interruption_and_leave_out_the_pause() -> None:
@@ -233,20 +243,20 @@ def test_an_event_with_values_of_the_wrong_kind_is_a_warning() -> None:
     foreign = e.decode(
         '{"seq":3,"t":5.0,"type":"matching_step","iteration":"x","loss_rep":1,"loss_cls":1,"beta":1,"seconds":1}'
     )
-    after = apply(state, foreign)
-    assert after.points == state.points and len(after.warnings) == 1
+    after = fold(state, [foreign])
+    assert after.steps == state.steps and len(after.warnings) == 1
 
 
 def test_an_expert_trained_again_does_not_double_its_losses() -> None:
     epochs = [e.ExpertEpoch("representation", 3, epoch, 5, 1.0 / epoch) for epoch in (1, 2, 3, 1, 2)]
     state = fold(RunState(), stamp(started(), *epochs))
-    assert [event.epoch for event in state.experts["representation"].losses[3]] == [1, 2]
+    assert [event.epoch for event in state.expert_epochs["representation", 3]] == [1, 2]
 
 
 def test_rows_on_the_way_hold_the_last_and_the_best_check_and_the_experts() -> None:
     items = stamp(
         started(),
-        e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, [1, 8, 8], 2.0),
+        e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, 2.0),
         expert(0, 70.0),
         expert(1, 80.0),
         check(None, "random", 30.0),

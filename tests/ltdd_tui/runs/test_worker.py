@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +29,10 @@ def said(pid: int | None, alive: bool, status: str = "running") -> Any:
 
 def sent(control: WorkerHandle, code: int | None) -> None:
     """A worker of this program, at work (None) or ended with a code."""
-    process = SimpleNamespace(pid=OURS, poll=lambda: code)
-    control.sent(WorkerProcess(process, lambda: b"error: it broke"))  # type: ignore[arg-type]
+    process, output = SimpleNamespace(pid=OURS, poll=lambda: code), tempfile.TemporaryFile()
+    output.write(b"error: it broke")
+    output.flush()
+    control.sent(WorkerProcess(process, output))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_never_began_is_told_with_its_code(folder: RunFolder) -> None:

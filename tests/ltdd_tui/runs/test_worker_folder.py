@@ -77,7 +77,10 @@ def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
     folder.console.write_text("error: one: stopped on request\n")
     assert worker.start(folder, "cpu").wait(30) == 3
     assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
-    assert "stopped on request" in folder.console.read_text()
+    (earlier,) = folder.older_consoles()
+    assert "stopped on request" in earlier.read_text()
+    assert worker.start(folder, "cpu").wait(30) == 3
+    assert [path.name for path in folder.older_consoles()] == ["console-2.log", "console-1.log"]
 
 
 def test_a_file_in_place_of_the_folder_of_runs_is_said(tmp_path: Path) -> None:

@@ -21,11 +21,10 @@ import ltdd_tui
 from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import Preferences
-from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.images.renderer import ImageRenderer
-from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of, room
+from ltdd_tui.screens.run.images.terminal_graphics import area_of, next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 
 pytestmark = pytest.mark.asyncio
@@ -68,7 +67,7 @@ async def settle(pilot: Pilot[None]) -> None:
     images_view = pilot.app.query_one(ImagesView)
     await pilot.pause()
     for _ in range(400):
-        if not images_view._working and (images_view._shown and images_view._shown.order) == images_view._ordered:
+        if not images_view._working and (images_view._shown and images_view._shown.job) == images_view._job:
             break
         await asyncio.sleep(0.005)
     await pilot.pause()
@@ -85,14 +84,14 @@ def view(tmp_path: Path) -> Callable[..., RunView]:
     def make(*iterations: int) -> RunView:
         folder = RunFolder(tmp_path / "run")
         folder.previews.mkdir(parents=True, exist_ok=True)
-        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, [3, SIDE, SIDE], 9.0)]
+        events: list[Any] = [DataReady(NAMES, [900, 50, 2], ["many", "medium", "few"], "", 9, 9.0)]
         for iteration in iterations:
             preview = Preview(iteration, f"previews/{iteration}.png", f"previews/{iteration}.json", 3, COLUMNS, SIDE)
             events.append(preview)
             if not (folder.root / preview.path).exists():
                 write(folder.root, preview)
         state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-        return RunView(folder, state, None, Series(), False, len(iterations))
+        return RunView(folder, state, None, (), False, len(iterations))
 
     return make
 
@@ -195,10 +194,10 @@ async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..
         app.panel.show(view(10))
         await settle(pilot)
         images_view = app.panel._images_view
-        assert images_view._studio._sheet is not None
+        assert images_view._renderer._sheet is not None
         app.panel.display, app.query_one("#other").display = False, True
         await settle(pilot)
-        assert images_view._studio._sheet is None and images_view._shown is None and not images_view._frame.children
+        assert images_view._renderer._sheet is None and images_view._shown is None and not images_view._frame.children
         app.panel.show(view(10, 20))
         await settle(pilot)
         assert images_view._shown is None
@@ -270,5 +269,5 @@ async def test_without_a_terminal_of_its_own_the_app_draws_half_cells() -> None:
         modes = {mode: renderer_of(mode, pilot.app) for mode in ("auto", "kitty", "sixel", "halfcell", "off")}
         assert modes == dict.fromkeys(("auto", "kitty", "sixel", "halfcell"), "halfcell") | {"off": "off"}
     assert next_mode("off") == "auto" and next_mode("auto") == "kitty"
-    assert (room("halfcell", 9, 5).cell_width, room("halfcell", 9, 5).cell_height) == (1, 2)
-    assert room("sixel", 9, 5).cell_height > 2
+    assert (area_of("halfcell", 9, 5).cell_width, area_of("halfcell", 9, 5).cell_height) == (1, 2)
+    assert area_of("sixel", 9, 5).cell_height > 2

@@ -11,7 +11,6 @@ from textual.app import App, ComposeResult
 import ltdd_tui
 from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
 from engine.run.folder import RunFolder
-from ltdd_tui.runs.loss_history import Series
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.losses import LossesPanel
 
@@ -36,7 +35,7 @@ class Shown(App[None]):
 
 def view(*events: Any) -> RunView:
     state = fold(RunState(), [Stamped(seq, 0.0, event) for seq, event in enumerate(events)])
-    return RunView(RunFolder("nowhere"), state, None, Series(), False, len(events))
+    return RunView(RunFolder("nowhere"), state, None, (), False, len(events))
 
 
 def steps(count: int, cls: float | None = 0.25) -> list[MatchingStep]:
@@ -116,7 +115,7 @@ async def test_a_resume_takes_back_what_came_after_the_checkpoint() -> None:
         pilot.app.panel.show(view(*steps(100)))
         seen = view(*steps(100))
         shorter = fold(RunState(), [Stamped(0, 0.0, step) for step in steps(100)[:40]])
-        pilot.app.panel.show(RunView(seen.folder, shorter, None, Series(), False, 2))
+        pilot.app.panel.show(RunView(seen.folder, shorter, None, (), False, 2))
         await pilot.pause()
         assert "rep 0.800" in pilot.app.text
 

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from textual_image import renderable
 from textual_image.renderable import tgp
 
-from ltdd_tui.screens.run.images.terminal_graphics import BETWEEN, half_cells, renderer_of, room, sixels
+from ltdd_tui.screens.run.images.terminal_graphics import BETWEEN, area_of, half_cells, renderer_of, sixels
 from ltdd_tui.screens.run.images.view import PictureFrame
 
 ACROSS, DOWN = 7, 3
@@ -39,7 +39,7 @@ class Shown(App[None]):
 
 
 def picture() -> Image.Image:
-    cells = room("kitty", ACROSS, DOWN)
+    cells = area_of("kitty", ACROSS, DOWN)
     shape = (DOWN * cells.cell_height, ACROSS * cells.cell_width, 3)
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
@@ -105,7 +105,7 @@ def as_xterm_draws(sequence: str, width: int, height: int) -> np.ndarray:
 
 
 def test_sixels_are_the_picture_also_where_a_color_is_not_chosen_by_defining_it() -> None:
-    cells = room("sixel", ACROSS, DOWN)
+    cells = area_of("sixel", ACROSS, DOWN)
     width, height = ACROSS * cells.cell_width, DOWN * cells.cell_height
     stripes = np.array([(255, 0, 0), (0, 0, 255), (0, 255, 0)], dtype=np.uint8)[np.arange(width) // 2 % 3]
     striped = np.repeat(stripes[None], height, axis=0)

@@ -22,7 +22,7 @@ WORDS = {
     "running": "● running",
     "stopped": "stopped during",
     "failed": "the run failed",
-    "crashed": "without a last word",
+    "crashed": "without an error message",
     "done": "✓ done",
 }
 

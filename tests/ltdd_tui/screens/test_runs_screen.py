@@ -16,11 +16,11 @@ from textual.widgets import Input
 
 from engine.run.events import EventLog, RunFinished
 from engine.run.folder import RunFolder
+from engine.run.metrics import readable_metrics
 from ltdd_tui import app as app_module
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import index
 from ltdd_tui.runs.index import RunEntry, RunIndex
-from ltdd_tui.runs.results import readable_metrics
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.result_dialogs import Evaluate, Export

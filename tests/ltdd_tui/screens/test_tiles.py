@@ -11,8 +11,8 @@ from PIL import Image
 
 from engine.run.events import Preview
 from ltdd_tui.screens.run.images.previews import Sheet
-from ltdd_tui.screens.run.images.renderer import Place, compose, plan
-from ltdd_tui.screens.run.images.terminal_graphics import Room, half_cells, side_in
+from ltdd_tui.screens.run.images.renderer import ImageSelection, compose, plan
+from ltdd_tui.screens.run.images.terminal_graphics import CellArea, half_cells, side_in
 
 GROUND, ACCENT = (1, 2, 3), (250, 160, 10)
 
@@ -27,13 +27,13 @@ def test_any_layout_fits_and_shows_the_selected_image_once() -> None:
     for _ in range(1000):
         rows, columns, side = draw.randint(1, 1000), draw.choice([1, 2, 10, 20, 50]), draw.choice([8, 28, 32, 64])
         cell = draw.choice([(1, 2), (8, 17), (10, 20)])
-        room = Room(draw.randint(12, 200), draw.randint(6, 60), *cell)
-        place = Place(draw.choice(["class", "all", "one"]), draw.randrange(rows), draw.randrange(columns))
-        found = plan(place, rows, columns, side, room)
-        assert found.tiles.across * found.tiles.pitch_across <= room.across
-        assert found.tiles.down * found.tiles.pitch_down <= room.down
+        area = CellArea(draw.randint(12, 200), draw.randint(6, 60), *cell)
+        selection = ImageSelection(draw.choice(["class", "all", "one"]), draw.randrange(rows), draw.randrange(columns))
+        found = plan(selection, rows, columns, side, area)
+        assert found.tiles.across * found.tiles.pitch_across <= area.across
+        assert found.tiles.down * found.tiles.pitch_down <= area.down
         images = [(row, image) for row, image, _, _ in found.images()]
-        assert images.count((place.row, place.image)) == 1 and len(set(images)) == len(images)
+        assert images.count((selection.row, selection.image)) == 1 and len(set(images)) == len(images)
         assert all(0 <= row < rows and 0 <= image < columns for row, image in images)
         assert all(row in found.rows for row, _ in images)
         assert found.tiles.side < side or found.tiles.side % side == 0
@@ -43,23 +43,23 @@ def test_any_layout_fits_and_shows_the_selected_image_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "count", "side", "in_sight"),
+    ("area", "count", "side", "in_sight"),
     [
         # A maximized panel shows all ten at the images' own size, a small one as many as can still be told apart.
-        (Room(175, 40), 10, 32, 10),
-        (Room(88, 36), 10, 20, 10),
-        (Room(38, 10), 10, 8, 6),
+        (CellArea(175, 40), 10, 32, 10),
+        (CellArea(88, 36), 10, 20, 10),
+        (CellArea(38, 10), 10, 8, 6),
         # In pixels of the terminal they are enlarged by whole factors.
-        (Room(88, 34, 10, 20), 10, 192, 10),
+        (CellArea(88, 34, 10, 20), 10, 192, 10),
     ],
 )
-def test_one_class_is_as_large_as_it_can_be(room: Room, count: int, side: int, in_sight: int) -> None:
-    found = plan(Place("class"), 10, count, 32, room)
+def test_one_class_is_as_large_as_it_can_be(area: CellArea, count: int, side: int, in_sight: int) -> None:
+    found = plan(ImageSelection("class"), 10, count, 32, area)
     assert (found.tiles.side, len(found.images())) == (side, in_sight)
 
 
 def test_a_thousand_classes_show_those_around_the_selected_one() -> None:
-    found = plan(Place("all", row=500, image=25), 1000, 50, 32, Room(90, 36))
+    found = plan(ImageSelection("all", row=500, image=25), 1000, 50, 32, CellArea(90, 36))
     assert len(found.images()) < 100
     assert 500 in found.rows and len(found.rows) == found.tiles.down
 
@@ -72,20 +72,20 @@ def test_sides_are_whole_multiples_or_nearly_all_of_the_room(room: int, side: in
 
 
 def test_enlarged_images_keep_every_pixel_square_and_exact() -> None:
-    sheet, room = sheet_of(3, 2, 8), Room(60, 20, 10, 20)
-    found = plan(Place("one", row=1, image=1), 3, 2, 8, room)
+    sheet, area = sheet_of(3, 2, 8), CellArea(60, 20, 10, 20)
+    found = plan(ImageSelection("one", row=1, image=1), 3, 2, 8, area)
     factor = found.tiles.side // 8
     assert factor > 10
-    picture = np.asarray(compose(found, sheet, room, GROUND, ACCENT))
-    inside = picture[room.ring : room.ring + found.tiles.side, room.ring : room.ring + found.tiles.side]
+    picture = np.asarray(compose(found, sheet, area, GROUND, ACCENT))
+    inside = picture[area.ring : area.ring + found.tiles.side, area.ring : area.ring + found.tiles.side]
     wanted = np.asarray(sheet.image(1, 1)).repeat(factor, axis=0).repeat(factor, axis=1)
     np.testing.assert_array_equal(inside, wanted)
 
 
 def test_the_selected_image_alone_has_a_frame_and_gaps_are_ground() -> None:
-    sheet, room = sheet_of(2, 3, 8), Room(40, 12)
-    found = plan(Place("all", row=0, image=1), 2, 3, 8, room)
-    picture = np.asarray(compose(found, sheet, room, GROUND, ACCENT))
+    sheet, area = sheet_of(2, 3, 8), CellArea(40, 12)
+    found = plan(ImageSelection("all", row=0, image=1), 2, 3, 8, area)
+    picture = np.asarray(compose(found, sheet, area, GROUND, ACCENT))
     framed = (picture == ACCENT).all(axis=2)
     assert framed[0, 10:20].all() and framed[:10, 10].all() and framed.sum() == 4 * 9
     left = picture[1:9, 1:9]

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from ltdd_tui.widgets.axis import Window
-from ltdd_tui.widgets.chart import Chart, Level, Line, Sight, draw, line, whole
-from ltdd_tui.widgets.lines import width_of
+from ltdd_tui.widgets.chart import Chart, ChartView, Level, Line, draw, line, whole
 
 NAN, INF = float("nan"), float("inf")
 BLUE, RED = "#0000ff", "#ff0000"
@@ -22,19 +21,18 @@ def curve(values: Sequence[float], name: str = "rep", color: str = BLUE) -> Line
 
 
 def texts(chart: Chart) -> list[str]:
-    return ["".join(span.text for span in row) for row in chart.rows]
+    return [row.plain for row in chart.rows]
 
 
 def drawn(chart: Chart, color: str) -> set[tuple[int, int]]:
     """Row and column, within the axes, of every cell of that color."""
-    found = set()
-    for row, pieces in enumerate(chart.rows):
-        column = -chart.left
-        for span in pieces:
-            if span.role == color and not span.text.startswith("━"):
-                found |= {(row, column + place) for place in range(len(span.text))}
-            column += len(span.text)
-    return found
+    return {
+        (row, column - chart.left)
+        for row, content in enumerate(chart.rows)
+        for begin, end, style in content.spans
+        if style == color and content.plain[begin] != "━"
+        for column in range(begin, end)
+    }
 
 
 VALUES = {
@@ -55,24 +53,24 @@ def test_any_values_in_any_size_give_rows_of_that_size(values: list[float]) -> N
     lines = [curve(values), curve([value * 2 for value in values], "cls", RED)]
     levels = [Level("random", 0.3, RED), Level("nothing", -1.0, RED), Level("unknown", NAN, RED)]
     for log, width, height in itertools.product((False, True), (1, 7, 16, 60), (1, 2, 3, 5, 6, 18)):
-        sight = Sight(whole(lines) or Window(0, 1), log, cursor=2.0)
-        chart = draw(lines, levels, sight, width, height)
+        view = ChartView(whole(lines) or Window(0, 1), log, cursor=2.0)
+        chart = draw(lines, levels, view, width, height)
         assert len(chart.rows) == height
         legend = chart.rows[:-height] or chart.rows[: max(height // 4, 1)]
-        assert all(width_of(row) <= width for row in legend)
-        assert all(width_of(row) == width for row in chart.rows[len(legend) :])
+        assert all(row.cell_length <= width for row in legend)
+        assert all(row.cell_length == width for row in chart.rows[len(legend) :])
 
 
 def test_a_falling_curve_falls() -> None:
     lines = [curve([2.0**-at for at in range(40)])]
     for log in (False, True):
-        cells = drawn(draw(lines, [], Sight(Window(1, 40), log), 50, 16), BLUE)
+        cells = drawn(draw(lines, [], ChartView(Window(1, 40), log), 50, 16), BLUE)
         highest = [min(row for row, column in cells if column == at) for at in range(max(c for _, c in cells) + 1)]
         assert highest == sorted(highest) and highest[0] <= 2 < 12 <= highest[-1]
 
 
 def test_what_is_exponential_is_a_straight_line_on_a_logarithmic_axis() -> None:
-    cells = drawn(draw([curve([2.0**-at for at in range(40)])], [], Sight(Window(1, 40), True), 50, 16), BLUE)
+    cells = drawn(draw([curve([2.0**-at for at in range(40)])], [], ChartView(Window(1, 40), True), 50, 16), BLUE)
     across = max(column for _, column in cells)
     rows = [np.mean([row for row, column in cells if column == at]) for at in range(across + 1)]
     straight = np.linspace(rows[0], rows[-1], across + 1)
@@ -81,7 +79,7 @@ def test_what_is_exponential_is_a_straight_line_on_a_logarithmic_axis() -> None:
 
 def test_marks_are_where_their_values_are() -> None:
     lines = [curve([1.0, 0.5, 0.2, 0.1]), curve([0.5, 0.5, 0.5, 0.5], "half", RED)]
-    chart = draw(lines, [], Sight(Window(1, 4), True), 60, 18)
+    chart = draw(lines, [], ChartView(Window(1, 4), True), 60, 18)
     labels = {text.split()[0]: row for row, text in enumerate(texts(chart)) if text[:1] in "01"}
     assert {"1.0", "0.5", "0.2", "0.1"} <= labels.keys()
     assert {row for row, _ in drawn(chart, RED)} == {labels["0.5"]}
@@ -90,7 +88,7 @@ def test_marks_are_where_their_values_are() -> None:
 def test_a_gap_is_seen_as_a_gap() -> None:
     values = [0.5] * 100
     values[40:60] = [NAN] * 20
-    chart = draw([curve(values)], [], Sight(Window(1, 100)), 56, 10)
+    chart = draw([curve(values)], [], ChartView(Window(1, 100)), 56, 10)
     columns = {column for _, column in drawn(chart, BLUE)}
     # The last value before it is at iteration 40, the first one after it at 61.
     edges = [(x - 1) / 99 * chart.across for x in (40, 61)]
@@ -99,7 +97,7 @@ def test_a_gap_is_seen_as_a_gap() -> None:
 
 
 def test_levels_are_dashed_and_named_with_their_values() -> None:
-    chart = draw([curve([40, 50, 60])], [Level("bound", 62.04, RED)], Sight(Window(1, 3)), 60, 14)
+    chart = draw([curve([40, 50, 60])], [Level("bound", 62.04, RED)], ChartView(Window(1, 3)), 60, 14)
     assert "bound 62.0" in texts(chart)[0]
     columns = sorted(column for row, column in drawn(chart, RED) if row > 0)
     assert 20 < len(columns) < 40
@@ -107,20 +105,20 @@ def test_levels_are_dashed_and_named_with_their_values() -> None:
 
 def test_the_cursor_reads_off_the_nearest_point() -> None:
     lines = [curve([0.9, 0.8, 0.7]), curve([0.4, NAN, 0.2], "cls", RED)]
-    text = texts(draw(lines, [], Sight(Window(1, 3), cursor=2.2), 60, 14))[0]
+    text = texts(draw(lines, [], ChartView(Window(1, 3), cursor=2.2), 60, 14))[0]
     assert "at 2" in text and "rep 0.800" in text and "cls -" in text
 
 
 def test_a_legend_that_does_not_fit_says_how_many_are_missing() -> None:
     lines = [curve([1, 2], f"a-run-with-a-long-name-{place}", BLUE) for place in range(6)]
-    chart = draw(lines, [], Sight(Window(1, 2)), 40, 9)
+    chart = draw(lines, [], ChartView(Window(1, 2)), 40, 9)
     assert [text for text in texts(chart) if "run-with" in text][-1].endswith("+4")
 
 
 def test_names_with_wide_or_odd_signs_do_not_break_the_rows() -> None:
     lines = [curve([1, 2], "猫の画像データ" * 4, BLUE), curve([1, 2], "tab\tbell\x07", RED)]
-    chart = draw(lines, [], Sight(Window(1, 2)), 40, 14)
-    assert all(width_of(row) <= 40 for row in chart.rows)
+    chart = draw(lines, [], ChartView(Window(1, 2)), 40, 14)
+    assert all(row.cell_length <= 40 for row in chart.rows)
     assert not any("\x07" in text or "\t" in text for text in texts(chart))
 
 
@@ -133,6 +131,6 @@ def test_the_whole_axis_holds_all_curves() -> None:
 
 
 def test_iterations_are_marked_in_few_letters() -> None:
-    foot = texts(draw([curve(range(10_000))], [], Sight(Window(1, 10_000)), 70, 14))[-1]
+    foot = texts(draw([curve(range(10_000))], [], ChartView(Window(1, 10_000)), 70, 14))[-1]
     assert foot.split() == ["0", "2k", "4k", "6k", "8k", "10k"]
     assert math.isclose(foot.index("4k") / len(foot), 0.45, abs_tol=0.06)

@@ -15,7 +15,7 @@ from engine.run.events import DataReady, Preview
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import ImageMode, Preferences
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.run.images.renderer import Place, RenderRequest, usable
+from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.screens.run.panel import Panel
@@ -25,7 +25,7 @@ CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteratio
 
 
 class ImagesPanel(Panel):
-    """The synthetic images with their soft labels; keys say what is looked at."""
+    """The synthetic images of one class, of all, or one large, each with its soft label."""
 
     NAME = "images"
     NUMBER = "4"
@@ -47,7 +47,7 @@ color of its own. The newest saved iteration is followed unless an older one was
 """
 
     class Preferred(Message):
-        """Somebody wants images drawn in this way."""
+        """The way to draw images was changed, and is to be remembered."""
 
         def __init__(self, mode: ImageMode) -> None:
             super().__init__()
@@ -66,13 +66,12 @@ color of its own. The newest saved iteration is followed unless an older one was
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = Place()
+        self._selection = ImageSelection()
         self._view: RunView | None = None
         self._mode: ImageMode = "auto"
         self._images_view = ImagesView(NOTHING)
 
     def compose(self) -> ComposeResult:
-        """The pictures and their labels, drawn as preferred."""
         self._images_view = ImagesView(NOTHING)
         self.draw_as(getattr(self.app, "preferences", Preferences()).images)
         yield self._images_view
@@ -80,50 +79,42 @@ color of its own. The newest saved iteration is followed unless an older one was
     def draw_as(self, mode: ImageMode) -> None:
         """Draws pictures in this way from now on."""
         self._mode = mode
-        self._look_at(self._place)
+        self._look_at(self._selection)
 
     def show(self, view: RunView) -> None:
-        """Draws what is looked at of `view`."""
         self._view = view
         if self.changed(view.state.previews, view.state.data):
-            self._look_at(self._place)
+            self._look_at(self._selection)
 
     def on_images_view_clicked(self, event: ImagesView.Clicked) -> None:
-        """Selects the image under the mouse."""
-        self._look_at(replace(self._place, row=event.row, image=event.image))
+        self._look_at(replace(self._selection, row=event.row, image=event.image))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """The next class."""
         event.stop()
         self.action_move(1, 0)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """The class before."""
         event.stop()
         self.action_move(-1, 0)
 
     def action_move(self, rows: int, images: int) -> None:
-        """Selects an image as many classes and images on."""
         if preview := self._preview():
-            self._look_at(self._place.within(preview).moved(rows, images, preview))
+            self._look_at(self._selection.within(preview).moved(rows, images, preview))
 
     def action_step(self, steps: int) -> None:
-        """Goes to an older or newer iteration."""
-        self._look_at(self._place.stepped(steps, self._saved()))
+        self._look_at(self._selection.stepped(steps, self._saved()))
 
     def action_cycle(self) -> None:
-        """Shows one class, all classes or one image."""
-        self._look_at(self._place.next_mode())
+        self._look_at(self._selection.next_mode())
 
     def action_cycle_renderer(self) -> None:
-        """Draws pictures another way, and says which."""
         self.draw_as(next_mode(self._mode))
         self.post_message(self.Preferred(self._mode))
         drawn_as = renderer_of(self._mode, self.app)
         self.notify(f"images: {self._mode}" + (f" ({drawn_as})" if drawn_as != self._mode else ""), timeout=3)
 
-    def _look_at(self, place: Place) -> None:
-        self._place = place
+    def _look_at(self, selection: ImageSelection) -> None:
+        self._selection = selection
         preview = self._preview()
         if preview is None or self._view is None:
             self._images_view.request(None)
@@ -132,26 +123,26 @@ color of its own. The newest saved iteration is followed unless an older one was
         data = self._view.state.data
         names = tuple(data.class_names) if data else ()
         groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
-        place = replace(place.within(preview), iteration=None)
+        selection = replace(selection.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        request = RenderRequest(self._view.folder.root, preview, place, names, groups, renderer)
+        request = RenderRequest(self._view.folder.root, preview, selection, names, groups, renderer)
         self._images_view.request(request)
         self._entitle(request, data)
 
     def _entitle(self, request: RenderRequest, data: DataReady | None) -> None:
         """Says what is seen, and whether it is the newest."""
-        place, preview, saved = request.place, request.preview, self._saved()
-        what = "all classes" if place.shows == "all" else clean(request.names_of(preview.rows)[place.row])
-        if place.shows != "all" and data and place.row < len(data.class_counts):
-            what += f" ({data.class_counts[place.row]:,} real images)"
+        selection, preview, saved = request.selection, request.preview, self._saved()
+        what = "all classes" if selection.shows == "all" else clean(request.names_of(preview.rows)[selection.row])
+        if selection.shows != "all" and data and selection.row < len(data.class_counts):
+            what += f" ({data.class_counts[selection.row]:,} real images)"
         behind = len(saved) - 1 - saved.index(preview.iteration)
         age = (f"{behind} before newest", "$accent") if behind else "newest"
-        where = f"image {place.image + 1}/{preview.columns}, iteration {preview.iteration:,}, "
+        where = f"image {selection.image + 1}/{preview.columns}, iteration {preview.iteration:,}, "
         self.entitle(Content(f"{self.NUMBER} {self.TITLE}: {what}"), Content.assemble(where, age))
 
     def _saved(self) -> list[int]:
-        return usable(self._view.state.previews) if self._view else []
+        return valid_previews(self._view.state.previews) if self._view else []
 
     def _preview(self) -> Preview | None:
-        at = self._place.at(self._saved())
+        at = self._selection.at(self._saved())
         return self._view.state.previews[at] if self._view and at is not None else None

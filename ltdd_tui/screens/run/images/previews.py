@@ -1,4 +1,4 @@
-"""Reads the previews of a run: only the pixels and the label that are looked at. Slow, so call it in a thread."""
+"""Reads the previews of a run, only the pixels and the label that are shown. Slow, so called in a thread."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
     place, images = row * preview.columns + column, preview.rows * preview.columns
     try:
         with open(path, "rb") as file:
-            text, found = _list_at(file, place)
+            text, count = _list_at(file, place)
     except FileNotFoundError:
         raise Unreadable(f"{preview.labels} is missing") from None
     except (OSError, ValueError) as error:
         raise Unreadable(f"{preview.labels} cannot be read: {_reason(error)}") from error
-    if found != images:
-        raise Unreadable(f"{preview.labels} does not hold {images} labels but {found}")
-    label = _numbers(text)
+    if count != images:
+        raise Unreadable(f"{preview.labels} does not hold {images} labels but {count}")
+    label = _probabilities(text)
     if label is None or (classes is not None and len(label) != classes):
         raise Unreadable(f"{preview.labels}: label {place + 1} is damaged")
     return label
@@ -103,13 +103,13 @@ def _list_at(file: IO[bytes], place: int) -> tuple[bytes, int]:
     return kept[: kept.find(b"]") + 1], max(opened, 0)
 
 
-def _numbers(text: bytes) -> list[float] | None:
+def _probabilities(text: bytes) -> list[float] | None:
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
         return None
-    sound = isinstance(found, list) and all(isinstance(value, int | float) and 0 <= value <= 1 for value in found)
-    return found if sound and found else None
+    valid = isinstance(values, list) and all(isinstance(value, int | float) and 0 <= value <= 1 for value in values)
+    return values if valid and values else None
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Everything that is slow about showing synthetic images, from an order to what is put on the screen; for a thread."""
+"""Renders synthetic images off the UI thread: reads the preview, lays out the grid, encodes it for the terminal."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from textual.strip import Strip
 
 from engine.run.events import Preview
 from ltdd_tui.screens.run.images.previews import Sheet, Unreadable, read_label, read_sheet
-from ltdd_tui.screens.run.images.terminal_graphics import Renderer, Room, Tiles, flow, grid, half_cells, single, sixels
-
-# Which synthetic images are looked at: pure, so that keys only ask for the next place.
-
+from ltdd_tui.screens.run.images.terminal_graphics import (
+    CellArea,
+    Renderer,
+    Tiles,
+    flow,
+    grid,
+    half_cells,
+    single,
+    sixels,
+)
 
 Shows = Literal["class", "all", "one"]
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageSelection:
     """One image of one class at one iteration, alone, among its class or among all; no iteration: the newest."""
 
     shows: Shows = "class"
@@ -29,17 +35,17 @@ class Place:
     image: int = 0
     iteration: int | None = None
 
-    def next_mode(self) -> Place:
+    def next_mode(self) -> ImageSelection:
         """One class, all classes, one image, and around."""
         modes = get_args(Shows)
         return replace(self, shows=modes[(modes.index(self.shows) + 1) % len(modes)])
 
-    def moved(self, rows: int, images: int, within: Preview) -> Place:
+    def moved(self, rows: int, images: int, within: Preview) -> ImageSelection:
         """`rows` classes and `images` images on; it goes around at the ends."""
         return replace(self, row=(self.row + rows) % within.rows, image=(self.image + images) % within.columns)
 
-    def within(self, preview: Preview) -> Place:
-        """The nearest place that there is."""
+    def within(self, preview: Preview) -> ImageSelection:
+        """The nearest selection that the preview holds."""
         return replace(self, row=min(self.row, preview.rows - 1), image=min(self.image, preview.columns - 1))
 
     def at(self, saved: Sequence[int]) -> int | None:
@@ -48,7 +54,7 @@ class Place:
             return saved[-1] if saved else None
         return next((at for at in reversed(saved) if at <= self.iteration), saved[0] if saved else None)
 
-    def stepped(self, steps: int, saved: Sequence[int]) -> Place:
+    def stepped(self, steps: int, saved: Sequence[int]) -> ImageSelection:
         """As many saved iterations later; at the newest it follows the run again."""
         at = self.at(saved)
         if at is None:
@@ -57,20 +63,20 @@ class Place:
         return replace(self, iteration=saved[wanted] if wanted < len(saved) - 1 else None)
 
 
-def usable(previews: Mapping[int, Preview]) -> list[int]:
-    """The iterations whose previews can be looked at; a foreign file may say anything."""
-    return sorted(at for at, preview in previews.items() if isinstance(at, int) and _is_sound(preview))
-
-
-def _is_sound(preview: Preview) -> bool:
-    sizes = (preview.rows, preview.columns, preview.image_size)
-    return all(isinstance(size, int) and size > 0 for size in sizes) and all(
-        isinstance(path, str) for path in (preview.path, preview.labels)
+def valid_previews(previews: Mapping[int, Preview]) -> list[int]:
+    """The iterations whose previews can be shown; in a foreign file the fields may hold values of any kind."""
+    return sorted(
+        iteration
+        for iteration, preview in previews.items()
+        if isinstance(iteration, int)
+        and all(isinstance(size, int) and size > 0 for size in (preview.rows, preview.columns, preview.image_size))
+        and all(isinstance(path, str) for path in (preview.path, preview.labels))
     )
 
 
-# Puts the images that are in sight onto one picture, with gaps and a frame around the selected one.
-
+# ------------------------------------------------------------------------------------------------------------------
+# Layout: the images that are in sight on one picture, with gaps, and a frame around the selected one
+# ------------------------------------------------------------------------------------------------------------------
 
 Rgb = tuple[int, int, int]
 
@@ -81,65 +87,73 @@ class Plan:
 
     tiles: Tiles
     columns: int
-    place: Place
+    selection: ImageSelection
     count: int
 
     def image_at(self, x: int, y: int) -> tuple[int, int] | None:
         """The class and the image that cover a cell."""
-        found = self.tiles.at(x, y)
-        return self._image(*found) if found else None
+        tile = self.tiles.at(x, y)
+        return self._image(*tile) if tile else None
 
     def images(self) -> list[tuple[int, int, int, int]]:
         """Class, image, and the line and column of its tile in sight."""
         tiles = self.tiles
-        places = [(down, across) for down in range(tiles.down) for across in range(tiles.across)]
-        found = [
-            (self._image(tiles.first_row + down, tiles.first_column + across), down, across) for down, across in places
+        cells = [(down, across) for down in range(tiles.down) for across in range(tiles.across)]
+        return [
+            (*image, down, across)
+            for down, across in cells
+            if (image := self._image(tiles.first_row + down, tiles.first_column + across))
         ]
-        return [(*image, down, across) for image, down, across in found if image]
 
     @property
     def rows(self) -> range:
         """The classes in sight."""
-        if self.place.shows == "all":
+        if self.selection.shows == "all":
             return range(self.tiles.first_row, self.tiles.first_row + self.tiles.down)
-        return range(self.place.row, self.place.row + 1)
+        return range(self.selection.row, self.selection.row + 1)
 
     def _image(self, row: int, column: int) -> tuple[int, int] | None:
-        if self.place.shows == "all":
+        if self.selection.shows == "all":
             return row, column
-        image = self.place.image if self.place.shows == "one" else row * self.columns + column
-        return (self.place.row, image) if image < self.count else None
+        image = self.selection.image if self.selection.shows == "one" else row * self.columns + column
+        return (self.selection.row, image) if image < self.count else None
 
 
-def plan(place: Place, rows: int, columns: int, image_size: int, room: Room) -> Plan:
+def plan(selection: ImageSelection, rows: int, columns: int, image_size: int, area: CellArea) -> Plan:
     """What is in sight of `rows` classes with `columns` images each."""
-    if place.shows == "one":
-        return Plan(single(image_size, room), 1, place, columns)
-    if place.shows == "all":
-        return Plan(grid(rows, columns, place.row, place.image, image_size, room), columns, place, columns)
-    line = flow(columns, image_size, room)
-    return Plan(grid(-(-columns // line), line, *divmod(place.image, line), image_size, room), line, place, columns)
+    if selection.shows == "one":
+        return Plan(single(image_size, area), 1, selection, columns)
+    if selection.shows == "all":
+        return Plan(grid(rows, columns, selection.row, selection.image, image_size, area), columns, selection, columns)
+    # A single class is shown in lines of as many images as make them largest.
+    line = flow(columns, image_size, area)
+    tiles = grid(-(-columns // line), line, *divmod(selection.image, line), image_size, area)
+    return Plan(tiles, line, selection, columns)
 
 
-def compose(plan: Plan, sheet: Sheet, room: Room, ground: Rgb, accent: Rgb) -> Image.Image:
+def compose(plan: Plan, sheet: Sheet, area: CellArea, ground: Rgb, accent: Rgb) -> Image.Image:
     """The picture, on as many whole cells as it needs."""
-    tiles, ring = plan.tiles, room.ring
-    pitch = tiles.pitch_across * room.cell_width, tiles.pitch_down * room.cell_height
+    tiles, ring = plan.tiles, area.ring
+    pitch = tiles.pitch_across * area.cell_width, tiles.pitch_down * area.cell_height
     picture = Image.new("RGB", (tiles.across * pitch[0], tiles.down * pitch[1]), ground)
     for row, column, down, across in plan.images():
         image = sheet.image(row, column)
+        # Enlarged, every pixel stays a sharp square; made smaller, none is left out.
         how = Image.Resampling.NEAREST if tiles.side >= image.width else Image.Resampling.BOX
         left, top = across * pitch[0] + ring, down * pitch[1] + ring
         picture.paste(image.resize((tiles.side, tiles.side), how), (left, top))
-        if plan.place.shows != "one" and (row, column) == (plan.place.row, plan.place.image):
+        if plan.selection.shows != "one" and (row, column) == (plan.selection.row, plan.selection.image):
             box = (left - ring, top - ring, left + tiles.side + ring - 1, top + tiles.side + ring - 1)
             ImageDraw.Draw(picture).rectangle(box, outline=accent, width=ring)
     return picture
 
 
+# ------------------------------------------------------------------------------------------------------------------
+# From a request to what is put on the screen
+# ------------------------------------------------------------------------------------------------------------------
+
 Drawn = list[Strip] | str | Image.Image
-"""A picture made ready for its renderer: lines of half-cells, a control sequence, or as it is."""
+"""A picture in the form its renderer takes: lines of half-cells, a control sequence, or the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ class RenderRequest:
 
     root: Path
     preview: Preview
-    place: Place
+    selection: ImageSelection
     names: tuple[str, ...]
     groups: tuple[str, ...]
     renderer: Renderer
@@ -160,24 +174,24 @@ class RenderRequest:
     @property
     def title(self) -> str:
         """The framed image in words."""
-        return f"{self.names_of(self.preview.rows)[self.place.row]}, image {self.place.image + 1}"
+        return f"{self.names_of(self.preview.rows)[self.selection.row]}, image {self.selection.image + 1}"
 
 
 @dataclass(frozen=True)
-class Order:
-    """A wish, and on what it is drawn."""
+class RenderJob:
+    """A request, and the cells and colors that it is drawn with."""
 
     request: RenderRequest
-    room: Room
+    area: CellArea
     ground: Rgb
     accent: Rgb
 
 
 @dataclass(frozen=True)
 class RenderedImages:
-    """What an order became; no picture where images are off, and none and a fault where they cannot be read."""
+    """The result of a job; no picture where images are off, and none and a fault where they cannot be read."""
 
-    order: Order
+    job: RenderJob
     plan: Plan
     picture: Drawn | None
     across: int
@@ -188,7 +202,7 @@ class RenderedImages:
 
 
 class ImageRenderer:
-    """Carries out one order after another, and keeps the pixels of the last preview for the next."""
+    """Does one job after another, and keeps the pixels of the last preview for the next."""
 
     def __init__(self) -> None:
         self._sheet: Sheet | None = None
@@ -197,48 +211,37 @@ class ImageRenderer:
         """Lets the pixels go."""
         self._sheet = None
 
-    def build(self, order: Order) -> RenderedImages:
+    def build(self, job: RenderJob) -> RenderedImages:
         """Reads what is missing and draws; what is damaged becomes a fault."""
-        request, room = order.request, order.room
+        request, area = job.request, job.area
         preview = request.preview
-        planned = plan(request.place, preview.rows, preview.columns, preview.image_size, room)
-        picture, pixels_fault = self._picture(order, planned)
-        label, label_fault = _label(request)
-        across, down = (picture.width // room.cell_width, picture.height // room.cell_height) if picture else (0, 0)
-        ready = _ready(picture, request.renderer) if picture else None
-        return RenderedImages(order, planned, ready, across, down, label, pixels_fault, label_fault)
+        planned = plan(request.selection, preview.rows, preview.columns, preview.image_size, area)
+        picture, pixels_fault = self._picture(job, planned)
+        row, image, classes = request.selection.row, request.selection.image, len(request.names) or None
+        label, label_fault = [], ""
+        try:
+            label = read_label(request.root / preview.labels, preview, row, image, classes)
+        except Unreadable as fault:
+            label_fault = str(fault)
+        across, down = (picture.width // area.cell_width, picture.height // area.cell_height) if picture else (0, 0)
+        drawn: Drawn | None = picture
+        if picture and request.renderer in ("halfcell", "sixel"):
+            drawn = half_cells(picture) if request.renderer == "halfcell" else sixels(picture)
+        return RenderedImages(job, planned, drawn, across, down, label, pixels_fault, label_fault)
 
-    def _picture(self, order: Order, planned: Plan) -> tuple[Image.Image | None, str]:
-        if order.request.renderer == "off":
+    def _picture(self, job: RenderJob, planned: Plan) -> tuple[Image.Image | None, str]:
+        if job.request.renderer == "off":
             return None, ""
         try:
-            sheet = self._sheet_of(order.request, planned)
-            return compose(planned, sheet, order.room, order.ground, order.accent), ""
+            sheet = self._sheet_of(job.request, planned)
+            return compose(planned, sheet, job.area, job.ground, job.accent), ""
         except Unreadable as fault:
             return None, str(fault)
 
     def _sheet_of(self, request: RenderRequest, planned: Plan) -> Sheet:
         wanted = (request.root / request.preview.path, request.preview, planned.rows.start, planned.rows.stop)
         if self._sheet is None or not self._sheet.holds(*wanted):
-            # First let go: two large ones need not be in memory at once.
+            # The one before is let go first: two large ones need not be in memory at once.
             self._sheet = None
             self._sheet = read_sheet(*wanted)
         return self._sheet
-
-
-def _ready(picture: Image.Image, renderer: Renderer) -> Drawn:
-    match renderer:
-        case "halfcell":
-            return half_cells(picture)
-        case "sixel":
-            return sixels(picture)
-        case _:
-            return picture
-
-
-def _label(request: RenderRequest) -> tuple[list[float], str]:
-    place, classes = request.place, len(request.names) or None
-    try:
-        return read_label(request.root / request.preview.labels, request.preview, place.row, place.image, classes), ""
-    except Unreadable as fault:
-        return [], str(fault)

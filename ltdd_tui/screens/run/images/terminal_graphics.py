@@ -20,15 +20,16 @@ from textual.strip import Strip
 
 from ltdd_tui.preferences import ImageMode
 
-# How images are laid out in cells of a terminal: as large as they can be, whole pixels where they are enlarged.
-
+# ------------------------------------------------------------------------------------------------------------------
+# How images are laid out in cells of a terminal: as large as they can be, whole pixels where they are enlarged
+# ------------------------------------------------------------------------------------------------------------------
 
 WHOLE_PART = 0.9
 
 
 @dataclass(frozen=True)
-class Room:
-    """Where pictures go: cells across and down, and the pixels of a cell (1 x 2 where a cell shows two halves)."""
+class CellArea:
+    """Where pictures go: cells across and down, and pixels of a cell (1 x 2 where a cell shows two halves)."""
 
     across: int
     down: int
@@ -61,29 +62,29 @@ class Tiles:
         return None
 
 
-def grid(rows: int, columns: int, row: int, column: int, image_size: int, room: Room) -> Tiles:
+def grid(rows: int, columns: int, row: int, column: int, image_size: int, area: CellArea) -> Tiles:
     """A grid around one place: all of it if its images are then large enough, else as much as there is room for."""
-    gap = 2 * room.ring
-    free = min(room.across // columns * room.cell_width, room.down // rows * room.cell_height) - gap
-    tiles = _of_side(side_in(max(free, _smallest(room)), image_size), room)
+    gap = 2 * area.ring
+    free = min(area.across // columns * area.cell_width, area.down // rows * area.cell_height) - gap
+    tiles = _of_side(side_in(max(free, _smallest(area)), image_size), area)
     across, down = min(columns, tiles.across), min(rows, tiles.down)
     first_row = min(max(row - down // 2, 0), rows - down)
     first_column = min(max(column - across // 2, 0), columns - across)
     return replace(tiles, across=across, down=down, first_row=first_row, first_column=first_column)
 
 
-def single(image_size: int, room: Room) -> Tiles:
+def single(image_size: int, area: CellArea) -> Tiles:
     """One image as large as it can be."""
-    side = min(room.across * room.cell_width, room.down * room.cell_height) - 2 * room.ring
-    return replace(_of_side(side_in(max(side, 1), image_size), room), across=1, down=1)
+    side = min(area.across * area.cell_width, area.down * area.cell_height) - 2 * area.ring
+    return replace(_of_side(side_in(max(side, 1), image_size), area), across=1, down=1)
 
 
-def flow(count: int, image_size: int, room: Room) -> int:
+def flow(count: int, image_size: int, area: CellArea) -> int:
     """In how many columns `count` images are largest, with the fewest rows of those; or as many as fit into a row."""
-    fitting = [columns for columns in range(count, 0, -1) if _fit(count, columns, image_size, room)]
+    fitting = [columns for columns in range(count, 0, -1) if _fit(count, columns, image_size, area)]
     if fitting:
-        return max(fitting, key=lambda columns: grid(-(-count // columns), columns, 0, 0, image_size, room).side)
-    return min(count, _of_side(side_in(_smallest(room), image_size), room).across)
+        return max(fitting, key=lambda columns: grid(-(-count // columns), columns, 0, 0, image_size, area).side)
+    return min(count, _of_side(side_in(_smallest(area), image_size), area).across)
 
 
 def side_in(room: int, image_size: int) -> int:
@@ -94,24 +95,28 @@ def side_in(room: int, image_size: int) -> int:
     return part if image_size % part == 0 and part >= WHOLE_PART * room else room
 
 
-def _fit(count: int, columns: int, image_size: int, room: Room) -> bool:
+def _fit(count: int, columns: int, image_size: int, area: CellArea) -> bool:
     """Whether all images are in sight in so many columns."""
-    tiles = grid(-(-count // columns), columns, 0, 0, image_size, room)
+    tiles = grid(-(-count // columns), columns, 0, 0, image_size, area)
     return tiles.across == columns and tiles.across * tiles.down >= count
 
 
-def _of_side(side: int, room: Room) -> Tiles:
+def _of_side(side: int, area: CellArea) -> Tiles:
     """As many images of that side as there is room for, at least one."""
-    box = side + 2 * room.ring
-    pitch_across, pitch_down = -(-box // room.cell_width), -(-box // room.cell_height)
-    return Tiles(side, pitch_across, pitch_down, max(1, room.across // pitch_across), max(1, room.down // pitch_down))
+    box = side + 2 * area.ring
+    pitch_across, pitch_down = -(-box // area.cell_width), -(-box // area.cell_height)
+    return Tiles(side, pitch_across, pitch_down, max(1, area.across // pitch_across), max(1, area.down // pitch_down))
 
 
-def _smallest(room: Room) -> int:
+def _smallest(area: CellArea) -> int:
     """The smallest side that says something, or what there is room for."""
-    free = min(room.across * room.cell_width, room.down * room.cell_height) - 2 * room.ring
-    return max(1, min(max(8, room.cell_height * 2), free))
+    free = min(area.across * area.cell_width, area.down * area.cell_height) - 2 * area.ring
+    return max(1, min(max(8, area.cell_height * 2), free))
 
+
+# ------------------------------------------------------------------------------------------------------------------
+# Which renderer a terminal can have
+# ------------------------------------------------------------------------------------------------------------------
 
 Renderer = Literal["kitty", "sixel", "halfcell", "off"]
 
@@ -136,11 +141,11 @@ def next_mode(mode: ImageMode) -> ImageMode:
     return modes[(modes.index(mode) + 1) % len(modes)]
 
 
-def room(renderer: Renderer, across: int, down: int) -> Room:
+def area_of(renderer: Renderer, across: int, down: int) -> CellArea:
     """Cells to draw on, with the pixels that the renderer has in each."""
     if renderer in ("kitty", "sixel"):
-        return Room(across, down, *_cell_size())
-    return Room(across, down)
+        return CellArea(across, down, *_cell_size())
+    return CellArea(across, down)
 
 
 def _detected() -> Renderer:
@@ -152,8 +157,8 @@ def _detected() -> Renderer:
 
     if any(map(os.environ.get, BETWEEN)):
         return "halfcell"
-    found: dict[type, Renderer] = {renderable.TGPImage: "kitty", renderable.SixelImage: "sixel"}
-    return found.get(renderable.Image, "halfcell")
+    renderers: dict[type, Renderer] = {renderable.TGPImage: "kitty", renderable.SixelImage: "sixel"}
+    return renderers.get(renderable.Image, "halfcell")
 
 
 def _cell_size() -> tuple[int, int]:
@@ -166,14 +171,15 @@ def _cell_size() -> tuple[int, int]:
     return size.width, size.height
 
 
-# A picture as text: each cell shows two pixels, one above the other.
-
+# ------------------------------------------------------------------------------------------------------------------
+# Encoders: a picture as text of half-cells, or as Sixel graphics
+# ------------------------------------------------------------------------------------------------------------------
 
 UPPER_HALF = "▀"
 
 
 def half_cells(picture: Image.Image) -> list[Strip]:
-    """The lines of an RGB picture of even height; the styles are not kept, as almost every cell has its own."""
+    """The lines of an RGB picture of even height: each cell shows two pixels, one above the other."""
     width, height = picture.size
     pixels = picture.tobytes()
     rows = [pixels[at : at + 3 * width] for at in range(0, 3 * width * height, 3 * width)]
@@ -186,12 +192,10 @@ def _line(upper: bytes, lower: bytes) -> Strip:
 
 
 def _run(above: bytes, below: bytes, cells: int) -> Segment:
+    # The styles are not cached, as almost every cell has one of its own.
     if above == below:
         return Segment(" " * cells, Style(bgcolor=Color.from_rgb(*above)))
     return Segment(UPPER_HALF * cells, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
-
-
-# A picture as Sixel graphics, for terminals that know them.
 
 
 SIXELS_BEGIN = "\x1bP"

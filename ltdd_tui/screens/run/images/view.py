@@ -1,4 +1,4 @@
-"""Shows synthetic images as they are wished for: files are read and pictures made in a thread, one at a time."""
+"""Shows synthetic images beside their soft label: files are read and pictures rendered in a thread, one at a time."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean
-from ltdd_tui.screens.run.images.renderer import Drawn, ImageRenderer, Order, Plan, RenderedImages, RenderRequest
-from ltdd_tui.screens.run.images.terminal_graphics import Renderer, room
-from ltdd_tui.widgets import bars
-from ltdd_tui.widgets.lines import Line, Rows, Span, cut, fit, width_of, wrapped
-
-# What stands beside pictures: the soft label of one as bars or in words, and the names of classes.
-
+from ltdd_tui.screens.run.images.renderer import Drawn, ImageRenderer, Plan, RenderedImages, RenderJob, RenderRequest
+from ltdd_tui.screens.run.images.terminal_graphics import Renderer, area_of
+from ltdd_tui.widgets.bars import bar
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, WARNING, LinesView, fit, group_style, wrapped
 
 LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
 SMALLEST = 0.005
+LABEL_CELLS, NAME_CELLS = 24, 12
+SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+OFF = "images are off (i shows them)"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What stands beside the pictures: the soft label of one as bars or in words, and the names of classes
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def label_lines(
     label: Sequence[float], names: Sequence[str], groups: Sequence[str], own: int, width: int, lines: int
-) -> list[Line]:
+) -> list[Content]:
     """A bar for each of the likeliest classes, in the color of its group, and what is left for all others.
 
     `own` is the class that the image stands for.
@@ -44,44 +49,46 @@ def label_lines(
     name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
     cells = max(width - name - 1 - PERCENT_CELLS, 0)
 
-    def line(text: str, share: float, name_role: str, bar_role: str) -> Line:
-        percent = Span(fit(f"{share:.0%}", PERCENT_CELLS, right=True))
-        return Span(fit(text, name) + " ", name_role), Span(bar(share, cells), bar_role), percent
+    def line(text: str, share: float, name_style: str, bar_style: str) -> Content:
+        percent = fit(f"{share:.0%}", PERCENT_CELLS, right=True)
+        return Content.assemble(
+            (fit(text, name) + " ", name_style), (bar(share, 1.0, cells).ljust(cells), bar_style), percent
+        )
 
     rows = [
-        line(names[place], label[place], "strong" if place == own else "", groups[place] if groups else "accent")
+        line(
+            names[place],
+            label[place],
+            STRONG if place == own else "",
+            group_style(groups[place]) if groups else ACCENT,
+        )
         for place in shown
     ]
     if len(shown) < len(label):
         rest = max(1.0 - sum(label[place] for place in shown), 0.0)
-        rows.append(line(f"{len(label) - len(shown)} others", rest, "muted", "muted"))
+        rows.append(line(f"{len(label) - len(shown)} others", rest, MUTED, MUTED))
     return rows
 
 
-def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Line:
+def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Content:
     """The likeliest classes in one line, as many as fit."""
-    line: Line = (Span(title, "muted"),)
+    line = Content.styled(title, MUTED)
     for place in _likeliest(label):
-        longer = (*line, Span(f"  {clean(names[place])} {label[place]:.0%}"))
-        if width_of(longer) > width or label[place] < SMALLEST:
+        longer = line.append(f"  {clean(names[place])} {label[place]:.0%}")
+        if longer.cell_length > width or label[place] < SMALLEST:
             break
         line = longer
-    return cut(line, width)
+    return line.truncate(width, ellipsis=True)
 
 
-def bar(share: float, width: int) -> str:
-    """A bar of `width` cells, to an eighth of a cell; a share above zero is seen."""
-    return bars.bar(share, 1.0, width).ljust(width)
-
-
-def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Line]:
+def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Content]:
     """The names of the classes in sight, each beside the middle of its images."""
     pitch = plan.tiles.pitch_down
-    lines: list[Line] = []
+    lines: list[Content] = []
     for row in plan.rows:
-        name = Span(fit(names[row], width), "accent" if row == plan.place.row else "muted")
-        lines += [(), *[()] * (pitch - 1)]
-        lines[-pitch + (pitch - 1) // 2] = (name,)
+        block = [EMPTY] * pitch
+        block[(pitch - 1) // 2] = Content.styled(fit(names[row], width), ACCENT if row == plan.selection.row else MUTED)
+        lines += block
     return lines
 
 
@@ -95,7 +102,9 @@ def _likeliest(label: Sequence[float]) -> list[int]:
     return sorted(range(len(label)), key=lambda place: -label[place])
 
 
-# A frame for one picture, drawn with whatever the terminal can show.
+# ------------------------------------------------------------------------------------------------------------------
+# A frame for one picture, drawn with whatever the terminal can show
+# ------------------------------------------------------------------------------------------------------------------
 
 
 class PictureFrame(Container):
@@ -114,7 +123,7 @@ class PictureFrame(Container):
         """Shows a picture that takes `across` x `down` cells."""
         if self._widget is None or renderer != self._renderer:
             self.clear()
-            self._renderer, self._widget = renderer, _widget(renderer)
+            self._renderer, self._widget = renderer, _picture_widget(renderer)
             self.mount(self._widget)
         self._widget.styles.width, self._widget.styles.height = across, down
         self._widget.image = picture  # type: ignore[attr-defined]
@@ -148,11 +157,10 @@ class HalfcellPicture(Widget):
         self.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """All but the slowest: the one that looks for colors of the terminal's palette, of which a picture has none."""
-        return [found for found in super().get_line_filters() if not isinstance(found, ANSIToTruecolor)]
+        # The slowest one looks for colors of the terminal's palette, of which a picture has none.
+        return [each for each in super().get_line_filters() if not isinstance(each, ANSIToTruecolor)]
 
     def render_line(self, y: int) -> Strip:
-        """One of the lines."""
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
 
@@ -174,7 +182,7 @@ class SixelPicture(Widget):
         self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """In each line the cursor goes over the picture's cells, which text would cover; the last one sends it."""
+        # In each line the cursor moves over the picture's cells, which text would cover; the last line sends it.
         # Below a dialog cells take other colors, which a picture cannot; and where it has no place yet, it has to wait.
         if not self._sixels or not self._has_its_place(crop) or not self.screen.is_active:
             return [Strip.blank(crop.width, self.rich_style)] * crop.height
@@ -193,7 +201,7 @@ def _control(sequence: str) -> Segment:
     return Segment(sequence, Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
 
 
-def _widget(renderer: Renderer) -> Widget:
+def _picture_widget(renderer: Renderer) -> Widget:
     match renderer:
         case "kitty":
             # Imported before the app took over the screen, or this renderer would not have been chosen.
@@ -204,11 +212,6 @@ def _widget(renderer: Renderer) -> Widget:
             return SixelPicture()
         case _:
             return HalfcellPicture()
-
-
-LABEL_CELLS, NAME_CELLS = 24, 12
-SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
-OFF = "images are off (i shows them)"
 
 
 class ImagesView(Container):
@@ -241,16 +244,15 @@ class ImagesView(Container):
     def __init__(self, empty: str) -> None:
         super().__init__()
         self._empty = empty
-        self._wish: RenderRequest | None = None
-        self._studio = ImageRenderer()
+        self._request: RenderRequest | None = None
+        self._renderer = ImageRenderer()
         self._seen, self._working = False, False
-        self._ordered: Order | None = None
+        self._job: RenderJob | None = None
         self._shown: RenderedImages | None = None
-        self._names, self._note = Rows(classes="names -fixed"), Static(empty, classes="note")
-        self._frame, self._label = PictureFrame(), Rows(classes="label -fixed")
+        self._names, self._note = LinesView(classes="names -fixed"), Static(empty, classes="note")
+        self._frame, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
-        """Names, picture or note, label."""
         with Horizontal():
             yield self._names
             yield self._frame
@@ -258,76 +260,72 @@ class ImagesView(Container):
         yield self._label
 
     def on_mount(self) -> None:
-        """Draws in the colors of the theme, whenever it changes."""
         self._clear()
-        self.watch(self.app, "theme", self._order, init=False)
+        self.watch(self.app, "theme", self._update, init=False)
 
     def request(self, request: RenderRequest | None) -> None:
         """Shows this as soon as it is made; what is under way is finished first, what came in between is left out."""
-        self._wish = request
-        self._order()
+        self._request = request
+        self._update()
 
     def on_show(self) -> None:
-        """Makes again what was let go."""
         self._seen = True
-        self._order()
+        self._update()
 
     def on_hide(self) -> None:
-        """Lets pictures and pixels go."""
+        # Lets pictures and pixels go.
         self._seen = False
-        self._order()
+        self._update()
 
     def on_resize(self) -> None:
-        """Makes it for the new size."""
         self.set_class(self.size.width < SMALLEST_WIDE or self.size.height < SMALLEST_HIGH, "-below")
-        self._order()
+        self._update()
 
     def on_click(self, event: events.Click) -> None:
-        """Says which image was meant."""
         x, y = event.screen_offset - self._frame.region.offset
-        if self._shown and (found := self._shown.plan.image_at(x, y)):
-            self.post_message(self.Clicked(*found))
+        if self._shown and (image := self._shown.plan.image_at(x, y)):
+            self.post_message(self.Clicked(*image))
 
-    def _order(self) -> None:
-        order = self._order_for(self._wish) if self._wish and self._seen and self.size.area else None
-        if order == self._ordered:
+    def _update(self) -> None:
+        job = self._job_for(self._request) if self._request and self._seen and self.size.area else None
+        if job == self._job:
             return
-        self._ordered = order
-        if order is None:
+        self._job = job
+        if job is None:
             self._clear()
         elif not self._working:
-            # Here and not in the task, which starts later: two at once would build in one place.
+            # Set here and not in the task, which starts later: two tasks must not use one renderer.
             self._working = True
             self._work()
 
-    def _order_for(self, request: RenderRequest) -> Order:
+    def _job_for(self, request: RenderRequest) -> RenderJob:
         across, down = self.size
         if self.has_class("-below"):
             down -= 1
         else:
             across -= LABEL_CELLS
-        across -= NAME_CELLS if request.place.shows == "all" else 0
-        cells = room(request.renderer, max(across, 1), max(down, 1))
+        across -= NAME_CELLS if request.selection.shows == "all" else 0
+        cells = area_of(request.renderer, max(across, 1), max(down, 1))
         accent = Color.parse(self.app.theme_variables["accent"])
-        return Order(request, cells, self.background_colors[1].rgb, accent.rgb)
+        return RenderJob(request, cells, self.background_colors[1].rgb, accent.rgb)
 
     @work
     async def _work(self) -> None:
         try:
-            while self._ordered and (self._shown is None or self._shown.order != self._ordered):
-                exhibit = await asyncio.to_thread(self._studio.build, self._ordered)
-                if self._ordered:
-                    self._put(exhibit)
+            while self._job and (self._shown is None or self._shown.job != self._job):
+                rendered = await asyncio.to_thread(self._renderer.build, self._job)
+                if self._job:
+                    self._put(rendered)
         finally:
             self._working = False
-            if self._ordered is None:
-                self._studio.forget()
+            if self._job is None:
+                self._renderer.forget()
 
     def _clear(self) -> None:
         self._shown = None
         self._frame.clear()
         if not self._working:
-            self._studio.forget()
+            self._renderer.forget()
         self._names.display = self._label.display = False
         self._say(self._empty)
 
@@ -337,26 +335,26 @@ class ImagesView(Container):
         if note:
             self._note.update(Content(note))
 
-    def _put(self, exhibit: RenderedImages) -> None:
-        self._shown = exhibit
-        request, picture = exhibit.order.request, exhibit.picture
+    def _put(self, rendered: RenderedImages) -> None:
+        self._shown = rendered
+        request, picture = rendered.job.request, rendered.picture
         if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(request.renderer, picture, exhibit.across, exhibit.down)
-        self._say("" if picture else exhibit.pixels_fault or OFF)
-        self._names.display = bool(picture) and request.place.shows == "all"
-        self._names.draw(lambda width: name_lines(exhibit.plan, request.names_of(request.preview.rows), width))
+            self._frame.put(request.renderer, picture, rendered.across, rendered.down)
+        self._say("" if picture else rendered.pixels_fault or OFF)
+        self._names.display = bool(picture) and request.selection.shows == "all"
+        self._names.draw(lambda width: name_lines(rendered.plan, request.names_of(request.preview.rows), width))
         self._label.display = True
-        self._label.draw(lambda width: self._beside(exhibit, width))
+        self._label.draw(lambda width: self._beside(rendered, width))
 
-    def _beside(self, exhibit: RenderedImages, width: int) -> list[Line]:
+    def _beside(self, rendered: RenderedImages, width: int) -> list[Content]:
         """The label of the framed image, or what is wrong with it."""
-        request, label, height = exhibit.order.request, exhibit.label, self._label.size.height
-        if fault := exhibit.label_fault:
-            return wrapped(fault, width, "warning") if height > 1 else [cut((Span(fault, "warning"),), width)]
+        request, label, height = rendered.job.request, rendered.label, self._label.size.height
+        if fault := rendered.label_fault:
+            return wrapped(fault, width, WARNING) if height > 1 else [Content.styled(fault, WARNING)]
         names = request.names_of(len(label))
         if height < SMALLEST_BARS:
             return [label_words(request.title, label, names, width)]
-        title = (Span(request.title, "muted"),)
-        return [title, *label_lines(label, names, request.groups, request.place.row, width, height - 1)]
+        title = Content.styled(request.title, MUTED)
+        return [title, *label_lines(label, names, request.groups, request.selection.row, width, height - 1)]

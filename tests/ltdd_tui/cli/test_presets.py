@@ -1,4 +1,4 @@
-"""Presets and new runs from the command line: what is asked is what is written, and faults come all at once."""
+"""`presets`, `estimate` and new runs: settings are written as asked for, and all errors come at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from ltdd_tui.cli.options import complete_preset
 from ltdd_tui.runs import worker
 
 TOY = """\
@@ -29,22 +30,24 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(path)
 
 
-def test_a_run_is_named_after_its_preset_and_method_and_counts_on(command: Callable, runs_dir: Path, toy: str) -> None:
+def test_a_run_is_named_after_its_preset_and_method_with_a_number_if_taken(
+    command: Callable, runs_dir: Path, toy: str
+) -> None:
     for arguments in ([], [], ["--set", "method=datm"], ["--name", "mine"]):
         assert command("run", toy, *arguments).code == 0
     assert sorted(path.name for path in runs_dir.iterdir()) == ["mine", "toy", "toy-2", "toy-datm"]
 
 
-def test_config_holds_every_value_and_what_was_set(command: Callable, runs_dir: Path, toy: str) -> None:
+def test_config_holds_every_setting_with_overrides_applied(command: Callable, runs_dir: Path, toy: str) -> None:
     assert command("run", toy, "--set", "matching.iterations=7", "--detach").code == 0
     config = yaml.safe_load((runs_dir / "toy" / "config.yaml").read_text())
     assert config["matching"]["iterations"] == 7 and config["experts"]["width"] == 32
-    assert config["evaluate"]["momentum"] == 0.9, "a default is written out too"
+    assert config["evaluate"]["momentum"] == 0.9, "defaults are written too"
     again = command("presets", "check", str(runs_dir / "toy" / "config.yaml"))
     assert again.code == 0
 
 
-def test_a_relative_path_of_data_still_holds_from_another_folder(
+def test_a_relative_data_path_is_stored_as_absolute(
     command: Callable, runs_dir: Path, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "images" / "train").mkdir(parents=True)
@@ -54,7 +57,15 @@ def test_a_relative_path_of_data_still_holds_from_another_folder(
     assert config["dataset"]["path"] == str(tmp_path / "images")
 
 
-def test_faults_come_all_at_once_and_nothing_is_made(command: Callable, runs_dir: Path, toy: str) -> None:
+def test_a_setting_of_an_older_version_is_a_warning_on_stderr(command: Callable, toy: str) -> None:
+    shown = command("presets", "show", toy, "--set", "matching.keep_gib=2")
+    assert shown.code == 0 and "keep_gib" not in shown.out
+    assert shown.err.startswith("warning: --set: matching.keep_gib is no longer a setting")
+
+
+def test_all_invalid_settings_are_reported_at_once_and_no_run_is_created(
+    command: Callable, runs_dir: Path, toy: str
+) -> None:
     done = command(
         "run",
         toy,
@@ -85,7 +96,9 @@ def test_a_bad_or_taken_name_is_refused(command: Callable, runs_dir: Path, toy: 
     assert [path.name for path in runs_dir.iterdir()] == ["toy"]
 
 
-def test_what_is_no_run_is_not_called_one(command: Callable, runs_dir: Path, toy: str) -> None:
+def test_a_name_taken_by_another_file_is_refused_and_not_called_a_run(
+    command: Callable, runs_dir: Path, toy: str
+) -> None:
     (runs_dir / "notes").mkdir(parents=True)
     (runs_dir / "gone").symlink_to("nowhere")
     for name in ("notes", "gone"):
@@ -95,17 +108,17 @@ def test_what_is_no_run_is_not_called_one(command: Callable, runs_dir: Path, toy
 
 
 @pytest.mark.parametrize("value", ["1e308", "!!bool maybe", "!!int ''", "[&a 1, *a]"])
-def test_an_override_that_no_setting_can_be_is_bad_input(command: Callable, value: str) -> None:
+def test_an_override_with_an_invalid_value_exits_with_2(command: Callable, value: str) -> None:
     done = command("estimate", "quickstart", "--no-calibrate", "--set", f"ipc={value}")
     assert done.code == 2 and "ipc" in done.err and "Traceback" not in done.err
 
 
-def test_an_unknown_preset_is_bad_input(command: Callable) -> None:
+def test_an_unknown_preset_exits_with_2(command: Callable) -> None:
     done = command("run", "no-such-preset")
     assert done.code == 2 and "there is no preset 'no-such-preset'" in done.err
 
 
-def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
+def test_a_dry_run_prints_every_value_with_its_origin_and_starts_nothing(
     command: Callable, runs_dir: Path, toy: str
 ) -> None:
     done = command("run", toy, "--dry-run", "--set", "ipc=3", "--device", "cpu")
@@ -120,7 +133,7 @@ def test_a_dry_run_tells_every_value_and_its_origin_and_starts_nothing(
     assert plan["estimate"]["total_seconds"] > 0
 
 
-def test_a_dry_run_finds_every_fault_of_ones_own_images_that_names_and_headers_tell(
+def test_a_dry_run_reports_every_invalid_image_of_a_folder_data_set(
     command: Callable, toy: str, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -136,13 +149,13 @@ def test_a_dry_run_finds_every_fault_of_ones_own_images_that_names_and_headers_t
     (train / "a" / "notes.txt").write_text("no image")
     (train / "b" / "0.png").write_bytes((train / "b" / "1.png").read_bytes()[:20])
     done = command(*asks)
-    assert done.code == 2 and "ipc" in done.out, "the plan itself is told all the same"
+    assert done.code == 2 and "ipc" in done.out, "the plan is printed all the same"
     for what in ("empty: this class has no images", "notes.txt: this is no image", "0.png: this is no image"):
         assert what in done.err
     assert done.err.count("error: ") == 3
 
 
-def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
+def test_the_matching_estimate_is_proportional_to_iterations(command: Callable, toy: str) -> None:
     def seconds(*more: str) -> float:
         found = json.loads(command("estimate", toy, "--json", "--device", "cpu", "--no-calibrate", *more).out)
         return float(found["matching_seconds"])
@@ -152,7 +165,7 @@ def test_an_estimate_grows_with_the_work(command: Callable, toy: str) -> None:
     )
 
 
-def test_the_machine_is_measured_at_the_first_estimate_and_then_no_more(command: Callable, toy: str) -> None:
+def test_the_machine_is_calibrated_once_unless_asked_again(command: Callable, toy: str) -> None:
     rough = command("estimate", toy, "--device", "cpu", "--no-calibrate")
     assert "rough: nothing was timed on this machine" in rough.err
     first = command("estimate", toy, "--device", "cpu")
@@ -163,15 +176,15 @@ def test_the_machine_is_measured_at_the_first_estimate_and_then_no_more(command:
     assert "measuring" in command("estimate", toy, "--device", "cpu", "--calibrate").err
 
 
-def test_what_compiling_takes_is_measured_only_for_those_who_compile(command: Callable, toy: str) -> None:
-    asks = ("estimate", toy, "--device", "cpu", "--set", "matching.compile=always", "--set", "experts.network=alexnet")
+def test_compile_time_is_calibrated_only_for_settings_that_compile(command: Callable, toy: str) -> None:
+    asks = ("estimate", toy, "--device", "cpu", "--set", "compile=always", "--set", "experts.network=alexnet")
     assert "measuring" in command("estimate", toy, "--device", "cpu").err
     first = command(*asks)
     assert "measuring" in first.err and "of it compiling" in first.out
     assert "measuring" not in command(*asks).err
 
 
-def test_a_machine_that_cannot_be_measured_is_told(
+def test_a_failed_calibration_is_reported_and_the_estimate_is_rough(
     command: Callable, toy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
@@ -180,7 +193,7 @@ def test_a_machine_that_cannot_be_measured_is_told(
     assert "could not be measured" in done.err and "rough" in done.err
 
 
-def test_the_cost_of_data_nobody_has_seen_is_not_made_up(command: Callable, toy: str) -> None:
+def test_an_estimate_without_the_data_is_null(command: Callable, toy: str) -> None:
     done = command("estimate", toy, "--set", "dataset.name=folder", "--json")
     assert "measuring" not in done.err
     assert done.code == 0 and json.loads(done.out)["total_seconds"] is None
@@ -198,14 +211,14 @@ def test_a_saved_preset_is_listed_shown_and_not_overwritten(command: Callable, t
     assert command("presets", "save", toy, "mine").code == 2
 
 
-def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_made_of(
+def test_a_saved_preset_holds_only_its_changes_and_does_not_depend_on_files_outside_presets(
     command: Callable, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def saved(base: str, name: str, *more: str) -> str:
         return Path(command("presets", "save", base, name, *more).out.strip()).read_text()
 
     assert saved("quickstart", "mine", "--set", "ipc=4") == "extends: quickstart\nipc: 4\n"
-    # A file elsewhere may be moved; what it extends is named instead, else nothing.
+    # A file elsewhere may be moved: the saved preset extends what that file extends, if anything.
     (tmp_path / "child.yaml").write_text("extends: mine\nseed: 3\n")
     child = saved(str(tmp_path / "child.yaml"), "child", "--set", "ipc=5")
     assert child == "extends: mine\nipc: 5\nseed: 3\n"
@@ -214,7 +227,7 @@ def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_mad
     before = command("presets", "show", toy).out
     Path(toy).unlink()
     assert command("presets", "show", "alone").out == before
-    # Over a preset that its own base extends, it cannot extend that base, which would be a circle.
+    # When it overwrites a preset that its base extends, extending that base would be a circle.
     assert saved("child", "mine", "--overwrite") == "extends: quickstart\nipc: 5\nseed: 3\n"
     (tmp_path / "images" / "train").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -222,8 +235,6 @@ def test_a_saved_preset_says_what_it_changes_and_outlives_a_file_that_it_was_mad
     assert f"path: {tmp_path / 'images'}" in own
 
 
-def test_completion_knows_the_presets(command: Callable, toy: str) -> None:
-    from ltdd_tui.cli.options import complete_preset
-
+def test_completion_offers_presets(command: Callable, toy: str) -> None:
     command("presets", "save", toy, "zebra")
     assert complete_preset("zeb") == ["zebra"]

@@ -1,4 +1,4 @@
-"""`export --tensorboard` needs no finished run, says where it wrote, and hands on what the worker has to say."""
+"""`export --tensorboard` needs no finished run, prints where it wrote, and shows the errors of the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def real_worker(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("real_worker")
-def test_a_run_at_work_is_written_and_refusals_reach_the_person(
+def test_a_running_run_is_exported_and_worker_errors_are_printed(
     command: Callable, make_run: Callable, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorboard", reason="needs TensorBoard, of the extra `tensorboard`")
@@ -33,7 +33,7 @@ def test_a_run_at_work_is_written_and_refusals_reach_the_person(
     assert refused.code == 2 and refused.out == "" and "error: " in refused.err and "new or an empty" in refused.err
 
 
-def test_with_a_copy_of_the_result_the_run_must_be_finished_before_anything_is_written(
+def test_exporting_images_too_needs_a_result_before_anything_is_written(
     command: Callable, make_run: Callable, tmp_path: Path
 ) -> None:
     make_run("first")

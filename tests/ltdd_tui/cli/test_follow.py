@@ -1,4 +1,4 @@
-"""Following a run: lines, JSON lines, Ctrl-C, detaching, attaching, and every way to end."""
+"""Following a run: plain lines, JSON lines, bars, Ctrl-C, detaching, attaching, and every way a run can end."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SLOW = '{"pause": 0.05, "iterations": 400}'
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
+        assert time.monotonic() < give_up, "the condition was not met in time"
         time.sleep(0.02)
 
 
-def distills(root: Path) -> bool:
+def has_distilled_three_steps(root: Path) -> bool:
     events = root / "events.jsonl"
     return events.exists() and events.read_text().count("matching_step") >= 3
 
 
-def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, make_run: Callable) -> None:
+def test_a_pipe_gets_few_plain_lines_and_the_result_table(command: Callable, make_run: Callable) -> None:
     make_run()
     done = command("resume", "first")
     assert done.code == 0
@@ -46,7 +46,7 @@ def test_in_a_pipe_there_are_few_plain_lines_and_the_table(command: Callable, ma
     assert "published 53.4 (best checkpoint on the test set) [[R] Table 1], here 86.9 (+33.5)" in rows[6]
 
 
-def test_json_gives_the_events_as_written(command: Callable, make_run: Callable) -> None:
+def test_json_prints_the_events_as_written(command: Callable, make_run: Callable) -> None:
     root = make_run()
     done = command("resume", "first", "--json")
     assert done.code == 0
@@ -55,7 +55,7 @@ def test_json_gives_the_events_as_written(command: Callable, make_run: Callable)
     assert command("watch", "first", "--json").out == done.out
 
 
-def test_a_run_that_breaks_says_why_and_exits_1(
+def test_a_failed_run_prints_its_error_once_and_exits_with_1(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
@@ -69,14 +69,14 @@ def test_a_run_that_breaks_says_why_and_exits_1(
     assert all(json.loads(line) for line in as_json.out.splitlines())
 
 
-def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
+def test_a_killed_worker_is_reported_as_a_crash_with_its_last_output(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
     monkeypatch.setenv("FAKE_WORKER", '{"dies_at": 13}')
     done = command("resume", "first")
     assert done.code == 1
-    assert "the worker is gone without a last word (exit code -9)" in done.err and "about to die" in done.err
+    assert "the worker exited without an error message (exit code -9)" in done.err and "about to die" in done.err
     assert "Traceback" not in done.err
     assert json.loads(command("runs", "--json").out)[0]["state"] == "crashed"
     monkeypatch.setenv("FAKE_WORKER", "{}")
@@ -84,7 +84,7 @@ def test_a_worker_that_dies_is_a_crash_and_what_it_printed_is_shown(
     assert again.code == 0 and "goes on" in again.err
 
 
-def test_a_worker_that_never_speaks_is_a_crash_too(
+def test_a_worker_that_writes_no_event_is_reported_as_a_crash(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run()
@@ -94,35 +94,35 @@ def test_a_worker_that_never_speaks_is_a_crash_too(
         assert done.code == 1 and "Segmentation fault of sorts" in done.err, more
 
 
-def test_one_interrupt_stops_at_a_safe_point_and_resume_goes_on(
+def test_one_interrupt_stops_at_a_safe_point_and_resume_continues(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER=SLOW)
-    wait_for(lambda: distills(root))
-    face.send_signal(signal.SIGINT)
-    out, err = face.communicate(timeout=30)
-    assert face.returncode == 130, err
+    process = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
     assert "stopping at the next safe point" in err and "`ltdd-tui resume first` goes on" in err and out == ""
     assert not RunFolder(root).is_running() and not (root / "stop").exists()
     assert json.loads(command("runs", "--json").out)[0]["state"] == "stopped"
     assert command("resume", "first").code == 0
 
 
-def test_a_second_interrupt_ends_a_worker_that_does_not_listen(spawn: Spawn, make_run: Callable) -> None:
+def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(spawn: Spawn, make_run: Callable) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
-    wait_for(lambda: distills(root))
-    face.send_signal(signal.SIGINT)
+    process = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    assert face.poll() is None and RunFolder(root).is_running()
-    face.send_signal(signal.SIGINT)
-    _, err = face.communicate(timeout=30)
-    assert face.returncode == 130 and "ended at once" in err
+    assert process.poll() is None and RunFolder(root).is_running()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "killed; the last checkpoint is kept" in err
     assert not RunFolder(root).is_running()
 
 
-def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
+def test_a_detached_run_keeps_running_while_watch_attaches_and_leaves(
     spawn: Spawn, command: Callable, make_run: Callable
 ) -> None:
     root = make_run()
@@ -133,8 +133,8 @@ def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
     refused = command("resume", "first")
     assert refused.code == 2 and "a worker is at work on this run" in refused.err
     watcher = spawn("watch", "first")
-    wait_for(lambda: distills(root))
-    # Once it speaks, it listens.
+    wait_for(lambda: has_distilled_three_steps(root))
+    # Its first line means that its handler of Ctrl-C is installed.
     assert watcher.stderr is not None and "first starts" in watcher.stderr.readline()
     watcher.send_signal(signal.SIGINT)
     _, err = watcher.communicate(timeout=30)
@@ -146,29 +146,31 @@ def test_detached_it_runs_on_and_watch_attaches_and_only_detaches(
     assert stopped.code == 130 and "stopped at a safe point" in stopped.err
 
 
-def test_a_face_that_is_killed_leaves_its_run_alive(spawn: Spawn, command: Callable, make_run: Callable) -> None:
+def test_killing_the_command_line_leaves_the_worker_running(
+    spawn: Spawn, command: Callable, make_run: Callable
+) -> None:
     root = make_run()
-    face = spawn("resume", "first", FAKE_WORKER=SLOW)
-    wait_for(lambda: distills(root))
-    face.kill()
-    face.communicate(timeout=10)
+    process = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: has_distilled_three_steps(root))
+    process.kill()
+    process.communicate(timeout=10)
     assert RunFolder(root).is_running()
     assert command("stop", "first", "--wait").code == 0
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-def test_on_a_terminal_there_are_bars_and_no_color_is_obeyed(spawn: Spawn, make_run: Callable, no_color: str) -> None:
+def test_a_terminal_gets_progress_bars_which_obey_no_color(spawn: Spawn, make_run: Callable, no_color: str) -> None:
     make_run()
-    terminal, far_end = pty.openpty()
-    face = spawn("resume", "first", stderr=far_end, TERM="xterm-256color", NO_COLOR=no_color)
-    os.close(far_end)
+    terminal, terminal_end = pty.openpty()
+    process = spawn("resume", "first", stderr=terminal_end, TERM="xterm-256color", NO_COLOR=no_color)
+    os.close(terminal_end)
     shown = b""
     with contextlib.suppress(OSError):
         while chunk := os.read(terminal, 65536):
             shown += chunk
-    out, _ = face.communicate(timeout=30)
+    out, _ = process.communicate(timeout=30)
     os.close(terminal)
-    assert face.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
+    assert process.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
     assert b"30/30 iterations" in shown and "\u2501".encode() in shown
     colors = re.findall(rb"\x1b\[[0-9;]+m", shown)
     assert bool(colors) is not bool(no_color)

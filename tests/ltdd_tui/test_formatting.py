@@ -1,4 +1,4 @@
-"""Times are short and never ambiguous."""
+"""Durations, sizes, names and paths as text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from ltdd_tui.formatting import age, duration, short_path, shortened, size
+from ltdd_tui.formatting import duration, short_path, shortened, size
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (None, "-"),
         (0.0, "0.0 s"),
@@ -25,12 +25,12 @@ from ltdd_tui.formatting import age, duration, short_path, shortened, size
         (3_814_227.0, "44 days"),
     ],
 )
-def test_durations(seconds: float | None, said: str) -> None:
-    assert duration(seconds) == said
+def test_a_measured_duration_is_exact_to_the_second(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (-5.0, "now"),
         (1.0, "now"),
@@ -41,12 +41,29 @@ def test_durations(seconds: float | None, said: str) -> None:
         (9e5, "10 days"),
     ],
 )
-def test_ages(seconds: float, said: str) -> None:
-    assert age(seconds) == said
+def test_an_age_has_one_unit_and_no_decimals(seconds: float, text: str) -> None:
+    assert duration(seconds, "age") == text
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.0, "0 s"),
+        (89.4, "89 s"),
+        (90.0, "2 min"),
+        (5399.0, "90 min"),
+        (5400.0, "1.5 h"),
+        (36_000.0, "10 h"),
+        (172_800.0, "2 days"),
+    ],
+)
+def test_an_estimated_duration_has_one_unit_and_about_two_digits(seconds: float | None, text: str) -> None:
+    assert duration(seconds, "estimate") == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
     [
         (0, "0 bytes"),
         (812, "812 bytes"),
@@ -56,8 +73,8 @@ def test_ages(seconds: float, said: str) -> None:
         (5e12, "5.0 TB"),
     ],
 )
-def test_sizes(count: int, said: str) -> None:
-    assert size(count) == said
+def test_a_size_has_a_decimal_unit_and_about_three_digits(count: int, text: str) -> None:
+    assert size(count) == text
 
 
 @pytest.mark.parametrize("width", range(12))
@@ -69,6 +86,6 @@ def test_a_shortened_name_keeps_both_ends_and_its_width(width: int) -> None:
     assert shortened("short", 5) == "short"
 
 
-def test_the_home_folder_is_written_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_path_in_the_home_folder_begins_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert short_path(tmp_path / "runs") == "~/runs" and short_path(Path("/elsewhere")) == "/elsewhere"

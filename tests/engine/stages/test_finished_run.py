@@ -15,31 +15,32 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set
 from engine.distilled import DistilledSet
-from engine.pipeline import evaluate_architectures, export_copies
 from engine.results.files import folder_names
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically
+from engine.stages.evaluate import evaluate_architectures
+from engine.stages.export import export_copies
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
 
 
-def test_further_networks_are_added_to_metrics_and_card_and_remembered(tmp_path: Path) -> None:
+def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_path: Path) -> None:
     finish_run(tmp_path)
     events: list[Event] = []
     context = tiny_context(tmp_path, tiny_settings(), events)
     before = json.loads(context.folder.metrics.read_text())
     evaluate_architectures(context, ["vgg11", "alexnet", "vgg11"], 1)
     metrics = json.loads(context.folder.metrics.read_text())
-    told = [event for event in events if isinstance(event, Evaluated)]
-    named = [(event.subject, event.arch, event.iteration) for event in told]
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    named = [(event.subject, event.arch, event.iteration) for event in evaluated]
     assert named == [("final", "vgg11", 3), ("final", "alexnet", 3)]
-    assert metrics["architectures"]["vgg11"]["accuracy_mean"] == told[0].accuracy_mean
+    assert metrics["architectures"]["vgg11"]["accuracy_mean"] == evaluated[0].accuracy_mean
     assert metrics["architectures"]["alexnet"] == before["architectures"]["alexnet"], "two networks say more than one"
     assert metrics["final"] == before["final"]
     assert "| final, iteration 3 | vgg11 |" in context.folder.card.read_text()
     assert isinstance(events[-1], RunFinished)
-    remembered = list(context.folder.evaluations.iterdir())
-    assert sorted(file.name for file in remembered) == ["set-000003-alexnet-0.json", "set-000003-vgg11-0.json"]
+    files = list(context.folder.evaluations.iterdir())
+    assert sorted(file.name for file in files) == ["set-000003-alexnet-0.json", "set-000003-vgg11-0.json"]
 
 
 def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:
@@ -59,7 +60,9 @@ def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> Non
         ([""], None, "no network"),
     ],
 )
-def test_wrong_questions_are_refused(tmp_path: Path, archs: list[str], repeats: int | None, message: str) -> None:
+def test_unknown_networks_and_repeats_below_one_are_refused(
+    tmp_path: Path, archs: list[str], repeats: int | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         evaluate_architectures(tiny_context(tmp_path, tiny_settings()), archs, repeats)
 
@@ -133,7 +136,7 @@ def test_a_place_where_no_copy_can_lie_is_refused(tmp_path: Path) -> None:
         export_copies(context, tmp_path / "file" / "below", None)
 
 
-def test_what_a_damaged_checkpoint_held_is_made_again_or_refused(tmp_path: Path) -> None:
+def test_damaged_evaluations_are_redone_and_damaged_checks_and_sets_are_refused(tmp_path: Path) -> None:
     context = finish_run(tmp_path)
     evaluate_architectures(context, ["vgg11"], 1)
     for file in [*context.folder.evaluations.iterdir(), context.folder.checkpoint / "seconds.json"]:
@@ -146,21 +149,21 @@ def test_what_a_damaged_checkpoint_held_is_made_again_or_refused(tmp_path: Path)
         load_set(context.folder, 7, context.device)
 
 
-def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     context = finish_run(tmp_path)
-    monkeypatch.setattr("engine.pipeline.export_copies", full)
+    monkeypatch.setattr("engine.__main__.export_copies", full)
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     assert "nothing can be written: No space left on device" in context.folder.events.read_text()
 
 
-def test_a_cache_that_cannot_be_made_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_cache_is_reported_with_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = finish_run(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr("engine.pipeline.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    monkeypatch.setattr("engine.__main__.export_copies", lambda *_: cache_root().mkdir(parents=True))
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
-    said = context.folder.events.read_text()
-    assert "the cache cannot be used" in said and "LTDD_CACHE" in said
+    events = context.folder.events.read_text()
+    assert "the cache cannot be used" in events and "LTDD_CACHE" in events

@@ -1,4 +1,4 @@
-"""Looking at runs: lists, figures, what is asked of a finished run, and what is said to somebody who mistypes."""
+"""`runs`, `show`, `evaluate` and `doctor`, and the errors for damaged files and wrong arguments."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ltdd_tui.cli.options import complete_run
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -21,13 +23,13 @@ def finished(command: Callable, make_run: Callable) -> Path:
     return root
 
 
-def test_no_runs_is_no_error_and_valid_json(command: Callable) -> None:
+def test_listing_no_runs_succeeds_and_prints_valid_json(command: Callable) -> None:
     assert command("runs").code == 0 and command("runs").out == ""
     assert json.loads(command("runs", "--json").out) == []
 
 
 @pytest.mark.parametrize("arguments", [["runs"], ["show", "last"], ["watch", "first"], ["run", "quickstart"], []])
-def test_a_file_in_place_of_the_folder_of_runs_is_bad_input(
+def test_a_runs_dir_that_is_a_file_exits_with_2(
     command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     file = tmp_path / "file"
@@ -38,7 +40,7 @@ def test_a_file_in_place_of_the_folder_of_runs_is_bad_input(
     assert command(*arguments) == done
 
 
-def test_runs_tells_how_each_one_stands(command: Callable, finished: Path, make_run: Callable) -> None:
+def test_runs_lists_state_accuracy_and_cell(command: Callable, finished: Path, make_run: Callable) -> None:
     make_run("second")
     found = {run["name"]: run for run in json.loads(command("runs", "--json").out)}
     assert found["first"]["state"] == "done" and found["second"]["state"] == "waiting"
@@ -47,7 +49,7 @@ def test_runs_tells_how_each_one_stands(command: Callable, finished: Path, make_
     assert table[1].split() == ["first", "done", "digits", "IF", "50", "IPC", "2", "ltdd", "86.9", "+-", "0.7"]
 
 
-def test_a_list_of_long_runs_reads_only_the_ends(command: Callable, finished: Path) -> None:
+def test_runs_lists_long_runs_from_both_ends_of_their_events(command: Callable, finished: Path) -> None:
     events = finished / "events.jsonl"
     lines = events.read_text().splitlines(keepends=True)
     step = next(line for line in lines if "matching_step" in line)
@@ -56,7 +58,7 @@ def test_a_list_of_long_runs_reads_only_the_ends(command: Callable, finished: Pa
     assert (run["state"], run["dataset"], run["method"]) == ("done", "digits", "ltdd")
 
 
-def test_broken_files_do_not_break_the_list(command: Callable, finished: Path) -> None:
+def test_runs_lists_a_run_with_damaged_files(command: Callable, finished: Path) -> None:
     (finished / "events.jsonl").write_bytes(b"\xff\x00{{{\n[]\n")
     (finished / "result" / "metrics.json").write_text("[1")
     (run,) = json.loads(command("runs", "--json").out)
@@ -65,7 +67,7 @@ def test_broken_files_do_not_break_the_list(command: Callable, finished: Path) -
     assert shown.code == 2 and shown.out == "" and "metrics cannot be read" in shown.err
 
 
-def test_show_json_is_the_file_to_the_byte(command: Callable, finished: Path) -> None:
+def test_show_json_prints_metrics_json_byte_for_byte(command: Callable, finished: Path) -> None:
     assert command("show", "first", "--json").out == (finished / "result" / "metrics.json").read_text()
 
 
@@ -77,7 +79,7 @@ def test_show_draws_classes_from_head_to_tail_with_bars(command: Callable, finis
     assert "published 53.4" in out
 
 
-def test_show_holds_the_estimate_against_what_happened(command: Callable, finished: Path) -> None:
+def test_show_prints_estimated_times_beside_measured_ones(command: Callable, finished: Path) -> None:
     assert "estimated" not in command("show", "first").out
     metrics = json.loads((finished / "result" / "metrics.json").read_text())
     metrics["estimated"] = {"stage_seconds": {"experts": 61.0, "distill": 2.0}}
@@ -87,7 +89,7 @@ def test_show_holds_the_estimate_against_what_happened(command: Callable, finish
     assert ["in", "all", "1.5", "s", "1:03"] in rows
 
 
-def test_show_leaves_out_what_a_foreign_file_holds_and_says_so(command: Callable, finished: Path) -> None:
+def test_show_skips_invalid_metrics_and_reports_them(command: Callable, finished: Path) -> None:
     metrics = json.loads((finished / "result" / "metrics.json").read_text())
     metrics["random"]["groups"]["few"] = [metrics["class_counts"], None]
     metrics["stage_seconds"], metrics["class_counts"] = "long", {"cat": 3}
@@ -98,7 +100,7 @@ def test_show_leaves_out_what_a_foreign_file_holds_and_says_so(command: Callable
         assert f"left out: metrics.json: {place}: " in shown.err
 
 
-def test_show_of_an_unfinished_run_shows_the_figures_so_far(
+def test_show_prints_the_figures_so_far_of_an_unfinished_run(
     command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run("half")
@@ -110,35 +112,35 @@ def test_show_of_an_unfinished_run_shows_the_figures_so_far(
     assert as_json.code == 2 and as_json.out == "" and "hint: " in as_json.err
 
 
-def test_a_run_goes_by_name_by_path_and_by_last(command: Callable, finished: Path) -> None:
+def test_a_run_is_found_by_name_by_path_and_by_last(command: Callable, finished: Path) -> None:
     by_name = command("show", "first").out
     assert command("show", str(finished)).out == by_name == command("show", "last").out
 
 
-def test_a_name_nearly_right_gets_a_suggestion(command: Callable, finished: Path) -> None:
+def test_a_misspelled_run_name_gets_a_suggestion(command: Callable, finished: Path) -> None:
     done = command("show", "frist")
     assert done.code == 2 and done.out == "" and "did you mean 'first'?" in done.err and "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("name", ["", "\0", "..", "x" * 5000])
-def test_a_name_that_cannot_be_one_is_refused_without_traceback(command: Callable, finished: Path, name: str) -> None:
+def test_an_impossible_run_name_is_refused_without_traceback(command: Callable, finished: Path, name: str) -> None:
     done = command("show", name)
     assert done.code == 2 and "there is no run" in done.err and "Traceback" not in done.err
 
 
-def test_a_done_run_is_not_run_again(command: Callable, finished: Path) -> None:
+def test_resume_leaves_a_done_run_alone(command: Callable, finished: Path) -> None:
     before = (finished / "events.jsonl").read_text()
     done = command("resume", "first")
     assert done.code == 0 and "is done" in done.err
     assert (finished / "events.jsonl").read_text() == before
 
 
-def test_stop_where_nothing_runs_is_bad_input(command: Callable, finished: Path) -> None:
+def test_stop_without_a_worker_exits_with_2(command: Callable, finished: Path) -> None:
     done = command("stop", "first")
     assert done.code == 2 and "no worker is at work" in done.err and not (finished / "stop").exists()
 
 
-def test_evaluate_gives_the_networks_asked_for(command: Callable, finished: Path) -> None:
+def test_evaluate_prints_only_the_requested_networks(command: Callable, finished: Path) -> None:
     found = json.loads(command("evaluate", "first", "--arch", "vgg11, resnet18", "--json").out)
     assert [result["arch"] for result in found] == ["vgg11", "resnet18"]
     assert found[0]["accuracy_mean"] == 75.0
@@ -152,23 +154,23 @@ def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable
         assert done.code == 2 and "has no result yet" in done.err
 
 
-def test_alone_it_says_what_to_use_instead(command: Callable) -> None:
+def test_without_a_command_and_a_terminal_it_suggests_quickstart(command: Callable) -> None:
     done = command()
     assert done.code == 2 and done.out == "" and "ltdd-tui run quickstart" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["runs", "--nonsense"], ["show"], ["evaluate", "x"]])
-def test_misuse_exits_with_2_and_says_nothing_on_stdout(command: Callable, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2_and_leaves_stdout_empty(command: Callable, arguments: list[str]) -> None:
     done = command(*arguments)
     assert done.code == 2 and done.out == ""
 
 
-def test_version(command: Callable) -> None:
+def test_version_option_prints_the_version(command: Callable) -> None:
     done = command("--version")
     assert done.code == 0 and done.out.startswith("ltdd-tui ")
 
 
-def test_doctor_finds_torch_without_loading_it_here(command: Callable) -> None:
+def test_doctor_reports_torch_without_importing_it(command: Callable) -> None:
     program = (
         "import sys; from ltdd_tui.cli.main import main; sys.argv[:] = ['ltdd-tui', 'doctor', '--json']\n"
         "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
@@ -186,14 +188,12 @@ def test_doctor_finds_torch_without_loading_it_here(command: Callable) -> None:
     assert found["calibrations"] == []
 
 
-def test_completion_knows_the_runs(finished: Path) -> None:
-    from ltdd_tui.cli.options import complete_run
-
+def test_completion_offers_runs_and_last(finished: Path) -> None:
     assert complete_run("f") == ["first"] and complete_run("") == ["first", "last"]
 
 
 @pytest.mark.parametrize("text", ["{}", '{"final": 3}', "[1"])
-def test_damaged_metrics_are_said_and_written_anew_by_resume(command: Callable, finished: Path, text: str) -> None:
+def test_damaged_metrics_are_reported_and_rewritten_by_resume(command: Callable, finished: Path, text: str) -> None:
     (finished / "result" / "metrics.json").write_text(text)
     assert command("runs").code == 0
     shown = command("show", "first")
@@ -202,7 +202,7 @@ def test_damaged_metrics_are_said_and_written_anew_by_resume(command: Callable, 
     assert command("show", "first").code == 0
 
 
-def test_a_file_that_cannot_be_touched_is_told_without_traceback(command: Callable, make_run: Callable) -> None:
+def test_an_os_error_is_reported_without_traceback(command: Callable, make_run: Callable) -> None:
     (make_run("first") / "stop").mkdir()
     done = command("resume", "first")
     assert done.code == 1 and done.err.startswith("error: ") and "stop" in done.err
