@@ -20,8 +20,8 @@ from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.live import Watched
-from ltdd_tui.runs.messages import losses, news
+from ltdd_tui.runs.live import FollowedRun
+from ltdd_tui.runs.messages import log_message, losses
 from ltdd_tui.runs.state import RunState, Stage, with_worker
 
 POLL_SECONDS = 0.1
@@ -68,7 +68,7 @@ class PlainLines(Display):
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Prints the event's message, if it has one, and the progress of the current stage, if it is due."""
-        if message := news(item, state):
+        if message := log_message(item):
             print_note(message)
         stage = state.stages.current
         if stage and isinstance(item, Stamped) and self._is_progress_due(stage, item.seconds):
@@ -112,7 +112,7 @@ class ProgressBars(Display):
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Prints the event's message, if it has one, above the bars."""
-        if message := news(item, state):
+        if message := log_message(item):
             print_note(message)
 
     def refresh(self, state: RunState) -> None:
@@ -159,7 +159,9 @@ def display_for(plain: bool, as_json: bool) -> Display:
     return ProgressBars() if sys.stderr.isatty() and not plain else PlainLines()
 
 
-def follow(watched: Watched, display: Display, process: subprocess.Popen[bytes] | None = None) -> tuple[RunState, int]:
+def follow(
+    watched: FollowedRun, display: Display, process: subprocess.Popen[bytes] | None = None
+) -> tuple[RunState, int]:
     """Shows a run until its worker exits; returns the last state and how often Ctrl-C was pressed.
 
     process: our own worker. The first Ctrl-C asks it to stop at its next safe point, the second kills it. Without

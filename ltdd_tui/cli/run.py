@@ -27,7 +27,7 @@ from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
-from ltdd_tui.runs.live import Watched
+from ltdd_tui.runs.live import FollowedRun
 
 MOST_NAMED = 5
 
@@ -140,7 +140,7 @@ def resume(
 
 def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
-    watched = Watched(folder)
+    watched = FollowedRun(folder)
     watched.skip_old()
     process = worker.start(folder, device)
     print_note(f"{folder.name}: {folder.root}")
@@ -165,10 +165,10 @@ def watch(
     folder = find_run(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))
-    raise typer.Exit(follow_run(Watched(folder), None, plain, as_json))
+    raise typer.Exit(follow_run(FollowedRun(folder), None, plain, as_json))
 
 
-def follow_run(watched: Watched, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
+def follow_run(watched: FollowedRun, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
     """Follows a run until its worker exits: prints progress, forwards Ctrl-C, returns the exit code.
 
     process: the worker, if it was started here; otherwise Ctrl-C leaves it running.

@@ -1,4 +1,4 @@
-"""From a preset's name and some overrides to a run folder that a worker can take up, or to a plan of it."""
+"""Makes the run folder of a preset or a form, with a name that is free, and starts its worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.launch.form import NAME, Form
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.worker import WorkerProcess, send
+from ltdd_tui.runs.worker import WorkerProcess, launch_in_background
 
 
 def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
@@ -41,25 +41,26 @@ def with_absolute_path(settings: RunSettings) -> RunSettings:
     return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
 
 
-# From a form to a run that is under way: the same path as `ltdd-tui run`.
-
-
 def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, WorkerProcess]:
-    """Creates the run and sends its worker, which outlives this program; raises SettingsError or InputError."""
+    """Creates the run that a form describes and starts its worker, which outlives this program.
+
+    It is what `ltdd-tui run` does; raises SettingsError or InputError.
+    """
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    return folder, send(folder, worker.run_arguments(folder, form.device))
+    return folder, launch_in_background(folder, worker.run_arguments(folder, form.device))
 
 
-# What a new run is called unless somebody names it, and what is wrong with a name that somebody typed.
+# ---- Names of runs. ----
 
 
 def suggested_name(form: Form, settings: RunSettings, runs_dir: Path) -> str:
-    """The first free name of the kind: after the preset while its cell is kept, after the cell otherwise."""
+    """A free name: after the preset while its data set, factor and IPC are kept, after those otherwise."""
     wanted = default_name(form.preset, settings) if _cell(settings) == _cell(form.base) else cell_name(settings)
     try:
         return manage.free_name(wanted, runs_dir)
     except OSError:
-        return wanted  # a folder that cannot be looked into is told when the run is to be made there
+        # A folder that cannot be looked into is reported when the run is to be made there.
+        return wanted
 
 
 def cell_name(settings: RunSettings) -> str:

@@ -1,4 +1,4 @@
-"""The form for a new run as a value: a preset, and what a person typed over it. Settings come out of it, or faults."""
+"""The form for a new run as a value: a preset, and what a person typed over it. It gives settings, or faults."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.run.datasets import FACTS
 from engine.run.errors import Fault, SettingsError
 from engine.run.presets import load_preset, preset_files
 from engine.run.schema import Leaf, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import mentioned
-from ltdd_tui.widgets.field import Spec
 
 NAME, DEVICE = "run.name", "run.device"
 """The keys of the two fields that are no settings."""
 FIRST_PRESET = "quickstart"
 FACTOR, NATURAL, OWN_IMAGES = "dataset.imbalance_factor", "natural", "folder"
-# What is seen without opening "more".
+# The settings that are seen without opening "more".
 BASIC = ("dataset.name", "dataset.path", "dataset.imbalance_factor", "ipc", "method", "seed")
 
 
@@ -36,7 +34,7 @@ class Form:
     device: str = "auto"
 
     def text(self, key: str) -> str:
-        """What stands in a field."""
+        """The text of a field, by its key."""
         if key == NAME:
             return self.name
         if key == DEVICE:
@@ -44,7 +42,7 @@ class Form:
         return self.typed.get(key, self.preset_text(key))
 
     def preset_text(self, key: str) -> str:
-        """What stands there before anything is typed."""
+        """The text of a field before anything is typed."""
         value: Any = self.base
         for part in key.split("."):
             value = getattr(value, part)
@@ -67,7 +65,7 @@ class Form:
         return form
 
     def overrides(self, without: Iterable[str] = ()) -> list[str]:
-        """What was typed, as the command line's --set takes it."""
+        """What was typed, in the form of the command line's --set."""
         left_out = frozenset(without)
         return [f"{key}={text}" for key, text in self.typed.items() if key not in left_out]
 
@@ -77,14 +75,14 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidatedForm:
     """What a form means: `settings` with faulty values left as the preset has them; `faults` by key."""
 
     settings: RunSettings
     faults: Mapping[str, Fault]
 
 
-def filled(preset: str, device: str = "auto") -> Form:
+def form_of_preset(preset: str, device: str = "auto") -> Form:
     """The form that shows a preset; raises SettingsError."""
     return Form(preset, load_preset(preset), device=device)
 
@@ -93,48 +91,46 @@ def first_form(device: str) -> Form:
     """What the form shows at first: the quickstart, or the first preset that is right where that one is spoilt."""
     for preset in (FIRST_PRESET, *preset_files()):
         try:
-            return filled(preset, device)
+            return form_of_preset(preset, device)
         except SettingsError:
             continue
     return Form("", RunSettings(), device=device)
 
 
-def check(form: Form) -> Checked:
+def validate(form: Form) -> ValidatedForm:
     """The settings of a form, and every fault of its values at once."""
     try:
-        return Checked(load_preset(form.preset, form.overrides()), {})
+        return ValidatedForm(load_preset(form.preset, form.overrides()), {})
     except SettingsError as error:
-        faults = by_key(error.faults, form.typed)
-        return Checked(_without(form, set(faults)), faults)
-
-
-def _without(form: Form, faulty: set[str]) -> RunSettings:
-    """The settings that the sound part of a form gives; what no longer fits together is left out too."""
-    while faulty & form.typed.keys():
+        faults = faults_by_key(error.faults, form.typed)
+    # The plan is shown beside a faulty form too: for the settings that its sound part gives. Without a faulty value,
+    # others may no longer fit together; they are left out in turn.
+    left_out = set(faults)
+    while left_out & form.typed.keys():
         try:
-            return load_preset(form.preset, form.overrides(without=faulty))
+            return ValidatedForm(load_preset(form.preset, form.overrides(without=left_out)), faults)
         except SettingsError as error:
-            more = by_key(error.faults, form.typed).keys() - faulty
+            more = faults_by_key(error.faults, form.typed).keys() - left_out
             if not more:
                 break
-            faulty = faulty | more
-    return form.base
+            left_out |= more
+    return ValidatedForm(form.base, faults)
 
 
-def by_key(faults: Iterable[Fault], typed: Iterable[str]) -> dict[str, Fault]:
-    """Each fault at the field that it is mended in; at the key "" where none is at fault.
+def faults_by_key(faults: Iterable[Fault], typed: Iterable[str]) -> dict[str, Fault]:
+    """Each fault by the key of the field that mends it; by "" where no field does.
 
-    What does not fit together is told where the person typed last of what it names, not where the preset says it.
+    Two values that do not fit together are a fault of the one that was typed, not of the one that the preset has.
     """
-    found: dict[str, Fault] = {}
+    by_key: dict[str, Fault] = {}
     changed = set(typed)
     for fault in faults:
         key = _key_of(fault.where)
-        named = [".".join(path) for path in mentioned(fault.what)]
         if key not in changed:
-            key = next((name for name in named if name in changed), key)
-        found.setdefault(key, fault)
-    return found
+            mentioned_keys = [".".join(path) for path in mentioned(fault.what)]
+            key = next((name for name in mentioned_keys if name in changed), key)
+        by_key.setdefault(key, fault)
+    return by_key
 
 
 def _key_of(where: str) -> str:
@@ -149,12 +145,12 @@ def _key_of(where: str) -> str:
 
 def more_settings() -> dict[str, list[Leaf]]:
     """Every setting that is not basic, by its block, in order; the published figure is none that one sets."""
-    found: dict[str, list[Leaf]] = {}
+    blocks: dict[str, list[Leaf]] = {}
     for key, leaf in leaves().items():
         block = key.partition(".")[0]
         if key not in BASIC and block != "expected":
-            found.setdefault(block, []).append(leaf)
-    return found
+            blocks.setdefault(block, []).append(leaf)
+    return blocks
 
 
 def in_order(faults: Mapping[str, Fault]) -> dict[str, Fault]:
@@ -179,18 +175,9 @@ def text_of(value: Any) -> str:
             return str(value)
 
 
-# The few fields that everybody sees, and what is told about a field while one is in it.
+# ---- Words: the labels of the basic fields, and the help for the field that has the focus. ----
 
-
-METHODS = {
-    "ltdd": "DAM + expert decoupling",
-    "dam": "DAM alone",
-    "ed": "expert decoupling alone",
-    "datm": "plain matching, soft labels",
-    "mtt": "plain matching, hard labels",
-    "random": "real images, picked",
-}
-METHODS_EXPLAINED = {
+METHOD_HELP = {
     "ltdd": "the paper's method: distribution-agnostic matching of the backbone, balanced experts for the classifier",
     "dam": "half of the paper's method: distribution-agnostic matching without balanced classifier experts",
     "ed": "half of the paper's method: balanced classifier experts, but no distribution-agnostic loss",
@@ -208,66 +195,34 @@ LABELS = {
     "seed": "seed",
     NAME: "name",
 }
-NOTES = {"dataset.imbalance_factor": "head : tail", "ipc": "images a class"}
-PLACES = {
+# What an empty path means, by data set.
+PLACES_OF_IMAGES = {
     "digits": "they come with the program",
     "tiny-imagenet": "the cache, or the folder that holds it",
     "imagenet-lt": "the folder of the images and train.txt",
     "folder": "a folder with train/<class>/*",
 }
-OWN_HELP = {
+# Help for the two fields that are no settings: what they are for, and their kind.
+RUN_FIELD_HELP = {
     DEVICE: ("where the worker computes; auto takes the first GPU, else the CPU", ""),
     NAME: ("the run's folder is called this", "empty: the name shown"),
 }
 
 
-def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
-    """The fields in order; `devices` as (words, value)."""
-    options = {
-        "dataset.name": [(_dataset_words(name), name) for name in leaves()["dataset.name"].choices],
-        "method": [(f"{name} · {words}", name) for name, words in METHODS.items()],
-        DEVICE: devices,
-    }
-    return [
-        Spec(
-            key,
-            label,
-            NOTES.get(key, ""),
-            "a number, or natural" if key == "dataset.imbalance_factor" else "",
-            tuple(options.get(key, ())),
-            suggestions=("natural",) if key == "dataset.imbalance_factor" else (),
-            help=leaves()[key].help if key in leaves() else "",
-        )
-        for key, label in LABELS.items()
-    ]
-
-
 def place_of_images(dataset: str) -> str:
     """What an empty path means for a data set."""
-    return PLACES.get(dataset, "the cache; fetched when it is not there")
+    return PLACES_OF_IMAGES.get(dataset, "the cache; fetched when it is not there")
 
 
-def _dataset_words(name: str) -> str:
-    facts = FACTS.get(name)  # type: ignore[call-overload]
-    if facts is None:
-        return f"{name} · your own images"
-    return f"{name} · {facts.classes} classes, {facts.image_size} px"
-
-
-def name_of_field(key: str) -> str:
-    """How a field is called where it is not seen: by its label, or by its key."""
-    return LABELS.get(key, key)
-
-
-def told(key: str, form: Form) -> tuple[str, str]:
+def field_help(key: str, form: Form) -> tuple[str, str]:
     """What a field is for, and on a second line its kind, range, unit, default and source."""
-    if key in OWN_HELP:
-        return OWN_HELP[key]
+    if key in RUN_FIELD_HELP:
+        return RUN_FIELD_HELP[key]
     leaf = leaves()[key]
     parts = [_kind(leaf), leaf.unit, f"default {text_of(leaf.default) or 'empty'} ({leaf.source})"]
     if key in form.typed:
         parts.append(f"preset {form.preset_text(key) or 'empty'}")
-    what = METHODS_EXPLAINED.get(form.text(key), leaf.help) if key == "method" else leaf.help
+    what = METHOD_HELP.get(form.text(key), leaf.help) if key == "method" else leaf.help
     return what, ", ".join(part for part in parts if part)
 
 
@@ -280,15 +235,12 @@ def _kind(leaf: Leaf) -> str:
     return " or ".join([f"{kind} {leaf.bounds}".strip(), *words])
 
 
-def fault_line(faults: Mapping[str, Fault]) -> str:
+def fault_summary(faults: Mapping[str, Fault]) -> str:
     """How many faults there are and where, for those that are not in sight."""
     if not faults:
         return ""
-    names = [name_of_field(key) if key else fault.what for key, fault in faults.items()]
+    names = [LABELS.get(key, key) if key else fault.what for key, fault in faults.items()]
     return f"{len(names)} fault{'s' if len(names) > 1 else ''} (F8): {', '.join(names)}"
-
-
-# Finding a setting by a part of its name, or by a word of what is told about it.
 
 
 def find_settings(query: str, limit: int = 6) -> list[Leaf]:
@@ -296,21 +248,19 @@ def find_settings(query: str, limit: int = 6) -> list[Leaf]:
     wanted = query.strip().lower().replace(" ", "_")
     if not wanted:
         return []
-    found = [leaves()[key] for key in BASIC] + [leaf for block in more_settings().values() for leaf in block]
-    ranked = sorted((_rank(leaf, wanted), place) for place, leaf in enumerate(found))
-    return [found[place] for rank, place in ranked if rank < NO_MATCH][:limit]
+    settings = [leaves()[key] for key in BASIC] + [leaf for block in more_settings().values() for leaf in block]
+    ranked = [(rank, leaf) for leaf in settings if (rank := _match_rank(leaf, wanted)) is not None]
+    return [leaf for _, leaf in sorted(ranked, key=lambda pair: pair[0])][:limit]
 
 
-NO_MATCH = 5
-
-
-def _rank(leaf: Leaf, wanted: str) -> int:
+def _match_rank(leaf: Leaf, wanted: str) -> int | None:
+    """How well a setting matches, 0 the best; None where it does not."""
     name = leaf.key.rpartition(".")[2]
-    tests = (
+    matches = (
         wanted in (name, leaf.key),
         name.startswith(wanted),
         wanted in name,
         wanted in leaf.key,
         wanted.replace("_", " ") in leaf.help.lower(),
     )
-    return next((rank for rank, fits in enumerate(tests) if fits), NO_MATCH)
+    return next((rank for rank, fits in enumerate(matches) if fits), None)

@@ -1,4 +1,4 @@
-"""What a preset will cost on the device that this machine has, told without torch."""
+"""What this machine has, asked of its files alone and without torch: devices, memory, disk, and their calibration."""
 
 from __future__ import annotations
 
@@ -35,34 +35,33 @@ def device_here(name: str) -> Device:
 
 def calibration_lacks(settings: RunSettings, device: str) -> bool:
     """Whether an estimate of these settings would have to guess what a calibration of `auto`, `cpu` ... could tell."""
-    found = read_calibration(torch_name(device))
-    return found is None or (may_compile_by_torch(settings, torch_name(device)) and not found.compiler)
+    calibration = read_calibration(torch_name(device))
+    return calibration is None or (may_compile_by_torch(settings, torch_name(device)) and not calibration.compiler)
 
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
-    return worker.ask(_calibration(settings, device)) == 0
+    return worker.ask(_calibration_arguments(settings, device)) == 0
 
 
 def calibrate_silently(settings: RunSettings, device: str) -> bool:
     """As calibrate, with nowhere to speak to: for a screen."""
     with open(os.devnull, "wb") as nowhere:
-        return worker.consult(_calibration(settings, device), nowhere).wait() == 0
+        return worker.consult(_calibration_arguments(settings, device), nowhere).wait() == 0
 
 
-def _calibration(settings: RunSettings, device: str) -> list[str]:
+def _calibration_arguments(settings: RunSettings, device: str) -> list[str]:
     compiler = ["--compiler"] if may_compile_by_torch(settings, torch_name(device)) else []
     return ["calibrate", "--device", torch_name(device), *compiler]
 
 
-def as_plain(found: Estimate | None, device: Device) -> dict[str, Any]:
+def as_plain(estimate: Estimate | None, device: Device) -> dict[str, Any]:
     """An estimate as JSON, null where it is not known, with the device it is for and when that was measured."""
-    figures = asdict(found) if found else dict.fromkeys(Estimate.__dataclass_fields__)
+    figures = asdict(estimate) if estimate else dict.fromkeys(Estimate.__dataclass_fields__)
     return {"device": device.name, "calibrated": device.calibrated} | figures
 
 
-# What this machine has, asked of its files alone: devices, memory, room on the disk. No torch, no other program.
-
+# ---- Devices, memory and disk. ----
 
 NVIDIA_DEVICES = Path("/dev")
 NVIDIA_FACTS = Path("/proc/driver/nvidia/gpus")
@@ -71,10 +70,10 @@ MODEL = re.compile(r"^Model:\s*(.+)$", re.MULTILINE)
 
 def device_choices(asked: str = "auto") -> list[tuple[str, str]]:
     """What can be picked as device, each as (words, value); `asked` is among them whatever it is."""
-    gpus = gpu_names()
-    found = [(f"auto: {_what_auto_is(gpus)}", "auto"), *((f"{name} {model}", name) for name, model in gpus.items())]
-    found.append((device_here("cpu").name, "cpu"))
-    return found if asked in dict((value, words) for words, value in found) else [*found, (asked, asked)]
+    gpus, cpu = gpu_names(), device_here("cpu").name
+    auto = next((f"{name} {model}".strip() for name, model in gpus.items()), cpu)
+    choices = [(f"auto: {auto}", "auto"), *((f"{name} {model}", name) for name, model in gpus.items()), (cpu, "cpu")]
+    return choices if asked in [value for _, value in choices] else [*choices, (asked, asked)]
 
 
 def gpu_names() -> dict[str, str]:
@@ -86,16 +85,12 @@ def gpu_names() -> dict[str, str]:
     return {f"cuda:{i}": models[i] if i < len(models) else "" for i in range(len(numbers))}
 
 
-def _what_auto_is(gpus: dict[str, str]) -> str:
-    return next((f"{name} {model}".strip() for name, model in gpus.items()), device_here("cpu").name)
-
-
 def _model(path: Path) -> str:
     try:
-        found = MODEL.search(path.read_text())
+        match = MODEL.search(path.read_text())
     except OSError:
         return ""
-    return found[1].strip().removeprefix("NVIDIA ") if found else ""
+    return match[1].strip().removeprefix("NVIDIA ") if match else ""
 
 
 def memory_gib(device: Device) -> float | None:

@@ -19,7 +19,7 @@ from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.messages import news
+from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
 
 ALIVE_EVERY_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Listener(Protocol):
         """Takes note of one item; `state` is the live one, which the next item changes."""
 
 
-class Watched:
+class FollowedRun:
     """A run folder that is followed: its events are applied to `state` as they come.
 
     `has_news` is whether the last `take_new` took anything in.
@@ -90,7 +90,7 @@ class LiveRun:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._watched = Watched(folder)
+        self._watched = FollowedRun(folder)
         self._log: list[LogEntry] = []
         self._settings: CachedFile[RunSettings | None] = CachedFile(folder.config, _read_settings, None)
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
@@ -113,7 +113,7 @@ class LiveRun:
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Notes in the log what one item says."""
-        text = news(item, state)
+        text = log_message(item)
         if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
             # The run begins anew; what is wrong with its file stays.
             self._log = [entry for entry in self._log if entry.seconds is None]

@@ -8,7 +8,7 @@ from typing import Literal
 from engine.run import events as e
 from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
-from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.state import RunView
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Notifications: what has happened between two looks, which is told whatever screen is shown
@@ -136,8 +136,8 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
-def news(item: e.Stamped | e.Warned, state: RunState) -> str | None:
-    """The log's line for an event, or None where it says nothing that its stage's progress does not."""
+def log_message(item: e.Stamped | e.Warned) -> str | None:
+    """The log's text for an event, or None where it says nothing that its stage's progress does not."""
     event = item if isinstance(item, e.Warned) else item.event
     match event:
         case e.RunStarted():

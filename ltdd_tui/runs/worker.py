@@ -40,7 +40,7 @@ def run_arguments(folder: RunFolder, device: str) -> list[str]:
 
 def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     """Starts a worker with `arguments`; what it prints goes to console.log. Raises InputError where one is at work."""
-    worker = send(folder, arguments)
+    worker = launch_in_background(folder, arguments)
     worker.output.close()
     return worker.process
 
@@ -103,14 +103,14 @@ STOPPED = 130
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The exit code of a worker, and its last words: the error that it told, or its last lines."""
+class WorkerExit:
+    """The exit code of a worker, and its last output: the error that it reported, or its last lines."""
 
     code: int
-    words: str
+    output: str
 
     @property
-    def went_wrong(self) -> bool:
+    def failed(self) -> bool:
         """Whether it failed; one that was asked to stop did not."""
         return self.code not in (0, STOPPED)
 
@@ -122,13 +122,13 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
 
-    async def ended(self) -> Ended:
+    async def wait(self) -> WorkerExit:
         """Waits for the end without blocking the event loop."""
         while self.process.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
-        return Ended(self.process.returncode, self.last_words())
+        return WorkerExit(self.process.returncode, self.last_output())
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last error that it printed with what follows it, else its last lines."""
         file = self.output.fileno()
         # pread, since the worker shares the place in the file at which it goes on to print.
@@ -138,7 +138,7 @@ class WorkerProcess:
         return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:])
 
 
-def send(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+def launch_in_background(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
         raise InputError(
@@ -151,7 +151,7 @@ def send(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     return WorkerProcess(consult(arguments, console), console)
 
 
-def send_to_read(arguments: Sequence[str]) -> WorkerProcess:
+def read_in_background(arguments: Sequence[str]) -> WorkerProcess:
     """Starts a worker that only reads a run, which may be at work."""
     # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
     output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -174,20 +174,20 @@ class WorkerHandle:
     def __init__(self, folder: RunFolder, device: str) -> None:
         self._folder, self._device = folder, device
         self._worker: WorkerProcess | None = None
-        self._sending = self._has_begun = False
+        self._launching = self._has_begun = False
         self._stopping_pid: int | None = None
         # A run that was made a moment ago, by another program, most likely has a worker that is about to start.
         self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
 
     def is_on_its_way(self, status: str) -> bool:
-        """Whether a worker was sent that has neither ended nor begun, for callers who know the run's status alone."""
+        """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""
         self._has_begun = self._has_begun or status == "running"
         return self.is_sent and not self._has_begun
 
     @property
     def is_sent(self) -> bool:
-        """Whether a worker that was sent from here has not ended."""
-        return self._sending or (self._worker is not None and self._worker.process.poll() is None)
+        """Whether a worker that was launched here has not exited."""
+        return self._launching or (self._worker is not None and self._worker.process.poll() is None)
 
     async def stop(self) -> None:
         """Asks the worker to stop at its next safe point."""
@@ -196,19 +196,21 @@ class WorkerHandle:
         await asyncio.to_thread(request_stop, self._folder)
 
     async def resume(self) -> WorkerProcess | None:
-        """Sends a worker that goes on where the last one ended; None where one is at work, or on its way, already."""
+        """Launches a worker that goes on where the last one ended; None where one is at work or on its way."""
         if self.is_sent:
             return None
-        # Before anything is waited for, so that a second key in between sends no second one.
-        self._sending = True
+        # Before anything is waited for, so that a second key press in between launches no second worker.
+        self._launching = True
         try:
             if await asyncio.to_thread(self._folder.is_running):
                 return None
-            process = await asyncio.to_thread(send, self._folder, run_arguments(self._folder, self._device))
+            process = await asyncio.to_thread(
+                launch_in_background, self._folder, run_arguments(self._folder, self._device)
+            )
             self.sent(process)
             return process
         finally:
-            self._sending = False
+            self._launching = False
 
     def sent(self, process: WorkerProcess) -> None:
         """Takes note of a worker that is on its way to the run."""
@@ -220,7 +222,7 @@ class WorkerHandle:
             self._worker = None
 
     def starting(self, view: RunView) -> bool:
-        """Whether a worker is on its way: it was sent, or holds the run, and has not said yet that it begins."""
+        """Whether a worker is on its way: launched, or holding the run, with no event yet that says it begins."""
         status = view.state.status
         if view.alive and status in {"running", "done"}:
             return False
@@ -228,14 +230,14 @@ class WorkerHandle:
             return self._worker.process.poll() is None
         if view.alive:
             return status == "waiting"
-        return self._sending or (status == "waiting" and time.monotonic() < self._young_until)
+        return self._launching or (status == "waiting" and time.monotonic() < self._young_until)
 
     def exit_code(self, view: RunView) -> int | None:
-        """The exit code of a worker that was sent and never began with the run; None while all is well."""
+        """The exit code of a worker that was launched and never began with the run; None while all is well."""
         if view.alive or self._worker is None or self._begun(view):
             return None
         code = self._worker.process.poll()
-        if code and HELD in self._worker.last_words():
+        if code and HELD in self._worker.last_output():
             # Another worker was quicker, and the run is in good hands.
             self._worker = None
             return None
@@ -250,7 +252,7 @@ class WorkerHandle:
         return pid is not None and pid == self._stopping_pid
 
     def _begun(self, view: RunView) -> bool:
-        """Whether the worker sent from here has said that it begins, be it that another one has the run by now."""
+        """Whether the worker launched here has said that it begins, even if another one has the run by now."""
         started = view.state.started
         if self._worker is not None and started is not None and started.pid == self._worker.process.pid:
             self._has_begun = True

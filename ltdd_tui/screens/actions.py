@@ -21,10 +21,10 @@ from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, send, send_to_read
-from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, Rename
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch_in_background, read_in_background
+from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.following import LiveScreen
-from ltdd_tui.screens.result_dialogs import Evaluate, Export
+from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
 
 
 class OpenRun(Message):
@@ -67,14 +67,14 @@ async def announce_end(
     result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
     the run tells of its end itself.
     """
-    end = await process.ended()
+    end = await process.wait()
     if unless_shown and any(
         isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
     ):
         return
     worker_handles.of(folder).forget(process)
-    if end.went_wrong:
-        words = end.words or f"the worker exited without an error message (exit code {end.code})"
+    if end.failed:
+        words = end.output or f"the worker exited without an error message (exit code {end.code})"
         notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
     elif end.code == 0:
         figures = result or await asyncio.to_thread(figures_of, folder, archs)
@@ -248,8 +248,8 @@ class RunActions(Screen[None]):
         """The worker on its way, or None after telling why it is not."""
         try:
             if reads_only:
-                return await asyncio.to_thread(send_to_read, arguments)
-            return await asyncio.to_thread(send, folder, arguments)
+                return await asyncio.to_thread(read_in_background, arguments)
+            return await asyncio.to_thread(launch_in_background, folder, arguments)
         except LtddError as error:
             self.complain(error)
         except OSError as error:

@@ -1,21 +1,17 @@
-"""What every dialog is: a titled box in the middle of the screen, closed by escape with nothing done."""
+"""What all dialogs share: a titled box in the middle of the screen, closed by escape; and a yes-or-no question."""
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
-from engine.run.errors import InputError
-from engine.run.folder import RunFolder
 from ltdd_tui.formatting import clean
-from ltdd_tui.runs import manage
 
 Answer = TypeVar("Answer")
 
@@ -63,22 +59,17 @@ class FormDialog(Dialog[Answer], Generic[Answer]):
         raise NotImplementedError
 
     def on_input_submitted(self) -> None:
-        """Enter gives the answer."""
         self.give()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Gives the answer, or nothing."""
         if event.button.id == "yes":
             self.give()
         elif event.button.id == "no":
             self.action_cancel()
 
 
-# A question that is answered by yes or no.
-
-
 class Confirm(Dialog[bool]):
-    """Asks `question`; `details` say what yes will do. Escape is a no, and so is enter where the deed is `dangerous`.
+    """Asks `question`; `details` say what yes will do. Escape is a no, and so is enter where yes is `dangerous`.
 
     Use it as `if await self.app.push_screen_wait(Confirm(...))` in a worker, or with a callback.
     """
@@ -104,7 +95,6 @@ class Confirm(Dialog[bool]):
         self._dangerous = dangerous
 
     def compose(self) -> ComposeResult:
-        """The question, what it means, and the two answers."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = "Please confirm"
             yield Static(clean(self._question), markup=False)
@@ -116,11 +106,10 @@ class Confirm(Dialog[bool]):
                 yield Button(f"{self._yes} (y)", id="yes", variant=variant, compact=True)
 
     def on_mount(self) -> None:
-        """Puts the focus on the answer that does no harm."""
+        # The answer that does no harm.
         self.query_one("#no" if self._dangerous else "#yes").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Closes with the button's answer."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, answer: bool) -> None:
@@ -128,52 +117,4 @@ class Confirm(Dialog[bool]):
         self.dismiss(answer)
 
     def action_cancel(self) -> None:
-        """Escape is a no."""
         self.dismiss(False)
-
-
-# Asks for a run's new name.
-
-
-class Rename(FormDialog[str | None]):
-    """Gives a name that can be one and is not taken, or None."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self._folder = folder
-
-    def compose(self) -> ComposeResult:
-        """The name, and what is wrong with it as one types."""
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = "Rename"
-            yield Static("New name of the run", classes="label")
-            yield Input(self._folder.name, id="name", select_on_focus=True, compact=True)
-            yield Static(classes="fault", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel (esc)", id="no", compact=True)
-                yield Button("Rename (enter)", id="yes", variant="primary", compact=True)
-
-    def on_mount(self) -> None:
-        """The name can be typed over at once."""
-        self.query_one(Input).focus()
-
-    def fault(self) -> str:
-        """Why the name cannot be taken, empty where it can."""
-        name = self.query_one(Input).value.strip()
-        if name == self._folder.name:
-            return ""
-        try:
-            manage.check_name(name)
-        except InputError as error:
-            return error.faults[0].what
-        return f"there is a run named {name!r} already" if os.path.exists(self._folder.root.with_name(name)) else ""
-
-    def on_input_changed(self) -> None:
-        """Says at once what is wrong."""
-        self.show_fault(self.fault())
-
-    def give(self) -> None:
-        """Closes with a name that can be taken."""
-        name = self.query_one(Input).value.strip()
-        if not self.fault():
-            self.dismiss(name if name != self._folder.name else None)

@@ -59,7 +59,6 @@ class HelpScreen(ModalScreen[None]):
         self._preferences, self._palette = preferences, palette
 
     def compose(self) -> ComposeResult:
-        """The texts, then the keys."""
         with VerticalScroll() as page:
             page.border_title = "Help"
             page.border_subtitle = "escape closes"
@@ -82,7 +81,7 @@ class HelpScreen(ModalScreen[None]):
         return table
 
     def action_close(self) -> None:
-        """Back to the screen."""
+        """Closes the help."""
         self.dismiss(None)
 
     def action_scroll(self, lines: int) -> None:
@@ -91,6 +90,6 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_texts(screen: Screen[object]) -> list[str]:
-    """What the focused panel and the screen say of themselves, the nearest first."""
+    """The HELP of the focused widget, its panel and the screen, in this order."""
     nodes: list[DOMNode] = [*(screen.focused.ancestors_with_self if screen.focused else [screen])]
     return list(dict.fromkeys(text for node in nodes if (text := getattr(node, "HELP", ""))))

@@ -1,4 +1,4 @@
-"""Asks on which networks a finished run's set is to be tried, how often, and where."""
+"""The dialogs of what can be done with a run: evaluate its set on further networks, export it, rename it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from textual.widgets import Button, Input, RadioButton, RadioSet, SelectionList,
 from textual.widgets.selection_list import Selection
 from textual_fspicker import SelectDirectory
 
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.settings import NetworkName
 from ltdd_tui.formatting import clean, short_path
+from ltdd_tui.runs import manage
 from ltdd_tui.screens.dialogs import FormDialog
+
+# ---- Evaluate. ----
 
 MOST_REPEATS = 1000
 
@@ -33,7 +37,7 @@ class EvaluationPlan:
     device: str
 
     def arguments(self, folder: RunFolder) -> list[str]:
-        """What to tell the worker."""
+        """The arguments of the worker process."""
         # So that a device that begins with a dash is refused as one, and not taken for an option.
         asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), f"--device={self.device}"]
         return ["evaluate", str(folder.root), *asked]
@@ -57,7 +61,6 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
         self._repeats, self._device = repeats, device
 
     def compose(self) -> ComposeResult:
-        """Networks to tick, then how many and where."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = Content(clean(f"Evaluate {self._folder.name}"))
             yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
@@ -85,7 +88,6 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
         ]
 
     def on_mount(self) -> None:
-        """The networks come first."""
         self.query_one(SelectionList).focus()
 
     def give(self) -> None:
@@ -102,8 +104,7 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
             self.dismiss(EvaluationPlan(in_order, int(repeats), device))
 
 
-# Asks in which form a run is to be written once more, and where.
-
+# ---- Export. ----
 
 FORMS = {
     "images": ("image folder", "PNGs, one folder a class"),
@@ -120,12 +121,12 @@ class ExportPlan:
     target: Path
 
     def arguments(self, folder: RunFolder) -> list[str]:
-        """What to tell the worker."""
+        """The arguments of the worker process."""
         return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target)]
 
 
 class Export(FormDialog[ExportPlan | None]):
-    """Gives a plan, or None. Of an unfinished run only its course can be written."""
+    """Gives a plan, or None. Of an unfinished run only the TensorBoard log can be written."""
 
     DEFAULT_CSS = """
     Export {
@@ -143,7 +144,6 @@ class Export(FormDialog[ExportPlan | None]):
         self._typed, self._below = False, Path.cwd()
 
     def compose(self) -> ComposeResult:
-        """The form, then the folder."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = Content(clean(f"Export {self._folder.name}"))
             yield Static("As", classes="label")
@@ -168,7 +168,6 @@ class Export(FormDialog[ExportPlan | None]):
         return short_path(self._below / f"{self._folder.name}-{form}")
 
     def on_mount(self) -> None:
-        """The form comes first."""
         self.query_one(RadioSet).focus()
 
     @property
@@ -177,12 +176,12 @@ class Export(FormDialog[ExportPlan | None]):
         return pressed.id if pressed and pressed.id else self._first_form()
 
     def on_radio_set_changed(self) -> None:
-        """The folder proposed follows the form, until one types another."""
+        # The proposed folder follows the form, until one types another.
         if not self._typed:
             self._propose(self._proposed(self._form))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """What is typed stays; what was proposed and put there does not count as typed."""
+        # A proposal that was put into the field does not count as typed.
         self._typed = event.value != self._proposed(self._form)
 
     def _propose(self, path: str) -> None:
@@ -202,7 +201,7 @@ class Export(FormDialog[ExportPlan | None]):
             self._propose(self._proposed(self._form))
 
     def _nearest(self) -> Path:
-        """The part of the typed path that is there."""
+        """The longest part of the typed path that is a folder."""
         typed = expanded(self.query_one("#target", Input).value).absolute()
         return next((path for path in (typed, *typed.parents) if os.path.isdir(path)), Path.cwd())
 
@@ -217,3 +216,47 @@ class Export(FormDialog[ExportPlan | None]):
             self.show_fault(f"{target} is a file")
         else:
             self.dismiss(ExportPlan(self._form, target))
+
+
+# ---- Rename. ----
+
+
+class Rename(FormDialog[str | None]):
+    """Gives a name that can be one and is not taken, or None."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = "Rename"
+            yield Static("New name of the run", classes="label")
+            yield Input(self._folder.name, id="name", select_on_focus=True, compact=True)
+            yield Static(classes="fault", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("Rename (enter)", id="yes", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+
+    def fault(self) -> str:
+        """Why the name cannot be taken, empty where it can."""
+        name = self.query_one(Input).value.strip()
+        if name == self._folder.name:
+            return ""
+        try:
+            manage.check_name(name)
+        except InputError as error:
+            return error.faults[0].what
+        return f"there is a run named {name!r} already" if os.path.exists(self._folder.root.with_name(name)) else ""
+
+    def on_input_changed(self) -> None:
+        self.show_fault(self.fault())
+
+    def give(self) -> None:
+        """Closes with a name that can be taken."""
+        name = self.query_one(Input).value.strip()
+        if not self.fault():
+            self.dismiss(name if name != self._folder.name else None)

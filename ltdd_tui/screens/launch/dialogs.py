@@ -1,4 +1,4 @@
-"""The settings as a run would have them, every one with where it comes from."""
+"""The dialogs of the form: all settings with where each comes from, and the name of a new preset."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from engine.run.yaml_text import dump_yaml
 from ltdd_tui.formatting import short_path
 from ltdd_tui.screens.dialogs import Dialog
 
-# Resolved settings as YAML, with where each value comes from beside it.
-
+# ---- Dry run. ----
 
 TYPED = "typed here"
 
@@ -35,7 +34,7 @@ class Line(NamedTuple):
 
 
 def annotated(resolved: Resolved) -> list[Line]:
-    """Every setting on a line of its own; an origin is a file and line, the default, or the form itself."""
+    """The resolved settings as YAML, a setting a line; its origin is a file and line, the default, or the form."""
     return list(_lines(resolved.settings.model_dump(mode="json"), resolved.origins, ()))
 
 
@@ -54,15 +53,10 @@ def _lines(values: Mapping[str, Any], origins: Mapping[str, str], above: tuple[s
             yield Line(f"{indent}{key}:", "", "")
             yield from _lines(value, origins, path)
         else:
-            yield Line(f"{indent}{key}:", _scalar(value), _short(origins.get(".".join(path), DEFAULT)))
-
-
-def _scalar(value: Any) -> str:
-    return dump_yaml([value], width=10_000, default_flow_style=True).strip()[1:-1]
-
-
-def _short(origin: str) -> str:
-    return TYPED if origin == OVERRIDE else PurePath(origin).name
+            # As an entry of a list: a bare scalar would end with YAML's document mark.
+            text = dump_yaml([value], width=10_000, default_flow_style=True).strip()[1:-1]
+            origin = origins.get(".".join(path), DEFAULT)
+            yield Line(f"{indent}{key}:", text, TYPED if origin == OVERRIDE else PurePath(origin).name)
 
 
 WIDEST_VALUES = 36
@@ -88,7 +82,6 @@ class DryRun(Dialog[None]):
         self._preset, self._lines = preset, lines
 
     def compose(self) -> ComposeResult:
-        """The lines, and the keys."""
         with Vertical(classes="dialog") as box:
             box.border_title = f"Dry run of {self._preset}: nothing is started"
             with ScrollableContainer():
@@ -96,7 +89,7 @@ class DryRun(Dialog[None]):
             yield Static("y copies it as YAML    esc closes", classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        """Lets the arrows scroll."""
+        # Lets the arrows scroll.
         self.query_one(ScrollableContainer).focus()
 
     def action_copy(self) -> None:
@@ -127,7 +120,7 @@ class DryRun(Dialog[None]):
         return Content("\n").join(drawn)
 
 
-# Asks for the name of a preset of one's own, and says why a name does not do.
+# ---- Save as preset. ----
 
 
 class SavePreset(Dialog[str]):
@@ -139,7 +132,6 @@ class SavePreset(Dialog[str]):
         self._overwrites = False
 
     def compose(self) -> ComposeResult:
-        """The name, what will be written, and the answers."""
         with VerticalScroll(classes="dialog", can_focus=False) as box:
             box.border_title = "Save as preset"
             yield Static("name", classes="label")
@@ -152,7 +144,6 @@ class SavePreset(Dialog[str]):
                 yield Button("Save", id="yes", variant="primary", compact=True)
 
     def on_mount(self) -> None:
-        """Begins in the name."""
         self.query_one(Input).focus()
 
     @on(Input.Changed)

@@ -12,26 +12,33 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.style import Style
 from textual.widgets import Button, Collapsible, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine.run.datasets import FACTS
 from engine.run.errors import Fault
-from engine.run.schema import Leaf
+from engine.run.schema import Leaf, leaves
 from ltdd_tui.formatting import stage_name
 from ltdd_tui.launch.form import (
+    DEVICE,
+    FACTOR,
+    LABELS,
     NAME,
     Form,
-    basic_specs,
-    fault_line,
+    fault_summary,
+    field_help,
     find_settings,
     more_settings,
     place_of_images,
-    told,
 )
-from ltdd_tui.widgets.field import Entry, Field, Fold, spec_of
+from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
 
-# Every other setting, by block: made when its block is opened, found by typing a part of its name.
+PATH = "dataset.path"
+PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
+"""Data sets that a person has to have on the disk: their path has a button to pick it."""
 
+# ---- "more": every setting that is not basic, by block, and a search among them. ----
 
 MORE_LABEL_WIDTH = 21
 # Mounting all of a block at once would keep the screen waiting.
@@ -41,22 +48,17 @@ FIELDS_AT_ONCE = 3
 class Block(Fold):
     """The settings of one block; its fields are made when it is first opened."""
 
-    DEFAULT_CSS = """
-    Block > CollapsibleTitle { color: $text-accent; }
-    Block > Contents { padding: 0 0 1 1; }
-    """
-
     def __init__(self, name: str, settings: list[Leaf]) -> None:
         super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
         self._block, self._settings = name, settings
-        self._made = asyncio.Lock()
+        self._filling = asyncio.Lock()
 
     async def open(self, form: Form, faults: Mapping[str, Fault]) -> None:
         """Opens it, with all its fields."""
         self.collapsed = False
-        async with self._made:
-            made = {field.spec.key for field in self.query(Field)}
-            missing = [leaf for leaf in self._settings if leaf.key not in made]
+        async with self._filling:
+            mounted = {field.spec.key for field in self.query(Field)}
+            missing = [leaf for leaf in self._settings if leaf.key not in mounted]
             for start in range(0, len(missing), FIELDS_AT_ONCE):
                 fields = [
                     Field(spec_of(leaf), form.text(leaf.key), MORE_LABEL_WIDTH)
@@ -67,7 +69,7 @@ class Block(Fold):
                     field.show(form.text(field.spec.key), field.spec.key in form.typed, faults.get(field.spec.key))
                 await asyncio.sleep(0)
 
-    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+    def show_counts(self, form: Form, faults: Mapping[str, Fault]) -> None:
         """Says in the title what is changed and what is wrong below."""
         keys = {leaf.key for leaf in self._settings}
         self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
@@ -90,8 +92,8 @@ class Search(Entry):
 
     async def action_submit(self) -> None:
         """Goes to the best match."""
-        if found := find_settings(self.value):
-            await self._go(found[0].key)
+        if matches := find_settings(self.value):
+            await self._go(matches[0].key)
 
 
 class Matches(OptionList):
@@ -112,14 +114,6 @@ class Matches(OptionList):
 
 class MoreSettings(Fold):
     """All blocks, and the search; `go_to` puts the focus into the field of a setting."""
-
-    DEFAULT_CSS = """
-    MoreSettings { margin-top: 1; }
-    MoreSettings > Contents { padding: 0 0 0 1; }
-    MoreSettings #search { width: 1fr; background: $surface; }
-    MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
-    MoreSettings #matches.-some { display: block; }
-    """
 
     class Opened(Message):
         """A block, or all of this (None), was opened by hand, and is to be filled."""
@@ -150,25 +144,22 @@ class MoreSettings(Fold):
         await self.open()
         await self.query_one(f"#block-{key.partition('.')[0]}", Block).open(form, faults)
 
-    def tell(self, form: Form, faults: Mapping[str, Fault]) -> None:
+    def show_counts(self, form: Form, faults: Mapping[str, Fault]) -> None:
         """Says in the titles what is changed and what is wrong below."""
         keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
         self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
         self.mark(bool(keys & faults.keys()))
         for block in self.query(Block):
-            block.tell(form, faults)
-
-    def focus_search(self) -> None:
-        """Goes to where one types."""
-        self.screen.set_focus(self.query_one(Search))
+            block.show_counts(form, faults)
 
     @on(Input.Changed, "#search")
     def _search(self, event: Input.Changed) -> None:
         event.stop()
-        found, matches = find_settings(event.value), self.query_one("#matches", OptionList)
-        matches.clear_options()
-        matches.add_options([Option(_match(leaf), id=leaf.key) for leaf in found])
-        matches.set_class(bool(found), "-some")
+        settings, matches = find_settings(event.value), self.query_one("#matches", OptionList)
+        matches.set_options(
+            Option(Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%")), id=leaf.key) for leaf in settings
+        )
+        matches.set_class(bool(settings), "-some")
 
     @on(OptionList.OptionSelected, "#matches")
     def _clicked(self, event: OptionList.OptionSelected) -> None:
@@ -193,60 +184,66 @@ class MoreSettings(Fold):
         self.post_message(self.Opened(None))
 
 
-def _match(leaf: Leaf) -> Content:
-    return Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%"))
-
+# ---- The whole form. ----
 
 BASIC_LABEL_WIDTH = 13
-PATH = "dataset.path"
-PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
+NOTES = {FACTOR: "head : tail", "ipc": "images a class"}
+METHODS = {
+    "ltdd": "DAM + expert decoupling",
+    "dam": "DAM alone",
+    "ed": "expert decoupling alone",
+    "datm": "plain matching, soft labels",
+    "mtt": "plain matching, hard labels",
+    "random": "real images, picked",
+}
+BUTTONS = (("dry-run", "Dry run"), ("save", "Save"), ("reset", "Reset"))
 
 
-class FaultLine(Static):
-    """How many faults there are; a click goes to the next one."""
-
-    class Clicked(Message):
-        """Somebody wants to see a fault."""
-
-    def on_click(self) -> None:
-        """Asks to be taken there."""
-        self.post_message(self.Clicked())
+def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
+    """The fields that everybody sees, in order; `devices` as (words, value)."""
+    datasets = []
+    for name in leaves()["dataset.name"].choices:
+        facts = FACTS.get(name)  # type: ignore[call-overload]
+        words = f"{facts.classes} classes, {facts.image_size} px" if facts else "your own images"
+        datasets.append((f"{name} · {words}", name))
+    options = {
+        "dataset.name": datasets,
+        "method": [(f"{name} · {words}", name) for name, words in METHODS.items()],
+        DEVICE: devices,
+    }
+    return [
+        Spec(
+            key,
+            label,
+            NOTES.get(key, ""),
+            "a number, or natural" if key == FACTOR else "",
+            tuple(options.get(key, ())),
+            suggestions=("natural",) if key == FACTOR else (),
+            help=leaves()[key].help if key in leaves() else "",
+        )
+        for key, label in LABELS.items()
+    ]
 
 
 class RunForm(Vertical):
     """Shows a form and its faults; what is typed goes to the screen as Field.Edited."""
-
-    DEFAULT_CSS = """
-    RunForm #preset-line { height: 1; margin-bottom: 1; }
-    RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
-    RunForm #browse { margin-left: 15; display: none; }
-    RunForm #browse.-shown { display: block; }
-    RunForm #told { height: 4; color: $text-muted; border-top: solid $foreground 22%; }
-    RunForm FaultLine { height: auto; max-height: 2; color: $text-error; display: none; }
-    RunForm FaultLine.-shown { display: block; }
-    RunForm #deeds { height: 1; margin-top: 1; }
-    RunForm #deeds Button { margin-right: 1; padding: 0; min-width: 0; width: auto; }
-    RunForm #deeds #start { text-style: bold; padding: 0 2; }
-    """
-    DEEDS: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("dry-run", "Dry run"),
-        ("save", "Save"),
-        ("reset", "Reset"),
-    )
 
     def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
         super().__init__(id="form")
         self.border_title = "New run"
         self._form, self._faults = form, dict[str, Fault]()
         self._devices = devices
-        self._at = self._faults_told = ""
+        # The key of the field in focus, and the summary of the faults that is shown.
+        self._at = self._summary_shown = ""
         self.more = MoreSettings(self.go_to)
         self._scroll = VerticalScroll(id="fields", can_focus=False)
-        self._preset_line, self._told, self._fault_line = Static(id="preset-line"), Static(id="told"), FaultLine()
+        self._preset_line, self._help = Static(id="preset-line"), Static(id="help")
+        self._fault_summary = Static(id="fault-summary")
+        # A click goes to the next fault; it is not to look like a link.
+        self._fault_summary.auto_links = False
         self._browse = Button("pick a folder ...", id="browse", compact=True)
 
     def compose(self) -> ComposeResult:
-        """From top to bottom: which preset, the fields, what the present one means, the faults, the buttons."""
         yield self._preset_line
         with self._scroll:
             for spec in basic_specs(self._devices):
@@ -254,15 +251,14 @@ class RunForm(Vertical):
                 if spec.key == PATH:
                     yield self._browse
             yield self.more
-        yield self._told
-        yield self._fault_line
-        with Horizontal(id="deeds"):
+        yield self._help
+        yield self._fault_summary
+        with Horizontal(id="buttons"):
             yield Button("Start", id="start", variant="primary", compact=True)
-            for name, words in self.DEEDS:
+            for name, words in BUTTONS:
                 yield Button(words, id=name, compact=True)
 
     def on_mount(self) -> None:
-        """Draws the first form."""
         self.show(self._form, {}, "")
 
     def show(self, form: Form, faults: Mapping[str, Fault], free_name: str) -> None:
@@ -278,7 +274,7 @@ class RunForm(Vertical):
                 picks = form.text("dataset.name") in PICKED_FROM_DISK
                 field.set_class(picks, "-above-button")
                 self._browse.set_class(picks, "-shown")
-        self.more.tell(form, faults)
+        self.more.show_counts(form, faults)
         self._draw()
 
     def next_fault(self) -> str | None:
@@ -304,8 +300,8 @@ class RunForm(Vertical):
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
         await self.more.open()
-        self.more.tell(self._form, self._faults)
-        self.more.focus_search()
+        self.more.show_counts(self._form, self._faults)
+        self.screen.set_focus(self.more.query_one(Search))
 
     def _field(self, key: str) -> Field | None:
         return next((field for field in self.query(Field) if field.spec.key == key), None)
@@ -319,7 +315,7 @@ class RunForm(Vertical):
     async def _make(self, event: MoreSettings.Opened) -> None:
         event.stop()
         if event.block is None:
-            self.more.tell(self._form, self._faults)
+            self.more.show_counts(self._form, self._faults)
         else:
             self.run_worker(event.block.open(self._form, self._faults))
 
@@ -329,10 +325,10 @@ class RunForm(Vertical):
         preset = Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
         # Both are as high as ever: a layout would go through all fields.
         self._preset_line.update(preset, layout=False)
-        what, kind = told(self._at, form) if self._at else ("choose a preset, or change what you like", "")
-        self._told.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
-        line, text = self._fault_line, fault_line(self._faults)
-        if text != self._faults_told:
-            self._faults_told = text
-            line.set_class(bool(text), "-shown")
-            line.update(Content(text))
+        what, kind = field_help(self._at, form) if self._at else ("choose a preset, or change what you like", "")
+        self._help.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
+        summary = fault_summary(self._faults)
+        if summary != self._summary_shown:
+            self._summary_shown = summary
+            self._fault_summary.set_class(bool(summary), "-shown")
+            self._fault_summary.update(Content.styled(summary, Style.from_meta({"@click": "screen.next_fault"})))

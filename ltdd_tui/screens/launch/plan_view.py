@@ -1,91 +1,61 @@
-"""What you will get: the long tail, how much smaller it becomes, and what that takes on this machine."""
+"""Shows the plan of a run: the long tail, how much smaller it becomes, and what that takes on this machine."""
 
 from __future__ import annotations
 
 import textwrap
 
 from rich.cells import cell_len
-from rich.segment import Segment
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Resize
-from textual.geometry import Size
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, roughly
-from ltdd_tui.launch.plan import Fact, RunPlan, Tail, facts, headline, remark, stage_seconds
+from ltdd_tui.launch.plan import (
+    LongTail,
+    PlanLine,
+    RunPlan,
+    plan_lines,
+    shortage_note,
+    size_summary,
+    stage_seconds,
+)
 from ltdd_tui.widgets.bars import bar, silhouette
 from ltdd_tui.widgets.lines import fit
-
-# The long tail as bars, head to tail; many classes also as a silhouette above their bars.
-
 
 LONGEST_NAME, SHORT_MARK = 18, "!"
 PROFILE_ROWS = 5
 
 
-class TailRows(ScrollView, can_focus=True):
-    """Name, images and bar of each class, on every line or every second one. Only the lines that are seen are drawn."""
-
-    COMPONENT_CLASSES = {"tail-rows--bar", "tail-rows--short", "tail-rows--name", "tail-rows--count"}
-    DEFAULT_CSS = """
-    TailRows { height: 1fr; background: transparent; scrollbar-size-vertical: 1; overflow-x: hidden; }
-    TailRows:focus { background: $surface; }
-    TailRows > .tail-rows--bar { color: $primary; }
-    TailRows > .tail-rows--short { color: $warning; }
-    TailRows > .tail-rows--name { color: $foreground; }
-    TailRows > .tail-rows--count { color: $text-muted; }
-    """
+class TailRows(VerticalScroll, can_focus=True):
+    """Name, images and bar of each class, on every line or every second one."""
 
     def __init__(self) -> None:
         super().__init__(id="tail-rows")
-        self._tail: Tail | None = None
-        self._pitch, self._longest = 1, 0
+        self._rows = Static()
 
-    def show(self, tail: Tail | None, pitch: int) -> None:
-        """Draws this tail, a class every `pitch` lines."""
-        self._tail, self._pitch = tail, pitch
-        self._longest = max((cell_len(clean(name)) for name in tail.names), default=0) if tail else 0
-        self.virtual_size = Size(0, len(tail.counts) * pitch if tail else 0)
-        self.refresh()
+    def compose(self) -> ComposeResult:
+        yield self._rows
 
-    def render_line(self, y: int) -> Strip:
-        """The class that is `y` lines below the top of what is seen."""
-        place, between = divmod(y + self.scroll_offset.y, self._pitch)
-        if self._tail is None or between or not 0 <= place < len(self._tail.counts):
-            return Strip.blank(self.size.width, self.rich_style)
-        return self._row(self._tail, place, self.scrollable_content_region.width)
-
-    def _row(self, tail: Tail, place: int, width: int) -> Strip:
-        name, count, short = tail.names[place], tail.counts[place], tail.counts[place] < tail.ipc
-        name_width = min(self._longest, LONGEST_NAME, max(width // 3, 4))
+    def show(self, tail: LongTail, width: int, pitch: int) -> None:
+        """Draws this tail, a class every `pitch` lines; `width` is that of the rows."""
+        longest = max(cell_len(clean(name)) for name in tail.names)
+        name_width = min(longest, LONGEST_NAME, max(width // 3, 4))
         count_width = len(f"{tail.counts[0]:,}")
-        room = width - name_width - count_width - 3
-        style = {
-            key: self.get_component_rich_style(f"tail-rows--{'short' if short else key}")
-            for key in ("name", "count", "bar")
-        }
-        return Strip(
-            [
-                Segment(f"{fit(name, name_width)} ", style["name"]),
-                Segment(f"{count:>{count_width},}{SHORT_MARK if short else ' '} ", style["count"]),
-                Segment(bar(count, tail.counts[0], room), style["bar"]),
-            ]
-        ).adjust_cell_length(width, self.rich_style)
+        rows: list[str | tuple[str, str]] = []
+        for name, count in zip(tail.names, tail.counts, strict=True):
+            short = count < tail.ipc
+            count_text = f"{count:>{count_width},}{SHORT_MARK if short else ' '} "
+            bar_text = bar(count, tail.counts[0], width - name_width - count_width - 3)
+            parts = ((f"{fit(name, name_width)} ", ""), (count_text, "$foreground 60%"), (bar_text, "$primary"))
+            rows += [*((text, "$warning" if short else style) for text, style in parts), "\n" * pitch]
+        self._rows.update(Content.assemble(*rows[:-1]))
 
 
 class TailChart(Vertical):
     """The bars, and where not all classes fit the silhouette of all of them."""
-
-    DEFAULT_CSS = """
-    TailChart { height: 3; }
-    TailChart #profile { color: $primary; height: auto; display: none; margin-bottom: 1; }
-    TailChart.-many #profile { display: block; }
-    """
 
     def __init__(self) -> None:
         super().__init__(id="tail")
@@ -93,11 +63,10 @@ class TailChart(Vertical):
         self._profile, self._rows = Static(id="profile"), TailRows()
 
     def compose(self) -> ComposeResult:
-        """Silhouette and bars."""
         yield self._profile
         yield self._rows
 
-    def show(self, tail: Tail | None, width: int, lines: int) -> None:
+    def show(self, tail: LongTail | None, width: int, lines: int) -> None:
         """Draws a tail, or nothing, on at most so many lines."""
         if (tail, width, lines) == self._drawn:
             return
@@ -106,7 +75,9 @@ class TailChart(Vertical):
         pitch = 2 if 2 * classes <= lines else 1
         many = classes > lines > PROFILE_ROWS + 4
         self.styles.height = min(classes * pitch, lines) if not many else lines
-        self._rows.show(tail, pitch)
+        if tail is not None:
+            # One column is the scrollbar's.
+            self._rows.show(tail, width - (classes * pitch > lines or many), pitch)
         self.set_class(many, "-many")
         if tail is not None and many:
             shape = "\n".join(silhouette(tail.counts, width, PROFILE_ROWS))
@@ -119,31 +90,23 @@ SMALLEST_CHART, LINES_FOR_STAGES = 3, 30
 
 
 class PlanPanel(Vertical):
-    """Draws a prospect; where there is room, the time of each stage as a bar."""
-
-    DEFAULT_CSS = """
-    PlanPanel Static { height: auto; }
-    PlanPanel #headline { margin-bottom: 1; }
-    PlanPanel #remark { margin: 1 0; }
-    PlanPanel.-stale > Static { text-opacity: 60%; }
-    """
+    """Draws the plan of a run; where there is room, the time of each stage as a bar."""
 
     def __init__(self) -> None:
         super().__init__(id="plan")
         self.border_title = "What you will get"
         self._run_plan: RunPlan | None = None
-        self._chart, self._headline = TailChart(), Static(id="headline")
-        self._remark, self._facts = Static(id="remark"), Static(id="facts")
+        self._chart, self._size_line = TailChart(), Static(id="size")
+        self._shortage, self._plan_lines = Static(id="shortage"), Static(id="lines")
 
     def compose(self) -> ComposeResult:
-        """From top to bottom: the two numbers, the tail, what it takes."""
-        yield self._headline
+        yield self._size_line
         yield self._chart
-        yield self._remark
-        yield self._facts
+        yield self._shortage
+        yield self._plan_lines
 
     def show(self, run_plan: RunPlan) -> None:
-        """Draws this prospect."""
+        """Draws this plan."""
         self._run_plan = run_plan
         self.set_class(bool(run_plan.faults), "-stale")
         device = f"on {run_plan.device.name}"
@@ -155,25 +118,27 @@ class PlanPanel(Vertical):
         run_plan, width, height = self._run_plan, self.content_size.width, self.content_size.height
         if run_plan is None or width < 2 * LABEL_WIDTH:
             return
-        top, below = _headline(run_plan.tail, width), Content("")
-        if run_plan.tail is not None:
-            below = _drawn([remark(run_plan.tail)], width, 0)
+        tail = run_plan.tail
+        shortage = _labelled([shortage_note(tail)], width, 0) if tail is not None else Content("")
         with_bars = height >= LINES_FOR_STAGES
         lines = [_stages(run_plan, width)] if with_bars and run_plan.estimate else []
-        lines.append(_drawn(facts(run_plan, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
-        bottom = Content("\n\n").join(lines)
-        parts = {self._headline: top, self._remark: below, self._facts: bottom}
+        lines.append(_labelled(plan_lines(run_plan, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
+        parts = {
+            self._size_line: _size_line(tail, width),
+            self._shortage: shortage,
+            self._plan_lines: Content("\n\n").join(lines),
+        }
         for part, content in parts.items():
             part.update(content)
         taken = sum(len(content.plain.split("\n")) for content in parts.values()) + 3
-        self._chart.show(run_plan.tail, width, max(height - taken, SMALLEST_CHART))
+        self._chart.show(tail, width, max(height - taken, SMALLEST_CHART))
 
 
-def _headline(tail: Tail | None, width: int) -> Content:
-    """The two numbers, and how much smaller the second is, beside or below."""
+def _size_line(tail: LongTail | None, width: int) -> Content:
+    """From how many images to how many, and how much smaller that is, beside or below."""
     if tail is None:
         return Content("its classes are counted when its files are read")
-    numbers, smaller = headline(tail)
+    numbers, smaller = size_summary(tail)
     room = width - len(numbers)
     below = room <= len(smaller)
     return Content.assemble(
@@ -181,18 +146,16 @@ def _headline(tail: Tail | None, width: int) -> Content:
     )
 
 
-def _drawn(found: list[Fact], width: int, label_width: int) -> Content:
+def _labelled(plan_lines: list[PlanLine], width: int, label_width: int) -> Content:
     """Labels on the left, texts wrapped beside them."""
-    lines = []
-    for fact in found:
-        style = "$text-warning" if fact.warns else ""
-        texts = textwrap.wrap(fact.text, max(width - label_width, 8)) or [""]
+    rows = []
+    for line in plan_lines:
+        style = "$text-warning" if line.warns else "" if line.label else "$foreground 60%"
+        texts = textwrap.wrap(line.text, max(width - label_width, 8)) or [""]
         for place, text in enumerate(texts):
-            label = f"{fact.label if place == 0 else '':{label_width}}"
-            lines.append(
-                Content.assemble((label, "$foreground 60%"), (text, style or ("" if fact.label else "$foreground 60%")))
-            )
-    return Content("\n").join(lines)
+            label = f"{line.label if place == 0 else '':{label_width}}"
+            rows.append(Content.assemble((label, "$foreground 60%"), (text, style)))
+    return Content("\n").join(rows)
 
 
 def _stages(run_plan: RunPlan, width: int) -> Content:

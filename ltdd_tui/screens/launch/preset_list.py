@@ -25,9 +25,6 @@ from ltdd_tui.formatting import percent, roughly
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
 
-# The presets as the list shows them: in groups, with what each promises and costs on this machine.
-
-
 START, MINE = "start here", "my presets"
 
 
@@ -55,25 +52,21 @@ def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
 
 
 def _row(preset: PresetInfo, device: Device) -> PresetRow:
-    group = _group(preset)
-    expected, found = preset.settings.expected, cost(preset.settings, device)
+    dataset = preset.settings.dataset.name
+    group = dataset if dataset.endswith("-lt") else f"{dataset}-lt"
+    if preset.origin == "yours":
+        group = MINE
+    elif preset.name == FIRST_PRESET:
+        group = START
+    expected, estimate = preset.settings.expected, cost(preset.settings, device)
     return PresetRow(
         preset.name,
         group,
         preset.name.removeprefix(f"{group}-"),
         expected.accuracy if expected else None,
-        found.total_seconds if found else None,
-        found.memory_gib if found else None,
+        estimate.total_seconds if estimate else None,
+        estimate.memory_gib if estimate else None,
     )
-
-
-def _group(preset: PresetInfo) -> str:
-    if preset.origin == "yours":
-        return MINE
-    if preset.name == FIRST_PRESET:
-        return START
-    dataset = preset.settings.dataset.name
-    return dataset if dataset.endswith("-lt") else f"{dataset}-lt"
 
 
 def matching(rows: list[PresetRow], query: str) -> list[PresetRow]:
@@ -90,7 +83,7 @@ PICKED = "●"
 
 
 class PresetList(OptionList):
-    """The options, with the keys that vim's users expect."""
+    """An OptionList with vim's keys too."""
 
     TITLE = "Presets"
 
@@ -104,16 +97,6 @@ class PresetList(OptionList):
 
 class PresetPicker(Vertical):
     """Tells the screen which preset was picked; it is picked by enter or a click, not by passing over it."""
-
-    DEFAULT_CSS = """
-    PresetPicker #filter { background: $surface; width: 1fr; }
-    PresetPicker #columns { color: $text-muted; height: 1; text-align: right; }
-    PresetPicker PresetList {
-        height: 1fr; padding: 0; background: transparent; border: none; scrollbar-size-vertical: 1;
-        &:focus { border: none; }
-        & > .option-list--option-disabled { color: $text-accent; text-style: bold; }
-    }
-    """
 
     class Picked(Message):
         """A preset was chosen."""
@@ -132,7 +115,6 @@ class PresetPicker(Vertical):
         self._list = PresetList(id="preset-list", compact=True)
 
     def compose(self) -> ComposeResult:
-        """The filter, the names of the columns, the list."""
         yield self._filter_box
         yield Static(HEADER, id="columns")
         yield self._list
@@ -149,7 +131,7 @@ class PresetPicker(Vertical):
             self._fill()
 
     def focus_filter(self) -> None:
-        """Goes to where one types."""
+        """Puts the focus into the filter."""
         self.screen.set_focus(self._filter_box)
 
     @on(Resize)

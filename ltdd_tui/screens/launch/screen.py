@@ -1,4 +1,4 @@
-"""The form for a new run between the presets and what will come of it."""
+"""The form for a new run, between the presets and the plan of the run that it describes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from engine.run.folder import expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, Form, fault_line, filled, first_form
+from ltdd_tui.launch.form import DEVICE, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
-from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, FaultLine, RunForm
+from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
@@ -77,20 +77,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
-    DEFAULT_CSS = """
-    LaunchScreen {
-        #presets { width: 40; }
-        #form { width: 1fr; }
-        #plan { width: 38; }
-        &.-huge #presets { width: 48; }
-        &.-huge #plan { width: 76; }
-        &.-narrow #presets, &.-narrow #plan { width: 1fr; }
-        &.-tall #fields > Field { margin-bottom: 1; }
-        &.-tall #told { height: 5; }
-        &.-tall #browse { margin: 0 0 1 15; }
-        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
-    }
-    """
+    CSS_PATH = "launch.tcss"
 
     def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()
@@ -117,7 +104,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         yield Footer()
 
     def on_mount(self) -> None:
-        """Lists the presets and looks at the first form, after the frame is drawn."""
+        # All of it in threads: the frame is drawn first.
         self.fill_list()
         self.plan_run()
         self._count()
@@ -130,7 +117,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     @on(ScreenResume)
     def _again(self) -> None:
-        """A run that was started meanwhile has taken its name, and left experts in the cache."""
+        # A run that was started meanwhile has taken its name, and left experts in the cache.
         if self._run_plan is not None:
             self.plan_run()
             self._count()
@@ -204,7 +191,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _picked(self, event: PresetPicker.Picked) -> None:
         event.stop()
         try:
-            form = filled(event.name, self.form.device)
+            form = form_of_preset(event.name, self.form.device)
         except LtddError as error:
             self.notify(str(error), title=event.name, severity="error", markup=False)
             return
@@ -235,7 +222,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self._panes.see("form")
         await self._fields.find()
 
-    @on(FaultLine.Clicked)
     async def action_next_fault(self) -> None:
         """Goes from fault to fault."""
         if key := self._fields.next_fault():
@@ -301,7 +287,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         name = await self.app.push_screen_wait(SavePreset(settings, run_plan.form.preset, cell_name(settings)))
         if name:
             self.notify(f"saved as {name}")
-            self.take(replace(filled(name, self.form.device), name=self.form.name), remember=True)
+            self.take(replace(form_of_preset(name, self.form.device), name=self.form.name), remember=True)
             self.fill_list()
 
     async def _without_faults(self, otherwise: str) -> RunPlan | None:
@@ -309,7 +295,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         run_plan = await self.plan_in_thread()
         if not run_plan.faults:
             return run_plan
-        self.notify(fault_line(run_plan.faults), title=otherwise, severity="error", markup=False)
+        self.notify(fault_summary(run_plan.faults), title=otherwise, severity="error", markup=False)
         await self.go_to(next(iter(run_plan.faults)))
         return None
 

@@ -8,13 +8,13 @@ import pytest
 
 from engine.run.presets import extending, load_preset, preset_files, save_preset
 from engine.run.schema import leaves
-from ltdd_tui.launch.form import BASIC, DEVICE, NAME, Form, check, filled, first_form, more_settings
+from ltdd_tui.launch.form import BASIC, DEVICE, NAME, Form, first_form, form_of_preset, more_settings, validate
 
 KEYS = [key for key in leaves() if not key.startswith("expected.")]
 
 
 def typed(*entries: tuple[str, str], preset: str = "quickstart") -> Form:
-    form = filled(preset)
+    form = form_of_preset(preset)
     for key, text in entries:
         form = form.with_text(key, text)
     return form
@@ -23,14 +23,14 @@ def typed(*entries: tuple[str, str], preset: str = "quickstart") -> Form:
 @pytest.mark.parametrize("preset", preset_files())
 def test_every_preset_comes_out_of_the_form_as_it_went_in(preset: str) -> None:
     wanted = load_preset(preset)
-    shown = filled(preset)
-    assert check(shown).settings == wanted and not shown.overrides()
+    shown = form_of_preset(preset)
+    assert validate(shown).settings == wanted and not shown.overrides()
     # The same texts over another preset: each field alone holds all that its setting is.
     other = "quickstart" if preset != "quickstart" else "cifar100-lt-if10-ipc50"
     written = typed(*((key, shown.text(key)) for key in KEYS), preset=other)
-    found = check(written)
-    assert found.faults == {}
-    assert found.settings == wanted.model_copy(update={"expected": found.settings.expected})
+    validated = validate(written)
+    assert validated.faults == {}
+    assert validated.settings == wanted.model_copy(update={"expected": validated.settings.expected})
 
 
 def test_the_form_has_every_setting_once() -> None:
@@ -68,24 +68,26 @@ def test_the_form_has_every_setting_once() -> None:
 )
 def test_a_wrong_value_is_a_fault_of_its_own_field(key: str, text: str, said: str) -> None:
     form = typed((key, text))
-    found = check(form)
-    assert list(found.faults) == [key]
-    assert said in found.faults[key].what
+    validated = validate(form)
+    assert list(validated.faults) == [key]
+    assert said in validated.faults[key].what
     assert form.text(key) == text, "what was typed stays"
-    assert found.settings == load_preset("quickstart"), "and the rest is told without it"
+    assert validated.settings == load_preset("quickstart"), "and the rest is told without it"
 
 
 def test_all_faults_come_at_once_and_what_is_right_still_counts() -> None:
-    found = check(typed(("ipc", "3"), ("seed", "x"), ("matching.beta", "-1"), ("dataset.imbalance_factor", "0.5")))
-    assert set(found.faults) == {"seed", "matching.beta", "dataset.imbalance_factor"}
-    assert found.settings.ipc == 3 and found.settings.seed == 0
+    validated = validate(
+        typed(("ipc", "3"), ("seed", "x"), ("matching.beta", "-1"), ("dataset.imbalance_factor", "0.5"))
+    )
+    assert set(validated.faults) == {"seed", "matching.beta", "dataset.imbalance_factor"}
+    assert validated.settings.ipc == 3 and validated.settings.seed == 0
 
 
 def test_typing_what_the_preset_says_is_no_change_and_its_figure_comes_back() -> None:
     form = typed(("ipc", "20"), preset="cifar10-lt-if100-ipc10")
-    assert check(form).settings.expected is None, "the published figure is of another cell"
+    assert validate(form).settings.expected is None, "the published figure is of another cell"
     form = form.with_text("ipc", " 10 ").with_text(NAME, " mine ").with_text(DEVICE, "cpu")
-    assert form.overrides() == [] and check(form).settings == load_preset("cifar10-lt-if100-ipc10")
+    assert form.overrides() == [] and validate(form).settings == load_preset("cifar10-lt-if100-ipc10")
     assert (form.name, form.device) == ("mine", "cpu")
     assert form.reset().name == "" and form.reset().device == "cpu"
 
@@ -104,16 +106,16 @@ def test_a_spoilt_quickstart_of_ones_own_does_not_keep_the_form_from_opening(hom
 
 def test_a_saved_preset_says_only_what_differs_and_means_the_same(home: Path) -> None:
     form = typed(("ipc", "20"), ("matching.image_lr", "5e1"), preset="cifar10-lt-if100-ipc10")
-    settings = check(form).settings
+    settings = validate(form).settings
     text = extending(settings, form.preset, "mine")
     assert text == "extends: cifar10-lt-if100-ipc10\nipc: 20\nmatching:\n  image_lr: 50.0\n"
     save_preset("mine", text)
     assert load_preset("mine") == settings
     # Saved over itself it extends what it extended, and an unchanged cell keeps its published figure.
-    again = check(typed(("ipc", "10"), ("seed", "4"), preset="mine")).settings
+    again = validate(typed(("ipc", "10"), ("seed", "4"), preset="mine")).settings
     save_preset("mine", extending(again, "mine", "mine"), overwrite=True)
     assert "extends: cifar10-lt-if100-ipc10\n" in (home / "presets" / "mine.yaml").read_text()
     assert load_preset("mine") == again
-    kept = check(typed(("seed", "4"), preset="cifar10-lt-if100-ipc10")).settings
+    kept = validate(typed(("seed", "4"), preset="cifar10-lt-if100-ipc10")).settings
     save_preset("seeded", extending(kept, "cifar10-lt-if100-ipc10", "seeded"))
     assert kept.expected is not None and load_preset("seeded") == kept

@@ -1,4 +1,4 @@
-"""What is told of a form before it is started: cost, cache, names; and settings that are found, explained and shown."""
+"""The plan of a form: cost, cache, names, faults; and settings that are found by name, explained and shown."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.launch.create import cell_name
-from ltdd_tui.launch.form import NAME, filled, find_settings, told
-from ltdd_tui.launch.plan import Fact, facts, plan_run
+from ltdd_tui.launch.form import NAME, field_help, find_settings, form_of_preset
+from ltdd_tui.launch.plan import PlanLine, plan_lines, plan_run
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
 
@@ -39,30 +39,35 @@ def cache_experts(settings: RunSettings, count: int) -> None:
 
 
 def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
-    form = filled("quickstart", "cpu").with_text("compile", "never")  # which is waited for once, for all
+    # Compiling costs time once for all experts, so the plan would not reach 0.
+    form = form_of_preset("quickstart", "cpu").with_text("compile", "never")
     full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
-    found = plan_run(form, tmp_path)
-    assert full.cached == (0, 0) and found.cached == (6, 0)
-    assert full.estimate is not None and found.estimate is not None
-    assert found.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
-    assert found.estimate.total_seconds < full.estimate.total_seconds
-    said = {fact.label: fact.text for fact in facts(found, stages_in_a_line=True)}
+    plan = plan_run(form, tmp_path)
+    assert full.cached == (0, 0) and plan.cached == (6, 0)
+    assert full.estimate is not None and plan.estimate is not None
+    assert plan.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
+    assert plan.estimate.total_seconds < full.estimate.total_seconds
+    said = {line.label: line.text for line in plan_lines(plan, stages_in_a_line=True)}
     assert said["experts"] == "6 of 8 in the cache, 0 classifier experts"
     assert plan_run(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
 
 
 def test_a_run_too_large_for_this_machine_is_marked(tmp_path: Path) -> None:
-    form = filled("quickstart", "cpu").with_text("experts.width", "100000")
-    memory = next(fact for fact in facts(plan_run(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+    form = form_of_preset("quickstart", "cpu").with_text("experts.width", "100000")
+    memory = next(
+        line for line in plan_lines(plan_run(form, tmp_path), stages_in_a_line=False) if line.label == "memory"
+    )
     assert memory.warns
 
 
 def test_a_run_too_large_for_a_gpu_that_was_measured_is_marked(tmp_path: Path) -> None:
-    form = filled("quickstart", "cuda:0").with_text("experts.width", "100000")
+    form = form_of_preset("quickstart", "cuda:0").with_text("experts.width", "100000")
 
-    def memory() -> Fact:
-        return next(fact for fact in facts(plan_run(form, tmp_path), stages_in_a_line=False) if fact.label == "memory")
+    def memory() -> PlanLine:
+        return next(
+            line for line in plan_lines(plan_run(form, tmp_path), stages_in_a_line=False) if line.label == "memory"
+        )
 
     assert " of " not in memory().text and not memory().warns, "what it has is not known"
     rates = (CUDA.rates, CUDA.compiled_rates)
@@ -75,7 +80,7 @@ def test_a_run_too_large_for_a_gpu_that_was_measured_is_marked(tmp_path: Path) -
 def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:
     (tmp_path / "quickstart").mkdir()
     (tmp_path / "quickstart" / "config.yaml").touch()
-    form = filled("quickstart", "cpu")
+    form = form_of_preset("quickstart", "cpu")
     assert plan_run(form, tmp_path).name == "quickstart-2"
     assert plan_run(form.with_text("method", "datm"), tmp_path).name == "quickstart-datm"
     assert plan_run(form.with_text("ipc", "5"), tmp_path).name == "digits-lt-if50-ipc5"
@@ -89,7 +94,7 @@ def test_names_follow_the_cell_and_are_free(tmp_path: Path) -> None:
 
 
 def test_faults_of_values_folder_and_name_come_together_in_the_order_of_the_form(tmp_path: Path) -> None:
-    form = filled("quickstart", "cpu")
+    form = form_of_preset("quickstart", "cpu")
     for key, text in ((NAME, "a/b"), ("matching.beta", "0"), ("dataset.name", "folder"), ("ipc", "x")):
         form = form.with_text(key, text)
     assert list(plan_run(form, tmp_path).faults) == ["dataset.path", "ipc", NAME, "matching.beta"]
@@ -100,7 +105,9 @@ def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(count):
             (tmp_path / "train" / name / f"{i}.png").touch()
-    form = filled("quickstart", "cpu").with_text("dataset.name", "folder").with_text("dataset.path", str(tmp_path))
+    form = (
+        form_of_preset("quickstart", "cpu").with_text("dataset.name", "folder").with_text("dataset.path", str(tmp_path))
+    )
     runs = tmp_path / "runs"
     first = plan_run(form, runs).tail
     assert first is not None and first.counts == (8, 4)
@@ -142,14 +149,14 @@ def test_nothing_is_found_for_nothing() -> None:
 
 
 def test_help_says_range_unit_default_and_source() -> None:
-    form = filled("quickstart")
-    assert told("matching.image_lr", form)[1] == "a number >= 0, whitened pixel, default 100 (official code)"
-    assert told("dataset.imbalance_factor", form)[1] == "a number >= 1 or natural, x, default natural (ours)"
-    assert told("ipc", form.with_text("ipc", "7"))[1].endswith("default 10 (paper), preset 2")
-    assert all(told(key, form)[0] for key in leaves() if not key.startswith("expected"))
+    form = form_of_preset("quickstart")
+    assert field_help("matching.image_lr", form)[1] == "a number >= 0, whitened pixel, default 100 (official code)"
+    assert field_help("dataset.imbalance_factor", form)[1] == "a number >= 1 or natural, x, default natural (ours)"
+    assert field_help("ipc", form.with_text("ipc", "7"))[1].endswith("default 10 (paper), preset 2")
+    assert all(field_help(key, form)[0] for key in leaves() if not key.startswith("expected"))
 
 
 def test_every_preset_can_be_told(tmp_path: Path) -> None:
     for preset in ("tiny-imagenet-lt-if10-ipc10", "imagenet-lt-if5-ipc10", "cifar100-lt-if10-ipc50"):
-        found = plan_run(filled(preset, "cpu"), tmp_path)
-        assert found.settings == load_preset(preset) and found.tail is not None and found.estimate is not None
+        plan = plan_run(form_of_preset(preset, "cpu"), tmp_path)
+        assert plan.settings == load_preset(preset) and plan.tail is not None and plan.estimate is not None

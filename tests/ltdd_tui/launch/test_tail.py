@@ -6,7 +6,7 @@ import pytest
 
 from engine.run.datasets import Survey
 from engine.run.settings import RunSettings
-from ltdd_tui.launch.plan import Tail, headline, remark, tail_of
+from ltdd_tui.launch.plan import LongTail, long_tail, shortage_note, size_summary
 from ltdd_tui.widgets.bars import bar
 
 
@@ -15,35 +15,35 @@ def settings(ipc: int = 10, **dataset: object) -> RunSettings:
 
 
 def test_the_published_tail_of_cifar10() -> None:
-    tail = tail_of(settings(name="cifar10", imbalance_factor=100), None)
+    tail = long_tail(settings(name="cifar10", imbalance_factor=100), None)
     assert tail is not None
     assert tail.counts == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
     assert tail.names[0] == "airplane" and tail.names[-1] == "truck"
-    assert headline(tail) == ("12,406 images → 100 synthetic", "124 : 1, 0.81 %")
+    assert size_summary(tail) == ("12,406 images → 100 synthetic", "124 : 1, 0.81 %")
 
 
 @pytest.mark.parametrize(("order", "head"), [("label", "1"), ("count", "1")])
 def test_the_head_is_the_largest_class_under_its_own_name(order: str, head: str) -> None:
-    tail = tail_of(settings(name="svhn", class_order=order), None)
+    tail = long_tail(settings(name="svhn", class_order=order), None)
     assert tail is not None and tail.names[0] == head and tail.counts[0] == 13861
     assert list(tail.counts) == sorted(tail.counts, reverse=True)
-    cut = tail_of(settings(name="svhn", class_order="count", imbalance_factor=10), None)
+    cut = long_tail(settings(name="svhn", class_order="count", imbalance_factor=10), None)
     assert cut is not None and cut.names[:3] == ("1", "2", "3")
 
 
 def test_what_only_files_tell_is_not_made_up() -> None:
-    assert tail_of(settings(name="folder"), None) is None
-    assert tail_of(settings(name="imagenet-lt"), None) is None
-    found = tail_of(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
+    assert long_tail(settings(name="folder"), None) is None
+    assert long_tail(settings(name="imagenet-lt"), None) is None
+    tail = long_tail(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
     # The factor thins by the order of the classes: the first has no more to give than it has.
-    assert found == Tail(("b", "c", "a"), (20, 10, 3), 10)
+    assert tail == LongTail(("b", "c", "a"), (20, 10, 3), 10)
 
 
 def test_classes_that_are_too_small_are_counted() -> None:
-    tail = Tail(("a", "b", "c"), (20, 10, 9), 10)
+    tail = LongTail(("a", "b", "c"), (20, 10, 9), 10)
     assert tail.short == 1
-    assert remark(tail).warns and "1 class has fewer images than IPC 10" in remark(tail).text
-    assert not remark(Tail(("a", "b"), (20, 10), 10)).warns
+    assert shortage_note(tail).warns and "1 class has fewer images than IPC 10" in shortage_note(tail).text
+    assert not shortage_note(LongTail(("a", "b"), (20, 10), 10)).warns
 
 
 @pytest.mark.parametrize(("value", "drawn"), [(8, "████"), (4, "██"), (3, "█▌"), (0.01, "▏"), (0, ""), (16, "████")])

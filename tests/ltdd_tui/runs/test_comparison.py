@@ -62,17 +62,17 @@ def plain(lines: Sequence[Content]) -> list[str]:
 
 
 def test_only_what_differs_is_a_difference(pair: list[ComparedRun]) -> None:
-    found = {difference.key: difference.values for difference in differing_settings(pair)}
-    assert found == {"method": ("ltdd", "datm", "ltdd"), "matching.image_lr": ("100", "10", "100")}
+    differences = {difference.key: difference.values for difference in differing_settings(pair)}
+    assert differences == {"method": ("ltdd", "datm", "ltdd"), "matching.image_lr": ("100", "10", "100")}
 
 
 def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_path: Path) -> None:
     first, bad = (record(tmp_path / name, "stopped", 20) for name in ("first", "bad"))
     bad.config.write_text("method: [ltdd\n")
-    found = compared(first, bad)
-    assert differing_settings(found) == []
+    runs = compared(first, bad)
+    assert differing_settings(runs) == []
     assert (
-        plain(panels.settings(panels.Comparison(found, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
+        plain(panels.settings(panels.Comparison(runs, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
     )
 
 
@@ -96,10 +96,10 @@ def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Pa
 
 def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) -> None:
     name = "\u6f22\u5b57" * 3
-    found = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
-    comparison = panels.Comparison(found, ["#ffffff"])
-    classes = panels.classes(comparison, class_lines(found), group_lines(found), 80)
-    figures = panels.figures(comparison, [], 120)
+    runs = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
+    side_by_side = panels.Comparison(runs, ["#ffffff"])
+    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), 80)
+    figures = panels.figures(side_by_side, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
     assert len({line.cell_length for line in classes if line}) == 1
 
@@ -149,11 +149,11 @@ def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
 @pytest.mark.parametrize("width", [20, 56, 76, 118, 196])
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int, count: int) -> None:
-    found = [*pair, *pair][:count]
-    comparison = panels.Comparison(found, ["#ffffff"] * count)
-    figures = panels.figures(comparison, [], width)
-    classes = panels.classes(comparison, class_lines(found), group_lines(found), width)
-    differing = panels.settings(comparison, differing_settings(found), width)
+    runs = [*pair, *pair][:count]
+    side_by_side = panels.Comparison(runs, ["#ffffff"] * count)
+    figures = panels.figures(side_by_side, [], width)
+    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), width)
+    differing = panels.settings(side_by_side, differing_settings(runs), width)
     for table in (figures[: count + 1], [line for line in classes if line], differing):
         assert len({line.cell_length for line in table}) == 1, "columns stand below each other"
     if width >= 76:

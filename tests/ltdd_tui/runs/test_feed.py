@@ -135,12 +135,12 @@ def test_a_line_without_end_does_not_fill_the_memory(path: Path, monkeypatch: py
 
 def test_the_time_budget_is_kept_and_nothing_is_lost(path: Path) -> None:
     path.write_text("".join(line(seq) for seq in range(5000)))
-    feed, found, calls = Feed(path), [], 0
+    feed, items, calls = Feed(path), [], 0
     while not feed.caught_up:
-        found += feed.read_new(budget_seconds=0.0)
+        items += feed.read_new(budget_seconds=0.0)
         calls += 1
     assert calls > 2
-    assert numbers(found) == list(range(5000))
+    assert numbers(items) == list(range(5000))
 
 
 def test_a_hundred_thousand_events_replay_in_three_seconds(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Standings: every class against its marks, from head to tail, and honest about figures that do not fit."""
+"""Class accuracies: every class against its marks, from head to tail, and honest about figures that do not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def expert(per_class: list[Any], norms: list[float]) -> e.ExpertDone:
 
 
 def test_classes_go_from_head_to_tail_with_their_marks() -> None:
-    found = class_accuracies(
+    accuracies = class_accuracies(
         state_of(
             evaluated("random", None, [1.0, 2.0, 3.0]),
             evaluated("initialization", 0, [10.0, 20.0, 30.0]),
@@ -45,16 +45,16 @@ def test_classes_go_from_head_to_tail_with_their_marks() -> None:
             },
         )
     )
-    assert [(c.name, c.count, c.group) for c in found.classes] == [
+    assert [(c.name, c.count, c.group) for c in accuracies.classes] == [
         ("head", 900, "many"),
         ("middle", 60, "medium"),
         ("tail", 5, "few"),
     ]
-    tail = found.classes[-1]
+    tail = accuracies.classes[-1]
     assert (tail.random, tail.start, tail.value, tail.change) == (1.0, 10.0, 15.0, 4.0)
     # The bound: the classifier experts where there are any, and their mean.
-    assert (tail.bound, found.bound_of) == (40.5, "classifier experts")
-    assert found.groups == {"many": 20.0, "medium": None, "few": 15.0}
+    assert (tail.bound, accuracies.bound_of) == (40.5, "classifier experts")
+    assert accuracies.groups == {"many": 20.0, "medium": None, "few": 15.0}
 
 
 def test_the_final_figure_comes_last_and_the_best_is_as_it_was_evaluated_at_the_end() -> None:
@@ -73,17 +73,17 @@ def test_checks_that_come_out_of_order_count_by_their_iteration() -> None:
 
 
 def test_a_list_of_the_wrong_length_is_told_and_not_drawn() -> None:
-    found = class_accuracies(state_of(evaluated("check", 50, [9.0, 9.0])))
-    assert [c.value for c in found.classes] == [None, None, None]
-    assert found.misfits == ("check @ 50 names 2 classes of 3",)
+    accuracies = class_accuracies(state_of(evaluated("check", 50, [9.0, 9.0])))
+    assert [c.value for c in accuracies.classes] == [None, None, None]
+    assert accuracies.misfits == ("check @ 50 names 2 classes of 3",)
 
 
 def test_values_that_are_not_finite_are_unknown_and_the_rest_stands() -> None:
-    found = class_accuracies(
+    accuracies = class_accuracies(
         state_of(evaluated("check", 50, [None, float("nan"), 7.0]), evaluated("check", 0, [1.0, 1.0, 1.0]))
     )
-    assert [(c.value, c.change) for c in found.classes] == [(None, None), (7.0, 6.0), (None, None)]
-    assert found.highest == 7.0
+    assert [(c.value, c.change) for c in accuracies.classes] == [(None, None), (7.0, 6.0), (None, None)]
+    assert accuracies.highest == 7.0
 
 
 def test_a_mean_that_is_unknown_is_never_the_best() -> None:

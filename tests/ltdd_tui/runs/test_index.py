@@ -16,24 +16,24 @@ from tests.ltdd_tui.recorded import let_go, record
 START = RunStarted("long", "ltdd", "cifar10", 100.0, 10, 4, "convnet", "cpu", ["distill"], 4000, "abc", 1)
 
 
-def looked(scanner: RunIndex) -> dict[str, RunEntry]:
-    while not scanner.look(10.0):
+def entries_of(runs: RunIndex) -> dict[str, RunEntry]:
+    while not runs.look(10.0):
         pass
-    return {listed.run.name: listed for listed in scanner.listed}
+    return {listed.run.name: listed for listed in runs.listed}
 
 
 def test_every_status_is_told(tmp_path: Path) -> None:
     folders = {
         status: record(tmp_path / status, status, 20) for status in ("empty", "running", "failed", "crashed", "done")
     }
-    found = looked(RunIndex(tmp_path))
+    entries = entries_of(RunIndex(tmp_path))
     let_go(folders["running"])
-    states = {name: listed.run.state for name, listed in found.items()}
+    states = {name: listed.run.state for name, listed in entries.items()}
     assert states == {s: s for s in states} | {"empty": "waiting"}
-    assert {listed.run.dataset for listed in found.values()} == {"cifar10"}, "also of one that nobody has started"
-    assert found["done"].run.accuracy_mean == pytest.approx(52.93)
-    assert found["running"].run.progress == pytest.approx(12 / 20)
-    assert found["running"].run.check_mean is not None
+    assert {listed.run.dataset for listed in entries.values()} == {"cifar10"}, "also of one that nobody has started"
+    assert entries["done"].run.accuracy_mean == pytest.approx(52.93)
+    assert entries["running"].run.progress == pytest.approx(12 / 20)
+    assert entries["running"].run.check_mean is not None
 
 
 def test_a_long_run_tells_its_stage_though_the_start_of_it_is_far_back(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_a_long_run_tells_its_stage_though_the_start_of_it_is_far_back(tmp_path:
     events += [MatchingStep(at, 0.9, 0.5, 0.01, 0.04) for at in range(1, 3001)]
     folder.events.write_text("".join(encode(event, seq, seq / 10) + "\n" for seq, event in enumerate(events)))
     with folder.held():
-        found = overview(folder)
-    assert (found.state, found.stage, found.progress) == ("running", "distill 3000/4000", 0.75)
+        run = overview(folder)
+    assert (run.state, run.stage, run.progress) == ("running", "distill 3000/4000", 0.75)
 
 
 @pytest.fixture
@@ -61,45 +61,45 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_only_what_changed_is_read_again(tmp_path: Path, reads: list[str]) -> None:
     first, second = (record(tmp_path / name, "stopped", 20) for name in ("first", "second"))
-    scanner = RunIndex(tmp_path)
-    looked(scanner)
-    looked(scanner)
+    runs = RunIndex(tmp_path)
+    entries_of(runs)
+    entries_of(runs)
     assert sorted(reads) == ["first", "second"]
     reads.clear()
     with first.held():
-        looked(scanner)
+        entries_of(runs)
         assert reads == ["first"], "a worker came"
-    looked(scanner)
+    entries_of(runs)
     assert reads == ["first", "first"], "and went"
     with open(second.events, "a") as events:
         events.write(encode(START, 999, 1.0) + "\n")
-    assert looked(scanner)["second"].run.state == "crashed"
+    assert entries_of(runs)["second"].run.state == "crashed"
 
 
 def test_a_short_look_shows_all_names_at_once_and_reads_the_newest_first(tmp_path: Path, reads: list[str]) -> None:
     for age, name in enumerate(("newest", "older", "oldest")):
         folder = record(tmp_path / name, "stopped", 20)
         os.utime(folder.events, (1e9 - age, 1e9 - age))
-    scanner = RunIndex(tmp_path)
-    assert not scanner.look(0.0)
+    runs = RunIndex(tmp_path)
+    assert not runs.look(0.0)
     assert reads == ["newest"]
-    assert [(listed.run.name, listed.read) for listed in scanner.listed] == [
+    assert [(listed.run.name, listed.read) for listed in runs.listed] == [
         ("newest", True),
         ("older", False),
         ("oldest", False),
     ]
-    while not scanner.look(0.0):
+    while not runs.look(0.0):
         pass
-    assert reads == ["newest", "older", "oldest"] and all(listed.read for listed in scanner.listed)
+    assert reads == ["newest", "older", "oldest"] and all(listed.read for listed in runs.listed)
 
 
 def test_deleted_and_new_runs_are_noticed(tmp_path: Path) -> None:
-    scanner = RunIndex(tmp_path / "none yet")
-    assert looked(scanner) == {}
+    runs = RunIndex(tmp_path / "none yet")
+    assert entries_of(runs) == {}
     record(tmp_path / "none yet" / "one", "empty")
-    assert list(looked(scanner)) == ["one"]
+    assert list(entries_of(runs)) == ["one"]
     (tmp_path / "none yet" / "one" / "config.yaml").unlink()
-    assert looked(scanner) == {}
+    assert entries_of(runs) == {}
 
 
 def spoil_config(folder: RunFolder) -> None:
@@ -130,6 +130,6 @@ def test_a_damaged_run_is_listed_as_such_beside_the_others(tmp_path: Path, spoil
     record(tmp_path / "good", "done", 20)
     (tmp_path / "a file").write_text("")
     (tmp_path / "no run").mkdir()
-    found = looked(RunIndex(tmp_path))
-    assert {name: listed.run.state for name, listed in found.items()} == {"bad": "damaged", "good": "done"}
-    assert found["bad"].damage
+    entries = entries_of(RunIndex(tmp_path))
+    assert {name: listed.run.state for name, listed in entries.items()} == {"bad": "damaged", "good": "done"}
+    assert entries["bad"].damage

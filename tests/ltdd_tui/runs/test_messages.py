@@ -1,4 +1,4 @@
-"""Notices and tidings: what is the matter with a run is said once, with what to do, and only where it is true."""
+"""Notices and notifications: what is the matter with a run is said once, with what to do, and only where it is true."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def view_of(tmp_path: Path, status: str) -> RunView:
 )
 def test_what_is_the_matter_and_what_to_do(tmp_path: Path, status: str, title: str, hint: str) -> None:
     view = view_of(tmp_path, status)
-    found = notice(view, starting=False)
-    assert found is not None and found.title == title and hint in found.hint
+    told = notice(view, starting=False)
+    assert told is not None and told.title == title and hint in told.hint
     assert can_resume(view) and not can_stop(view)
     assert as_of(view, 10) is view or notice(as_of(view, 10), starting=False) is None
     asked = notice(view, starting=True)
@@ -47,8 +47,8 @@ def test_what_is_the_matter_and_what_to_do(tmp_path: Path, status: str, title: s
 
 
 def test_a_crash_shows_the_last_lines_of_the_console(tmp_path: Path) -> None:
-    found = notice(view_of(tmp_path, "crashed"), starting=False)
-    assert found is not None and "CUDA error: an illegal memory access was encountered" in found.lines
+    told = notice(view_of(tmp_path, "crashed"), starting=False)
+    assert told is not None and "CUDA error: an illegal memory access was encountered" in told.lines
 
 
 def test_what_an_earlier_worker_printed_is_not_shown_as_the_crash(tmp_path: Path) -> None:
@@ -74,13 +74,13 @@ def test_a_worker_that_was_refused_is_not_shown_as_the_crash(tmp_path: Path) -> 
         assert crashed is not None and "CUDA error: an illegal memory access was encountered" in crashed.lines
     with open(folder.console, "rb") as console:
         process = WorkerProcess(None, console)  # type: ignore[arg-type]
-        assert process.last_words() == str(refusal.value), "who sent it is told"
+        assert process.last_output() == str(refusal.value), "who sent it is told"
 
 
 def test_a_failure_shows_where_and_the_hint_of_the_worker(tmp_path: Path) -> None:
-    found = notice(view_of(tmp_path, "failed"), starting=False)
-    assert found is not None and found.lines[0].startswith("distill, iteration 32")
-    assert found.hint.startswith("lower matching.image_lr")
+    told = notice(view_of(tmp_path, "failed"), starting=False)
+    assert told is not None and told.lines[0].startswith("distill, iteration 32")
+    assert told.hint.startswith("lower matching.image_lr")
 
 
 @pytest.mark.parametrize("status", ["running", "done"])
@@ -92,12 +92,12 @@ def test_all_is_well(tmp_path: Path, status: str) -> None:
 
 def test_a_folder_that_is_gone_comes_before_all_else(tmp_path: Path) -> None:
     gone = replace(view_of(tmp_path, "failed"), gone=True)
-    found = notice(gone, starting=True)
-    assert found is not None and found.title == "the run's folder is gone"
+    told = notice(gone, starting=True)
+    assert told is not None and told.title == "the run's folder is gone"
     assert not can_resume(gone)
 
 
-def test_tidings_are_of_what_is_new(tmp_path: Path) -> None:
+def test_notifications_are_of_what_is_new(tmp_path: Path) -> None:
     folder = record(tmp_path / "demo", "running", iterations=50)
     live = LiveRun(folder)
     while not live.read():
@@ -108,8 +108,8 @@ def test_tidings_are_of_what_is_new(tmp_path: Path) -> None:
     for number in range(5):
         log.emit(Warned(f"warning {number}", "do something"))
     live.read()
-    found = new_notifications(before, live.view)
-    assert [tiding.message for tiding in found] == [
+    notifications = new_notifications(before, live.view)
+    assert [one.message for one in notifications] == [
         *(f"warning {number}\nhint: do something" for number in range(3)),
         "and 2 more warnings, which the log shows",
     ]

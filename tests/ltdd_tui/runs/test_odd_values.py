@@ -43,8 +43,8 @@ def odd_lines(lines: list[dict[str, Any]], kind: str) -> Iterator[tuple[str, lis
     for field in (field.name for field in fields(EVENT_TYPES[kind])):
         value = sample[field]
         for odd in ODD.get(type(value), ()):
-            found = [odd] * len(value) if isinstance(value, list) and odd != [] else odd
-            yield f"{field}: {odd}", [one | {field: found} if one["type"] == kind else one for one in lines]
+            changed = [odd] * len(value) if isinstance(value, list) and odd != [] else odd
+            yield f"{field}: {odd}", [one | {field: changed} if one["type"] == kind else one for one in lines]
 
 
 def drawn(view: RunView, beside: RunView) -> None:
@@ -62,10 +62,10 @@ def drawn(view: RunView, beside: RunView) -> None:
     headline(view, now, WIDTH)
     stage_line(state, now, WIDTH)
     frames(state)
-    found = compared_runs([view, beside])
-    compared = panels.Comparison(found, ["red", "blue"], 1)
+    runs = compared_runs([view, beside])
+    compared = panels.Comparison(runs, ["red", "blue"], 1)
     panels.figures(compared, [], WIDTH)
-    panels.classes(compared, compared_classes(found), group_lines(found), WIDTH)
+    panels.classes(compared, compared_classes(runs), group_lines(runs), WIDTH)
 
 
 KINDS = ["run_started", "data_ready", "expert_epoch", "expert_done", "matching_step", "evaluated", "initialized"]

@@ -20,8 +20,8 @@ ODD: tuple[Any, ...] = ("x", [], {}, ["x"], {"x": "y"}, -1, 10**400, float("inf"
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = record(tmp_path_factory.mktemp("measured") / "done", "done", 3)
-    found: dict[str, Any] = json.loads(folder.metrics.read_text())
-    return found
+    content: dict[str, Any] = json.loads(folder.metrics.read_text())
+    return content
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -42,24 +42,24 @@ def with_odd(metrics: dict[str, Any], path: tuple[Any, ...], odd: Any) -> dict[s
 
 
 def test_all_of_a_sound_file_is_taken(metrics: dict[str, Any]) -> None:
-    found = measured(metrics)
-    assert found.faults == ()
-    assert [row.label for row in found.rows] == [
+    results = measured(metrics)
+    assert results.faults == ()
+    assert [row.label for row in results.rows] == [
         *("random", "initialization", "representation experts", "classifier experts", "final", "best")
     ]
-    assert found.final == metrics["final"]["accuracy_mean"]
-    assert list(found.class_counts) == metrics["class_counts"] and list(found.class_names) == metrics["class_names"]
-    assert found.stage_seconds == metrics["stage_seconds"] and found.expected is not None
+    assert results.final == metrics["final"]["accuracy_mean"]
+    assert list(results.class_counts) == metrics["class_counts"] and list(results.class_names) == metrics["class_names"]
+    assert results.stage_seconds == metrics["stage_seconds"] and results.expected is not None
 
 
 def test_whatever_stands_deep_inside_nothing_raises_and_all_the_rest_is_taken(metrics: dict[str, Any]) -> None:
     rows = len(measured(metrics).rows)
     for path in places(metrics):
         for odd in ODD:
-            found = measured(with_odd(metrics, path, odd))
+            results = measured(with_odd(metrics, path, odd))
             lost = 2 if path == ("experts",) else 1
-            assert len(found.rows) >= rows - lost, (path, odd)
-            assert all(0 <= value <= 100 for row in found.rows for value in row.per_class), (path, odd)
+            assert len(results.rows) >= rows - lost, (path, odd)
+            assert all(0 <= value <= 100 for row in results.rows for value in row.per_class), (path, odd)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_what_is_left_out_is_named(metrics: dict[str, Any], path: tuple[Any, ...
 
 
 def test_an_accuracy_that_was_not_finite_gives_no_row(metrics: dict[str, Any]) -> None:
-    found = measured(with_odd(metrics, ("best", "per_class", 0), None))
-    assert found.faults == () and "best" not in [row.label for row in found.rows]
+    results = measured(with_odd(metrics, ("best", "per_class", 0), None))
+    assert results.faults == () and "best" not in [row.label for row in results.rows]
 
 
 def test_a_final_figure_that_no_list_could_show_counts_as_none(metrics: dict[str, Any], tmp_path: Path) -> None:

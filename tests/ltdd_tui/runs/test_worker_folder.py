@@ -11,6 +11,7 @@ import pytest
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs.console import open_console, printed
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,12 @@ def test_a_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"):
         write_atomically(tmp_path / "file", "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_two_workers_that_start_at_the_same_moment_print_to_a_file_each(runs_dir: Path) -> None:
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
+    with open_console(folder) as first, open_console(folder) as second:
+        first.write(b"one\n")
+        second.write(b"two\n")
+    assert printed(folder.console) == ("two",)
+    assert [printed(console) for console in folder.older_consoles()] == [("one",)]

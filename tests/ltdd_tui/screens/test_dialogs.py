@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
-from ltdd_tui.screens.dialogs import Confirm, Rename
-from ltdd_tui.screens.result_dialogs import Evaluate, EvaluationPlan, Export, ExportPlan
+from ltdd_tui.screens.dialogs import Confirm
+from ltdd_tui.screens.result_dialogs import Evaluate, EvaluationPlan, Export, ExportPlan, Rename
 from tests.ltdd_tui.driving import sees, text, typed
 
 pytestmark = pytest.mark.asyncio
