@@ -279,8 +279,8 @@ def test_a_preset_that_a_full_disk_does_not_take_can_be_saved_once_there_is_room
 def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         assert len(screen.query(Field)) == 8, "the others are made when they are wanted"
-        field = await find(pilot, screen, "image_lr")
-        assert field.spec.key == "matching.image_lr"
+        first = await find(pilot, screen, "image_lr")
+        assert first.spec.key == "matching.image_lr"
         await sees(pilot, "step size of the synthetic images", "(official code)")
         await put(pilot, screen, "matching.image_lr", "fast")
         other = await find(pilot, screen, "num_experts")
