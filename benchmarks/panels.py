@@ -30,7 +30,9 @@ from ltdd_tui.widgets.curve import Curve
 Size = tuple[int, int]
 
 
-class _Around(App[None]):
+class OneWidget(App[None]):
+    """An app that shows one widget on the whole screen."""
+
     def __init__(self, widget: Widget) -> None:
         super().__init__()
         self._widget = widget
@@ -57,7 +59,7 @@ async def _curve_refresh(points: int, size: Size, refreshes: int) -> float:
         named = enumerate((("rep", history.loss_rep), ("cls", history.loss_cls)))
         curve.plot([line(name, history.iterations, y, series_color(place, dark=True)) for place, (name, y) in named])
 
-    async with _Around(curve).run_test(size=size):
+    async with OneWidget(curve).run_test(size=size):
         idle = await _cpu_milliseconds(lambda: None, refreshes)
         return await _cpu_milliseconds(refresh, refreshes) - idle
 
@@ -94,13 +96,13 @@ def _preview(root: Path, classes: int, ipc: int, side: int = 32) -> Preview:
 
 
 async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -> ImagesCost:
-    images = ImagesView("nothing")
+    view = ImagesView("nothing")
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:
-        images.request(RenderRequest(root, preview, ImageSelection(row=next(rows)), (), (), "halfcell"))
+        view.request(RenderRequest(root, preview, ImageSelection(row=next(rows)), (), (), "halfcell"))
 
-    async with _Around(images).run_test(size=size):
+    async with OneWidget(view).run_test(size=size):
         change()
         await asyncio.sleep(0.5)
         with _longest_turn() as longest:

@@ -10,24 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from textual.app import App, ComposeResult
 from textual.widget import Widget
 from textual.widgets import DataTable
 
+from benchmarks.panels import OneWidget
 from ltdd_tui.runs.index import Overview, RunEntry
 from ltdd_tui.screens.runs.table import COLUMNS, Order, RunList
 
 ROWS, CHANGES, SIZE = 500, 20, (120, 40)
 RUN = Overview("run", "done", None, "cifar10", 100.0, 10, "ltdd", 53.4, 0.3, 0.0, "/runs/run", seed=0)
-
-
-class _Around(App[None]):
-    def __init__(self, widget: Widget) -> None:
-        super().__init__()
-        self._widget = widget
-
-    def compose(self) -> ComposeResult:
-        yield self._widget
 
 
 def rows(change: int) -> list[RunEntry]:
@@ -37,14 +28,14 @@ def rows(change: int) -> list[RunEntry]:
 
 async def milliseconds(widget: Widget, show: Callable[[list[RunEntry]], None]) -> float:
     """CPU time of a change, with the time that the screen takes to follow."""
-    async with _Around(widget).run_test(size=SIZE) as pilot:
+    async with OneWidget(widget).run_test(size=SIZE) as pilot:
         show(rows(0))
         await pilot.pause()
-        begun = time.process_time()
+        began = time.process_time()
         for change in range(1, CHANGES + 1):
             show(rows(change))
             await pilot.pause()
-        return (time.process_time() - begun) / CHANGES * 1000
+        return (time.process_time() - began) / CHANGES * 1000
 
 
 def main() -> None:

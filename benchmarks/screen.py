@@ -86,13 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--long-seconds", type=float, default=480)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         os.environ["LTDD_HOME"] = os.path.join(place, "home")
         os.environ["PYTHONPATH"] = str(HERE.parent)
         figures |= replay(Path(place) / "replay" / "many")
-        figures |= live(Path(place) / "live" / "steady", asked.seconds, asked.long_seconds)
+        figures |= live(Path(place) / "live" / "steady", options.seconds, options.long_seconds)
         figures |= first_paint(Path(place) / "live")
     record = {"name": "screen", "command": "python benchmarks/screen.py", **machine(), "n": 1, "figures": figures}
     RESULT.write_text(json.dumps(record, indent=1) + "\n")
@@ -193,10 +193,10 @@ def _python(*arguments: str) -> str:
 
 def _latest(report: dict[str, Any], name: str, since: float = 0, seconds: float = 1e12) -> dict[str, float]:
     """The latest the loop came over `seconds` from `since`, and the most of it that was the app's own work, in ms."""
-    lateness = [(late, own) for at, late, own in report["late"] if since <= at <= since + seconds]
+    within = [(late, own) for at, late, own in report["late"] if since <= at <= since + seconds]
     return {
-        f"{name}_ms": round(1000 * max((late for late, _ in lateness), default=0.0), 1),
-        f"{name}_own_work_ms": round(1000 * max((own for _, own in lateness), default=0.0), 1),
+        f"{name}_ms": round(1000 * max((late for late, _ in within), default=0.0), 1),
+        f"{name}_own_work_ms": round(1000 * max((own for _, own in within), default=0.0), 1),
     }
 
 

@@ -100,8 +100,8 @@ class RunCommands(Provider):
 class LtddApp(App[None]):
     """The app over the runs of one folder; `folder` is the run that it opens with, if any.
 
-    It looks and listens as preferences.yaml says, else as it was told last. Screens do not know it: they post messages
-    such as OpenRun, and share `worker_handles`.
+    Theme, keys and images follow preferences.yaml, else what was chosen on the screen last. Screens do not know the
+    app: they post messages such as OpenRun, and share `worker_handles`.
     """
 
     TITLE = "ltdd-tui"

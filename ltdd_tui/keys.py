@@ -175,7 +175,7 @@ class StrayReplies:
 
 # ---- Keys one after another: each has had all of its effect before the next one is handed on. ----
 
-# What a key sets off is told to a widget as a message, which goes up behind the key; the second lap is behind that.
+# A key may make a widget post a message, which goes up behind the key; the second lap is behind that message too.
 LAPS = 2
 LOST_SECONDS, TIMES_ASKED = 0.5, 6
 

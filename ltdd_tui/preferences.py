@@ -1,4 +1,4 @@
-"""What a person wants of the screen: theme, how images are drawn, keys; and the layout it was left in."""
+"""A person's preferences (theme, images, keys), the layout kept between sessions, and the colors of the screen."""
 
 from __future__ import annotations
 
@@ -54,26 +54,21 @@ def load_preferences() -> tuple[Preferences, list[Fault]]:
     """The preferences, and what is wrong with the file; a faulty setting counts as not set, so the screen opens."""
     path = preferences_file()
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Preferences.model_validate(found), []
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return Preferences.model_validate(settings), []
     except FileNotFoundError:
         return Preferences(), []
     except ValidationError as error:
-        return _without_faults(found, error), [_fault(one, path) for one in error.errors()]
+        wrong = {one["loc"][0] for one in error.errors() if one["loc"]}
+        # A file that is no mapping has no setting that could be kept.
+        sound = {key: value for key, value in settings.items() if key not in wrong} if wrong else {}
+        return Preferences.model_validate(sound), [_fault(one, path) for one in error.errors()]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         return Preferences(), [Fault(f"this is no YAML: {getattr(error, 'problem', None) or error}", where)]
     except (OSError, ValueError) as error:
         return Preferences(), [Fault(str(error).splitlines()[0], str(path))]
-
-
-def _without_faults(found: Any, error: ValidationError) -> Preferences:
-    """The settings that are right."""
-    wrong = {one["loc"][0] for one in error.errors() if one["loc"]}
-    if not isinstance(found, dict):
-        return Preferences()
-    return Preferences.model_validate({key: value for key, value in found.items() if key not in wrong})
 
 
 def _fault(one: Any, path: Path) -> Fault:
@@ -94,8 +89,8 @@ def with_remembered(preferences: Preferences, layout: PanelLayout) -> Preference
 
 
 def remember(**changes: Any) -> None:
-    """Keeps something of the layout for the next session, beside what is kept already."""
-    save_layout(load_layout().model_copy(update=changes))
+    """Changes a part of the layout that is kept for the next session; raises OSError."""
+    write_json(layout_file(), load_layout().model_copy(update=changes).model_dump())
 
 
 def template() -> str:
@@ -122,7 +117,7 @@ def load_layout() -> PanelLayout:
 
 
 def layout_faults() -> list[Fault]:
-    """That the layout's file is there and damaged, if it is: the next change would replace it without a word."""
+    """A fault where the layout's file is damaged: without it, the next change would replace the file silently."""
     if _layout() is not None or not layout_file().exists():
         return []
     what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
@@ -136,13 +131,7 @@ def _layout() -> PanelLayout | None:
         return None
 
 
-def save_layout(layout: PanelLayout) -> None:
-    """Keeps the layout for the next session."""
-    write_json(layout_file(), layout.model_dump())
-
-
-# The screen's own themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart.
-
+# ---- Themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart. ----
 
 SERIES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2", "#BBBBBB")
 """In order of use; more series than these start over."""

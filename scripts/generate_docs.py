@@ -141,10 +141,10 @@ def estimate_line(settings: RunSettings, device: str) -> str:
 
 def with_estimate(text: str, settings: RunSettings) -> str:
     """A preset's text with its estimate recomputed; raises InputError where it has no such line."""
-    found = ESTIMATE_LINE.search(text)
-    if found is None or found["device"] not in ESTIMATE_DEVICES:
+    line = ESTIMATE_LINE.search(text)
+    if line is None or line["device"] not in ESTIMATE_DEVICES:
         raise InputError("there is no estimate", hint=f"# Estimate, {' | '.join(ESTIMATE_DEVICES)}: ...")
-    return ESTIMATE_LINE.sub(estimate_line(settings, found["device"]), text, count=1)
+    return ESTIMATE_LINE.sub(estimate_line(settings, line["device"]), text, count=1)
 
 
 def _duration(seconds: float) -> str:

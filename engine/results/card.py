@@ -89,42 +89,44 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     classes = len(about["class_names"])
     count = classes * about["ipc"]
     title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
-    text = _TEXT.format(
-        title=title,
-        count=count,
-        classes=classes,
-        source_count=f"{sum(about['class_counts']):,}",
-        kind="synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
-        ipc=about["ipc"],
-        channels=about["channels"],
-        size=about["image_size"],
-        method=about["method"],
-        dataset=about["dataset"],
-        imbalance=_imbalance(about),
-        seed=about["seed"],
-        arch=metrics["arch"],
-        accuracy_rows=_accuracy_rows(metrics),
-        grouping=metrics["grouping"],
-        expected=_expected(metrics),
-        augmentation=", ".join(about["augmentation"]) or "none",
-        width=about["network"]["width"],
-        depth=about["network"]["depth"],
-        whitening_text=_WHITENING[about["whitening"]],
-        class_rows=_class_rows(about),
-        loading=_LOADING.format(network=metrics["arch"], **about["recipe"]),
-        **about["recipe"],
-    )
+    imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
+    natural = about["imbalance_factor"] == "natural"
+    # Class names come from folders of the user: a line end or a bar in one would break the table.
+    cells = [" ".join(name.split()).replace("|", "\\|") for name in about["class_names"]]
+    counts = zip(cells, about["class_counts"], strict=True)
+    values = about | about["recipe"] | about["network"]
+    values |= {
+        "title": title,
+        "count": count,
+        "classes": classes,
+        "size": about["image_size"],
+        "source_count": f"{sum(about['class_counts']):,}",
+        "kind": "synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
+        "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
+        "arch": metrics["arch"],
+        "accuracy_rows": _accuracy_rows(metrics),
+        "grouping": metrics["grouping"],
+        "expected": _expected(metrics),
+        "augmentation": ", ".join(about["augmentation"]) or "none",
+        "whitening_text": _WHITENING[about["whitening"]],
+        "class_rows": "\n".join(f"| {cell} | {count} | {about['ipc']} |" for cell, count in counts),
+        "loading": _LOADING.format(network=metrics["arch"], **about["recipe"]),
+    }
+    text = _TEXT.format_map(values)
     return f"---\n{_head(title, count, about)}---\n\n{text}"
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:
+    """The YAML at the top that dataset hubs read."""
+    sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    size = next((name for limit, name in sizes if count < limit), "1M<n<10M")
     return yaml.safe_dump(
         {
             "pretty_name": title,
             "license": "other",
             "license_name": "that-of-the-source-images",
             "task_categories": ["image-classification"],
-            "size_categories": [_size_category(count)],
+            "size_categories": [size],
             "source_datasets": ["original" if about["dataset"] == "folder" else f"extended|{about['dataset']}"],
             "tags": ["dataset-distillation", "long-tailed"],
             # Without this a hub would take grid.png for the data and show it.
@@ -135,29 +137,19 @@ def _head(title: str, count: int, about: dict[str, Any]) -> str:
     )
 
 
-def _size_category(count: int) -> str:
-    categories = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-    return next((name for limit, name in categories if count < limit), "1M<n<10M")
-
-
-def _imbalance(about: dict[str, Any]) -> str:
-    measured = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
-    return f"natural, {measured}" if about["imbalance_factor"] == "natural" else f"{about['imbalance_factor']:g}"
-
-
 def _accuracy_rows(metrics: MetricsJson) -> str:
-    arch = metrics["arch"]
-    named = [(name, arch, metrics[name]) for name in ("final", "best", "random", "initialization")]
-    named += [("final", other, figures) for other, figures in metrics["architectures"].items()]
-    named += [(f"{kind} experts", "-", figures) for kind, figures in metrics["experts"].items()]
-    return "\n".join(_accuracy_row(*row) for row in named if row[2] is not None)
-
-
-def _accuracy_row(name: str, arch: str, figures: MetricsJson) -> str:
-    at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
-    accuracy = f"{_percent(figures['accuracy_mean'])} +- {_percent(figures['accuracy_std'])} (n = {figures['repeats']})"
-    groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
-    return f"| {name}{at} | {arch} | {accuracy} | {groups} |"
+    """A row of the table for each set and network, and for both kinds of experts, where there are figures."""
+    sets = [(name, metrics["arch"], metrics[name]) for name in ("final", "best", "random", "initialization")]
+    sets += [("final", arch, figures) for arch, figures in metrics["architectures"].items()]
+    sets += [(f"{kind} experts", "-", figures) for kind, figures in metrics["experts"].items()]
+    rows = []
+    for name, arch, figures in sets:
+        if figures is not None:
+            at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
+            mean, std = _percent(figures["accuracy_mean"]), _percent(figures["accuracy_std"])
+            groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
+            rows.append(f"| {name}{at} | {arch} | {mean} +- {std} (n = {figures['repeats']}) | {groups} |")
+    return "\n".join(rows)
 
 
 def _percent(value: float | None) -> str:
@@ -165,17 +157,9 @@ def _percent(value: float | None) -> str:
 
 
 def _expected(metrics: MetricsJson) -> str:
+    """The published accuracy beside the measured ones, where the preset has one."""
     expected = metrics["expected"]
     if not expected:
         return ""
     note = f" {expected['note']}" if expected["note"] else ""
     return f"- **published** for this cell: {expected['accuracy']:g} ({expected['source']}).{note}\n"
-
-
-def _class_rows(about: dict[str, Any]) -> str:
-    pairs = zip(about["class_names"], about["class_counts"], strict=True)
-    return "\n".join(f"| {_cell(name)} | {count} | {about['ipc']} |" for name, count in pairs)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

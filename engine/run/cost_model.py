@@ -51,7 +51,7 @@ class Workload:
 
     @property
     def from_files(self) -> bool:
-        """Whether every image is a file of its own."""
+        """Whether each image is a file, which has to be decoded."""
         return self.settings.dataset.name in FROM_FILES
 
     @property
@@ -70,27 +70,18 @@ class Workload:
         return 1 + math.ceil(self.settings.matching.iterations / self.settings.evaluate.every)
 
     def cost(self, network: NetworkName) -> NetworkCost:
-        """What a network of these settings costs on these images."""
-        experts = self.settings.experts
-        return network_cost(
-            network,
-            channels=self.channels,
-            classes=len(self.counts),
-            image_size=self.image_size,
-            width=experts.width,
-            depth=experts.depth,
-        )
+        """The cost of a network of these settings on these images."""
+        width, depth = self.settings.experts.width, self.settings.experts.depth
+        shape = {"channels": self.channels, "classes": len(self.counts), "image_size": self.image_size}
+        return network_cost(network, **shape, width=width, depth=depth)
 
     def data_seconds(self) -> float:
         """Reading the images and whitening them."""
         train, total = sum(self.counts), sum(self.counts) + self.test_images
-        if self.from_files:
-            reading = self._seconds("decode", Work(layers=total))
-        else:
-            reading = LIBRARY_SECONDS
+        reading = self.device.seconds("decode", Work(layers=total)) if self.from_files else LIBRARY_SECONDS
         wide, narrow = max(train, self.pixels), self.directions
-        fitting = self._seconds("covariance", Work(flops=2.0 * wide * narrow**2))
-        fitting += self._seconds("eigen", Work(flops=float(narrow) ** 3))
+        fitting = self.device.seconds("covariance", Work(flops=2.0 * wide * narrow**2))
+        fitting += self.device.seconds("eigen", Work(flops=float(narrow) ** 3))
         return reading + fitting + self._whitening(total)
 
     def experts_seconds(self) -> float:
@@ -162,28 +153,22 @@ class Workload:
     def compile_seconds(self) -> dict[str, float]:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
         experts, arch = self.settings.experts, self.settings.evaluate.arch[0]
+        batch_syn = self.settings.matching.batch_syn
         training = self.experts_compile and self.cached.representation < experts.num_experts
         shares = {
             "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
             "baselines": (arch, self._evaluation_compiles(arch), TRAINING_SHARE),
-            "distill": (
-                experts.network,
-                self.student_compiles,
-                _batch_sizes(self.synthetic, self.settings.matching.batch_syn),
-            ),
+            "distill": (experts.network, self.student_compiles, _batch_sizes(self.synthetic, batch_syn)),
         }
         seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
             if not network_in_cpp(network, self.device.kind):
-                seconds[stage] = share * self._seconds("compile", Work(layers=self.cost(network).work(1).layers))
+                seconds[stage] = share * self.device.seconds("compile", Work(layers=self.cost(network).work(1).layers))
             elif not built:
                 seconds[stage], built = BUILD_SECONDS, True
         return seconds
-
-    def _seconds(self, step: Step, work: Work) -> float:
-        return self.device.seconds(step, work)
 
     def _student(self, step: Step) -> float:
         """One student step, as the mean over an epoch: its last batch may be smaller."""
@@ -209,7 +194,7 @@ class Workload:
 
     def _whitening(self, images: int) -> float:
         """Whitening images, or turning them back into pixels."""
-        return self._seconds("whiten", Work(flops=4.0 * images * self.pixels * self.directions))
+        return self.device.seconds("whiten", Work(flops=4.0 * images * self.pixels * self.directions))
 
 
 # Memory at its peak, and disk, in bytes.

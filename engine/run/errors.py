@@ -1,4 +1,4 @@
-"""What can go wrong, for the person who has to mend it.
+"""The errors of a run, each with what is wrong, where, and a hint for the person who can correct it.
 
 LtddError
 |- SettingsError     a preset, an override or a form: every fault at once      (exit code 2)
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: `what` happened, `where` (file, line and key), and a `hint` that mends it."""
+    """One thing that is wrong: `what`, `where` (file, line and key), and a `hint` how to correct it."""
 
     what: str
     where: str = ""
@@ -26,7 +26,7 @@ class Fault:
 
 
 class LtddError(Exception):
-    """The base of every error that is shown without a traceback; carries one or more faults."""
+    """The base of errors that are shown without a traceback; carries one or more faults."""
 
     exit_code = 1
 
@@ -36,7 +36,7 @@ class LtddError(Exception):
 
 
 class SettingsError(LtddError):
-    """Settings that were refused, with all their faults."""
+    """Settings are refused, with all their faults."""
 
     exit_code = 2
 
@@ -48,12 +48,12 @@ class InputError(LtddError):
 
 
 class RunFailed(LtddError):
-    """The run stopped by itself before a wrong number could be written."""
+    """The run failed: it ends before a wrong number is written."""
 
     exit_code = 1
 
 
 class Stopped(LtddError):
-    """The run was asked to stop and did so at a safe point; `resume` goes on from there."""
+    """The run was asked to stop and did so at a safe point; `resume` continues from there."""
 
     exit_code = 130

@@ -103,7 +103,7 @@ def _workload(
         raise InputError(
             "how many images a class has is known from the files alone",
             "dataset.name",
-            "an estimate needs those counts; a run says them when its data is ready",
+            "an estimate needs these counts; a run reports them when its data is loaded",
         )
     if size is None:
         raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")

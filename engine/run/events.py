@@ -282,20 +282,28 @@ class Stamped:
 def decode(line: str) -> Stamped | Warned:
     """The event of a line; a line that is torn, foreign or of an unknown type gives a warning. Never raises."""
     try:
-        fields = from_json(line, allow_inf_nan=False)
+        fields = _parsed(line)
         adapter = _adapter(fields["type"])
         seq, seconds = int(fields["seq"]), float(fields["t"])
         if not 0 <= seconds < LATEST_SECONDS:
             raise ValueError(seconds)
     except KeyError as error:
         return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
     try:
         # Fields that the class does not have come from another version, and are left out.
         return Stamped(seq, seconds, adapter.validate_python(fields))
     except ValidationError:
         return Warned(f"event {seq} holds values of the wrong kind and was skipped", "another program wrote it")
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return from_json(line)
+    except ValueError:
+        # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
+        return json.loads(line)
 
 
 class EventLog:

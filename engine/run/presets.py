@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from platformdirs import user_config_path
 from pydantic import ValidationError
 
+from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
 from engine.run.schema import leaves
@@ -46,19 +47,15 @@ def user_folder() -> Path:
 
 
 def preset_files() -> dict[str, tuple[Path, Origin]]:
-    """Every preset by name, the user's own before a shipped one of the same name; a leading `_` marks a mere base."""
+    """Every preset by name; the user's own replaces a shipped one. A leading `_` marks a base, which is left out."""
     origins: tuple[tuple[Path, Origin], ...] = ((shipped_folder(), "shipped"), (user_folder(), "yours"))
     files_by_name: dict[str, tuple[Path, Origin]] = {}
     for folder, origin in origins:
         for path in sorted(folder.glob("*")) if folder.is_dir() else ():
             if path.suffix in SUFFIXES and not path.name.startswith(("_", ".")):
                 files_by_name[path.stem] = (path, origin)
-    return dict(sorted(files_by_name.items(), key=lambda item: in_reading_order(item[0])))
-
-
-def in_reading_order(name: str) -> list[tuple[int, str]]:
-    """A sorting key by which if50 stands before if100."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    # if50 before if100
+    return dict(sorted(files_by_name.items(), key=lambda item: natural_order(item[0])))
 
 
 def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
@@ -72,7 +69,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
         path = folder / expanded(name_or_path)
         if os.path.isfile(path):
             return path
-        raise SettingsError([_missing(name_or_path, "there is no such file")])
+        raise SettingsError([_missing(name_or_path, "there is no such file", name_or_path)])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
     candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
     for path in candidates:
@@ -84,9 +81,8 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 
 
-def _missing(name_or_path: str, what: str) -> Fault:
+def _missing(name_or_path: str, what: str, where: str = "") -> Fault:
     near = difflib.get_close_matches(Path(name_or_path).stem, list(preset_files()), n=3, cutoff=0.5)
-    where = name_or_path if "file" in what else ""
     return Fault(what, where, f"did you mean {', '.join(near)}?" if near else "`ltdd-tui presets list` shows all")
 
 
@@ -203,7 +199,7 @@ CELL: tuple[KeyPath, ...] = (("dataset", "name"), ("dataset", "imbalance_factor"
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """A preset that can be run by its name; `origin` is shipped, or yours."""
+    """A preset with its settings and its origin: shipped with the program, or yours."""
 
     name: str
     path: Path
@@ -212,17 +208,14 @@ class PresetInfo:
 
 
 class Resolved(NamedTuple):
-    """Settings, and for each dotted key where its value was written: file and line, --set, or default."""
+    """Settings, and the origin of each value by dotted key: file and line, --set, or default."""
 
     settings: RunSettings
     origins: dict[str, str]
 
 
 def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
-    """Every preset that is right, in reading order, and what is wrong with the others.
-
-    Bases that are only there to be extended are left out.
-    """
+    """Every preset without faults in natural order, and the faults of the others; bases (`_x.yaml`) are left out."""
     presets, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
@@ -241,7 +234,7 @@ def load_preset(name_or_path: str, overrides: Sequence[str] = ()) -> RunSettings
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
-    """The settings as load_preset gives them, and where each value came from."""
+    """As `load_preset`, with the origin of each value."""
     layers = _layers(name_or_path, overrides)
     settings = _checked(layers)
     return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
@@ -303,7 +296,7 @@ def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -
     """
     replaced = frozenset(path for path in layers.values if any(_overlap(path, bad) for bad in wrong))
     try:
-        faults = infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced)))
+        faults = list(infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced))))
     except ValidationError as error:
         faults = combination_faults(error)
     placed = []
@@ -341,7 +334,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     return path
 
 
-# A preset as the few lines in which it differs from another one.
+# A preset written as the few lines in which it differs from another one.
 
 
 def extending(settings: RunSettings, preset: str, saved_as: str) -> str:

@@ -19,7 +19,7 @@ _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 @dataclass(frozen=True)
 class Leaf:
-    """One setting: its dotted key, what kind of value it takes, and what is told about it.
+    """One setting: its dotted key, what kind of value it takes, and its documentation.
 
     kind: in words, without bounds ("a number or natural"). bounds: ">= 0 and < 1", or empty. choices: the words that
     it takes; where is_list, a list of some of them. optional: whether it may be empty (None).

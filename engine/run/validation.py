@@ -50,7 +50,7 @@ def combination_faults(error: ValidationError) -> list[Fault]:
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key. A key that nobody wrote has the line of what stands below it, else of the block above it."""
+    """File, line and key. A key that was not written has the line of a key below it, else of the block above it."""
     key = ".".join(path)
     below = next((place for written, place in places.items() if written[: len(path)] == path), None)
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
@@ -162,9 +162,36 @@ SMALLEST_FOR_OTHERS = 8
 TINY_FOLDER, TINY_MARK = "tiny-imagenet-200", "wnids.txt"
 
 
-def infeasible_faults(settings: RunSettings) -> list[Fault]:
+def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
     """Faults whose `where` is the key at fault; the other keys they depend on are named in `what`."""
-    return [*_start_epochs(settings), *_networks(settings), *_tail(settings)]
+    dataset, experts, matching = settings.dataset, settings.experts, settings.matching
+    if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
+        yield Fault(
+            f"{matching.sequential_from} lies above matching.max_start_epoch {matching.max_start_epoch}",
+            "matching.sequential_from",
+            "the bound of start epochs grows: lower it, or leave it empty",
+        )
+    size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
+    if size is not None and "convnet" in networks and size >> experts.depth < 1:
+        yield Fault(
+            f"{experts.depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) to nothing",
+            "experts.depth",
+            f"at most {size.bit_length() - 1}, or raise dataset.resolution",
+        )
+    if size is not None and networks - {"convnet"} and size < SMALLEST_FOR_OTHERS:
+        yield Fault(
+            f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
+            "dataset.resolution",
+            "raise dataset.resolution",
+        )
+    if dataset.name == "digits" and (dataset.test_per_class or 0) >= DIGITS_SMALLEST:
+        yield Fault(
+            f"{dataset.test_per_class} test images a class leave none to train on (dataset.name digits)",
+            "dataset.test_per_class",
+            f"the smallest class of digits has {DIGITS_SMALLEST} images",
+        )
+    elif (counts := counts_for(dataset)) is not None:
+        yield from empty_tail(dataset, counts)
 
 
 def check_runnable(settings: RunSettings) -> list[Fault]:
@@ -184,45 +211,3 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
         hint = f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}"
         return [Fault(f"tiny-imagenet is not in {home}", where, hint)]
     return []
-
-
-def _start_epochs(settings: RunSettings) -> Iterator[Fault]:
-    matching = settings.matching
-    if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
-        yield Fault(
-            f"{matching.sequential_from} lies above matching.max_start_epoch {matching.max_start_epoch}",
-            "matching.sequential_from",
-            "the bound of start epochs grows: lower it, or leave it empty",
-        )
-
-
-def _networks(settings: RunSettings) -> Iterator[Fault]:
-    size, depth = image_size_for(settings.dataset), settings.experts.depth
-    networks = {settings.experts.network, *settings.evaluate.arch}
-    if size is None:
-        return
-    if "convnet" in networks and size >> depth < 1:
-        yield Fault(
-            f"{depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) away",
-            "experts.depth",
-            f"at most {size.bit_length() - 1}, or raise dataset.resolution",
-        )
-    if networks - {"convnet"} and size < SMALLEST_FOR_OTHERS:
-        yield Fault(
-            f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
-            "dataset.resolution",
-            "raise dataset.resolution",
-        )
-
-
-def _tail(settings: RunSettings) -> Iterator[Fault]:
-    dataset = settings.dataset
-    if dataset.name == "digits" and (dataset.test_per_class or 0) >= DIGITS_SMALLEST:
-        yield Fault(
-            f"{dataset.test_per_class} test images a class leave none to train on (dataset.name digits)",
-            "dataset.test_per_class",
-            f"the smallest class of digits has {DIGITS_SMALLEST} images",
-        )
-        return
-    if (counts := counts_for(dataset)) is not None:
-        yield from empty_tail(dataset, counts)

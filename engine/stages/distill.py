@@ -1,6 +1,6 @@
 """Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
 
-The loss and its gradient are in matching/ (docs/method.md); the step that is taken with it is here.
+The loss and its gradient are in matching/ (docs/method.md sections 4, 6); the step that is taken with it is here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md).
+"""Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md, 5).
 
 Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped.
 """

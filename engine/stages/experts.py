@@ -1,6 +1,6 @@
 """Experts: networks trained on the long-tailed images, recorded at every epoch that matching reads again.
 
-Representation experts train all weights (docs/method.md). Where the method is decoupled, each then gets a
+Representation experts train all weights (docs/method.md section 2). Where the method is decoupled, each then gets a
 classifier expert: its backbone frozen, its classifier trained on class-balanced batches. Both kinds come from the
 cache where an earlier run has trained the same ones.
 """

@@ -59,7 +59,8 @@ def suggested_name(form: Form, settings: RunSettings, runs_dir: Path) -> str:
     try:
         return manage.free_name(wanted, runs_dir)
     except OSError:
-        return wanted  # a folder that cannot be looked into is told when the run is to be made there
+        # A folder that cannot be looked into is reported when the run is to be made there.
+        return wanted
 
 
 def cell_name(settings: RunSettings) -> str:

@@ -194,12 +194,16 @@ class Export(FormDialog[ExportPlan | None]):
     @on(Button.Pressed, "#browse")
     @work
     async def _browse(self) -> None:
-        typed = expanded(self.query_one("#target", Input).value).absolute()
-        nearest = next((path for path in (typed, *typed.parents) if os.path.isdir(path)), Path.cwd())
-        chosen = await self.app.push_screen_wait(SelectDirectory(str(nearest), "A folder to export into"))
+        picker = SelectDirectory(str(self._nearest()), "A folder to export into")
+        chosen = await self.app.push_screen_wait(picker)
         if chosen is not None:
             self._typed, self._below = False, chosen
             self._propose(self._proposed(self._form))
+
+    def _nearest(self) -> Path:
+        """The longest part of the typed path that is a folder."""
+        typed = expanded(self.query_one("#target", Input).value).absolute()
+        return next((path for path in (typed, *typed.parents) if os.path.isdir(path)), Path.cwd())
 
     def give(self) -> None:
         """Closes with the plan where its folder can be one."""

@@ -95,8 +95,9 @@ def reading(value: float) -> str:
     return f"{value:#.3g}".rstrip(".") if math.isfinite(value) else "-"
 
 
-# A curve of any length as one vertical span a column of dots, which costs the same to draw however long it is.
-
+# ------------------------------------------------------------------------------------------------------------------
+# A curve of any length as one vertical span a column of dots: it costs the same to draw however long it is
+# ------------------------------------------------------------------------------------------------------------------
 
 Floats = NDArray[np.float64]
 Scale = Callable[[Floats], Floats]

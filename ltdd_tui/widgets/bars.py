@@ -72,13 +72,13 @@ def cells(values: Sequence[float | None], top: float, height: int, least: int = 
         return max(1 if share else least, round(min(1.0, max(0.0, share)) * height * 8))
 
     levels = [None if value is None else level(value) for value in values]
-    return ["".join(_cell(level, row) for level in levels) for row in range(height - 1, -1, -1)]
 
+    def cell(level: int | None, row: int) -> str:
+        if level is None:
+            return UNKNOWN if row == 0 else " "
+        return COLUMN_BLOCKS[max(0, min(8, level - 8 * row))]
 
-def _cell(level: int | None, row: int) -> str:
-    if level is None:
-        return UNKNOWN if row == 0 else " "
-    return COLUMN_BLOCKS[max(0, min(8, level - 8 * row))]
+    return ["".join(cell(level, row) for level in levels) for row in range(height - 1, -1, -1)]
 
 
 def silhouette(counts: Sequence[int], width: int, height: int) -> list[str]:

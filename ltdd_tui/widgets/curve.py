@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -179,12 +179,8 @@ class Curve(Widget, can_focus=True):
         window, (width, height) = self.window, self.size
         if window is None or not width or not height:
             self._chart = None
-            return self._nothing(width, height)
+            blank = Strip.blank(width, self.rich_style)
+            empty = strip_of(Content.styled(self._empty[:width].center(width), ".curve--empty"), self)
+            return [empty if at == (height - 1) // 2 else blank for at in range(height)]
         self._chart = draw(self._lines, self._levels, ChartView(window, self.log_axis, self._cursor), width, height)
         return [strip_of(row, self) for row in self._chart.rows]
-
-    def _nothing(self, width: int, height: int) -> list[Strip]:
-        blank = Strip.blank(width, self.rich_style)
-        text = self._empty[:width].center(width)
-        says = Strip([Segment(text, self.get_component_rich_style("curve--empty"))])
-        return [says if at == (height - 1) // 2 else blank for at in range(height)]

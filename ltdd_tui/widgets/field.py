@@ -1,4 +1,4 @@
-"""One field of a form: a label, a control for the kind of value, and beneath it what is wrong with what was typed."""
+"""One field of a form: a label, a control for the kind of value, and beneath it the fault of what was typed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Click, DescendantFocus, Resize
+from textual.events import Blur, Click, DescendantFocus, Focus, Mount, Resize
 from textual.message import Message
 from textual.style import Style
 from textual.suggester import SuggestFromList
@@ -22,14 +22,17 @@ from textual.widgets.collapsible import CollapsibleTitle
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
 
-# Several words of a list, each on or off, in one line that wraps.
+# ---- Controls that Textual does not have. ----
 
-
-ON, OFF = "■", "□"
+ON, OFF, CHANGED_MARK = "■", "□", "•"
 
 
 class Choices(Static, can_focus=True):
-    """Left and right move, space turns a word on or off, a click too. What is turned on later stands later."""
+    """Several words of a list, each on or off, in one line that wraps; what is turned on later stands later.
+
+    Textual's SelectionList takes a line for each word, and keeps no order: a form of 60 settings has no room for that.
+    Left and right move, space or a click turns a word on or off.
+    """
 
     TITLE: ClassVar[str] = "List of words"
 
@@ -56,19 +59,10 @@ class Choices(Static, can_focus=True):
         self._chosen: list[str] = []
         self.choose(text)
 
-    def on_mount(self) -> None:
-        self._draw()
-
     def choose(self, text: str) -> None:
         """Turns on the words of a text such as `color, crop`."""
         self._chosen = [word for part in text.strip("[]").split(",") if (word := part.strip())]
         self._words += [word for word in self._chosen if word not in self._words]
-        self._draw()
-
-    def on_focus(self) -> None:
-        self._draw()
-
-    def on_blur(self) -> None:
         self._draw()
 
     def on_click(self, event: Click) -> None:
@@ -90,6 +84,9 @@ class Choices(Static, can_focus=True):
         self._draw()
         self.post_message(self.Changed(", ".join(self._chosen) or "[]"))
 
+    @on(Mount)
+    @on(Focus)
+    @on(Blur)
     def _draw(self) -> None:
         parts = []
         for place, word in enumerate(self._words):
@@ -101,9 +98,7 @@ class Choices(Static, can_focus=True):
         self.update(Content("  ").join(parts))
 
 
-# A text field whose keys leave the screen's own alone.
-
-
+# The form's own key for a dry run.
 TAKEN_BY_THE_SCREEN = "ctrl+e"
 
 
@@ -114,20 +109,21 @@ def _without(binding: BindingType) -> BindingType:
 
 
 class Entry(Input, inherit_bindings=False):
-    """An Input of one line's height in which ctrl+e is no second End."""
+    """An Input whose keys leave the screen's alone: in Textual's, ctrl+e goes to the end of the line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [_without(binding) for binding in Input.BINDINGS]
 
 
+# ---- The field. ----
+
 Control = Input | Select[str] | Switch | Choices
-CHANGED_MARK = "•"
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a field looks like. options: (words, value) to pick from; a list where several may be picked at once.
+    """What a field looks like. options: (words, value) to pick from; `is_list` where several may be picked at once.
 
-    help: what is told about it elsewhere, so that a fault need not repeat it.
+    help: the help shown elsewhere, so that a fault need not repeat it.
     """
 
     key: str
@@ -178,7 +174,7 @@ class Field(Widget):
     ROOMY: ClassVar[int] = 56
 
     class Edited(Message):
-        """A person changed what stands in a field."""
+        """A person changed the text of a field; whoever handles it calls the field's `taken`."""
 
         def __init__(self, field: Field, text: str) -> None:
             super().__init__()
@@ -197,13 +193,13 @@ class Field(Widget):
         self._fault: Fault | None = None
         self._roomy = False
         self._shown: tuple[str, bool, Fault | None] | None = None
-        self._on_their_way = 0
-        self.control = self._made()
+        self._edits_under_way = 0
+        self.control = self._make_control()
 
     def compose(self) -> ComposeResult:
         yield self.control
 
-    def _made(self) -> Control:
+    def _make_control(self) -> Control:
         spec, text = self.spec, self._text
         if spec.is_list:
             return Choices([value for _, value in spec.options], text)
@@ -218,16 +214,16 @@ class Field(Widget):
         self._fit()
 
     def on_resize(self, event: Resize) -> None:
-        """Shows the note only where there is room beside the control."""
+        # The note is shown only where there is room beside the control.
         self._roomy = event.size.width >= self.ROOMY
         self._fit()
 
     def show(self, text: str, changed: bool, fault: Fault | None) -> None:
-        """Puts in a text from elsewhere, marks it as changed, and tells its fault; nobody is told of it.
+        """Puts in a text from the form, marks it as changed, and shows its fault; posts no Edited.
 
-        A text is older than what was typed, and left out, as long as that is still on its way to the form.
+        While an edit is under way to the form, the form's text is older than what was typed, and is left out.
         """
-        text = self._text if self._on_their_way else text
+        text = self._text if self._edits_under_way else text
         if (text, changed, fault) == self._shown:
             return
         self._shown = (text, changed, fault)
@@ -244,7 +240,7 @@ class Field(Widget):
         self.refresh()
 
     def suggest(self, placeholder: str) -> None:
-        """What stands dimly in an empty text field."""
+        """Sets what an empty text field shows dimly."""
         if isinstance(self.control, Input):
             self.control.placeholder = placeholder
 
@@ -255,11 +251,11 @@ class Field(Widget):
         label = f"{mark}{self.spec.label}"[: width if self.spec.is_list else self._label_width]
         note = self.spec.note if self._roomy and len(self.spec.note) < self.NOTE_WIDTH else ""
         below = "\n" * (self.control.size.height + self.spec.is_list)
-        fault = Content(below + "\n".join(self._told()))
+        fault = Content(below + "\n".join(self._fault_lines()))
         return Content.assemble(label, (note.rjust(max(width - len(label), 0)), "$foreground 50%"), fault)
 
-    def _told(self) -> list[str]:
-        """The fault in lines as wide as the field."""
+    def _fault_lines(self) -> list[str]:
+        """The fault and its hint, wrapped to the width of the field."""
         if self._fault is None or self.content_size.width < 8:
             return []
         hint = "" if self._fault.hint == self.spec.help else self._fault.hint
@@ -268,7 +264,7 @@ class Field(Widget):
 
     def _fit(self) -> None:
         """Makes room for the label, the note and the fault around the control; a list of words stands below all."""
-        below = len(self._told())
+        below = len(self._fault_lines())
         right = self.NOTE_WIDTH if self._roomy else 0
         self.control.styles.margin = (1, 0, below, 2) if self.spec.is_list else (0, right, below, self._label_width)
         self.refresh()
@@ -300,12 +296,12 @@ class Field(Widget):
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if text != self._text:
             self._text, self._shown = text, None
-            self._on_their_way += 1
+            self._edits_under_way += 1
             self.post_message(self.Edited(self, text))
 
     def taken(self) -> None:
-        """Called by whom `Edited` has reached, who from now on knows of it."""
-        self._on_their_way -= 1
+        """To be called when an Edited message was handled: from now on the form knows the new text."""
+        self._edits_under_way -= 1
 
     @on(Input.Submitted)
     def _next(self, event: Input.Submitted) -> None:
@@ -317,14 +313,11 @@ class Field(Widget):
         self.post_message(self.Entered(self.spec.key))
 
 
-# A part of a form that is folded away until somebody opens it.
-
-
 class Fold(Collapsible, inherit_css=False):
-    """A Collapsible without its look inside and out of focus.
+    """A part of a form that is folded away until somebody opens it: a Collapsible that looks the same in focus.
 
-    A style that asks whether the focus is within has all that is below styled anew at each step of the focus, which
-    with many fields is too slow to type through.
+    Those have everything below styled anew at each step of the focus, which with many fields is too slow to type
+    through.
     """
 
     DEFAULT_CSS = """

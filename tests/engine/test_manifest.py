@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from engine import manifest
+from engine.__main__ import main
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
@@ -78,6 +79,17 @@ def test_a_run_of_an_older_version_is_resumed_although_a_setting_was_deleted_sin
     folder.config.write_text(yaml.safe_dump(older | {"seed": 1}))
     with pytest.warns(DeletedSettingWarning), pytest.raises(InputError):
         refuse_changed_settings(folder, load_preset(str(folder.config)))
+
+
+def test_a_worker_warns_of_a_deleted_setting_in_the_settings_of_its_run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    folder.config.write_text(f"dataset: {{name: folder, path: {tmp_path / 'missing'}}}\nmatching: {{keep_gib: 0}}\n")
+    assert main(["run", str(folder.root), "--device", "cpu"]) == 2
+    events = [json.loads(line) for line in folder.events.read_text().splitlines()]
+    warned, started, *_ = [event["type"] for event in events]
+    assert (warned, started) == ("warned", "run_started")
+    assert "matching.keep_gib is no longer a setting" in events[0]["message"]
 
 
 def test_a_run_whose_settings_were_changed_is_not_resumed(tmp_path):

@@ -42,7 +42,7 @@ LOSSES = ("rep", "cls")
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """The runs of a comparison, each with its color; `base` is the place of the one that differences are to."""
 
     runs: Sequence[ComparedRun]
@@ -75,22 +75,22 @@ class FigureColumns:
         return FigureColumns(max(SHORTEST_NAME, min(room, longest)), status, spread, figure)
 
 
-def figures(compared: Compared, means: Sequence[SeedMean], width: int) -> list[Content]:
+def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> list[Content]:
     """A row for each run: final, best, what it started from, groups, the published figure and the way to it."""
-    columns = FigureColumns.fitting(compared.runs, width)
+    columns = FigureColumns.fitting(comparison.runs, width)
     before = 2 + columns.name + columns.status
     head = fit(" " * (2 + columns.name) + ("  state" if columns.status else ""), before)
     titles = [*(fit(title, columns.spread, True) for title in ("final", "best"))]
     titles += [fit(title, columns.figure, True) for title in TITLES]
     lines = [Content.styled(head + "".join(titles), MUTED)]
-    for run, color in zip(compared.runs, compared.colors, strict=True):
+    for run, color in zip(comparison.runs, comparison.colors, strict=True):
         name = fit(shortened(run.name, columns.name), columns.name)
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
         figure = fit(f"{mean.mean:.1f}\u00b1{mean.std:.1f}", columns.spread, True)
         lines.append(Content.assemble((fit(f"{'+'.join(mean.tags)} by seed", before), MUTED), (figure, STRONG)))
-    if any(run.latest and "final" not in run.rows for run in compared.runs):
+    if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
     return lines
 
@@ -144,15 +144,17 @@ class ClassColumns:
         return 1 + (self.bar + 1 if self.bar else 0) + VALUE + (0 if is_base else CHANGE)
 
 
-def classes(compared: Compared, lines: Sequence[ClassLine], groups: Sequence[ClassLine], width: int) -> list[Content]:
+def classes(
+    comparison: Comparison, lines: Sequence[ClassLine], groups: Sequence[ClassLine], width: int
+) -> list[Content]:
     """A row for each class, head to tail, with the difference to the base run; then the groups."""
-    base = compared.base
-    columns = ClassColumns([*lines, *groups], len(compared.runs), width)
+    base = comparison.base
+    columns = ClassColumns([*lines, *groups], len(comparison.runs), width)
     heads = []
-    for place, (run, color) in enumerate(zip(compared.runs, compared.colors, strict=True)):
-        title = run.tag if place == base else f"{run.tag}-{compared.runs[base].tag}"
+    for place, (run, color) in enumerate(zip(comparison.runs, comparison.colors, strict=True)):
+        title = run.tag if place == base else f"{run.tag}-{comparison.runs[base].tag}"
         heads.append((fit(title, columns.of_run(place == base), True), color))
-    drawn = [_class_line(line, compared.colors, base, columns) for line in (*lines, *groups)]
+    drawn = [_class_line(line, comparison.colors, base, columns) for line in (*lines, *groups)]
     head = Content.assemble(" " * (columns.name + columns.count), *heads)
     return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
 
@@ -182,18 +184,19 @@ def _run_cells(value: float | None, change: float | None, is_base: bool, color: 
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def settings(compared: Compared, differences: Sequence[Difference], width: int) -> list[Content]:
+def settings(comparison: Comparison, differences: Sequence[Difference], width: int) -> list[Content]:
     """A row for each setting that differs, as each run has it; what is as in the first run is muted."""
-    unread = [run.tag for run in compared.runs if run.view.settings is None]
+    unread = [run.tag for run in comparison.runs if run.view.settings is None]
     faults = [Content.styled(f"{tag}: config.yaml cannot be read", ERROR) for tag in unread]
     if not differences:
         return faults or [Content.styled("all settings are the same", MUTED)]
     longest = max(len(difference.key) for difference in differences)
     cell = max(len(value or "?") for difference in differences for value in difference.values)
-    cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(compared.runs) - 1))
-    key = max(8, min(longest, width - len(compared.runs) * (cell + 1)))
+    cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(comparison.runs) - 1))
+    key = max(8, min(longest, width - len(comparison.runs) * (cell + 1)))
     tags = [
-        (" " + fit(run.tag, cell, right=True), color) for run, color in zip(compared.runs, compared.colors, strict=True)
+        (" " + fit(run.tag, cell, right=True), color)
+        for run, color in zip(comparison.runs, comparison.colors, strict=True)
     ]
     lines = [Content.assemble(" " * key, *tags)]
     for difference in differences:
@@ -222,10 +225,10 @@ class FiguresPanel(LinesPanel):
     alone get a line with mean and standard deviation.
     """
 
-    def compare(self, compared: Compared) -> None:
+    def compare(self, comparison: Comparison) -> None:
         """Draws figures and means over seeds."""
-        means = seed_means(compared.runs)
-        self.lines.draw(lambda width: figures(compared, means, width))
+        means = seed_means(comparison.runs)
+        self.lines.draw(lambda width: figures(comparison, means, width))
 
 
 class ClassesPanel(LinesPanel):
@@ -237,10 +240,10 @@ class ClassesPanel(LinesPanel):
     with theirs and the difference to it; `b` takes the next run as the one that differences are to.
     """
 
-    def compare(self, compared: Compared) -> None:
+    def compare(self, comparison: Comparison) -> None:
         """Draws classes, then groups."""
-        lines, groups = class_lines(compared.runs), group_lines(compared.runs)
-        self.lines.draw(lambda width: classes(compared, lines, groups, width))
+        lines, groups = class_lines(comparison.runs), group_lines(comparison.runs)
+        self.lines.draw(lambda width: classes(comparison, lines, groups, width))
 
 
 class SettingsPanel(LinesPanel):
@@ -251,10 +254,10 @@ class SettingsPanel(LinesPanel):
     **Settings** that are not the same in all runs. What a run has as the first one does is muted.
     """
 
-    def compare(self, compared: Compared) -> None:
+    def compare(self, comparison: Comparison) -> None:
         """Draws what differs."""
-        differences = differing_settings(compared.runs)
-        self.lines.draw(lambda width: settings(compared, differences, width))
+        differences = differing_settings(comparison.runs)
+        self.lines.draw(lambda width: settings(comparison, differences, width))
 
 
 class CurvePanel(Vertical):
@@ -289,13 +292,13 @@ class ComparedLosses(CurvePanel):
     def __init__(self) -> None:
         super().__init__(Curve(log_axis=True, empty="no matching step yet"))
         self._which, self._smooth = 0, True
-        self._compared = Compared((), ())
+        self._comparison = Comparison((), ())
 
-    def compare(self, compared: Compared) -> None:
+    def compare(self, comparison: Comparison) -> None:
         """Draws the loss of each run."""
-        self._compared = compared
+        self._comparison = comparison
         lines, window = [], 1
-        for run, color in zip(compared.runs, compared.colors, strict=True):
+        for run, color in zip(comparison.runs, comparison.colors, strict=True):
             steps = run.view.state.steps
             values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
@@ -307,11 +310,11 @@ class ComparedLosses(CurvePanel):
 
     def action_which(self) -> None:
         self._which = 1 - self._which
-        self.compare(self._compared)
+        self.compare(self._comparison)
 
     def action_smooth(self) -> None:
         self._smooth = not self._smooth
-        self.compare(self._compared)
+        self.compare(self._comparison)
 
 
 class ComparedAccuracy(CurvePanel):
@@ -329,12 +332,12 @@ class ComparedAccuracy(CurvePanel):
     def on_mount(self) -> None:
         self.border_title = f"{self.NUMBER} {self.TITLE}"
 
-    def compare(self, compared: Compared) -> None:
+    def compare(self, comparison: Comparison) -> None:
         """Draws the checks of each run."""
         lines = [
             line(run.tag, *checks(run.view.state), color)
-            for run, color in zip(compared.runs, compared.colors, strict=True)
+            for run, color in zip(comparison.runs, comparison.colors, strict=True)
         ]
-        published = dict.fromkeys(run.published for run in compared.runs if run.published is not None)
+        published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])

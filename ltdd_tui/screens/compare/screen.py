@@ -21,9 +21,9 @@ from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.screens.compare.panels import (
     ClassesPanel,
-    Compared,
     ComparedAccuracy,
     ComparedLosses,
+    Comparison,
     CurvePanel,
     FiguresPanel,
     SettingsPanel,
@@ -120,9 +120,9 @@ class CompareScreen(Screen[None]):
             # Left while it was read, or resized on its way out.
             return
         dark = self.app.current_theme.dark
-        compared = Compared(runs, [series_color(place, dark) for place in range(len(runs))], self._base)
+        comparison = Comparison(runs, [series_color(place, dark) for place in range(len(runs))], self._base)
         for panel in self._panels:
-            panel.compare(compared)
+            panel.compare(comparison)
         missing = {run.name: "gone" for run in runs if run.view.gone} | self._unreadable
         text = self._names(runs) if self.has_class("-single") else common_cell(runs)
         self._title.tell(", ".join(f"{why}: {name}" for name, why in missing.items()) or text)

@@ -48,11 +48,6 @@ FIELDS_AT_ONCE = 3
 class Block(Fold):
     """The settings of one block; its fields are made when it is first opened."""
 
-    DEFAULT_CSS = """
-    Block > CollapsibleTitle { color: $text-accent; }
-    Block > Contents { padding: 0 0 1 1; }
-    """
-
     def __init__(self, name: str, settings: list[Leaf]) -> None:
         super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
         self._block, self._settings = name, settings
@@ -119,14 +114,6 @@ class Matches(OptionList):
 
 class MoreSettings(Fold):
     """All blocks, and the search; `go_to` puts the focus into the field of a setting."""
-
-    DEFAULT_CSS = """
-    MoreSettings { margin-top: 1; }
-    MoreSettings > Contents { padding: 0 0 0 1; }
-    MoreSettings #search { width: 1fr; background: $surface; }
-    MoreSettings #matches { height: auto; max-height: 6; display: none; background: $panel; }
-    MoreSettings #matches.-some { display: block; }
-    """
 
     class Opened(Message):
         """A block, or all of this (None), was opened by hand, and is to be filled."""
@@ -240,19 +227,6 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
 
 class RunForm(Vertical):
     """Shows a form and its faults; what is typed goes to the screen as Field.Edited."""
-
-    DEFAULT_CSS = """
-    RunForm #preset-line { height: 1; margin-bottom: 1; }
-    RunForm #fields { height: 1fr; scrollbar-size-vertical: 1; }
-    RunForm #browse { margin-left: 15; display: none; }
-    RunForm #browse.-shown { display: block; }
-    RunForm #help { height: 4; color: $text-muted; border-top: solid $foreground 22%; }
-    RunForm #fault-summary { height: auto; max-height: 2; color: $text-error; display: none; }
-    RunForm #fault-summary.-shown { display: block; }
-    RunForm #buttons { height: 1; margin-top: 1; }
-    RunForm #buttons Button { margin-right: 1; padding: 0; min-width: 0; width: auto; }
-    RunForm #buttons #start { text-style: bold; padding: 0 2; }
-    """
 
     def __init__(self, form: Form, devices: list[tuple[str, str]]) -> None:
         super().__init__(id="form")

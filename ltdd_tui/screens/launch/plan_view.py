@@ -32,14 +32,6 @@ PROFILE_ROWS = 5
 class TailRows(VerticalScroll, can_focus=True):
     """Name, images and bar of each class, on every line or every second one."""
 
-    DEFAULT_CSS = """
-    TailRows {
-        height: 1fr; scrollbar-size-vertical: 1;
-        &:focus { background: $surface; }
-        & > Static { height: auto; text-wrap: nowrap; }
-    }
-    """
-
     def __init__(self) -> None:
         super().__init__(id="tail-rows")
         self._rows = Static()
@@ -64,12 +56,6 @@ class TailRows(VerticalScroll, can_focus=True):
 
 class TailChart(Vertical):
     """The bars, and where not all classes fit the silhouette of all of them."""
-
-    DEFAULT_CSS = """
-    TailChart { height: 3; }
-    TailChart #profile { color: $primary; height: auto; display: none; margin-bottom: 1; }
-    TailChart.-many #profile { display: block; }
-    """
 
     def __init__(self) -> None:
         super().__init__(id="tail")
@@ -105,13 +91,6 @@ SMALLEST_CHART, LINES_FOR_STAGES = 3, 30
 
 class PlanPanel(Vertical):
     """Draws the plan of a run; where there is room, the time of each stage as a bar."""
-
-    DEFAULT_CSS = """
-    PlanPanel Static { height: auto; }
-    PlanPanel #size { margin-bottom: 1; }
-    PlanPanel #shortage { margin: 1 0; }
-    PlanPanel.-stale > Static { text-opacity: 60%; }
-    """
 
     def __init__(self) -> None:
         super().__init__(id="plan")

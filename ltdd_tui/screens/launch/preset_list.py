@@ -98,16 +98,6 @@ class PresetList(OptionList):
 class PresetPicker(Vertical):
     """Tells the screen which preset was picked; it is picked by enter or a click, not by passing over it."""
 
-    DEFAULT_CSS = """
-    PresetPicker #filter { background: $surface; width: 1fr; }
-    PresetPicker #columns { color: $text-muted; height: 1; text-align: right; }
-    PresetPicker PresetList {
-        height: 1fr; padding: 0; background: transparent; border: none; scrollbar-size-vertical: 1;
-        &:focus { border: none; }
-        & > .option-list--option-disabled { color: $text-accent; text-style: bold; }
-    }
-    """
-
     class Picked(Message):
         """A preset was chosen."""
 

@@ -77,20 +77,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
-    DEFAULT_CSS = """
-    LaunchScreen {
-        #presets { width: 40; }
-        #form { width: 1fr; }
-        #plan { width: 38; }
-        &.-huge #presets { width: 48; }
-        &.-huge #plan { width: 76; }
-        &.-narrow #presets, &.-narrow #plan { width: 1fr; }
-        &.-tall #fields > Field { margin-bottom: 1; }
-        &.-tall #help { height: 5; }
-        &.-tall #browse { margin: 0 0 1 15; }
-        &.-tall #fields > Field.-above-button { margin-bottom: 0; }
-    }
-    """
+    CSS_PATH = "launch.tcss"
 
     def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()
@@ -117,7 +104,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         yield Footer()
 
     def on_mount(self) -> None:
-        """Lists the presets and looks at the first form, after the frame is drawn."""
+        # All of it in threads: the frame is drawn first.
         self.fill_list()
         self.plan_run()
         self._count()
@@ -130,7 +117,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     @on(ScreenResume)
     def _again(self) -> None:
-        """A run that was started meanwhile has taken its name, and left experts in the cache."""
+        # A run that was started meanwhile has taken its name, and left experts in the cache.
         if self._run_plan is not None:
             self.plan_run()
             self._count()

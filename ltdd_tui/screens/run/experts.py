@@ -27,7 +27,13 @@ def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:
     columns = _Columns(splits, width)
     titles = [(fit(text, columns.figure, right=True), style) for text, style in TITLES.items()]
     head = Content.assemble(" " * columns.name, (fit("done", columns.done, right=True), MUTED), *titles)
-    entries: list[Content | ExpertRow] = [head, *(_split_line(split, columns) for split in splits)]
+    entries: list[Content | ExpertRow] = [
+        head,
+    ]
+    for split in splits:
+        done = fit(f"{split.done}/{split.total}", columns.done, right=True)
+        figures = _figures(split.accuracy, split.groups, columns, STRONG)
+        entries.append(Content.assemble(fit(split.kind, columns.name), done, figures))
     for split in splits:
         entries += [EMPTY, Content.styled(f"{split.kind} experts", MUTED), *split.rows]
 
@@ -48,12 +54,6 @@ class _Columns:
         spare = width - NAME_CELLS - self.done - FIGURE_CELLS * len(TITLES)
         self.figure = FIGURE_CELLS + (1 if spare >= len(TITLES) else 0)
         self.name = max(SHORTEST_NAME, width - self.done - self.figure * len(TITLES))
-
-
-def _split_line(split: ExpertSplit, columns: _Columns) -> Content:
-    done = fit(f"{split.done}/{split.total}", columns.done, right=True)
-    figures = _figures(split.accuracy, split.groups, columns, STRONG)
-    return Content.assemble(fit(split.kind, columns.name), done, figures)
 
 
 def _row_line(row: ExpertRow, columns: _Columns) -> Content:

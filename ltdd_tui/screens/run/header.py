@@ -83,12 +83,10 @@ def _status(view: RunView, now: float, word: str) -> Content:
 def _machine(state: RunState, now: float) -> Content:
     reading = state.reading
     device = reading.device if reading else state.started.device if state.started else ""
-    memory = f"{reading.memory_gib:.1f}/{reading.memory_total_gib:.0f} GiB" if reading and _is_known(reading) else ""
+    memory = ""
+    if reading and reading.memory_gib is not None and reading.memory_total_gib is not None:
+        memory = f"{reading.memory_gib:.1f}/{reading.memory_total_gib:.0f} GiB"
     return Content.styled("  ".join(text for text in (device, memory, speed(state, now)) if text), MUTED)
-
-
-def _is_known(reading: object) -> bool:
-    return None not in (getattr(reading, "memory_gib", None), getattr(reading, "memory_total_gib", None))
 
 
 def clock(state: RunState, now: float) -> float:
@@ -133,11 +131,9 @@ def _words(stage: Stage, cells: int, full: bool) -> Content:
         return Content.styled(name, MUTED)
     if stage.status != "done":
         return _under_way(stage, cells)
-    return (
-        Content.assemble((f"{DONE} {name}", GOOD), (f" {duration(stage.seconds)}", MUTED))
-        if full
-        else Content.styled(name, GOOD)
-    )
+    if not full:
+        return Content.styled(name, GOOD)
+    return Content.assemble((f"{DONE} {name}", GOOD), (f" {duration(stage.seconds)}", MUTED))
 
 
 def _under_way(stage: Stage, cells: int) -> Content:

@@ -61,8 +61,10 @@ def are_tabs(width: int, height: int) -> bool:
 
 def tile(wanted: Sequence[str], width: int, height: int) -> dict[str, Region]:
     """The places of panels in cells; those that come first in `wanted` have one where there is not room for all."""
+    if not wanted:
+        return {}
     columns = [_with_room(column, height) for column in _columns(wanted, width)]
-    widths = _shares(WIDTHS[len(columns)] if columns else (), width)
+    widths = _shares(WIDTHS[len(columns)], width)
     tiles: dict[str, Region] = {}
     x = 0
     for names, across in zip(columns, widths, strict=True):
@@ -82,7 +84,7 @@ def _columns(wanted: Sequence[str], width: int) -> list[list[str]]:
         columns[NEEDS[name].of_three if count == 3 else NEEDS[name].of_two].append(name)
     columns = [column for column in columns if column]
     # Where a column is empty, the fullest one shares its panels.
-    while columns and len(columns) < count and (fullest := max(columns, key=len)) and len(fullest) > 1:
+    while len(columns) < count and (fullest := max(columns, key=len)) and len(fullest) > 1:
         place, upper = columns.index(fullest), _in_order(fullest)[: (len(fullest) + 1) // 2]
         columns[place : place + 1] = [[n for n in fullest if n in upper], [n for n in fullest if n not in upper]]
     return columns

@@ -113,9 +113,9 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
     def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
         works = panel.SHOWS_TIME and view.state.status == "running"
-        given = (view.version, view.at, int(now) if works else 0)
-        before, self._drawn_versions[panel.NAME] = self._drawn_versions.get(panel.NAME), given
-        return given != before
+        version = (view.version, view.at, int(now) if works else 0)
+        before, self._drawn_versions[panel.NAME] = self._drawn_versions.get(panel.NAME), version
+        return version != before
 
     def _status_word(self) -> str:
         """What is said in place of the status, where a worker was started or stopped that has not said so itself."""
@@ -141,9 +141,9 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self.draw_soon()
 
     def watch_maximized(self, maximized: Widget | None) -> None:
-        if maximized is not None:
+        if isinstance(maximized, Panel):
             # Where panels are tabs, it is also the one that is seen afterwards.
-            self._workspace.arrange_as(replace(self._workspace.arrangement, active=maximized.id or ""))
+            self._workspace.arrange_as(replace(self._workspace.arrangement, active=maximized.NAME))
         elif self._workspace.is_attached:
             self._workspace.display_seen()
 
@@ -177,6 +177,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self._save_layout()
 
     def action_reset_panels(self) -> None:
+        self.minimize()
         self._workspace.arrange_as(Arrangement(suggested=suggested(self.live.view.state)))
         self._save_layout()
 
@@ -184,8 +185,10 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if self.maximized:
             self.minimize()
             return
-        seen = self._workspace.seen
-        self.maximize(next((panel for panel in seen if panel.has_focus_within), seen[0]), container=False)
+        # The slider may have the focus, and all panels be hidden.
+        active = self._workspace.panels[self._workspace.arrangement.active]
+        focused = (panel for panel in self._workspace.seen if panel.has_focus_within)
+        self.maximize(next(focused, active), container=False)
 
     @work(group="layout")
     async def _save_layout(self) -> None:

@@ -59,6 +59,8 @@ def _cell(at: int | None, last: int, track: int) -> int:
 class Scrubber(LinesView, can_focus=True):
     """One line; `at` is the iteration that is shown, None the live end."""
 
+    ALLOW_MAXIMIZE = False
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "step(-1)", "Back", show=False, id="replay.back"),
         Binding("right,l", "step(1)", "On", show=False, id="replay.on"),

@@ -34,15 +34,6 @@ PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
 class FilterBar(Horizontal):
     """One line to filter runs with, shown while it is typed into or holds something."""
 
-    DEFAULT_CSS = """
-    FilterBar {
-        height: 1; background: $panel;
-        & > Static { width: auto; padding: 0 1; color: $text-accent; }
-        & > Static.-wrong { color: $text-error; }
-        & > Input { width: 1fr; background: $panel; }
-    }
-    """
-
     class Changed(Message):
         """The filter has changed."""
 
@@ -145,17 +136,7 @@ class RunsScreen(RunActions):
         Binding("I", "reverse", "Turn the order round", show=False, id="runs.reverse"),
         Binding("escape", "back", "Back", show=False, id="runs.back"),
     ]
-    DEFAULT_CSS = """
-    RunsScreen {
-        #runs { height: 1fr; }
-        #titles { height: 1; background: $panel; text-style: dim; text-wrap: nowrap; }
-        RunPreview { display: none; }
-        &.-wide RunPreview { display: block; }
-        &.-huge RunPreview { display: block; width: 60; }
-        #nothing { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
-        .-nothing { #nothing { display: block; } #list, RunPreview { display: none; } }
-    }
-    """
+    CSS_PATH = "runs.tcss"
 
     def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()

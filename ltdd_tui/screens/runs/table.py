@@ -201,17 +201,6 @@ class RunList(OptionList, inherit_bindings=False):
         Binding("home,g", "first", "First", show=False, id="list.first"),
         Binding("end,G", "last", "Last", show=False, id="list.last"),
     ]
-    DEFAULT_CSS = """
-    RunList {
-        width: 1fr; height: 1fr; scrollbar-size-vertical: 1; background: transparent; text-wrap: nowrap;
-        & > .option-list--option-hover { background: transparent; }
-        & > .option-list--option-highlighted { color: $foreground; background: $surface-lighten-1; text-style: none; }
-        &:focus { background-tint: transparent; }
-        &:focus > .option-list--option-highlighted {
-            color: $foreground; background: $primary-muted; text-style: none;
-        }
-    }
-    """
 
     def __init__(self) -> None:
         super().__init__(compact=True, markup=False)
@@ -288,7 +277,6 @@ class RunList(OptionList, inherit_bindings=False):
         return Content(text, spans)
 
     def on_resize(self) -> None:
-        """Fits the columns into the new width."""
         self._fill(self.highlighted or 0)
 
     def on_option_list_option_highlighted(self) -> None:

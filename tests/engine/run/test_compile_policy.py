@@ -33,7 +33,9 @@ def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] =
         ("cifar10-lt-if100-ipc10", ["matching.iterations=20"], "cuda", False),
     ],
 )
-def test_long_work_is_compiled(preset: str, changes: list[str], device: str, expected: bool) -> None:
+def test_the_student_is_compiled_where_that_saves_time(
+    preset: str, changes: list[str], device: str, expected: bool
+) -> None:
     assert compiled(load_preset(preset, changes), device) is expected
 
 
@@ -43,7 +45,7 @@ def test_the_quickstart_is_compiled_and_runs_of_seconds_are_not() -> None:
 
 
 @pytest.mark.parametrize(("images", "expected"), [(400, True), (10, False)])
-def test_how_many_experts_are_asked_for_does_not_change_the_form_of_any(images: int, expected: bool) -> None:
+def test_the_number_of_experts_does_not_change_how_they_are_trained(images: int, expected: bool) -> None:
     for count in (1, 2, 8, 100):
         settings = load_preset("quickstart", [f"experts.num_experts={count}"])
         assert compiles_experts(settings, network_cost("convnet", **DIGITS), images, "cpu") is expected

@@ -39,7 +39,7 @@ def measured(**more: Any) -> Calibration:
     return replace(found, **more)
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_calibration_is_read_as_it_was_written() -> None:
     write_calibration(measured(), [{"step": "train", "seconds": 0.1}])
     assert read_calibration("cpu") == measured()
     device = device_for("cpu")
@@ -49,14 +49,14 @@ def test_what_is_written_is_read() -> None:
     assert device.seconds("student", Work(layers=4), "convnet", compiled=True) == 1
 
 
-def test_a_gpu_has_its_own_and_no_threads() -> None:
+def test_the_calibration_of_a_gpu_does_not_depend_on_threads() -> None:
     write_calibration(measured(device="cuda:1", device_name="NVIDIA H200", threads=16), [])
     device = device_for("cuda:1")
     assert (device.name, device.kind, device.holds_experts) == ("cuda NVIDIA H200", "cuda", False)
     assert device_for("cuda:0").calibrated is None
 
 
-def test_without_one_that_fits_the_built_in_rates_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_calibration_that_fits_the_built_in_profile_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_for("cpu").calibrated is None and device_for("cpu").name == "cpu with 2 cores"
     write_calibration(measured(), [])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -66,7 +66,7 @@ def test_without_one_that_fits_the_built_in_rates_are_taken(monkeypatch: pytest.
     assert read_calibration("cpu") is None
 
 
-def test_what_another_processor_measured_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_of_another_processor_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two machines with one cache: each reads its own, whoever measured last."""
     info = tmp_path / "cpuinfo"
     monkeypatch.setattr(module_of_processor, "_INFO", info)
@@ -81,13 +81,13 @@ def test_what_another_processor_measured_is_not_taken(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"schema": 2}', "null"])
-def test_a_damaged_file_is_as_none(broken: str) -> None:
+def test_a_damaged_calibration_is_ignored(broken: str) -> None:
     write_calibration(measured(), [])
     calibration_file("cpu", 2).write_text(broken)
     assert read_calibration("cpu") is None
 
 
-def test_a_file_that_lacks_a_step_is_measured_anew() -> None:
+def test_a_calibration_that_lacks_a_step_is_ignored() -> None:
     write_calibration(measured(), [])
     path = calibration_file("cpu", 2)
     written = json.loads(path.read_text())
@@ -96,6 +96,6 @@ def test_a_file_that_lacks_a_step_is_measured_anew() -> None:
     assert read_calibration("cpu") is None
 
 
-def test_a_busy_machine_is_told() -> None:
+def test_a_busy_machine_is_marked() -> None:
     write_calibration(measured(waited=0.6), [])
     assert device_for("cpu").busy

@@ -50,7 +50,7 @@ def test_stages_add_up(device: Device) -> None:
     assert found.compression_ratio == pytest.approx(TRAIN / 100)
 
 
-def test_steps_are_counted_as_a_run_makes_them() -> None:
+def test_an_estimate_counts_the_steps_of_each_stage() -> None:
     run = settings(
         experts={"num_experts": 3, "epochs": 21, "batch_size": 256},
         classifier_experts={"epochs": 2, "batch_size": 256},
@@ -71,7 +71,7 @@ def test_steps_are_counted_as_a_run_makes_them() -> None:
     assert tested.initialize_seconds / LAYERS == -(-TRAIN // 50) + 3 * 2
 
 
-def test_the_mean_student_batch_is_what_moves() -> None:
+def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:
     # 100 images in batches of 40, 40 and 20: a third of the passes over all.
     run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40}, method="datm")
     flops = network_cost("convnet", channels=3, classes=10, image_size=32, width=128, depth=3).flops
@@ -79,13 +79,13 @@ def test_the_mean_student_batch_is_what_moves() -> None:
     assert seconds == pytest.approx(100 * flops)
 
 
-def test_the_gradient_decides_the_kind_of_step() -> None:
+def test_published_and_exact_gradients_have_rates_of_their_own() -> None:
     for gradient, step in (("published", "student"), ("exact", "student_exact"), ("unrolled", "student_exact")):
         assert counted(step, settings(matching={"gradient": gradient})).matching_seconds > 0  # type: ignore[arg-type]
     assert counted("student", settings(matching={"gradient": "exact"})).matching_seconds == 0
 
 
-def test_what_pays_is_compiled_where_there_is_a_compiler() -> None:
+def test_a_compiled_step_is_faster_where_there_is_a_compiler() -> None:
     compiled = only("student", Rate(layer=1.0), student=Rate(layer=0.125))
 
     def steps(device: Device, asked: str = "auto", **matching: object) -> float:
@@ -111,14 +111,14 @@ def test_another_precision_is_faster_in_training_and_in_matching() -> None:
 
 
 @pytest.mark.parametrize("stage", ["experts", "evaluate"])
-def test_the_one_setting_decides_for_training_too(stage: str) -> None:
+def test_the_setting_compile_applies_to_training_too(stage: str) -> None:
     step: Step = "train" if stage == "experts" else "evaluate"
     device = replace(only(step, Rate(layer=1.0), **{step: Rate(layer=0.25)}), calibrated="today")  # C++ is built
     always, never = (estimate(settings(compile=word), device).stage_seconds[stage] for word in ("always", "never"))
     assert always == pytest.approx(never / 4)
 
 
-def test_a_compiler_that_torch_calls_is_waited_for_once_for_each_size_of_batch() -> None:
+def test_torch_compiles_once_for_each_batch_size() -> None:
     layers = 6  # AlexNet's five convolutions and its classifier
     # The experts are cached and the C++ of the evaluation's ConvNet is built: only the student waits for a compiler.
     device = replace(only("compile", Rate(layer=1.0), student=Rate()), calibrated="today")
@@ -133,7 +133,7 @@ def test_a_compiler_that_torch_calls_is_waited_for_once_for_each_size_of_batch()
     assert of("never").compile_seconds == 0
 
 
-def test_another_network_gains_from_torch_what_others_gained() -> None:
+def test_a_network_compiled_by_torch_gains_the_measured_factor() -> None:
     device = only("student", Rate(layer=1.0), student=Rate())
     faster, slower = (
         estimate(settings(compile=word, experts={"network": "alexnet"}), device).matching_seconds
@@ -142,7 +142,7 @@ def test_another_network_gains_from_torch_what_others_gained() -> None:
     assert faster == pytest.approx(COMPILED_BY_TORCH["student"] * slower)
 
 
-def test_the_c_plus_plus_form_is_built_once_by_who_has_measured_nothing() -> None:
+def test_cpp_is_built_once_where_no_calibration_has_built_it() -> None:
     rough = estimate(settings(), TWO_CORES)
     assert 0 < rough.compile_seconds < 10
     assert estimate(settings(), replace(TWO_CORES, calibrated="today")).compile_seconds == 0
@@ -150,7 +150,7 @@ def test_the_c_plus_plus_form_is_built_once_by_who_has_measured_nothing() -> Non
     assert cached.experts_seconds == 0 and cached.compile_seconds == rough.compile_seconds
 
 
-def test_what_a_method_leaves_out_takes_no_time() -> None:
+def test_stages_that_a_method_leaves_out_take_no_time() -> None:
     full, datm = estimate(settings(), CUDA), estimate(settings(method="datm"), CUDA)
     assert datm.classifier_experts_seconds == 0
     assert datm.matching_seconds < full.matching_seconds
@@ -159,7 +159,7 @@ def test_what_a_method_leaves_out_takes_no_time() -> None:
     assert selected.baselines_seconds > 0
 
 
-def test_cached_experts_take_room_but_no_time() -> None:
+def test_cached_experts_take_disk_but_no_time() -> None:
     run = settings(compile="never")  # compiling takes as long for one expert as for all
     full = estimate(run, CUDA)
     half = estimate(run, CUDA, cached=CachedExperts(50, 100))
@@ -181,12 +181,12 @@ def test_only_files_are_decoded_and_only_zca_is_fitted() -> None:
     assert few == 2 * 3072 * 40**2
 
 
-def test_tiny_networks_are_not_free() -> None:
+def test_a_tiny_network_still_costs_its_launches() -> None:
     tiny = settings(dataset={"name": "digits"}, experts={"width": 1, "depth": 1, "num_experts": 1, "epochs": 22})
     assert estimate(tiny, TWO_CORES).matching_seconds > 10
 
 
-def test_memory_grows_with_what_is_kept() -> None:
+def test_memory_grows_with_saved_activations() -> None:
     base = estimate(settings(), CUDA).memory_gib
     assert estimate(settings(matching={"gradient": "unrolled"}), CUDA).memory_gib > 4 * base
     wide = estimate(settings(experts={"width": 256, "batch_size": 1024}), CUDA).memory_gib
@@ -194,7 +194,7 @@ def test_memory_grows_with_what_is_kept() -> None:
     assert estimate(settings(), replace(CUDA, runtime_gib=CUDA.runtime_gib + 1)).memory_gib == pytest.approx(base + 1)
 
 
-def test_disk_is_that_of_the_epochs_which_are_read_again() -> None:
+def test_only_epochs_that_matching_reads_take_disk() -> None:
     few = settings(
         dataset={"name": "cifar10", "imbalance_factor": 100, "whitening": "none"},
         experts={"num_experts": 1},
@@ -207,7 +207,7 @@ def test_disk_is_that_of_the_epochs_which_are_read_again() -> None:
     assert experts < estimate(few, CUDA).disk_gib < experts + 2 / 1024
 
 
-def test_a_folder_needs_its_counts_and_its_side() -> None:
+def test_an_estimate_of_a_folder_needs_class_counts_and_image_size() -> None:
     folder = settings(dataset={"name": "folder", "resolution": 32})
     with pytest.raises(InputError, match="files alone"):
         estimate(folder, CUDA)

@@ -23,7 +23,7 @@ def read(event: e.Event, **changed: object) -> e.Event | None:
 
 
 @pytest.mark.parametrize("event", [STEP, CHECK, DATA, START, EPOCH], ids=lambda event: e.type_name(type(event)))
-def test_what_was_written_is_read(event: e.Event) -> None:
+def test_an_event_is_read_as_it_was_written(event: e.Event) -> None:
     assert read(event) == event
 
 
@@ -51,7 +51,7 @@ def test_what_was_written_is_read(event: e.Event) -> None:
         (STEP, {"t": 1e300}),
     ],
 )
-def test_a_value_of_another_kind_makes_it_no_event(event: e.Event, changed: dict[str, object]) -> None:
+def test_an_event_with_a_value_of_a_wrong_type_is_skipped(event: e.Event, changed: dict[str, object]) -> None:
     assert read(event, **changed) is None
 
 
@@ -60,17 +60,28 @@ def test_fields_of_another_version_are_ignored() -> None:
     assert read(e.Initialized(3), repeated_classes=["cat"], new={"a": [1]}) == e.Initialized(3)
 
 
-def test_whole_numbers_stand_for_floats_and_names_for_imbalance_factors() -> None:
+def test_a_file_name_that_is_not_utf_8_is_read() -> None:
+    assert read(e.Warned("a.png \udc80", "\ud83d")) == e.Warned("a.png \udc80", "\ud83d")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[" * 100_000, "7", "null", '{"type": []}', '{"type": "warned", "seq": 1e999}']
+)
+def test_a_line_of_anything_else_is_a_warning(line: str) -> None:
+    assert isinstance(e.decode(line), e.Warned)
+
+
+def test_an_integer_is_read_as_a_float() -> None:
     assert read(STEP, beta=1) == e.MatchingStep(3, 0.5, None, 1, 0.2)
     assert isinstance(read(START, imbalance_factor=100), e.RunStarted)
 
 
-def test_a_number_that_was_not_finite_is_none() -> None:
+def test_a_number_that_was_not_finite_is_read_as_none() -> None:
     step = read(STEP, loss_rep=None, beta=None)
     assert isinstance(step, e.MatchingStep) and step.loss_rep is None and step.beta is None
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "1e999"])
-def test_a_number_that_this_program_never_writes_makes_it_no_event(literal: str) -> None:
+def test_an_event_with_nan_or_infinity_is_skipped(literal: str) -> None:
     line = e.encode(STEP, 0, 1000.0).replace("0.01,", f"{literal},")
     assert literal in line and isinstance(e.decode(line), e.Warned)

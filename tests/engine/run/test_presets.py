@@ -78,7 +78,7 @@ def test_a_preset_of_your_own_may_extend_the_shipped_one_of_its_name() -> None:
     assert load_preset("quickstart").dataset.name == "digits"
 
 
-def test_a_circle_is_told() -> None:
+def test_presets_that_extend_each_other_are_a_fault() -> None:
     write("a.yaml", "extends: b\n")
     write("b.yaml", "extends: a\n")
     fault = only_fault("./a.yaml")
@@ -86,7 +86,7 @@ def test_a_circle_is_told() -> None:
     assert only_fault(write("own.yaml", "extends: own\n")).what == "this preset extends itself"
 
 
-def test_expected_is_not_inherited_and_goes_when_the_cell_changes() -> None:
+def test_expected_is_not_inherited_and_is_dropped_when_the_cell_changes() -> None:
     cell = "cifar10-lt-if100-ipc10"
     assert load_preset(cell).expected is not None
     assert load_preset(write("m.yaml", f"extends: {cell}\nmatching: {{iterations: 5}}\n")).expected is None
@@ -95,7 +95,7 @@ def test_expected_is_not_inherited_and_goes_when_the_cell_changes() -> None:
         assert load_preset(cell, [change]).expected is None
 
 
-def test_every_value_says_where_it_came_from() -> None:
+def test_the_origin_of_every_value_is_known() -> None:
     write("_base.yaml", "ipc: 3\nmatching:\n  beta: 0.5\n")
     top = write("top.yaml", "extends: _base\nmatching:\n  image_lr: 2.0\n")
     resolved = resolve(top, ["seed=9"])
@@ -214,7 +214,7 @@ def test_text_that_looks_like_a_number_stays_text_when_it_is_written_and_read(te
         ("extends: quickstrt\n", "m.yaml:1: extends", "did you mean quickstart?"),
     ],
 )
-def test_misplaced_and_misspelt(text: str, where: str, hint: str) -> None:
+def test_a_misplaced_or_misspelled_key_gets_a_hint(text: str, where: str, hint: str) -> None:
     fault = only_fault(write("m.yaml", text))
     assert (fault.where, fault.hint) == (where, hint)
 
@@ -241,16 +241,16 @@ def test_misplaced_and_misspelt(text: str, where: str, hint: str) -> None:
         ("dataset: &a {name: digits}\nexperts: *a\n", "m.yaml:2"),
     ],
 )
-def test_what_is_no_yaml_of_settings(text: str, where: str) -> None:
+def test_malformed_yaml_is_a_fault_with_its_line(text: str, where: str) -> None:
     assert only_fault(write("m.yaml", text)).where == where
 
 
-def test_a_file_that_is_no_text() -> None:
+def test_a_file_that_is_not_utf_8_is_a_fault() -> None:
     Path("m.yaml").write_bytes(b"\xff\xfe\x00")
     assert "UTF-8" in only_fault("./m.yaml").what
 
 
-def test_missing_presets_name_the_nearest() -> None:
+def test_the_fault_of_a_missing_preset_names_the_nearest() -> None:
     assert only_fault("quickstat").hint == "did you mean quickstart?"
     assert "cifar10-lt-if100-ipc10" in only_fault("cifar10-if100-ipc10").hint
     assert only_fault("./nowhere.yaml").where == "./nowhere.yaml"
@@ -267,13 +267,13 @@ def test_missing_presets_name_the_nearest() -> None:
         ("classifier_experts: {epochs: 1}\n", "m.yaml:1: classifier_experts.epochs", "classifier_experts.epochs"),
     ],
 )
-def test_what_cannot_work_together(text: str, where: str, says: str) -> None:
+def test_a_combination_that_cannot_work_is_a_fault(text: str, where: str, says: str) -> None:
     fault = only_fault(write("m.yaml", text))
     assert fault.where.partition(": ")[0] == where.partition(": ")[0]
     assert says in fault.what
 
 
-def test_faults_of_the_whole_join_those_of_single_values() -> None:
+def test_faults_of_combinations_are_listed_with_those_of_single_values() -> None:
     path = write("m.yaml", "extends: quickstart\nipc: 0\nexperts:\n  depth: 4\n")
     assert [fault.where for fault in faults(path)] == ["m.yaml:2: ipc", "m.yaml:4: experts.depth"]
     # Nothing is said of a combination whose one half is already wrong.
@@ -296,7 +296,7 @@ def test_faults_of_the_whole_join_those_of_single_values() -> None:
         ("matching.dam_weight=none", "dam_weight", "none"),
     ],
 )
-def test_overrides_are_read_kindly(override: str, key: str, value: object) -> None:
+def test_an_override_is_read_by_the_type_of_its_setting(override: str, key: str, value: object) -> None:
     assert getattr(load_preset("quickstart", [override]).matching, key) == value
 
 
@@ -314,7 +314,7 @@ def test_a_quoted_number_on_the_command_line_stays_text() -> None:
 
 
 @pytest.mark.parametrize("override", ["extends=quickstart", "matching", "=3", "a..b=3", "matching=3", "ipc=[1"])
-def test_overrides_that_are_none(override: str) -> None:
+def test_a_malformed_override_is_a_fault(override: str) -> None:
     assert only_fault("quickstart", override).where.startswith("--set")
 
 
@@ -349,7 +349,7 @@ def test_a_deleted_setting_on_the_command_line_is_a_warning(key: tuple[str, ...]
 # Printing and saving
 
 
-def test_what_is_printed_loads_back_equal() -> None:
+def test_dumped_settings_load_back_equal() -> None:
     for name in ("quickstart", "cifar10-lt-if100-ipc10", "imagenet-lt-if5-ipc10"):
         settings = load_preset(name)
         assert load_preset(write("m.yaml", dump(settings))) == settings
@@ -407,7 +407,7 @@ def test_listing_imports_no_torch() -> None:
 # What this machine lacks
 
 
-def test_data_that_nobody_has_pointed_to(tmp_path: Path) -> None:
+def test_missing_data_is_a_fault_of_the_path(tmp_path: Path) -> None:
     for name in ("folder", "imagenet-lt", "tiny-imagenet"):
         (fault,) = check_runnable(RunSettings.model_validate({"dataset": {"name": name}}))
         assert fault.where == "dataset.path"
@@ -422,13 +422,13 @@ def test_data_that_nobody_has_pointed_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" + "b" * 300, "~no-such-user/x.yaml"])
-def test_a_name_that_leads_nowhere_is_no_preset(name: str) -> None:
+def test_an_impossible_file_name_is_a_missing_preset(name: str) -> None:
     assert "there is no" in only_fault(name).what
     assert "there is no" in only_fault(write("mine.yaml", f"extends: {name}\n")).what
     settings = load_preset("quickstart", ["dataset.name=folder", f"dataset.path={name}"])
     assert [fault.what for fault in check_runnable(settings)] == ["there is no such folder"]
 
 
-def test_brackets_too_deep_are_a_fault() -> None:
+def test_brackets_nested_too_deep_are_a_fault() -> None:
     assert "too deep" in only_fault(write("deep.yaml", "ipc: " + "[" * 3000 + "]" * 3000)).what
     assert "too deep" in only_fault("quickstart", "ipc=" + "[" * 3000).what

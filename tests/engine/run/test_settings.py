@@ -40,7 +40,7 @@ def test_the_table_has_every_field_once() -> None:
         ("compile", "one of auto, always, never"),
     ],
 )
-def test_ranges_in_words(key: str, expected: str) -> None:
+def test_the_range_of_a_setting_in_words(key: str, expected: str) -> None:
     assert range_of(leaves()[key]) == expected
 
 
@@ -71,7 +71,7 @@ def test_the_documentation_is_up_to_date() -> None:
         {"matching": {"expert_epochs": 11}},
     ],
 )
-def test_refused(values: dict[str, Any]) -> None:
+def test_an_invalid_value_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RunSettings.model_validate(values)
 
@@ -80,12 +80,12 @@ def test_the_last_start_epoch_that_still_has_a_target_is_allowed() -> None:
     assert RunSettings.model_validate({"matching": {"max_start_epoch": 99}}).matching.max_start_epoch == 99
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         RunSettings().ipc = 3
 
 
-def test_the_hash_follows_values_and_nothing_else() -> None:
+def test_the_hash_depends_on_values_alone() -> None:
     one, other = MatchingSettings(beta=0.5), MatchingSettings(beta=0.25)
     assert settings_hash(one, 3) == settings_hash(MatchingSettings(beta=0.5), 3)
     assert len({settings_hash(one, 3), settings_hash(other, 3), settings_hash(one, 4)}) == 3

@@ -28,9 +28,9 @@ def test_every_preset_comes_out_of_the_form_as_it_went_in(preset: str) -> None:
     # The same texts over another preset: each field alone holds all that its setting is.
     other = "quickstart" if preset != "quickstart" else "cifar100-lt-if10-ipc50"
     written = typed(*((key, shown.text(key)) for key in KEYS), preset=other)
-    found = validate(written)
-    assert found.faults == {}
-    assert found.settings == wanted.model_copy(update={"expected": found.settings.expected})
+    validated = validate(written)
+    assert validated.faults == {}
+    assert validated.settings == wanted.model_copy(update={"expected": validated.settings.expected})
 
 
 def test_the_form_has_every_setting_once() -> None:
@@ -68,17 +68,19 @@ def test_the_form_has_every_setting_once() -> None:
 )
 def test_a_wrong_value_is_a_fault_of_its_own_field(key: str, text: str, said: str) -> None:
     form = typed((key, text))
-    found = validate(form)
-    assert list(found.faults) == [key]
-    assert said in found.faults[key].what
+    validated = validate(form)
+    assert list(validated.faults) == [key]
+    assert said in validated.faults[key].what
     assert form.text(key) == text, "what was typed stays"
-    assert found.settings == load_preset("quickstart"), "and the rest is told without it"
+    assert validated.settings == load_preset("quickstart"), "and the rest is told without it"
 
 
 def test_all_faults_come_at_once_and_what_is_right_still_counts() -> None:
-    found = validate(typed(("ipc", "3"), ("seed", "x"), ("matching.beta", "-1"), ("dataset.imbalance_factor", "0.5")))
-    assert set(found.faults) == {"seed", "matching.beta", "dataset.imbalance_factor"}
-    assert found.settings.ipc == 3 and found.settings.seed == 0
+    validated = validate(
+        typed(("ipc", "3"), ("seed", "x"), ("matching.beta", "-1"), ("dataset.imbalance_factor", "0.5"))
+    )
+    assert set(validated.faults) == {"seed", "matching.beta", "dataset.imbalance_factor"}
+    assert validated.settings.ipc == 3 and validated.settings.seed == 0
 
 
 def test_typing_what_the_preset_says_is_no_change_and_its_figure_comes_back() -> None:

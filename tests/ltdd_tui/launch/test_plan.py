@@ -1,4 +1,4 @@
-"""What is told of a form before it is started: cost, cache, names; and settings that are found, explained and shown."""
+"""The plan of a form: cost, cache, names, faults; and settings that are found by name, explained and shown."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
     form = form_of_preset("quickstart", "cpu").with_text("compile", "never")
     full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
-    found = plan_run(form, tmp_path)
-    assert full.cached == (0, 0) and found.cached == (6, 0)
-    assert full.estimate is not None and found.estimate is not None
-    assert found.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
-    assert found.estimate.total_seconds < full.estimate.total_seconds
-    said = {line.label: line.text for line in plan_lines(found, stages_in_a_line=True)}
+    plan = plan_run(form, tmp_path)
+    assert full.cached == (0, 0) and plan.cached == (6, 0)
+    assert full.estimate is not None and plan.estimate is not None
+    assert plan.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
+    assert plan.estimate.total_seconds < full.estimate.total_seconds
+    said = {line.label: line.text for line in plan_lines(plan, stages_in_a_line=True)}
     assert said["experts"] == "6 of 8 in the cache, 0 classifier experts"
     assert plan_run(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
 
@@ -158,5 +158,5 @@ def test_help_says_range_unit_default_and_source() -> None:
 
 def test_every_preset_can_be_told(tmp_path: Path) -> None:
     for preset in ("tiny-imagenet-lt-if10-ipc10", "imagenet-lt-if5-ipc10", "cifar100-lt-if10-ipc50"):
-        found = plan_run(form_of_preset(preset, "cpu"), tmp_path)
-        assert found.settings == load_preset(preset) and found.tail is not None and found.estimate is not None
+        plan = plan_run(form_of_preset(preset, "cpu"), tmp_path)
+        assert plan.settings == load_preset(preset) and plan.tail is not None and plan.estimate is not None

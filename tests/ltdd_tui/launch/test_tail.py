@@ -34,9 +34,9 @@ def test_the_head_is_the_largest_class_under_its_own_name(order: str, head: str)
 def test_what_only_files_tell_is_not_made_up() -> None:
     assert long_tail(settings(name="folder"), None) is None
     assert long_tail(settings(name="imagenet-lt"), None) is None
-    found = long_tail(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
+    tail = long_tail(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
     # The factor thins by the order of the classes: the first has no more to give than it has.
-    assert found == LongTail(("b", "c", "a"), (20, 10, 3), 10)
+    assert tail == LongTail(("b", "c", "a"), (20, 10, 3), 10)
 
 
 def test_classes_that_are_too_small_are_counted() -> None:

@@ -71,7 +71,9 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_
     bad.config.write_text("method: [ltdd\n")
     runs = compared(first, bad)
     assert differing_settings(runs) == []
-    assert plain(panels.settings(panels.Compared(runs, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
+    assert (
+        plain(panels.settings(panels.Comparison(runs, ["#ffffff"] * 2), [], 60))[0] == "B: config.yaml cannot be read"
+    )
 
 
 def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[ComparedRun]) -> None:
@@ -95,7 +97,7 @@ def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Pa
 def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) -> None:
     name = "\u6f22\u5b57" * 3
     runs = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
-    side_by_side = panels.Compared(runs, ["#ffffff"])
+    side_by_side = panels.Comparison(runs, ["#ffffff"])
     classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), 80)
     figures = panels.figures(side_by_side, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
@@ -148,7 +150,7 @@ def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int, count: int) -> None:
     runs = [*pair, *pair][:count]
-    side_by_side = panels.Compared(runs, ["#ffffff"] * count)
+    side_by_side = panels.Comparison(runs, ["#ffffff"] * count)
     figures = panels.figures(side_by_side, [], width)
     classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), width)
     differing = panels.settings(side_by_side, differing_settings(runs), width)
@@ -163,14 +165,14 @@ def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int
 def test_differences_are_to_the_run_that_is_asked_for(pair: list[ComparedRun]) -> None:
     first, second = pair[:2]
     lines = class_lines([first, second])
-    to_first = plain(panels.classes(panels.Compared([first, second], ["#ffffff"] * 2, 0), lines, [], 60))
-    to_second = plain(panels.classes(panels.Compared([first, second], ["#ffffff"] * 2, 1), lines, [], 60))
+    to_first = plain(panels.classes(panels.Comparison([first, second], ["#ffffff"] * 2, 0), lines, [], 60))
+    to_second = plain(panels.classes(panels.Comparison([first, second], ["#ffffff"] * 2, 1), lines, [], 60))
     assert "B-A" in to_first[0] and "+2.0" in to_first[1]
     assert "A-B" in to_second[0] and "-2.0" in to_second[1]
 
 
 def test_a_check_is_never_shown_as_a_result(pair: list[ComparedRun]) -> None:
-    drawn = plain(panels.figures(panels.Compared(pair, ["#ffffff"] * 3), [], 118))
+    drawn = plain(panels.figures(panels.Comparison(pair, ["#ffffff"] * 3), [], 118))
     assert "52.9\u00b10.4" in drawn[1] and "-0.5" in drawn[1]
     assert f"({pair[2].rows['last check'].accuracy_mean:.1f})" in drawn[3]
     assert drawn[-1] == panels.NOTE

@@ -63,7 +63,7 @@ def drawn(view: RunView, beside: RunView) -> None:
     stage_line(state, now, WIDTH)
     frames(state)
     runs = compared_runs([view, beside])
-    compared = panels.Compared(runs, ["red", "blue"], 1)
+    compared = panels.Comparison(runs, ["red", "blue"], 1)
     panels.figures(compared, [], WIDTH)
     panels.classes(compared, compared_classes(runs), group_lines(runs), WIDTH)
 

@@ -102,15 +102,15 @@ def images(root: Path, **classes: int) -> Path:
 
 def zombies() -> list[str]:
     """Children of this process that have ended and were not waited for."""
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if fields[0] == "Z" and int(fields[1]) == os.getpid():
-            found.append(stat.parent.name)
-    return found
+            pids.append(stat.parent.name)
+    return pids
 
 
 def test_from_a_preset_over_a_fault_to_the_run_with_exactly_those_settings() -> None:
@@ -279,8 +279,8 @@ def test_a_preset_that_a_full_disk_does_not_take_can_be_saved_once_there_is_room
 def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         assert len(screen.query(Field)) == 8, "the others are made when they are wanted"
-        found = await find(pilot, screen, "image_lr")
-        assert found.spec.key == "matching.image_lr"
+        field = await find(pilot, screen, "image_lr")
+        assert field.spec.key == "matching.image_lr"
         await sees(pilot, "step size of the synthetic images", "(official code)")
         await put(pilot, screen, "matching.image_lr", "fast")
         other = await find(pilot, screen, "num_experts")

@@ -15,8 +15,8 @@ def listed(name: str, state: str = "done", changed: float = 0.0, accuracy: float
     return RunEntry(replace(run, **more), created=changed)
 
 
-def names(order: Order, *found: RunEntry) -> list[str]:
-    return [one.run.name for one in in_order(found, order)]
+def names(order: Order, *entries: RunEntry) -> list[str]:
+    return [one.run.name for one in in_order(entries, order)]
 
 
 def test_those_at_work_come_first_and_keep_their_places_while_all_of_them_write() -> None:
@@ -28,14 +28,14 @@ def test_those_at_work_come_first_and_keep_their_places_while_all_of_them_write(
 
 
 def test_what_has_nothing_to_sort_by_stands_last_either_way() -> None:
-    found = [listed("none"), listed("low", accuracy=40.0), listed("high", accuracy=60.0)]
-    assert names(Order("accuracy"), *found) == ["high", "low", "none"]
-    assert names(Order("accuracy", reversed=True), *found) == ["low", "high", "none"]
+    entries = [listed("none"), listed("low", accuracy=40.0), listed("high", accuracy=60.0)]
+    assert names(Order("accuracy"), *entries) == ["high", "low", "none"]
+    assert names(Order("accuracy", reversed=True), *entries) == ["low", "high", "none"]
 
 
 def test_natural_tails_sort_with_factors() -> None:
-    found = [listed("natural", imbalance_factor="natural"), listed("ten", imbalance_factor=10.0), listed("hundred")]
-    assert names(Order("if"), *found) == ["ten", "hundred", "natural"]
+    entries = [listed("natural", imbalance_factor="natural"), listed("ten", imbalance_factor=10.0), listed("hundred")]
+    assert names(Order("if"), *entries) == ["ten", "hundred", "natural"]
 
 
 def test_asking_once_more_turns_the_order_round() -> None:
@@ -45,8 +45,8 @@ def test_asking_once_more_turns_the_order_round() -> None:
 
 @pytest.mark.parametrize("width", [3, 12, 20, 40, 60, 77, 120, 197])
 def test_columns_fit_whatever_the_width_and_state_and_name_stay(width: int) -> None:
-    found = [listed("cifar10-lt-if100-ipc10-long-name", "running", progress=0.64), listed("b", accuracy=52.9)]
-    columns = fit_columns(found, Order(), 0.0, width, gap=1)
+    entries = [listed("cifar10-lt-if100-ipc10-long-name", "running", progress=0.64), listed("b", accuracy=52.9)]
+    columns = fit_columns(entries, Order(), 0.0, width, gap=1)
     assert [column.key for column, _ in columns][:2] == ["state", "name"]
     if width >= 40:
         assert sum(cells for _, cells in columns) + len(columns) - 1 <= width
@@ -55,11 +55,11 @@ def test_columns_fit_whatever_the_width_and_state_and_name_stay(width: int) -> N
 
 
 def test_a_wide_list_shortens_no_name() -> None:
-    found = [listed("x" * 60)]
-    assert dict((column.key, cells) for column, cells in fit_columns(found, Order(), 0.0, 197, gap=2))["name"] == 60
+    entries = [listed("x" * 60)]
+    assert dict((column.key, cells) for column, cells in fit_columns(entries, Order(), 0.0, 197, gap=2))["name"] == 60
 
 
 def test_what_a_person_should_know_is_counted() -> None:
-    found = [listed("a", "running"), listed("b", "failed"), listed("c", "failed"), listed("d")]
-    assert count_states(found, marked=2) == "4 runs, 1 running, 2 failed, 2 marked"
+    entries = [listed("a", "running"), listed("b", "failed"), listed("c", "failed"), listed("d")]
+    assert count_states(entries, marked=2) == "4 runs, 1 running, 2 failed, 2 marked"
     assert count_states([listed("a")]) == "1 run" and count_states([]) == "0 runs"

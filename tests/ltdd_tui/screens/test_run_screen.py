@@ -155,12 +155,12 @@ async def test_a_crash_shows_within_seconds_and_r_goes_on(
     async with shown(folder) as pilot:
         assert "Resume" not in text(pilot)
         let_go(folder)
-        await until(pilot, lambda: "the worker is gone" in text(pilot))
+        await until(pilot, lambda: "the worker exited without an error message" in text(pilot))
         await until(pilot, lambda: "student steps compiled in 41 s" in text(pilot) and "Resume" in text(pilot))
         await pilot.press("c")
         assert pilot.app.clipboard.startswith("ltdd-tui resume ")
         await pilot.press("r")
-        await until(pilot, lambda: "the worker is gone" not in text(pilot))
+        await until(pilot, lambda: "the worker exited without an error message" not in text(pilot))
         await until(pilot, lambda: "✓ done" in text(pilot))
 
 
@@ -265,6 +265,18 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
         await hears(pilot, "q leaves, F2 lists all runs")
         await pilot.press("q")
         await until(pilot, lambda: pilot.app._exit)
+
+
+@pytest.mark.asyncio
+async def test_a_panel_is_maximized_also_where_all_are_hidden(make: Callable[..., RunFolder]) -> None:
+    async with shown(make("done")) as pilot:
+        while names := seen(pilot):
+            await pilot.press(run_screen(pilot).query_one(Workspace).panels[names[0]].NUMBER)
+            await until(pilot, lambda hidden=names[0]: hidden not in seen(pilot))
+        await pilot.press("m")
+        await until(pilot, lambda: len(seen(pilot)) == 1)
+        await pilot.press("0")
+        await until(pilot, lambda: len(seen(pilot)) == 5)
 
 
 @pytest.mark.asyncio

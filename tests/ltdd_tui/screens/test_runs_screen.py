@@ -231,7 +231,7 @@ async def test_the_run_under_the_cursor_is_told_about_beside_the_list(add: Add) 
         await pilot.press("j")
         await sees(pilot, "a matching loss or gradient is not", "lower matching.image_lr")
         await pilot.press("j")
-        await sees(pilot, "last words of the worker", "illegal memory access")
+        await sees(pilot, "last output of the worker", "illegal memory access")
 
 
 async def test_a_result_from_elsewhere_is_shown_as_far_as_it_can_be_and_what_is_wrong_is_said(add: Add) -> None:

@@ -14,10 +14,10 @@ def keys_of(first: str, rest: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
     now = [0.0]
     monkeypatch.setattr("textual._parser.get_time", lambda: now[0])
     parser = XTermParser()
-    found = list(parser.feed(first))
+    parsed = list(parser.feed(first))
     now[0] = 10.0
-    found += [*parser.tick(), *parser.feed(rest)]
-    return [event.key for event in found if isinstance(event, events.Key)]
+    parsed += [*parser.tick(), *parser.feed(rest)]
+    return [event.key for event in parsed if isinstance(event, events.Key)]
 
 
 @pytest.mark.parametrize("sent", ["\x1b[?2026;2$y", "\x1b[?62;4;22c", "\x1b[<35;10;5M", "\x1b[?0u"])

@@ -183,12 +183,12 @@ def half_cells(picture: Image.Image) -> list[Strip]:
     width, height = picture.size
     pixels = picture.tobytes()
     rows = [pixels[at : at + 3 * width] for at in range(0, 3 * width * height, 3 * width)]
-    return [_line(upper, lower) for upper, lower in zip(rows[::2], rows[1::2], strict=True)]
-
-
-def _line(upper: bytes, lower: bytes) -> Strip:
-    pairs = [(upper[at : at + 3], lower[at : at + 3]) for at in range(0, len(upper), 3)]
-    return Strip([_run(above, below, len(list(run))) for (above, below), run in groupby(pairs)], len(pairs))
+    strips = []
+    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
+        pairs = [(upper[at : at + 3], lower[at : at + 3]) for at in range(0, len(upper), 3)]
+        runs = [_run(above, below, len(list(run))) for (above, below), run in groupby(pairs)]
+        strips.append(Strip(runs, len(pairs)))
+    return strips
 
 
 def _run(above: bytes, below: bytes, cells: int) -> Segment:

@@ -16,6 +16,7 @@ from textual.content import Content
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.geometry import Region
 from textual.message import Message
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
@@ -137,63 +138,39 @@ class PictureFrame(Container):
 
 
 class HalfcellPicture(Widget):
-    """Lines that were made elsewhere."""
+    """Lines that were made elsewhere; `image` is named as in the widgets of the library."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: list[Strip] = []
+    image: reactive[list[Strip] | None] = reactive(None, always_update=True)
 
-    @property
-    def image(self) -> list[Strip] | None:
-        """The lines, None for nothing; named as in the widgets of the library."""
-        return self._lines or None
-
-    @image.setter
-    def image(self, lines: list[Strip] | None) -> None:
-        self._lines = lines or []
+    def watch_image(self) -> None:
         # Almost every cell has colors of its own, and the library keeps the codes of the last 16,384: 15 MB of pictures
         # that are gone. Styles in use have theirs with them.
         Strip.render_ansi.cache_clear()
-        self.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         # The slowest one looks for colors of the terminal's palette, of which a picture has none.
         return [each for each in super().get_line_filters() if not isinstance(each, ANSIToTruecolor)]
 
     def render_line(self, y: int) -> Strip:
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+        return self.image[y] if self.image and y < len(self.image) else Strip.blank(self.size.width, self.rich_style)
 
 
 class SixelPicture(Widget):
     """A control sequence that was made elsewhere, sent when all of its place is in sight."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sixels = ""
-
-    @property
-    def image(self) -> str | None:
-        """The control sequence, None for nothing; named as in the widgets of the library."""
-        return self._sixels or None
-
-    @image.setter
-    def image(self, sequence: str | None) -> None:
-        self._sixels = sequence or ""
-        self.refresh()
+    image: reactive[str | None] = reactive(None, always_update=True)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        # In each line the cursor moves over the picture's cells, which text would cover; the last line sends it.
+        sides = [side.cells if side else None for side in (self.styles.width, self.styles.height)]
+        has_its_place = [*self.size] == sides and crop.size == self.size
         # Below a dialog cells take other colors, which a picture cannot; and where it has no place yet, it has to wait.
-        if not self._sixels or not self._has_its_place(crop) or not self.screen.is_active:
+        if not self.image or not has_its_place or not self.screen.is_active:
             return [Strip.blank(crop.width, self.rich_style)] * crop.height
+        # In each line the cursor moves over the picture's cells, which text would cover; the last line sends it.
         place = self.screen.find_widget(self).visible_region
-        ways = [_control(Control.move_to(place.right, y).segment.text) for y in range(place.y, place.bottom)]
-        picture = [_control(Control.move_to(place.x, place.y).segment.text), _control(self._sixels)]
-        return [*(Strip([way], crop.width) for way in ways[:-1]), Strip([*picture, ways[-1]], crop.width)]
-
-    def _has_its_place(self, crop: Region) -> bool:
-        wanted = [side.cells if side else None for side in (self.styles.width, self.styles.height)]
-        return [*self.size] == wanted and crop.size == self.size
+        moves = [_control(Control.move_to(place.right, y).segment.text) for y in range(place.y, place.bottom)]
+        picture = [_control(Control.move_to(place.x, place.y).segment.text), _control(self.image)]
+        return [*(Strip([move], crop.width) for move in moves[:-1]), Strip([*picture, moves[-1]], crop.width)]
 
 
 def _control(sequence: str) -> Segment:

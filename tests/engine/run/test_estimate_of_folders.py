@@ -31,7 +31,7 @@ def folder_of(root: Path, side: int, **classes: int) -> RunSettings:
     return RunSettings.model_validate({"dataset": dataset, "ipc": 1, "experts": experts, "compile": "never"})
 
 
-def test_a_folder_is_counted_and_its_side_is_seen(tmp_path: Path) -> None:
+def test_class_counts_and_image_size_of_a_folder_are_found(tmp_path: Path) -> None:
     settings = folder_of(tmp_path, 16, cat=6, dog=2)
     assert survey(str(tmp_path), 0.2).test_images == 2
     found = cost(settings, DEVICE)
@@ -52,7 +52,7 @@ def test_test_images_that_are_held_out_are_counted_too(tmp_path: Path) -> None:
     assert (found.counts, found.test_images) == ((7, 7), 6)
 
 
-def test_data_that_nobody_sees_has_no_cost(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_estimate(tmp_path: Path) -> None:
     settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path / "none")}})
     assert cost(settings, DEVICE) is None
     assert remaining_cost(settings, DEVICE)[0] is None
