@@ -72,8 +72,9 @@ class ConsolePanel(LinesPanel):
     NUMBER = "7"
     TITLE = "Worker's console"
     HELP = """\
-The end of `console.log`: what the worker, and the libraries it uses, printed. A healthy run prints little. After a
-crash its last lines say most; the whole file lies in the run's folder.
+The end of `console.log`: what the latest worker, and the libraries it uses, printed. A healthy run prints little. After
+a crash its last lines say most; the whole file lies in the run's folder, with `console-1.log` and so on of the workers
+before.
 """
     FOLLOWS = True
 
