@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
-from engine.run.schema import leaves
+from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
 from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
@@ -51,7 +51,7 @@ def preset_files() -> dict[str, tuple[Path, Origin]]:
     origins: tuple[tuple[Path, Origin], ...] = ((shipped_folder(), "shipped"), (user_folder(), "yours"))
     files_by_name: dict[str, tuple[Path, Origin]] = {}
     for folder, origin in origins:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        for path in sorted(folder.glob("*")):
             if path.suffix in SUFFIXES and not path.name.startswith(("_", ".")):
                 files_by_name[path.stem] = (path, origin)
     # if50 before if100
@@ -108,22 +108,21 @@ class SettingsLayers:
             self.values[path] = value
         self.places.update(places)
 
-    def drop(self, block: str) -> None:
-        """Removes everything below a key."""
-        self.values = {path: value for path, value in self.values.items() if path[0] != block}
-        self.places = {path: place for path, place in self.places.items() if path[0] != block}
+    def drop_expected(self) -> None:
+        """Removes the published figure, which belongs to one cell alone."""
+        self.values = {path: value for path, value in self.values.items() if path[0] != "expected"}
+        self.places = {path: place for path, place in self.places.items() if path[0] != "expected"}
 
-    def nested(self, without: frozenset[KeyPath] = frozenset()) -> dict[str, Any]:
-        """The values as nested blocks."""
-        root: dict[str, Any] = {}
-        for path, value in self.values.items():
-            if path in without:
-                continue
-            block = root
-            for key in path[:-1]:
-                block = block.setdefault(key, {})
-            block[path[-1]] = value
-        return root
+
+def _nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
+    """Values by key path as nested blocks."""
+    root: dict[str, Any] = {}
+    for path, value in values.items():
+        block = root
+        for key in path[:-1]:
+            block = block.setdefault(key, {})
+        block[path[-1]] = value
+    return root
 
 
 def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
@@ -136,8 +135,7 @@ def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
         current = _extended(current, file, [before.resolve() for before, _ in chain])
     layers = SettingsLayers(files=[file for file, _ in chain])
     for _, file in reversed(chain):
-        # A published figure belongs to one cell, not to the presets that extend it.
-        layers.drop("expected")
+        layers.drop_expected()
         layers.add(file.values, file.places)
         layers.faults += file.faults
     return layers
@@ -246,12 +244,12 @@ def _layers(name_or_path: str, overrides: Sequence[str]) -> SettingsLayers:
         put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
-        layers.drop("expected")
+        layers.drop_expected()
     return layers
 
 
 # Settings of older versions, each with its default of that time and what became of it. They may stand in presets, and
-# they stand in the config.yaml of every older run. The old default is ignored in silence, because nothing changes.
+# they stand in the config.yaml of every older run. The old default is dropped in silence, because nothing changes.
 _ONE_COMPILE = "`compile` decides for experts, matching and evaluation together"
 DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
     ("experts", "compile"): ("auto", _ONE_COMPILE),
@@ -262,25 +260,35 @@ DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
 
 
 class DeletedSettingWarning(UserWarning):
-    """A setting of an older version is ignored; the text says where it stands and what became of it."""
+    """A setting of an older version was given; the text says where it stands and what became of it."""
 
 
-def _ignore_deleted(layers: SettingsLayers) -> None:
-    for path, (default, instead) in DELETED_SETTINGS.items():
-        if path in layers.values:
-            value, place = layers.values.pop(path), layers.places.pop(path)
-            if value != default or place == OVERRIDE:
-                text = f"{place}: {'.'.join(path)} is no longer a setting and is ignored: {instead}"
-                warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+def _replace_deleted(layers: SettingsLayers) -> None:
+    """Takes settings of older versions out of the layers, with a warning for each that was not at its default."""
+    given = {path: layers.values[path] for path in DELETED_SETTINGS if path in layers.values}
+    # What an older file says of every block in which it gives `compile` is what the one setting can say now.
+    choices = [value for path, value in given.items() if path[1] == "compile"]
+    same = choices[:1] in (["always"], ["never"]) and choices == choices[:1] * len(choices)
+    taken = same and ("compile",) not in layers.places
+    for path, value in given.items():
+        default, instead = DELETED_SETTINGS[path]
+        place, fate = layers.places.pop(path), "is ignored"
+        del layers.values[path]
+        if taken and path[1] == "compile":
+            layers.add({("compile",): value}, {("compile",): place})
+            fate = f"becomes `compile: {value}`"
+        if value != default or place == OVERRIDE:
+            text = f"{place}: {'.'.join(path)} is no longer a setting and {fate}: {instead}"
+            warnings.warn(text, DeletedSettingWarning, stacklevel=4)
 
 
 def _checked(layers: SettingsLayers) -> RunSettings:
     """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
-    _ignore_deleted(layers)
+    _replace_deleted(layers)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
-        settings = RunSettings.model_validate(layers.nested())
+        settings = RunSettings.model_validate(_nested(layers.values))
     except ValidationError as error:
         wrong = value_faults(error, layers.places)
     faults = [*layers.faults, *wrong.values(), *_faults_between_values(layers, wrong)]
@@ -294,9 +302,9 @@ def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -
 
     A fault that names such a wrong value is left out: correcting the value may correct the combination.
     """
-    replaced = frozenset(path for path in layers.values if any(_overlap(path, bad) for bad in wrong))
+    right = {path: value for path, value in layers.values.items() if not any(_overlap(path, bad) for bad in wrong)}
     try:
-        faults = list(infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced))))
+        faults = list(infeasible_faults(RunSettings.model_validate(_nested(right))))
     except ValidationError as error:
         faults = combination_faults(error)
     placed = []
@@ -350,8 +358,13 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
     head = {"extends": parent} if parent else {}
     # `expected` is not inherited, so it is written again.
     base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
-    differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
-    return dump_yaml(head | differing or {"seed": settings.seed}, width=80)
+    inherited = flat(base.model_dump(mode="json"))
+    differing = {
+        tuple(key.split(".")): value
+        for key, value in flat(settings.model_dump(mode="json")).items()
+        if key not in inherited or inherited[key] != value
+    }
+    return dump_yaml(head | _nested(differing) or {"seed": settings.seed}, width=80)
 
 
 def _found_by_name(file: Path, saved: Path) -> bool:
@@ -360,16 +373,3 @@ def _found_by_name(file: Path, saved: Path) -> bool:
         return find_preset(file.stem, beside=saved).resolve() == file.resolve()
     except SettingsError:
         return False
-
-
-def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that differ from the base's, nested as they are."""
-    differing: dict[str, Any] = {}
-    for key, value in values.items():
-        old = base.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if below := _differing(value, old):
-                differing[key] = below
-        elif value != old:
-            differing[key] = value
-    return differing
