@@ -109,14 +109,7 @@ class Metrics(BaseModel):
 
 def evaluation_figures(result: Evaluated) -> Figures:
     """The figures of one evaluated set."""
-    return Figures.model_construct(
-        accuracy_mean=result.accuracy_mean,
-        accuracy_std=result.accuracy_std,
-        repeats=result.repeats,
-        per_class=[*result.per_class],
-        groups=result.groups,
-        iteration=result.iteration,
-    )
+    return Figures.model_construct(**{name: getattr(result, name) for name in Figures.model_fields})
 
 
 def expert_figures(accuracies: Sequence[float], per_class: Sequence[Sequence[float]], groups: Sequence[str]) -> Figures:

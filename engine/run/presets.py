@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
-from engine.run.schema import flat, leaves
+from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
 from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
@@ -179,7 +179,7 @@ def put_override(layers: SettingsLayers, override: str) -> None:
 def _typed(key: str, text: str) -> Any:
     """The value of a text from the command line, which needs no quotes where a setting takes any text."""
     leaf = leaves().get(key)
-    if leaf and leaf.takes_text and text not in ("", "null", "~"):
+    if leaf and leaf.kind == KINDS["string"] and text not in ("", "null", "~"):
         return text
     value = parse_value(text)
     if leaf and leaf.is_list and isinstance(value, str):
