@@ -155,15 +155,8 @@ def remaining_cost(settings: RunSettings, device: Device) -> tuple[Estimate | No
 def estimate_record(settings: RunSettings, device: Device) -> dict[str, Any] | None:
     """The estimate as the manifest keeps it, to be compared with the finished run; None where there is none."""
     remaining, _ = remaining_cost(settings, device)
-    if remaining is None:
-        return None
-    return {
-        "calibrated": device.calibrated,
-        "stage_seconds": remaining.stage_seconds,
-        "total_seconds": remaining.total_seconds,
-        "memory_gib": remaining.memory_gib,
-        "disk_gib": remaining.disk_gib,
-    }
+    kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
+    return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
 
 
 def _survey(settings: RunSettings) -> Survey | None:

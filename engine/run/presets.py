@@ -1,7 +1,7 @@
 """Presets: YAML files that extend each other, with overrides on top, become checked settings; settings become YAML.
 
-The way is: `find_preset` (a name to a file), `read_chain` (a file and its bases as layers), `put_override` (--set),
-`_checked` (all layers to RunSettings, or every fault at once).
+The way is: `find_preset` (a name to a file), `_read` (the values of a file and its bases), `_put_override` (--set),
+`_checked` (all values to RunSettings, or every fault at once).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,7 +25,7 @@ from engine.run.folder import expanded, write_atomically
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
-from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
+from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, overlap, parse_file, parse_text, parse_value
 
 # Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
 
@@ -77,7 +77,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
         if os.path.isfile(path) and not (beside and path.resolve() == beside.resolve()):
             return path
     if beside and beside.stem == name_or_path:
-        raise SettingsError([Fault("this preset extends itself", hint="name another one, or take `extends` out")])
+        raise SettingsError("this preset extends itself", hint="name another one, or take `extends` out")
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 
 
@@ -92,28 +92,6 @@ OVERRIDE = "--set"
 """The place of a value that was given on the command line."""
 
 
-@dataclass
-class SettingsLayers:
-    """Values by key path, later layers over earlier ones, with the place of every key that was written."""
-
-    values: dict[KeyPath, Any] = field(default_factory=dict)
-    places: dict[KeyPath, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-
-    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
-        """Lays values over those that are there; a block and a value of the same key replace each other."""
-        for path, value in values.items():
-            self.values = {old: other for old, other in self.values.items() if not _overlap(old, path)}
-            self.values[path] = value
-        self.places.update(places)
-
-    def drop_expected(self) -> None:
-        """Removes the published figure, which belongs to one cell alone."""
-        self.values = {path: value for path, value in self.values.items() if path[0] != "expected"}
-        self.places = {path: place for path, place in self.places.items() if path[0] != "expected"}
-
-
 def _nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
     """Values by key path as nested blocks."""
     root: dict[str, Any] = {}
@@ -125,43 +103,47 @@ def _nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
     return root
 
 
-def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
-    """The file and all it extends; `parsed` is the content of a file that is not written yet."""
-    chain: list[tuple[Path, ParsedFile]] = []
+def _chain(path: Path, parsed: WrittenSettings | None = None) -> list[tuple[Path, WrittenSettings]]:
+    """The file and all it extends, the farthest base last; `parsed` is the content of a file not yet written."""
+    chain: list[tuple[Path, WrittenSettings]] = []
     current: Path | None = path
     while current is not None:
         file = parsed if parsed and not chain else parse_file(current)
         chain.append((current, file))
         current = _extended(current, file, [before.resolve() for before, _ in chain])
-    layers = SettingsLayers(files=[file for file, _ in chain])
-    for _, file in reversed(chain):
-        layers.drop_expected()
-        layers.add(file.values, file.places)
-        layers.faults += file.faults
-    return layers
+    return chain
 
 
-def _extended(path: Path, parsed: ParsedFile, seen: list[Path]) -> Path | None:
+def _extended(path: Path, parsed: WrittenSettings, seen: list[Path]) -> Path | None:
     """The file that this one extends, or None; an `extends` that is wrong adds to the file's faults."""
     where = f"{parsed.places.pop(('extends',), parsed.name)}: extends"
     if ("extends",) not in parsed.values:
         return None
     name = parsed.values.pop(("extends",))
-    if not isinstance(name, str):
-        parsed.faults.append(Fault("a preset's name or a path is needed", where, "for example: extends: quickstart"))
-        return None
     try:
+        if not isinstance(name, str):
+            raise SettingsError("a preset's name or a path is needed", hint="for example: extends: quickstart")
         base = find_preset(name, beside=path)
+        if base.resolve() in seen:
+            raise SettingsError(f"{name} extends this file in turn: a circle", hint="let one of them stand alone")
     except SettingsError as error:
         parsed.faults += [Fault(fault.what, where, fault.hint) for fault in error.faults]
-        return None
-    if base.resolve() in seen:
-        parsed.faults.append(Fault(f"{name} extends this file in turn: a circle", where, "let one of them stand alone"))
         return None
     return base
 
 
-def put_override(layers: SettingsLayers, override: str) -> None:
+def _read(path: Path, parsed: WrittenSettings | None = None) -> WrittenSettings:
+    """The values of a file over those of all it extends."""
+    layers = WrittenSettings(str(path))
+    for _, file in reversed(_chain(path, parsed)):
+        # A published figure belongs to one cell, not to the presets that extend it.
+        layers.drop("expected")
+        layers.add(file.values, file.places)
+        layers.faults += file.faults
+    return layers
+
+
+def _put_override(layers: WrittenSettings, override: str) -> None:
     """Adds `a.b=c` as the top layer, c read as YAML; where a setting takes a list, `a,b` is one."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
@@ -217,7 +199,7 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
     presets, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
-            presets.append(PresetInfo(name, path, _checked(read_chain(path)), origin))
+            presets.append(PresetInfo(name, path, _checked(_read(path)), origin))
         except SettingsError as error:
             faults += error.faults
     return presets, faults
@@ -238,13 +220,13 @@ def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
-def _layers(name_or_path: str, overrides: Sequence[str]) -> SettingsLayers:
-    layers = read_chain(find_preset(name_or_path))
+def _layers(name_or_path: str, overrides: Sequence[str]) -> WrittenSettings:
+    layers = _read(find_preset(name_or_path))
     for override in overrides:
-        put_override(layers, override)
+        _put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
-        layers.drop_expected()
+        layers.drop("expected")
     return layers
 
 
@@ -263,7 +245,7 @@ class DeletedSettingWarning(UserWarning):
     """A setting of an older version was given; the text says where it stands and what became of it."""
 
 
-def _replace_deleted(layers: SettingsLayers) -> None:
+def _replace_deleted(layers: WrittenSettings) -> None:
     """Takes settings of older versions out of the layers, with a warning for each that was not at its default."""
     given = {path: layers.values[path] for path in DELETED_SETTINGS if path in layers.values}
     # What an older file says of every block in which it gives `compile` is what the one setting can say now.
@@ -282,7 +264,7 @@ def _replace_deleted(layers: SettingsLayers) -> None:
             warnings.warn(text, DeletedSettingWarning, stacklevel=4)
 
 
-def _checked(layers: SettingsLayers) -> RunSettings:
+def _checked(layers: WrittenSettings) -> RunSettings:
     """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
     _replace_deleted(layers)
     settings: RunSettings | None = None
@@ -297,12 +279,12 @@ def _checked(layers: SettingsLayers) -> RunSettings:
     return settings
 
 
-def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -> list[Fault]:
+def _faults_between_values(layers: WrittenSettings, wrong: Collection[KeyPath]) -> list[Fault]:
     """Faults of values that do not work together; a value that is wrong by itself is replaced by its default.
 
     A fault that names such a wrong value is left out: correcting the value may correct the combination.
     """
-    right = {path: value for path, value in layers.values.items() if not any(_overlap(path, bad) for bad in wrong)}
+    right = {path: value for path, value in layers.values.items() if not any(overlap(path, bad) for bad in wrong)}
     try:
         faults = list(infeasible_faults(RunSettings.model_validate(_nested(right))))
     except ValidationError as error:
@@ -310,16 +292,10 @@ def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -
     placed = []
     for fault in faults:
         keys = mentioned(f"{fault.where} {fault.what}")
-        if not any(_overlap(key, bad) for key in keys for bad in wrong):
+        if not any(overlap(key, bad) for key in keys for bad in wrong):
             written = next((key for key in keys if key in layers.places), keys[0])
             placed.append(Fault(fault.what, location(written, layers.places), fault.hint))
     return placed
-
-
-def _overlap(one: KeyPath, other: KeyPath) -> bool:
-    """Whether one key path is the other or leads to it."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
 
 
 def dump(settings: RunSettings) -> str:
@@ -335,7 +311,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    _checked(read_chain(path, parse_text(text, display_name(path))))
+    _checked(_read(path, parse_text(text, path)))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
@@ -352,7 +328,7 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
     later: in both cases the new one extends the base of `preset` instead, or nothing.
     """
     saved = user_folder() / f"{saved_as}.yaml"
-    files = read_chain(find_preset(preset)).files
+    files = [file for file, _ in _chain(find_preset(preset))]
     own = next((place for place, file in enumerate(files, 1) if file.resolve() == saved.resolve()), 0)
     parent = next((file.stem for file in files[own:] if _found_by_name(file, saved)), "")
     head = {"extends": parent} if parent else {}
