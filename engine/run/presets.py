@@ -71,8 +71,7 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
             return path
         raise SettingsError([_missing(name_or_path, "there is no such file", name_or_path)])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
-    candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
-    for path in candidates:
+    for path in (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES):
         # Not Path.is_file, which raises for a name that is longer than the system allows.
         if os.path.isfile(path) and not (beside and path.resolve() == beside.resolve()):
             return path
