@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 # The methods: LTDD, its ablations and the baselines, as the traits that the stages look at.
@@ -55,10 +55,8 @@ official = partial(_setting, source="official code")
 ours = partial(_setting, source="ours")
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
     """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="after")
     @classmethod
