@@ -68,7 +68,7 @@ def _operations() -> float:
     """Operations of a whole quickstart: its estimated seconds on a device that does one operation a second."""
     rates: dict[Step, Rate] = {step: Rate() for step in get_args(Step)}
     rates |= {step: Rate(flop=passes) for step, passes in FORWARD_PASSES.items()}
-    counted = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, True, calibrated="as counted"))
+    counted = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, calibrated="as counted"))
     return sum(seconds for stage, seconds in counted.stage_seconds.items() if stage != "data")
 
 

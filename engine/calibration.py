@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
 def fit(timed: Sequence[TimedStep]) -> Rate:
     """The rate with the least squared relative errors among those without a negative part."""
     # Rows are divided by their seconds: a step of a millisecond counts as much as one of a second.
-    rows = np.array([one.work.amounts for one in timed]) / [[one.seconds] for one in timed]
+    rows = np.array([astuple(one.work) for one in timed]) / [[one.seconds] for one in timed]
     # Columns are scaled too: layers, values and flops differ by many powers of ten.
     scales = np.where(rows.any(axis=0), np.linalg.norm(rows, axis=0), 1.0)
     scaled, _ = nnls(rows / scales, np.ones(len(rows)))

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from engine.run.datasets import (
     BROKEN,
     DEFAULT_SIDE,
+    common_size,
     fault_of,
     held_out_count,
     images_root,
@@ -128,19 +129,6 @@ def read_images(files: Sequence[Path], image_size: int) -> Tensor:
     if faults:
         raise InputError(shown(faults))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-
-
-def common_size(files: Sequence[Path]) -> int | None:
-    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
-    sizes = set()
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                sizes.add(image.size)
-        except BROKEN as error:
-            raise InputError([fault_of(file, error)]) from None
-    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height else None
 
 
 def _decoded(file: Path, image_size: int) -> Image.Image:

@@ -215,9 +215,10 @@ BLOCK_BYTES, LINE_BYTES = 4096, 160
 
 def memory_bytes(work: Workload) -> float:
     """Peak memory of the device without torch itself: what stays, and the largest single step of any stage."""
-    resident = _images(work) + (_snapshots(work) if work.device.holds_experts else 0.0)
-    library = LIBRARY_BYTES if work.device.kind == "cpu" and not work.from_files else 0.0
     kind, network = work.device.kind, work.settings.experts.network
+    # On a GPU the experts stay in the computer's memory.
+    resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
+    library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
     by_torch = work.student_compiles and kind == "cpu" and not network_in_cpp(network, kind)
     compiler = COMPILER_BYTES if by_torch else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))

@@ -32,39 +32,26 @@ class DatasetFacts:
 
     channels: int
     image_size: int
-    classes: int
     class_sizes: tuple[int, ...]
     test_images: int
     class_names: tuple[str, ...] = ()
 
 
 DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
-IMAGENET_LT_LARGEST = 1280
 _DIGITS = tuple(str(digit) for digit in range(10))
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_SVHN_SIZES = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
 FACTS: dict[DatasetName, DatasetFacts] = {
     # Balanced first: every class has as many train images as the smallest one after the test images are held out.
-    "digits": DatasetFacts(1, 8, 10, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
-    "cifar10": DatasetFacts(
-        3,
-        32,
-        10,
-        (5000,) * 10,
-        10_000,
-        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-    ),
-    "cifar100": DatasetFacts(3, 32, 100, (500,) * 100, 10_000),
-    "fashion_mnist": DatasetFacts(
-        1,
-        28,
-        10,
-        (6000,) * 10,
-        10_000,
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-    "svhn": DatasetFacts(3, 32, 10, (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659), 26_032, _DIGITS),
-    "tiny-imagenet": DatasetFacts(3, 64, 200, (500,) * 200, 10_000),
+    "digits": DatasetFacts(1, 8, (DIGITS_SMALLEST - DIGITS_HELD_OUT,) * 10, 10 * DIGITS_HELD_OUT, _DIGITS),
+    "cifar10": DatasetFacts(3, 32, (5000,) * 10, 10_000, _CIFAR10),
+    "cifar100": DatasetFacts(3, 32, (500,) * 100, 10_000),
+    "fashion_mnist": DatasetFacts(1, 28, (6000,) * 10, 10_000, _FASHION),
+    "svhn": DatasetFacts(3, 32, _SVHN_SIZES, 26_032, _DIGITS),
+    "tiny-imagenet": DatasetFacts(3, 64, (500,) * 200, 10_000),
     # The size of its largest class; those of the others stand in its list of files alone.
-    "imagenet-lt": DatasetFacts(3, 64, 1000, (IMAGENET_LT_LARGEST,) * 1000, 50_000),
+    "imagenet-lt": DatasetFacts(3, 64, (1280,) * 1000, 50_000),
 }
 
 
@@ -145,10 +132,15 @@ def images_root(path: str | None) -> Path:
     return root
 
 
+def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The files and folders in a folder; hidden ones (.DS_Store) are left out."""
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".")]
+
+
 def class_names(folder: Path) -> list[str]:
     """The classes of train/ or test/ in natural order; raises InputError where there are fewer than two."""
-    with os.scandir(folder) as entries:
-        names = sorted((e.name for e in entries if not e.name.startswith(".") and e.is_dir()), key=natural_order)
+    names = sorted((entry.name for entry in visible_entries(folder) if entry.is_dir()), key=natural_order)
     if len(names) < 2:
         there = "1 class folder" if names else "no class folders"
         raise InputError(
@@ -171,10 +163,10 @@ def survey(path: str | None, test_share: float) -> Survey:
     train = [_counted(root / "train" / name, faults) for name in names]
     if tests.is_dir():
         test = [_counted(tests / name, faults) for name in names]
-        unknown = (name for name in class_names(tests) if name not in names)
         faults += [
             Fault("this class has no train images", str(tests / name), f"put some into train/{name}")
-            for name in unknown
+            for name in class_names(tests)
+            if name not in names
         ]
         return Survey(tuple(names), tuple(train), tuple(faults), sum(test))
     faults += [
@@ -189,10 +181,7 @@ def survey(path: str | None, test_share: float) -> Survey:
 
 def _counted(folder: Path, faults: list[Fault]) -> int:
     """The number of a class's images; a class without images and a folder inside a class are faults."""
-    entries: list[os.DirEntry[str]] = []
-    if folder.is_dir():
-        with os.scandir(folder) as scanned:
-            entries = [entry for entry in scanned if not entry.name.startswith(".")]
+    entries = visible_entries(folder) if folder.is_dir() else []
     if not entries:
         faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
     faults += [
@@ -203,19 +192,26 @@ def _counted(folder: Path, faults: list[Fault]) -> int:
     return len(entries)
 
 
-def sampled_side(train: Path, names: Sequence[str]) -> int:
-    """The side of the images, from one image of each of the first classes; a run reads all of them."""
+def common_size(files: Sequence[Path]) -> int | None:
+    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
     sizes = set()
-    for name in names[:SAMPLED_CLASSES]:
-        with os.scandir(train / name) as entries:
-            first = next((entry.path for entry in entries if not entry.name.startswith(".")), "")
+    for file in files:
         try:
-            with Image.open(first) as image:
+            with Image.open(file) as image:
                 sizes.add(image.size)
-        except BROKEN:
-            return DEFAULT_SIDE
+        except BROKEN as error:
+            raise InputError([fault_of(file, error)]) from None
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height else DEFAULT_SIDE
+    return width if width == height else None
+
+
+def sampled_side(train: Path, names: Sequence[str]) -> int:
+    """The side of the images, from one image of each of the first classes; a run looks at more of them."""
+    firsts = [Path(entry.path) for name in names[:SAMPLED_CLASSES] for entry in visible_entries(train / name)[:1]]
+    try:
+        return common_size(firsts) or DEFAULT_SIDE
+    except InputError:
+        return DEFAULT_SIDE
 
 
 # Faults of a person's own images, from names and first bytes: no image is decoded.
@@ -257,12 +253,9 @@ def shown(faults: list[Fault]) -> list[Fault]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Every file of every class, of train/ and then of test/."""
-    for split in (root / "train", root / "test"):
-        for folder in sorted(split.iterdir()) if split.is_dir() else ():
-            if folder.is_dir() and not folder.name.startswith("."):
-                with os.scandir(folder) as entries:
-                    yield from sorted(Path(e.path) for e in entries if not e.name.startswith(".") and not e.is_dir())
+    """Every file of every class, of train/ and then of test/; hidden ones are left out."""
+    for split in ("train", "test"):
+        yield from sorted(path for path in (root / split).glob("[!.]*/[!.]*") if not path.is_dir())
 
 
 def _header_fault(file: Path) -> Fault | None:

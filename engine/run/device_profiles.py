@@ -5,7 +5,6 @@ A built-in profile is used until `python -m engine calibrate` has measured the d
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
@@ -59,16 +58,14 @@ class Device:
     """A device as the estimates see it; `name` begins with cpu or cuda.
 
     rates: of eager steps. compiled_rates: of compiled steps of a ConvNet, as far as they were timed; empty without a
-    compiler. runtime_gib: memory of torch itself. holds_experts: whether the experts' snapshots are in this memory.
-    calibrated: when it was measured (ISO 8601), or None; busy: whether other programs disturbed the measurement.
-    memory_gib: the device's memory, where that is known.
+    compiler. runtime_gib: memory of torch itself. calibrated: when it was measured (ISO 8601), or None.
+    busy: whether other programs disturbed the measurement. memory_gib: the device's memory, where that is known.
     """
 
     name: str
     rates: Mapping[Step, Rate]
     compiled_rates: Mapping[Step, Rate]
     runtime_gib: float
-    holds_experts: bool
     calibrated: str | None = None
     busy: bool = False
     memory_gib: float | None = None
@@ -143,7 +140,7 @@ def cpu(cores: int) -> Device:
     """The built-in profile of a CPU with so many cores."""
     # Launches stay as slow as on one core.
     eager, compiled = (_scaled(rates, 1, cores, cores) for rates in (ONE_CORE, ONE_CORE_COMPILED))
-    return Device(cpu_name(cores), eager, compiled, runtime_gib=0.7, holds_experts=True)
+    return Device(cpu_name(cores), eager, compiled, runtime_gib=0.7)
 
 
 def _scaled(rates: Mapping[Step, Rate], launches: float, memory: float, arithmetic: float) -> dict[Step, Rate]:
@@ -159,7 +156,6 @@ CUDA = Device(
     _scaled(ONE_CORE, GPU_LAUNCHES, GPU_MEMORY, GPU_ARITHMETIC),
     _scaled(ONE_CORE_COMPILED, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC),
     runtime_gib=0.1,
-    holds_experts=False,
 )
 
 
@@ -181,15 +177,8 @@ def features() -> str:
 
 def _line(*keys: str) -> str:
     """The first line of /proc/cpuinfo that begins with one of these keys, or nothing."""
-    with contextlib.suppress(OSError):
-        lines = _INFO.read_text().splitlines()
-        return next((line for line in lines if line.lower().startswith(keys)), "")
-    return ""
-
-
-def processor_slug() -> str:
-    """The processor's model as a part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
+    lines = _INFO.read_text().splitlines() if _INFO.exists() else []
+    return next((line for line in lines if line.lower().startswith(keys)), "")
 
 
 # Calibrations: what a machine has measured of itself, kept in the cache, one file for each device, processor and number
@@ -233,7 +222,6 @@ class Calibration:
             self.rates,
             self.compiled_rates,
             self.runtime_gib,
-            kind == "cpu",
             self.measured,
             self.waited > BUSY,
             self.memory_gib,
@@ -258,7 +246,8 @@ def torch_version() -> str:
 def calibration_file(device: str, threads: int) -> Path:
     """The file of the calibration of `cpu` or `cuda:0`; the number of threads matters on the CPU alone."""
     name = f"cpu-{threads}-threads" if device == "cpu" else device.replace(":", "-")
-    return cache_root() / "calibration" / f"{name}-{processor_slug()}.json"
+    processor_slug = re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
+    return cache_root() / "calibration" / f"{name}-{processor_slug}.json"
 
 
 def read_calibration(device: str) -> Calibration | None:

@@ -50,8 +50,6 @@ class InputError(LtddError):
 class RunFailed(LtddError):
     """The run failed: it ends before a wrong number is written."""
 
-    exit_code = 1
-
 
 class Stopped(LtddError):
     """The run was asked to stop and did so at a safe point; `resume` continues from there."""

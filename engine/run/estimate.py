@@ -68,7 +68,22 @@ def estimate(
 
     `class_counts` and `test_images` are needed for those data sets. `cached` experts cost disk, but no time.
     """
-    work = _workload(settings, device, class_counts, test_images, cached)
+    dataset = settings.dataset
+    counts, size = class_counts or counts_for(dataset), image_size_for(dataset)
+    if counts is None:
+        raise InputError(
+            "how many images a class has is known from the files alone",
+            "dataset.name",
+            "an estimate needs these counts; a run reports them when its data is loaded",
+        )
+    if size is None:
+        raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
+    facts = FACTS.get(dataset.name)
+    channels = facts.channels if facts else FOLDER_CHANNELS
+    tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
+    if dataset.test_per_class is not None:
+        tests = min(tests, dataset.test_per_class * len(counts))
+    work = Workload(settings, device, counts, channels, size, tests, cached)
     distills, decoupled = settings.traits.distills, settings.traits.decoupled
     compiling = work.compile_seconds()
     stages = (
@@ -88,31 +103,6 @@ def estimate(
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
     )
-
-
-def _workload(
-    settings: RunSettings,
-    device: Device,
-    counts: Sequence[int] | None,
-    test_images: int | None,
-    cached: CachedExperts,
-) -> Workload:
-    dataset = settings.dataset
-    counts, size = counts or counts_for(dataset), image_size_for(dataset)
-    if counts is None:
-        raise InputError(
-            "how many images a class has is known from the files alone",
-            "dataset.name",
-            "an estimate needs these counts; a run reports them when its data is loaded",
-        )
-    if size is None:
-        raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
-    facts = FACTS.get(dataset.name)
-    channels = facts.channels if facts else FOLDER_CHANNELS
-    tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
-    if dataset.test_per_class is not None:
-        tests = min(tests, dataset.test_per_class * len(counts))
-    return Workload(settings, device, counts, channels, size, tests, cached)
 
 
 def cost(
@@ -155,15 +145,8 @@ def remaining_cost(settings: RunSettings, device: Device) -> tuple[Estimate | No
 def estimate_record(settings: RunSettings, device: Device) -> dict[str, Any] | None:
     """The estimate as the manifest keeps it, to be compared with the finished run; None where there is none."""
     remaining, _ = remaining_cost(settings, device)
-    if remaining is None:
-        return None
-    return {
-        "calibrated": device.calibrated,
-        "stage_seconds": remaining.stage_seconds,
-        "total_seconds": remaining.total_seconds,
-        "memory_gib": remaining.memory_gib,
-        "disk_gib": remaining.disk_gib,
-    }
+    kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
+    return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
 
 
 def _survey(settings: RunSettings) -> Survey | None:

@@ -42,8 +42,12 @@ Flag = Annotated[bool, Field(strict=True)]
 ExpertKind = Literal["representation", "classifier"]
 
 
+class Event:
+    """Something that happened in a run; its docstring is what docs/events.md says of it."""
+
+
 @dataclass(frozen=True)
-class RunStarted:
+class RunStarted(Event):
     """A worker begins; `resumed` says whether it continues from a checkpoint."""
 
     name: Text
@@ -62,7 +66,7 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
-class DataReady:
+class DataReady(Event):
     """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`."""
 
     class_names: list[Text]
@@ -74,7 +78,7 @@ class DataReady:
 
 
 @dataclass(frozen=True)
-class StageStarted:
+class StageStarted(Event):
     """A stage begins, with `total` units of work: experts, iterations or networks."""
 
     stage: Text
@@ -83,7 +87,7 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
-class StageProgress:
+class StageProgress(Event):
     """`done` of `total` units of a stage; a fraction where a unit takes long."""
 
     stage: Text
@@ -92,7 +96,7 @@ class StageProgress:
 
 
 @dataclass(frozen=True)
-class StageDone:
+class StageDone(Event):
     """A stage ended after `seconds` of work, summed over interruptions."""
 
     stage: Text
@@ -100,7 +104,7 @@ class StageDone:
 
 
 @dataclass(frozen=True)
-class ExpertEpoch:
+class ExpertEpoch(Event):
     """One epoch of one expert, with its mean training loss."""
 
     kind: ExpertKind
@@ -111,7 +115,7 @@ class ExpertEpoch:
 
 
 @dataclass(frozen=True)
-class ExpertDone:
+class ExpertDone(Event):
     """An expert is ready: its test accuracy per class, and the norm of each row of its classifier."""
 
     kind: ExpertKind
@@ -123,14 +127,14 @@ class ExpertDone:
 
 
 @dataclass(frozen=True)
-class Initialized:
+class Initialized(Event):
     """The synthetic set is initialized; no expert classifies `unrecognized_images` of its images correctly."""
 
     unrecognized_images: Integer
 
 
 @dataclass(frozen=True)
-class MatchingStep:
+class MatchingStep(Event):
     """One outer iteration: the two matching losses (1: the student came no closer to its target) and beta after it."""
 
     iteration: Integer
@@ -141,7 +145,7 @@ class MatchingStep:
 
 
 @dataclass(frozen=True)
-class Preview:
+class Preview(Event):
     """The synthetic images at an iteration: `path` (relative to the run's folder) is a PNG with one row for each class
     and IPC columns; `labels` is a JSON file with the softmax label of each image in the same order."""
 
@@ -154,7 +158,7 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Event):
     """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
 
     subject: Text
@@ -169,14 +173,14 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Checkpointed:
+class Checkpointed(Event):
     """A checkpoint was saved: everything up to `iteration` survives a crash."""
 
     iteration: Integer
 
 
 @dataclass(frozen=True)
-class DeviceReading:
+class DeviceReading(Event):
     """The worker's peak memory on its device so far, and the memory of the device."""
 
     device: Text
@@ -185,7 +189,7 @@ class DeviceReading:
 
 
 @dataclass(frozen=True)
-class Warned:
+class Warned(Event):
     """Something that a person should know, and what can be done about it."""
 
     message: Text
@@ -193,7 +197,7 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class RunFinished:
+class RunFinished(Event):
     """The run is complete and its result is written."""
 
     accuracy_mean: Number
@@ -201,14 +205,14 @@ class RunFinished:
 
 
 @dataclass(frozen=True)
-class RunStopped:
+class RunStopped(Event):
     """The run was asked to stop and did so at a safe point."""
 
     stage: Text
 
 
 @dataclass(frozen=True)
-class RunBroke:
+class RunBroke(Event):
     """The run failed, with the text of the error."""
 
     what: Text
@@ -216,25 +220,6 @@ class RunBroke:
     hint: Text = ""
 
 
-Event = (
-    RunStarted
-    | DataReady
-    | StageStarted
-    | StageProgress
-    | StageDone
-    | ExpertEpoch
-    | ExpertDone
-    | Initialized
-    | MatchingStep
-    | Preview
-    | Evaluated
-    | Checkpointed
-    | DeviceReading
-    | Warned
-    | RunFinished
-    | RunStopped
-    | RunBroke
-)
 Emit = Callable[[Event], None]
 
 
@@ -243,7 +228,7 @@ def type_name(event_class: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event_class.__name__).lower()
 
 
-EVENT_TYPES: dict[str, type] = {type_name(kind): kind for kind in Event.__args__}
+EVENT_TYPES: dict[str, type] = {type_name(kind): kind for kind in Event.__subclasses__()}
 
 
 @functools.cache

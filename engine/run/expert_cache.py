@@ -94,10 +94,11 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
     `class_counts` are compared where they are known.
     """
     # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
-    descriptions = [
-        about_representation(settings, device_type, class_counts, _form_here(settings, device_type, pays), pays)
-        for pays in (False, True)
-    ]
+    form = compiled_form(settings.experts.network, device_type)
+    installed, descriptions = has_compiler(form, device_type), []
+    for pays in (False, True):
+        form_here = form if installed and compile_or_not(settings.compile, pays) else "eager"
+        descriptions.append(about_representation(settings, device_type, class_counts, form_here, pays))
     folder = _newest(*descriptions)
     if folder is None or not settings.traits.distills:
         return NONE_CACHED
@@ -105,12 +106,6 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
     representation = _complete(folder, count, representation_epochs(settings))
     heads = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
     return CachedExperts(representation, _complete(heads, count, classifier_epochs(settings)) if heads else 0)
-
-
-def _form_here(settings: RunSettings, device_type: str, pays: bool) -> Form:
-    """The form in which this machine would train these experts."""
-    form = compiled_form(settings.experts.network, device_type)
-    return form if compile_or_not(settings.compile, pays) and has_compiler(form, device_type) else "eager"
 
 
 def _newest(*descriptions: dict[str, Any]) -> Path | None:

@@ -108,12 +108,9 @@ class RunFolder:
             return False
         return False
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises InputError where another one has it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.lock):
-            yield
+        return exclusive(self.lock)
 
 
 @contextlib.contextmanager

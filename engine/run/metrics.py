@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from engine.run.errors import Fault
 from engine.run.events import Evaluated, finite
@@ -26,15 +26,14 @@ GROUPS = ("many", "medium", "few")
 Percent = Annotated[float, Field(ge=0, le=100)]
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
+
 # Strict: what stands in quotes is no number. Reads keep to it; the worker's own figures are not checked at all, so
 # that no rounding error can cost a finished run its result.
-STRICT = ConfigDict(strict=True)
 
 
-class Accuracy(BaseModel):
+class Accuracy(BaseModel, strict=True):
     """Mean and sample standard deviation over networks; None where the figure was not finite."""
 
-    model_config = STRICT
     accuracy_mean: Percent | None = None
     accuracy_std: Percent | None = None
 
@@ -55,26 +54,23 @@ class Figures(Accuracy):
         return figures
 
 
-class Published(BaseModel):
+class Published(BaseModel, strict=True):
     """What a publication reports for the run's cell."""
 
-    model_config = STRICT
     accuracy: Percent
     source: str
     note: str | None = None
 
 
-class Estimated(BaseModel):
+class Estimated(BaseModel, strict=True):
     """The estimate from before the run began, of which readers look at the seconds by stage."""
 
-    model_config = STRICT
     stage_seconds: dict[str, Seconds] | None = None
 
 
-class Metrics(BaseModel):
+class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty."""
 
-    model_config = STRICT
     schema_version: Any = Field(1, alias="schema")
     method: Any = None
     dataset: Any = None
@@ -109,14 +105,7 @@ class Metrics(BaseModel):
 
 def evaluation_figures(result: Evaluated) -> Figures:
     """The figures of one evaluated set."""
-    return Figures.model_construct(
-        accuracy_mean=result.accuracy_mean,
-        accuracy_std=result.accuracy_std,
-        repeats=result.repeats,
-        per_class=[*result.per_class],
-        groups=result.groups,
-        iteration=result.iteration,
-    )
+    return Figures.model_construct(**{name: getattr(result, name) for name in Figures.model_fields})
 
 
 def expert_figures(accuracies: Sequence[float], per_class: Sequence[Sequence[float]], groups: Sequence[str]) -> Figures:

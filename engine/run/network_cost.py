@@ -21,11 +21,6 @@ class Work:
     values: float = 0.0
     flops: float = 0.0
 
-    @property
-    def amounts(self) -> tuple[float, float, float]:
-        """The three as a row, for the fit of rates."""
-        return self.layers, self.values, self.flops
-
 
 class ParameterCounts(NamedTuple):
     """Weights below the classifier, and the classifier's own."""

@@ -1,7 +1,7 @@
 """Presets: YAML files that extend each other, with overrides on top, become checked settings; settings become YAML.
 
-The way is: `find_preset` (a name to a file), `read_chain` (a file and its bases as layers), `put_override` (--set),
-`_checked` (all layers to RunSettings, or every fault at once).
+The way is: `find_preset` (a name to a file), `_read` (the values of a file and its bases), `_put_override` (--set),
+`_checked` (all values to RunSettings, or every fault at once).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,10 +22,10 @@ from pydantic import ValidationError
 from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, write_atomically
-from engine.run.schema import leaves
+from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
-from engine.run.yaml_text import KeyPath, ParsedFile, display_name, dump_yaml, parse_file, parse_text, parse_value
+from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, overlap, parse_file, parse_text, parse_value
 
 # Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
 
@@ -51,7 +51,7 @@ def preset_files() -> dict[str, tuple[Path, Origin]]:
     origins: tuple[tuple[Path, Origin], ...] = ((shipped_folder(), "shipped"), (user_folder(), "yours"))
     files_by_name: dict[str, tuple[Path, Origin]] = {}
     for folder, origin in origins:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        for path in sorted(folder.glob("*")):
             if path.suffix in SUFFIXES and not path.name.startswith(("_", ".")):
                 files_by_name[path.stem] = (path, origin)
     # if50 before if100
@@ -71,13 +71,12 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
             return path
         raise SettingsError([_missing(name_or_path, "there is no such file", name_or_path)])
     folders = ([folder] if beside else []) + [user_folder(), shipped_folder()]
-    candidates = (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES)
-    for path in candidates:
+    for path in (place / f"{name_or_path}{suffix}" for place in folders for suffix in SUFFIXES):
         # Not Path.is_file, which raises for a name that is longer than the system allows.
         if os.path.isfile(path) and not (beside and path.resolve() == beside.resolve()):
             return path
     if beside and beside.stem == name_or_path:
-        raise SettingsError([Fault("this preset extends itself", hint="name another one, or take `extends` out")])
+        raise SettingsError("this preset extends itself", hint="name another one, or take `extends` out")
     raise SettingsError([_missing(name_or_path, f"there is no preset {name_or_path!r}")])
 
 
@@ -92,50 +91,50 @@ OVERRIDE = "--set"
 """The place of a value that was given on the command line."""
 
 
-@dataclass
-class SettingsLayers:
-    """Values by key path, later layers over earlier ones, with the place of every key that was written."""
-
-    values: dict[KeyPath, Any] = field(default_factory=dict)
-    places: dict[KeyPath, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-
-    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
-        """Lays values over those that are there; a block and a value of the same key replace each other."""
-        for path, value in values.items():
-            self.values = {old: other for old, other in self.values.items() if not _overlap(old, path)}
-            self.values[path] = value
-        self.places.update(places)
-
-    def drop(self, block: str) -> None:
-        """Removes everything below a key."""
-        self.values = {path: value for path, value in self.values.items() if path[0] != block}
-        self.places = {path: place for path, place in self.places.items() if path[0] != block}
-
-    def nested(self, without: frozenset[KeyPath] = frozenset()) -> dict[str, Any]:
-        """The values as nested blocks."""
-        root: dict[str, Any] = {}
-        for path, value in self.values.items():
-            if path in without:
-                continue
-            block = root
-            for key in path[:-1]:
-                block = block.setdefault(key, {})
-            block[path[-1]] = value
-        return root
+def _nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
+    """Values by key path as nested blocks."""
+    root: dict[str, Any] = {}
+    for path, value in values.items():
+        block = root
+        for key in path[:-1]:
+            block = block.setdefault(key, {})
+        block[path[-1]] = value
+    return root
 
 
-def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
-    """The file and all it extends; `parsed` is the content of a file that is not written yet."""
-    chain: list[tuple[Path, ParsedFile]] = []
+def _chain(path: Path, parsed: WrittenSettings | None = None) -> list[tuple[Path, WrittenSettings]]:
+    """The file and all it extends, the farthest base last; `parsed` is the content of a file not yet written."""
+    chain: list[tuple[Path, WrittenSettings]] = []
     current: Path | None = path
     while current is not None:
         file = parsed if parsed and not chain else parse_file(current)
         chain.append((current, file))
         current = _extended(current, file, [before.resolve() for before, _ in chain])
-    layers = SettingsLayers(files=[file for file, _ in chain])
-    for _, file in reversed(chain):
+    return chain
+
+
+def _extended(path: Path, parsed: WrittenSettings, seen: list[Path]) -> Path | None:
+    """The file that this one extends, or None; an `extends` that is wrong adds to the file's faults."""
+    where = f"{parsed.places.pop(('extends',), parsed.name)}: extends"
+    if ("extends",) not in parsed.values:
+        return None
+    name = parsed.values.pop(("extends",))
+    try:
+        if not isinstance(name, str):
+            raise SettingsError("a preset's name or a path is needed", hint="for example: extends: quickstart")
+        base = find_preset(name, beside=path)
+        if base.resolve() in seen:
+            raise SettingsError(f"{name} extends this file in turn: a circle", hint="let one of them stand alone")
+    except SettingsError as error:
+        parsed.faults += [Fault(fault.what, where, fault.hint) for fault in error.faults]
+        return None
+    return base
+
+
+def _read(path: Path, parsed: WrittenSettings | None = None) -> WrittenSettings:
+    """The values of a file over those of all it extends."""
+    layers = WrittenSettings(str(path))
+    for _, file in reversed(_chain(path, parsed)):
         # A published figure belongs to one cell, not to the presets that extend it.
         layers.drop("expected")
         layers.add(file.values, file.places)
@@ -143,27 +142,7 @@ def read_chain(path: Path, parsed: ParsedFile | None = None) -> SettingsLayers:
     return layers
 
 
-def _extended(path: Path, parsed: ParsedFile, seen: list[Path]) -> Path | None:
-    """The file that this one extends, or None; an `extends` that is wrong adds to the file's faults."""
-    where = f"{parsed.places.pop(('extends',), parsed.name)}: extends"
-    if ("extends",) not in parsed.values:
-        return None
-    name = parsed.values.pop(("extends",))
-    if not isinstance(name, str):
-        parsed.faults.append(Fault("a preset's name or a path is needed", where, "for example: extends: quickstart"))
-        return None
-    try:
-        base = find_preset(name, beside=path)
-    except SettingsError as error:
-        parsed.faults += [Fault(fault.what, where, fault.hint) for fault in error.faults]
-        return None
-    if base.resolve() in seen:
-        parsed.faults.append(Fault(f"{name} extends this file in turn: a circle", where, "let one of them stand alone"))
-        return None
-    return base
-
-
-def put_override(layers: SettingsLayers, override: str) -> None:
+def _put_override(layers: WrittenSettings, override: str) -> None:
     """Adds `a.b=c` as the top layer, c read as YAML; where a setting takes a list, `a,b` is one."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
@@ -181,7 +160,7 @@ def put_override(layers: SettingsLayers, override: str) -> None:
 def _typed(key: str, text: str) -> Any:
     """The value of a text from the command line, which needs no quotes where a setting takes any text."""
     leaf = leaves().get(key)
-    if leaf and leaf.takes_text and text not in ("", "null", "~"):
+    if leaf and leaf.kind == KINDS["string"] and text not in ("", "null", "~"):
         return text
     value = parse_value(text)
     if leaf and leaf.is_list and isinstance(value, str):
@@ -219,7 +198,7 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
     presets, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
-            presets.append(PresetInfo(name, path, _checked(read_chain(path)), origin))
+            presets.append(PresetInfo(name, path, _checked(_read(path)), origin))
         except SettingsError as error:
             faults += error.faults
     return presets, faults
@@ -240,10 +219,10 @@ def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
-def _layers(name_or_path: str, overrides: Sequence[str]) -> SettingsLayers:
-    layers = read_chain(find_preset(name_or_path))
+def _layers(name_or_path: str, overrides: Sequence[str]) -> WrittenSettings:
+    layers = _read(find_preset(name_or_path))
     for override in overrides:
-        put_override(layers, override)
+        _put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
         layers.drop("expected")
@@ -251,7 +230,7 @@ def _layers(name_or_path: str, overrides: Sequence[str]) -> SettingsLayers:
 
 
 # Settings of older versions, each with its default of that time and what became of it. They may stand in presets, and
-# they stand in the config.yaml of every older run. The old default is ignored in silence, because nothing changes.
+# they stand in the config.yaml of every older run. The old default is dropped in silence, because nothing changes.
 _ONE_COMPILE = "`compile` decides for experts, matching and evaluation together"
 DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
     ("experts", "compile"): ("auto", _ONE_COMPILE),
@@ -262,25 +241,35 @@ DELETED_SETTINGS: dict[KeyPath, tuple[Any, str]] = {
 
 
 class DeletedSettingWarning(UserWarning):
-    """A setting of an older version is ignored; the text says where it stands and what became of it."""
+    """A setting of an older version was given; the text says where it stands and what became of it."""
 
 
-def _ignore_deleted(layers: SettingsLayers) -> None:
-    for path, (default, instead) in DELETED_SETTINGS.items():
-        if path in layers.values:
-            value, place = layers.values.pop(path), layers.places.pop(path)
-            if value != default or place == OVERRIDE:
-                text = f"{place}: {'.'.join(path)} is no longer a setting and is ignored: {instead}"
-                warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+def _replace_deleted(layers: WrittenSettings) -> None:
+    """Takes settings of older versions out of the layers, with a warning for each that was not at its default."""
+    given = {path: layers.values[path] for path in DELETED_SETTINGS if path in layers.values}
+    # What an older file says of every block in which it gives `compile` is what the one setting can say now.
+    choices = [value for path, value in given.items() if path[1] == "compile"]
+    same = choices[:1] in (["always"], ["never"]) and choices == choices[:1] * len(choices)
+    taken = same and ("compile",) not in layers.places
+    for path, value in given.items():
+        default, instead = DELETED_SETTINGS[path]
+        place, fate = layers.places.pop(path), "is ignored"
+        del layers.values[path]
+        if taken and path[1] == "compile":
+            layers.add({("compile",): value}, {("compile",): place})
+            fate = f"becomes `compile: {value}`"
+        if value != default or place == OVERRIDE:
+            text = f"{place}: {'.'.join(path)} is no longer a setting and {fate}: {instead}"
+            warnings.warn(text, DeletedSettingWarning, stacklevel=4)
 
 
-def _checked(layers: SettingsLayers) -> RunSettings:
+def _checked(layers: WrittenSettings) -> RunSettings:
     """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
-    _ignore_deleted(layers)
+    _replace_deleted(layers)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
-        settings = RunSettings.model_validate(layers.nested())
+        settings = RunSettings.model_validate(_nested(layers.values))
     except ValidationError as error:
         wrong = value_faults(error, layers.places)
     faults = [*layers.faults, *wrong.values(), *_faults_between_values(layers, wrong)]
@@ -289,29 +278,23 @@ def _checked(layers: SettingsLayers) -> RunSettings:
     return settings
 
 
-def _faults_between_values(layers: SettingsLayers, wrong: Collection[KeyPath]) -> list[Fault]:
+def _faults_between_values(layers: WrittenSettings, wrong: Collection[KeyPath]) -> list[Fault]:
     """Faults of values that do not work together; a value that is wrong by itself is replaced by its default.
 
     A fault that names such a wrong value is left out: correcting the value may correct the combination.
     """
-    replaced = frozenset(path for path in layers.values if any(_overlap(path, bad) for bad in wrong))
+    right = {path: value for path, value in layers.values.items() if not any(overlap(path, bad) for bad in wrong)}
     try:
-        faults = list(infeasible_faults(RunSettings.model_validate(layers.nested(without=replaced))))
+        faults = list(infeasible_faults(RunSettings.model_validate(_nested(right))))
     except ValidationError as error:
         faults = combination_faults(error)
     placed = []
     for fault in faults:
         keys = mentioned(f"{fault.where} {fault.what}")
-        if not any(_overlap(key, bad) for key in keys for bad in wrong):
+        if not any(overlap(key, bad) for key in keys for bad in wrong):
             written = next((key for key in keys if key in layers.places), keys[0])
             placed.append(Fault(fault.what, location(written, layers.places), fault.hint))
     return placed
-
-
-def _overlap(one: KeyPath, other: KeyPath) -> bool:
-    """Whether one key path is the other or leads to it."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
 
 
 def dump(settings: RunSettings) -> str:
@@ -327,7 +310,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    _checked(read_chain(path, parse_text(text, display_name(path))))
+    _checked(_read(path, parse_text(text, path)))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
@@ -344,14 +327,19 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
     later: in both cases the new one extends the base of `preset` instead, or nothing.
     """
     saved = user_folder() / f"{saved_as}.yaml"
-    files = read_chain(find_preset(preset)).files
+    files = [file for file, _ in _chain(find_preset(preset))]
     own = next((place for place, file in enumerate(files, 1) if file.resolve() == saved.resolve()), 0)
     parent = next((file.stem for file in files[own:] if _found_by_name(file, saved)), "")
     head = {"extends": parent} if parent else {}
     # `expected` is not inherited, so it is written again.
     base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
-    differing = _differing(settings.model_dump(mode="json"), base.model_dump(mode="json"))
-    return dump_yaml(head | differing or {"seed": settings.seed}, width=80)
+    inherited = flat(base.model_dump(mode="json"))
+    differing = {
+        tuple(key.split(".")): value
+        for key, value in flat(settings.model_dump(mode="json")).items()
+        if key not in inherited or inherited[key] != value
+    }
+    return dump_yaml(head | _nested(differing) or {"seed": settings.seed}, width=80)
 
 
 def _found_by_name(file: Path, saved: Path) -> bool:
@@ -360,16 +348,3 @@ def _found_by_name(file: Path, saved: Path) -> bool:
         return find_preset(file.stem, beside=saved).resolve() == file.resolve()
     except SettingsError:
         return False
-
-
-def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that differ from the base's, nested as they are."""
-    differing: dict[str, Any] = {}
-    for key, value in values.items():
-        old = base.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if below := _differing(value, old):
-                differing[key] = below
-        elif value != old:
-            differing[key] = value
-    return differing

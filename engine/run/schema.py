@@ -41,11 +41,6 @@ class Leaf:
         """Whether its block cannot do without it."""
         return self.default is PydanticUndefined
 
-    @property
-    def takes_text(self) -> bool:
-        """Whether any text is a value of it."""
-        return self.kind == KINDS["string"]
-
 
 @functools.cache
 def leaves() -> dict[str, Leaf]:

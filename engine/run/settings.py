@@ -1,16 +1,14 @@
-"""Every setting of a run: type, range, unit, default and source. Frozen, strict, no torch.
-
-A field's `source` is where its default comes from: `paper`, `official code`, `ours`, or an equation of docs/method.md.
-"""
+"""Every setting of a run: type, range, unit, default and source. Frozen, strict, no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 # The methods: LTDD, its ablations and the baselines, as the traits that the stages look at.
@@ -44,18 +42,21 @@ METHODS: dict[MethodName, Method] = {
 }
 
 
-# The fields of a block: each knows its help, unit, source and range.
+# The fields of a block. `paper`, `official` (official code) and `ours` say where a default comes from.
 
 
-def setting(default: Any, help: str, *, unit: str = "", source: str = "ours", **bounds: Any) -> Any:
+def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
     """A field with its help, unit and source; the form, docs/settings.md and error hints are made from these."""
     return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
 
 
-class Strict(BaseModel):
-    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
+paper = partial(_setting, source="paper")
+official = partial(_setting, source="official code")
+ours = partial(_setting, source="ours")
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
+    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
 
     @field_validator("*", mode="after")
     @classmethod
@@ -82,36 +83,32 @@ AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 class DatasetSettings(Strict):
     """Which images, how long-tailed they are, and how they are prepared."""
 
-    name: DatasetName = setting("digits", "data set")
-    path: str | None = setting(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
-    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = setting(
-        "natural", "largest class over smallest, or natural: every image as it is", unit="x", source="ours"
+    name: DatasetName = ours("digits", "data set")
+    path: str | None = ours(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
+    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = ours(
+        "natural", "largest class over smallest, or natural: every image as it is", unit="x"
     )
-    resolution: int | None = setting(
+    resolution: int | None = ours(
         None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
     )
-    whitening: Literal["paper", "corrected", "none"] = setting(
+    whitening: Literal["paper", "corrected", "none"] = ours(
         "corrected",
         "ZCA of train and test alike (corrected), with test images normalized first as the official code does (paper),"
         " or only mean and std (none)",
-        source="ours",
     )
-    whitening_epsilon: float = setting(0.1, "added to ZCA's eigenvalues", source="official code", gt=0)
-    class_order: Literal["label", "count"] = setting("label", "which class is the head: first label, or most images")
-    subset_seed: int = setting(
-        42, "seed of the long-tailed subset, drawn anew for every class", source="official code", ge=0
-    )
-    test_per_class: int | None = setting(
+    whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
+    class_order: Literal["label", "count"] = ours("label", "which class is the head: first label, or most images")
+    subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
+    test_per_class: int | None = ours(
         None,
         "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
         unit="images",
         ge=1,
     )
-    test_share: float = setting(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
-    augmentation: tuple[AugmentationName, ...] = setting(
+    test_share: float = ours(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+    augmentation: tuple[AugmentationName, ...] = paper(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
-        source="paper",
         strict=False,
     )
 
@@ -119,185 +116,164 @@ class DatasetSettings(Strict):
 class ExpertSettings(Strict):
     """Representation experts: ordinary training on the long-tailed images, weights saved at every epoch."""
 
-    network: NetworkName = setting("convnet", "network of experts and students", source="paper")
-    width: int = setting(128, "channels of the ConvNet", unit="channels", source="paper", ge=1)
-    depth: int = setting(3, "blocks of the ConvNet", unit="blocks", source="paper", ge=1, le=6)
-    num_experts: int = setting(100, "experts", source="paper", ge=1)
-    epochs: int = setting(100, "epochs of each expert", unit="epochs", source="paper", ge=1)
-    batch_size: int = setting(256, "real images a batch", unit="images", source="paper", ge=1)
-    learning_rate: float = setting(0.01, "SGD step size", source="paper", gt=0)
-    momentum: float = setting(0.0, "SGD momentum", source="paper", ge=0, lt=1)
-    weight_decay: float = setting(5.0e-3, "SGD weight decay", source="paper", ge=0)
-    optimizer: Literal["gsam", "sgd"] = setting("gsam", "flat trajectories (GSAM), or plain SGD", source="paper")
-    gsam_rho: float = setting(0.01, "GSAM radius (adaptive)", source="paper", gt=0)
-    gsam_alpha: float = setting(0.3, "GSAM weight of the orthogonal part", source="paper", ge=0)
-    precision: Precision = setting(
+    network: NetworkName = paper("convnet", "network of experts and students")
+    width: int = paper(128, "channels of the ConvNet", unit="channels", ge=1)
+    depth: int = paper(3, "blocks of the ConvNet", unit="blocks", ge=1, le=6)
+    num_experts: int = paper(100, "experts", ge=1)
+    epochs: int = paper(100, "epochs of each expert", unit="epochs", ge=1)
+    batch_size: int = paper(256, "real images a batch", unit="images", ge=1)
+    learning_rate: float = paper(0.01, "SGD step size", gt=0)
+    momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = paper(5.0e-3, "SGD weight decay", ge=0)
+    optimizer: Literal["gsam", "sgd"] = paper("gsam", "flat trajectories (GSAM), or plain SGD")
+    gsam_rho: float = paper(0.01, "GSAM radius (adaptive)", gt=0)
+    gsam_alpha: float = paper(0.3, "GSAM weight of the orthogonal part", ge=0)
+    precision: Precision = ours(
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
     )
-    storage: Storage = setting("float32", "snapshots on disk; float16 takes half the room")
+    storage: Storage = ours("float32", "snapshots on disk; float16 takes half the room")
 
 
 class ClassifierExpertSettings(Strict):
     """Classifier experts: from the last representation weights, with the backbone frozen, trained class-balanced."""
 
-    epochs: int = setting(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", source="paper", ge=1)
-    batch_size: int = setting(256, "images a batch", unit="images", source="paper", ge=1)
-    images_per_turn: int = setting(
-        4, "images drawn from a class at its turn", unit="images", source="official code", ge=1
-    )
-    learning_rate: float = setting(0.01, "SGD step size", source="paper", gt=0)
-    momentum: float = setting(0.0, "SGD momentum", source="paper", ge=0, lt=1)
-    weight_decay: float = setting(0.0, "SGD weight decay", source="paper", ge=0)
+    epochs: int = paper(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", ge=1)
+    batch_size: int = paper(256, "images a batch", unit="images", ge=1)
+    images_per_turn: int = official(4, "images drawn from a class at its turn", unit="images", ge=1)
+    learning_rate: float = paper(0.01, "SGD step size", gt=0)
+    momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = paper(0.0, "SGD weight decay", ge=0)
 
 
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
-    images: Literal["correct", "real", "noise"] = setting(
-        "correct", "real images that an expert predicts correctly, any real images, or noise", source="paper"
+    images: Literal["correct", "real", "noise"] = paper(
+        "correct", "real images that an expert predicts correctly, any real images, or noise"
     )
-    labels: Literal["experts", "class"] = setting(
-        "experts", "mean logits of the experts that are right, or the class itself", source="paper"
+    labels: Literal["experts", "class"] = paper(
+        "experts", "mean logits of the experts that are right, or the class itself"
     )
-    class_logit: float = setting(
-        10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0
-    )
+    class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
 class MatchingSettings(Strict):
     """The outer iterations of trajectory matching."""
 
-    iterations: int = setting(10000, "outer iterations", unit="iterations", source="official code", ge=1)
-    syn_steps: int = setting(80, "student steps in phase rep", unit="steps", source="official code", ge=1)
-    syn_steps_cls: int = setting(80, "student steps in phase cls", unit="steps", source="official code", ge=1)
-    expert_epochs: int = setting(2, "expert epochs that a student is to follow", unit="epochs", source="paper", ge=1)
-    batch_syn: int = setting(
-        500, "synthetic images a student step; at most all", unit="images", source="official code", ge=1
-    )
-    min_start_epoch: int = setting(
-        0, "earliest expert epoch to start from", unit="epochs", source="official code", ge=0
-    )
-    max_start_epoch: int = setting(20, "start epochs lie below this", unit="epochs", source="official code", ge=1)
-    sequential_from: int | None = setting(
+    iterations: int = official(10000, "outer iterations", unit="iterations", ge=1)
+    syn_steps: int = official(80, "student steps in phase rep", unit="steps", ge=1)
+    syn_steps_cls: int = official(80, "student steps in phase cls", unit="steps", ge=1)
+    expert_epochs: int = paper(2, "expert epochs that a student is to follow", unit="epochs", ge=1)
+    batch_syn: int = official(500, "synthetic images a student step; at most all", unit="images", ge=1)
+    min_start_epoch: int = official(0, "earliest expert epoch to start from", unit="epochs", ge=0)
+    max_start_epoch: int = official(20, "start epochs lie below this", unit="epochs", ge=1)
+    sequential_from: int | None = official(
         None,
         "upper bound of start epochs at iteration 0, growing to max_start_epoch (DATM); empty: no growth",
         unit="epochs",
-        source="official code",
         ge=1,
     )
-    sequential_until: int = setting(
-        1000, "iteration at which that bound reaches max_start_epoch", unit="iterations", source="official code", ge=1
+    sequential_until: int = official(
+        1000, "iteration at which that bound reaches max_start_epoch", unit="iterations", ge=1
     )
-    lambda_rep: float = setting(1.0, "weight of phase rep, where there are two phases", source="official code", ge=0)
-    lambda_cls: float = setting(0.5, "weight of phase cls", source="official code", ge=0)
-    beta: float = setting(0.01, "student's learning rate at the start; learnt", source="official code", gt=0)
-    image_lr: float = setting(
-        100.0, "step size of the synthetic images", unit="whitened pixel", source="official code", ge=0
-    )
-    rate_decay: Literal["none", "linear", "cosine"] = setting(
+    lambda_rep: float = official(1.0, "weight of phase rep, where there are two phases", ge=0)
+    lambda_cls: float = official(0.5, "weight of phase cls", ge=0)
+    beta: float = official(0.01, "student's learning rate at the start; learnt", gt=0)
+    image_lr: float = official(100.0, "step size of the synthetic images", unit="whitened pixel", ge=0)
+    rate_decay: Literal["none", "linear", "cosine"] = ours(
         "none", "how image_lr and label_lr fall to 0 over the iterations"
     )
-    label_lr: float = setting(2.0, "step size of the label logits", unit="logit", source="official code", ge=0)
-    beta_lr: float = setting(1.0e-5, "step size of beta", source="official code", ge=0)
-    image_momentum: float = setting(0.5, "momentum of the images' SGD", source="official code", ge=0, lt=1)
-    label_momentum: float = setting(0.9, "momentum of the labels' SGD", source="official code", ge=0, lt=1)
-    beta_momentum: float = setting(0.5, "momentum of beta's SGD", source="official code", ge=0, lt=1)
-    dam_smoothness: float = setting(
-        0.0, "lambda of the DAM loss: logit adjustment by class share", source="paper", ge=0
+    label_lr: float = official(2.0, "step size of the label logits", unit="logit", ge=0)
+    beta_lr: float = official(1.0e-5, "step size of beta", ge=0)
+    image_momentum: float = official(0.5, "momentum of the images' SGD", ge=0, lt=1)
+    label_momentum: float = official(0.9, "momentum of the labels' SGD", ge=0, lt=1)
+    beta_momentum: float = official(0.5, "momentum of beta's SGD", ge=0, lt=1)
+    dam_smoothness: float = paper(0.0, "lambda of the DAM loss: logit adjustment by class share", ge=0)
+    dam_weight: Literal["share", "none"] = official("share", "g of the DAM loss: a class's share of the images, or 1")
+    dam_weight_total: Literal["one", "classes"] = official(
+        "one", "what g sums to: 1 as published, or the number of classes (ours)"
     )
-    dam_weight: Literal["share", "none"] = setting(
-        "share", "g of the DAM loss: a class's share of the images, or 1", source="official code"
-    )
-    dam_weight_total: Literal["one", "classes"] = setting(
-        "one", "what g sums to: 1 as published, or the number of classes (ours)", source="official code"
-    )
-    gradient: Literal["published", "exact", "unrolled"] = setting(
+    gradient: Literal["published", "exact", "unrolled"] = paper(
         "published",
         "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or"
         " the true one by back-propagation through every student step",
-        source="paper",
     )
-    precision: Precision = setting(
+    precision: Precision = ours(
         "float32",
         "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
         " losses and sums stay float32",
     )
-    images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = setting(
+    images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = ours(
         "auto",
         "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
         " gradient; halved where a GPU's memory is too small",
         unit="images",
     )
-    emulate_replicas: int = setting(
+    emulate_replicas: int = official(
         1,
         "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
         unit="GPUs",
-        source="official code",
         ge=1,
     )
-    checkpoint_every: int = setting(50, "iterations between checkpoints", unit="iterations", ge=1)
-    preview_every: int = setting(50, "iterations between previews of the images", unit="iterations", ge=1)
+    checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
+    preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
 class EvaluateSettings(Strict):
     """Fresh networks trained on the synthetic set alone, then tested on the balanced test set."""
 
-    every: int = setting(
+    every: int = official(
         500,
         "iterations between checks of the synthetic set on the way; `best` is the best check",
         unit="iterations",
-        source="official code",
         ge=1,
     )
-    check_repeats: int = setting(1, "networks of a check on the way", unit="networks", source="official code", ge=1)
-    repeats: int = setting(5, "networks of every reported figure", unit="networks", ge=1)
-    arch: tuple[NetworkName, ...] = setting(
+    check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
+    repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
+    arch: tuple[NetworkName, ...] = paper(
         ("convnet",),
         "networks that are trained on the result; the first gives final, best, random, initialization",
-        source="paper",
         min_length=1,
         strict=False,
     )
-    epochs: int = setting(1000, "epochs of a network", unit="epochs", source="paper", ge=1)
-    batch_size: int = setting(128, "synthetic images a batch", unit="images", source="official code", ge=1)
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = setting(
-        "learnt", "SGD step size; learnt: the synthetic set's own beta", source="official code"
+    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = official(128, "synthetic images a batch", unit="images", ge=1)
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
+        "learnt", "SGD step size; learnt: the synthetic set's own beta"
     )
-    real_learning_rate: float = setting(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
-    momentum: float = setting(0.9, "SGD momentum", source="official code", ge=0, lt=1)
-    weight_decay: float = setting(5.0e-4, "SGD weight decay", source="official code", ge=0)
-    decay_at: float = setting(
-        0.5, "share of the epochs after which the rate falls to a tenth", source="official code", gt=0, le=1
-    )
+    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
+    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
+    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
 
 
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
-    accuracy: float = setting(..., "published test accuracy", unit="%", ge=0, le=100)
-    source: str = setting(..., "where the figure stands")
-    note: str = setting("", "what to know before comparing")
+    accuracy: float = ours(..., "published test accuracy", unit="%", ge=0, le=100)
+    source: str = ours(..., "where the figure stands")
+    note: str = ours("", "what to know before comparing")
 
 
 class RunSettings(Strict):
     """All settings of a run."""
 
     dataset: DatasetSettings = DatasetSettings()
-    ipc: int = setting(10, "synthetic images per class (IPC)", unit="images", source="paper", ge=1)
-    method: MethodName = setting("ltdd", "ltdd, one of its ablations (dam, ed) or a baseline", source="paper")
-    seed: int = setting(0, "the one seed; every stage draws its own generator from it", ge=0)
+    ipc: int = paper(10, "synthetic images per class (IPC)", unit="images", ge=1)
+    method: MethodName = paper("ltdd", "ltdd, one of its ablations (dam, ed) or a baseline")
+    seed: int = ours(0, "the one seed; every stage draws its own generator from it", ge=0)
     experts: ExpertSettings = ExpertSettings()
     classifier_experts: ClassifierExpertSettings = ClassifierExpertSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    compile: Compile = setting(
+    compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
         " pays (auto), always or never; eager without a compiler",
     )
-    expected: Expected | None = setting(None, "the published figure of this cell")
+    expected: Expected | None = ours(None, "the published figure of this cell")
 
     @property
     def traits(self) -> Method:

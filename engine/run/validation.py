@@ -19,7 +19,13 @@ from engine.run.settings import RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
-OUT_OF_RANGE = ("greater_than", "less_than", "greater_than_equal", "less_than_equal")
+OUT_OF_RANGE = {"greater_than", "less_than", "greater_than_equal", "less_than_equal"}
+# What is wrong by pydantic's type of the error, and by the types that settings.py raises.
+WHAT = {
+    "missing": "this key is missing",
+    "too_large": "must be 2^53 at most, this is larger",
+    "no_text": "must be UTF-8 text, this is not",
+}
 
 
 # From pydantic's errors to faults: one for each wrong value.
@@ -65,7 +71,7 @@ def mentioned(text: str) -> list[KeyPath]:
 
 def _key_path(loc: tuple[int | str, ...]) -> KeyPath:
     """The key path of an error: pydantic adds the name of the alternative, which goes; an index in a list stays."""
-    path = tuple(str(part) for part in loc)
+    path = tuple(map(str, loc))
     for length in range(1, len(path) + 1):
         if ".".join(path[:length]) in leaves():
             return (*path[:length], *(str(part) for part in loc[length:] if isinstance(part, int)))
@@ -79,32 +85,19 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
     leaf = leaves().get(".".join(path)) or leaves().get(".".join(path[:-1]))
     if leaf is None:
         return f"a block of settings is needed, this is {_shown(value)}", "write its settings below it, indented"
-    if "missing" in kinds:
-        return "this key is missing", leaf.help
-    if ".".join(path) == leaf.key:
-        return _wrong_value(leaf, value, kinds)
-    # An element of a list.
+    known = f"known: {', '.join(leaf.choices)}"
     near = difflib.get_close_matches(str(value), leaf.choices, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(leaf.choices)}"
-    return f"{_shown(value)} is not known", hint
-
-
-def _wrong_value(leaf: Leaf, value: Any, kinds: set[str]) -> tuple[str, str]:
+    if ".".join(path) != leaf.key:  # an element of a list
+        return f"{_shown(value)} is not known", f"did you mean {near[0]}?" if near else known
     if "too_short" in kinds:
-        return "at least one is needed, this is an empty list", f"known: {', '.join(leaf.choices)}"
-    if "too_large" in kinds:
-        return "must be 2^53 at most, this is larger", leaf.help
-    if "no_text" in kinds:
-        return "must be UTF-8 text, this is not", leaf.help
-    if kinds & set(OUT_OF_RANGE):
-        words = " or ".join([leaf.bounds, *leaf.choices])
-        return f"must be {words}, this is {_shown(value)}", leaf.help
+        return "at least one is needed, this is an empty list", known
+    for kind, what in WHAT.items():
+        if kind in kinds:
+            return what, leaf.help
+    if kinds & OUT_OF_RANGE:
+        return f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}", leaf.help
     if isinstance(value, str) and leaf.choices and not reads_as_number(value):
-        near = difflib.get_close_matches(value, leaf.choices, n=1)
-        return (
-            f"{value!r} is not known; known: {', '.join(leaf.choices)}",
-            f"did you mean {near[0]}?" if near else leaf.help,
-        )
+        return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
 
@@ -138,21 +131,13 @@ def _nearest(path: KeyPath) -> str:
 
 
 def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "empty"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text {value!r}"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "a block"
-        case float() if not math.isfinite(value):
-            return f"{value}, not a finite number"
-        case _:
-            return f"{value}"
+    if isinstance(value, str):
+        return f"the text {value!r}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}, not a finite number"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return {type(None): "empty", list: "a list", tuple: "a list", dict: "a block"}.get(type(value), str(value))
 
 
 # Combinations that cannot work although each value is allowed: from facts about the data sets, no data is read.

@@ -6,6 +6,7 @@ YAML 1.1 lets some mistakes pass silently, such as a key that stands twice; here
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,34 +60,51 @@ def dump_yaml(value: Any, width: float = 120, **options: Any) -> str:
 
 
 @dataclass
-class ParsedFile:
-    """The values of one file by key path, where each key stands ("presets/mine.yaml:5"), and what is wrong."""
+class WrittenSettings:
+    """Values by key path as one file or several give them, where each key stands ("mine.yaml:5"), and what is wrong."""
 
     name: str
     values: dict[KeyPath, Any] = field(default_factory=dict)
     places: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
+    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
+        """Lays values over those that are there; a block and a value of the same key replace each other."""
+        for path, value in values.items():
+            self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
+            self.values[path] = value
+        self.places.update(places)
 
-def display_name(path: Path) -> str:
+    def drop(self, block: str) -> None:
+        """Removes everything below a key."""
+        self.values = {path: value for path, value in self.values.items() if path[0] != block}
+        self.places = {path: place for path, place in self.places.items() if path[0] != block}
+
+
+def overlap(one: KeyPath, other: KeyPath) -> bool:
+    """Whether one key path is the other or leads to it."""
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _shown(path: Path) -> str:
     """A path as messages show it: relative to the current folder where it is below."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
 
 
-def parse_file(path: Path) -> ParsedFile:
+def parse_file(path: Path) -> WrittenSettings:
     """Reads a file; one that cannot be read gives no values and a fault."""
     try:
-        return parse_text(path.read_text(encoding="utf-8"), display_name(path))
+        return parse_text(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return ParsedFile(display_name(path), faults=[Fault(f"cannot be read: {reason}", display_name(path))])
+        return WrittenSettings(_shown(path), faults=[Fault(f"cannot be read: {reason}", _shown(path))])
 
 
-def parse_text(text: str, name: str) -> ParsedFile:
-    """Parses one YAML document whose top level is a mapping."""
-    parsed = ParsedFile(name)
-    loader = None
+def parse_text(text: str, path: Path) -> WrittenSettings:
+    """Parses one YAML document whose top level is a mapping; `path` is where it is, or will be, written."""
+    name = _shown(path)
+    parsed = WrittenSettings(name)
     try:
         if (alias := _alias(text)) is not None:
             hint = "write it out, or share settings with `extends`"
@@ -98,18 +116,14 @@ def parse_text(text: str, name: str) -> ParsedFile:
             _read_mapping(root, (), loader, parsed)
         else:
             content = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
-            parsed.faults.append(
-                Fault(f"a mapping of keys is needed, the file is {content}", name, "write `key: value`")
-            )
+            what = f"a mapping of keys is needed, the file is {content}"
+            parsed.faults.append(Fault(what, name, "write `key: value`"))
     except yaml.MarkedYAMLError as error:
         parsed.faults.append(_syntax_fault(error, name))
     except yaml.YAMLError as error:
         parsed.faults.append(Fault(f"this is no YAML: {str(error).splitlines()[0]}", name))
     except RecursionError:
         parsed.faults.append(Fault(TOO_DEEP, name, NOTHING_SO_DEEP))
-    finally:
-        if loader is not None:
-            loader.dispose()
     return parsed
 
 
@@ -153,7 +167,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
     return Fault(what, where, "indent with spaces, and put a space after `:`")
 
 
-def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: ParsedFile) -> None:
+def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: WrittenSettings) -> None:
     """Adds the values of a mapping and of those below it to `parsed`."""
     for key_node, value_node in node.value:
         where = f"{parsed.name}:{key_node.start_mark.line + 1}"

@@ -204,7 +204,7 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
     datasets = []
     for name in leaves()["dataset.name"].choices:
         facts = FACTS.get(name)  # type: ignore[call-overload]
-        words = f"{facts.classes} classes, {facts.image_size} px" if facts else "your own images"
+        words = f"{len(facts.class_sizes)} classes, {facts.image_size} px" if facts else "your own images"
         datasets.append((f"{name} · {words}", name))
     options = {
         "dataset.name": datasets,

@@ -52,7 +52,7 @@ def test_a_calibration_is_read_as_it_was_written() -> None:
 def test_the_calibration_of_a_gpu_does_not_depend_on_threads() -> None:
     write_calibration(measured(device="cuda:1", device_name="NVIDIA H200", threads=16), [])
     device = device_for("cuda:1")
-    assert (device.name, device.kind, device.holds_experts) == ("cuda NVIDIA H200", "cuda", False)
+    assert (device.name, device.kind) == ("cuda NVIDIA H200", "cuda")
     assert device_for("cuda:0").calibrated is None
 
 

@@ -28,7 +28,7 @@ def settings(**blocks: object) -> RunSettings:
 def only(step: Step, rate: Rate, kind: str = "cpu", **compiled: Rate) -> Device:
     """A device on which nothing but one kind of step takes time."""
     rates = {own: rate if own == step else Rate() for own in STEPS}
-    return Device(kind, rates, compiled, 0.0, True)  # type: ignore[arg-type]
+    return Device(kind, rates, compiled, 0.0)  # type: ignore[arg-type]
 
 
 def counted(step: Step, run: RunSettings, **more: object) -> Estimate:

@@ -322,7 +322,10 @@ def test_a_malformed_override_is_a_fault(override: str) -> None:
 
 
 def test_a_deleted_setting_is_ignored_with_a_warning_that_says_where_and_what_became_of_it() -> None:
-    path = write("m.yaml", "ipc: 3\nmatching:\n  keep_gib: 0.5\n  compile: never\n  iterations: 7\n")
+    path = write(
+        "m.yaml",
+        "ipc: 3\nmatching:\n  keep_gib: 0.5\n  compile: never\n  iterations: 7\nexperts: {compile: auto}\n",
+    )
     with pytest.warns(DeletedSettingWarning) as caught:
         settings = load_preset(path)
     assert settings == RunSettings.model_validate({"ipc": 3, "matching": {"iterations": 7}})
@@ -332,6 +335,36 @@ def test_a_deleted_setting_is_ignored_with_a_warning_that_says_where_and_what_be
         "m.yaml:3: matching.keep_gib is no longer a setting and is ignored:"
         " the memory for saved activations is chosen automatically",
     ]
+
+
+@pytest.mark.parametrize("word", ["always", "never"])
+def test_compile_of_each_block_becomes_the_one_compile_where_all_blocks_agree(word: str) -> None:
+    one, both = f"matching: {{compile: {word}}}\n", f"experts: {{compile: {word}}}\nmatching: {{compile: {word}}}\n"
+    for older in (one, both, f"{both}evaluate: {{compile: {word}}}\n"):
+        with pytest.warns(DeletedSettingWarning) as caught:
+            resolved = resolve(write("m.yaml", older))
+        assert resolved.settings == RunSettings.model_validate({"compile": word})
+        assert resolved.origins["compile"].startswith("m.yaml:")
+        assert len(caught) == older.count("compile")
+    assert str(caught[1].message) == (
+        f"m.yaml:2: matching.compile is no longer a setting and becomes `compile: {word}`:"
+        " `compile` decides for experts, matching and evaluation together"
+    )
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        "matching: {compile: never}\ncompile: auto\n",  # the new one is given as well
+        "matching: {compile: never}\nexperts: {compile: always}\n",
+        "matching: {compile: never}\nexperts: {compile: auto}\nevaluate: {compile: auto}\n",
+        "matching: {compile: sometimes}\n",
+        "matching: {compile: [never]}\n",
+    ],
+)
+def test_compile_of_a_block_is_ignored_where_blocks_differ_or_the_one_compile_is_given(older: str) -> None:
+    with pytest.warns(DeletedSettingWarning, match=r"compile is no longer a setting and is ignored"):
+        assert load_preset(write("m.yaml", older)) == RunSettings()
 
 
 def test_a_deleted_setting_with_its_default_of_then_is_left_out_in_silence(recwarn: pytest.WarningsRecorder) -> None:
