@@ -29,7 +29,7 @@ from engine.run.expert_cache import (
     trained_alike,
 )
 from engine.run.settings import settings_hash
-from engine.training.accuracy import all_features, balanced, per_class_accuracy
+from engine.training.accuracy import balanced, in_test_batches, per_class_accuracy
 from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import classifier_gradient, features_function, training_gradient
@@ -173,7 +173,7 @@ def _feature_batches(
     stream = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
     for block in augmented_blocks([stream], context.settings.dataset.augmentation):
         images = [images[0] for images, _ in block]
-        computed = all_features(features, start, torch.cat(images)).split([len(own) for own in images])
+        computed = in_test_batches(features, start, torch.cat(images)).split([len(own) for own in images])
         yield from ((own[None], targets) for own, (_, targets) in zip(computed, block, strict=True))
 
 
