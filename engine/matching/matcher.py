@@ -119,11 +119,9 @@ class Matcher:
             return self._match_rep_plainly(start, target, matched, synthetic, batches)
         except torch.OutOfMemoryError:
             # The plain form keeps every step whole, so fewer images at a time would change nothing.
-            raise RunFailed(
-                "the GPU's memory is too small to back-propagate through every student step",
-                "matching.gradient",
-                "a new run with matching.gradient=exact has the same gradient in the memory of a few steps",
-            ) from None
+            what = "the GPU's memory is too small to back-propagate through every student step"
+            hint = "a new run with matching.gradient=exact has the same gradient in the memory of a few steps"
+            raise RunFailed(what, "matching.gradient", hint) from None
 
     def _match_rep_plainly(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]

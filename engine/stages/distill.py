@@ -100,11 +100,8 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult, s
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        raise RunFailed(
-            f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})",
-            where,
-            "lower matching.image_lr or matching.beta; the last checkpoint is untouched",
-        )
+        hint = "lower matching.image_lr or matching.beta; the last checkpoint is untouched"
+        raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
         raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")
     context.emit(
