@@ -20,8 +20,6 @@ from engine.matching.synthetic import Synthetic
 from engine.run.errors import RunFailed
 from engine.run.folder import RunFolder, write_atomically, write_json
 
-_NAMES = ("images", "label_logits", "beta")
-
 
 @dataclass(frozen=True)
 class DistillState:
@@ -81,11 +79,11 @@ def _state_files(folder: RunFolder) -> list[Path]:
 
 
 def _tensors(role: str, part: Synthetic) -> dict[str, Tensor]:
-    return {f"{role}.{name}": getattr(part, name).cpu().contiguous() for name in _NAMES}
+    return {f"{role}.{name}": tensor.cpu().contiguous() for name, tensor in part._asdict().items()}
 
 
 def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthetic:
-    return Synthetic(*(tensors[f"{role}.{name}"].to(device) for name in _NAMES))
+    return Synthetic(*(tensors[f"{role}.{name}"].to(device) for name in Synthetic._fields))
 
 
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:

@@ -27,11 +27,8 @@ def pick_device(name: str) -> torch.device:
             # A CUDA graph captures the current device's kernels, whatever device the tensors are on.
             torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"there is no device {name!r}: {str(error).splitlines()[0]}",
-            "--device",
-            "`ltdd-tui doctor` lists what is there; auto picks one",
-        ) from None
+        hint = "`ltdd-tui doctor` lists what is there; auto picks one"
+        raise InputError(f"there is no device {name!r}: {str(error).splitlines()[0]}", "--device", hint) from None
     return device
 
 

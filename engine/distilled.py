@@ -111,11 +111,8 @@ class DistilledSet:
         images = pixels.to(self.images.device)
         images = images.float() / 255 if images.dtype == torch.uint8 else images.to(self.images.dtype)
         if len(images) and not (images.min() >= 0 and images.max() <= 1):
-            raise InputError(
-                f"pixels from {images.min():g} to {images.max():g}",
-                "preprocess",
-                "give uint8, or floats from 0 to 1 that are not normalized yet",
-            )
+            hint = "give uint8, or floats from 0 to 1 that are not normalized yet"
+            raise InputError(f"pixels from {images.min():g} to {images.max():g}", "preprocess", hint)
         return self.whitening.test(images)
 
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

@@ -60,11 +60,8 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
         # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
         if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
             return
-        raise InputError(
-            "the settings were changed since the run began",
-            str(folder.config),
-            "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`",
-        )
+        hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
+        raise InputError("the settings were changed since the run began", str(folder.config), hint)
 
 
 def versions() -> dict[str, str]:

@@ -57,29 +57,24 @@ def _as_float32(weights: Tensor) -> Tensor:
     return weights.float() if weights.dtype == torch.float16 else weights
 
 
-@dataclass
 class Recorder:
     """Collects snapshots of G experts that are trained together: epochs 0 to `keep`, and the last one.
 
     Later epochs are never read again (matching starts at max_start_epoch at the latest), so they are not kept.
     """
 
-    keep: int
-    snapshots: list[Tensor]
-
-    @staticmethod
-    def started(theta: Tensor, keep: int) -> Recorder:
-        """A recorder that holds epoch 0 of the weights (G, P)."""
-        return Recorder(keep, [_cpu_copy(theta)])
+    def __init__(self, theta: Tensor, keep: int) -> None:
+        """`theta`: the weights (G, P) of epoch 0."""
+        self._keep, self._snapshots = keep, [_cpu_copy(theta)]
 
     def record(self, theta: Tensor) -> None:
         """Keeps the weights (G, P) after one more epoch, if that epoch is read again."""
-        if len(self.snapshots) <= self.keep:
-            self.snapshots.append(_cpu_copy(theta))
+        if len(self._snapshots) <= self._keep:
+            self._snapshots.append(_cpu_copy(theta))
 
     def finish(self, theta: Tensor, per_class: list[Tensor], norms: list[list[float]]) -> list[Trajectory]:
         """The trajectory of each expert, with `theta` (G, P) as its last weights."""
-        weights = torch.stack([*self.snapshots, _cpu_copy(theta)], dim=1)
+        weights = torch.stack([*self._snapshots, _cpu_copy(theta)], dim=1)
         row_norms = torch.tensor(norms, dtype=theta.dtype)
         return [Trajectory(*parts) for parts in zip(weights, per_class, row_norms, strict=True)]
 

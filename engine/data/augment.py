@@ -6,7 +6,7 @@ known (`adjoint`). Every range is DSA's published default, the one that trajecto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,14 +41,14 @@ def draw(names: Sequence[AugmentationName], batch: int, image_size: int, generat
     if not names:
         return Augmentation(None, torch.empty(batch, 0))
     name = names[int(torch.randint(len(names), (), generator=generator))]
-    return Augmentation(name, _AMOUNTS[name](batch, image_size, generator))
+    return Augmentation(name, _draw_amounts(name, batch, image_size, generator))
 
 
 def apply(augmentation: Augmentation, images: Tensor) -> Tensor:
     """The augmented images (B, C, H, W), H = W; differentiable in reverse mode, and affine in the images."""
     if augmentation.name is None:
         return images
-    return _APPLY[augmentation.name](images, augmentation.amounts.to(images.device, images.dtype))
+    return _augmented(augmentation.name, images, augmentation.amounts.to(images.device, images.dtype))
 
 
 def adjoint(augmentation: Augmentation, grad_augmented: Tensor) -> Tensor:
@@ -75,90 +75,73 @@ def adjoint(augmentation: Augmentation, grad_augmented: Tensor) -> Tensor:
             return grad_images
 
 
-# ---- Drawing the amounts of each kind, from a CPU generator: the same draws on any device ----
+def _draw_amounts(name: AugmentationName, batch: int, image_size: int, generator: torch.Generator) -> Tensor:
+    """The amounts (B, numbers of that kind), from a CPU generator: the same draws on any device."""
+
+    def uniform(columns: int, low: float, high: float) -> Tensor:
+        return torch.rand(batch, columns, generator=generator) * (high - low) + low
+
+    match name:
+        case "color":
+            brightness, saturation, contrast = uniform(3, 0, 1).unbind(1)
+            return torch.stack([(brightness - 0.5) * BRIGHTNESS, saturation * SATURATION, contrast + CONTRAST], 1)
+        case "crop":
+            reach = int(image_size * CROP_SHARE + 0.5)
+            return torch.randint(-reach, reach + 1, (batch, 2), generator=generator).float()
+        case "cutout":
+            # An even square's center lies between pixels: one more place, so that both borders are treated alike.
+            places = image_size + 1 - _cutout_side(image_size) % 2
+            return torch.randint(0, places, (batch, 2), generator=generator).float()
+        case "flip":
+            return (uniform(1, 0, 1) < FLIP_PROBABILITY).float()
+        case "scale":
+            return uniform(2, 1 / MAX_SCALE, MAX_SCALE)
+        case "rotate":
+            return torch.deg2rad(uniform(1, -MAX_DEGREES, MAX_DEGREES))
 
 
-def _uniform(batch: int, columns: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(batch, columns, generator=generator) * (high - low) + low
+def _augmented(name: AugmentationName, images: Tensor, amounts: Tensor) -> Tensor:
+    match name:
+        case "color":
+            brightness, saturation, contrast = amounts[:, :, None, None, None].unbind(1)
+            brighter = images + brightness
+            gray = brighter.mean(dim=1, keepdim=True)
+            saturated = (brighter - gray) * saturation + gray
+            level = saturated.mean(dim=(1, 2, 3), keepdim=True)
+            return (saturated - level) * contrast + level
+        case "crop":
+            down, right = (amounts[:, :, None, None] * (2 / (images.shape[-1] - 1))).unbind(1)
+            rows, columns = _coordinates(images)
+            return _resample(images, rows + down, columns + right, _NEAREST)
+        case "cutout":
+            side, place = _cutout_side(images.shape[-1]), torch.arange(images.shape[-1], device=images.device)
+            first = amounts[:, :, None] - side // 2
+            down, across = ((place >= first) & (place < first + side)).unbind(1)
+            return images * ~(down[:, None, :, None] & across[:, None, None, :])
+        case "flip":
+            return torch.where(amounts[:, :, None, None] > 0, images.flip(3), images)
+        case "scale":
+            down, across = amounts[:, :, None, None].unbind(1)
+            rows, columns = _coordinates(images)
+            return _resample(images, rows * down, columns * across, _BILINEAR)
+        case "rotate":
+            cos, sin = amounts.cos()[:, :, None], amounts.sin()[:, :, None]
+            rows, columns = _coordinates(images)
+            return _resample(images, cos * rows + sin * columns, cos * columns - sin * rows, _BILINEAR)
 
 
-def _color_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    uniform = _uniform(batch, 3, 0, 1, generator)
-    return torch.stack([(uniform[:, 0] - 0.5) * BRIGHTNESS, uniform[:, 1] * SATURATION, uniform[:, 2] + CONTRAST], 1)
-
-
-def _crop_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    reach = int(image_size * CROP_SHARE + 0.5)
-    return torch.randint(-reach, reach + 1, (batch, 2), generator=generator).float()
-
-
-def _cutout_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    # An even square's center lies between pixels: one more place for it, so that both borders are treated alike.
-    places = image_size + 1 - _cutout_side(image_size) % 2
-    return torch.randint(0, places, (batch, 2), generator=generator).float()
-
-
-def _flip_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    return (torch.rand(batch, 1, generator=generator) < FLIP_PROBABILITY).float()
-
-
-def _scale_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    return _uniform(batch, 2, 1 / MAX_SCALE, MAX_SCALE, generator)
-
-
-def _rotate_amounts(batch: int, image_size: int, generator: torch.Generator) -> Tensor:
-    return torch.deg2rad(_uniform(batch, 1, -MAX_DEGREES, MAX_DEGREES, generator))
-
-
-# ---- Applying each kind ----
-
-
-def _color(images: Tensor, amounts: Tensor) -> Tensor:
-    brightness, saturation, contrast = amounts[:, :, None, None, None].unbind(1)
-    brighter = images + brightness
-    gray = brighter.mean(dim=1, keepdim=True)
-    saturated = (brighter - gray) * saturation + gray
-    level = saturated.mean(dim=(1, 2, 3), keepdim=True)
-    return (saturated - level) * contrast + level
-
-
-def _crop(images: Tensor, amounts: Tensor) -> Tensor:
-    side = _side(images)
-    down, right = (amounts[:, :, None, None] * (2 / (images.shape[-1] - 1))).unbind(1)
-    return _resample(images, side[:, None] + down, side + right, _NEAREST)
-
-
-def _cutout(images: Tensor, amounts: Tensor) -> Tensor:
-    side = _cutout_side(images.shape[-1])
-    place = torch.arange(images.shape[-1], device=images.device)
-    first = amounts[:, :, None] - side // 2
-    down, across = ((place >= first) & (place < first + side)).unbind(1)
-    return images * ~(down[:, None, :, None] & across[:, None, None, :])
+def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The coordinates, from -1 to 1, of the pixels down a column (H, 1) and along a row (W,)."""
+    along_row = torch.linspace(-1, 1, images.shape[-1], device=images.device, dtype=images.dtype)
+    return along_row[:, None], along_row
 
 
 def _cutout_side(image_size: int) -> int:
     return int(image_size * CUTOUT_SHARE + 0.5)
 
 
-def _flip(images: Tensor, amounts: Tensor) -> Tensor:
-    return torch.where(amounts[:, :, None, None] > 0, images.flip(3), images)
-
-
-def _scale(images: Tensor, amounts: Tensor) -> Tensor:
-    side = _side(images)
-    down, across = amounts[:, :, None, None].unbind(1)
-    return _resample(images, side[:, None] * down, side * across, _BILINEAR)
-
-
-def _rotate(images: Tensor, amounts: Tensor) -> Tensor:
-    side = _side(images)
-    cos, sin = (part[:, :, None] for part in (amounts.cos(), amounts.sin()))
-    return _resample(images, cos * side[:, None] + sin * side, cos * side - sin * side[:, None], _BILINEAR)
-
-
-def _side(images: Tensor) -> Tensor:
-    """The coordinates of the pixels of a row, or of a column: from -1 to 1."""
-    return torch.linspace(-1, 1, images.shape[-1], device=images.device, dtype=images.dtype)
+# Codes of torch.grid_sampler_2d: how to interpolate between pixels, and what is outside of an image.
+_BILINEAR, _NEAREST, _ZEROS = 0, 1, 0
 
 
 def _resample(images: Tensor, rows: Tensor, columns: Tensor, interpolation: int) -> Tensor:
@@ -167,23 +150,3 @@ def _resample(images: Tensor, rows: Tensor, columns: Tensor, interpolation: int)
     # Not F.affine_grid: it has a matrix product, which TF32 on a GPU would round to a hundredth of a pixel. Not
     # F.grid_sample: it calls cuDNN's sampler, which refuses batches of 65,536 images.
     return torch.grid_sampler_2d(images, grid, interpolation, _ZEROS, True)
-
-
-# Codes of torch.grid_sampler_2d: how to interpolate between pixels, and what is outside of an image.
-_BILINEAR, _NEAREST, _ZEROS = 0, 1, 0
-_AMOUNTS: dict[AugmentationName, Callable[[int, int, torch.Generator], Tensor]] = {
-    "color": _color_amounts,
-    "crop": _crop_amounts,
-    "cutout": _cutout_amounts,
-    "flip": _flip_amounts,
-    "scale": _scale_amounts,
-    "rotate": _rotate_amounts,
-}
-_APPLY: dict[AugmentationName, Callable[[Tensor, Tensor], Tensor]] = {
-    "color": _color,
-    "crop": _crop,
-    "cutout": _cutout,
-    "flip": _flip,
-    "scale": _scale,
-    "rotate": _rotate,
-}

@@ -168,19 +168,18 @@ def load_image_folder(settings: DatasetSettings) -> Source:
         test = _files(root / "test", names)
     else:
         train, test = _held_out(train, settings.test_share)
-    size = settings.resolution or common_size(_sample(train) + _sample(test)) or DEFAULT_SIDE
+    sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
+    size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 
 def _files(folder: Path, names: list[str]) -> Files:
-    """Every file of every class, class after class, in natural order."""
-    return [(file, label) for label, name in enumerate(names) for file in _visible(folder / name)]
-
-
-def _visible(folder: Path) -> list[Path]:
-    """The files of a folder in natural order; hidden ones (.DS_Store) are left out."""
-    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(visible, key=lambda entry: natural_order(entry.name))
+    """Every file of every class, class after class, in natural order; hidden ones (.DS_Store) are left out."""
+    files = []
+    for label, name in enumerate(names):
+        visible = [file for file in (folder / name).iterdir() if not file.name.startswith(".")]
+        files += [(file, label) for file in sorted(visible, key=lambda file: natural_order(file.name))]
+    return files
 
 
 def _held_out(files: Files, share: float) -> tuple[Files, Files]:
@@ -193,10 +192,6 @@ def _held_out(files: Files, share: float) -> tuple[Files, Files]:
     return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
 
 
-def _sample(files: Files) -> list[Path]:
-    return [file for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
-
-
 # --- ImageNet-LT: a folder of images, and lists with a relative path and a label on each line -------------------------
 
 IMAGENET_LT_SIDE = 64
@@ -207,11 +202,8 @@ TEST_LISTS = ("test.txt", "ImageNet_LT_test.txt", "val.txt")
 def load_imagenet_lt(settings: DatasetSettings) -> Source:
     """The images of the two lists; a class is named by the folder of its images where that tells classes apart."""
     if settings.path is None:
-        raise InputError(
-            "dataset imagenet-lt needs a path",
-            "dataset.path",
-            "give the folder of the images and of train.txt and test.txt",
-        )
+        hint = "give the folder of the images and of train.txt and test.txt"
+        raise InputError("dataset imagenet-lt needs a path", "dataset.path", hint)
     root = Path(settings.path).expanduser()
     size = settings.resolution or IMAGENET_LT_SIDE
     train, test = _read_list(root, TRAIN_LISTS), _read_list(root, TEST_LISTS)
@@ -259,12 +251,9 @@ def load_tiny_imagenet(settings: DatasetSettings) -> Source:
     size = settings.resolution or TINY_IMAGENET_SIDE
     codes = [code for code in _lines(root / "wnids.txt") if (root / "train" / code / "images").is_dir()]
     if len(codes) < 2:
-        raise InputError(
-            "fewer than 2 classes of wnids.txt have a folder",
-            str(root / "train"),
-            "expected train/<wnid>/images/*.JPEG",
-        )
-    train = [(file, label) for label, code in enumerate(codes) for file in _visible(root / "train" / code / "images")]
+        hint = "expected train/<wnid>/images/*.JPEG"
+        raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"), hint)
+    train = _files(root / "train", [f"{code}/images" for code in codes])
     labels = {code: label for label, code in enumerate(codes)}
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]

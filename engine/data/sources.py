@@ -12,7 +12,6 @@ import torch
 
 from engine.data.image_files import (
     Source,
-    Split,
     load_image_folder,
     load_imagenet_lt,
     load_tiny_imagenet,
@@ -60,8 +59,7 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
 
 # --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------
 
-DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS = 10, 8, 16
-DIGITS_TEST_PER_CLASS = 40
+DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS, DIGITS_TEST_PER_CLASS = 10, 8, 16, 40
 
 
 def load_digits_source(settings: DatasetSettings) -> Source:
@@ -75,13 +73,11 @@ def load_digits_source(settings: DatasetSettings) -> Source:
     pixels, labels = load_digits(return_X_y=True)
     held_out = settings.test_per_class or DIGITS_TEST_PER_CLASS
     members = [np.flatnonzero(labels == c) for c in range(DIGITS_CLASSES)]
-    train_per_class = min(len(own) for own in members) - held_out
+    smallest = min(map(len, members))
+    train_per_class = smallest - held_out
     if train_per_class < 1:
-        raise InputError(
-            f"{held_out} test images a class leave none to train on",
-            "dataset.test_per_class",
-            f"the smallest class of digits has {min(len(own) for own in members)} images",
-        )
+        hint = f"the smallest class of digits has {smallest} images"
+        raise InputError(f"{held_out} test images a class leave none to train on", "dataset.test_per_class", hint)
     levels = np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)
     images = torch.from_numpy(levels).view(-1, 1, DIGITS_SIDE, DIGITS_SIDE)
     size = settings.resolution or DIGITS_SIDE
@@ -93,37 +89,37 @@ def load_digits_source(settings: DatasetSettings) -> Source:
 
 # --- CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files -----------------
 
-TORCHVISION_FILES = {
-    "cifar10": "cifar-10-python.tar.gz",
-    "cifar100": "cifar-100-python.tar.gz",
-    "fashion_mnist": "the four FashionMNIST/raw/*-ubyte files",
-    "svhn": "train_32x32.mat and test_32x32.mat",
+# The name of torchvision's class, and the files to download by hand where it cannot.
+TORCHVISION_SETS = {
+    "cifar10": ("CIFAR10", "cifar-10-python.tar.gz"),
+    "cifar100": ("CIFAR100", "cifar-100-python.tar.gz"),
+    "fashion_mnist": ("FashionMNIST", "the four FashionMNIST/raw/*-ubyte files"),
+    "svhn": ("SVHN", "train_32x32.mat and test_32x32.mat"),
 }
 
 
 def load_torchvision_set(settings: DatasetSettings) -> Source:
     """The set from dataset.path or the cache, downloaded where absent; raises InputError where that fails."""
     root = Path(settings.path).expanduser() if settings.path else cache_root() / "data"
-    parts = {train: _open_torchvision(settings.name, root, train) for train in (True, False)}
-    images = {train: _channels_first(part.data) for train, part in parts.items()}
-    channels, native = images[True].shape[1:3]
+    parts = [_open_torchvision(settings.name, root, train) for train in (True, False)]
+    images = [_channels_first(part.data) for part in parts]
+    channels, native = images[0].shape[1:3]
     size = settings.resolution or native
-
-    def split(train: bool) -> Split:
-        labels = parts[train].labels if settings.name == "svhn" else parts[train].targets
-        return split_in_memory(images[train], np.asarray(labels), size)
-
-    names = [str(digit) for digit in range(10)] if settings.name == "svhn" else list(parts[True].classes)
-    return Source(names, split(True), split(False), size, channels)
+    if settings.name == "svhn":
+        names, labels = [str(digit) for digit in range(10)], [part.labels for part in parts]
+    else:
+        names, labels = list(parts[0].classes), [part.targets for part in parts]
+    train, test = (split_in_memory(own, np.asarray(of_own), size) for own, of_own in zip(images, labels, strict=True))
+    return Source(names, train, test, size, channels)
 
 
 def _open_torchvision(name: str, root: Path, train: bool) -> Any:
     # Imported here: torchvision takes seconds to import, and most runs never need it.
     from torchvision import datasets
 
-    kinds = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST", "svhn": "SVHN"}
+    class_name, files = TORCHVISION_SETS[name]
     split: dict[str, Any] = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
-    make = functools.partial(getattr(datasets, kinds[name]), root, **split)
+    make = functools.partial(getattr(datasets, class_name), root, **split)
     try:
         return make(download=False)
     except (RuntimeError, OSError):
@@ -134,11 +130,8 @@ def _open_torchvision(name: str, root: Path, train: bool) -> Any:
             return make(download=True)
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{name} is not there and could not be downloaded ({reason})",
-            str(root),
-            f"put {TORCHVISION_FILES[name]} into that folder by hand, or set dataset.path",
-        ) from None
+        hint = f"put {files} into that folder by hand, or set dataset.path"
+        raise InputError(f"{name} is not there and could not be downloaded ({reason})", str(root), hint) from None
 
 
 def _channels_first(data: Any) -> torch.Tensor:

@@ -148,8 +148,5 @@ def _eigen_by_gram(flat: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 def _check_memory(images: int, dimensions: int) -> None:
     needed_gib = 8 * dimensions * min(images, dimensions) / 2**30
     if needed_gib > MEMORY_LIMIT_GIB:
-        raise InputError(
-            f"ZCA whitening of {images} images of {dimensions} values needs {needed_gib:.0f} GiB",
-            "dataset.whitening",
-            "set dataset.whitening to none, or dataset.resolution lower",
-        )
+        what = f"ZCA whitening of {images} images of {dimensions} values needs {needed_gib:.0f} GiB"
+        raise InputError(what, "dataset.whitening", "set dataset.whitening to none, or dataset.resolution lower")

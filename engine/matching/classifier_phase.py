@@ -64,14 +64,8 @@ def match_softmax_regression(
     adjoint = adjoint.view_as(start)
     # Back, with the letters of the formulas above; a is the adjoint.
     grad_features, grad_labels, grad_beta = [], [], torch.zeros_like(beta)
-    for weights, f, q, error, gradient in zip(
-        reversed(weights_at[:-1]),
-        reversed(inputs),
-        reversed(targets),
-        reversed(errors),
-        reversed(gradients),
-        strict=True,
-    ):
+    steps = list(zip(weights_at[:-1], inputs, targets, errors, gradients, strict=True))
+    for weights, f, q, error, gradient in reversed(steps):
         grad_beta = grad_beta - (adjoint * gradient).sum()
         u = f @ adjoint.T  # (B, C)
         p_u = softmax_jacobian(error + q, u)

@@ -56,10 +56,8 @@ class Matcher:
     def __post_init__(self) -> None:
         # R data-parallel replicas move the student by the mean of R partial sums: 1/R of one device's step.
         loss = self.loss.scaled(1 / self.settings.emulate_replicas)
-        learns_labels = self.method.learns_labels
-        self._builder = BackendBuilder(
-            self.network, loss, learns_labels, self.settings, self.device, self.compiled, self.emit
-        )
+        form = self.method.learns_labels, self.settings, self.device, self.compiled, self.emit
+        self._builder = BackendBuilder(self.network, loss, *form)
         # Both are decided with the first synthetic set: how much fits depends on the size of its images.
         self._images_at_once: int | None = None
         self._backend: Backend | None = None
@@ -84,27 +82,29 @@ class Matcher:
             generator.set_state(before)
 
     def _gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
-        expert = _draw_between(0, len(self.representation), generator)
-        epoch = _draw_between(self.settings.min_start_epoch, self.start_epoch_bound(iteration), generator)
+        def draw_between(low: int, high: int) -> int:
+            return int(torch.randint(low, high, (), generator=generator))
+
+        expert = draw_between(0, len(self.representation))
+        epoch = draw_between(self.settings.min_start_epoch, self._start_epoch_bound(iteration))
         rep = self._phase_rep(synthetic, expert, epoch, generator)
         drawn = f"expert {expert} from epoch {epoch}"
         if not self.method.decoupled:
             # One phase has nothing to be weighed against: lambda_rep would only shrink a baseline's steps.
             return IterationResult(rep.gradient, rep.loss, None, drawn)
         total = synthetic.map(rep.gradient, by=lambda _, g: self.settings.lambda_rep * g)
-        expert = _draw_between(0, len(self.classifiers), generator)
+        expert = draw_between(0, len(self.classifiers))
         cls = self._phase_cls(synthetic, expert, generator)
         total = total.map(cls.gradient, by=lambda a, b: a + self.settings.lambda_cls * b)
         return IterationResult(total, rep.loss, cls.loss, f"{drawn}, classifier expert {expert}")
 
-    def start_epoch_bound(self, iteration: int) -> int:
+    def _start_epoch_bound(self, iteration: int) -> int:
         """Start epochs are drawn below this; grows from sequential_from to max_start_epoch (DATM: easy to hard)."""
-        first, last = self.settings.sequential_from, self.settings.max_start_epoch
-        if first is None or iteration >= self.settings.sequential_until:
+        settings = self.settings
+        first, last = settings.sequential_from, settings.max_start_epoch
+        if first is None or iteration >= settings.sequential_until:
             return last
-        return max(
-            self.settings.min_start_epoch + 1, first + (last - first) * iteration // self.settings.sequential_until
-        )
+        return max(settings.min_start_epoch + 1, first + (last - first) * iteration // settings.sequential_until)
 
     def _phase_rep(self, synthetic: Synthetic, expert: int, epoch: int, generator: torch.Generator) -> PhaseGradient:
         trajectory, settings, network = self.representation[expert], self.settings, self.network
@@ -113,30 +113,29 @@ class Matcher:
         start = trajectory.at(epoch).to(self.device)
         target = trajectory.at(epoch + settings.expert_epochs).to(self.device)
         matched = network.backbone if self.method.matched == "backbone" else network.everything
-        match = self._match_unrolled if settings.gradient == "unrolled" else self._match_rep
-        return match(start, target, matched, synthetic, batches)
-
-    def _match_unrolled(
-        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
-    ) -> PhaseGradient:
+        if settings.gradient != "unrolled":
+            return self._match_rep(start, target, matched, synthetic, batches)
         try:
-            return match_plainly(
-                start,
-                target,
-                moved=self.network.everything,
-                matched=matched,
-                loss=self._builder.step_loss(),
-                synthetic=synthetic,
-                batches=batches,
-                hold_later_weights=False,
-            )
+            return self._match_rep_plainly(start, target, matched, synthetic, batches)
         except torch.OutOfMemoryError:
             # The plain form keeps every step whole, so fewer images at a time would change nothing.
-            raise RunFailed(
-                "the GPU's memory is too small to back-propagate through every student step",
-                "matching.gradient",
-                "a new run with matching.gradient=exact has the same gradient in the memory of a few steps",
-            ) from None
+            what = "the GPU's memory is too small to back-propagate through every student step"
+            hint = "a new run with matching.gradient=exact has the same gradient in the memory of a few steps"
+            raise RunFailed(what, "matching.gradient", hint) from None
+
+    def _match_rep_plainly(
+        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
+    ) -> PhaseGradient:
+        return match_plainly(
+            start,
+            target,
+            moved=self.network.everything,
+            matched=matched,
+            loss=self._builder.step_loss(),
+            synthetic=synthetic,
+            batches=batches,
+            hold_later_weights=self.settings.gradient == "published",
+        )
 
     def _match_rep(
         self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
@@ -215,10 +214,6 @@ class Matcher:
         return True
 
 
-def _draw_between(low: int, high: int, generator: torch.Generator) -> int:
-    return int(torch.randint(low, high, (), generator=generator))
-
-
 # ---- The plain form of an outer iteration ----
 #
 # What the published code does, without its loops over images: autograd through every student step, in both phases.
@@ -228,19 +223,7 @@ def _draw_between(low: int, high: int, generator: torch.Generator) -> int:
 class PlainMatcher(Matcher):
     """A matcher that draws the same experts and batches, and differentiates both phases by plain autograd."""
 
-    def _match_rep(
-        self, start: Tensor, target: Tensor, matched: slice, synthetic: Synthetic, batches: list[StudentBatch]
-    ) -> PhaseGradient:
-        return match_plainly(
-            start,
-            target,
-            moved=self.network.everything,
-            matched=matched,
-            loss=self._builder.step_loss(),
-            synthetic=synthetic,
-            batches=batches,
-            hold_later_weights=self.settings.gradient == "published",
-        )
+    _match_rep = Matcher._match_rep_plainly
 
     def _match_cls(
         self, start: Tensor, target: Tensor, synthetic: Synthetic, batches: list[StudentBatch]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import grad, jvp, vmap
 
 from engine.losses import StepLoss, StudentLoss, softmax_jacobian, target_probabilities
-from engine.nets.convnet_derivatives import BlockWeights, ConvNetDerivatives, SavedBlock
+from engine.nets.convnet_derivatives import ConvNetDerivatives, SavedBlock
 from engine.nets.functional import FlatNetwork
 
 Activations = Any
@@ -164,20 +164,17 @@ class _AnalyticStudent:
     with_theta: bool
 
     def gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, ConvNetActivations]:
-        passes = self.passes
-        blocks, weight = passes.blocks(theta), passes.classifier(theta)[0]
-        saved, features, logits, grad_logits = self._forward(theta, blocks, images, labels)
-        low = passes.lower(grad_logits)
-        gradients = passes.backward(blocks, saved, low @ weight, weights=True)
-        classifier = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": grad_logits.sum(0)}
-        activations = ConvNetActivations(saved, gradients.pooled, features, logits)
-        return self.network.join(gradients.weights | classifier), activations
+        activations, backbone, grad_logits = self._forward_and_backward(theta, images, labels, weights=True)
+        grad_weight = (self.passes.lower(grad_logits).T @ activations.features).to(theta.dtype)
+        classifier = {"classifier.weight": grad_weight, "classifier.bias": grad_logits.sum(0)}
+        return self.network.join(backbone | classifier), activations
 
     def mixed_vjp(
         self, theta: Tensor, v: Tensor, images: Tensor, labels: Tensor, activations: ConvNetActivations | None
     ) -> MixedVjp:
         passes = self.passes
-        saved, grad_pooled, features, logits = activations or self._recompute(theta, images, labels)
+        activations = activations or self._forward_and_backward(theta, images, labels, weights=False)[0]
+        saved, grad_pooled, features, logits = activations
         blocks, d_blocks = passes.blocks(theta), passes.blocks(v)
         (weight, _), (d_weight, d_bias) = passes.classifier(theta), passes.classifier(v)
         # Forward along v: through the blocks, the classifier and the loss.
@@ -200,23 +197,18 @@ class _AnalyticStudent:
         classifier = {"classifier.weight": d_grad_weight, "classifier.bias": d_grad_logits.sum(0)}
         return MixedVjp(gradients.images, vjp_labels, self.network.join(gradients.weights | classifier))
 
-    def _recompute(self, theta: Tensor, images: Tensor, labels: Tensor) -> ConvNetActivations:
-        """The activations of `gradient` without the gradient itself."""
-        blocks = self.passes.blocks(theta)
-        saved, features, logits, grad_logits = self._forward(theta, blocks, images, labels)
-        grad_features = self.passes.lower(grad_logits) @ self.passes.classifier(theta)[0]
-        return ConvNetActivations(saved, self.passes.backward(blocks, saved, grad_features).pooled, features, logits)
-
-    def _forward(
-        self, theta: Tensor, blocks: list[BlockWeights], images: Tensor, labels: Tensor
-    ) -> tuple[list[SavedBlock], Tensor, Tensor, Tensor]:
-        """What the blocks save, features (B, F), logits (B, C) and the loss's derivative in them (B, C)."""
-        saved, features = self.passes.forward(blocks, images)
-        weight, bias = self.passes.classifier(theta)
+    def _forward_and_backward(
+        self, theta: Tensor, images: Tensor, labels: Tensor, *, weights: bool
+    ) -> tuple[ConvNetActivations, dict[str, Tensor], Tensor]:
+        """Activations, the backbone's gradient where `weights` asks for it, and the derivative in the logits (B, C)."""
+        passes, blocks = self.passes, self.passes.blocks(theta)
+        weight, bias = passes.classifier(theta)
+        saved, features = passes.forward(blocks, images)
         # Logits and losses are in the type of theta, however low the type of the products is.
         logits = (features @ weight.T).to(theta.dtype) + bias
         grad_logits = self.loss.grad_logits(logits, target_probabilities(labels, self.learns_labels))
-        return saved, features, logits, grad_logits
+        gradients = passes.backward(blocks, saved, passes.lower(grad_logits) @ weight, weights=weights)
+        return ConvNetActivations(saved, gradients.pooled, features, logits), gradients.weights, grad_logits
 
 
 # ---- Saved activations of a phase's steps ----

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +14,7 @@ from engine.data.augment import Augmentation, adjoint, apply, draw
 from engine.run.settings import AugmentationName
 
 
-@dataclass(frozen=True)
-class Synthetic:
+class Synthetic(NamedTuple):
     """The synthetic set: images (S, channels, H, W), label logits (S, C), beta (). IPC images a class, class by class.
 
     A gradient in the set, and the velocity of its SGD, have the same three parts.
@@ -28,10 +29,9 @@ class Synthetic:
         """Images per class."""
         return self.images.shape[0] // self.label_logits.shape[1]
 
-    def map(self, *others: Synthetic, by: Callable[..., Tensor]) -> Synthetic:
-        """A set whose three parts are by(own part, the same part of each other set ...)."""
-        names = ("images", "label_logits", "beta")
-        return Synthetic(*(by(getattr(self, name), *(getattr(other, name) for other in others)) for name in names))
+    def map(self, *others: tuple[Any, Any, Any], by: Callable[..., Tensor]) -> Synthetic:
+        """A set whose three parts are by(own part, the same part of each other set or triple ...)."""
+        return Synthetic(*map(by, self, *others))
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,17 @@ def student_batches(
     device: torch.device,
 ) -> list[StudentBatch]:
     """`steps` batches of `count` synthetic images: a shuffled pass over all of them before any repeats."""
-    order = _shuffled_passes(count, batch_size, generator)
-    chosen: list[Tensor] = []
-    augmentations: list[Augmentation] = []
-    for _ in range(steps):
-        chosen.append(next(order))
-        augmentations.append(draw(augmentation, len(chosen[-1]), image_size, generator))
+    chosen, augmentations = [], []
+    for batch in itertools.islice(_shuffled_passes(count, batch_size, generator), steps):
+        chosen.append(batch)
+        augmentations.append(draw(augmentation, len(batch), image_size, generator))
     # The indices of all steps go to the device in one transfer, and so do all amounts: a GPU waits for every transfer.
     indices = torch.cat(chosen).to(device).split([len(batch) for batch in chosen])
-    amounts = torch.cat([one.amounts.flatten() for one in augmentations]).to(device)
+    sizes = [one.amounts.numel() for one in augmentations]
+    amounts = torch.cat([one.amounts.flatten() for one in augmentations]).to(device).split(sizes)
     return [
         StudentBatch(of_batch, Augmentation(one.name, own_amounts.view_as(one.amounts)))
-        for of_batch, one, own_amounts in zip(
-            indices, augmentations, amounts.split([one.amounts.numel() for one in augmentations]), strict=True
-        )
+        for of_batch, one, own_amounts in zip(indices, augmentations, amounts, strict=True)
     ]
 
 

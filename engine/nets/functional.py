@@ -42,12 +42,10 @@ class FlatNetwork:
         self._names = backbone + classifier
         self._shapes = [parameters[name].shape for name in self._names]
         self._sizes = [shape.numel() for shape in self._shapes]
-        self.num_backbone = sum(parameters[name].numel() for name in backbone)
-        self.num_parameters = sum(self._sizes)
+        self.num_parameters, boundary = sum(self._sizes), sum(self._sizes[: len(backbone)])
         self.num_classes = parameters[classifier[-1]].shape[0]
-        self.everything = slice(0, self.num_parameters)
-        self.backbone = slice(0, self.num_backbone)
-        self.classifier = slice(self.num_backbone, self.num_parameters)
+        self.everything, self.backbone = slice(0, self.num_parameters), slice(0, boundary)
+        self.classifier = slice(boundary, self.num_parameters)
 
     def flatten(self, module: nn.Module) -> Tensor:
         """The weights of a module of this architecture as a new vector (P,)."""

@@ -47,7 +47,19 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 ## Load it
 
 ```python
-{loading}```
+import torch
+from engine.distilled import DistilledSet
+distilled = DistilledSet.load("distilled.safetensors")
+network = distilled.network("{arch}", seed=0)
+optimizer = torch.optim.SGD(network.parameters(), distilled.learning_rate, {momentum:g}, weight_decay={weight_decay:g})
+schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.decay_epoch])
+for epoch in range({epochs}):
+    for images, targets in distilled.batches(batch_size={batch_size}, seed=epoch):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    schedule.step()
+```
 
 `network(distilled.preprocess(pixels))` then gives logits for images of the same size, uint8 or floats in [0, 1].
 
@@ -62,21 +74,6 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 These images derive from `{dataset}`: the license of its images holds for them. Look it up before passing them on.
 """
 
-_LOADING = """\
-import torch
-from engine.distilled import DistilledSet
-distilled = DistilledSet.load("distilled.safetensors")
-network = distilled.network("{network}", seed=0)
-optimizer = torch.optim.SGD(network.parameters(), distilled.learning_rate, {momentum:g}, weight_decay={weight_decay:g})
-schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.decay_epoch])
-for epoch in range({epochs}):
-    for images, targets in distilled.batches(batch_size={batch_size}, seed=epoch):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images), targets).backward()
-        optimizer.step()
-    schedule.step()
-"""
-
 _WHITENING = {
     "paper": "ZCA, test images normalized per channel before it, as the official code does.",
     "corrected": "ZCA, fitted on the long-tailed training images and the same for train and test.",
@@ -86,8 +83,7 @@ _WHITENING = {
 
 def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     """README.md of a result; `about` is the metadata inside its distilled.safetensors."""
-    classes = len(about["class_names"])
-    count = classes * about["ipc"]
+    count = len(about["class_names"]) * about["ipc"]
     title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
     natural = about["imbalance_factor"] == "natural"
@@ -98,7 +94,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     values |= {
         "title": title,
         "count": count,
-        "classes": classes,
+        "classes": len(about["class_names"]),
         "size": about["image_size"],
         "source_count": f"{sum(about['class_counts']):,}",
         "kind": "synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
@@ -110,10 +106,8 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "augmentation": ", ".join(about["augmentation"]) or "none",
         "whitening_text": _WHITENING[about["whitening"]],
         "class_rows": "\n".join(f"| {cell} | {count} | {about['ipc']} |" for cell, count in counts),
-        "loading": _LOADING.format(network=metrics["arch"], **about["recipe"]),
     }
-    text = _TEXT.format_map(values)
-    return f"---\n{_head(title, count, about)}---\n\n{text}"
+    return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:

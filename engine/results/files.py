@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
-from engine.results.metrics import read_metrics
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
@@ -29,9 +29,14 @@ MARKER = "distilled.json"
 
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
     """The set and the metrics of a finished run; raises InputError where there are none, or they are damaged."""
-    if not folder.distilled.exists():
+    if not (folder.distilled.exists() and folder.metrics.exists()):
         raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
-    return DistilledSet.load(folder.distilled, device), read_metrics(folder)
+    distilled = DistilledSet.load(folder.distilled, device)
+    try:
+        return distilled, json.loads(folder.metrics.read_text())
+    except (OSError, ValueError) as error:
+        hint = f"`ltdd-tui resume {folder.name}` writes them anew"
+        raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics), hint) from None
 
 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:

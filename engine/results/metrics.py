@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,8 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.device import read_device
 from engine.manifest import device_name, versions
-from engine.run.errors import InputError
 from engine.run.events import Evaluated, finite
-from engine.run.folder import RunFolder, read_json
+from engine.run.folder import read_json
 from engine.run.metrics import Figures, Metrics, MetricsJson, Published, evaluation_figures, expert_figures
 from engine.run.settings import settings_hash
 from engine.training.accuracy import balanced
@@ -74,23 +72,6 @@ def with_evaluation(metrics: MetricsJson, result: Evaluated) -> MetricsJson:
         return metrics | {"final": _over_more(metrics["final"], figures)}
     known = metrics["architectures"]
     return metrics | {"architectures": known | {result.arch: _over_more(known.get(result.arch), figures)}}
-
-
-def read_metrics(folder: RunFolder) -> MetricsJson:
-    """The metrics of a finished run; raises InputError where there are none."""
-    try:
-        metrics: MetricsJson = json.loads(folder.metrics.read_text())
-    except FileNotFoundError:
-        raise InputError(
-            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the metrics cannot be read: {error}",
-            str(folder.metrics),
-            f"`ltdd-tui resume {folder.name}` writes them anew",
-        ) from None
-    return metrics
 
 
 def _over_more(known: dict[str, Any] | None, figures: dict[str, Any]) -> dict[str, Any]:

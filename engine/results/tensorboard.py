@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 Value = float | str | Path | None
-"""A number becomes a point of a curve, a string a text, a path a picture; None (not finite) is left out."""
+"""A number becomes a point of a curve, a string a text, a path a picture; None is left out: a loss that is
+not finite, or that the method does not have."""
 Records = dict[tuple[str, int], tuple[Value, float]]
 """By tag and step: the value, and its time in seconds since 1970."""
 
@@ -42,7 +43,7 @@ def write_tensorboard(run: RunFolder, target: Path) -> list[Warned]:
     except ImportError as error:
         hint = "pip install 'ltdd-tui[tensorboard]'"
         raise InputError(f"TensorBoard cannot be loaded: {error}", "--tensorboard", hint) from None
-    records, unreadable = read_records(run)
+    records, unreadable = _read_records(run)
     suffix = f".{run.name}.ltdd-tui"
     earlier = _earlier_files(target, suffix)
     warnings = []
@@ -58,14 +59,13 @@ def write_tensorboard(run: RunFolder, target: Path) -> list[Warned]:
     return warnings
 
 
-def read_records(run: RunFolder) -> tuple[Records, int]:
+def _read_records(run: RunFolder) -> tuple[Records, int]:
     """The records, the last one where a resumed run did a step again, and how many lines could not be read."""
     try:
         lines = run.events.read_text(errors="replace").split("\n")
     except FileNotFoundError:
-        raise InputError(
-            "the run has no events yet", str(run.events), f"`ltdd-tui resume {run.name}` starts it"
-        ) from None
+        hint = f"`ltdd-tui resume {run.name}` starts it"
+        raise InputError("the run has no events yet", str(run.events), hint) from None
     records: Records = {}
     names: Sequence[str] = []
     unreadable = 0
@@ -78,8 +78,8 @@ def read_records(run: RunFolder) -> tuple[Records, int]:
                 records = {}  # a fresh start: what an earlier worker did is not part of this run
             names = item.event.class_names if isinstance(item.event, DataReady) else names
             # All of an event or nothing, should its lists not fit the class names.
-            records |= {(tag, int(step)): (value, item.seconds) for tag, step, value in _values(item.event, names, run)}
-        except (TypeError, ValueError, AttributeError, ArithmeticError):
+            records |= {(tag, step): (value, item.seconds) for tag, step, value in _values(item.event, names, run)}
+        except (TypeError, ValueError):
             unreadable += 1
     return records, unreadable
 
@@ -89,23 +89,18 @@ def _values(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterato
     match event:
         case MatchingStep():
             for name in ("loss_rep", "loss_cls", "beta"):
-                yield f"matching/{name}", event.iteration, _number(getattr(event, name))
+                yield f"matching/{name}", event.iteration, getattr(event, name)
         case ExpertEpoch():
-            yield f"experts/{event.kind}/{event.expert}/loss", event.epoch, _number(event.loss)
+            yield f"experts/{event.kind}/{event.expert}/loss", event.epoch, event.loss
         case Evaluated(subject="check", iteration=int(iteration)):
-            yield "evaluation/check/accuracy", iteration, _number(event.accuracy_mean)
+            yield "evaluation/check/accuracy", iteration, event.accuracy_mean
             digits = len(str(len(class_names) - 1))
             for c, (name, accuracy) in enumerate(zip(class_names, event.per_class, strict=True)):
-                yield f"evaluation/check/class/{c:0{digits}d} {name}", iteration, _number(accuracy)
+                yield f"evaluation/check/class/{c:0{digits}d} {name}", iteration, accuracy
         case Evaluated():
             yield f"evaluation/{event.subject}/{event.arch}", event.iteration or 0, _summary(event)
         case Preview():
             yield "preview", event.iteration, run.root / event.path
-
-
-def _number(value: float | None) -> float | None:
-    # None: a loss that was not finite, or that the method does not have.
-    return None if value is None else float(value)
 
 
 def _summary(event: Evaluated) -> str:

@@ -79,10 +79,10 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
 def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -> DistillState:
     """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays."""
     decay = rate_decay(settings, state.iteration)
-    rates = Synthetic(*map(torch.tensor, (decay * settings.image_lr, decay * settings.label_lr, settings.beta_lr)))
-    momenta = Synthetic(*map(torch.tensor, (settings.image_momentum, settings.label_momentum, settings.beta_momentum)))
-    velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: float(momentum) * v + g)
-    synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - float(rate) * v)
+    rates = decay * settings.image_lr, decay * settings.label_lr, settings.beta_lr
+    momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
+    velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
+    synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - rate * v)
     return DistillState(state.iteration + 1, synthetic, velocity)
 
 
@@ -100,11 +100,8 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult, s
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        raise RunFailed(
-            f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})",
-            where,
-            "lower matching.image_lr or matching.beta; the last checkpoint is untouched",
-        )
+        hint = "lower matching.image_lr or matching.beta; the last checkpoint is untouched"
+        raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
         raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")
     context.emit(

@@ -29,7 +29,7 @@ from engine.run.expert_cache import (
     trained_alike,
 )
 from engine.run.settings import settings_hash
-from engine.training.accuracy import all_features, balanced, per_class_accuracy
+from engine.training.accuracy import balanced, in_test_batches, per_class_accuracy
 from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import classifier_gradient, features_function, training_gradient
@@ -88,14 +88,13 @@ def _train_group(
     """Trains these experts together, from fresh weights, by SGD or GSAM; epochs 0 to `keep` are recorded."""
     settings, seed = context.settings.experts, context.settings.seed
     # Weights and order are seeded per expert, so that no expert depends on which others are trained beside it.
-    weights = [
-        fresh_network(context.settings, data, settings.network, "representation", expert)[1] for expert in experts
-    ]
-    draws = [generator(seed, "representation", expert, "order") for expert in experts]
+    names = [("representation", expert) for expert in experts]
+    weights = [fresh_network(context.settings, data, settings.network, *of_expert)[1] for of_expert in names]
+    draws = [generator(seed, *of_expert, "order") for of_expert in names]
     state = TrainingState.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
     step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
-    recorder = Recorder.started(state.theta, keep)
+    recorder = Recorder(state.theta, keep)
     streams = [
         TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
         for draw in draws
@@ -146,7 +145,7 @@ def _train_classifier(
     settings = context.settings.classifier_experts
     state = TrainingState.started([start[network.classifier]], [settings.learning_rate])
     step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay))
-    recorder = Recorder.started(state.theta, keep)
+    recorder = Recorder(state.theta, keep)
     batches = _feature_batches(context, data, features, expert, start)
     # A class-balanced epoch shows every class as often as the largest one has images.
     steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
@@ -173,7 +172,7 @@ def _feature_batches(
     stream = TrainingStream(data.train_images, data.train_labels, itertools.chain.from_iterable(epochs), draws)
     for block in augmented_blocks([stream], context.settings.dataset.augmentation):
         images = [images[0] for images, _ in block]
-        computed = all_features(features, start, torch.cat(images)).split([len(own) for own in images])
+        computed = in_test_batches(features, start, torch.cat(images)).split([len(own) for own in images])
         yield from ((own[None], targets) for own, (_, targets) in zip(computed, block, strict=True))
 
 

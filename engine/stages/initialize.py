@@ -11,7 +11,7 @@ from engine.data.dataset import LongTailedData, pick_real_images
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
-from engine.training.accuracy import all_logits, predictions
+from engine.training.accuracy import in_test_batches, predictions
 
 
 def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
@@ -61,7 +61,7 @@ def _label_logits(
         return by_class, 0
     total, votes = torch.zeros_like(by_class), torch.zeros_like(by_class[:, :1])
     for theta in experts:
-        logits = all_logits(network, theta, images)
+        logits = in_test_batches(network, theta, images)
         right = (logits.argmax(dim=1) == classes)[:, None].to(logits.dtype)
         total, votes = total + right * logits, votes + right
     known = votes > 0

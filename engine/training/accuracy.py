@@ -10,25 +10,14 @@ from engine.run.network_cost import TEST_IMAGES_AT_ONCE
 
 
 @torch.no_grad()
-def all_logits(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
-    """Logits (N, C) of images (N, channels, H, W) at weights theta (P,), some images at a time."""
-    return torch.cat([network(theta, batch) for batch in _test_batches(images)])
+def in_test_batches(forward: Forward, theta: Tensor, images: Tensor) -> Tensor:
+    """forward(theta, images) at weights theta (P,) of images (N, channels, H, W), some images at a time."""
+    return torch.cat([forward(theta, batch) for batch in images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))])
 
 
-@torch.no_grad()
-def all_features(features: Forward, theta: Tensor, images: Tensor) -> Tensor:
-    """Features (N, F) of images (N, channels, H, W) at weights theta (P,), some images at a time."""
-    return torch.cat([features(theta, batch) for batch in _test_batches(images)])
-
-
-def _test_batches(images: Tensor) -> tuple[Tensor, ...]:
-    return images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))
-
-
-@torch.no_grad()
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     """The predicted class of each image (N, channels, H, W), as (N,) int64."""
-    return torch.cat([network(theta, batch).argmax(dim=1) for batch in _test_batches(images)])
+    return in_test_batches(lambda theta, batch: network(theta, batch).argmax(dim=1), theta, images)
 
 
 def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:

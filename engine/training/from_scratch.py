@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,29 +32,30 @@ def fresh_network(
     settings: RunSettings, data: LongTailedData, arch: NetworkName, *names: str | int
 ) -> tuple[FlatNetwork, Tensor]:
     """A network for the data, and weights (P,) on the data's device, which the seed and `names` alone decide."""
-    module = build_network(
-        arch,
-        channels=data.channels,
-        classes=data.num_classes,
-        image_size=data.image_size,
-        width=settings.experts.width,
-        depth=settings.experts.depth,
-        seed=derived_seed(settings.seed, *names, "weights"),
-    )
+    seed = derived_seed(settings.seed, *names, "weights")
+    module = build_network(arch, **_shape(settings, data)._asdict(), seed=seed)
     network = FlatNetwork(module)
     return network, network.flatten(module).to(data.train_images.device)
 
 
 def cost_of(settings: RunSettings, data: LongTailedData, arch: NetworkName) -> NetworkCost:
     """Operations and activations of a network of these settings on this data."""
-    return network_cost(
-        arch,
-        channels=data.channels,
-        classes=data.num_classes,
-        image_size=data.image_size,
-        width=settings.experts.width,
-        depth=settings.experts.depth,
-    )
+    return network_cost(arch, **_shape(settings, data)._asdict())
+
+
+class _NetworkShape(NamedTuple):
+    """The images (channels, image_size, image_size), the classes, and the ConvNet's width and depth."""
+
+    channels: int
+    classes: int
+    image_size: int
+    width: int
+    depth: int
+
+
+def _shape(settings: RunSettings, data: LongTailedData) -> _NetworkShape:
+    experts = settings.experts
+    return _NetworkShape(data.channels, data.num_classes, data.image_size, experts.width, experts.depth)
 
 
 # ---- Training from scratch ----
@@ -90,10 +92,10 @@ def train_from_scratch(
     All sets must have the same size. SGD with a tenth of the rate after the share `decay_at` of the epochs.
     """
     settings, recipe = context.settings, context.settings.evaluate
-    shape = (data.channels, data.num_classes, data.image_size, settings.experts.width, settings.experts.depth)
     compiled = evaluation_compiles(context, arch, cost_of(settings, data, arch))
     # Whether one or several, not how many: groups of any larger size share one compiled gradient.
-    network, gradient = _network_and_gradient(arch, *shape, min(2, len(names)), context.device, compiled, context.emit)
+    shape, group = _shape(settings, data), min(2, len(names))
+    network, gradient = _network_and_gradient(arch, shape, group, context.device, compiled, context.emit)
     weights = [fresh_network(settings, data, arch, *of_network)[1] for of_network in names]
     state = TrainingState.started(weights, [training_set.learning_rate for training_set in training_sets])
     step = Step(state, gradient, Sgd(recipe.momentum, recipe.weight_decay))
@@ -119,18 +121,8 @@ def release_learners() -> None:
 
 @functools.cache
 def _network_and_gradient(
-    arch: NetworkName,
-    channels: int,
-    classes: int,
-    image_size: int,
-    width: int,
-    depth: int,
-    group: int,
-    device: torch.device,
-    compiled: bool,
-    emit: Emit,
+    arch: NetworkName, shape: _NetworkShape, group: int, device: torch.device, compiled: bool, emit: Emit
 ) -> tuple[FlatNetwork, Gradient]:
     """Cached, so that a process compiles it once; its arguments are all that the compiled code depends on."""
-    shape = {"channels": channels, "classes": classes, "image_size": image_size, "width": width, "depth": depth}
-    network = FlatNetwork(build_network(arch, **shape, seed=0))
+    network = FlatNetwork(build_network(arch, **shape._asdict(), seed=0))
     return network, training_gradient(network, group, device, compiled, emit=emit)

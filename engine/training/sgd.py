@@ -12,8 +12,6 @@ Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
 Batch = tuple[Tensor, Tensor]
 """Images (G, B, ...) and targets (G, B, ...) of one step of G networks."""
-StepFunction = Callable[[Tensor, Tensor], Tensor]
-"""Makes one step with a batch; returns the losses (G,)."""
 
 _TINY = 1e-12
 
@@ -95,7 +93,7 @@ class Step:
         return losses
 
 
-def train_epoch(step: StepFunction, batches: Iterable[Batch]) -> list[float]:
+def train_epoch(step: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Batch]) -> list[float]:
     """One step a batch; returns each network's mean loss (G,)."""
     # Read back once an epoch: on a GPU every read waits for all that was launched before.
     losses: list[float] = torch.stack([step(images, targets) for images, targets in batches]).mean(dim=0).tolist()
