@@ -20,6 +20,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import FollowedRun
 from ltdd_tui.runs.messages import log_message, losses
 from ltdd_tui.runs.state import RunState, Stage, with_worker
@@ -141,9 +142,8 @@ def bars(state: RunState, now: float) -> RenderableType:
 def current_figures(state: RunState) -> str:
     """The latest losses, the last and the best checkpoint evaluation, and device memory, in one line."""
     parts = [losses(state.steps.latest)] if state.steps.latest else []
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
-    if checks:
-        best = max(checks, key=lambda event: event.accuracy_mean)
+    checks, best = state.evaluated("check"), best_check(state)
+    if best:
         parts.append(
             f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)} at {best.iteration}"
         )

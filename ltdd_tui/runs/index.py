@@ -130,7 +130,7 @@ def overview(folder: RunFolder) -> Overview:
     # Also of a finished run: it may be evaluated on further networks.
     stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
+    checks = state.evaluated("check")
     return Overview(
         folder.name,
         status,

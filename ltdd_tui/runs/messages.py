@@ -49,7 +49,7 @@ def _ending(after: RunView) -> Notification | None:
     name, state = after.folder.name, after.state
     match state.status:
         case "done":
-            final = next((event for event in state.evaluations.values() if event.subject == "final"), None)
+            final = next(iter(state.evaluated("final")), None)
             figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
             return Notification(f"the run is done{figure}", title=name, rings=True)
         case "failed":
