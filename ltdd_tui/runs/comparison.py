@@ -13,7 +13,7 @@ from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.figures import Row, head_to_tail, rows_from_state
+from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
@@ -31,7 +31,6 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """The run's name."""
         return self.view.folder.name
 
     @property
@@ -93,10 +92,11 @@ class ClassLine:
 def class_lines(runs: Sequence[ComparedRun]) -> list[ClassLine]:
     """All classes by name: those of the first run head to tail, then those that only a later one has."""
     counts: dict[str, int] = {}
-    for data in (run.view.state.data for run in runs):
-        for place in head_to_tail(data.class_counts) if data else ():
-            if data and place < len(data.class_names):
-                counts.setdefault(data.class_names[place], data.class_counts[place])
+    for run in runs:
+        if data := run.view.state.data:
+            by_name = zip(data.class_names, data.class_counts, strict=False)
+            for name, count in sorted(by_name, key=lambda one: one[1], reverse=True):
+                counts.setdefault(name, count)
     by_run = [run.by_class() for run in runs]
     return [ClassLine(name, count, tuple(values.get(name) for values in by_run)) for name, count in counts.items()]
 

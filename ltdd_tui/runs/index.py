@@ -21,6 +21,8 @@ from ltdd_tui.runs.state import RunState, Stage, fold, with_worker
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
+# What a RunStarted and an Overview both say of a run.
+CELL_FIELDS = ("dataset", "imbalance_factor", "ipc", "method", "seed")
 STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -97,15 +99,15 @@ class Overview:
 
     name: str
     state: str
-    stage: str | None
-    dataset: str | None
-    imbalance_factor: float | str | None
-    ipc: int | None
-    method: str | None
-    accuracy_mean: float | None
-    accuracy_std: float | None
-    changed: float
-    path: str
+    stage: str | None = None
+    dataset: str | None = None
+    imbalance_factor: float | str | None = None
+    ipc: int | None = None
+    method: str | None = None
+    accuracy_mean: float | None = None
+    accuracy_std: float | None = None
+    changed: float = 0.0
+    path: str = ""
     progress: float | None = None
     check_mean: float | None = None
     seed: int | None = None
@@ -131,21 +133,14 @@ def overview(folder: RunFolder) -> Overview:
     stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
     checks = state.evaluated("check")
-    return Overview(
-        folder.name,
-        status,
-        f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
-        started.dataset if started else None,
-        started.imbalance_factor if started else None,
-        started.ipc if started else None,
-        started.method if started else None,
-        final.get("accuracy_mean"),
-        final.get("accuracy_std"),
-        last_change(folder),
-        str(folder.root),
-        min(1.0, stage.done / stage.total) if stage and stage.total else None,
-        checks[-1].accuracy_mean if checks else None,
-        started.seed if started else None,
+    return replace(
+        _blank(folder, status),
+        stage=f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
+        accuracy_mean=final.get("accuracy_mean"),
+        accuracy_std=final.get("accuracy_std"),
+        progress=min(1.0, stage.done / stage.total) if stage and stage.total else None,
+        check_mean=checks[-1].accuracy_mean if checks else None,
+        **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
 
@@ -203,7 +198,6 @@ class RunEntry:
 
     @property
     def folder(self) -> RunFolder:
-        """The run's files."""
         return RunFolder(self.run.path)
 
 
@@ -252,15 +246,11 @@ class RunIndex:
 
 def _folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Every folder that is a run or was one; names with a dot in front are no runs."""
-    try:
-        with os.scandir(runs_dir) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except OSError:
-        return
-    for name in names:
-        folder = RunFolder(runs_dir / name)
-        if folder.config.exists() or folder.events.exists():
-            yield folder
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(runs_dir) if not name.startswith("."))
+    folders = (RunFolder(runs_dir / name) for name in names)
+    return (folder for folder in folders if folder.config.exists() or folder.events.exists())
 
 
 def _file_stats(folder: RunFolder) -> FileStats:
@@ -317,10 +307,7 @@ def _from_settings(folder: RunFolder, run: Overview) -> Overview:
 
 def _blank(folder: RunFolder, state: str) -> Overview:
     """A line of which only the name is known."""
-    unknown = dict.fromkeys(
-        ("stage", "dataset", "imbalance_factor", "ipc", "method", "accuracy_mean", "accuracy_std"), None
-    )
-    return Overview(name=folder.name, state=state, changed=last_change(folder), path=str(folder.root), **unknown)
+    return Overview(folder.name, state, changed=last_change(folder), path=str(folder.root))
 
 
 def _entry(folder: RunFolder, run: Overview, damage: str = "") -> RunEntry:
