@@ -77,13 +77,9 @@ def with_evaluation(metrics: MetricsJson, result: Evaluated) -> MetricsJson:
 
 
 def read_metrics(folder: RunFolder) -> MetricsJson:
-    """The metrics of a finished run; raises InputError where there are none."""
+    """The metrics of a run that has its distilled set; raises InputError where they are missing or no JSON."""
     try:
         metrics: MetricsJson = json.loads(folder.metrics.read_text())
-    except FileNotFoundError:
-        raise InputError(
-            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it"
-        ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"the metrics cannot be read: {error}",

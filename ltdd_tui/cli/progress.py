@@ -174,7 +174,7 @@ def follow(
         while True:
             # First the worker, then the events: in the other order, a run that ends in between looks like a crash.
             alive = watched.folder.is_running() if process is None else process.poll() is None
-            caught_up = watched.take_new(display)
+            caught_up = watched.take_new(display.show)
             display.refresh(watched.state)
             if len(interrupts) > handled:
                 if process is None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
-from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.loss_history import Floats
@@ -120,18 +119,15 @@ class Difference:
 
 def differing_settings(runs: Sequence[ComparedRun]) -> list[Difference]:
     """The settings that are not the same in all runs whose settings can be read, in their usual order."""
-    values_by_run = [_values_by_key(run.view.settings) for run in runs]
+    settings = [run.view.settings for run in runs]
+    values_by_run = [flat(one.model_dump(mode="json")) if one else {} for one in settings]
     # What is published for a cell is no setting of the run.
     keys = [key for key in leaves() if not key.startswith("expected.")]
-    differences = [Difference(key, tuple(values.get(key) for values in values_by_run)) for key in keys]
+    differences = [
+        Difference(key, tuple(_as_text(values[key]) if key in values else None for values in values_by_run))
+        for key in keys
+    ]
     return [difference for difference in differences if len(set(difference.values) - {None}) > 1]
-
-
-def _values_by_key(settings: RunSettings | None) -> dict[str, str]:
-    """Each setting by its dotted key, as text; none where the settings cannot be read."""
-    if settings is None:
-        return {}
-    return {key: _as_text(value) for key, value in flat(settings.model_dump(mode="json")).items()}
 
 
 def _as_text(value: Any) -> str:

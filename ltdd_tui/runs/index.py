@@ -214,8 +214,8 @@ class RunIndex:
         self.runs_dir = runs_dir
         self.listed: tuple[RunEntry, ...] = ()
         self._stats: dict[str, FileStats] = {}
-        self._read: dict[str, tuple[FileStats, RunEntry]] = {}
-        self._unread: dict[str, RunEntry] = {}
+        # What each run said when it was last read, and how its files were then; None while it was never read.
+        self._entries: dict[str, tuple[FileStats | None, RunEntry]] = {}
         self._to_read: list[str] = []
 
     def look(self, budget_seconds: float = 0.1) -> bool:
@@ -228,20 +228,19 @@ class RunIndex:
             self._compare_stats()
         while self._to_read:
             name = self._to_read.pop()
-            self._read[name] = self._stats[name], examined(RunFolder(self.runs_dir / name))
+            self._entries[name] = self._stats[name], examined(RunFolder(self.runs_dir / name))
             if time.monotonic() > deadline:
                 break
-        self.listed = tuple(self._read[name][1] if name in self._read else self._unread[name] for name in self._stats)
+        self.listed = tuple(entry for _, entry in self._entries.values())
         return not self._to_read
 
     def _compare_stats(self) -> None:
         """Finds out which runs there are, and whose files have changed."""
-        self._stats = {folder.name: _file_stats(folder) for folder in _folders(self.runs_dir)}
-        self._read = {name: read for name, read in self._read.items() if name in self._stats}
-        changed = [name for name, now in self._stats.items() if name not in self._read or self._read[name][0] != now]
-        self._to_read = sorted(changed, key=lambda name: last_change(RunFolder(self.runs_dir / name)))
-        new = (RunFolder(self.runs_dir / name) for name in changed if name not in self._read)
-        self._unread = {folder.name: replace(_entry(folder, _blank(folder, "...")), read=False) for folder in new}
+        folders = {folder.name: folder for folder in _folders(self.runs_dir)}
+        self._stats = {name: _file_stats(folder) for name, folder in folders.items()}
+        self._entries = {name: self._entries.get(name) or (None, _unread(folder)) for name, folder in folders.items()}
+        changed = [name for name, stats in self._stats.items() if self._entries[name][0] != stats]
+        self._to_read = sorted(changed, key=lambda name: last_change(folders[name]))
 
 
 def _folders(runs_dir: Path) -> Iterator[RunFolder]:
@@ -308,6 +307,10 @@ def _from_settings(folder: RunFolder, run: Overview) -> Overview:
 def _blank(folder: RunFolder, state: str) -> Overview:
     """A line of which only the name is known."""
     return Overview(folder.name, state, changed=last_change(folder), path=str(folder.root))
+
+
+def _unread(folder: RunFolder) -> RunEntry:
+    return replace(_entry(folder, _blank(folder, "...")), read=False)
 
 
 def _entry(folder: RunFolder, run: Overview, damage: str = "") -> RunEntry:
