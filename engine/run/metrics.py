@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -113,11 +114,19 @@ def expert_figures(accuracies: Sequence[float], per_class: Sequence[Sequence[flo
     means: list[float | None] = [statistics.fmean(column) for column in zip(*per_class, strict=False)]
     return Figures.model_construct(
         accuracy_mean=statistics.fmean(accuracies),
-        accuracy_std=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        accuracy_std=sample_std(accuracies),
         repeats=len(accuracies),
         per_class=means,
         groups=group_means(means, groups),
     )
+
+
+def sample_std(values: Sequence[float]) -> float:
+    """The sample standard deviation, 0 of a single value, NaN where one of several is not finite."""
+    if len(values) < 2:
+        return 0.0
+    # `statistics.stdev` of Python 3.11 raises AttributeError for NaN and infinity.
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def group_means(per_class: Sequence[float | None], groups: Sequence[str]) -> dict[str, float | None]:

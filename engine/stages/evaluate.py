@@ -24,7 +24,7 @@ from engine.results.metrics import with_evaluation
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import read_json, write_json
-from engine.run.metrics import group_means
+from engine.run.metrics import group_means, sample_std
 from engine.run.settings import NetworkName
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
@@ -126,7 +126,7 @@ def _summary(
         arch,
         len(results),
         statistics.fmean(accuracies),
-        statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        sample_std(accuracies),
         per_class,
         group_means(per_class, data.groups),
         [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],

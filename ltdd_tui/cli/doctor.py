@@ -17,6 +17,7 @@ from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
 from ltdd_tui.runs.index import run_folders
+from ltdd_tui.runs.manage import size_of
 
 GIB = 1 << 30
 PROBE_SECONDS = 120
@@ -42,7 +43,7 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
     facts = {
         "python": platform.python_version(),
         **_torch(),
-        **{name.replace("-", "_"): _installed_version(name) for name in PACKAGES},
+        **{name.replace("-", "_"): installed_version(name) for name in PACKAGES},
         "cpus": os.cpu_count(),
         "memory_gib": _rounded(machine.memory_gib(machine.device_here("cpu"))),
         "disks": [
@@ -52,7 +53,7 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
         "cache": {
             "data": _names(cache_root() / "data"),
             "experts": len(_names(cache_root() / "experts")),
-            "gib": round(_bytes(cache_root()) / GIB, 2),
+            "gib": round(size_of(cache_root()) / GIB, 2),
         },
         "calibrations": _calibrations(),
         "runs": sum(1 for _ in run_folders(runs_dir)),
@@ -77,13 +78,14 @@ def _torch() -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(probe.stdout.splitlines()[-1])
         return facts
     except subprocess.TimeoutExpired:
-        return {"torch": None, "devices": [], "problem": f"torch did not load within {PROBE_SECONDS} s"}
+        problem = f"torch did not load within {PROBE_SECONDS} s"
     except (subprocess.CalledProcessError, ValueError, IndexError) as error:
-        lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        return {"torch": None, "devices": [], "problem": lines[-1] if lines else "torch does not load"}
+        problem = (getattr(error, "stderr", "") or str(error)).strip().rpartition("\n")[2] or "torch does not load"
+    return {"torch": None, "devices": [], "problem": problem}
 
 
-def _installed_version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -103,10 +105,6 @@ def _calibrations() -> list[dict[str, Any]]:
 def _names(folder: Path) -> list[str]:
     """What is in the folder, which need not exist, without hidden files."""
     return sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
-
-
-def _bytes(folder: Path) -> int:
-    return sum(os.lstat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
 
 
 def _print_table(facts: dict[str, Any]) -> None:

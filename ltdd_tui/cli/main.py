@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -29,10 +28,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"ltdd-tui {version('ltdd-tui')}")
-        except PackageNotFoundError:
-            print("ltdd-tui (not installed)")
+        print(f"ltdd-tui {doctor.installed_version('ltdd-tui') or '(not installed)'}")
         raise typer.Exit()
 
 

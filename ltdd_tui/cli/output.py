@@ -14,7 +14,7 @@ from rich.table import Table
 from engine.run.estimate import Estimate
 from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
-from ltdd_tui.runs.figures import Row
+from ltdd_tui.runs.figures import Row, head_to_tail
 from ltdd_tui.runs.index import Overview
 
 PIPE_COLUMNS = 200
@@ -82,7 +82,7 @@ def class_table(names: Sequence[str], counts: Sequence[int], rows: Sequence[Row]
     """One row per class from head to tail: a bar for the last of `rows`, then a column of percents for each."""
     labels = [row.label for row in rows]
     table = plain_table("class", "images", "", *labels, right=("images", *labels))
-    for index in sorted(range(len(counts)), key=lambda index: (-counts[index], index)):
+    for index in head_to_tail(counts):
         # Names and figures come from files, whose lists may be shorter than the counts.
         percents = [row.per_class[index] if index < len(row.per_class) else None for row in rows]
         last = percents[-1] if percents else None

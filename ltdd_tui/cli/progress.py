@@ -20,8 +20,10 @@ from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs import worker
+from ltdd_tui.runs.console import printed, printed_by_run
+from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import FollowedRun
-from ltdd_tui.runs.messages import log_message, losses
+from ltdd_tui.runs.messages import CRASHED, log_message, losses
 from ltdd_tui.runs.state import RunState, Stage, with_worker
 
 POLL_SECONDS = 0.1
@@ -141,9 +143,8 @@ def bars(state: RunState, now: float) -> RenderableType:
 def current_figures(state: RunState) -> str:
     """The latest losses, the last and the best checkpoint evaluation, and device memory, in one line."""
     parts = [losses(state.steps.latest)] if state.steps.latest else []
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
-    if checks:
-        best = max(checks, key=lambda event: event.accuracy_mean)
+    checks, best = state.evaluated("check"), best_check(state)
+    if best:
         parts.append(
             f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)} at {best.iteration}"
         )
@@ -173,7 +174,7 @@ def follow(
         while True:
             # First the worker, then the events: in the other order, a run that ends in between looks like a crash.
             alive = watched.folder.is_running() if process is None else process.poll() is None
-            caught_up = watched.take_new(display)
+            caught_up = watched.take_new(display.show)
             display.refresh(watched.state)
             if len(interrupts) > handled:
                 if process is None:
@@ -206,10 +207,10 @@ def _interrupts() -> Iterator[list[int]]:
 def print_crash(folder: RunFolder, code: int | None, hint: str = "") -> None:
     """Reports a worker that exited without an error event: its exit code, if it was ours, and its last output."""
     exit_code = "" if code is None else f" (exit code {code})"
-    what = f"the worker exited without an error message{exit_code}"
-    print_note(str(Fault(what, str(folder.console), hint)))
-    if lines := worker.console_tail(folder, own=code is not None):
-        print_note("\n".join(["last output:", *(f"  {line}" for line in lines)]))
+    print_note(str(Fault(f"{CRASHED}{exit_code}", str(folder.console), hint)))
+    # A worker of ours that was refused the run says so itself; of others' workers, such a one is passed over.
+    if lines := printed_by_run(folder) if code is None else printed(folder.console):
+        print_note("\n".join(["last output:", *(f"  {line}" for line in lines[-worker.LAST_LINES :])]))
 
 
 def exit_code_of(worker_code: int | None) -> int:

@@ -26,7 +26,7 @@ from ltdd_tui.cli.output import (
 )
 from ltdd_tui.cli.progress import STOPPED, display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.figures import Row, rows_from_state
+from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
 from ltdd_tui.runs.live import FollowedRun
 from ltdd_tui.runs.results import measured
@@ -131,24 +131,11 @@ def evaluate(
         ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device],
         plain,
     )
-    final = [event for event in state.evaluations.values() if event.subject == "final"]
-    evaluations = [event for name in archs for event in final if event.arch == name]
+    evaluations = [event for name in archs for event in state.evaluated("final") if event.arch == name]
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return
-    rows = [
-        Row(
-            f"final on {event.arch}",
-            event.accuracy_mean,
-            event.accuracy_std,
-            event.repeats,
-            event.per_class,
-            event.groups,
-            event.iteration,
-        )
-        for event in evaluations
-    ]
-    print_data(result_table(rows))
+    print_data(result_table(row_of(f"final on {event.arch}", event) for event in evaluations if is_sound(event)))
 
 
 def export(

@@ -26,6 +26,7 @@ from ltdd_tui.cli.progress import BAD_INPUT, DONE, FAILED, STOPPED, display_for,
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
 from ltdd_tui.runs.live import FollowedRun
 
@@ -150,7 +151,7 @@ def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: b
     while process.poll() is None and not folder.is_running():
         time.sleep(0.05)
     if process.returncode:
-        print_note("\n".join(worker.console_tail(folder)))
+        print_note("\n".join(printed(folder.console)[-worker.LAST_LINES :]))
         raise typer.Exit(exit_code_of(process.returncode))
     print_note(_runs_on(folder))
 

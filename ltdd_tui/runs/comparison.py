@@ -11,9 +11,8 @@ import numpy as np
 
 from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
-from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.figures import Row, head_to_tail, rows_from_state
+from ltdd_tui.runs.figures import Row, rows_from_state
 from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
@@ -31,7 +30,6 @@ class ComparedRun:
 
     @property
     def name(self) -> str:
-        """The run's name."""
         return self.view.folder.name
 
     @property
@@ -93,10 +91,11 @@ class ClassLine:
 def class_lines(runs: Sequence[ComparedRun]) -> list[ClassLine]:
     """All classes by name: those of the first run head to tail, then those that only a later one has."""
     counts: dict[str, int] = {}
-    for data in (run.view.state.data for run in runs):
-        for place in head_to_tail(data.class_counts) if data else ():
-            if data and place < len(data.class_names):
-                counts.setdefault(data.class_names[place], data.class_counts[place])
+    for run in runs:
+        if data := run.view.state.data:
+            by_name = zip(data.class_names, data.class_counts, strict=False)
+            for name, count in sorted(by_name, key=lambda one: one[1], reverse=True):
+                counts.setdefault(name, count)
     by_run = [run.by_class() for run in runs]
     return [ClassLine(name, count, tuple(values.get(name) for values in by_run)) for name, count in counts.items()]
 
@@ -120,18 +119,15 @@ class Difference:
 
 def differing_settings(runs: Sequence[ComparedRun]) -> list[Difference]:
     """The settings that are not the same in all runs whose settings can be read, in their usual order."""
-    values_by_run = [_values_by_key(run.view.settings) for run in runs]
+    settings = [run.view.settings for run in runs]
+    values_by_run = [flat(one.model_dump(mode="json")) if one else {} for one in settings]
     # What is published for a cell is no setting of the run.
     keys = [key for key in leaves() if not key.startswith("expected.")]
-    differences = [Difference(key, tuple(values.get(key) for values in values_by_run)) for key in keys]
+    differences = [
+        Difference(key, tuple(_as_text(values[key]) if key in values else None for values in values_by_run))
+        for key in keys
+    ]
     return [difference for difference in differences if len(set(difference.values) - {None}) > 1]
-
-
-def _values_by_key(settings: RunSettings | None) -> dict[str, str]:
-    """Each setting by its dotted key, as text; none where the settings cannot be read."""
-    if settings is None:
-        return {}
-    return {key: _as_text(value) for key, value in flat(settings.model_dump(mode="json")).items()}
 
 
 def _as_text(value: Any) -> str:

@@ -41,11 +41,17 @@ def printed(console: Path) -> tuple[str, ...]:
     """The last lines of a console file; none where it cannot be read."""
     try:
         with open(console, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - TAIL_BYTES))
-            lines = as_shown(file.read().decode("utf-8", errors="replace"))
+            return last_lines(file)
     except OSError:
         return ()
+
+
+def last_lines(file: IO[bytes]) -> tuple[str, ...]:
+    """The last lines of an open console file."""
+    size = os.fstat(file.fileno()).st_size
+    # pread, since a worker that still prints shares the place in the file at which it goes on.
+    text = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
+    lines = as_shown(text.decode("utf-8", errors="replace"))
     # The first of a cut file is a piece of a line.
     return tuple(lines[size > TAIL_BYTES :][-MOST_LINES:])
 

@@ -7,7 +7,7 @@ as null, a list per class may be short, and numbers may be too large to add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,11 @@ def mean(values: Sequence[float | None]) -> float | None:
     """The mean of the numbers that are known, if it is finite."""
     known = [value for value in values if value is not None]
     return number(sum(known) / len(known)) if known else None
+
+
+def class_means(lists: Iterable[Sequence[float | None]], count: int) -> list[float | None]:
+    """For each of `count` classes the mean over several lists of one number a class."""
+    return [mean(values) for values in zip(*(numbers(one, count) for one in lists), strict=True)] or [None] * count
 
 
 def head_to_tail(counts: Sequence[float | None]) -> list[int]:
@@ -79,12 +84,11 @@ def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1) -> Row:
 
 def rows_from_state(state: RunState) -> list[Row]:
     """random, initialization, the experts, final, best, then final on further networks; before final, two checks."""
-    sound = [event for event in state.evaluations.values() if is_sound(event)]
-    finals = [event for event in sound if event.subject == "final"]
-    checks = sorted((event for event in sound if event.subject == "check"), key=lambda event: event.iteration or 0)
+    finals = [event for event in state.evaluated("final") if is_sound(event)]
+    checks = [event for event in state.evaluated("check") if is_sound(event)]
     named: list[tuple[str, Evaluated | Figures]] = []
     for subject in ("random", "initialization"):
-        named += [(subject, event) for event in sound if event.subject == subject]
+        named += [(subject, event) for event in state.evaluated(subject)]
     for kind in KINDS:
         experts = [done for done in state.done_experts(kind) if are_percents(done.accuracy, *done.per_class)]
         if experts:
@@ -95,9 +99,9 @@ def rows_from_state(state: RunState) -> list[Row]:
         named.append(("last check", checks[-1]))
         named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
     named += [("final", event) for event in finals if event.arch == finals[0].arch]
-    named += [("best", event) for event in sound if event.subject == "best"]
+    named += [("best", event) for event in state.evaluated("best")]
     named += [(f"final on {event.arch}", event) for event in finals if event.arch != finals[0].arch]
-    return [row_of(label, figures) for label, figures in named]
+    return [row_of(label, figures) for label, figures in named if is_sound(figures)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -143,69 +147,54 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     """Every class at a state; without data there are no classes yet."""
     if state.data is None:
         return ClassAccuracies()
-    names, groups = state.data.class_names, state.data.groups
+    names, count = state.data.class_names, len(state.data.class_names)
+    counts: Sequence[int | None] = state.data.class_counts
+    if len(counts) != count:
+        counts = [None] * count
+    groups = [*state.data.groups, *[""] * count]
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
     random, start = _first(state, "random"), _first(state, "initialization")
-    bound_of, bound = _bound(state, len(names))
     values, values_before, of_random, of_start = (
-        numbers(event.per_class if event else (), len(names)) for event in (last, before, random, start)
+        numbers(event.per_class if event else (), count) for event in (last, before, random, start)
     )
-    counts = numbers(state.data.class_counts, len(names))
+    # The classifier experts decouple head from tail, and so reach more than the others.
+    bound_kind = next((kind for kind in reversed(KINDS) if state.done_experts(kind)), KINDS[0])
+    bound = class_means([done.per_class for done in state.done_experts(bound_kind)], count)
     classes = []
     for place in head_to_tail(counts):
-        count, value, previous = counts[place], values[place], values_before[place]
-        classes.append(
-            ClassAccuracy(
-                names[place],
-                None if count is None else int(count),
-                groups[place] if place < len(groups) else "",
-                value,
-                None if value is None or previous is None else value - previous,
-                of_random[place],
-                of_start[place],
-                bound[place],
-            )
-        )
+        value, previous = values[place], values_before[place]
+        change = None if value is None or previous is None else value - previous
+        marks = of_random[place], of_start[place], bound[place]
+        classes.append(ClassAccuracy(names[place], counts[place], groups[place], value, change, *marks))
     return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
-        best_of(state),
-        bound_of,
+        _first(state, "best") or best_check(state),
+        f"{bound_kind} experts" if state.done_experts(bound_kind) else "",
         tuple(
             f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
-            f" names {len(event.per_class)} classes of {len(names)}"
+            f" names {len(event.per_class)} classes of {count}"
             for event in (last, before, random, start)
-            if event and len(event.per_class) != len(names)
+            if event and len(event.per_class) != count
         ),
     )
 
 
 def checks_and_final(state: RunState) -> list[Evaluated]:
     """The checks in their order, then the final figure of the first architecture, where it is there."""
-    evaluations = list(state.evaluations.values())
-    checks = sorted((one for one in evaluations if one.subject == "check"), key=lambda one: one.iteration or 0)
-    return checks + [one for one in evaluations if one.subject == "final"][:1]
+    return state.evaluated("check") + state.evaluated("final")[:1]
 
 
-def best_of(state: RunState) -> Evaluated | None:
-    """The best check, as the worker evaluated it once more at the end where it has."""
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
-    known = [event for event in checks if number(event.accuracy_mean) is not None]
-    return _first(state, "best") or max(known, key=lambda event: event.accuracy_mean, default=None)
+def best_check(state: RunState) -> Evaluated | None:
+    """The check of the highest mean accuracy."""
+    known = [event for event in state.evaluated("check") if number(event.accuracy_mean) is not None]
+    return max(known, key=lambda event: event.accuracy_mean, default=None)
 
 
 def _first(state: RunState, subject: str) -> Evaluated | None:
-    return next((event for event in state.evaluations.values() if event.subject == subject), None)
-
-
-def _bound(state: RunState, count: int) -> tuple[str, list[float | None]]:
-    """Mean accuracy per class of the classifier experts, which decouple head from tail, else of the others."""
-    for kind in reversed(KINDS):
-        if rows := [numbers(done.per_class, count) for done in state.done_experts(kind)]:
-            return f"{kind} experts", [mean([row[place] for row in rows]) for place in range(count)]
-    return "", [None] * count
+    return next(iter(state.evaluated(subject)), None)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -241,19 +230,16 @@ def norms_by_class(state: RunState) -> ClassifierNorms:
     """The experts of each kind (their mean), then the networks of the last check or of the final set."""
     if state.data is None:
         return ClassifierNorms()
-    count, groups = len(state.data.class_names), state.data.groups
+    count = len(state.data.class_names)
     order = head_to_tail(numbers(state.data.class_counts, count))
-    series = []
-    for kind in KINDS:
-        rows = [numbers(done.classifier_norms, count) for done in state.done_experts(kind)]
-        series.append(_norm_series(f"{kind} experts", [mean([row[place] for row in rows]) for place in order]))
-    shown = checks_and_final(state)
-    norms = numbers(shown[-1].classifier_norms if shown else (), count)
-    series.append(_norm_series("synthetic set", [norms[place] for place in order]))
-    return ClassifierNorms(
-        tuple(groups[place] if place < len(groups) else "" for place in order),
-        tuple(one for one in series if one),
-    )
+    groups = [*state.data.groups, *[""] * count]
+    norms = {
+        f"{kind} experts": class_means([done.classifier_norms for done in state.done_experts(kind)], count)
+        for kind in KINDS
+    }
+    norms["synthetic set"] = class_means([event.classifier_norms for event in checks_and_final(state)[-1:]], count)
+    series = [_norm_series(label, [values[place] for place in order]) for label, values in norms.items()]
+    return ClassifierNorms(tuple(groups[place] for place in order), tuple(one for one in series if one))
 
 
 def _norm_series(label: str, norms: Sequence[float | None]) -> NormSeries | None:
@@ -278,7 +264,7 @@ class ExpertRow:
     history: Sequence[ExpertEpoch]
     cached: bool = False
     accuracy: float | None = None
-    groups: Mapping[str, float | None] | None = None
+    groups: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -303,7 +289,6 @@ class ExpertSplit:
     kind: ExpertKind
     done: int
     total: int
-    cached: int
     accuracy: float | None
     groups: Mapping[str, float | None]
     rows: tuple[ExpertRow, ...]
@@ -311,23 +296,19 @@ class ExpertSplit:
 
 def expert_splits(state: RunState) -> list[ExpertSplit]:
     """The kinds of which something is known, in the order they are trained."""
-    return [split for kind in KINDS if (split := _expert_split(state, kind)) is not None]
+    return [split for kind in KINDS if (split := _expert_split(state, kind)).rows]
 
 
-def _expert_split(state: RunState, kind: ExpertKind) -> ExpertSplit | None:
+def _expert_split(state: RunState, kind: ExpertKind) -> ExpertSplit:
     experts = sorted(expert for own, expert in {*state.expert_epochs, *state.experts_done} if own == kind)
-    if not experts:
-        return None
     rows = tuple(_expert_row(state, kind, expert) for expert in experts)
     stage = state.stages.by_name.get("experts" if kind == "representation" else "classifier_experts")
-    done = [row for row in rows if row.groups is not None]
     return ExpertSplit(
         kind,
-        len(done),
+        len(state.done_experts(kind)),
         max(len(rows), stage.total if stage else 0),
-        sum(row.cached for row in done),
-        mean([row.accuracy for row in done]),
-        {group: mean([(row.groups or {}).get(group) for row in done]) for group in GROUPS},
+        mean([row.accuracy for row in rows]),
+        {group: mean([row.groups.get(group) for row in rows]) for group in GROUPS},
         rows,
     )
 
@@ -348,21 +329,20 @@ def _expert_row(state: RunState, kind: ExpertKind, expert: int) -> ExpertRow:
 
 def checks(state: RunState) -> tuple[Floats, Floats]:
     """Iterations and mean accuracies of the checks, from the initialization on; NaN for what is no number."""
-    means = {
+    evaluated = {
         event.iteration: _float(event.accuracy_mean)
-        for event in state.evaluations.values()
-        if event.subject in ("initialization", "check") and isinstance(event.iteration, int)
+        for event in state.evaluated("initialization") + state.evaluated("check")
+        if event.iteration is not None
     }
-    iterations = sorted(means)
-    return np.array(iterations, dtype=np.float64), np.array([means[at] for at in iterations], dtype=np.float64)
+    iterations = sorted(evaluated)
+    return np.array(iterations, dtype=np.float64), np.array([evaluated[at] for at in iterations], dtype=np.float64)
 
 
 def reference_accuracies(state: RunState) -> dict[str, float]:
     """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
     named = {
         event.subject: _float(event.accuracy_mean)
-        for event in state.evaluations.values()
-        if event.subject in ("random", "initialization")
+        for event in state.evaluated("random") + state.evaluated("initialization")
     }
     if done := state.done_experts("classifier") or state.done_experts("representation"):
         named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done]))

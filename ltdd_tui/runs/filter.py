@@ -71,13 +71,27 @@ def _term(word: str) -> Test:
     if not term:
         return lambda run: word in _line(run)
     field, sign, value = term.group("field", "sign", "value")
-    if field in TEXTS and sign in ":=":
-        return _text(TEXTS[field], value)
-    if field in NUMBERS:
-        return _number(field, sign, value)
-    if field in TEXTS:
+    if field not in TEXTS and field not in NUMBERS:
+        raise ValueError(f"no field {field!r}; there are {FIELDS}")
+    if field in TEXTS and sign not in ":=":
         raise ValueError(f"{field} is text: {field}:... finds it")
-    raise ValueError(f"no field {field!r}; there are {FIELDS}")
+    parts = tuple(part for part in value.split(",") if part)
+    if not parts:
+        return _everything
+    if field in TEXTS:
+        return lambda run: (TEXTS[field](run) or "").casefold().startswith(parts)
+    if sign in ":=" and field == "if" and "natural" in parts:
+        return lambda run: run.imbalance_factor in parts
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        raise ValueError(f"{field}{sign}{value}: {field} is a number") from None
+    return lambda run: _holds(NUMBERS[field](run), COMPARISONS[sign], numbers)
+
+
+def _holds(value: float | str | None, compare: Callable[[float, float], bool], numbers: list[float]) -> bool:
+    """Whether the value is a number that compares so with one of `numbers`."""
+    return isinstance(value, int | float) and any(compare(value, number) for number in numbers)
 
 
 def _everything(run: Overview) -> bool:
@@ -87,27 +101,3 @@ def _everything(run: Overview) -> bool:
 def _line(run: Overview) -> str:
     """What the list shows of the run, which plain words are looked for in."""
     return " ".join(filter(None, (run.name, run.state, run.stage, run.cell, run.method))).casefold()
-
-
-def _text(of: Callable[[Overview], str | None], value: str) -> Test:
-    wanted = tuple(part for part in value.split(",") if part)
-    return (lambda run: (of(run) or "").casefold().startswith(wanted)) if wanted else _everything
-
-
-def _number(field: str, sign: str, value: str) -> Test:
-    of, compare = NUMBERS[field], COMPARISONS[sign]
-    parts = [part for part in value.split(",") if part]
-    if not parts:
-        return _everything
-    if sign in ":=" and field == "if" and "natural" in parts:
-        return lambda run: of(run) in parts
-    try:
-        wanted = [float(part) for part in parts]
-    except ValueError:
-        raise ValueError(f"{field}{sign}{value}: {field} is a number") from None
-
-    def holds(run: Overview) -> bool:
-        has = of(run)
-        return isinstance(has, int | float) and any(compare(has, number) for number in wanted)
-
-    return holds

@@ -21,6 +21,8 @@ from ltdd_tui.runs.state import RunState, Stage, fold, with_worker
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
+# What a RunStarted and an Overview both say of a run.
+CELL_FIELDS = ("dataset", "imbalance_factor", "ipc", "method", "seed")
 STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -97,15 +99,15 @@ class Overview:
 
     name: str
     state: str
-    stage: str | None
-    dataset: str | None
-    imbalance_factor: float | str | None
-    ipc: int | None
-    method: str | None
-    accuracy_mean: float | None
-    accuracy_std: float | None
-    changed: float
-    path: str
+    stage: str | None = None
+    dataset: str | None = None
+    imbalance_factor: float | str | None = None
+    ipc: int | None = None
+    method: str | None = None
+    accuracy_mean: float | None = None
+    accuracy_std: float | None = None
+    changed: float = 0.0
+    path: str = ""
     progress: float | None = None
     check_mean: float | None = None
     seed: int | None = None
@@ -130,22 +132,15 @@ def overview(folder: RunFolder) -> Overview:
     # Also of a finished run: it may be evaluated on further networks.
     stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
-    checks = [event for event in state.evaluations.values() if event.subject == "check"]
-    return Overview(
-        folder.name,
-        status,
-        f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
-        started.dataset if started else None,
-        started.imbalance_factor if started else None,
-        started.ipc if started else None,
-        started.method if started else None,
-        final.get("accuracy_mean"),
-        final.get("accuracy_std"),
-        last_change(folder),
-        str(folder.root),
-        min(1.0, stage.done / stage.total) if stage and stage.total else None,
-        checks[-1].accuracy_mean if checks else None,
-        started.seed if started else None,
+    checks = state.evaluated("check")
+    return replace(
+        _blank(folder, status),
+        stage=f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
+        accuracy_mean=final.get("accuracy_mean"),
+        accuracy_std=final.get("accuracy_std"),
+        progress=min(1.0, stage.done / stage.total) if stage and stage.total else None,
+        check_mean=checks[-1].accuracy_mean if checks else None,
+        **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
 
@@ -203,7 +198,6 @@ class RunEntry:
 
     @property
     def folder(self) -> RunFolder:
-        """The run's files."""
         return RunFolder(self.run.path)
 
 
@@ -220,8 +214,8 @@ class RunIndex:
         self.runs_dir = runs_dir
         self.listed: tuple[RunEntry, ...] = ()
         self._stats: dict[str, FileStats] = {}
-        self._read: dict[str, tuple[FileStats, RunEntry]] = {}
-        self._unread: dict[str, RunEntry] = {}
+        # What each run said when it was last read, and how its files were then; None while it was never read.
+        self._entries: dict[str, tuple[FileStats | None, RunEntry]] = {}
         self._to_read: list[str] = []
 
     def look(self, budget_seconds: float = 0.1) -> bool:
@@ -234,33 +228,28 @@ class RunIndex:
             self._compare_stats()
         while self._to_read:
             name = self._to_read.pop()
-            self._read[name] = self._stats[name], examined(RunFolder(self.runs_dir / name))
+            self._entries[name] = self._stats[name], examined(RunFolder(self.runs_dir / name))
             if time.monotonic() > deadline:
                 break
-        self.listed = tuple(self._read[name][1] if name in self._read else self._unread[name] for name in self._stats)
+        self.listed = tuple(entry for _, entry in self._entries.values())
         return not self._to_read
 
     def _compare_stats(self) -> None:
         """Finds out which runs there are, and whose files have changed."""
-        self._stats = {folder.name: _file_stats(folder) for folder in _folders(self.runs_dir)}
-        self._read = {name: read for name, read in self._read.items() if name in self._stats}
-        changed = [name for name, now in self._stats.items() if name not in self._read or self._read[name][0] != now]
-        self._to_read = sorted(changed, key=lambda name: last_change(RunFolder(self.runs_dir / name)))
-        new = (RunFolder(self.runs_dir / name) for name in changed if name not in self._read)
-        self._unread = {folder.name: replace(_entry(folder, _blank(folder, "...")), read=False) for folder in new}
+        folders = {folder.name: folder for folder in _folders(self.runs_dir)}
+        self._stats = {name: _file_stats(folder) for name, folder in folders.items()}
+        self._entries = {name: self._entries.get(name) or (None, _unread(folder)) for name, folder in folders.items()}
+        changed = [name for name, stats in self._stats.items() if self._entries[name][0] != stats]
+        self._to_read = sorted(changed, key=lambda name: last_change(folders[name]))
 
 
 def _folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Every folder that is a run or was one; names with a dot in front are no runs."""
-    try:
-        with os.scandir(runs_dir) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except OSError:
-        return
-    for name in names:
-        folder = RunFolder(runs_dir / name)
-        if folder.config.exists() or folder.events.exists():
-            yield folder
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(runs_dir) if not name.startswith("."))
+    folders = (RunFolder(runs_dir / name) for name in names)
+    return (folder for folder in folders if folder.config.exists() or folder.events.exists())
 
 
 def _file_stats(folder: RunFolder) -> FileStats:
@@ -317,10 +306,11 @@ def _from_settings(folder: RunFolder, run: Overview) -> Overview:
 
 def _blank(folder: RunFolder, state: str) -> Overview:
     """A line of which only the name is known."""
-    unknown = dict.fromkeys(
-        ("stage", "dataset", "imbalance_factor", "ipc", "method", "accuracy_mean", "accuracy_std"), None
-    )
-    return Overview(name=folder.name, state=state, changed=last_change(folder), path=str(folder.root), **unknown)
+    return Overview(folder.name, state, changed=last_change(folder), path=str(folder.root))
+
+
+def _unread(folder: RunFolder) -> RunEntry:
+    return replace(_entry(folder, _blank(folder, "...")), read=False)
 
 
 def _entry(folder: RunFolder, run: Overview, damage: str = "") -> RunEntry:

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from engine.run.errors import SettingsError
+from engine.run.errors import Fault, SettingsError
 from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
@@ -25,11 +25,9 @@ from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
 ALIVE_EVERY_SECONDS = 1.0
 
 
-class Listener(Protocol):
-    """Who is told each item of a run with the state after it."""
-
-    def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Takes note of one item; `state` is the live one, which the next item changes."""
+SettingsAndFaults = tuple[RunSettings | None, tuple[Fault, ...]]
+Show = Callable[[Stamped | Warned, RunState], None]
+"""Is told each item of a run; the state is the live one after that item, which the next item changes."""
 
 
 class FollowedRun:
@@ -45,15 +43,15 @@ class FollowedRun:
         self._feed = Feed(folder.events)
         self._restarts = 0
 
-    def take_new(self, display: Listener | None, budget_seconds: float = 0.2) -> bool:
+    def take_new(self, show: Show | None, budget_seconds: float = 0.2) -> bool:
         """Applies and shows what is new; returns whether that was all there is."""
         items = self._feed.read_new(budget_seconds)
         if self._feed.restarts != self._restarts:
             self._restarts, self.state = self._feed.restarts, RunState()
         for item in items:
             self.state.apply(item)
-            if display:
-                display.show(item, self.state)
+            if show:
+                show(item, self.state)
         self.has_news = bool(items)
         return self._feed.caught_up
 
@@ -92,7 +90,7 @@ class LiveRun:
         self.folder = folder
         self._watched = FollowedRun(folder)
         self._log: list[LogEntry] = []
-        self._settings: CachedFile[RunSettings | None] = CachedFile(folder.config, _read_settings, None)
+        self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._alive, self._asked = True, float("-inf")
@@ -103,7 +101,7 @@ class LiveRun:
         # Before the events are read: the other way round, a run that ends in between looks like a crash.
         if time.monotonic() - self._asked >= ALIVE_EVERY_SECONDS:
             self._alive, self._asked = self.folder.is_running(), time.monotonic()
-        caught_up = self._watched.take_new(self, budget_seconds)
+        caught_up = self._watched.take_new(self._add_to_log, budget_seconds)
         before, after = self.view, self._with_files(self.view)
         if self._watched.has_news or after.alive != before.alive:
             after = replace(after, state=with_worker(self._watched.state.snapshot(), self._alive), log=self._log)
@@ -111,8 +109,7 @@ class LiveRun:
             self.view = replace(after, version=before.version + 1)
         return caught_up
 
-    def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Notes in the log what one item says."""
+    def _add_to_log(self, item: Stamped | Warned, state: RunState) -> None:
         text = log_message(item)
         if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
             # The run begins anew; what is wrong with its file stays.
@@ -127,7 +124,7 @@ class LiveRun:
         console = self._console.read()
         return replace(
             view,
-            settings=self._settings.read(),
+            settings=self._settings.read()[0],
             gone=not self.folder.root.is_dir(),
             alive=self._alive,
             console=printed_by_run(self.folder) if is_refusal(console) else console,
@@ -140,11 +137,14 @@ def _without_events(view: RunView) -> tuple[object, ...]:
     return view.gone, view.alive, view.settings, view.console, view.manifest
 
 
-def _read_settings(config: Path) -> RunSettings | None:
+def read_settings(config: Path) -> SettingsAndFaults:
+    """The settings of a config.yaml, or None and why they cannot be read."""
     try:
-        return load_preset(str(config))
-    except (SettingsError, OSError):
-        return None
+        return load_preset(str(config)), ()
+    except SettingsError as error:
+        return None, tuple(error.faults)
+    except OSError as error:
+        return None, (Fault(f"{error.strerror}", str(config)),)
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:

@@ -128,5 +128,3 @@ class LossHistory:
         other.merge()
         same = self.latest == other.latest and self.stride == other.stride
         return same and np.array_equal(self._columns, other._columns, equal_nan=True)
-
-    __hash__ = None  # type: ignore[assignment]

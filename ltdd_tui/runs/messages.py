@@ -49,7 +49,7 @@ def _ending(after: RunView) -> Notification | None:
     name, state = after.folder.name, after.state
     match state.status:
         case "done":
-            final = next((event for event in state.evaluations.values() if event.subject == "final"), None)
+            final = next(iter(state.evaluated("final")), None)
             figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
             return Notification(f"the run is done{figure}", title=name, rings=True)
         case "failed":
@@ -143,38 +143,25 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
         case e.RunStarted():
             again = "goes on" if event.resumed else "starts"
             return f"{event.name} {again}: {event.method} on {event.dataset}, IPC {event.ipc}, on {event.device}"
-        case e.DataReady():
-            return _data_line(event)
+        case e.DataReady(class_counts=counts):
+            most, least = max(counts, default=0), min(counts, default=0)
+            classes = f"{len(counts)} classes ({most} to {least} a class)"
+            return f"data: {sum(counts)} images in {classes}, {event.test_images} test images"
         case e.StageDone():
             return f"{stage_name(event.stage)}: done in {duration(event.seconds)}"
         case e.Initialized(unrecognized_images=count) if count:
             return f"initialize: {count} images that no expert recognizes start with their class as label"
-        case e.Evaluated():
-            return _evaluated_line(event)
+        case e.Evaluated(iteration=iteration, repeats=repeats):
+            at = "" if iteration is None else f" at {iteration}"
+            accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
+            groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
+            return f"evaluated {event.subject}{at} on {event.arch}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
         case e.RunBroke():
             return str(Fault(event.what, event.where, event.hint))
         case _:
             return None
-
-
-def _data_line(data: e.DataReady) -> str:
-    counts = data.class_counts
-    most, least = max(counts, default=0), min(counts, default=0)
-    return (
-        f"data: {sum(counts)} images in {len(counts)} classes ({most} to {least} a class),"
-        f" {data.test_images} test images"
-    )
-
-
-def _evaluated_line(event: e.Evaluated) -> str:
-    at = "" if event.iteration is None else f" at {event.iteration}"
-    groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-    return (
-        f"evaluated {event.subject}{at} on {event.arch}:"
-        f" {mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)} % (n={event.repeats}; {groups})"
-    )
 
 
 def losses(point: e.MatchingStep) -> str:

@@ -55,5 +55,5 @@ def _stages_at(stages: Stages, at: int, seconds: float) -> Stages:
 
 def frames(state: RunState) -> list[int]:
     """The iterations at which something was kept to look at: a preview or a check."""
-    checks = {event.iteration for event in state.evaluations.values() if event.subject == "check"}
-    return sorted({*state.previews, *(at for at in checks if at is not None)} | {0})
+    checks = [event.iteration for event in state.evaluated("check") if event.iteration is not None]
+    return sorted({0, *state.previews, *checks})

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.run.errors import Fault, SettingsError
+from engine.run.errors import Fault
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
-from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import duration, factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, Row, head_to_tail, is_sound, row_of, rows_from_state
-from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.live import LiveRun, read_settings
 
 # ---------------------------------------------------------------------------------------------------------------------
 # metrics.json, as far as it can be relied on: the file may come from elsewhere and hold anything at all
@@ -93,7 +92,7 @@ class RunSummaryReader:
     def read(self) -> bool:
         """Takes in what is new for a moment; returns whether that was all."""
         with self._reading:
-            settings, faults = _read_settings(self.folder)
+            settings, faults = read_settings(self.folder.config)
             # The figures of a finished run stand in one small file: no need to replay a hundred thousand events.
             if (metrics := readable_metrics(self.folder)) and not self.folder.is_running():
                 self.summary = _from_metrics(metrics, settings, faults)
@@ -108,15 +107,6 @@ class RunSummaryReader:
             if caught_up:
                 self.summary = _from_events(self._live, settings, faults)
             return caught_up
-
-
-def _read_settings(folder: RunFolder) -> tuple[RunSettings | None, tuple[Fault, ...]]:
-    try:
-        return load_preset(str(folder.config)), ()
-    except SettingsError as error:
-        return None, tuple(error.faults)
-    except OSError as error:
-        return None, (Fault(f"{error.strerror}", str(folder.config)),)
 
 
 def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:

@@ -163,6 +163,11 @@ class RunState:
         """The finished experts of a kind, in the order in which they finished."""
         return [done for (own, _), done in self.experts_done.items() if own == kind]
 
+    def evaluated(self, subject: str) -> list[e.Evaluated]:
+        """The evaluations of one subject (random, initialization, check, final or best), by iteration."""
+        evaluations = [event for event in self.evaluations.values() if event.subject == subject]
+        return sorted(evaluations, key=lambda event: event.iteration or 0)
+
     def snapshot(self) -> RunState:
         """This state as it is now; what is applied to either of the two later, the other does not see."""
         self.steps.merge()

@@ -21,7 +21,7 @@ from typing import IO
 import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import HELD, RunFolder
-from ltdd_tui.runs.console import as_shown, open_console, printed, printed_by_run
+from ltdd_tui.runs.console import last_lines, open_console
 from ltdd_tui.runs.index import handle, last_change
 from ltdd_tui.runs.state import RunView
 
@@ -86,19 +86,11 @@ def kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def console_tail(folder: RunFolder, lines: int = 8, own: bool = True) -> list[str]:
-    """The last lines that the worker printed, for one that ended without an error in its events.
-
-    own: whether it was started here; of others' workers, those that were refused the run are passed over.
-    """
-    return list((printed(folder.console) if own else printed_by_run(folder))[-lines:])
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Background workers started from the TUI, with exit code and last output
 
 POLL_SECONDS = 0.3
-LAST_BYTES, LAST_LINES = 8192, 8
+LAST_LINES = 8
 STOPPED = 130
 
 
@@ -130,12 +122,9 @@ class WorkerProcess:
 
     def last_output(self) -> str:
         """The last error that it printed with what follows it, else its last lines."""
-        file = self.output.fileno()
-        # pread, since the worker shares the place in the file at which it goes on to print.
-        text = os.pread(file, LAST_BYTES, max(0, os.fstat(file).st_size - LAST_BYTES))
-        lines = as_shown(text.decode("utf-8", errors="replace").strip())
+        lines = last_lines(self.output)
         errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
-        return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:])
+        return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:]).strip()
 
 
 def launch_in_background(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:

@@ -206,7 +206,7 @@ class RunActions(Screen[None]):
         folder = self.picked()
         if folder is None:
             return
-        running, bytes_ = await asyncio.to_thread(lambda: (folder.is_running(), manage.size_of(folder)))
+        running, bytes_ = await asyncio.to_thread(lambda: (folder.is_running(), manage.size_of(folder.root)))
         if running:
             self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
             return

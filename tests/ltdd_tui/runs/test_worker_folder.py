@@ -67,7 +67,7 @@ def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
     folder = manage.create("one", runs_dir, "ipc: 2\n")
     assert worker.start(folder, "cpu").wait(30) == 3
-    assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
+    assert printed(folder.console) == ("Segmentation fault of sorts",)
 
 
 def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
@@ -77,7 +77,7 @@ def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
     folder = manage.create("one", runs_dir, "ipc: 2\n")
     folder.console.write_text("error: one: stopped on request\n")
     assert worker.start(folder, "cpu").wait(30) == 3
-    assert worker.console_tail(folder) == ["Segmentation fault of sorts"]
+    assert printed(folder.console) == ("Segmentation fault of sorts",)
     (earlier,) = folder.older_consoles()
     assert "stopped on request" in earlier.read_text()
     assert worker.start(folder, "cpu").wait(30) == 3
