@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.control import Control
 from rich.segment import ControlType, Segment
@@ -137,6 +137,17 @@ class PictureFrame(Container):
             self._widget = None
 
 
+class UncachedStrip(Strip):
+    """A strip that `divide` does not store in its own cache where it is left whole.
+
+    Textual 8 does, and only a full garbage collection frees such a circle: for pictures, 70 ms every few changes.
+    """
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        cuts = [*cuts]
+        return [self] if cuts == [self.cell_length] else super().divide(cuts)
+
+
 class HalfcellPicture(Widget):
     """Lines that were made elsewhere; `image` is named as in the widgets of the library."""
 
@@ -150,6 +161,9 @@ class HalfcellPicture(Widget):
     def get_line_filters(self) -> Sequence[LineFilter]:
         # The slowest one looks for colors of the terminal's palette, of which a picture has none.
         return [each for each in super().get_line_filters() if not isinstance(each, ANSIToTruecolor)]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        return [UncachedStrip(strip, strip.cell_length) for strip in super().render_lines(crop)]
 
     def render_line(self, y: int) -> Strip:
         return self.image[y] if self.image and y < len(self.image) else Strip.blank(self.size.width, self.rich_style)
