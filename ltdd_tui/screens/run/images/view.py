@@ -31,6 +31,7 @@ LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
 SMALLEST = 0.005
 LABEL_CELLS, NAME_CELLS = 24, 12
 SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+NOTHING = "no preview yet"
 OFF = "images are off (i shows them)"
 
 
@@ -46,7 +47,9 @@ def label_lines(
 
     `own` is the class that the image stands for.
     """
-    shown = _shown(label, lines)
+    shown = [place for place in _likeliest(label) if label[place] >= SMALLEST]
+    if len(shown) < len(label) or len(shown) > lines:
+        shown = shown[: max(lines - 1, 0)]
     name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
     cells = max(width - name - 1 - PERCENT_CELLS, 0)
 
@@ -56,15 +59,10 @@ def label_lines(
             (fit(text, name) + " ", name_style), (bar(share, 1.0, cells).ljust(cells), bar_style), percent
         )
 
-    rows = [
-        line(
-            names[place],
-            label[place],
-            STRONG if place == own else "",
-            group_style(groups[place]) if groups else ACCENT,
-        )
-        for place in shown
-    ]
+    rows = []
+    for place in shown:
+        bar_style = group_style(groups[place]) if groups else ACCENT
+        rows.append(line(names[place], label[place], STRONG if place == own else "", bar_style))
     if len(shown) < len(label):
         rest = max(1.0 - sum(label[place] for place in shown), 0.0)
         rows.append(line(f"{len(label) - len(shown)} others", rest, MUTED, MUTED))
@@ -93,11 +91,6 @@ def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Content]:
     return lines
 
 
-def _shown(label: Sequence[float], lines: int) -> list[int]:
-    worth = [place for place in _likeliest(label) if label[place] >= SMALLEST]
-    return worth if len(worth) == len(label) <= lines else worth[: max(lines - 1, 0)]
-
-
 def _likeliest(label: Sequence[float]) -> list[int]:
     """The classes, the likeliest first; of equal ones the first."""
     return sorted(range(len(label)), key=lambda place: -label[place])
@@ -124,7 +117,14 @@ class PictureFrame(Container):
         """Shows a picture that takes `across` x `down` cells."""
         if self._widget is None or renderer != self._renderer:
             self.clear()
-            self._renderer, self._widget = renderer, _picture_widget(renderer)
+            if renderer == "kitty":
+                # Imported before the app took over the screen, or this renderer would not have been chosen.
+                from textual_image.widget import TGPImage
+
+                self._widget = TGPImage()
+            else:
+                self._widget = SixelPicture() if renderer == "sixel" else HalfcellPicture()
+            self._renderer = renderer
             self.mount(self._widget)
         self._widget.styles.width, self._widget.styles.height = across, down
         self._widget.image = picture  # type: ignore[attr-defined]
@@ -192,19 +192,6 @@ def _control(sequence: str) -> Segment:
     return Segment(sequence, Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
 
 
-def _picture_widget(renderer: Renderer) -> Widget:
-    match renderer:
-        case "kitty":
-            # Imported before the app took over the screen, or this renderer would not have been chosen.
-            from textual_image.widget import TGPImage
-
-            return TGPImage()
-        case "sixel":
-            return SixelPicture()
-        case _:
-            return HalfcellPicture()
-
-
 class ImagesView(Container):
     """Pictures, with the names of their classes where there are several, and the soft label of the framed one.
 
@@ -232,15 +219,14 @@ class ImagesView(Container):
     }
     """
 
-    def __init__(self, empty: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._empty = empty
         self._request: RenderRequest | None = None
         self._renderer = ImageRenderer()
         self._seen, self._working = False, False
         self._job: RenderJob | None = None
         self._shown: RenderedImages | None = None
-        self._names, self._note = LinesView(classes="names -fixed"), Static(empty, classes="note")
+        self._names, self._note = LinesView(classes="names -fixed"), Static(NOTHING, classes="note")
         self._frame, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
@@ -318,7 +304,7 @@ class ImagesView(Container):
         if not self._working:
             self._renderer.forget()
         self._names.display = self._label.display = False
-        self._say(self._empty)
+        self._say(NOTHING)
 
     def _say(self, note: str) -> None:
         self._note.display = bool(note)
