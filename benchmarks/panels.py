@@ -96,7 +96,7 @@ def _preview(root: Path, classes: int, ipc: int, side: int = 32) -> Preview:
 
 
 async def _images_cost(size: Size, changes: int, preview: Preview, root: Path) -> ImagesCost:
-    view = ImagesView("nothing")
+    view = ImagesView()
     rows = (place % preview.rows for place in range(changes + 1))
 
     def change() -> None:

@@ -56,12 +56,12 @@ def linear_marks(low: float, high: float, count: int, smallest_step: float = 0.0
 
 def log_marks(low: float, high: float, count: int) -> list[float]:
     """About `count` round numbers between two positive ones: 1, 2, 5, 10, ... or only some powers of ten."""
-    decades = math.log10(high / low)
     if high / low < SMALL_SPAN:
         return [mark for mark in linear_marks(low, high, count) if mark > 0]
+    decades = math.log10(high / low)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors: tuple[int, ...] = (1, 2, 5) if decades * 3 <= count * 1.5 else (1,)
-    every = max(1, math.ceil(decades / max(count, 1))) if factors == (1,) else 1
+    has_room = decades * 3 <= count * 1.5
+    factors, every = ((1, 2, 5), 1) if has_room else ((1,), max(1, math.ceil(decades / max(count, 1))))
     marks = [factor * 10.0**power for power in powers if power % every == 0 for factor in factors]
     return [mark for mark in marks if low * (1 - 1e-9) <= mark <= high * (1 + 1e-9)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from textual.content import Content
 
@@ -51,7 +51,7 @@ def resampled(values: Sequence[float | None], width: int) -> list[float | None]:
     if count <= width:
         return list(values)
     bounds = [round(cell * count / width) for cell in range(width + 1)]
-    return [_mean(values[begin:end]) for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return [_mean(values[begin:end]) for begin, end in pairwise(bounds)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -129,19 +129,18 @@ class Line:
     color: str
 
     def same_as(self, other: Line) -> bool:
-        """Whether both look the same; cheap where they share their arrays."""
-        return (self.name, self.color, len(self.x)) == (other.name, other.color, len(other.x)) and all(
-            _shared(mine, its) or np.array_equal(mine, its, equal_nan=True)
-            for mine, its in ((self.x, other.x), (self.y, other.y))
+        """Whether both look the same."""
+        return (
+            (self.name, self.color) == (other.name, other.color)
+            and np.array_equal(self.x, other.x)
+            and np.array_equal(self.y, other.y, equal_nan=True)
         )
 
     def value_at(self, x: float) -> float:
         """The value of the point nearest to `x`, NaN where the curve does not reach."""
         if not len(self.x) or not self.x[0] <= x <= self.x[-1]:
             return float("nan")
-        after = int(np.searchsorted(self.x, x))
-        nearer = after - 1 if after and x - self.x[after - 1] < self.x[after] - x else after
-        return float(self.y[nearer])
+        return float(self.y[np.abs(self.x - x).argmin()])
 
 
 @dataclass(frozen=True)
@@ -156,11 +155,6 @@ class Level:
 def line(name: str, x: Floats, y: Floats, color: str) -> Line:
     """A curve of any points: they are sorted, and what is not finite becomes a gap."""
     return Line(name, *ascending(x, y), color)
-
-
-def _shared(one: Floats, other: Floats) -> bool:
-    """Whether two arrays of one length are views of the same memory."""
-    return bool(one.__array_interface__["data"][0] == other.__array_interface__["data"][0])
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -204,8 +198,7 @@ ROWS_A_MARK = 3
 COLUMNS_A_MARK = 12
 MARGIN = 0.04
 SMALLEST = 1 / LARGEST
-SMALLEST_HEIGHT = {"labels": 3, "legend": 6}
-SMALLEST_WIDTH = 16
+LEGEND_FROM_HEIGHT, LABELS_FROM_HEIGHT, LABELS_FROM_WIDTH = 6, 3, 16
 
 
 @dataclass(frozen=True)
@@ -239,8 +232,8 @@ def whole(lines: Iterable[Line]) -> Window | None:
 
 def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width: int, height: int) -> Chart:
     """The chart in `width` x `height` cells; a very small one goes without legend, then without labels."""
-    head = legend(lines, levels, view.cursor, width, height // 4) if height >= SMALLEST_HEIGHT["legend"] else []
-    labeled = height >= SMALLEST_HEIGHT["labels"] and width >= SMALLEST_WIDTH
+    head = legend(lines, levels, view.cursor, width, height // 4) if height >= LEGEND_FROM_HEIGHT else []
+    labeled = height >= LABELS_FROM_HEIGHT and width >= LABELS_FROM_WIDTH
     down = height - len(head) - labeled
     curves = [_seen(line, view) for line in lines]
     scale = np.log10 if view.log else np.asarray

@@ -85,8 +85,7 @@ class Curve(Widget, can_focus=True):
     def action_zoom(self, direction: int) -> None:
         """Shows less (-1) or more (1) of the x axis, around the cursor or else the end."""
         if self.window is not None:
-            about = self._cursor if self._cursor is not None else self.window.right
-            self._zoom(direction, about)
+            self._zoom(direction, self.window.right if self._cursor is None else self._cursor)
 
     def action_pan(self, direction: int) -> None:
         if self.window is not None and self._whole is not None:
@@ -99,13 +98,9 @@ class Curve(Widget, can_focus=True):
 
     def action_read_off(self, direction: int) -> None:
         """Moves the cursor at which values are read off."""
-        if self.window is not None:
-            at = (
-                self.window.right
-                if self._cursor is None
-                else self._cursor + direction * self.window.width * CURSOR_STEP
-            )
-            self._point_at(min(max(at, self.window.left), self.window.right))
+        if window := self.window:
+            at = window.right if self._cursor is None else self._cursor + direction * window.width * CURSOR_STEP
+            self._point_at(min(max(at, window.left), window.right))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         self._point_at(self._x_at(event.get_content_offset_capture(self).x))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from rich.segment import Segment
 from textual.content import Content
@@ -42,18 +42,22 @@ class Lines(Protocol):
     def __getitem__(self, index: int, /) -> Content: ...
 
 
-@dataclass(frozen=True)
-class LazyLines:
-    """`count` lines, each made when it is looked at: of a thousand classes, thirty are on the screen."""
+Entry = TypeVar("Entry")
 
-    count: int
-    make: Callable[[int], Content]
+
+@dataclass(frozen=True)
+class LazyLines(Generic[Entry]):
+    """A line for each entry, made when it is looked at: of a thousand classes, thirty are on the screen."""
+
+    entries: Sequence[Content | Entry]
+    make: Callable[[Entry], Content]
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.entries)
 
     def __getitem__(self, index: int, /) -> Content:
-        return self.make(range(self.count)[index])
+        entry = self.entries[index]
+        return entry if isinstance(entry, Content) else self.make(entry)
 
 
 def fit(text: str, width: int, right: bool = False) -> str:

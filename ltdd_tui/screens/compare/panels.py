@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,41 +49,40 @@ class Comparison:
     colors: Sequence[str]
     base: int = 0
 
+    @property
+    def colored(self) -> Iterator[tuple[ComparedRun, str]]:
+        """Every run with its color."""
+        return zip(self.runs, self.colors, strict=True)
+
 
 # ------------------------------------------------------------------------------------------------------------------
 # Figures: a row for each run
 # ------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class FigureColumns:
-    """How wide the columns of the figures are."""
+    """How wide the columns of the figures are: roomy where there is room; else tight, and without the state."""
 
-    name: int
-    status: int
-    spread: int
-    figure: int
-
-    @staticmethod
-    def fitting(runs: Sequence[ComparedRun], width: int) -> FigureColumns:
-        """Roomy where there is room; else tight, and without the state."""
+    def __init__(self, runs: Sequence[ComparedRun], width: int) -> None:
         longest = max(cell_len(run.name) for run in runs)
-        for spread, figure, status in ((10, 7, 9), (9, 6, 0)):
-            room = width - 2 - status - 2 * spread - figure * len(TITLES)
+        for self.spread, self.figure, self.status in ((10, 7, 9), (9, 6, 0)):
+            room = width - 2 - self.status - 2 * self.spread - self.figure * len(TITLES)
+            self.name = min(room, longest)
             if room >= min(longest, ROOMY_NAME):
-                return FigureColumns(min(room, longest), status, spread, figure)
-        return FigureColumns(max(SHORTEST_NAME, min(room, longest)), status, spread, figure)
+                break
+        else:
+            self.name = max(SHORTEST_NAME, self.name)
 
 
 def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> list[Content]:
     """A row for each run: final, best, what it started from, groups, the published figure and the way to it."""
-    columns = FigureColumns.fitting(comparison.runs, width)
+    columns = FigureColumns(comparison.runs, width)
     before = 2 + columns.name + columns.status
     head = fit(" " * (2 + columns.name) + ("  state" if columns.status else ""), before)
     titles = [*(fit(title, columns.spread, True) for title in ("final", "best"))]
     titles += [fit(title, columns.figure, True) for title in TITLES]
     lines = [Content.styled(head + "".join(titles), MUTED)]
-    for run, color in zip(comparison.runs, comparison.colors, strict=True):
+    for run, color in comparison.colored:
         name = fit(shortened(run.name, columns.name), columns.name)
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
@@ -151,7 +150,7 @@ def classes(
     base = comparison.base
     columns = ClassColumns([*lines, *groups], len(comparison.runs), width)
     heads = []
-    for place, (run, color) in enumerate(zip(comparison.runs, comparison.colors, strict=True)):
+    for place, (run, color) in enumerate(comparison.colored):
         title = run.tag if place == base else f"{run.tag}-{comparison.runs[base].tag}"
         heads.append((fit(title, columns.of_run(place == base), True), color))
     drawn = [_class_line(line, comparison.colors, base, columns) for line in (*lines, *groups)]
@@ -194,10 +193,7 @@ def settings(comparison: Comparison, differences: Sequence[Difference], width: i
     cell = max(len(value or "?") for difference in differences for value in difference.values)
     cell = max(4, min(cell, 16, (width - min(longest, 16)) // len(comparison.runs) - 1))
     key = max(8, min(longest, width - len(comparison.runs) * (cell + 1)))
-    tags = [
-        (" " + fit(run.tag, cell, right=True), color)
-        for run, color in zip(comparison.runs, comparison.colors, strict=True)
-    ]
+    tags = [(" " + fit(run.tag, cell, right=True), color) for run, color in comparison.colored]
     lines = [Content.assemble(" " * key, *tags)]
     for difference in differences:
         values = [
@@ -298,7 +294,7 @@ class ComparedLosses(CurvePanel):
         """Draws the loss of each run."""
         self._comparison = comparison
         lines, window = [], 1
-        for run, color in zip(comparison.runs, comparison.colors, strict=True):
+        for run, color in comparison.colored:
             steps = run.view.state.steps
             values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
@@ -334,10 +330,7 @@ class ComparedAccuracy(CurvePanel):
 
     def compare(self, comparison: Comparison) -> None:
         """Draws the checks of each run."""
-        lines = [
-            line(run.tag, *checks(run.view.state), color)
-            for run, color in zip(comparison.runs, comparison.colors, strict=True)
-        ]
+        lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from rich.cells import cell_len
@@ -58,11 +59,7 @@ class BarColumns:
         rest -= self.change
         self.name = max(1, min(longest, NAME_CELLS, rest - SHORTEST_BAR))
         self.bar = max(0, rest - self.name)
-
-    @property
-    def before_bar(self) -> int:
-        """Cells left of the bar."""
-        return self.name + 1 + self.count + 1
+        self.before_bar = self.name + self.count + 2
 
 
 def class_line(one: ClassAccuracy, columns: BarColumns) -> Content:
@@ -110,24 +107,16 @@ def class_lines(accuracies: ClassAccuracies, width: int, height: int) -> Lines:
     """A line a class, with an empty one between where there is room; then the scale, where the bars do not scroll."""
     if not accuracies.classes:
         return wrapped(WAITING, width, MUTED)
-    columns = BarColumns(accuracies, width)
-    notes = [Content.styled(misfit, WARNING) for misfit in accuracies.misfits]
-    count = len(accuracies.classes)
+    columns, count = BarColumns(accuracies, width), len(accuracies.classes)
+    lines: list[Content | ClassAccuracy] = [Content.styled(misfit, WARNING) for misfit in accuracies.misfits]
     # A scale alone is not worth scrolling for.
-    just_fits = len(notes) + count == height
-    has_scale = count <= MOST_WITH_SCALE and not just_fits
-    stride = 2 if len(notes) + 2 * count + has_scale - 1 <= height else 1
-    bar_lines = count * stride - (stride - 1)
-
-    def make(place: int) -> Content:
-        if place < len(notes):
-            return notes[place]
-        row, between = divmod(place - len(notes), stride)
-        if place - len(notes) >= bar_lines:
-            return axis_line(columns)
-        return EMPTY if between else class_line(accuracies.classes[row], columns)
-
-    return LazyLines(len(notes) + bar_lines + has_scale, make)
+    has_scale = not _scale_stays(accuracies) and len(lines) + count != height
+    spaced = len(lines) + 2 * count - 1 + has_scale <= height
+    for place, one in enumerate(accuracies.classes):
+        lines += [EMPTY, one] if spaced and place else [one]
+    if has_scale:
+        lines.append(axis_line(columns))
+    return LazyLines(lines, lambda one: class_line(one, columns))
 
 
 def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
@@ -137,7 +126,7 @@ def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
     groups = Content.styled(UNCHECKED, MUTED)
     if accuracies.last:
         parts = [((f"{g} ", group_style(g)), (f"{percent(v)}   ", STRONG)) for g, v in accuracies.groups.items()]
-        groups = Content.assemble(*(text for part in parts for text in part))
+        groups = Content.assemble(*itertools.chain.from_iterable(parts))
     return [axis_line(BarColumns(accuracies, width)), groups] if _scale_stays(accuracies) else [groups]
 
 

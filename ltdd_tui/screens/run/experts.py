@@ -27,21 +27,14 @@ def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:
     columns = _Columns(splits, width)
     titles = [(fit(text, columns.figure, right=True), style) for text, style in TITLES.items()]
     head = Content.assemble(" " * columns.name, (fit("done", columns.done, right=True), MUTED), *titles)
-    entries: list[Content | ExpertRow] = [
-        head,
-    ]
+    entries: list[Content | ExpertRow] = [head]
     for split in splits:
         done = fit(f"{split.done}/{split.total}", columns.done, right=True)
         figures = _figures(split.accuracy, split.groups, columns, STRONG)
         entries.append(Content.assemble(fit(split.kind, columns.name), done, figures))
     for split in splits:
         entries += [EMPTY, Content.styled(f"{split.kind} experts", MUTED), *split.rows]
-
-    def make(place: int) -> Content:
-        entry = entries[place]
-        return _row_line(entry, columns) if isinstance(entry, ExpertRow) else entry
-
-    return LazyLines(len(entries), make)
+    return LazyLines(entries, lambda row: _row_line(row, columns))
 
 
 class _Columns:

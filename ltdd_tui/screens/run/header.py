@@ -207,8 +207,7 @@ class NoticeBox(VerticalScroll, can_focus=False):
         self.display = notice is not None
         if notice is None:
             return
-        for severity in ("error", "warning", "information"):
-            self.set_class(severity == notice.severity, f"-{severity}")
+        self.set_classes(f"-{notice.severity}")
         self.border_title = Content(clean(notice.title))
         lines = [Content(clean(line[:LONGEST])) for line in notice.lines]
         if notice.hint:

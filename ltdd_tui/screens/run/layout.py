@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from textual import events
@@ -64,10 +65,9 @@ def tile(wanted: Sequence[str], width: int, height: int) -> dict[str, Region]:
     if not wanted:
         return {}
     columns = [_with_room(column, height) for column in _columns(wanted, width)]
-    widths = _shares(WIDTHS[len(columns)], width)
     tiles: dict[str, Region] = {}
     x = 0
-    for names, across in zip(columns, widths, strict=True):
+    for names, across in zip(columns, _shares(WIDTHS[len(columns)], width), strict=True):
         y = 0
         for name, down in zip(names, _heights(names, height), strict=True):
             tiles[name] = Region(x, y, across, down)
@@ -114,8 +114,8 @@ def _heights(names: list[str], height: int) -> list[int]:
 
 def _shares(weights: tuple[int, ...], total: int) -> list[int]:
     """`total` in whole cells by weight, nothing lost."""
-    bounds = [round(total * sum(weights[:place]) / sum(weights)) for place in range(len(weights) + 1)]
-    return [end - begin for begin, end in zip(bounds, bounds[1:], strict=False)]
+    bounds = [round(total * sum_before / sum(weights)) for sum_before in accumulate(weights, initial=0)]
+    return [end - begin for begin, end in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -229,11 +229,8 @@ class Tiles(Layout):
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
         tiles = self.arrangement.tiles(*size)
-        return [
-            WidgetPlacement(tiles[child.id], NULL_OFFSET, NULL_SPACING, child)
-            for child in children
-            if child.id in tiles
-        ]
+        shown = [child for child in children if child.id in tiles]
+        return [WidgetPlacement(tiles[child.id or ""], NULL_OFFSET, NULL_SPACING, child) for child in shown]
 
 
 class Workspace(Container):

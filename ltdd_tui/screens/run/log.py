@@ -14,8 +14,6 @@ from ltdd_tui.widgets.lines import ERROR, MUTED, WARNING, wrapped
 
 MOST, LONGEST = 400, 2000
 WAITING = "nothing has been said yet"
-
-
 NOTHING_PRINTED = "the worker has printed nothing, as it should be"
 
 
@@ -80,11 +78,5 @@ before.
 
     def show(self, view: RunView) -> None:
         if self.changed(view.console):
-            printed = view.console
-            self.lines.draw(lambda width: _console_lines(printed, width))
-
-
-def _console_lines(printed: Sequence[str], width: int) -> list[Content]:
-    if not printed:
-        return wrapped(NOTHING_PRINTED, width, MUTED)
-    return [line for text in printed for line in wrapped(text, width)]
+            printed, style = (view.console, "") if view.console else ([NOTHING_PRINTED], MUTED)
+            self.lines.draw(lambda width: [line for text in printed for line in wrapped(text, width, style)])

@@ -97,19 +97,16 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         view, now = self._view, time.time()
         self._header.show(view, now, self._status_word())
         self._notice_box.show(self._notice())
-        self._refresh_keys()
+        possible = (self.check_action("stop", ()), self.check_action("resume", ()))
+        if possible != self._possible_actions:
+            self._possible_actions = possible
+            # The footer shows the keys of what can be done now.
+            self.refresh_bindings()
         for panel in self._workspace.seen:
             if self._has_news(panel, view, now):
                 panel.show(view)
                 # A pause, so that drawing many panels never holds up a key.
                 await asyncio.sleep(BETWEEN_PANELS_SECONDS)
-
-    def _refresh_keys(self) -> None:
-        """Shows the keys of what can be done now."""
-        possible = (self.check_action("stop", ()), self.check_action("resume", ()))
-        if possible != self._possible_actions:
-            self._possible_actions = possible
-            self.refresh_bindings()
 
     def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
         works = panel.SHOWS_TIME and view.state.status == "running"

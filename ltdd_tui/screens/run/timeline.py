@@ -99,27 +99,29 @@ pictures were saved or the set was checked.
             return
         self._last, self._frames, self._end = last, frames, end
         if self.at is not None and self.at >= last:
-            self._go(None)
+            self.action_go(None)
         self._redraw()
 
     def action_step(self, direction: int) -> None:
-        self._go(self._here + direction * max(1, self._last // STEPS))
+        self.action_go(self._here + direction * max(1, self._last // STEPS))
 
     def action_leap(self, direction: int) -> None:
         """Moves to the nearest mark before or after."""
         here = self._here
         place = bisect.bisect_left(self._frames, here) - 1 if direction < 0 else bisect.bisect_right(self._frames, here)
-        self._go(self._frames[place] if 0 <= place < len(self._frames) else (0 if direction < 0 else None))
+        self.action_go(self._frames[place] if 0 <= place < len(self._frames) else (0 if direction < 0 else None))
 
     def action_go(self, at: int | None) -> None:
-        self._go(at)
+        """Moves by hand, which ends playing."""
+        self._stop_playing()
+        self._move(at)
 
     def toggle_play(self) -> None:
         """Plays from here to the end, or from the start where it is at the end; stops where it plays already."""
         if self._player:
             self._stop_playing()
         elif self._last:
-            self._go(0 if self.at is None else self.at)
+            self.action_go(0 if self.at is None else self.at)
             self._player = self.set_interval(PLAY_SECONDS, self._play_on)
         self._redraw()
 
@@ -148,12 +150,7 @@ pictures were saved or the set was checked.
 
     def _go_to_mouse(self, event: events.MouseEvent) -> None:
         if self._last:
-            self._go(iteration_at(event.x - self.styles.padding.left, self._last, self.size.width))
-
-    def _go(self, at: int | None) -> None:
-        """Moves by hand, which ends playing."""
-        self._stop_playing()
-        self._move(at)
+            self.action_go(iteration_at(event.x - self.styles.padding.left, self._last, self.size.width))
 
     def _move(self, at: int | None) -> None:
         at = None if at is None or at >= self._last else max(0, at)

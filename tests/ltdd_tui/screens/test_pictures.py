@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import re
 from types import SimpleNamespace
@@ -127,6 +128,30 @@ async def test_of_pictures_in_half_cells_that_are_gone_nothing_is_kept() -> None
                 strip.render(pilot.app.console) for strip in pilot.app.screen._compositor.render_strips()
             )
         assert Strip.render_ansi.cache_info().currsize < 2 * across * down
+
+
+def lines_with_half_cells() -> int:
+    """How many of them there are in memory."""
+    return sum(isinstance(one, Strip) and "▀" in one.text for one in gc.get_objects())
+
+
+@pytest.mark.asyncio
+async def test_pictures_that_are_gone_are_freed_without_the_garbage_collector() -> None:
+    across, down, pictures = 40, 12, 12
+    black = Image.new("RGB", (across, 2 * down))
+    async with Shown().run_test() as pilot:
+        frame = pilot.app.query_one(PictureFrame)
+        gc.disable()
+        before = lines_with_half_cells()
+        try:
+            for place in range(pictures):
+                # Only the first line has cells of two colors.
+                black.putpixel((place, 0), (255, 0, 0))
+                frame.put("halfcell", half_cells(black), across, down)
+                await pilot.pause()
+            assert lines_with_half_cells() - before < pictures // 2
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize(

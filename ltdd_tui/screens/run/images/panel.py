@@ -20,7 +20,6 @@ from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.screens.run.panel import Panel
 
-NOTHING = "no preview yet"
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
 
 
@@ -69,10 +68,9 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._selection = ImageSelection()
         self._view: RunView | None = None
         self._mode: ImageMode = "auto"
-        self._images_view = ImagesView(NOTHING)
+        self._images_view = ImagesView()
 
     def compose(self) -> ComposeResult:
-        self._images_view = ImagesView(NOTHING)
         self.draw_as(getattr(self.app, "preferences", Preferences()).images)
         yield self._images_view
 

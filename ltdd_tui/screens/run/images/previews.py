@@ -84,8 +84,12 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
         raise Unreadable(f"{preview.labels} cannot be read: {_reason(error)}") from error
     if count != images:
         raise Unreadable(f"{preview.labels} does not hold {images} labels but {count}")
-    label = _probabilities(text)
-    if label is None or (classes is not None and len(label) != classes):
+    try:
+        label: list[float] = json.loads(text)
+    except ValueError:
+        label = []
+    valid = isinstance(label, list) and all(isinstance(share, int | float) and 0 <= share <= 1 for share in label)
+    if not valid or not label or (classes and len(label) != classes):
         raise Unreadable(f"{preview.labels}: label {place + 1} is damaged")
     return label
 
@@ -101,15 +105,6 @@ def _list_at(file: IO[bytes], place: int) -> tuple[bytes, int]:
             kept = b"[" + piece.split(b"[", place - opened + 1)[-1]
         opened += opens
     return kept[: kept.find(b"]") + 1], max(opened, 0)
-
-
-def _probabilities(text: bytes) -> list[float] | None:
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return None
-    valid = isinstance(values, list) and all(isinstance(value, int | float) and 0 <= value <= 1 for value in values)
-    return values if valid and values else None
 
 
 def _reason(error: BaseException) -> str:

@@ -214,29 +214,25 @@ class ImageRenderer:
     def build(self, job: RenderJob) -> RenderedImages:
         """Reads what is missing and draws; what is damaged becomes a fault."""
         request, area = job.request, job.area
-        preview = request.preview
-        planned = plan(request.selection, preview.rows, preview.columns, preview.image_size, area)
-        picture, pixels_fault = self._picture(job, planned)
-        row, image, classes = request.selection.row, request.selection.image, len(request.names) or None
-        label, label_fault = [], ""
+        preview, selection = request.preview, request.selection
+        planned = plan(selection, preview.rows, preview.columns, preview.image_size, area)
+        drawn: Drawn | None = None
+        across, down, label, pixels_fault, label_fault = 0, 0, [], "", ""
         try:
-            label = read_label(request.root / preview.labels, preview, row, image, classes)
+            if request.renderer != "off":
+                picture = compose(planned, self._sheet_of(request, planned), area, job.ground, job.accent)
+                across, down = picture.width // area.cell_width, picture.height // area.cell_height
+                drawn = picture
+                if request.renderer != "kitty":
+                    drawn = half_cells(picture) if request.renderer == "halfcell" else sixels(picture)
+        except Unreadable as fault:
+            pixels_fault = str(fault)
+        try:
+            path, classes = request.root / preview.labels, len(request.names) or None
+            label = read_label(path, preview, selection.row, selection.image, classes)
         except Unreadable as fault:
             label_fault = str(fault)
-        across, down = (picture.width // area.cell_width, picture.height // area.cell_height) if picture else (0, 0)
-        drawn: Drawn | None = picture
-        if picture and request.renderer in ("halfcell", "sixel"):
-            drawn = half_cells(picture) if request.renderer == "halfcell" else sixels(picture)
         return RenderedImages(job, planned, drawn, across, down, label, pixels_fault, label_fault)
-
-    def _picture(self, job: RenderJob, planned: Plan) -> tuple[Image.Image | None, str]:
-        if job.request.renderer == "off":
-            return None, ""
-        try:
-            sheet = self._sheet_of(job.request, planned)
-            return compose(planned, sheet, job.area, job.ground, job.accent), ""
-        except Unreadable as fault:
-            return None, str(fault)
 
     def _sheet_of(self, request: RenderRequest, planned: Plan) -> Sheet:
         wanted = (request.root / request.preview.path, request.preview, planned.rows.start, planned.rows.stop)

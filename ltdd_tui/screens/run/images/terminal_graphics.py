@@ -122,7 +122,6 @@ Renderer = Literal["kitty", "sixel", "halfcell", "off"]
 
 BETWEEN = ("TMUX", "STY", "SSH_CONNECTION", "SSH_TTY")
 _LIBRARY = "textual_image.widget"
-_FALLBACK_CELL = (10, 20)
 
 
 def renderer_of(mode: ImageMode, app: App[object]) -> Renderer:
@@ -143,9 +142,15 @@ def next_mode(mode: ImageMode) -> ImageMode:
 
 def area_of(renderer: Renderer, across: int, down: int) -> CellArea:
     """Cells to draw on, with the pixels that the renderer has in each."""
-    if renderer in ("kitty", "sixel"):
-        return CellArea(across, down, *_cell_size())
-    return CellArea(across, down)
+    if renderer not in ("kitty", "sixel"):
+        return CellArea(across, down)
+    # Private in the library, but pictures must have the size that it scales them to.
+    try:
+        from textual_image._terminal import get_cell_size
+    except ImportError:
+        return CellArea(across, down, 10, 20)
+    size = get_cell_size()
+    return CellArea(across, down, size.width, size.height)
 
 
 def _detected() -> Renderer:
@@ -159,16 +164,6 @@ def _detected() -> Renderer:
         return "halfcell"
     renderers: dict[type, Renderer] = {renderable.TGPImage: "kitty", renderable.SixelImage: "sixel"}
     return renderers.get(renderable.Image, "halfcell")
-
-
-def _cell_size() -> tuple[int, int]:
-    """A cell's width and height in pixels, as the library scales to them."""
-    try:
-        from textual_image._terminal import get_cell_size
-    except ImportError:
-        return _FALLBACK_CELL
-    size = get_cell_size()
-    return size.width, size.height
 
 
 # ------------------------------------------------------------------------------------------------------------------

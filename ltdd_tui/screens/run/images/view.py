@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.control import Control
 from rich.segment import ControlType, Segment
@@ -31,6 +31,7 @@ LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
 SMALLEST = 0.005
 LABEL_CELLS, NAME_CELLS = 24, 12
 SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+NOTHING = "no preview yet"
 OFF = "images are off (i shows them)"
 
 
@@ -46,7 +47,9 @@ def label_lines(
 
     `own` is the class that the image stands for.
     """
-    shown = _shown(label, lines)
+    shown = [place for place in _likeliest(label) if label[place] >= SMALLEST]
+    if len(shown) < len(label) or len(shown) > lines:
+        shown = shown[: max(lines - 1, 0)]
     name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
     cells = max(width - name - 1 - PERCENT_CELLS, 0)
 
@@ -56,15 +59,10 @@ def label_lines(
             (fit(text, name) + " ", name_style), (bar(share, 1.0, cells).ljust(cells), bar_style), percent
         )
 
-    rows = [
-        line(
-            names[place],
-            label[place],
-            STRONG if place == own else "",
-            group_style(groups[place]) if groups else ACCENT,
-        )
-        for place in shown
-    ]
+    rows = []
+    for place in shown:
+        bar_style = group_style(groups[place]) if groups else ACCENT
+        rows.append(line(names[place], label[place], STRONG if place == own else "", bar_style))
     if len(shown) < len(label):
         rest = max(1.0 - sum(label[place] for place in shown), 0.0)
         rows.append(line(f"{len(label) - len(shown)} others", rest, MUTED, MUTED))
@@ -93,11 +91,6 @@ def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Content]:
     return lines
 
 
-def _shown(label: Sequence[float], lines: int) -> list[int]:
-    worth = [place for place in _likeliest(label) if label[place] >= SMALLEST]
-    return worth if len(worth) == len(label) <= lines else worth[: max(lines - 1, 0)]
-
-
 def _likeliest(label: Sequence[float]) -> list[int]:
     """The classes, the likeliest first; of equal ones the first."""
     return sorted(range(len(label)), key=lambda place: -label[place])
@@ -124,7 +117,14 @@ class PictureFrame(Container):
         """Shows a picture that takes `across` x `down` cells."""
         if self._widget is None or renderer != self._renderer:
             self.clear()
-            self._renderer, self._widget = renderer, _picture_widget(renderer)
+            if renderer == "kitty":
+                # Imported before the app took over the screen, or this renderer would not have been chosen.
+                from textual_image.widget import TGPImage
+
+                self._widget = TGPImage()
+            else:
+                self._widget = SixelPicture() if renderer == "sixel" else HalfcellPicture()
+            self._renderer = renderer
             self.mount(self._widget)
         self._widget.styles.width, self._widget.styles.height = across, down
         self._widget.image = picture  # type: ignore[attr-defined]
@@ -135,6 +135,17 @@ class PictureFrame(Container):
             self._widget.image = None  # type: ignore[attr-defined]
             self._widget.remove()
             self._widget = None
+
+
+class UncachedStrip(Strip):
+    """A strip that `divide` does not store in its own cache where it is left whole.
+
+    Textual 8 does, and only a full garbage collection frees such a circle: for pictures, 70 ms every few changes.
+    """
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        cuts = [*cuts]
+        return [self] if cuts == [self.cell_length] else super().divide(cuts)
 
 
 class HalfcellPicture(Widget):
@@ -150,6 +161,9 @@ class HalfcellPicture(Widget):
     def get_line_filters(self) -> Sequence[LineFilter]:
         # The slowest one looks for colors of the terminal's palette, of which a picture has none.
         return [each for each in super().get_line_filters() if not isinstance(each, ANSIToTruecolor)]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        return [UncachedStrip(strip, strip.cell_length) for strip in super().render_lines(crop)]
 
     def render_line(self, y: int) -> Strip:
         return self.image[y] if self.image and y < len(self.image) else Strip.blank(self.size.width, self.rich_style)
@@ -176,19 +190,6 @@ class SixelPicture(Widget):
 def _control(sequence: str) -> Segment:
     """As a control it takes no cell, and nobody looks for colors in it."""
     return Segment(sequence, Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
-
-
-def _picture_widget(renderer: Renderer) -> Widget:
-    match renderer:
-        case "kitty":
-            # Imported before the app took over the screen, or this renderer would not have been chosen.
-            from textual_image.widget import TGPImage
-
-            return TGPImage()
-        case "sixel":
-            return SixelPicture()
-        case _:
-            return HalfcellPicture()
 
 
 class ImagesView(Container):
@@ -218,15 +219,14 @@ class ImagesView(Container):
     }
     """
 
-    def __init__(self, empty: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._empty = empty
         self._request: RenderRequest | None = None
         self._renderer = ImageRenderer()
         self._seen, self._working = False, False
         self._job: RenderJob | None = None
         self._shown: RenderedImages | None = None
-        self._names, self._note = LinesView(classes="names -fixed"), Static(empty, classes="note")
+        self._names, self._note = LinesView(classes="names -fixed"), Static(NOTHING, classes="note")
         self._frame, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
@@ -304,7 +304,7 @@ class ImagesView(Container):
         if not self._working:
             self._renderer.forget()
         self._names.display = self._label.display = False
-        self._say(self._empty)
+        self._say(NOTHING)
 
     def _say(self, note: str) -> None:
         self._note.display = bool(note)
