@@ -19,7 +19,7 @@ from textual.style import Style
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ltdd_tui.formatting import age, clean, factor_name, mean_and_std, percent, shortened
+from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
 
 # Signs that every terminal font has; the words beside them say the same.
@@ -107,7 +107,7 @@ COLUMNS = (
         "changed",
         "changed",
         4,
-        lambda entry, now: age(now - entry.run.changed),
+        lambda entry, now: duration(now - entry.run.changed, "age"),
         # Runs at work are the newest; among themselves they keep their places though each of them changes all the time.
         lambda entry: 1e12 + entry.created if entry.run.state == "running" else entry.run.changed,
         right=True,
