@@ -289,7 +289,7 @@ class RunList(OptionList, inherit_bindings=False):
         styles = {"state": STATE_STYLES.get(entry.run.state, "dim"), "name": "bold $accent" if marked else ""}
         if entry.run.accuracy_mean is not None:
             styles["accuracy"] = ""
-        cells = [(MARKED if marked else " ", "bold $accent"), " "]
+        cells: list[str | tuple[str, str]] = [(MARKED if marked else " ", "bold $accent"), " "]
         for column, width in columns:
             text = _cell(column.text(entry, now), width, column.right)
             cells += [(text, styles.get(column.key, "dim")), " " * gap]
