@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -101,8 +100,3 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(" " if char in "\t\n" else "" if unicodedata.category(char)[0] == "C" else char for char in text)
-
-
-# For callers that do not name the style yet.
-roughly = partial(duration, style="estimate")
-age = partial(duration, style="age")

@@ -18,7 +18,7 @@ from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
 from engine.run.settings import DatasetSettings, RunSettings
 from engine.run.validation import check_runnable
-from ltdd_tui.formatting import gibibytes, percent, roughly, stage_name
+from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
 from ltdd_tui.launch.create import name_faults, suggested_name
 from ltdd_tui.launch.form import FACTOR, Form, faults_by_key, in_order, validate
 from ltdd_tui.launch.machine import UNKNOWN_COST, device_here, free_gib, memory_gib
@@ -206,16 +206,14 @@ def _cost_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
     estimate = run_plan.estimate
     if estimate is None:
         return [PlanLine("time", UNKNOWN_COST)]
-    lines = [PlanLine("time", f"about {roughly(estimate.total_seconds)}")]
+    lines = [PlanLine("time", f"about {duration(estimate.total_seconds, 'estimate')}")]
     if not run_plan.device.calibrated:
         lines.append(PlanLine("", "rough: ctrl+b measures"))
     elif run_plan.device.busy:
         lines.append(PlanLine("", "measured while other programs ran: ctrl+b again"))
     if stages_in_a_line:
-        parts = [
-            f"{name} {roughly(seconds)}".replace(" ", UNBROKEN) for name, seconds in stage_seconds(run_plan) if seconds
-        ]
-        lines.append(PlanLine("", ", ".join(parts)))
+        parts = [f"{name} {duration(seconds, 'estimate')}" for name, seconds in stage_seconds(run_plan)]
+        lines.append(PlanLine("", ", ".join(part.replace(" ", UNBROKEN) for part in parts)))
     has, free = run_plan.memory_gib, run_plan.free_gib
     of = "" if has is None else f" of {gibibytes(has)}"
     lines.append(PlanLine("memory", gibibytes(estimate.memory_gib) + of, has is not None and estimate.memory_gib > has))

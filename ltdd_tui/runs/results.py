@@ -11,7 +11,7 @@ from engine.run.errors import Fault
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
 from engine.run.settings import RunSettings
-from ltdd_tui.formatting import duration, factor_name, mean_and_std
+from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, Row, head_to_tail, is_sound, row_of, rows_from_state
 from ltdd_tui.runs.live import LiveRun, read_settings
 
@@ -161,11 +161,6 @@ def published_line(summary: RunSummary) -> tuple[str, str] | None:
     expected = summary.settings.expected.accuracy
     final = next((row.accuracy_mean for row in summary.rows if row.label == "final"), None)
     return f"{expected:.1f}", "" if final is None else f"{final - expected:+.1f}"
-
-
-def took(summary: RunSummary) -> str:
-    """How long all stages worked, or nothing where that is not known."""
-    return "" if summary.seconds is None else duration(summary.seconds)
 
 
 def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:

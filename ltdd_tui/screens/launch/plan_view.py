@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from ltdd_tui.formatting import clean, roughly
+from ltdd_tui.formatting import clean, duration
 from ltdd_tui.launch.plan import (
     LongTail,
     PlanLine,
@@ -167,7 +167,7 @@ def _stages(run_plan: RunPlan, width: int) -> Content:
         [
             Content.assemble(
                 (f"{name:{STAGE_WIDTH}}", "$foreground 60%"),
-                f"{roughly(seconds) if seconds else '-':>{TIME_WIDTH}} ",
+                f"{duration(seconds, 'estimate'):>{TIME_WIDTH}} ",
                 (bar(seconds, longest, room), "$secondary"),
             )
             for name, seconds in stages

@@ -21,7 +21,7 @@ from engine.run.device_profiles import Device
 from engine.run.errors import Fault
 from engine.run.estimate import cost
 from engine.run.presets import PresetInfo, list_presets
-from ltdd_tui.formatting import percent, roughly
+from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
 
@@ -182,7 +182,7 @@ class PresetPicker(Vertical):
         width = max(self._width - FIGURES_WIDTH - 4, 8)
         name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
         name = name if len(name) <= width else f"{name[: width - 1]}…"
-        time = "-" if row.seconds is None else roughly(row.seconds).replace(" days", " d")
+        time = duration(row.seconds, "estimate").replace(" days", " d")
         memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
         figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked

@@ -9,17 +9,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content, Span
+from textual.content import Content
+from textual.css.styles import RulesMap
+from textual.strip import Strip
 from textual.style import Style
+from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ltdd_tui.formatting import age, clean, factor_name, mean_and_std, percent, shortened
+from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
 
 # Signs that every terminal font has; the words beside them say the same.
@@ -107,7 +112,7 @@ COLUMNS = (
         "changed",
         "changed",
         4,
-        lambda entry, now: age(now - entry.run.changed),
+        lambda entry, now: duration(now - entry.run.changed, "age"),
         # Runs at work are the newest; among themselves they keep their places though each of them changes all the time.
         lambda entry: 1e12 + entry.created if entry.run.state == "running" else entry.run.changed,
         right=True,
@@ -165,7 +170,8 @@ def fit_columns(
 ) -> list[tuple[Column, int]]:
     """The columns that fit side by side into `width` cells, each with its own width; the name takes what is left."""
     widths = {
-        column.key: max([len(title(column, order)), *(cell_len(column.text(entry, now)) for entry in entries)])
+        # As a set, since most of 500 runs say the same in most columns.
+        column.key: max(map(cell_len, {title(column, order)} | {column.text(entry, now) for entry in entries}))
         for column in COLUMNS
     }
     widths["dataset"] = min(WIDEST_DATASET, widths["dataset"])
@@ -184,6 +190,24 @@ def fit_columns(
 
 MARKED = "\u258c"
 ROOMY = 90
+
+
+class LazyRow(Visual):
+    """A line of an OptionList that is made when it comes into sight: of 500 runs, forty are on the screen."""
+
+    def __init__(self, make: Callable[[], Content]) -> None:
+        self._make = make
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return 1
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return container_width
+
+    def render_strips(self, width: int, height: int | None, style: Style, options: RenderOptions) -> list[Strip]:
+        # Not `Content.render_strips`, which wraps, and styles each piece of text for the mouse to select by.
+        pieces = self._make().render(style, end="", parse_style=options.get_style)
+        return [Strip([Segment(text, piece_style.rich_style) for text, piece_style in pieces])]
 
 
 class RunList(OptionList, inherit_bindings=False):
@@ -241,9 +265,8 @@ class RunList(OptionList, inherit_bindings=False):
         gap = 2 if width >= ROOMY else 1
         columns = fit_columns(self.entries, self._order, now, width - 3, gap)
         self.titles.update(self._title_line(columns, gap))
-        rows = [self._row(entry, columns, gap, now) for entry in self.entries]
         with self.prevent(OptionList.OptionHighlighted):
-            self.set_options([Option(row) for row in rows])
+            self.set_options(Option(LazyRow(partial(self._row, entry, columns, gap, now))) for entry in self.entries)
             self.highlighted = cursor
         # Filling a list scrolls it to its top.
         self.scroll_to(y=scroll + moved if scroll else 0, animate=False, force=True, immediate=True)
@@ -266,15 +289,11 @@ class RunList(OptionList, inherit_bindings=False):
         styles = {"state": STATE_STYLES.get(entry.run.state, "dim"), "name": "bold $accent" if marked else ""}
         if entry.run.accuracy_mean is not None:
             styles["accuracy"] = ""
-        # One text with spans: `Content.assemble` of all cells takes twice as long, which 500 runs make felt.
-        text = f"{MARKED if marked else ' '} "
-        spans = [Span(0, 1, "bold $accent")]
+        cells: list[str | tuple[str, str]] = [(MARKED if marked else " ", "bold $accent"), " "]
         for column, width in columns:
-            cell = _cell(column.text(entry, now), width, column.right)
-            if style := styles.get(column.key, "dim"):
-                spans.append(Span(len(text), len(text) + len(cell), style))
-            text += cell + " " * gap
-        return Content(text, spans)
+            text = _cell(column.text(entry, now), width, column.right)
+            cells += [(text, styles.get(column.key, "dim")), " " * gap]
+        return Content.assemble(*cells)
 
     def on_resize(self) -> None:
         self._fill(self.highlighted or 0)
