@@ -112,7 +112,7 @@ class BackendBuilder:
         on_cpu = self.device.type == "cpu"
         passes = ConvNetDerivatives(self.network, cpp_norm_pool() if on_cpu else compiled_norm_pool(), low_dtype)
         eager_passes = ConvNetDerivatives(self.network, eager_norm_pool(), low_dtype)
-        student = analytic_student(passes, eager_passes, self.network, self.loss, self.learns_labels, exact)
+        student = analytic_student(passes, eager_passes, self.loss, self.learns_labels, exact)
         if not on_cpu:
             student = replace(student, mixed_vjps=torch.compile(student.mixed_vjps, dynamic=False))
         return student, analytic_backbone(passes)

@@ -122,4 +122,4 @@ def _steps_back_together(
             thetas = torch.stack([path.thetas[step] for step in steps])
             vjps = student.mixed_vjps(thetas, adjoint, images, labels)
             for place, step in enumerate(steps):
-                yield step, MixedVjp(vjps.images[place], vjps.labels[place], None), adjoint
+                yield step, MixedVjp(vjps.images[place], vjps.labels[place]), adjoint
