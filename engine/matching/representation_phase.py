@@ -59,7 +59,7 @@ _StepsBack = Iterator[tuple[int, MixedVjp, Tensor]]
 
 @dataclass(frozen=True)
 class _StudentPath:
-    """The student's steps, forward and back: its weights (P,) before each one and at the end, and its gradients (P,)."""
+    """The student's steps, forward and back: its weights (P,) before each and at the end, and its gradients (P,)."""
 
     student: Student
     synthetic: Synthetic
