@@ -31,9 +31,8 @@ from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.run.events import Emit, Warned
 from engine.run.settings import MatchingSettings
 
-_GIB = 2**30
 # Memory of the images in work at a time: enough to keep a device busy, and far below what any device has.
-_WORKING_BYTES = 1.5 * _GIB
+_WORKING_BYTES = 1.5 * 2**30
 # Activations of the images in work at a time that keep a GPU busy.
 _BUSY_ACTIVATIONS = 2**23
 # Numbers in memory at the fullest moment of a student step, for each output of a convolution.
@@ -112,7 +111,7 @@ class BackendBuilder:
         on_cpu = self.device.type == "cpu"
         passes = ConvNetDerivatives(self.network, cpp_norm_pool() if on_cpu else compiled_norm_pool(), low_dtype)
         eager_passes = ConvNetDerivatives(self.network, eager_norm_pool(), low_dtype)
-        student = analytic_student(passes, eager_passes, self.network, self.loss, self.learns_labels, exact)
+        student = analytic_student(passes, eager_passes, self.loss, self.learns_labels, exact)
         if not on_cpu:
             student = replace(student, mixed_vjps=torch.compile(student.mixed_vjps, dynamic=False))
         return student, analytic_backbone(passes)

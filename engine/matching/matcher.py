@@ -223,7 +223,7 @@ class Matcher:
 class PlainMatcher(Matcher):
     """A matcher that draws the same experts and batches, and differentiates both phases by plain autograd."""
 
-    _match_rep = Matcher._match_rep_plainly
+    _match_rep = Matcher._match_rep_plainly  # the form that a run uses for gradient=unrolled alone
 
     def _match_cls(
         self, start: Tensor, target: Tensor, synthetic: Synthetic, batches: list[StudentBatch]

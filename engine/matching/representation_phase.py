@@ -10,7 +10,7 @@ d/dtheta [a_t . g_t], and equals unrolled autograd. Derivation: docs/method.md, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -38,13 +38,12 @@ def match_representation(
     steps_at_once: how many steps of the published gradient go back together.
     """
     with torch.no_grad():
-        path = _train_student(theta_start, student, synthetic, batches, saved_bytes)
+        path = _StudentPath(student, synthetic, batches, SavedActivations(saved_bytes), [theta_start])
+        path.train()
         loss, adjoint = loss_and_adjoint(path.thetas[-1], theta_start, theta_target, matched)
     total = synthetic.map(by=torch.zeros_like)
-    if exact or steps_at_once == 1:
-        steps_back = _steps_back_one_by_one(path, adjoint, student, synthetic, batches, exact)
-    else:
-        steps_back = _steps_back_together(path, adjoint, student, synthetic, batches, steps_at_once)
+    one_by_one = exact or steps_at_once == 1
+    steps_back = path.back_one_by_one(adjoint, exact) if one_by_one else path.back_together(adjoint, steps_at_once)
     for step, vjp, adjoint_at_step in steps_back:
         indices = batches[step].indices
         total.beta.sub_(torch.dot(adjoint_at_step, path.gradients[step]))
@@ -54,72 +53,60 @@ def match_representation(
     return PhaseGradient(loss, total)
 
 
-@dataclass(frozen=True)
-class _StudentPath:
-    """The student's weights (P,) before each step and at the end, its gradients (P,), and saved activations."""
-
-    thetas: list[Tensor]
-    gradients: list[Tensor]
-    activations: SavedActivations
-
-
-def _train_student(
-    theta: Tensor, student: Student, synthetic: Synthetic, batches: Sequence[StudentBatch], saved_bytes: float
-) -> _StudentPath:
-    path = _StudentPath([theta], [], SavedActivations(saved_bytes))
-    for step, batch in enumerate(batches):
-        images, labels = batch.images(synthetic.images), synthetic.label_logits[batch.indices]
-        gradient, activations = student.gradient(path.thetas[-1], images, labels)
-        path.activations.put(step, images, activations)
-        path.gradients.append(gradient)
-        path.thetas.append(path.thetas[-1] - synthetic.beta * gradient)
-    return path
-
-
 _StepsBack = Iterator[tuple[int, MixedVjp, Tensor]]
 """The number of a step, its mixed derivative, and the adjoint (P,) that it was taken along."""
 
 
-def _steps_back_one_by_one(
-    path: _StudentPath,
-    adjoint: Tensor,
-    student: Student,
-    synthetic: Synthetic,
-    batches: Sequence[StudentBatch],
-    exact: bool,
-) -> _StepsBack:
-    """From the last step to the first, as the exact gradient needs."""
-    for step in range(len(batches) - 1, -1, -1):
-        images, activations = path.activations.take(step) or (batches[step].images(synthetic.images), None)
-        labels = synthetic.label_logits[batches[step].indices]
-        vjp = student.mixed_vjp(path.thetas[step], adjoint, images, labels, activations)
-        yield step, vjp, adjoint
-        if exact:
-            assert vjp.theta is not None
-            adjoint = adjoint - synthetic.beta * vjp.theta
+@dataclass(frozen=True)
+class _StudentPath:
+    """The student's steps, forward and back: its weights (P,) before each and at the end, and its gradients (P,)."""
 
+    student: Student
+    synthetic: Synthetic
+    batches: Sequence[StudentBatch]
+    activations: SavedActivations
+    thetas: list[Tensor]
+    gradients: list[Tensor] = field(default_factory=list)
 
-def _steps_back_together(
-    path: _StudentPath,
-    adjoint: Tensor,
-    student: Student,
-    synthetic: Synthetic,
-    batches: Sequence[StudentBatch],
-    steps_at_once: int,
-) -> _StepsBack:
-    """For the published gradient, whose steps are independent: `steps_at_once` of them in one call.
+    def train(self) -> None:
+        """All steps forward, from the first weights."""
+        for step in range(len(self.batches)):
+            images = self._images(step)
+            gradient, activations = self.student.gradient(self.thetas[-1], images, self._labels(step))
+            self.activations.put(step, images, activations)
+            self.gradients.append(gradient)
+            self.thetas.append(self.thetas[-1] - self.synthetic.beta * gradient)
 
-    Only steps with batches of one size can be stacked: the last batch of a pass over the set may be smaller.
-    """
-    by_size: dict[int, list[int]] = {}
-    for step, batch in enumerate(batches):
-        by_size.setdefault(len(batch.indices), []).append(step)
-    for same_size in by_size.values():
-        for first in range(0, len(same_size), steps_at_once):
-            steps = same_size[first : first + steps_at_once]
-            images = torch.stack([batches[step].images(synthetic.images) for step in steps])
-            labels = torch.stack([synthetic.label_logits[batches[step].indices] for step in steps])
-            thetas = torch.stack([path.thetas[step] for step in steps])
-            vjps = student.mixed_vjps(thetas, adjoint, images, labels)
-            for place, step in enumerate(steps):
-                yield step, MixedVjp(vjps.images[place], vjps.labels[place], None), adjoint
+    def back_one_by_one(self, adjoint: Tensor, exact: bool) -> _StepsBack:
+        """From the last step to the first, as the exact gradient needs."""
+        for step in range(len(self.batches) - 1, -1, -1):
+            images, activations = self.activations.take(step) or (self._images(step), None)
+            vjp = self.student.mixed_vjp(self.thetas[step], adjoint, images, self._labels(step), activations)
+            yield step, vjp, adjoint
+            if exact:
+                assert vjp.theta is not None
+                adjoint = adjoint - self.synthetic.beta * vjp.theta
+
+    def back_together(self, adjoint: Tensor, steps_at_once: int) -> _StepsBack:
+        """For the published gradient, whose steps are independent: `steps_at_once` of them in one call.
+
+        Only steps with batches of one size can be stacked: the last batch of a pass over the set may be smaller.
+        """
+        by_size: dict[int, list[int]] = {}
+        for step, batch in enumerate(self.batches):
+            by_size.setdefault(len(batch.indices), []).append(step)
+        for same_size in by_size.values():
+            for first in range(0, len(same_size), steps_at_once):
+                steps = same_size[first : first + steps_at_once]
+                thetas = torch.stack([self.thetas[step] for step in steps])
+                images = torch.stack([self._images(step) for step in steps])
+                labels = torch.stack([self._labels(step) for step in steps])
+                vjps = self.student.mixed_vjps(thetas, adjoint, images, labels)
+                for place, step in enumerate(steps):
+                    yield step, MixedVjp(vjps.images[place], vjps.labels[place]), adjoint
+
+    def _images(self, step: int) -> Tensor:
+        return self.batches[step].images(self.synthetic.images)
+
+    def _labels(self, step: int) -> Tensor:
+        return self.synthetic.label_logits[self.batches[step].indices]

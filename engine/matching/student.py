@@ -18,7 +18,6 @@ from torch.func import grad, jvp, vmap
 
 from engine.losses import StepLoss, StudentLoss, softmax_jacobian, target_probabilities
 from engine.nets.convnet_derivatives import ConvNetDerivatives, SavedBlock
-from engine.nets.functional import FlatNetwork
 
 Activations = Any
 """What `gradient` saves of its forward pass, so that `mixed_vjp` need not repeat it: tensors in tuples and lists."""
@@ -29,7 +28,7 @@ class MixedVjp(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    theta: Tensor | None
+    theta: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,9 @@ def autograd_student(loss: StepLoss, with_theta: bool) -> Student:
         step_gradient = torch.autograd.grad(loss(weights, *leaves), weights, create_graph=True)[0]
         inputs = [*leaves, weights] if with_theta else leaves
         # Hard labels have no influence on the loss that autograd could see: materialize_grads gives them zeros.
-        vjp = torch.autograd.grad(torch.dot(v, step_gradient), inputs, materialize_grads=True)
-        return MixedVjp(vjp[0], vjp[1], vjp[2] if with_theta else None)
+        return MixedVjp(*torch.autograd.grad(torch.dot(v, step_gradient), inputs, materialize_grads=True))
 
-    return Student(gradient, mixed_vjp, _vectorized_mixed_vjps(loss))
+    return Student(gradient, mixed_vjp, _of_each_step(_forward_over_reverse(loss, with_theta=False)))
 
 
 def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
@@ -84,11 +82,14 @@ def compiled_student(loss: StepLoss, with_theta: bool) -> Student:
     return Student(
         lambda theta, images, labels: (gradient(theta, images, labels), None),
         lambda theta, v, images, labels, activations: mixed_vjp(theta, v, images, labels),
-        torch.compile(_vectorized_mixed_vjps(loss), dynamic=False),
+        torch.compile(_of_each_step(_forward_over_reverse(loss, with_theta=False)), dynamic=False),
     )
 
 
-def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]:
+_MixedVjpFunction = Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]
+
+
+def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> _MixedVjpFunction:
     """d(v . dl/dtheta)/dx as the tangent of dl/dx along v: second derivatives commute, and a tangent keeps no graph."""
     argnums = (1, 2, 0) if with_theta else (1, 2)
 
@@ -97,21 +98,16 @@ def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> Callable[[Tensor,
             of_inputs: tuple[Tensor, ...] = grad(loss, argnums=argnums)(weights, images, labels)
             return of_inputs
 
-        tangents: tuple[Tensor, ...] = jvp(gradients, (theta,), (v,))[1]
-        return MixedVjp(tangents[0], tangents[1], tangents[2] if with_theta else None)
+        return MixedVjp(*jvp(gradients, (theta,), (v,))[1])
 
     return mixed_vjp
 
 
-def _vectorized_mixed_vjps(loss: StepLoss) -> Callable[[Tensor, Tensor, Tensor, Tensor], MixedVjp]:
-    mixed_vjp = _forward_over_reverse(loss, False)
+def _of_each_step(mixed_vjp: _MixedVjpFunction) -> _MixedVjpFunction:
+    """`mixed_vjp` of several steps in one call: weights (n, P), images (n, B, ...), labels (n, B, C), one v (P,)."""
+    # Without theta, which is None: vmap takes tensors alone.
     of_each_step = vmap(lambda *inputs: tuple(mixed_vjp(*inputs)[:2]), in_dims=(0, None, 0, 0))
-
-    def mixed_vjps(thetas: Tensor, v: Tensor, images: Tensor, labels: Tensor) -> MixedVjp:
-        of_images, of_labels = of_each_step(thetas, v, images, labels)
-        return MixedVjp(of_images, of_labels, None)
-
-    return mixed_vjps
+    return lambda *inputs: MixedVjp(*of_each_step(*inputs))
 
 
 # ---- The ConvNet ----
@@ -132,7 +128,6 @@ class ConvNetActivations(NamedTuple):
 def analytic_student(
     passes: ConvNetDerivatives,
     eager_passes: ConvNetDerivatives,
-    network: FlatNetwork,
     loss: StudentLoss,
     learns_labels: bool,
     with_theta: bool,
@@ -141,24 +136,15 @@ def analytic_student(
 
     `learns_labels`: labels are soft and learnt (else the class of the largest logit). `with_theta`: as above.
     """
-    single = _AnalyticStudent(passes, network, loss, learns_labels, with_theta)
-    vectorizable = _AnalyticStudent(eager_passes, network, loss, learns_labels, with_theta=False)
-
-    def mixed_vjp(theta: Tensor, v: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return vectorizable.mixed_vjp(theta, v, images, labels, None)[:2]
-
-    of_each_step = vmap(mixed_vjp, in_dims=(0, None, 0, 0))
-    return Student(
-        torch.no_grad()(single.gradient),
-        torch.no_grad()(single.mixed_vjp),
-        torch.no_grad()(lambda *inputs: MixedVjp(*of_each_step(*inputs), None)),
-    )
+    single = _AnalyticStudent(passes, loss, learns_labels, with_theta)
+    vectorizable = _AnalyticStudent(eager_passes, loss, learns_labels, with_theta=False)
+    mixed_vjps = _of_each_step(lambda theta, v, x, y: vectorizable.mixed_vjp(theta, v, x, y, None))
+    return Student(torch.no_grad()(single.gradient), torch.no_grad()(single.mixed_vjp), torch.no_grad()(mixed_vjps))
 
 
 @dataclass(frozen=True)
 class _AnalyticStudent:
     passes: ConvNetDerivatives
-    network: FlatNetwork
     loss: StudentLoss
     learns_labels: bool
     with_theta: bool
@@ -167,7 +153,7 @@ class _AnalyticStudent:
         activations, backbone, grad_logits = self._forward_and_backward(theta, images, labels, weights=True)
         grad_weight = (self.passes.lower(grad_logits).T @ activations.features).to(theta.dtype)
         classifier = {"classifier.weight": grad_weight, "classifier.bias": grad_logits.sum(0)}
-        return self.network.join(backbone | classifier), activations
+        return self.passes.network.join(backbone | classifier), activations
 
     def mixed_vjp(
         self, theta: Tensor, v: Tensor, images: Tensor, labels: Tensor, activations: ConvNetActivations | None
@@ -192,10 +178,10 @@ class _AnalyticStudent:
         vjp_labels = softmax_jacobian(targets, vjp_targets) if self.learns_labels else torch.zeros_like(labels)
         assert gradients.images is not None
         if not self.with_theta:
-            return MixedVjp(gradients.images, vjp_labels, None)
+            return MixedVjp(gradients.images, vjp_labels)
         d_grad_weight = (low.T @ features + grad_logits.T @ d_features).to(theta.dtype)
         classifier = {"classifier.weight": d_grad_weight, "classifier.bias": d_grad_logits.sum(0)}
-        return MixedVjp(gradients.images, vjp_labels, self.network.join(gradients.weights | classifier))
+        return MixedVjp(gradients.images, vjp_labels, passes.network.join(gradients.weights | classifier))
 
     def _forward_and_backward(
         self, theta: Tensor, images: Tensor, labels: Tensor, *, weights: bool

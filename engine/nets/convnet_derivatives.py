@@ -61,11 +61,11 @@ class ConvNetDerivatives:
 
     def __init__(self, network: FlatNetwork, norm_pool: NormPool, low_dtype: torch.dtype | None = None) -> None:
         assert network.architecture is ConvNet
-        self._network, self._norm_pool, self._low_dtype = network, norm_pool, low_dtype
+        self.network, self._norm_pool, self._low_dtype = network, norm_pool, low_dtype
 
     def blocks(self, theta: Tensor) -> list[BlockWeights]:
         """The weights of each block in theta (P,), or its tangent in a direction (P,); convolutions in low_dtype."""
-        by_name = self._network.unflatten(theta)
+        by_name = self.network.unflatten(theta)
         depth = sum(name.endswith("conv.weight") for name in by_name)
         return [
             BlockWeights(
@@ -78,7 +78,7 @@ class ConvNetDerivatives:
 
     def classifier(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The classifier's weight (C, F) in low_dtype, and its bias (C,)."""
-        weight, bias = self._network.classifier_weights(theta)
+        weight, bias = self.network.classifier_weights(theta)
         return self.lower(weight), bias
 
     def lower(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class FlatNetwork:
     def __init__(self, module: nn.Module) -> None:
         backbone, classifier = split_at_classifier(module)
         parameters = dict(module.named_parameters())
-        self._module = module
+        self.architecture, self._module = type(module), module
         self._features = _Features(module)
         self._names = backbone + classifier
         self._shapes = [parameters[name].shape for name in self._names]
@@ -51,11 +51,6 @@ class FlatNetwork:
         """The weights of a module of this architecture as a new vector (P,)."""
         parameters = dict(module.named_parameters())
         return self.join({name: parameters[name].detach() for name in self._names})
-
-    @property
-    def architecture(self) -> type[nn.Module]:
-        """The class of the network."""
-        return type(self._module)
 
     def activations(self, image: torch.Size) -> int:
         """How many numbers all convolutions together put out for one image (channels, H, W)."""

@@ -23,13 +23,11 @@ from engine.nets.norm_pool import NormPool, Saved, SavedTangent
 from engine.run.compile_policy import NATIVE_SOURCE, built_libraries, cpp_compiler, cpp_flags, library_path
 from engine.run.folder import write_atomically
 
-_NO_COMPILER = "install a C++ compiler, such as g++"
-
 
 class CannotBuild(Exception):
     """The C++ library cannot be built or loaded here: the text says why, `hint` what mends it."""
 
-    def __init__(self, why: str, hint: str = _NO_COMPILER) -> None:
+    def __init__(self, why: str, hint: str = "install a C++ compiler, such as g++") -> None:
         super().__init__(why)
         self.hint = hint
 

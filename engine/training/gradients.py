@@ -54,7 +54,7 @@ def functional_gradient(forward: Forward) -> NetworkGradient:
     return gradient
 
 
-def analytic_gradient(passes: ConvNetDerivatives, network: FlatNetwork) -> NetworkGradient:
+def analytic_gradient(passes: ConvNetDerivatives) -> NetworkGradient:
     """The ConvNet's own passes, with the derivative of the cross-entropy in the logits, (p - q) / B."""
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ def analytic_gradient(passes: ConvNetDerivatives, network: FlatNetwork) -> Netwo
         low = passes.lower(grad_logits)
         backbone = passes.backward(blocks, saved, low @ weight, weights=True).weights
         classifier = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": grad_logits.sum(0)}
-        return -(q * log_p).sum() / len(q), network.join(backbone | classifier)
+        return -(q * log_p).sum() / len(q), passes.network.join(backbone | classifier)
 
     return gradient
 
@@ -119,10 +119,10 @@ def training_gradient(
         low_dtype = torch.bfloat16 if precision == "bf16" else None
         if group > 1:
             # Several small networks: launches are the cost, and one CUDA graph has a single launch.
-            gradient = vectorized(analytic_gradient(ConvNetDerivatives(network, eager_norm_pool(), low_dtype), network))
+            gradient = vectorized(analytic_gradient(ConvNetDerivatives(network, eager_norm_pool(), low_dtype)))
         else:
             norm_pool = cpp_norm_pool() if device.type == "cpu" else compiled_norm_pool()
-            gradient = looped(analytic_gradient(ConvNetDerivatives(network, norm_pool, low_dtype), network))
+            gradient = looped(analytic_gradient(ConvNetDerivatives(network, norm_pool, low_dtype)))
     else:
         of_one = functional_gradient(forward)
         # An epoch's last batch may be smaller: two shapes, each compiled for itself.

@@ -40,7 +40,7 @@ def _student(name: str, builder: BackendBuilder, exact: bool) -> Student:
     if name == "autograd":
         return autograd_student(builder.step_loss(), exact)
     passes, eager_passes = (ConvNetDerivatives(builder.network, norm) for norm in (_norm_pool(name), eager_norm_pool()))
-    return analytic_student(passes, eager_passes, builder.network, builder.loss, builder.learns_labels, exact)
+    return analytic_student(passes, eager_passes, builder.loss, builder.learns_labels, exact)
 
 
 def _backbone(name: str, small: Toy) -> Backbone:
@@ -150,7 +150,7 @@ def test_bfloat16_points_the_same_way_and_leaves_everything_else_float32(name):
         ConvNetDerivatives(small.network, eager_norm_pool(), low),
     )
     reference = _match_rep(small, _student(name, small.builder(), True), True)
-    student = analytic_student(passes, eager_passes, small.network, small.loss, True, True)
+    student = analytic_student(passes, eager_passes, small.loss, True, True)
     gradient, _ = student.gradient(small.start, small.synthetic.images, small.synthetic.label_logits)
     assert gradient.dtype == torch.float32
     low_rep = _match_rep(small, student, True)
