@@ -85,19 +85,14 @@ def compile_or_not(setting: Compile, pays: bool) -> bool:
 
 
 def compiled_form(network: NetworkName, device: str) -> Form:
-    """The form of compiled passes through a network."""
-    return "cpp" if network_in_cpp(network, device) else "torch"
-
-
-def network_in_cpp(network: NetworkName, device: str) -> bool:
-    """Whether compiled passes through a network are those in C++, on a device of that name or kind."""
-    return device.startswith("cpu") and network == "convnet"
+    """The form of compiled passes through a network, on a device of that name or kind."""
+    return "cpp" if device.startswith("cpu") and network == "convnet" else "torch"
 
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     """Whether matching may be compiled by torch, as far as that is known without the images' shape."""
-    in_cpp = network_in_cpp(settings.experts.network, device)
-    return settings.traits.distills and settings.compile != "never" and not in_cpp
+    form = compiled_form(settings.experts.network, device)
+    return settings.traits.distills and settings.compile != "never" and form == "torch"
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
@@ -108,7 +103,7 @@ def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradien
 
 
 def _pays(eager_seconds: float, network: NetworkName, device_kind: str) -> bool:
-    return eager_seconds > (_BUILD_SECONDS if network_in_cpp(network, device_kind) else _COMPILE_SECONDS)
+    return eager_seconds > (_BUILD_SECONDS if compiled_form(network, device_kind) == "cpp" else _COMPILE_SECONDS)
 
 
 # Which compilers this machine has, and what it has built in C++. Without torch: the face asks, too.

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
+from engine.run.compile_policy import compiled_form, compiles_evaluation, compiles_experts, compiles_student
 from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
@@ -164,7 +164,7 @@ class Workload:
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
-            if not network_in_cpp(network, self.device.kind):
+            if compiled_form(network, self.device.kind) == "torch":
                 seconds[stage] = share * self.device.seconds("compile", Work(layers=self.cost(network).work(1).layers))
             elif not built:
                 seconds[stage], built = BUILD_SECONDS, True
@@ -219,7 +219,7 @@ def memory_bytes(work: Workload) -> float:
     # On a GPU the experts stay in the computer's memory.
     resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
     library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
-    by_torch = work.student_compiles and kind == "cpu" and not network_in_cpp(network, kind)
+    by_torch = work.student_compiles and kind == "cpu" and compiled_form(network, kind) == "torch"
     compiler = COMPILER_BYTES if by_torch else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return library + max(_loading(work), later)
