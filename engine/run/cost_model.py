@@ -97,11 +97,11 @@ class Workload:
 
     def classifier_experts_seconds(self) -> float:
         """Training and testing the classifier experts, in epochs of max n_c * C draws."""
-        experts, heads = self.settings.experts, self.settings.classifier_experts
+        experts, classifier = self.settings.experts, self.settings.classifier_experts
         draws = max(self.counts) * len(self.counts)
-        epoch = self._epoch("classifier", experts.network, draws, heads.batch_size, self.experts_compile)
+        epoch = self._epoch("classifier", experts.network, draws, classifier.batch_size, self.experts_compile)
         left = experts.num_experts - self.cached.classifier
-        return left * (heads.epochs * epoch + self._test(experts.network, self.test_images))
+        return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
     def initialize_seconds(self) -> float:
         """One expert classifies all train images, and every expert the chosen ones."""
@@ -204,7 +204,7 @@ HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
 TRAINING, TRAINING_COMPILED = 2.1, 1.15
 STUDENT, STUDENT_COMPILED = 4.5, 1.6
 # The same of what a compiled student step saves for pass 2, up to SAVED_ACTIVATIONS_BYTES.
-TAPE = 0.73
+SAVED = 0.73
 # images_at_once: auto fills these bytes with the outputs of convolutions, a third of the activations, in five copies.
 WORKING_BYTES, COPIES = 1.5 * 2**30, 5
 # Memory of torch's compiler, and of scikit-learn or torchvision.
@@ -276,9 +276,9 @@ def _matching(work: Workload) -> float:
     if not method.distills:
         return 0.0
     cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
-    path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
+    trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
-    around = FLOAT_BYTES * (path + features)
+    around = FLOAT_BYTES * (trajectory + features)
     image = FLOAT_BYTES * cost.activations
     if matching.gradient == "unrolled":
         return around + STUDENT * matching.syn_steps * batch * image
@@ -287,8 +287,8 @@ def _matching(work: Workload) -> float:
     if not work.student_compiles:
         return around + STUDENT * at_once * image
     # A batch that is worked on in parts saves no activations.
-    tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
-    return around + STUDENT_COMPILED * at_once * image + min(tapes, SAVED_ACTIVATIONS_BYTES)
+    saved = matching.syn_steps * SAVED * batch * image if at_once == batch else 0.0
+    return around + STUDENT_COMPILED * at_once * image + min(saved, SAVED_ACTIVATIONS_BYTES)
 
 
 def _snapshots(work: Workload) -> float:
