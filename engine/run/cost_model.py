@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.run.compile_policy import compiled_form, compiles_evaluation, compiles_experts, compiles_student
+from engine.run import compile_policy
 from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
@@ -18,8 +18,6 @@ from engine.run.settings import NetworkName, RunSettings
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
-# Building the C++ file, where no calibration has done so already: the library stays in the cache.
-BUILD_SECONDS = 5.0
 # Compiling a training step takes this share of compiling a student step.
 TRAINING_SHARE = 0.3
 
@@ -139,16 +137,18 @@ class Workload:
     @property
     def student_compiles(self) -> bool:
         """Whether the student's steps are compiled, on a device that has a compiler."""
-        return compiles_student(self.settings, self.cost(self.settings.experts.network), self.device.kind)
+        return compile_policy.compiles_student(
+            self.settings, self.cost(self.settings.experts.network), self.device.kind
+        )
 
     @property
     def experts_compile(self) -> bool:
         """Whether the experts' training is compiled, on a device that has a compiler."""
         cost = self.cost(self.settings.experts.network)
-        return compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
+        return compile_policy.compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
 
     def _evaluation_compiles(self, network: NetworkName) -> bool:
-        return compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
+        return compile_policy.compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
 
     def compile_seconds(self) -> dict[str, float]:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
@@ -164,10 +164,11 @@ class Workload:
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
-            if compiled_form(network, self.device.kind) == "torch":
+            if compile_policy.compiled_form(network, self.device.kind) == "torch":
                 seconds[stage] = share * self.device.seconds("compile", Work(layers=self.cost(network).work(1).layers))
+            # A calibration has built the C++ file already, and the library stays in the cache.
             elif not built:
-                seconds[stage], built = BUILD_SECONDS, True
+                seconds[stage], built = compile_policy.BUILD_SECONDS, True
         return seconds
 
     def _student(self, step: Step) -> float:
@@ -219,7 +220,7 @@ def memory_bytes(work: Workload) -> float:
     # On a GPU the experts stay in the computer's memory.
     resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
     library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
-    by_torch = work.student_compiles and kind == "cpu" and compiled_form(network, kind) == "torch"
+    by_torch = work.student_compiles and kind == "cpu" and compile_policy.compiled_form(network, kind) == "torch"
     compiler = COMPILER_BYTES if by_torch else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return library + max(_loading(work), later)

@@ -150,11 +150,9 @@ def _put_override(layers: WrittenSettings, override: str) -> None:
         layers.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
         return
     try:
-        value = _typed(key.strip(), text.strip())
+        layers.add({path: _typed(key.strip(), text.strip())}, {path: OVERRIDE})
     except ValueError as error:
         layers.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
-        return
-    layers.add({path: value}, {path: OVERRIDE})
 
 
 def _typed(key: str, text: str) -> Any:
