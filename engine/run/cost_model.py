@@ -73,6 +73,11 @@ class Workload:
         shape = {"channels": self.channels, "classes": len(self.counts), "image_size": self.image_size}
         return network_cost(network, **shape, width=width, depth=depth)
 
+    @property
+    def expert_cost(self) -> NetworkCost:
+        """The cost of the network of experts and students."""
+        return self.cost(self.settings.experts.network)
+
     def data_seconds(self) -> float:
         """Reading the images and whitening them."""
         train, total = sum(self.counts), sum(self.counts) + self.test_images
@@ -137,15 +142,12 @@ class Workload:
     @property
     def student_compiles(self) -> bool:
         """Whether the student's steps are compiled, on a device that has a compiler."""
-        return compile_policy.compiles_student(
-            self.settings, self.cost(self.settings.experts.network), self.device.kind
-        )
+        return compile_policy.compiles_student(self.settings, self.expert_cost, self.device.kind)
 
     @property
     def experts_compile(self) -> bool:
         """Whether the experts' training is compiled, on a device that has a compiler."""
-        cost = self.cost(self.settings.experts.network)
-        return compile_policy.compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
+        return compile_policy.compiles_experts(self.settings, self.expert_cost, sum(self.counts), self.device.kind)
 
     def _evaluation_compiles(self, network: NetworkName) -> bool:
         return compile_policy.compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
@@ -260,14 +262,14 @@ def _loading(work: Workload) -> float:
 
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.experts_compile else TRAINING
-    kept = work.cost(work.settings.experts.network).activations * FLOAT_BYTES * factor
+    kept = work.expert_cost.activations * FLOAT_BYTES * factor
     batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
     return max(min(batch, images) for batch, images in batches) * kept
 
 
 def _testing(work: Workload) -> float:
     """The input and output of the widest layer, and one tensor in between."""
-    layers = work.cost(work.settings.experts.network).convolutions
+    layers = work.expert_cost.convolutions
     widest = max(layer.outputs * layer.side**2 for layer in layers)
     return float(3 * min(TEST_IMAGES_AT_ONCE[work.device.kind], work.test_images) * widest * FLOAT_BYTES)
 
@@ -276,7 +278,7 @@ def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
     if not method.distills:
         return 0.0
-    cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
+    cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)
     trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     around = FLOAT_BYTES * (trajectory + features)
@@ -297,7 +299,7 @@ def _snapshots(work: Workload) -> float:
     settings, method = work.settings, work.settings.traits
     if not method.distills:
         return 0.0
-    backbone, classifier = work.cost(settings.experts.network).parameters
+    backbone, classifier = work.expert_cost.parameters
     numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
     if method.decoupled:
         numbers += (classifier_epochs(settings) + 2) * classifier
