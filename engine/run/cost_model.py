@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run import compile_policy
+from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
 from engine.run.settings import NetworkName, RunSettings
 
-FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
 # Compiling a training step takes this share of compiling a student step.
