@@ -51,14 +51,12 @@ def settings_page() -> str:
 
 
 def _settings_section(title: str, text: str, rows: list[Leaf]) -> str:
-    about = f"{text}\n\n" if text else ""
-    return f"## {title}\n\n{about}{SETTINGS_HEAD}\n" + "".join(f"{_setting_row(leaf)}\n" for leaf in rows)
-
-
-def _setting_row(leaf: Leaf) -> str:
-    default = "needed" if leaf.required else f"`{_plain(leaf.default)}`" if leaf.default not in (None, "") else "empty"
-    cells = (f"`{leaf.key}`", default, leaf.unit, range_of(leaf), leaf.source, leaf.help)
-    return f"| {' | '.join(cells)} |"
+    lines = [f"## {title}\n", *([f"{text}\n"] if text else []), SETTINGS_HEAD]
+    for leaf in rows:
+        default = f"[{', '.join(leaf.default)}]" if isinstance(leaf.default, tuple) else leaf.default
+        shown = "needed" if leaf.required else "empty" if default in (None, "") else f"`{default}`"
+        lines.append(f"| `{leaf.key}` | {shown} | {leaf.unit} | {range_of(leaf)} | {leaf.source} | {leaf.help} |")
+    return "\n".join([*lines, ""])
 
 
 def range_of(leaf: Leaf) -> str:
@@ -66,12 +64,6 @@ def range_of(leaf: Leaf) -> str:
     first, *others = leaf.kind.split(" or ") if leaf.bounds else [leaf.kind]
     text = " or ".join([f"{first} {leaf.bounds}".strip(), *others])
     return f"{text}{', or empty' if leaf.optional else ''}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(value)}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 EVENTS_INTRODUCTION = f"""\
@@ -90,23 +82,14 @@ JSON_TYPES = {str: "text", int: "integer", float: "number", bool: "true or false
 
 def events_page() -> str:
     """docs/events.md as it has to be."""
-    rows = [_event_row(name, kind) for name, kind in EVENT_TYPES.items()]
-    return "\n".join([EVENTS_INTRODUCTION, EVENTS_HEAD, *rows, ""])
-
-
-def _event_row(name: str, kind: type[Any]) -> str:
-    hints = get_type_hints(kind)
-    fields = "<br>".join(
-        f"`{field.name}` {_event_field(field, hints[field.name])}" for field in dataclasses.fields(kind)
-    )
-    says = " ".join((inspect.getdoc(kind) or "").split())
-    return f"| `{name}` | {fields} | {says} |"
-
-
-def _event_field(field: dataclasses.Field[Any], hint: Any) -> str:
-    if field.default is dataclasses.MISSING:
-        return in_words(hint)
-    return f"{in_words(hint)}, default `{json.dumps(field.default)}`"
+    lines = [EVENTS_INTRODUCTION, EVENTS_HEAD]
+    for name, kind in EVENT_TYPES.items():
+        hints, fields = get_type_hints(kind), []
+        for field in dataclasses.fields(kind):
+            default = "" if field.default is dataclasses.MISSING else f", default `{json.dumps(field.default)}`"
+            fields.append(f"`{field.name}` {in_words(hints[field.name])}{default}")
+        lines.append(f"| `{name}` | {'<br>'.join(fields)} | {' '.join((inspect.getdoc(kind) or '').split())} |")
+    return "\n".join([*lines, ""])
 
 
 def in_words(hint: Any) -> str:

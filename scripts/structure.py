@@ -80,8 +80,8 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
 
 
 def _report(half: str, root: Path, graph: dict[str, set[str]]) -> None:
-    within = {name: {other for other in others if other.split(".")[0] == half} for name, others in graph.items()}
-    within = {name: others for name, others in within.items() if name.split(".")[0] == half}
+    members = {name for name in graph if name.split(".")[0] == half}
+    within = {name: graph[name] & members for name in sorted(members)}
     named = modules(root)
     lines = {name: len(named[name].read_text(encoding="utf-8").splitlines()) for name in within}
     users = {name: sum(name in others for others in graph.values()) for name in within}

@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from engine.run.device_profiles import GPU_ARITHMETIC, GPU_LAUNCHES, features
 from engine.run.folder import cache_root
@@ -25,21 +25,14 @@ Form = Literal["eager", "cpp", "torch"]
 """How steps are run: operation by operation, in C++ built for the machine, or compiled by torch."""
 
 
-class _Eager(NamedTuple):
-    """Eager speed of a device: seconds of calling the operations of a student step or a gradient, and flops/s."""
-
-    step_seconds: float
-    gradient_seconds: float
-    flops: float
-
-
-_CPU = _Eager(7e-3, 1.5e-3, 60e9)
-# Guessed, with the same factors as the estimates, until a GPU is measured.
-_CUDA = _Eager(_CPU.step_seconds / GPU_LAUNCHES, _CPU.gradient_seconds / GPU_LAUNCHES, _CPU.flops * GPU_ARITHMETIC)
-_EAGER = {"cpu": _CPU, "cuda": _CUDA}
+# Eager speed of each kind of device: seconds of calling the operations of a student step and of a gradient, and
+# operations per second. The GPU's are guessed, with the same factors as the estimates, until one is measured.
+_STEP_SECONDS = {"cpu": 7e-3, "cuda": 7e-3 / GPU_LAUNCHES}
+_GRADIENT_SECONDS = {"cpu": 1.5e-3, "cuda": 1.5e-3 / GPU_LAUNCHES}
+_FLOPS = {"cpu": 60e9, "cuda": 60e9 * GPU_ARITHMETIC}
 # Work of a student step and of a gradient, in forward passes; what building C++ and compiling by torch take.
 _STEP_PASSES, _GRADIENT_PASSES = 9, 3
-_BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
+BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
 # Compiling is shared among so many experts, whatever number a run asks for: cached experts are reused when more are
 # asked for, so the number must not change the bytes of any.
 _EXPERTS = 8
@@ -47,10 +40,10 @@ _EXPERTS = 8
 
 def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
     """Whether matching is compiled, where there is a compiler; `device_kind` is cpu or cuda."""
-    matching, eager = settings.matching, _EAGER[device_kind]
+    matching = settings.matching
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
     batch = min(matching.batch_syn, settings.ipc * cost.classes)
-    step_seconds = eager.step_seconds + _STEP_PASSES * batch * cost.flops / eager.flops
+    step_seconds = _STEP_SECONDS[device_kind] + _STEP_PASSES * batch * cost.flops / _FLOPS[device_kind]
     pays = _pays(matching.iterations * steps * step_seconds, settings.experts.network, device_kind)
     return settings.traits.distills and compile_or_not(settings.compile, pays)
 
@@ -85,30 +78,24 @@ def compile_or_not(setting: Compile, pays: bool) -> bool:
 
 
 def compiled_form(network: NetworkName, device: str) -> Form:
-    """The form of compiled passes through a network."""
-    return "cpp" if network_in_cpp(network, device) else "torch"
-
-
-def network_in_cpp(network: NetworkName, device: str) -> bool:
-    """Whether compiled passes through a network are those in C++, on a device of that name or kind."""
-    return device.startswith("cpu") and network == "convnet"
+    """The form of compiled passes through a network, on a device of that name or kind."""
+    return "cpp" if device.startswith("cpu") and network == "convnet" else "torch"
 
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     """Whether matching may be compiled by torch, as far as that is known without the images' shape."""
-    in_cpp = network_in_cpp(settings.experts.network, device)
-    return settings.traits.distills and settings.compile != "never" and not in_cpp
+    form = compiled_form(settings.experts.network, device)
+    return settings.traits.distills and settings.compile != "never" and form == "torch"
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
     """Whether compiling saves time in training; `images` are those of all `gradients` together."""
-    eager = _EAGER[device_kind]
-    seconds = gradients * eager.gradient_seconds + _GRADIENT_PASSES * images * cost.flops / eager.flops
-    return _pays(seconds, network, device_kind)
+    calls = gradients * _GRADIENT_SECONDS[device_kind]
+    return _pays(calls + _GRADIENT_PASSES * images * cost.flops / _FLOPS[device_kind], network, device_kind)
 
 
 def _pays(eager_seconds: float, network: NetworkName, device_kind: str) -> bool:
-    return eager_seconds > (_BUILD_SECONDS if network_in_cpp(network, device_kind) else _COMPILE_SECONDS)
+    return eager_seconds > (BUILD_SECONDS if compiled_form(network, device_kind) == "cpp" else _COMPILE_SECONDS)
 
 
 # Which compilers this machine has, and what it has built in C++. Without torch: the face asks, too.

@@ -9,17 +9,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.run.compile_policy import compiles_evaluation, compiles_experts, compiles_student, network_in_cpp
+from engine.run import compile_policy
+from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, Step
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
 from engine.run.settings import NetworkName, RunSettings
 
-FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
-# Building the C++ file, where no calibration has done so already: the library stays in the cache.
-BUILD_SECONDS = 5.0
 # Compiling a training step takes this share of compiling a student step.
 TRAINING_SHARE = 0.3
 
@@ -75,6 +73,11 @@ class Workload:
         shape = {"channels": self.channels, "classes": len(self.counts), "image_size": self.image_size}
         return network_cost(network, **shape, width=width, depth=depth)
 
+    @property
+    def expert_cost(self) -> NetworkCost:
+        """The cost of the network of experts and students."""
+        return self.cost(self.settings.experts.network)
+
     def data_seconds(self) -> float:
         """Reading the images and whitening them."""
         train, total = sum(self.counts), sum(self.counts) + self.test_images
@@ -97,11 +100,11 @@ class Workload:
 
     def classifier_experts_seconds(self) -> float:
         """Training and testing the classifier experts, in epochs of max n_c * C draws."""
-        experts, heads = self.settings.experts, self.settings.classifier_experts
+        experts, classifier = self.settings.experts, self.settings.classifier_experts
         draws = max(self.counts) * len(self.counts)
-        epoch = self._epoch("classifier", experts.network, draws, heads.batch_size, self.experts_compile)
+        epoch = self._epoch("classifier", experts.network, draws, classifier.batch_size, self.experts_compile)
         left = experts.num_experts - self.cached.classifier
-        return left * (heads.epochs * epoch + self._test(experts.network, self.test_images))
+        return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
     def initialize_seconds(self) -> float:
         """One expert classifies all train images, and every expert the chosen ones."""
@@ -139,16 +142,15 @@ class Workload:
     @property
     def student_compiles(self) -> bool:
         """Whether the student's steps are compiled, on a device that has a compiler."""
-        return compiles_student(self.settings, self.cost(self.settings.experts.network), self.device.kind)
+        return compile_policy.compiles_student(self.settings, self.expert_cost, self.device.kind)
 
     @property
     def experts_compile(self) -> bool:
         """Whether the experts' training is compiled, on a device that has a compiler."""
-        cost = self.cost(self.settings.experts.network)
-        return compiles_experts(self.settings, cost, sum(self.counts), self.device.kind)
+        return compile_policy.compiles_experts(self.settings, self.expert_cost, sum(self.counts), self.device.kind)
 
     def _evaluation_compiles(self, network: NetworkName) -> bool:
-        return compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
+        return compile_policy.compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
 
     def compile_seconds(self) -> dict[str, float]:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
@@ -164,10 +166,11 @@ class Workload:
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
-            if not network_in_cpp(network, self.device.kind):
+            if compile_policy.compiled_form(network, self.device.kind) == "torch":
                 seconds[stage] = share * self.device.seconds("compile", Work(layers=self.cost(network).work(1).layers))
+            # A calibration has built the C++ file already, and the library stays in the cache.
             elif not built:
-                seconds[stage], built = BUILD_SECONDS, True
+                seconds[stage], built = compile_policy.BUILD_SECONDS, True
         return seconds
 
     def _student(self, step: Step) -> float:
@@ -204,7 +207,7 @@ HALF_BYTES, FLOAT_BYTES, DOUBLE_BYTES = 2, 4, 8
 TRAINING, TRAINING_COMPILED = 2.1, 1.15
 STUDENT, STUDENT_COMPILED = 4.5, 1.6
 # The same of what a compiled student step saves for pass 2, up to SAVED_ACTIVATIONS_BYTES.
-TAPE = 0.73
+SAVED = 0.73
 # images_at_once: auto fills these bytes with the outputs of convolutions, a third of the activations, in five copies.
 WORKING_BYTES, COPIES = 1.5 * 2**30, 5
 # Memory of torch's compiler, and of scikit-learn or torchvision.
@@ -219,7 +222,7 @@ def memory_bytes(work: Workload) -> float:
     # On a GPU the experts stay in the computer's memory.
     resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
     library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
-    by_torch = work.student_compiles and kind == "cpu" and not network_in_cpp(network, kind)
+    by_torch = work.student_compiles and kind == "cpu" and compile_policy.compiled_form(network, kind) == "torch"
     compiler = COMPILER_BYTES if by_torch else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return library + max(_loading(work), later)
@@ -259,14 +262,14 @@ def _loading(work: Workload) -> float:
 
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.experts_compile else TRAINING
-    kept = work.cost(work.settings.experts.network).activations * FLOAT_BYTES * factor
+    kept = work.expert_cost.activations * FLOAT_BYTES * factor
     batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
     return max(min(batch, images) for batch, images in batches) * kept
 
 
 def _testing(work: Workload) -> float:
     """The input and output of the widest layer, and one tensor in between."""
-    layers = work.cost(work.settings.experts.network).convolutions
+    layers = work.expert_cost.convolutions
     widest = max(layer.outputs * layer.side**2 for layer in layers)
     return float(3 * min(TEST_IMAGES_AT_ONCE[work.device.kind], work.test_images) * widest * FLOAT_BYTES)
 
@@ -275,10 +278,10 @@ def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
     if not method.distills:
         return 0.0
-    cost, batch = work.cost(work.settings.experts.network), min(work.synthetic, matching.batch_syn)
-    path = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
+    cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)
+    trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
-    around = FLOAT_BYTES * (path + features)
+    around = FLOAT_BYTES * (trajectory + features)
     image = FLOAT_BYTES * cost.activations
     if matching.gradient == "unrolled":
         return around + STUDENT * matching.syn_steps * batch * image
@@ -287,8 +290,8 @@ def _matching(work: Workload) -> float:
     if not work.student_compiles:
         return around + STUDENT * at_once * image
     # A batch that is worked on in parts saves no activations.
-    tapes = matching.syn_steps * TAPE * batch * image if at_once == batch else 0.0
-    return around + STUDENT_COMPILED * at_once * image + min(tapes, SAVED_ACTIVATIONS_BYTES)
+    saved = matching.syn_steps * SAVED * batch * image if at_once == batch else 0.0
+    return around + STUDENT_COMPILED * at_once * image + min(saved, SAVED_ACTIVATIONS_BYTES)
 
 
 def _snapshots(work: Workload) -> float:
@@ -296,7 +299,7 @@ def _snapshots(work: Workload) -> float:
     settings, method = work.settings, work.settings.traits
     if not method.distills:
         return 0.0
-    backbone, classifier = work.cost(settings.experts.network).parameters
+    backbone, classifier = work.expert_cost.parameters
     numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
     if method.decoupled:
         numbers += (classifier_epochs(settings) + 2) * classifier

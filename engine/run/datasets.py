@@ -37,6 +37,8 @@ class DatasetFacts:
     class_names: tuple[str, ...] = ()
 
 
+# Sets whose images are files that have to be decoded.
+FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
 DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from engine.run.settings import NetworkName
 
@@ -20,13 +19,6 @@ class Work:
     layers: float = 0.0
     values: float = 0.0
     flops: float = 0.0
-
-
-class ParameterCounts(NamedTuple):
-    """Weights below the classifier, and the classifier's own."""
-
-    backbone: int
-    classifier: int
 
 
 @dataclass(frozen=True)
@@ -64,20 +56,19 @@ class NetworkCost:
     classes: int
 
     @property
-    def parameters(self) -> ParameterCounts:
-        """Of the backbone and of the classifier."""
-        backbone = sum(convolution.parameters for convolution in self.convolutions)
-        return ParameterCounts(backbone, self.classes * (self.features + 1))
+    def parameters(self) -> tuple[int, int]:
+        """Weights of the backbone, and of the classifier."""
+        return sum(layer.parameters for layer in self.convolutions), self.classes * (self.features + 1)
 
     @property
     def flops(self) -> int:
         """Operations of one image's forward pass."""
-        return sum(convolution.flops for convolution in self.convolutions) + 2 * self.features * self.classes
+        return sum(layer.flops for layer in self.convolutions) + 2 * self.features * self.classes
 
     @property
     def activations(self) -> int:
         """Numbers kept for the backward pass of one image."""
-        return sum(convolution.activations for convolution in self.convolutions) + self.features
+        return sum(layer.activations for layer in self.convolutions) + self.features
 
     def work(self, images: float) -> Work:
         """One forward pass of `images` images; the classifier counts as a layer."""

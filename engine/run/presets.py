@@ -150,11 +150,9 @@ def _put_override(layers: WrittenSettings, override: str) -> None:
         layers.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
         return
     try:
-        value = _typed(key.strip(), text.strip())
+        layers.add({path: _typed(key.strip(), text.strip())}, {path: OVERRIDE})
     except ValueError as error:
         layers.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
-        return
-    layers.add({path: value}, {path: OVERRIDE})
 
 
 def _typed(key: str, text: str) -> Any:
@@ -209,24 +207,19 @@ def load_preset(name_or_path: str, overrides: Sequence[str] = ()) -> RunSettings
 
     Issues a DeletedSettingWarning for each setting of an older version.
     """
-    return _checked(_layers(name_or_path, overrides))
+    return resolve(name_or_path, overrides).settings
 
 
 def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """As `load_preset`, with the origin of each value."""
-    layers = _layers(name_or_path, overrides)
-    settings = _checked(layers)
-    return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
-
-
-def _layers(name_or_path: str, overrides: Sequence[str]) -> WrittenSettings:
     layers = _read(find_preset(name_or_path))
     for override in overrides:
         _put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
         layers.drop("expected")
-    return layers
+    settings = _checked(layers)
+    return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
 # Settings of older versions, each with its default of that time and what became of it. They may stand in presets, and
@@ -249,8 +242,8 @@ def _replace_deleted(layers: WrittenSettings) -> None:
     given = {path: layers.values[path] for path in DELETED_SETTINGS if path in layers.values}
     # What an older file says of every block in which it gives `compile` is what the one setting can say now.
     choices = [value for path, value in given.items() if path[1] == "compile"]
-    same = choices[:1] in (["always"], ["never"]) and choices == choices[:1] * len(choices)
-    taken = same and ("compile",) not in layers.places
+    agreed = any(choices == [word] * len(choices) for word in ("always", "never"))
+    taken = agreed and ("compile",) not in layers.places
     for path, value in given.items():
         default, instead = DELETED_SETTINGS[path]
         place, fate = layers.places.pop(path), "is ignored"
@@ -260,7 +253,7 @@ def _replace_deleted(layers: WrittenSettings) -> None:
             fate = f"becomes `compile: {value}`"
         if value != default or place == OVERRIDE:
             text = f"{place}: {'.'.join(path)} is no longer a setting and {fate}: {instead}"
-            warnings.warn(text, DeletedSettingWarning, stacklevel=4)
+            warnings.warn(text, DeletedSettingWarning, stacklevel=5)
 
 
 def _checked(layers: WrittenSettings) -> RunSettings:

@@ -115,7 +115,7 @@ def _hint(leaf: Leaf, value: Any) -> str:
 
 def _nearest(path: KeyPath) -> str:
     key, known = ".".join(path), [*leaves(), *blocks(), "extends"]
-    if key in leaves() and len(path) == 1 and "." in key:
+    if key in leaves():  # in one word at the top level
         block, _, name = key.partition(".")
         return f"write {name} in the block {block}"
     # A right name in the wrong block is nearer than any misspelling.

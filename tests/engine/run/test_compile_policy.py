@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.compile_policy import compiles_experts, compiles_student, may_compile_by_torch, network_in_cpp
+from engine.run.compile_policy import compiled_form, compiles_experts, compiles_student, may_compile_by_torch
 from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
@@ -59,7 +59,7 @@ def test_an_eager_epoch_on_a_gpu_is_over_before_compiling_it_would_be() -> None:
 
 def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:
     convnet, alexnet = RunSettings(), load_preset("quickstart", ["experts.network=alexnet"])
-    assert network_in_cpp("convnet", "cpu")
-    assert not network_in_cpp("convnet", "cuda:0") and not network_in_cpp("alexnet", "cpu")
+    assert compiled_form("convnet", "cpu") == "cpp"
+    assert compiled_form("convnet", "cuda:0") == compiled_form("alexnet", "cpu") == "torch"
     assert may_compile_by_torch(alexnet, "cpu") and may_compile_by_torch(convnet, "cuda")
     assert not may_compile_by_torch(convnet, "cpu")
