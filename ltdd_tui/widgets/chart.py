@@ -65,7 +65,7 @@ class Canvas:
     def __init__(self, across: int, down: int, bottom: float, top: float, scale: Scale) -> None:
         self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
         self._style = np.zeros((down, across), dtype=np.intp)
-        self._styles = [""]
+        self._styles = {"": 0}
         self._bottom, self._top, self._scale = bottom, top, scale
 
     def rule(self, at: Iterable[int]) -> None:
@@ -93,11 +93,12 @@ class Canvas:
 
     def rows(self) -> Iterator[Content]:
         """The rows, in spans of one style each."""
+        names = [*self._styles]
         for codes, style in zip(self._codes, self._style, strict=True):
             text = codes.astype("<u4").tobytes().decode("utf-32-le")
             ends = [*(np.flatnonzero(style[1:] != style[:-1]) + 1).tolist(), len(text)]
             pieces = zip([0, *ends[:-1]], ends, strict=True)
-            spans = [Span(begin, end, self._styles[style[begin]]) for begin, end in pieces if style[begin]]
+            spans = [Span(begin, end, names[style[begin]]) for begin, end in pieces if style[begin]]
             yield Content(text, spans, len(text), strip_control_codes=False)
 
     def _spans(self, low: Floats, high: Floats, color: str) -> None:
@@ -109,9 +110,7 @@ class Canvas:
         self._style[drawn] = self._style_of(color)
 
     def _style_of(self, name: str) -> int:
-        if name not in self._styles:
-            self._styles.append(name)
-        return self._styles.index(name)
+        return self._styles.setdefault(name, len(self._styles))
 
 
 # ------------------------------------------------------------------------------------------------------------------

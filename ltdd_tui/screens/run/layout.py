@@ -180,16 +180,14 @@ PANELS: tuple[type[Panel], ...] = (
 class PanelStrip(LinesView):
     """One line with the names and keys of all panels: which are seen, which are not. A click does what the key does."""
 
+    @dataclass
     class Picked(Message):
         """A panel's name was clicked."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
-    def __init__(self, panels: Sequence[type[Panel]]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._panels = panels
         self._seen: Collection[str] = ()
 
     def show(self, seen: Collection[str]) -> None:
@@ -203,13 +201,12 @@ class PanelStrip(LinesView):
 
     def _line(self, width: int) -> Content:
         """Every panel's name where they fit, else only of those that are seen."""
-        every = [panel.NAME for panel in self._panels]
-        forms = [self._named(every, gap) for gap in (3, 2, 1)]
+        forms = [self._named(list(NEEDS), gap) for gap in (3, 2, 1)]
         return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
     def _named(self, named: Collection[str], gap: int) -> Content:
         entries = []
-        for panel in self._panels:
+        for panel in PANELS:
             text = f"{panel.NUMBER} {panel.NAME}" if panel.NAME in named else panel.NUMBER
             entry = Content.styled(text, ACCENT if panel.NAME in self._seen else MUTED)
             entries.append(entry.stylize(Style.from_meta({"panel": panel.NAME})))
@@ -239,9 +236,9 @@ class Workspace(Container):
     class Rearranged(Message):
         """Other panels are seen, or the same ones elsewhere."""
 
-    def __init__(self, panels: Sequence[Panel], arrangement: Arrangement) -> None:
-        super().__init__(*panels)
-        self.panels = {panel.NAME: panel for panel in panels}
+    def __init__(self, arrangement: Arrangement) -> None:
+        self.panels = {panel.NAME: panel() for panel in PANELS}
+        super().__init__(*self.panels.values())
         self._tiles = Tiles(arrangement)
 
     @property

@@ -69,8 +69,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         super().__init__(folder)
         self.worker_handles = worker_handles
         self._is_all = is_all
-        self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(PANELS), NoticeBox()
-        self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
+        self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(), NoticeBox()
+        self._workspace = Workspace(Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
         self._view = self.live.view
         self._drawn_versions: dict[str, tuple[object, ...]] = {}
@@ -149,16 +149,15 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
-    @on(Scrubber.Moved)
-    def _show_iteration(self) -> None:
-        self.draw_soon()
-
     @on(PanelStrip.Picked)
     def _show_picked(self, picked: PanelStrip.Picked) -> None:
         self.action_panel(picked.name)
 
     def on_resize(self) -> None:
         # The header may need another line.
+        self.draw_soon()
+
+    def on_scrubber_moved(self) -> None:
         self.draw_soon()
 
     def action_panel(self, name: str) -> None:

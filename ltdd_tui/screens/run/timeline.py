@@ -78,11 +78,7 @@ pictures were saved or the set was checked.
 """
 
     class Moved(Message):
-        """Another iteration is to be shown; None is the live end."""
-
-        def __init__(self, at: int | None) -> None:
-            super().__init__()
-            self.at = at
+        """Another iteration, `at` of the slider, is to be shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +153,7 @@ pictures were saved or the set was checked.
         if at != self.at:
             self.at = at
             self._redraw()
-            self.post_message(self.Moved(at))
+            self.post_message(self.Moved())
 
     def _stop_playing(self) -> None:
         if self._player:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
@@ -45,12 +45,11 @@ color of its own. The newest saved iteration is followed unless an older one was
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
 
+    @dataclass
     class Preferred(Message):
         """The way to draw images was changed, and is to be remembered."""
 
-        def __init__(self, mode: ImageMode) -> None:
-            super().__init__()
-            self.mode = mode
+        mode: ImageMode
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),

@@ -12,16 +12,7 @@ from textual.strip import Strip
 
 from engine.run.events import Preview
 from ltdd_tui.screens.run.images.previews import Sheet, Unreadable, read_label, read_sheet
-from ltdd_tui.screens.run.images.terminal_graphics import (
-    CellArea,
-    Renderer,
-    Tiles,
-    flow,
-    grid,
-    half_cells,
-    single,
-    sixels,
-)
+from ltdd_tui.screens.run.images.terminal_graphics import CellArea, Renderer, Tiles, flow, grid, half_cells, sixels
 
 Shows = Literal["class", "all", "one"]
 
@@ -122,7 +113,7 @@ class Plan:
 def plan(selection: ImageSelection, rows: int, columns: int, image_size: int, area: CellArea) -> Plan:
     """What is in sight of `rows` classes with `columns` images each."""
     if selection.shows == "one":
-        return Plan(single(image_size, area), 1, selection, columns)
+        return Plan(grid(1, 1, 0, 0, image_size, area), 1, selection, columns)
     if selection.shows == "all":
         return Plan(grid(rows, columns, selection.row, selection.image, image_size, area), columns, selection, columns)
     # A single class is shown in lines of as many images as make them largest.
