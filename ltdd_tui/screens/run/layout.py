@@ -221,11 +221,9 @@ class Tiles(Layout):
 
     name = "tiles"
 
-    def __init__(self, arrangement: Arrangement) -> None:
-        self.arrangement = arrangement
-
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
-        tiles = self.arrangement.tiles(*size)
+        assert isinstance(parent, Workspace)
+        tiles = parent.arrangement.tiles(*size)
         shown = [child for child in children if child.id in tiles]
         return [WidgetPlacement(tiles[child.id or ""], NULL_OFFSET, NULL_SPACING, child) for child in shown]
 
@@ -239,17 +237,13 @@ class Workspace(Container):
     def __init__(self, arrangement: Arrangement) -> None:
         self.panels = {panel.NAME: panel() for panel in PANELS}
         super().__init__(*self.panels.values())
-        self._tiles = Tiles(arrangement)
+        self.arrangement = arrangement
+        self._tiles = Tiles()
 
     @property
     def layout(self) -> Layout:
         """The tiles, which a style sheet could not name."""
         return self._tiles
-
-    @property
-    def arrangement(self) -> Arrangement:
-        """What is shown."""
-        return self._tiles.arrangement
 
     @property
     def seen(self) -> list[Panel]:
@@ -260,7 +254,7 @@ class Workspace(Container):
 
     def arrange_as(self, arrangement: Arrangement) -> None:
         """Shows other panels."""
-        self._tiles.arrangement = arrangement
+        self.arrangement = arrangement
         self.display_seen()
         self.refresh(layout=True)
 

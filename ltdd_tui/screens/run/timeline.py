@@ -161,5 +161,5 @@ pictures were saved or the set was checked.
             self._player = None
 
     def _redraw(self) -> None:
-        at, last, frames, end, playing = self.at, self._last, self._frames, self._end, self._player is not None
-        self.draw(lambda width: [scrub_line(at, last, frames, width, playing, end)])
+        playing = self._player is not None
+        self.draw(lambda width: [scrub_line(self.at, self._last, self._frames, width, playing, self._end)])

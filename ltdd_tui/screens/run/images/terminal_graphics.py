@@ -54,6 +54,11 @@ class Tiles:
     first_row: int = 0
     first_column: int = 0
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Cells across and down that they take."""
+        return self.across * self.pitch_across, self.down * self.pitch_down
+
     def at(self, x: int, y: int) -> tuple[int, int] | None:
         """The row and column of the image that covers a cell, or None beside them all."""
         column, row = x // self.pitch_across, y // self.pitch_down

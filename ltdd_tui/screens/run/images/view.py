@@ -319,7 +319,7 @@ class ImagesView(Container):
         if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(request.renderer, picture, rendered.across, rendered.down)
+            self._frame.put(request.renderer, picture, *rendered.plan.tiles.cells)
         self._say("" if picture else rendered.pixels_fault or OFF)
         self._names.display = bool(picture) and request.selection.shows == "all"
         self._names.draw(lambda width: name_lines(rendered.plan, request.names_of(request.preview.rows), width))
