@@ -57,13 +57,13 @@ class Curve(Widget, can_focus=True):
         self._chart: Chart | None = None
         self._strips: list[Strip] | None = None
 
-    def plot(self, lines: Sequence[Line], levels: Sequence[Level] = (), empty: str | None = None) -> None:
-        """Draws these curves and levels; `empty` is what to say where no curve has a value."""
+    def plot(self, lines: Sequence[Line], levels: Sequence[Level] = ()) -> None:
+        """Draws these curves and levels."""
         same = len(lines) == len(self._lines) and all(map(Line.same_as, lines, self._lines))
-        if same and list(levels) == self._levels and empty in (None, self._empty):
+        if same and list(levels) == self._levels:
             return
         before, self._whole = self._whole, whole(lines)
-        self._lines, self._levels, self._empty = list(lines), list(levels), empty or self._empty
+        self._lines, self._levels = list(lines), list(levels)
         if self._whole is None:
             self._window = None
         elif self._window is not None:

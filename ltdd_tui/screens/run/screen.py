@@ -20,7 +20,6 @@ from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.runs.index import handle
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
-from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
@@ -102,17 +101,14 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             self._possible_actions = possible
             # The footer shows the keys of what can be done now.
             self.refresh_bindings()
+        # While the run works, some panels show the time.
+        version = (view.version, view.at, int(now) if view.state.status == "running" else 0)
         for panel in self._workspace.seen:
-            if self._has_news(panel, view, now):
+            if self._drawn_versions.get(panel.NAME) != version:
+                self._drawn_versions[panel.NAME] = version
                 panel.show(view)
                 # A pause, so that drawing many panels never holds up a key.
                 await asyncio.sleep(BETWEEN_PANELS_SECONDS)
-
-    def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
-        works = panel.SHOWS_TIME and view.state.status == "running"
-        version = (view.version, view.at, int(now) if works else 0)
-        before, self._drawn_versions[panel.NAME] = self._drawn_versions.get(panel.NAME), version
-        return version != before
 
     def _status_word(self) -> str:
         """What is said in place of the status, where a worker was started or stopped that has not said so itself."""
