@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -186,7 +185,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     async def _save_layout(self) -> None:
         async with self._saving:
             try:
-                await asyncio.to_thread(partial(remember, **self._workspace.arrangement.remembered()))
+                await asyncio.to_thread(remember, **self._workspace.arrangement.remembered())
             except OSError as error:
                 self.notify(f"the layout is not remembered: {error.strerror}", severity="warning", markup=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,10 +90,9 @@ class Plan:
     def images(self) -> list[tuple[int, int, int, int]]:
         """Class, image, and the line and column of its tile in sight."""
         tiles = self.tiles
-        cells = [(down, across) for down in range(tiles.down) for across in range(tiles.across)]
         return [
             (*image, down, across)
-            for down, across in cells
+            for down, across in itertools.product(range(tiles.down), range(tiles.across))
             if (image := self._image(tiles.first_row + down, tiles.first_column + across))
         ]
 
