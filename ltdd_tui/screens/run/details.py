@@ -73,6 +73,7 @@ class DetailsPanel(LinesPanel):
     NAME = "details"
     NUMBER = "8"
     TITLE = "Device and run"
+    SHOWS_TIME = True
     HELP = """\
 The device and the most memory the worker has used on it, the settings' hash (equal hashes: the same experiment), the
 seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies

@@ -16,13 +16,15 @@ from ltdd_tui.widgets.lines import LinesView
 class Panel(Vertical, can_focus=True):
     """A bordered box with a title; `NUMBER` is the key that shows and hides it, `NAME` how layouts call it.
 
-    `HELP` says in markdown what it shows and how to read it.
+    `HELP` says in markdown what it shows and how to read it. `SHOWS_TIME` is whether it changes by itself while a
+    run works.
     """
 
     NAME: ClassVar[str]
     NUMBER: ClassVar[str]
     TITLE: ClassVar[str]
     HELP: ClassVar[str] = ""
+    SHOWS_TIME: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(id=self.NAME, classes="panel")

@@ -100,9 +100,9 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             self._possible_actions = possible
             # The footer shows the keys of what can be done now.
             self.refresh_bindings()
-        # While the run works, some panels show the time.
-        version = (view.version, view.at, int(now) if view.state.status == "running" else 0)
         for panel in self._workspace.seen:
+            ticks = panel.SHOWS_TIME and view.state.status == "running"
+            version = (view.version, view.at, int(now) if ticks else 0)
             if self._drawn_versions.get(panel.NAME) != version:
                 self._drawn_versions[panel.NAME] = version
                 panel.show(view)
