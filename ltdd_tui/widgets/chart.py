@@ -26,46 +26,24 @@ from ltdd_tui.widgets.axis import (
 )
 
 # ------------------------------------------------------------------------------------------------------------------
-# Dots drawn as braille characters: two columns and four rows of dots a cell
-# ------------------------------------------------------------------------------------------------------------------
-
-BLANK = 0x2800
-DOTS_ACROSS, DOTS_DOWN = 2, 4
-_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
-
-
-def dots_of_spans(low: Floats, high: Floats, bottom: float, top: float, rows: int) -> NDArray[np.bool_]:
-    """Which of `rows` x len(low) dots lie in the spans, the first row at `top`; NaN gives none."""
-    scale = (rows - 1) / (top - bottom)
-    row = np.arange(rows)[:, None]
-    with np.errstate(invalid="ignore"):
-        inside: NDArray[np.bool_] = (row >= np.round((top - high) * scale)) & (row <= np.round((top - low) * scale))
-    return inside
-
-
-def cells_of_dots(dots: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The code points of the cells that show `dots`, whose sides are multiples of a cell's."""
-    rows, columns = dots.shape
-    cells = dots.reshape(rows // DOTS_DOWN, DOTS_DOWN, columns // DOTS_ACROSS, DOTS_ACROSS)
-    codes: NDArray[np.uint32] = np.einsum("idjc,dc->ij", cells.astype(np.uint32), _BITS) + np.uint32(BLANK)
-    return codes
-
-
-# ------------------------------------------------------------------------------------------------------------------
 # The cells of a chart, on which curves and lines are drawn one over the other
 # ------------------------------------------------------------------------------------------------------------------
 
+# Curves are dots of braille characters, whose code points from BLANK on have one bit for each dot of a cell.
+BLANK = 0x2800
+DOTS_ACROSS, DOTS_DOWN = 2, 4
+DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 AXIS_STYLE, GRID_STYLE, CURSOR_STYLE = ".curve--axis", ".curve--grid", ".curve--cursor"
 EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
 
 
 class Canvas:
-    """The cells of a chart: characters, and for each the place of its style in a list of them."""
+    """The cells of a chart: characters, and for each the number of its style."""
 
     def __init__(self, across: int, down: int, bottom: float, top: float, scale: Scale) -> None:
         self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
         self._style = np.zeros((down, across), dtype=np.intp)
-        self._styles = [""]
+        self._styles = {"": 0}
         self._bottom, self._top, self._scale = bottom, top, scale
 
     def rule(self, at: Iterable[int]) -> None:
@@ -93,25 +71,30 @@ class Canvas:
 
     def rows(self) -> Iterator[Content]:
         """The rows, in spans of one style each."""
+        names = [*self._styles]
         for codes, style in zip(self._codes, self._style, strict=True):
             text = codes.astype("<u4").tobytes().decode("utf-32-le")
             ends = [*(np.flatnonzero(style[1:] != style[:-1]) + 1).tolist(), len(text)]
             pieces = zip([0, *ends[:-1]], ends, strict=True)
-            spans = [Span(begin, end, self._styles[style[begin]]) for begin, end in pieces if style[begin]]
+            spans = [Span(begin, end, names[style[begin]]) for begin, end in pieces if style[begin]]
             yield Content(text, spans, len(text), strip_control_codes=False)
 
     def _spans(self, low: Floats, high: Floats, color: str) -> None:
-        dots = dots_of_spans(low, high, self._bottom, self._top, len(self._codes) * DOTS_DOWN)
-        cells = cells_of_dots(dots)
+        """Sets in each column of dots those between `low` and `high`; NaN sets none."""
+        down, across = self._codes.shape
+        row = np.arange(down * DOTS_DOWN)[:, None]
+        scale = (down * DOTS_DOWN - 1) / (self._top - self._bottom)
+        with np.errstate(invalid="ignore"):
+            dots = (row >= np.round((self._top - high) * scale)) & (row <= np.round((self._top - low) * scale))
+        dots_by_cell = dots.reshape(down, DOTS_DOWN, across, DOTS_ACROSS).astype(np.uint32)
+        cells = np.einsum("idjc,dc->ij", dots_by_cell, DOT_BITS) + np.uint32(BLANK)
         drawn = cells > BLANK
         under = np.where(self._codes >= BLANK, self._codes, BLANK)
         self._codes[drawn] = (cells | under)[drawn]
         self._style[drawn] = self._style_of(color)
 
     def _style_of(self, name: str) -> int:
-        if name not in self._styles:
-            self._styles.append(name)
-        return self._styles.index(name)
+        return self._styles.setdefault(name, len(self._styles))
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Region
@@ -57,13 +57,13 @@ class Curve(Widget, can_focus=True):
         self._chart: Chart | None = None
         self._strips: list[Strip] | None = None
 
-    def plot(self, lines: Sequence[Line], levels: Sequence[Level] = (), empty: str | None = None) -> None:
-        """Draws these curves and levels; `empty` is what to say where no curve has a value."""
+    def plot(self, lines: Sequence[Line], levels: Sequence[Level] = ()) -> None:
+        """Draws these curves and levels."""
         same = len(lines) == len(self._lines) and all(map(Line.same_as, lines, self._lines))
-        if same and list(levels) == self._levels and empty in (None, self._empty):
+        if same and list(levels) == self._levels:
             return
         before, self._whole = self._whole, whole(lines)
-        self._lines, self._levels, self._empty = list(lines), list(levels), empty or self._empty
+        self._lines, self._levels = list(lines), list(levels)
         if self._whole is None:
             self._window = None
         elif self._window is not None:
@@ -103,24 +103,24 @@ class Curve(Widget, can_focus=True):
             self._point_at(min(max(at, window.left), window.right))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        self._point_at(self._x_at(event.get_content_offset_capture(self).x))
+        self._point_at(self._x_below(event))
 
     def on_leave(self) -> None:
         self._point_at(None)
 
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        self._wheel(event, -1)
+    @on(events.MouseScrollUp)
+    @on(events.MouseScrollDown)
+    def _zoom_by_wheel(self, event: events.MouseScrollUp | events.MouseScrollDown) -> None:
+        about = self._x_below(event)
+        if about is not None:
+            event.stop()
+            self._zoom(-1 if isinstance(event, events.MouseScrollUp) else 1, about)
 
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        self._wheel(event, 1)
-
-    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+    @on(events.MouseScrollLeft)
+    @on(events.MouseScrollRight)
+    def _pan_by_wheel(self, event: events.MouseScrollLeft | events.MouseScrollRight) -> None:
         event.stop()
-        self.action_pan(-1)
-
-    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
-        event.stop()
-        self.action_pan(1)
+        self.action_pan(-1 if isinstance(event, events.MouseScrollLeft) else 1)
 
     def on_resize(self) -> None:
         self._redraw()
@@ -140,12 +140,6 @@ class Curve(Widget, can_focus=True):
             return self._strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
-    def _wheel(self, event: events.MouseEvent, direction: int) -> None:
-        about = self._x_at(event.get_content_offset_capture(self).x)
-        if about is not None:
-            event.stop()
-            self._zoom(direction, about)
-
     def _zoom(self, direction: int, about: float) -> None:
         if self.window is not None and self._whole is not None:
             self._look_at(self.window.zoomed(ZOOM_STEP**-direction, about, self._whole))
@@ -159,10 +153,11 @@ class Curve(Widget, can_focus=True):
             self._cursor = x
             self._redraw()
 
-    def _x_at(self, column: int) -> float | None:
-        """The x below a column of the widget."""
+    def _x_below(self, event: events.MouseEvent) -> float | None:
+        """The x that the mouse points at."""
         if self._chart is None or self.window is None:
             return None
+        column = event.get_content_offset_capture(self).x
         share = (column - self._chart.left) / max(self._chart.across - 1, 1)
         return self.window.left + min(max(share, 0.0), 1.0) * self.window.width
 

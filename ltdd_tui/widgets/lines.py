@@ -168,9 +168,7 @@ class LinesView(ScrollView, can_focus=False):
         # All that is below the last line looks the same.
         place = min(self.scroll_offset.y + y, len(self._lines))
         if place not in self._strips:
-            self._strips[place] = self._strip(self._lines[place] if place < len(self._lines) else EMPTY)
+            line = self._lines[place] if place < len(self._lines) else EMPTY
+            strip = strip_of(line.truncate(self._width, ellipsis=True), self)
+            self._strips[place] = strip.adjust_cell_length(self._width, self.rich_style)
         return self._strips[place]
-
-    def _strip(self, line: Content) -> Strip:
-        strip = strip_of(line.truncate(self._width, ellipsis=True), self)
-        return strip.adjust_cell_length(self._width, self.rich_style)

@@ -10,7 +10,6 @@ import numpy as np
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 
 from engine.run.metrics import GROUPS
@@ -28,7 +27,7 @@ from ltdd_tui.runs.comparison import (
     window_for,
 )
 from ltdd_tui.runs.figures import Row, checks
-from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.screens.run.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
 from ltdd_tui.widgets.curve import Curve
@@ -222,7 +221,6 @@ class FiguresPanel(LinesPanel):
     """
 
     def compare(self, comparison: Comparison) -> None:
-        """Draws figures and means over seeds."""
         means = seed_means(comparison.runs)
         self.lines.draw(lambda width: figures(comparison, means, width))
 
@@ -237,7 +235,6 @@ class ClassesPanel(LinesPanel):
     """
 
     def compare(self, comparison: Comparison) -> None:
-        """Draws classes, then groups."""
         lines, groups = class_lines(comparison.runs), group_lines(comparison.runs)
         self.lines.draw(lambda width: classes(comparison, lines, groups, width))
 
@@ -251,21 +248,17 @@ class SettingsPanel(LinesPanel):
     """
 
     def compare(self, comparison: Comparison) -> None:
-        """Draws what differs."""
         differences = differing_settings(comparison.runs)
         self.lines.draw(lambda width: settings(comparison, differences, width))
 
 
-class CurvePanel(Vertical):
+class CurvePanel(Panel, can_focus=False):
     """Curves of all runs over their iterations."""
 
     ALLOW_MAXIMIZE = True
-    NAME: ClassVar[str]
-    NUMBER: ClassVar[str]
-    TITLE: ClassVar[str]
 
     def __init__(self, curve: Curve) -> None:
-        super().__init__(id=self.NAME, classes="panel")
+        super().__init__()
         self.curve = curve
 
     def compose(self) -> ComposeResult:
@@ -291,7 +284,6 @@ class ComparedLosses(CurvePanel):
         self._comparison = Comparison((), ())
 
     def compare(self, comparison: Comparison) -> None:
-        """Draws the loss of each run."""
         self._comparison = comparison
         lines, window = [], 1
         for run, color in comparison.colored:
@@ -325,11 +317,7 @@ class ComparedAccuracy(CurvePanel):
     def __init__(self) -> None:
         super().__init__(Curve(empty="no check yet"))
 
-    def on_mount(self) -> None:
-        self.border_title = f"{self.NUMBER} {self.TITLE}"
-
     def compare(self, comparison: Comparison) -> None:
-        """Draws the checks of each run."""
         lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from textual.content import Content
 
@@ -49,19 +48,15 @@ def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
         yield "published", f"{percent(expected.accuracy)} [{expected.source}]"
     if started:
         yield "settings", started.settings_hash
-    yield from _software(manifest)
+    versions, commit = manifest.get("versions"), manifest.get("commit")
+    if isinstance(versions, dict):
+        software = ", ".join(f"{name} {versions[name]}" for name in ("ltdd-tui", "torch") if name in versions)
+        yield "software", software + (f", commit {str(commit)[:7]}" if commit else "")
     if state.first_seconds is not None:
         yield "started", time.strftime("%Y-%m-%d %H:%M", time.localtime(state.first_seconds))
     yield "folder", str(view.folder.root)
     if state.status == "done":
         yield "result", str(view.folder.result)
-
-
-def _software(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    versions, commit = manifest.get("versions"), manifest.get("commit")
-    if isinstance(versions, dict):
-        text = ", ".join(f"{name} {versions[name]}" for name in ("ltdd-tui", "torch") if name in versions)
-        yield "software", text + (f", commit {str(commit)[:7]}" if commit else "")
 
 
 def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Content]:

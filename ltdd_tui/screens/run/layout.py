@@ -180,16 +180,14 @@ PANELS: tuple[type[Panel], ...] = (
 class PanelStrip(LinesView):
     """One line with the names and keys of all panels: which are seen, which are not. A click does what the key does."""
 
+    @dataclass
     class Picked(Message):
         """A panel's name was clicked."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
-    def __init__(self, panels: Sequence[type[Panel]]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._panels = panels
         self._seen: Collection[str] = ()
 
     def show(self, seen: Collection[str]) -> None:
@@ -203,13 +201,12 @@ class PanelStrip(LinesView):
 
     def _line(self, width: int) -> Content:
         """Every panel's name where they fit, else only of those that are seen."""
-        every = [panel.NAME for panel in self._panels]
-        forms = [self._named(every, gap) for gap in (3, 2, 1)]
+        forms = [self._named(list(NEEDS), gap) for gap in (3, 2, 1)]
         return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
     def _named(self, named: Collection[str], gap: int) -> Content:
         entries = []
-        for panel in self._panels:
+        for panel in PANELS:
             text = f"{panel.NUMBER} {panel.NAME}" if panel.NAME in named else panel.NUMBER
             entry = Content.styled(text, ACCENT if panel.NAME in self._seen else MUTED)
             entries.append(entry.stylize(Style.from_meta({"panel": panel.NAME})))
@@ -224,11 +221,9 @@ class Tiles(Layout):
 
     name = "tiles"
 
-    def __init__(self, arrangement: Arrangement) -> None:
-        self.arrangement = arrangement
-
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
-        tiles = self.arrangement.tiles(*size)
+        assert isinstance(parent, Workspace)
+        tiles = parent.arrangement.tiles(*size)
         shown = [child for child in children if child.id in tiles]
         return [WidgetPlacement(tiles[child.id or ""], NULL_OFFSET, NULL_SPACING, child) for child in shown]
 
@@ -239,20 +234,16 @@ class Workspace(Container):
     class Rearranged(Message):
         """Other panels are seen, or the same ones elsewhere."""
 
-    def __init__(self, panels: Sequence[Panel], arrangement: Arrangement) -> None:
-        super().__init__(*panels)
-        self.panels = {panel.NAME: panel for panel in panels}
-        self._tiles = Tiles(arrangement)
+    def __init__(self, arrangement: Arrangement) -> None:
+        self.panels = {panel.NAME: panel() for panel in PANELS}
+        super().__init__(*self.panels.values())
+        self.arrangement = arrangement
+        self._tiles = Tiles()
 
     @property
     def layout(self) -> Layout:
         """The tiles, which a style sheet could not name."""
         return self._tiles
-
-    @property
-    def arrangement(self) -> Arrangement:
-        """What is shown."""
-        return self._tiles.arrangement
 
     @property
     def seen(self) -> list[Panel]:
@@ -263,7 +254,7 @@ class Workspace(Container):
 
     def arrange_as(self, arrangement: Arrangement) -> None:
         """Shows other panels."""
-        self._tiles.arrangement = arrangement
+        self.arrangement = arrangement
         self.display_seen()
         self.refresh(layout=True)
 

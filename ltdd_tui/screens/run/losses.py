@@ -20,7 +20,6 @@ from ltdd_tui.widgets.chart import Level, Line, line
 from ltdd_tui.widgets.curve import Curve
 
 LOSS_TITLE, ACCURACY_TITLE = "Matching loss", "Accuracy of the checks"
-NO_LOSS, NO_ACCURACY = "no matching step yet", "no check yet"
 
 
 class LossesPanel(Panel):
@@ -56,8 +55,8 @@ trained on the whole long-tailed set) as dashed lines.
 
     def __init__(self) -> None:
         super().__init__()
-        self._losses = Curve(log_axis=True, empty=NO_LOSS)
-        self._accuracy = Curve(empty=NO_ACCURACY)
+        self._losses = Curve(log_axis=True, empty="no matching step yet")
+        self._accuracy = Curve(empty="no check yet")
         self._accuracy.display = False
         for curve in (self._losses, self._accuracy):
             # The panel has the focus and hands the keys on.

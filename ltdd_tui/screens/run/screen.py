@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -20,7 +19,6 @@ from ltdd_tui.preferences import load_layout, remember
 from ltdd_tui.runs.index import handle
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
-from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
@@ -69,8 +67,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         super().__init__(folder)
         self.worker_handles = worker_handles
         self._is_all = is_all
-        self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(PANELS), NoticeBox()
-        self._workspace = Workspace([panel() for panel in PANELS], Arrangement.of(load_layout()))
+        self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(), NoticeBox()
+        self._workspace = Workspace(Arrangement.of(load_layout()))
         self._scrubber = Scrubber()
         self._view = self.live.view
         self._drawn_versions: dict[str, tuple[object, ...]] = {}
@@ -103,16 +101,13 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             # The footer shows the keys of what can be done now.
             self.refresh_bindings()
         for panel in self._workspace.seen:
-            if self._has_news(panel, view, now):
+            ticks = panel.SHOWS_TIME and view.state.status == "running"
+            version = (view.version, view.at, int(now) if ticks else 0)
+            if self._drawn_versions.get(panel.NAME) != version:
+                self._drawn_versions[panel.NAME] = version
                 panel.show(view)
                 # A pause, so that drawing many panels never holds up a key.
                 await asyncio.sleep(BETWEEN_PANELS_SECONDS)
-
-    def _has_news(self, panel: Panel, view: RunView, now: float) -> bool:
-        works = panel.SHOWS_TIME and view.state.status == "running"
-        version = (view.version, view.at, int(now) if works else 0)
-        before, self._drawn_versions[panel.NAME] = self._drawn_versions.get(panel.NAME), version
-        return version != before
 
     def _status_word(self) -> str:
         """What is said in place of the status, where a worker was started or stopped that has not said so itself."""
@@ -149,16 +144,15 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self._strip.show([panel.NAME for panel in self._workspace.seen])
         self.draw_soon()
 
-    @on(Scrubber.Moved)
-    def _show_iteration(self) -> None:
-        self.draw_soon()
-
     @on(PanelStrip.Picked)
     def _show_picked(self, picked: PanelStrip.Picked) -> None:
         self.action_panel(picked.name)
 
     def on_resize(self) -> None:
         # The header may need another line.
+        self.draw_soon()
+
+    def on_scrubber_moved(self) -> None:
         self.draw_soon()
 
     def action_panel(self, name: str) -> None:
@@ -191,7 +185,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     async def _save_layout(self) -> None:
         async with self._saving:
             try:
-                await asyncio.to_thread(partial(remember, **self._workspace.arrangement.remembered()))
+                await asyncio.to_thread(remember, **self._workspace.arrangement.remembered())
             except OSError as error:
                 self.notify(f"the layout is not remembered: {error.strerror}", severity="warning", markup=False)
 

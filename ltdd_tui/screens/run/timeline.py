@@ -78,11 +78,7 @@ pictures were saved or the set was checked.
 """
 
     class Moved(Message):
-        """Another iteration is to be shown; None is the live end."""
-
-        def __init__(self, at: int | None) -> None:
-            super().__init__()
-            self.at = at
+        """Another iteration, `at` of the slider, is to be shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +153,7 @@ pictures were saved or the set was checked.
         if at != self.at:
             self.at = at
             self._redraw()
-            self.post_message(self.Moved(at))
+            self.post_message(self.Moved())
 
     def _stop_playing(self) -> None:
         if self._player:
@@ -165,5 +161,5 @@ pictures were saved or the set was checked.
             self._player = None
 
     def _redraw(self) -> None:
-        at, last, frames, end, playing = self.at, self._last, self._frames, self._end, self._player is not None
-        self.draw(lambda width: [scrub_line(at, last, frames, width, playing, end)])
+        playing = self._player is not None
+        self.draw(lambda width: [scrub_line(self.at, self._last, self._frames, width, playing, self._end)])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -45,12 +45,11 @@ color of its own. The newest saved iteration is followed unless an older one was
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
 
+    @dataclass
     class Preferred(Message):
         """The way to draw images was changed, and is to be remembered."""
 
-        def __init__(self, mode: ImageMode) -> None:
-            super().__init__()
-            self.mode = mode
+        mode: ImageMode
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
@@ -87,13 +86,11 @@ color of its own. The newest saved iteration is followed unless an older one was
     def on_images_view_clicked(self, event: ImagesView.Clicked) -> None:
         self._look_at(replace(self._selection, row=event.row, image=event.image))
 
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    @on(events.MouseScrollDown)
+    @on(events.MouseScrollUp)
+    def _move_by_wheel(self, event: events.MouseScrollDown | events.MouseScrollUp) -> None:
         event.stop()
-        self.action_move(1, 0)
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
-        self.action_move(-1, 0)
+        self.action_move(1 if isinstance(event, events.MouseScrollDown) else -1, 0)
 
     def action_move(self, rows: int, images: int) -> None:
         if preview := self._preview():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +13,7 @@ from textual.strip import Strip
 
 from engine.run.events import Preview
 from ltdd_tui.screens.run.images.previews import Sheet, Unreadable, read_label, read_sheet
-from ltdd_tui.screens.run.images.terminal_graphics import (
-    CellArea,
-    Renderer,
-    Tiles,
-    flow,
-    grid,
-    half_cells,
-    single,
-    sixels,
-)
+from ltdd_tui.screens.run.images.terminal_graphics import CellArea, Renderer, Tiles, flow, grid, half_cells, sixels
 
 Shows = Literal["class", "all", "one"]
 
@@ -98,10 +90,9 @@ class Plan:
     def images(self) -> list[tuple[int, int, int, int]]:
         """Class, image, and the line and column of its tile in sight."""
         tiles = self.tiles
-        cells = [(down, across) for down in range(tiles.down) for across in range(tiles.across)]
         return [
             (*image, down, across)
-            for down, across in cells
+            for down, across in itertools.product(range(tiles.down), range(tiles.across))
             if (image := self._image(tiles.first_row + down, tiles.first_column + across))
         ]
 
@@ -122,7 +113,7 @@ class Plan:
 def plan(selection: ImageSelection, rows: int, columns: int, image_size: int, area: CellArea) -> Plan:
     """What is in sight of `rows` classes with `columns` images each."""
     if selection.shows == "one":
-        return Plan(single(image_size, area), 1, selection, columns)
+        return Plan(grid(1, 1, 0, 0, image_size, area), 1, selection, columns)
     if selection.shows == "all":
         return Plan(grid(rows, columns, selection.row, selection.image, image_size, area), columns, selection, columns)
     # A single class is shown in lines of as many images as make them largest.
@@ -134,8 +125,8 @@ def plan(selection: ImageSelection, rows: int, columns: int, image_size: int, ar
 def compose(plan: Plan, sheet: Sheet, area: CellArea, ground: Rgb, accent: Rgb) -> Image.Image:
     """The picture, on as many whole cells as it needs."""
     tiles, ring = plan.tiles, area.ring
+    picture = Image.new("RGB", (tiles.cells[0] * area.cell_width, tiles.cells[1] * area.cell_height), ground)
     pitch = tiles.pitch_across * area.cell_width, tiles.pitch_down * area.cell_height
-    picture = Image.new("RGB", (tiles.across * pitch[0], tiles.down * pitch[1]), ground)
     for row, column, down, across in plan.images():
         image = sheet.image(row, column)
         # Enlarged, every pixel stays a sharp square; made smaller, none is left out.
@@ -194,8 +185,6 @@ class RenderedImages:
     job: RenderJob
     plan: Plan
     picture: Drawn | None
-    across: int
-    down: int
     label: list[float]
     pixels_fault: str
     label_fault: str
@@ -217,11 +206,10 @@ class ImageRenderer:
         preview, selection = request.preview, request.selection
         planned = plan(selection, preview.rows, preview.columns, preview.image_size, area)
         drawn: Drawn | None = None
-        across, down, label, pixels_fault, label_fault = 0, 0, [], "", ""
+        label, pixels_fault, label_fault = [], "", ""
         try:
             if request.renderer != "off":
                 picture = compose(planned, self._sheet_of(request, planned), area, job.ground, job.accent)
-                across, down = picture.width // area.cell_width, picture.height // area.cell_height
                 drawn = picture
                 if request.renderer != "kitty":
                     drawn = half_cells(picture) if request.renderer == "halfcell" else sixels(picture)
@@ -232,7 +220,7 @@ class ImageRenderer:
             label = read_label(path, preview, selection.row, selection.image, classes)
         except Unreadable as fault:
             label_fault = str(fault)
-        return RenderedImages(job, planned, drawn, across, down, label, pixels_fault, label_fault)
+        return RenderedImages(job, planned, drawn, label, pixels_fault, label_fault)
 
     def _sheet_of(self, request: RenderRequest, planned: Plan) -> Sheet:
         wanted = (request.root / request.preview.path, request.preview, planned.rows.start, planned.rows.stop)

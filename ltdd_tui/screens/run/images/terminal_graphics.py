@@ -54,6 +54,11 @@ class Tiles:
     first_row: int = 0
     first_column: int = 0
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Cells across and down that they take."""
+        return self.across * self.pitch_across, self.down * self.pitch_down
+
     def at(self, x: int, y: int) -> tuple[int, int] | None:
         """The row and column of the image that covers a cell, or None beside them all."""
         column, row = x // self.pitch_across, y // self.pitch_down
@@ -73,17 +78,12 @@ def grid(rows: int, columns: int, row: int, column: int, image_size: int, area: 
     return replace(tiles, across=across, down=down, first_row=first_row, first_column=first_column)
 
 
-def single(image_size: int, area: CellArea) -> Tiles:
-    """One image as large as it can be."""
-    side = min(area.across * area.cell_width, area.down * area.cell_height) - 2 * area.ring
-    return replace(_of_side(side_in(max(side, 1), image_size), area), across=1, down=1)
-
-
 def flow(count: int, image_size: int, area: CellArea) -> int:
     """In how many columns `count` images are largest, with the fewest rows of those; or as many as fit into a row."""
-    fitting = [columns for columns in range(count, 0, -1) if _fit(count, columns, image_size, area)]
+    grids = {columns: grid(-(-count // columns), columns, 0, 0, image_size, area) for columns in range(count, 0, -1)}
+    fitting = [columns for columns, tiles in grids.items() if tiles.across == columns and columns * tiles.down >= count]
     if fitting:
-        return max(fitting, key=lambda columns: grid(-(-count // columns), columns, 0, 0, image_size, area).side)
+        return max(fitting, key=lambda columns: grids[columns].side)
     return min(count, _of_side(side_in(_smallest(area), image_size), area).across)
 
 
@@ -93,12 +93,6 @@ def side_in(room: int, image_size: int) -> int:
         return room // image_size * image_size
     part = image_size // -(-image_size // room)
     return part if image_size % part == 0 and part >= WHOLE_PART * room else room
-
-
-def _fit(count: int, columns: int, image_size: int, area: CellArea) -> bool:
-    """Whether all images are in sight in so many columns."""
-    tiles = grid(-(-count // columns), columns, 0, 0, image_size, area)
-    return tiles.across == columns and tiles.across * tiles.down >= count
 
 
 def _of_side(side: int, area: CellArea) -> Tiles:

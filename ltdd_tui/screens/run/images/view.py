@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.control import Control
 from rich.segment import ControlType, Segment
@@ -198,12 +199,12 @@ class ImagesView(Container):
     In a narrow one the label is below. While it is not on the screen it keeps no pictures.
     """
 
+    @dataclass
     class Clicked(Message):
         """Somebody clicked on an image: its class and its number there."""
 
-        def __init__(self, row: int, image: int) -> None:
-            super().__init__()
-            self.row, self.image = row, image
+        row: int
+        image: int
 
     DEFAULT_CSS = """
     ImagesView {
@@ -318,7 +319,7 @@ class ImagesView(Container):
         if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(request.renderer, picture, rendered.across, rendered.down)
+            self._frame.put(request.renderer, picture, *rendered.plan.tiles.cells)
         self._say("" if picture else rendered.pixels_fault or OFF)
         self._names.display = bool(picture) and request.selection.shows == "all"
         self._names.draw(lambda width: name_lines(rendered.plan, request.names_of(request.preview.rows), width))
