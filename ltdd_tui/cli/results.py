@@ -184,7 +184,7 @@ def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> Run
     """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
     watched = FollowedRun(folder)
     watched.skip_old()
-    process = worker.launch(folder, arguments)
+    process = worker.launch(folder, arguments).process
     state, interrupts = follow(watched, display_for(plain, as_json=False), process)
     if interrupts:
         print_note("stopped; what was finished is kept, the same command continues")

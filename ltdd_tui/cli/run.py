@@ -143,7 +143,7 @@ def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: b
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
     watched = FollowedRun(folder)
     watched.skip_old()
-    process = worker.start(folder, device)
+    process = worker.start(folder, device).process
     print_note(f"{folder.name}: {folder.root}")
     if not detach:
         raise typer.Exit(follow_run(watched, process, plain, as_json))

@@ -28,21 +28,29 @@ from ltdd_tui.runs.state import RunView
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
 
-def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
-    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped."""
-    return launch(folder, run_arguments(folder, device))
+def start(folder: RunFolder, device: str) -> WorkerProcess:
+    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`."""
+    return launch(folder, ["run", str(folder.root), "--device", device])
 
 
-def run_arguments(folder: RunFolder, device: str) -> list[str]:
-    """The arguments of a worker that is to do the run."""
-    return ["run", str(folder.root), "--device", device]
+def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+    """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
+    if folder.is_running():
+        raise InputError(
+            "a worker is at work on this run",
+            str(folder.root),
+            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
+        )
+    folder.stop_request.unlink(missing_ok=True)
+    console = open_console(folder)
+    return WorkerProcess(consult(arguments, console), console)
 
 
-def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts a worker with `arguments`; what it prints goes to console.log. Raises InputError where one is at work."""
-    worker = launch_in_background(folder, arguments)
-    worker.output.close()
-    return worker.process
+def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
+    """Starts a worker that only reads a run, which may be at work."""
+    # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    return WorkerProcess(consult(arguments, output), output)
 
 
 def ask(arguments: Sequence[str]) -> int:
@@ -87,7 +95,7 @@ def kill(pid: int) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Background workers started from the TUI, with exit code and last output
+# A worker that was started from here, with its exit code and last output
 
 POLL_SECONDS = 0.3
 LAST_LINES = 8
@@ -125,26 +133,6 @@ class WorkerProcess:
         lines = last_lines(self.output)
         errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
         return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:]).strip()
-
-
-def launch_in_background(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
-    """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
-    if folder.is_running():
-        raise InputError(
-            "a worker is at work on this run",
-            str(folder.root),
-            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
-        )
-    folder.stop_request.unlink(missing_ok=True)
-    console = open_console(folder)
-    return WorkerProcess(consult(arguments, console), console)
-
-
-def read_in_background(arguments: Sequence[str]) -> WorkerProcess:
-    """Starts a worker that only reads a run, which may be at work."""
-    # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
-    output = tempfile.TemporaryFile()  # noqa: SIM115
-    return WorkerProcess(consult(arguments, output), output)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -193,9 +181,7 @@ class WorkerHandle:
         try:
             if await asyncio.to_thread(self._folder.is_running):
                 return None
-            process = await asyncio.to_thread(
-                launch_in_background, self._folder, run_arguments(self._folder, self._device)
-            )
+            process = await asyncio.to_thread(start, self._folder, self._device)
             self.sent(process)
             return process
         finally:

@@ -21,7 +21,7 @@ from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch_in_background, read_in_background
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
@@ -248,8 +248,8 @@ class RunActions(Screen[None]):
         """The worker on its way, or None after telling why it is not."""
         try:
             if reads_only:
-                return await asyncio.to_thread(read_in_background, arguments)
-            return await asyncio.to_thread(launch_in_background, folder, arguments)
+                return await asyncio.to_thread(launch_reader, arguments)
+            return await asyncio.to_thread(launch, folder, arguments)
         except LtddError as error:
             self.complain(error)
         except OSError as error:
