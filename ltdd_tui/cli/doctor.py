@@ -70,7 +70,7 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
 
 
 def _torch() -> dict[str, Any]:
-    """What torch says of itself and of its devices, or under `problem` why it says nothing."""
+    """The version of torch and its devices, or under `problem` why it does not load."""
     try:
         probe = subprocess.run(
             [sys.executable, "-c", TORCH_PROBE],

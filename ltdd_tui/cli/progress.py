@@ -32,7 +32,7 @@ SHORTEST_GAP_SECONDS = 1.0
 LONGEST_GAP_SECONDS = 60.0
 LINES_PER_STAGE = 10
 BAR_COLUMNS = 30
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, worker.STOPPED
 
 
 class Display(contextlib.AbstractContextManager["Display"]):
@@ -53,7 +53,6 @@ class JsonLines(Display):
     """The events as they were written, to stdout; warnings about the event file itself go to stderr."""
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints one line."""
         if isinstance(item, Warned):
             print_note(f"warning: {item.message}")
         else:
@@ -118,7 +117,6 @@ class ProgressBars(Display):
             print_note(message)
 
     def refresh(self, state: RunState) -> None:
-        """Redraws the bars."""
         self._live.update(bars(state, time.time()), refresh=True)
 
 

@@ -159,7 +159,7 @@ def export(
         _check_has_result(folder)
     if tensorboard is not None:
         # A worker of its own that only reads, since the run's worker may hold the folder.
-        code = worker.ask(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
+        code = worker.run_and_wait(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
         if code:
             raise typer.Exit(exit_code_of(code))
         print(tensorboard)

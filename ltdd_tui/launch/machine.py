@@ -41,13 +41,13 @@ def calibration_lacks(settings: RunSettings, device: str) -> bool:
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
-    return worker.ask(_calibration_arguments(settings, device)) == 0
+    return worker.run_and_wait(_calibration_arguments(settings, device)) == 0
 
 
 def calibrate_silently(settings: RunSettings, device: str) -> bool:
     """As calibrate, with nowhere to speak to: for a screen."""
     with open(os.devnull, "wb") as nowhere:
-        return worker.consult(_calibration_arguments(settings, device), nowhere).wait() == 0
+        return worker.spawn(_calibration_arguments(settings, device), nowhere).wait() == 0
 
 
 def _calibration_arguments(settings: RunSettings, device: str) -> list[str]:

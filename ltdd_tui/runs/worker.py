@@ -43,19 +43,19 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
         )
     folder.stop_request.unlink(missing_ok=True)
     console = open_console(folder)
-    return WorkerProcess(consult(arguments, console), console)
+    return WorkerProcess(spawn(arguments, console), console)
 
 
 def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
     """Starts a worker that only reads a run, which may be at work."""
     # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
     output = tempfile.TemporaryFile()  # noqa: SIM115
-    return WorkerProcess(consult(arguments, output), output)
+    return WorkerProcess(spawn(arguments, output), output)
 
 
-def ask(arguments: Sequence[str]) -> int:
-    """Lets a worker do what only reads a run, at work or not, and returns its exit code; it prints to stderr."""
-    process = consult(arguments, sys.stderr)
+def run_and_wait(arguments: Sequence[str]) -> int:
+    """Runs a worker that holds no run, prints to stderr and ends with this program; returns its exit code."""
+    process = spawn(arguments, sys.stderr)
     try:
         return process.wait()
     except BaseException:
@@ -64,8 +64,8 @@ def ask(arguments: Sequence[str]) -> int:
         raise
 
 
-def consult(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
-    """Starts a worker that only reads a run, as `ask` does; it prints to `output`."""
+def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
+    """Starts a worker process that prints to `output`, in a session of its own."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -192,7 +192,7 @@ class WorkerHandle:
         self._worker, self._stopping_pid, self._has_begun = process, None, False
 
     def forget(self, process: WorkerProcess) -> None:
-        """Forgets a worker whose end somebody has told."""
+        """Forgets a worker whose end has been announced."""
         if self._worker is process:
             self._worker = None
 
@@ -213,7 +213,7 @@ class WorkerHandle:
             return None
         code = self._worker.process.poll()
         if code and HELD in self._worker.last_output():
-            # Another worker was quicker, and the run is in good hands.
+            # Another worker took hold of the run first, and does the work.
             self._worker = None
             return None
         return code or None
