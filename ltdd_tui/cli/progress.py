@@ -39,8 +39,9 @@ class Display(contextlib.AbstractContextManager["Display"]):
     """How a followed run is shown. Enter it before the first event; `refresh` follows every batch of events."""
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Shows one event or warning; `state` is the run's state after it."""
-        raise NotImplementedError
+        """Shows one event or warning, by default its message if it has one; `state` is the run's state after it."""
+        if message := log_message(item):
+            print_note(message)
 
     def refresh(self, state: RunState) -> None:
         """Redraws what also changes between events, such as elapsed time."""
@@ -68,9 +69,8 @@ class PlainLines(Display):
         self._last_line_seconds = 0.0
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints the event's message, if it has one, and the progress of the current stage, if it is due."""
-        if message := log_message(item):
-            print_note(message)
+        """Prints the event's message, and the progress of the current stage where that is due."""
+        super().show(item, state)
         stage = state.stages.current
         if stage and isinstance(item, Stamped) and self._is_progress_due(stage, item.seconds):
             print_note(progress_line(stage, state, item.seconds))
@@ -110,11 +110,6 @@ class ProgressBars(Display):
 
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
-
-    def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints the event's message, if it has one, above the bars."""
-        if message := log_message(item):
-            print_note(message)
 
     def refresh(self, state: RunState) -> None:
         self._live.update(bars(state, time.time()), refresh=True)

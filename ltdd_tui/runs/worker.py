@@ -103,30 +103,17 @@ STOPPED = 130
 
 
 @dataclass(frozen=True)
-class WorkerExit:
-    """The exit code of a worker, and its last output: the error that it reported, or its last lines."""
-
-    code: int
-    output: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether it failed; one that was asked to stop did not."""
-        return self.code not in (0, STOPPED)
-
-
-@dataclass(frozen=True)
 class WorkerProcess:
     """A worker that was started from here, and the file that it prints to."""
 
     process: subprocess.Popen[bytes]
     output: IO[bytes]
 
-    async def wait(self) -> WorkerExit:
-        """Waits for the end without blocking the event loop."""
+    async def wait(self) -> int:
+        """Waits for the end without blocking the event loop; returns the exit code."""
         while self.process.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
-        return WorkerExit(self.process.returncode, self.last_output())
+        return self.process.returncode
 
     def last_output(self) -> str:
         """The last error that it printed with what follows it, else its last lines."""
