@@ -14,7 +14,7 @@ from engine.run.device_profiles import Device, device_for, read_calibration
 from engine.run.estimate import GIB, Estimate, cost, remaining_cost
 from engine.run.expert_cache import experts_root
 from engine.run.settings import RunSettings
-from ltdd_tui.runs import worker
+from ltdd_tui.runs import manage, worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
 
@@ -116,11 +116,4 @@ def free_gib(place: Path) -> float | None:
 
 def experts_gib() -> float:
     """What all cached experts take."""
-    total = 0
-    for folder, _, names in os.walk(experts_root()):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue  # gone meanwhile
-    return total / GIB
+    return manage.size_of(experts_root()) / GIB
