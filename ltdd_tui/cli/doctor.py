@@ -55,7 +55,12 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
             "experts": len(_names(cache_root() / "experts")),
             "gib": round(size_of(cache_root()) / GIB, 2),
         },
-        "calibrations": _calibrations(),
+        # The measurements of this machine that still hold: for these threads and this torch.
+        "calibrations": [
+            {name: getattr(calibration, name) for name in CALIBRATION_FIELDS}
+            for device in ("cpu", *machine.gpu_names())
+            if (calibration := read_calibration(device))
+        ],
         "runs": sum(1 for _ in run_folders(runs_dir)),
     }
     if as_json:
@@ -65,7 +70,7 @@ def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
 
 
 def _torch() -> dict[str, Any]:
-    """What torch says of itself and of its devices, or under `problem` why it says nothing."""
+    """The version of torch and its devices, or under `problem` why it does not load."""
     try:
         probe = subprocess.run(
             [sys.executable, "-c", TORCH_PROBE],
@@ -94,12 +99,6 @@ def installed_version(package: str) -> str | None:
 
 def _rounded(gib: float | None) -> float | None:
     return None if gib is None else round(gib, 1)
-
-
-def _calibrations() -> list[dict[str, Any]]:
-    """The measurements of this machine that still hold: for these threads and this torch."""
-    calibrations = [read_calibration(device) for device in ("cpu", *machine.gpu_names())]
-    return [{name: getattr(one, name) for name in CALIBRATION_FIELDS} for one in calibrations if one]
 
 
 def _names(folder: Path) -> list[str]:

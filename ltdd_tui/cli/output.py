@@ -48,8 +48,8 @@ def print_note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
 # The tables. Nothing is computed here: rows and estimates come in as they are shown.
-
 
 BAR_COLUMNS = 40
 DEFAULT = "default"

@@ -32,15 +32,16 @@ SHORTEST_GAP_SECONDS = 1.0
 LONGEST_GAP_SECONDS = 60.0
 LINES_PER_STAGE = 10
 BAR_COLUMNS = 30
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, worker.STOPPED
 
 
 class Display(contextlib.AbstractContextManager["Display"]):
     """How a followed run is shown. Enter it before the first event; `refresh` follows every batch of events."""
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Shows one event or warning; `state` is the run's state after it."""
-        raise NotImplementedError
+        """Shows one event or warning, by default its message if it has one; `state` is the run's state after it."""
+        if message := log_message(item):
+            print_note(message)
 
     def refresh(self, state: RunState) -> None:
         """Redraws what also changes between events, such as elapsed time."""
@@ -53,7 +54,6 @@ class JsonLines(Display):
     """The events as they were written, to stdout; warnings about the event file itself go to stderr."""
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints one line."""
         if isinstance(item, Warned):
             print_note(f"warning: {item.message}")
         else:
@@ -69,9 +69,8 @@ class PlainLines(Display):
         self._last_line_seconds = 0.0
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints the event's message, if it has one, and the progress of the current stage, if it is due."""
-        if message := log_message(item):
-            print_note(message)
+        """Prints the event's message, and the progress of the current stage where that is due."""
+        super().show(item, state)
         stage = state.stages.current
         if stage and isinstance(item, Stamped) and self._is_progress_due(stage, item.seconds):
             print_note(progress_line(stage, state, item.seconds))
@@ -112,13 +111,7 @@ class ProgressBars(Display):
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
 
-    def show(self, item: Stamped | Warned, state: RunState) -> None:
-        """Prints the event's message, if it has one, above the bars."""
-        if message := log_message(item):
-            print_note(message)
-
     def refresh(self, state: RunState) -> None:
-        """Redraws the bars."""
         self._live.update(bars(state, time.time()), refresh=True)
 
 

@@ -159,7 +159,7 @@ def export(
         _check_has_result(folder)
     if tensorboard is not None:
         # A worker of its own that only reads, since the run's worker may hold the folder.
-        code = worker.ask(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
+        code = worker.run_and_wait(["export", str(folder.root), "--tensorboard", str(tensorboard.absolute())])
         if code:
             raise typer.Exit(exit_code_of(code))
         print(tensorboard)
@@ -184,7 +184,7 @@ def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> Run
     """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
     watched = FollowedRun(folder)
     watched.skip_old()
-    process = worker.launch(folder, arguments)
+    process = worker.launch(folder, arguments).process
     state, interrupts = follow(watched, display_for(plain, as_json=False), process)
     if interrupts:
         print_note("stopped; what was finished is kept, the same command continues")

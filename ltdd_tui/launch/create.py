@@ -12,7 +12,7 @@ from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.launch.form import NAME, Form
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.worker import WorkerProcess, launch_in_background
+from ltdd_tui.runs.worker import WorkerProcess
 
 
 def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
@@ -47,7 +47,7 @@ def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, WorkerProce
     It is what `ltdd-tui run` does; raises SettingsError or InputError.
     """
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    return folder, launch_in_background(folder, worker.run_arguments(folder, form.device))
+    return folder, worker.start(folder, form.device)
 
 
 # ---- Names of runs. ----

@@ -14,7 +14,7 @@ from engine.run.device_profiles import Device, device_for, read_calibration
 from engine.run.estimate import GIB, Estimate, cost, remaining_cost
 from engine.run.expert_cache import experts_root
 from engine.run.settings import RunSettings
-from ltdd_tui.runs import worker
+from ltdd_tui.runs import manage, worker
 
 __all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
 
@@ -41,13 +41,13 @@ def calibration_lacks(settings: RunSettings, device: str) -> bool:
 
 def calibrate(settings: RunSettings, device: str) -> bool:
     """Lets a worker measure this machine, also how it compiles where these settings do; returns whether it could."""
-    return worker.ask(_calibration_arguments(settings, device)) == 0
+    return worker.run_and_wait(_calibration_arguments(settings, device)) == 0
 
 
 def calibrate_silently(settings: RunSettings, device: str) -> bool:
     """As calibrate, with nowhere to speak to: for a screen."""
     with open(os.devnull, "wb") as nowhere:
-        return worker.consult(_calibration_arguments(settings, device), nowhere).wait() == 0
+        return worker.spawn(_calibration_arguments(settings, device), nowhere).wait() == 0
 
 
 def _calibration_arguments(settings: RunSettings, device: str) -> list[str]:
@@ -116,11 +116,4 @@ def free_gib(place: Path) -> float | None:
 
 def experts_gib() -> float:
     """What all cached experts take."""
-    total = 0
-    for folder, _, names in os.walk(experts_root()):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue  # gone meanwhile
-    return total / GIB
+    return manage.size_of(experts_root()) / GIB

@@ -1,6 +1,6 @@
 """What workers printed: `console.log` is of the latest worker, `console-1.log`, `console-2.log` ... of those before.
 
-Each start of a worker has a file of its own, so that what an earlier one printed is never taken for its words.
+Each worker has a file of its own, so that what an earlier one printed is never mistaken for its output.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def open_console(folder: RunFolder) -> IO[bytes]:
             continue
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder.console, older)
-        # There is one again where another program starts a worker at the same moment.
+        # Another program that starts a worker at the same moment may have made one in between.
         with contextlib.suppress(FileExistsError):
             return open(folder.console, "x+b")
     raise AssertionError("numbers do not end")
@@ -64,12 +64,12 @@ def as_shown(text: str) -> list[str]:
 
 
 def printed_by_run(folder: RunFolder) -> tuple[str, ...]:
-    """The last lines of the worker that last had the run."""
+    """The last lines of the latest worker that was not refused the run."""
     consoles = (printed(console) for console in (folder.console, *folder.older_consoles()))
     return next((lines for lines in consoles if not is_refusal(lines)), ())
 
 
 def is_refusal(lines: Sequence[str]) -> bool:
-    """Whether they are of a worker that was refused, since another had the run: it says nothing of how the run went."""
+    """Whether the lines are of a worker that was refused because another had the run: they say nothing of the run."""
     # An error is followed by its hint at most.
     return any(line.startswith("error: ") and line.endswith(HELD) for line in lines[-2:])

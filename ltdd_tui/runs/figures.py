@@ -49,7 +49,7 @@ def class_means(lists: Iterable[Sequence[float | None]], count: int) -> list[flo
 
 def head_to_tail(counts: Sequence[float | None]) -> list[int]:
     """The places of the classes, the largest first; equal ones, and those of unknown size, in their own order."""
-    return sorted(range(len(counts)), key=lambda place: (-(counts[place] or 0), place))
+    return sorted(range(len(counts)), key=lambda place: -(counts[place] or 0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -159,8 +159,9 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
         numbers(event.per_class if event else (), count) for event in (last, before, random, start)
     )
     # The classifier experts decouple head from tail, and so reach more than the others.
-    bound_kind = next((kind for kind in reversed(KINDS) if state.done_experts(kind)), KINDS[0])
-    bound = class_means([done.per_class for done in state.done_experts(bound_kind)], count)
+    bound_kind: ExpertKind = "classifier" if state.done_experts("classifier") else "representation"
+    experts = state.done_experts(bound_kind)
+    bound = class_means([done.per_class for done in experts], count)
     classes = []
     for place in head_to_tail(counts):
         value, previous = values[place], values_before[place]
@@ -172,7 +173,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
         _first(state, "best") or best_check(state),
-        f"{bound_kind} experts" if state.done_experts(bound_kind) else "",
+        f"{bound_kind} experts" if experts else "",
         tuple(
             f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
             f" names {len(event.per_class)} classes of {count}"

@@ -13,20 +13,10 @@ from dataclasses import dataclass
 
 from ltdd_tui.runs.index import Overview
 
-TEXTS: dict[str, Callable[[Overview], str | None]] = {
-    "name": lambda run: run.name,
-    "state": lambda run: run.state,
-    "stage": lambda run: run.stage,
-    "dataset": lambda run: run.dataset,
-    "method": lambda run: run.method,
-}
-NUMBERS: dict[str, Callable[[Overview], float | str | None]] = {
-    "if": lambda run: run.imbalance_factor,
-    "ipc": lambda run: run.ipc,
-    "seed": lambda run: run.seed,
-    "acc": lambda run: run.accuracy_mean,
-}
-COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+# Fields of a term and the attributes of an Overview that they stand for.
+TEXTS = ("name", "state", "stage", "dataset", "method")
+NUMBERS = {"if": "imbalance_factor", "ipc": "ipc", "seed": "seed", "acc": "accuracy_mean"}
+COMPARISONS = {
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
@@ -57,16 +47,18 @@ def parse(text: str) -> RunFilter:
     faults: list[str] = []
     for word in text.casefold().split():
         try:
-            tests.append(_term(word))
+            if test := _term(word):
+                tests.append(test)
         except ValueError as fault:
             faults.append(str(fault))
     return RunFilter(tuple(tests), tuple(faults))
 
 
-def _term(word: str) -> Test:
+def _term(word: str) -> Test | None:
+    """The test that a term stands for, None while its value is not typed yet; raises ValueError for a faulty one."""
     if word.startswith("-") and len(word) > 1:
         inner = _term(word[1:])
-        return inner if inner is _everything else lambda run: not inner(run)
+        return inner and (lambda run: not inner(run))
     term = TERM.fullmatch(word)
     if not term:
         return lambda run: word in _line(run)
@@ -77,25 +69,21 @@ def _term(word: str) -> Test:
         raise ValueError(f"{field} is text: {field}:... finds it")
     parts = tuple(part for part in value.split(",") if part)
     if not parts:
-        return _everything
+        return None
     if field in TEXTS:
-        return lambda run: (TEXTS[field](run) or "").casefold().startswith(parts)
+        return lambda run: (getattr(run, field) or "").casefold().startswith(parts)
     if sign in ":=" and field == "if" and "natural" in parts:
         return lambda run: run.imbalance_factor in parts
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
         raise ValueError(f"{field}{sign}{value}: {field} is a number") from None
-    return lambda run: _holds(NUMBERS[field](run), COMPARISONS[sign], numbers)
+    return lambda run: _holds(getattr(run, NUMBERS[field]), COMPARISONS[sign], numbers)
 
 
 def _holds(value: float | str | None, compare: Callable[[float, float], bool], numbers: list[float]) -> bool:
     """Whether the value is a number that compares so with one of `numbers`."""
     return isinstance(value, int | float) and any(compare(value, number) for number in numbers)
-
-
-def _everything(run: Overview) -> bool:
-    return True
 
 
 def _line(run: Overview) -> str:

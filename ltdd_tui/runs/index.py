@@ -68,7 +68,7 @@ def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
 
 
 def last_change(folder: RunFolder) -> float:
-    """When the run last said something, in seconds since 1970."""
+    """When the run's events last changed, or else its settings, in seconds since 1970."""
     for path in (folder.events, folder.config):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
@@ -94,7 +94,7 @@ def replayed(folder: RunFolder) -> RunState:
 class Overview:
     """A run in one line of a list. Accuracy in percent, where there is a result; `check_mean` is the latest check's.
 
-    `changed` is when it last said something, in seconds since 1970; `progress` how far its stage is, from 0 to 1.
+    `changed` is when its events last changed, in seconds since 1970; `progress` how far its stage is, from 0 to 1.
     """
 
     name: str
@@ -169,7 +169,7 @@ def _started_and_last_state(folder: RunFolder) -> tuple[RunStarted | None, RunSt
     # epochs none: the rest need not be decoded.
     last_step = max((place for place, line in enumerate(lines) if STEP in line), default=None)
     kept = [line for place, line in enumerate(lines) if EPOCH not in line and (STEP not in line or place == last_step)]
-    # Lines that cannot be read are no news in a list.
+    # A list shows no warnings about lines that cannot be read.
     state = fold(RunState(), [item for line in kept if isinstance(item := decode(line), Stamped)])
     for line in head.decode("utf-8", errors="replace").split("\n")[:-1]:
         item = decode(line)

@@ -1,6 +1,6 @@
 """Creates, renames and deletes run folders.
 
-What is renamed or deleted is never at work: the run's lock is held meanwhile, so that no worker comes between.
+The run's lock is held while it is renamed or deleted, so that no worker can start in between.
 """
 
 from __future__ import annotations

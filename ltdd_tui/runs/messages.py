@@ -53,8 +53,7 @@ def _ending(after: RunView) -> Notification | None:
             figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
             return Notification(f"the run is done{figure}", title=name, rings=True)
         case "failed":
-            what = state.failures[-1].what if state.failures else "it said no more"
-            return Notification(f"the run failed: {what}", "error", name, rings=True)
+            return Notification(f"the run failed: {state.failures[-1].what}", "error", name, rings=True)
         case "crashed":
             return Notification(CRASHED, "error", name, rings=True)
         case "stopped":

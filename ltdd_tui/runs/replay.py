@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.run.events import Evaluated
 from ltdd_tui.runs.state import DISTILL, RunState, RunView, Stage, Stages
 
 # What is evaluated before the first iteration; the final set and the best one are known only at the end.
@@ -29,14 +28,14 @@ def state_at(state: RunState, at: int) -> RunState:
         stages=_stages_at(state.stages, at, steps.total_seconds),
         checkpoint=min(state.checkpoint, at),
         previews={iteration: preview for iteration, preview in state.previews.items() if iteration <= at},
-        evaluations={key: event for key, event in state.evaluations.items() if _was_known(event, at)},
+        evaluations={
+            key: event
+            for key, event in state.evaluations.items()
+            if event.subject in EVALUATED_BEFORE or (event.subject == "check" and (event.iteration or 0) <= at)
+        },
         failures=(),
         finished=None,
     )
-
-
-def _was_known(event: Evaluated, at: int) -> bool:
-    return event.subject in EVALUATED_BEFORE or (event.subject == "check" and (event.iteration or 0) <= at)
 
 
 def _stages_at(stages: Stages, at: int, seconds: float) -> Stages:

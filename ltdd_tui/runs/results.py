@@ -169,13 +169,11 @@ def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
     reader.read()
     settings = reader.summary.settings
     first = settings.evaluate.arch[0] if settings else "convnet"
-    known = {
-        first if row.label == "final" else row.label.removeprefix("final on "): mean_and_std(
-            row.accuracy_mean, row.accuracy_std, row.repeats
-        )
-        for row in reader.summary.rows
-        if row.label.startswith("final")
-    }
+    known = {}
+    for row in reader.summary.rows:
+        if row.label.startswith("final"):
+            arch = first if row.label == "final" else row.label.removeprefix("final on ")
+            known[arch] = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats)
     return known, settings.evaluate.repeats if settings else 5
 
 

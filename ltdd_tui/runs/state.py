@@ -106,7 +106,7 @@ class Stages:
             self.running = None
 
     def interrupt(self, seconds: float) -> None:
-        """The worker went away at `seconds`: the stage under way stands still, and its time is kept."""
+        """The worker ended at `seconds`: the stage under way is interrupted, and its time is kept."""
         if stage := self.current:
             stage.seconds = stage.elapsed(seconds)
             stage.status, stage.since, stage.samples = "interrupted", None, ()
@@ -263,7 +263,7 @@ class RunState:
         self.evaluations = {key: event for key, event in self.evaluations.items() if (key[1] or 0) <= at}
 
     def end(self, status: Status, seconds: float) -> None:
-        """The worker ended at `seconds`, or was found gone."""
+        """The worker ended at `seconds`, or was found dead."""
         # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
         if self.status != "done":
             self.status = status
@@ -291,7 +291,7 @@ def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
 
 
 def with_worker(state: RunState, alive: bool) -> RunState:
-    """A run that says it is running while no worker holds it has crashed, when it last said something.
+    """A run that says it is running while no worker holds it has crashed, at the time of its last event.
 
     Ask for the worker first and read the events after that, or a run that ends in between looks like a crash.
     """

@@ -28,26 +28,34 @@ from ltdd_tui.runs.state import RunView
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
 
-def start(folder: RunFolder, device: str) -> subprocess.Popen[bytes]:
-    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped."""
-    return launch(folder, run_arguments(folder, device))
+def start(folder: RunFolder, device: str) -> WorkerProcess:
+    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`."""
+    return launch(folder, ["run", str(folder.root), "--device", device])
 
 
-def run_arguments(folder: RunFolder, device: str) -> list[str]:
-    """The arguments of a worker that is to do the run."""
-    return ["run", str(folder.root), "--device", device]
+def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+    """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
+    if folder.is_running():
+        raise InputError(
+            "a worker is at work on this run",
+            str(folder.root),
+            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
+        )
+    folder.stop_request.unlink(missing_ok=True)
+    console = open_console(folder)
+    return WorkerProcess(spawn(arguments, console), console)
 
 
-def launch(folder: RunFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts a worker with `arguments`; what it prints goes to console.log. Raises InputError where one is at work."""
-    worker = launch_in_background(folder, arguments)
-    worker.output.close()
-    return worker.process
+def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
+    """Starts a worker that only reads a run, which may be at work."""
+    # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    return WorkerProcess(spawn(arguments, output), output)
 
 
-def ask(arguments: Sequence[str]) -> int:
-    """Lets a worker do what only reads a run, at work or not, and returns its exit code; it prints to stderr."""
-    process = consult(arguments, sys.stderr)
+def run_and_wait(arguments: Sequence[str]) -> int:
+    """Runs a worker that holds no run, prints to stderr and ends with this program; returns its exit code."""
+    process = spawn(arguments, sys.stderr)
     try:
         return process.wait()
     except BaseException:
@@ -56,8 +64,8 @@ def ask(arguments: Sequence[str]) -> int:
         raise
 
 
-def consult(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
-    """Starts a worker that only reads a run, as `ask` does; it prints to `output`."""
+def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
+    """Starts a worker process that prints to `output`, in a session of its own."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -87,24 +95,11 @@ def kill(pid: int) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Background workers started from the TUI, with exit code and last output
+# A worker that was started from here, with its exit code and last output
 
 POLL_SECONDS = 0.3
 LAST_LINES = 8
 STOPPED = 130
-
-
-@dataclass(frozen=True)
-class WorkerExit:
-    """The exit code of a worker, and its last output: the error that it reported, or its last lines."""
-
-    code: int
-    output: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether it failed; one that was asked to stop did not."""
-        return self.code not in (0, STOPPED)
 
 
 @dataclass(frozen=True)
@@ -114,37 +109,17 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
 
-    async def wait(self) -> WorkerExit:
-        """Waits for the end without blocking the event loop."""
+    async def wait(self) -> int:
+        """Waits for the end without blocking the event loop; returns the exit code."""
         while self.process.poll() is None:
             await asyncio.sleep(POLL_SECONDS)
-        return WorkerExit(self.process.returncode, self.last_output())
+        return self.process.returncode
 
     def last_output(self) -> str:
         """The last error that it printed with what follows it, else its last lines."""
         lines = last_lines(self.output)
         errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
         return "\n".join(lines[errors[-1] :] if errors else lines[-LAST_LINES:]).strip()
-
-
-def launch_in_background(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
-    """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
-    if folder.is_running():
-        raise InputError(
-            "a worker is at work on this run",
-            str(folder.root),
-            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
-        )
-    folder.stop_request.unlink(missing_ok=True)
-    console = open_console(folder)
-    return WorkerProcess(consult(arguments, console), console)
-
-
-def read_in_background(arguments: Sequence[str]) -> WorkerProcess:
-    """Starts a worker that only reads a run, which may be at work."""
-    # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
-    output = tempfile.TemporaryFile()  # noqa: SIM115
-    return WorkerProcess(consult(arguments, output), output)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -193,9 +168,7 @@ class WorkerHandle:
         try:
             if await asyncio.to_thread(self._folder.is_running):
                 return None
-            process = await asyncio.to_thread(
-                launch_in_background, self._folder, run_arguments(self._folder, self._device)
-            )
+            process = await asyncio.to_thread(start, self._folder, self._device)
             self.sent(process)
             return process
         finally:
@@ -206,7 +179,7 @@ class WorkerHandle:
         self._worker, self._stopping_pid, self._has_begun = process, None, False
 
     def forget(self, process: WorkerProcess) -> None:
-        """Forgets a worker whose end somebody has told."""
+        """Forgets a worker whose end has been announced."""
         if self._worker is process:
             self._worker = None
 
@@ -227,7 +200,7 @@ class WorkerHandle:
             return None
         code = self._worker.process.poll()
         if code and HELD in self._worker.last_output():
-            # Another worker was quicker, and the run is in good hands.
+            # Another worker took hold of the run first, and does the work.
             self._worker = None
             return None
         return code or None

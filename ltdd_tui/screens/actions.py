@@ -21,7 +21,7 @@ from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch_in_background, read_in_background
+from ltdd_tui.runs.worker import STOPPED, WorkerHandles, WorkerProcess, launch, launch_reader
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
@@ -67,18 +67,18 @@ async def announce_end(
     result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
     the run tells of its end itself.
     """
-    end = await process.wait()
+    code = await process.wait()
     if unless_shown and any(
         isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
     ):
         return
     worker_handles.of(folder).forget(process)
-    if end.failed:
-        words = end.output or f"the worker exited without an error message (exit code {end.code})"
-        notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
-    elif end.code == 0:
+    if code == 0:
         figures = result or await asyncio.to_thread(figures_of, folder, archs)
         notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
+    elif code != STOPPED:
+        words = process.last_output() or f"the worker exited without an error message (exit code {code})"
+        notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
 
 
 class RunActions(Screen[None]):
@@ -248,8 +248,8 @@ class RunActions(Screen[None]):
         """The worker on its way, or None after telling why it is not."""
         try:
             if reads_only:
-                return await asyncio.to_thread(read_in_background, arguments)
-            return await asyncio.to_thread(launch_in_background, folder, arguments)
+                return await asyncio.to_thread(launch_reader, arguments)
+            return await asyncio.to_thread(launch, folder, arguments)
         except LtddError as error:
             self.complain(error)
         except OSError as error:

@@ -66,7 +66,7 @@ def test_a_folder_that_is_held_gets_no_second_worker(runs_dir: Path) -> None:
 def test_the_console_of_a_worker_is_kept(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
     folder = manage.create("one", runs_dir, "ipc: 2\n")
-    assert worker.start(folder, "cpu").wait(30) == 3
+    assert worker.start(folder, "cpu").process.wait(30) == 3
     assert printed(folder.console) == ("Segmentation fault of sorts",)
 
 
@@ -76,11 +76,11 @@ def test_what_an_earlier_worker_printed_is_not_the_last_ones_word(
     monkeypatch.setenv("FAKE_WORKER", '{"mute": true}')
     folder = manage.create("one", runs_dir, "ipc: 2\n")
     folder.console.write_text("error: one: stopped on request\n")
-    assert worker.start(folder, "cpu").wait(30) == 3
+    assert worker.start(folder, "cpu").process.wait(30) == 3
     assert printed(folder.console) == ("Segmentation fault of sorts",)
     (earlier,) = folder.older_consoles()
     assert "stopped on request" in earlier.read_text()
-    assert worker.start(folder, "cpu").wait(30) == 3
+    assert worker.start(folder, "cpu").process.wait(30) == 3
     assert [path.name for path in folder.older_consoles()] == ["console-2.log", "console-1.log"]
 
 
