@@ -133,7 +133,7 @@ class LtddApp(App[None]):
         self._apply_preferences()
         self.push_screen(LaunchScreen(self.runs_dir, self.worker_handles))
         if self._opens_with is not None:
-            self._show_run(self._opens_with, is_all=True)
+            self.open_run(self._opens_with, is_all=True)
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
 
     def _load_the_rest(self) -> None:
@@ -164,11 +164,8 @@ class LtddApp(App[None]):
     def on_open_compare(self, message: OpenCompare) -> None:
         self.open_compare(message.folders)
 
-    def open_run(self, folder: RunFolder) -> None:
-        """Shows one run, live or finished, above the screen it was picked on."""
-        self._show_run(folder, is_all=False)
-
-    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
+    def open_run(self, folder: RunFolder, is_all: bool = False) -> None:
+        """Shows one run, live or finished, above the screen it was picked on; `is_all`: the app was opened for it."""
         from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()

@@ -80,12 +80,8 @@ def _fault(one: Any, path: Path) -> Fault:
 
 def with_remembered(preferences: Preferences, layout: PanelLayout) -> Preferences:
     """The preferences, with what was chosen on the screen in place of what preferences.yaml leaves open."""
-    chosen = {
-        name: value
-        for name in ("theme", "images")
-        if name not in preferences.model_fields_set and (value := getattr(layout, name)) is not None
-    }
-    return preferences.model_copy(update=chosen)
+    left_open = {"theme", "images"} - preferences.model_fields_set
+    return preferences.model_copy(update=layout.model_dump(include=left_open, exclude_none=True))
 
 
 def remember(**changes: Any) -> None:

@@ -14,6 +14,7 @@ from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import AsJson, Device, Overrides, PresetName
 from ltdd_tui.cli.output import estimate_table, preset_table, print_data, print_json, print_note
 from ltdd_tui.launch import machine
+from ltdd_tui.launch.create import with_absolute_path
 
 app = typer.Typer(help="List, show, check and save presets.", no_args_is_help=True)
 
@@ -76,9 +77,6 @@ def save(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a preset of this name")] = False,
 ) -> None:
     """Save a preset of your own: it extends another one and holds what it changes."""
-    # Here and not above, since it loads Textual.
-    from ltdd_tui.launch.create import with_absolute_path
-
     settings = with_absolute_path(load_preset(preset, overrides or []))
     print(save_preset(name, extending(settings, preset, name), overwrite))
 

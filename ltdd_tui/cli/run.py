@@ -24,6 +24,7 @@ from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, R
 from ltdd_tui.cli.output import DEFAULT, estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import BAD_INPUT, DONE, FAILED, STOPPED, display_for, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
+from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
@@ -93,9 +94,6 @@ def run(
             manage.check_free(name, runs_dir)
         _print_plan(preset, overrides or [], device, as_json)
         return
-    # Here and not above, since it loads Textual.
-    from ltdd_tui.launch.create import prepare
-
     _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach)
 
 

@@ -87,10 +87,10 @@ def free_name(wanted: str, runs_dir: Path) -> str:
     return name
 
 
-def size_of(folder: RunFolder) -> int:
-    """Bytes of all files of a run; what vanishes while it is counted counts as nothing."""
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; what vanishes while it is counted counts as nothing."""
     total = 0
-    for base, _, names in os.walk(folder.root):
+    for base, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(base, name)).st_size

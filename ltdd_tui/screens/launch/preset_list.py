@@ -24,6 +24,7 @@ from engine.run.presets import PresetInfo, list_presets
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
+from ltdd_tui.widgets.lines import fit
 
 START, MINE = "start here", "my presets"
 
@@ -69,7 +70,7 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
     )
 
 
-def matching(rows: list[PresetRow], query: str) -> list[PresetRow]:
+def matching(rows: Sequence[PresetRow], query: str) -> list[PresetRow]:
     """The presets whose name or group has every word of the query."""
     words = query.lower().split()
     return [row for row in rows if all(word in f"{row.group} {row.name}".lower() for word in words)]
@@ -166,7 +167,7 @@ class PresetPicker(Vertical):
     def _fill(self, at: str | None = None) -> None:
         presets, self._width = self._list, self.content_size.width
         at = at or (presets.highlighted_option.id if presets.highlighted_option else self._picked)
-        shown = matching(list(self._rows), self._filter_box.value)
+        shown = matching(self._rows, self._filter_box.value)
         presets.clear_options()
         for group, rows in groupby(shown, key=lambda row: row.group):
             presets.add_option(Option(Content(group), disabled=True))
@@ -181,12 +182,11 @@ class PresetPicker(Vertical):
         # One column is the list's own scrollbar.
         width = max(self._width - FIGURES_WIDTH - 4, 8)
         name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
-        name = name if len(name) <= width else f"{name[: width - 1]}…"
         time = duration(row.seconds, "estimate").replace(" days", " d")
         memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
         figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked
         return Content.assemble(
-            (f"{PICKED if picked else ' '} {name:{width}} ", "bold" if picked else ""),
+            (f"{PICKED if picked else ' '} {fit(name, width)} ", "bold" if picked else ""),
             (figures, "$foreground 60%"),
         )

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Button, Footer
+from textual.widgets import Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import expanded
@@ -34,14 +34,6 @@ from ltdd_tui.widgets.field import Field
 from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
 
 DEBOUNCE_SECONDS = 0.15
-BUTTON_ACTIONS = {
-    "start": "start",
-    "dry-run": "dry_run",
-    "save": "save_preset",
-    "reset": "reset",
-    "browse": "pick_folder",
-}
-"""The action of each button of the form, by the button's id."""
 
 
 class LaunchScreen(Screen[None]):
@@ -235,11 +227,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     # ---- What can be done with the form. ----
 
-    @on(Button.Pressed)
-    async def _pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        await self.run_action(BUTTON_ACTIONS[event.button.id or ""])
-
     @work(group="start")
     async def action_start(self) -> None:
         """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
@@ -265,8 +252,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         from ltdd_tui.screens.actions import OpenRun, announce_end
 
         self.post_message(OpenRun(folder))
-        ending = announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
-        self.app.run_worker(ending, group="worker end")
+        announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(exclusive=True, group="dialog")
     async def action_dry_run(self) -> None:

@@ -42,8 +42,8 @@ def at_work(folder: RunFolder) -> Iterator[None]:
 
 
 def test_the_size_is_that_of_all_files(folder: RunFolder) -> None:
-    assert manage.size_of(folder) == 1000 + len("ipc: 2\n")
-    assert manage.size_of(RunFolder(folder.root / "nowhere")) == 0
+    assert manage.size_of(folder.root) == 1000 + len("ipc: 2\n")
+    assert manage.size_of(folder.root / "nowhere") == 0
 
 
 def test_a_deleted_run_leaves_nothing(folder: RunFolder) -> None:
