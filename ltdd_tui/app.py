@@ -25,7 +25,6 @@ from ltdd_tui.preferences import (
     DEFAULT_THEME,
     LIGHT,
     ImageMode,
-    layout_faults,
     load_layout,
     load_preferences,
     preferences_file,
@@ -120,9 +119,10 @@ class LtddApp(App[None]):
 
     def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
         asked, faults = load_preferences()
-        self.preferences = with_remembered(asked, load_layout())
+        layout, layout_faults = load_layout()
+        self.preferences = with_remembered(asked, layout)
         self._set_by_file = asked.model_fields_set
-        self._faults = [*faults, *layout_faults()]
+        self._faults = faults + layout_faults
         super().__init__()
         self.runs_dir = runs_dir
         self.worker_handles = WorkerHandles(device)

@@ -25,6 +25,7 @@ from ltdd_tui.launch.form import (
     FACTOR,
     LABELS,
     NAME,
+    PATH,
     Form,
     fault_summary,
     field_help,
@@ -34,7 +35,6 @@ from ltdd_tui.launch.form import (
 )
 from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
 
-PATH = "dataset.path"
 PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
 """Data sets that a person has to have on the disk: their path has a button to pick it."""
 

@@ -21,13 +21,13 @@ from engine.run.folder import expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, Form, fault_summary, first_form, form_of_preset
+from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
-from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, RunForm
+from ltdd_tui.screens.launch.form_view import PICKED_FROM_DISK, RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
