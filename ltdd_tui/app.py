@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ltdd_tui.screens.run.images.panel import ImagesPanel
 
 FAULT_SECONDS, SEEN_SECONDS = 12, 6
-# By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
+# The first screen is drawn by then; a thread imports the other screens, so that each opens at once.
 LOADS_AFTER_SECONDS = 0.4
 MOST_RUNS_OFFERED = 5
 """Runs that the command palette lists before anything is typed."""

@@ -88,7 +88,7 @@ def form_of_preset(preset: str, device: str = "auto") -> Form:
 
 
 def first_form(device: str) -> Form:
-    """What the form shows at first: the quickstart, or the first preset that is right where that one is spoilt."""
+    """What the form shows at first: the quickstart, or the first valid preset where that one is faulty."""
     for preset in (FIRST_PRESET, *preset_files()):
         try:
             return form_of_preset(preset, device)

@@ -1,4 +1,4 @@
-"""What this machine has, asked of its files alone and without torch: devices, memory, disk, and their calibration."""
+"""What this machine has, read from files and without torch: devices, memory, disk, and their calibration."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def calibrate(settings: RunSettings, device: str) -> bool:
 
 
 def calibrate_silently(settings: RunSettings, device: str) -> bool:
-    """As calibrate, with nowhere to speak to: for a screen."""
+    """As `calibrate`, without output: for a screen."""
     with open(os.devnull, "wb") as nowhere:
         return worker.consult(_calibration_arguments(settings, device), nowhere).wait() == 0
 

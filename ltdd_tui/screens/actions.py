@@ -244,7 +244,7 @@ class RunActions(Screen[None]):
     async def _sent(
         self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False
     ) -> WorkerProcess | None:
-        """The worker on its way, or None after telling why it is not."""
+        """The launched worker; None where it could not be launched, after a notification that says why."""
         try:
             if reads_only:
                 return await asyncio.to_thread(read_in_background, arguments)

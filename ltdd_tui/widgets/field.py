@@ -102,15 +102,11 @@ class Choices(Static, can_focus=True):
         self.update(Content("  ").join(parts))
 
 
-# The form's own key for a dry run.
-TAKEN_BY_THE_SCREEN = "ctrl+e"
-
-
 class Entry(Input, inherit_bindings=False):
-    """An Input whose keys leave the screen's alone: in Textual's, ctrl+e goes to the end of the line."""
+    """An Input without ctrl+e, the form's key for a dry run; in Textual's it goes to the end of the line."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        binding for binding in Binding.make_bindings(Input.BINDINGS) if binding.key != TAKEN_BY_THE_SCREEN
+        binding for binding in Binding.make_bindings(Input.BINDINGS) if binding.key != "ctrl+e"
     ]
 
 

@@ -139,7 +139,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     # ---- The form, and the plan of the run that it describes. ----
 
     def take(self, form: Form, remember: bool = False) -> None:
-        """Makes another form the present one; what it replaces can be brought back where that is remembered."""
+        """Replaces the form; with `remember`, ctrl+z brings the old one back."""
         if remember and form != self.form:
             self._past.append(self.form)
         self.form = form
