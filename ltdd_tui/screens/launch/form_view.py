@@ -125,13 +125,8 @@ class MoreSettings(Fold):
         self.collapsed = False
         contents = self.query_one(Collapsible.Contents)
         if not contents.query("#search"):
-            await contents.mount_all(
-                [
-                    Search(self._go),
-                    Matches(self._go),
-                    *(Block(name, settings) for name, settings in self._blocks.items()),
-                ]
-            )
+            blocks = [Block(name, settings) for name, settings in self._blocks.items()]
+            await contents.mount_all([Search(self._go), Matches(self._go), *blocks])
             self.show(self._form, self._faults)
 
     async def open_for(self, key: str) -> None:
