@@ -25,7 +25,6 @@ from ltdd_tui.preferences import (
     DEFAULT_THEME,
     LIGHT,
     ImageMode,
-    layout_faults,
     load_layout,
     load_preferences,
     preferences_file,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from ltdd_tui.screens.run.images.panel import ImagesPanel
 
 FAULT_SECONDS, SEEN_SECONDS = 12, 6
-# By then the first picture is there; what it did without is loaded beside it, so that no screen keeps one waiting.
+# The first screen is drawn by then; a thread imports the other screens, so that each opens at once.
 LOADS_AFTER_SECONDS = 0.4
 MOST_RUNS_OFFERED = 5
 """Runs that the command palette lists before anything is typed."""
@@ -120,9 +119,10 @@ class LtddApp(App[None]):
 
     def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
         asked, faults = load_preferences()
-        self.preferences = with_remembered(asked, load_layout())
+        layout, layout_faults = load_layout()
+        self.preferences = with_remembered(asked, layout)
         self._set_by_file = asked.model_fields_set
-        self._faults = [*faults, *layout_faults()]
+        self._faults = faults + layout_faults
         super().__init__()
         self.runs_dir = runs_dir
         self.worker_handles = WorkerHandles(device)
@@ -133,7 +133,7 @@ class LtddApp(App[None]):
         self._apply_preferences()
         self.push_screen(LaunchScreen(self.runs_dir, self.worker_handles))
         if self._opens_with is not None:
-            self._show_run(self._opens_with, is_all=True)
+            self.open_run(self._opens_with, is_all=True)
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
 
     def _load_the_rest(self) -> None:
@@ -164,11 +164,8 @@ class LtddApp(App[None]):
     def on_open_compare(self, message: OpenCompare) -> None:
         self.open_compare(message.folders)
 
-    def open_run(self, folder: RunFolder) -> None:
-        """Shows one run, live or finished, above the screen it was picked on."""
-        self._show_run(folder, is_all=False)
-
-    def _show_run(self, folder: RunFolder, is_all: bool) -> None:
+    def open_run(self, folder: RunFolder, is_all: bool = False) -> None:
+        """Shows one run, live or finished, above the screen it was picked on; `is_all`: the app was opened for it."""
         from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()

@@ -182,12 +182,11 @@ LOST_SECONDS, TIMES_ASKED = 0.5, 6
 
 @dataclass(eq=False)
 class _KeyOnItsWay:
-    """A key going up from `target`; `times_asked` is how often it was waited for in vain."""
+    """A key going up from `target`."""
 
     event: events.Event
     target: DOMNode
     lap: int = 1
-    times_asked: int = 0
 
 
 class KeyQueue:
@@ -243,7 +242,7 @@ class KeyQueue:
             if isinstance(event, events.Key | events.Paste) and event.is_forwarded:
                 self._current = _KeyOnItsWay(event, target)
                 self._follow(self._current)
-                self._ask_later(self._current)
+                self._watch(self._current, TIMES_ASKED)
 
     def _follow(self, key: _KeyOnItsWay) -> None:
         if self._is_lost(key) or not key.target.post_message(self.Passed(key, key.lap)):
@@ -270,18 +269,14 @@ class KeyQueue:
             self._current = None
             await self._forward_next()
 
-    def _ask_later(self, key: _KeyOnItsWay) -> None:
-        asyncio.get_running_loop().call_later(LOST_SECONDS, self._ask, key)
-
-    def _ask(self, key: _KeyOnItsWay) -> None:
+    def _watch(self, key: _KeyOnItsWay, times_left: int) -> None:
         """Nothing that was lost on its way, with the widget it was on, may keep the keys waiting for ever."""
         if key is not self._current:
             return
-        key.times_asked += 1
-        if self._is_lost(key) or key.times_asked == TIMES_ASKED:
+        if self._is_lost(key) or not times_left:
             self._end_soon(key)
         else:
-            self._ask_later(key)
+            asyncio.get_running_loop().call_later(LOST_SECONDS, self._watch, key, times_left - 1)
 
     def _is_lost(self, key: _KeyOnItsWay) -> bool:
         """Whether what the key was on is closed, so that nothing comes up from there."""

@@ -80,17 +80,14 @@ def _fault(one: Any, path: Path) -> Fault:
 
 def with_remembered(preferences: Preferences, layout: PanelLayout) -> Preferences:
     """The preferences, with what was chosen on the screen in place of what preferences.yaml leaves open."""
-    chosen = {
-        name: value
-        for name in ("theme", "images")
-        if name not in preferences.model_fields_set and (value := getattr(layout, name)) is not None
-    }
-    return preferences.model_copy(update=chosen)
+    left_open = {"theme", "images"} - preferences.model_fields_set
+    return preferences.model_copy(update=layout.model_dump(include=left_open, exclude_none=True))
 
 
 def remember(**changes: Any) -> None:
     """Changes a part of the layout that is kept for the next session; raises OSError."""
-    write_json(layout_file(), load_layout().model_copy(update=changes).model_dump())
+    layout, _ = load_layout()
+    write_json(layout_file(), layout.model_copy(update=changes).model_dump())
 
 
 def template() -> str:
@@ -111,24 +108,14 @@ def layout_file() -> Path:
     return home() / "layout.json"
 
 
-def load_layout() -> PanelLayout:
-    """The layout as it was left; a damaged file counts as none."""
-    return _layout() or PanelLayout()
-
-
-def layout_faults() -> list[Fault]:
-    """A fault where the layout's file is damaged: without it, the next change would replace the file silently."""
-    if _layout() is not None or not layout_file().exists():
-        return []
-    what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
-    return [Fault(what, str(layout_file()))]
-
-
-def _layout() -> PanelLayout | None:
+def load_layout() -> tuple[PanelLayout, list[Fault]]:
+    """The layout as it was left, and a fault where its file is damaged: the next change would replace it silently."""
+    path = layout_file()
     try:
-        return PanelLayout.model_validate(read_json(layout_file()))
+        return PanelLayout.model_validate(read_json(path)), []
     except ValidationError:
-        return None
+        what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
+        return PanelLayout(), [Fault(what, str(path))] if path.exists() else []
 
 
 # ---- Themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart. ----

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +15,10 @@ from engine.run.validation import mentioned
 NAME, DEVICE = "run.name", "run.device"
 """The keys of the two fields that are no settings."""
 FIRST_PRESET = "quickstart"
-FACTOR, NATURAL, OWN_IMAGES = "dataset.imbalance_factor", "natural", "folder"
+FACTOR, PATH = "dataset.imbalance_factor", "dataset.path"
+NATURAL, OWN_IMAGES = "natural", "folder"
 # The settings that are seen without opening "more".
-BASIC = ("dataset.name", "dataset.path", "dataset.imbalance_factor", "ipc", "method", "seed")
+BASIC = ("dataset.name", PATH, FACTOR, "ipc", "method", "seed")
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,9 @@ class Form:
             return form.with_text(FACTOR, self.preset_text(FACTOR))
         return form
 
-    def overrides(self, without: Iterable[str] = ()) -> list[str]:
+    def overrides(self, without: Collection[str] = ()) -> list[str]:
         """What was typed, in the form of the command line's --set."""
-        left_out = frozenset(without)
-        return [f"{key}={text}" for key, text in self.typed.items() if key not in left_out]
+        return [f"{key}={text}" for key, text in self.typed.items() if key not in without]
 
     def reset(self) -> Form:
         """The preset as it is."""
@@ -88,7 +88,7 @@ def form_of_preset(preset: str, device: str = "auto") -> Form:
 
 
 def first_form(device: str) -> Form:
-    """What the form shows at first: the quickstart, or the first preset that is right where that one is spoilt."""
+    """What the form shows at first: the quickstart, or the first valid preset where that one is faulty."""
     for preset in (FIRST_PRESET, *preset_files()):
         try:
             return form_of_preset(preset, device)
@@ -117,18 +117,17 @@ def validate(form: Form) -> ValidatedForm:
     return ValidatedForm(form.base, faults)
 
 
-def faults_by_key(faults: Iterable[Fault], typed: Iterable[str]) -> dict[str, Fault]:
+def faults_by_key(faults: Iterable[Fault], typed: Collection[str]) -> dict[str, Fault]:
     """Each fault by the key of the field that mends it; by "" where no field does.
 
     Two values that do not fit together are a fault of the one that was typed, not of the one that the preset has.
     """
     by_key: dict[str, Fault] = {}
-    changed = set(typed)
     for fault in faults:
         key = _key_of(fault.where)
-        if key not in changed:
+        if key not in typed:
             mentioned_keys = [".".join(path) for path in mentioned(fault.what)]
-            key = next((name for name in mentioned_keys if name in changed), key)
+            key = next((name for name in mentioned_keys if name in typed), key)
         by_key.setdefault(key, fault)
     return by_key
 
@@ -187,8 +186,8 @@ METHOD_HELP = {
 }
 LABELS = {
     "dataset.name": "data set",
-    "dataset.path": "images in",
-    "dataset.imbalance_factor": "imbalance",
+    PATH: "images in",
+    FACTOR: "imbalance",
     "ipc": "IPC",
     "method": "method",
     DEVICE: "device",
@@ -243,14 +242,14 @@ def fault_summary(faults: Mapping[str, Fault]) -> str:
     return f"{len(names)} fault{'s' if len(names) > 1 else ''} (F8): {', '.join(names)}"
 
 
-def find_settings(query: str, limit: int = 6) -> list[Leaf]:
-    """The settings that fit best, best first: by name, then by key, then by a word of their help."""
+def find_settings(query: str) -> list[Leaf]:
+    """At most six settings that fit, the best first: by name, then by key, then by a word of their help."""
     wanted = query.strip().lower().replace(" ", "_")
     if not wanted:
         return []
     settings = [leaves()[key] for key in BASIC] + [leaf for block in more_settings().values() for leaf in block]
     ranked = [(rank, leaf) for leaf in settings if (rank := _match_rank(leaf, wanted)) is not None]
-    return [leaf for _, leaf in sorted(ranked, key=lambda pair: pair[0])][:limit]
+    return [leaf for _, leaf in sorted(ranked, key=lambda pair: pair[0])][:6]
 
 
 def _match_rank(leaf: Leaf, wanted: str) -> int | None:

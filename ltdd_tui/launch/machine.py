@@ -1,4 +1,4 @@
-"""What this machine has, asked of its files alone and without torch: devices, memory, disk, and their calibration."""
+"""What this machine has, read from files and without torch: devices, memory, disk, and their calibration."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from typing import Any
 
 from engine.run.compile_policy import may_compile_by_torch
 from engine.run.device_profiles import Device, device_for, read_calibration
-from engine.run.estimate import GIB, Estimate, cost, remaining_cost
+from engine.run.estimate import GIB, Estimate
 from engine.run.expert_cache import experts_root
 from engine.run.settings import RunSettings
 from ltdd_tui.runs import manage, worker
 
-__all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
-
+# What NVIDIA's driver shows without torch.
+NVIDIA_DEVICES = Path("/dev")
+NVIDIA_FACTS = Path("/proc/driver/nvidia/gpus")
+MODEL = re.compile(r"^Model:\s*(.+)$", re.MULTILINE)
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
 
 
 def torch_name(name: str) -> str:
     """The device that `auto`, `cpu`, `cuda` or `cuda:1` is, as torch calls it; auto is a GPU where its driver shows."""
     if name == "auto":
-        name = "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) else "cpu"
+        name = "cuda" if any(NVIDIA_DEVICES.glob("nvidia[0-9]*")) else "cpu"
     return "cuda:0" if name == "cuda" else name
 
 
@@ -45,7 +47,7 @@ def calibrate(settings: RunSettings, device: str) -> bool:
 
 
 def calibrate_silently(settings: RunSettings, device: str) -> bool:
-    """As calibrate, with nowhere to speak to: for a screen."""
+    """As `calibrate`, without output: for a screen."""
     with open(os.devnull, "wb") as nowhere:
         return worker.spawn(_calibration_arguments(settings, device), nowhere).wait() == 0
 
@@ -62,10 +64,6 @@ def as_plain(estimate: Estimate | None, device: Device) -> dict[str, Any]:
 
 
 # ---- Devices, memory and disk. ----
-
-NVIDIA_DEVICES = Path("/dev")
-NVIDIA_FACTS = Path("/proc/driver/nvidia/gpus")
-MODEL = re.compile(r"^Model:\s*(.+)$", re.MULTILINE)
 
 
 def device_choices(asked: str = "auto") -> list[tuple[str, str]]:
@@ -106,10 +104,9 @@ def memory_gib(device: Device) -> float | None:
 def free_gib(place: Path) -> float | None:
     """Room on the disk where a folder is, or would be."""
     place = place.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
     try:
-        return shutil.disk_usage(place).free / GIB
+        return shutil.disk_usage(existing).free / GIB
     except OSError:
         return None
 

@@ -20,10 +20,8 @@ from engine.run.settings import DatasetSettings, RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
 from ltdd_tui.launch.create import name_faults, suggested_name
-from ltdd_tui.launch.form import FACTOR, Form, faults_by_key, in_order, validate
+from ltdd_tui.launch.form import FACTOR, PATH, Form, faults_by_key, in_order, validate
 from ltdd_tui.launch.machine import UNKNOWN_COST, device_here, free_gib, memory_gib
-
-PATH = "dataset.path"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLeve
     app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
 
 
-async def announce_end(
+def announce_end(
     app: App[None],
     worker_handles: WorkerHandles,
     process: WorkerProcess,
@@ -62,23 +62,28 @@ async def announce_end(
     result: str = "",
     unless_shown: bool = False,
 ) -> None:
-    """Waits until a worker exits and notifies how its task ended, whatever screen is shown by then.
+    """Notifies how a worker's task ended, once the worker has exited and whatever screen is shown by then.
 
     result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
     the run tells of its end itself.
     """
-    code = await process.wait()
-    if unless_shown and any(
-        isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
-    ):
-        return
-    worker_handles.of(folder).forget(process)
-    if code == 0:
-        figures = result or await asyncio.to_thread(figures_of, folder, archs)
-        notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
-    elif code != STOPPED:
-        words = process.last_output() or f"the worker exited without an error message (exit code {code})"
-        notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
+
+    async def announce() -> None:
+        code = await process.wait()
+        if unless_shown and any(
+            isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
+        ):
+            return
+        worker_handles.of(folder).forget(process)
+        if code == 0:
+            figures = result or await asyncio.to_thread(figures_of, folder, archs)
+            notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
+        elif code != STOPPED:
+            words = process.last_output() or f"the worker exited without an error message (exit code {code})"
+            notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
+
+    # A Textual worker of the app and not of the screen: the end is told though the screen is closed meanwhile.
+    app.run_worker(announce(), group="worker end")
 
 
 class RunActions(Screen[None]):
@@ -115,8 +120,8 @@ class RunActions(Screen[None]):
     def action_resume(self) -> None:
         """Starts a worker that goes on from where the run stopped."""
         if folder := self.picked():
-            # A Textual worker of the app and not of the screen: the end is told though the screen is closed meanwhile.
-            self.app.run_worker(self._resume(folder), group="worker end")
+            # By the app, so that it goes on where the screen is closed meanwhile.
+            self.app.run_worker(self._resume(folder), group="resume")
 
     async def _resume(self, folder: RunFolder) -> None:
         if folder.distilled.exists() and readable_metrics(folder):
@@ -133,7 +138,7 @@ class RunActions(Screen[None]):
         self.tell("goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
             self.sent(folder)
-        await announce_end(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
+        announce_end(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(group="worker")
     async def action_stop(self) -> None:
@@ -166,7 +171,7 @@ class RunActions(Screen[None]):
         plan = await self.ask(Evaluate(folder, known, repeats, self.worker_handles.device))
         if plan and (process := await self._sent(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            self._announce_end(process, folder, "evaluation", archs=plan.archs)
+            announce_end(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
 
     @work
     async def action_export(self) -> None:
@@ -179,13 +184,7 @@ class RunActions(Screen[None]):
             return
         process = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
         if process:
-            self._announce_end(process, folder, "export", result=str(plan.target))
-
-    def _announce_end(
-        self, process: WorkerProcess, folder: RunFolder, task: str, archs: Sequence[str] = (), result: str = ""
-    ) -> None:
-        ending = announce_end(self.app, self.worker_handles, process, folder, task, archs, result)
-        self.app.run_worker(ending, group="worker end")
+            announce_end(self.app, self.worker_handles, process, folder, "export", result=str(plan.target))
 
     @work
     async def action_rename(self) -> None:
@@ -245,7 +244,7 @@ class RunActions(Screen[None]):
     async def _sent(
         self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False
     ) -> WorkerProcess | None:
-        """The worker on its way, or None after telling why it is not."""
+        """The launched worker; None where it could not be launched, after a notification that says why."""
         try:
             if reads_only:
                 return await asyncio.to_thread(launch_reader, arguments)

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
@@ -54,6 +55,22 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
 class FormDialog(Dialog[Answer], Generic[Answer]):
     """A dialog with fields: enter in one of them and the button `yes` give the answer, the button `no` gives None."""
 
+    def __init__(self, heading: str, yes: str) -> None:
+        super().__init__()
+        self._heading, self._yes = heading, yes
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = Content(clean(self._heading))
+            yield from self.compose_fields()
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button(self._yes, id="yes", variant="primary", compact=True)
+
+    def compose_fields(self) -> ComposeResult:
+        """The fields, and a Static of the class `fault`."""
+        raise NotImplementedError
+
     def give(self) -> None:
         """Closes with what the fields hold, or says what is wrong with it."""
         raise NotImplementedError
@@ -82,17 +99,11 @@ class Confirm(Dialog[bool]):
     ]
 
     def __init__(
-        self,
-        question: str,
-        details: str = "",
-        yes: str = "Yes",
-        no: str = "Cancel",
-        dangerous: bool = False,
+        self, question: str, details: str = "", yes: str = "Yes", no: str = "Cancel", dangerous: bool = False
     ) -> None:
         super().__init__()
         self._question, self._details = question, details
-        self._yes, self._no = yes, no
-        self._dangerous = dangerous
+        self._yes, self._no, self._dangerous = yes, no, dangerous
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog", can_focus=False) as box:

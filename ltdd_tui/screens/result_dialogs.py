@@ -10,8 +10,7 @@ from typing import get_args
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
+from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, RadioButton, RadioSet, SelectionList, Static
 from textual.widgets.selection_list import Selection
 from textual_fspicker import SelectDirectory
@@ -19,7 +18,7 @@ from textual_fspicker import SelectDirectory
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.settings import NetworkName
-from ltdd_tui.formatting import clean, short_path
+from ltdd_tui.formatting import short_path
 from ltdd_tui.runs import manage
 from ltdd_tui.screens.dialogs import FormDialog
 
@@ -56,27 +55,21 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
     """
 
     def __init__(self, folder: RunFolder, known: Mapping[str, str], repeats: int, device: str) -> None:
-        super().__init__()
-        self._folder, self._known = folder, known
-        self._repeats, self._device = repeats, device
+        super().__init__(f"Evaluate {folder.name}", "Evaluate")
+        self._known, self._repeats, self._device = known, repeats, device
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = Content(clean(f"Evaluate {self._folder.name}"))
-            yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
-            yield Static("Networks (space ticks)", classes="label")
-            yield SelectionList(*self._choices(), compact=True)
-            with Horizontal(classes="pair"):
-                with Vertical():
-                    yield Static("Networks of each", classes="label")
-                    yield Input(str(self._repeats), type="integer", id="repeats", compact=True)
-                with Vertical():
-                    yield Static("Device", classes="label")
-                    yield Input(self._device, id="device", placeholder="auto", compact=True)
-            yield Static(classes="fault", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel (esc)", id="no", compact=True)
-                yield Button("Evaluate", id="yes", variant="primary", compact=True)
+    def compose_fields(self) -> ComposeResult:
+        yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
+        yield Static("Networks (space ticks)", classes="label")
+        yield SelectionList(*self._choices(), compact=True)
+        with Horizontal(classes="pair"):
+            with Vertical():
+                yield Static("Networks of each", classes="label")
+                yield Input(str(self._repeats), type="integer", id="repeats", compact=True)
+            with Vertical():
+                yield Static("Device", classes="label")
+                yield Input(self._device, id="device", placeholder="auto", compact=True)
+        yield Static(classes="fault", markup=False)
 
     def _choices(self) -> list[Selection[str]]:
         names = get_args(NetworkName)
@@ -139,27 +132,22 @@ class Export(FormDialog[ExportPlan | None]):
     """
 
     def __init__(self, folder: RunFolder, finished: bool) -> None:
-        super().__init__()
+        super().__init__(f"Export {folder.name}", "Export")
         self._folder, self._finished = folder, finished
         self._typed, self._below = False, Path.cwd()
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = Content(clean(f"Export {self._folder.name}"))
-            yield Static("As", classes="label")
-            with RadioSet():
-                for form, (name, means) in FORMS.items():
-                    fits = self._finished or form == "tensorboard"
-                    label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
-                    yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
-            yield Static("Into the folder", classes="label")
-            with Horizontal(classes="target"):
-                yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
-                yield Button("Browse", id="browse", compact=True)
-            yield Static(classes="fault", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel (esc)", id="no", compact=True)
-                yield Button("Export", id="yes", variant="primary", compact=True)
+    def compose_fields(self) -> ComposeResult:
+        yield Static("As", classes="label")
+        with RadioSet():
+            for form, (name, means) in FORMS.items():
+                fits = self._finished or form == "tensorboard"
+                label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
+                yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
+        yield Static("Into the folder", classes="label")
+        with Horizontal(classes="target"):
+            yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
+            yield Button("Browse", id="browse", compact=True)
+        yield Static(classes="fault", markup=False)
 
     def _first_form(self) -> str:
         return "images" if self._finished else "tensorboard"
@@ -225,18 +213,13 @@ class Rename(FormDialog[str | None]):
     """Gives a name that can be one and is not taken, or None."""
 
     def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
+        super().__init__("Rename", "Rename (enter)")
         self._folder = folder
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = "Rename"
-            yield Static("New name of the run", classes="label")
-            yield Input(self._folder.name, id="name", select_on_focus=True, compact=True)
-            yield Static(classes="fault", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel (esc)", id="no", compact=True)
-                yield Button("Rename (enter)", id="yes", variant="primary", compact=True)
+    def compose_fields(self) -> ComposeResult:
+        yield Static("New name of the run", classes="label")
+        yield Input(self._folder.name, id="name", select_on_focus=True, compact=True)
+        yield Static(classes="fault", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()

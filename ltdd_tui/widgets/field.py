@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Blur, Click, DescendantFocus, Focus, Mount, Resize
+from textual.events import Blur, Click, Focus, Mount, Resize
 from textual.message import Message
 from textual.style import Style
 from textual.suggester import SuggestFromList
@@ -56,11 +56,15 @@ class Choices(Static, can_focus=True):
     def __init__(self, words: Sequence[str], text: str) -> None:
         super().__init__()
         self._words, self._at = list(words), 0
-        self._chosen: list[str] = []
-        self.choose(text)
+        self.value = text
 
-    def choose(self, text: str) -> None:
-        """Turns on the words of a text such as `color, crop`."""
+    @property
+    def value(self) -> str:
+        """The words that are on, such as `color, crop`, and `[]` for none; other words join the list."""
+        return ", ".join(self._chosen) or "[]"
+
+    @value.setter
+    def value(self, text: str) -> None:
         self._chosen = [word for part in text.strip("[]").split(",") if (word := part.strip())]
         self._words += [word for word in self._chosen if word not in self._words]
         self._draw()
@@ -82,7 +86,7 @@ class Choices(Static, can_focus=True):
         self._at = self._words.index(word)
         self._chosen = [other for other in self._chosen if other != word] + [word] * (word not in self._chosen)
         self._draw()
-        self.post_message(self.Changed(", ".join(self._chosen) or "[]"))
+        self.post_message(self.Changed(self.value))
 
     @on(Mount)
     @on(Focus)
@@ -98,20 +102,12 @@ class Choices(Static, can_focus=True):
         self.update(Content("  ").join(parts))
 
 
-# The form's own key for a dry run.
-TAKEN_BY_THE_SCREEN = "ctrl+e"
-
-
-def _without(binding: BindingType) -> BindingType:
-    if not isinstance(binding, Binding):
-        return binding
-    return replace(binding, key=",".join(key for key in binding.key.split(",") if key != TAKEN_BY_THE_SCREEN))
-
-
 class Entry(Input, inherit_bindings=False):
-    """An Input whose keys leave the screen's alone: in Textual's, ctrl+e goes to the end of the line."""
+    """An Input without ctrl+e, the form's key for a dry run; in Textual's it goes to the end of the line."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [_without(binding) for binding in Input.BINDINGS]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding for binding in Binding.make_bindings(Input.BINDINGS) if binding.key != "ctrl+e"
+    ]
 
 
 # ---- The field. ----
@@ -179,13 +175,6 @@ class Field(Widget):
         def __init__(self, field: Field, text: str) -> None:
             super().__init__()
             self.field, self.key, self.text = field, field.spec.key, text
-
-    class Entered(Message):
-        """A field got the focus."""
-
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
 
     def __init__(self, spec: Spec, text: str, label_width: int) -> None:
         super().__init__()
@@ -278,13 +267,7 @@ class Field(Widget):
         control: Any = self.control
         if isinstance(control, Select):
             control.set_options(self._offered(text))
-            control.value = text
-        elif isinstance(control, Switch):
-            control.value = text == "true"
-        elif isinstance(control, Choices):
-            control.choose(text)
-        else:
-            control.value = text
+        control.value = text == "true" if isinstance(control, Switch) else text
 
     @on(Input.Changed)
     @on(Select.Changed)
@@ -307,10 +290,6 @@ class Field(Widget):
     def _next(self, event: Input.Submitted) -> None:
         event.stop()
         self.screen.focus_next()
-
-    @on(DescendantFocus)
-    def _entered(self) -> None:
-        self.post_message(self.Entered(self.spec.key))
 
 
 class Fold(Collapsible, inherit_css=False):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, ScrollableContainer, Vertical, VerticalScroll
+from textual.containers import ScrollableContainer, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
@@ -18,7 +18,7 @@ from engine.run.presets import DEFAULT, OVERRIDE, Resolved, extending, preset_fi
 from engine.run.settings import RunSettings
 from engine.run.yaml_text import dump_yaml
 from ltdd_tui.formatting import short_path
-from ltdd_tui.screens.dialogs import Dialog
+from ltdd_tui.screens.dialogs import Dialog, FormDialog
 
 # ---- Dry run. ----
 
@@ -123,25 +123,20 @@ class DryRun(Dialog[None]):
 # ---- Save as preset. ----
 
 
-class SavePreset(Dialog[str]):
+class SavePreset(FormDialog[str]):
     """Saves settings as what they differ in from `base`; gives the name. One's own of the same name asks twice."""
 
     def __init__(self, settings: RunSettings, base: str, name: str) -> None:
-        super().__init__()
+        super().__init__("Save as preset", "Save")
         self._settings, self._base, self._suggested = settings, base, name
         self._overwrites = False
 
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = "Save as preset"
-            yield Static("name", classes="label")
-            yield Input(self._suggested, id="name")
-            yield Static("", classes="fault", markup=False)
-            yield Static(f"it goes to {short_path(user_folder())}, as:", classes="hint", markup=False)
-            yield Static(self._text(self._suggested), classes="hint", id="text", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="no", compact=True)
-                yield Button("Save", id="yes", variant="primary", compact=True)
+    def compose_fields(self) -> ComposeResult:
+        yield Static("name", classes="label")
+        yield Input(self._suggested, id="name")
+        yield Static("", classes="fault", markup=False)
+        yield Static(f"it goes to {short_path(user_folder())}, as:", classes="hint", markup=False)
+        yield Static(self._text(self._suggested), classes="hint", id="text", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
@@ -149,28 +144,22 @@ class SavePreset(Dialog[str]):
     @on(Input.Changed)
     def _look(self, event: Input.Changed) -> None:
         """Says at once when a name is one's own preset already."""
-        self._overwrites = event.value in preset_files() and preset_files()[event.value][1] == "yours"
+        _, origin = preset_files().get(event.value, ("", ""))
+        self._overwrites = origin == "yours"
         button = self.query_one("#yes", Button)
         button.label, button.variant = ("Overwrite", "warning") if self._overwrites else ("Save", "primary")
         self.show_fault("a preset of yours has this name: Overwrite replaces it" if self._overwrites else "")
         self.query_one("#text", Static).update(self._text(event.value))
 
     @on(Input.Submitted)
-    def _enter(self) -> None:
+    def _enter(self, event: Input.Submitted) -> None:
         """Enter saves, but goes to the button first where something would be replaced."""
         if self._overwrites:
+            event.prevent_default()
             self.query_one("#yes").focus()
-        else:
-            self._save()
 
-    @on(Button.Pressed)
-    def _answer(self, event: Button.Pressed) -> None:
-        if event.button.id == "no":
-            self.dismiss(None)
-        else:
-            self._save()
-
-    def _save(self) -> None:
+    def give(self) -> None:
+        """Saves the preset, and closes with its name."""
         name = self.query_one(Input).value.strip()
         try:
             save_preset(name, extending(self._settings, self._base, name), self._overwrites)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
+from textual.events import DescendantFocus
 from textual.style import Style
 from textual.widgets import Button, Collapsible, Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -25,6 +25,7 @@ from ltdd_tui.launch.form import (
     FACTOR,
     LABELS,
     NAME,
+    PATH,
     Form,
     fault_summary,
     field_help,
@@ -34,7 +35,6 @@ from ltdd_tui.launch.form import (
 )
 from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
 
-PATH = "dataset.path"
 PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
 """Data sets that a person has to have on the disk: their path has a button to pick it."""
 
@@ -50,7 +50,7 @@ class Block(Fold):
 
     def __init__(self, name: str, settings: list[Leaf]) -> None:
         super().__init__(title=stage_name(name), collapsed=True, id=f"block-{name}")
-        self._block, self._settings = name, settings
+        self.block, self.settings = name, settings
         self._filling = asyncio.Lock()
 
     async def open(self, form: Form, faults: Mapping[str, Fault]) -> None:
@@ -58,7 +58,7 @@ class Block(Fold):
         self.collapsed = False
         async with self._filling:
             mounted = {field.spec.key for field in self.query(Field)}
-            missing = [leaf for leaf in self._settings if leaf.key not in mounted]
+            missing = [leaf for leaf in self.settings if leaf.key not in mounted]
             for start in range(0, len(missing), FIELDS_AT_ONCE):
                 fields = [
                     Field(spec_of(leaf), form.text(leaf.key), MORE_LABEL_WIDTH)
@@ -69,18 +69,18 @@ class Block(Fold):
                     field.show(form.text(field.spec.key), field.spec.key in form.typed, faults.get(field.spec.key))
                 await asyncio.sleep(0)
 
-    def show_counts(self, form: Form, faults: Mapping[str, Fault]) -> None:
-        """Says in the title what is changed and what is wrong below."""
-        keys = {leaf.key for leaf in self._settings}
-        self.title = counted(stage_name(self._block), len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.mark(bool(keys & faults.keys()))
 
-
-def counted(name: str, settings: int, changed: set[str], faulty: set[str]) -> str:
-    """A title with the most urgent of what is below it."""
+def entitle(fold: Fold, name: str, settings: Sequence[Leaf], form: Form, faults: Mapping[str, Fault]) -> None:
+    """Counts in a title the most urgent of what is below: faults, else changes, else settings."""
+    keys = {leaf.key for leaf in settings}
+    faulty, changed = len(keys & faults.keys()), len(keys & form.typed.keys())
     if faulty:
-        return f"{name}: {len(faulty)} fault{'s' if len(faulty) > 1 else ''}"
-    return f"{name}: {len(changed)} changed" if changed else f"{name}: {settings} setting{'s' if settings > 1 else ''}"
+        fold.title = f"{name}: {faulty} fault{'s' if faulty > 1 else ''}"
+    elif changed:
+        fold.title = f"{name}: {changed} changed"
+    else:
+        fold.title = f"{name}: {len(keys)} setting{'s' if len(keys) > 1 else ''}"
+    fold.mark(bool(faulty))
 
 
 class Search(Entry):
@@ -115,15 +115,9 @@ class Matches(OptionList):
 class MoreSettings(Fold):
     """All blocks, and the search; `go_to` puts the focus into the field of a setting."""
 
-    class Opened(Message):
-        """A block, or all of this (None), was opened by hand, and is to be filled."""
-
-        def __init__(self, block: Block | None) -> None:
-            super().__init__()
-            self.block = block
-
-    def __init__(self, go_to: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, form: Form, go_to: Callable[[str], Awaitable[None]]) -> None:
         self._blocks, self._go_to = more_settings(), go_to
+        self._form, self._faults = form, dict[str, Fault]()
         super().__init__(title="more", collapsed=True, id="more")
 
     async def open(self) -> None:
@@ -131,26 +125,21 @@ class MoreSettings(Fold):
         self.collapsed = False
         contents = self.query_one(Collapsible.Contents)
         if not contents.query("#search"):
-            await contents.mount_all(
-                [
-                    Search(self._go),
-                    Matches(self._go),
-                    *(Block(name, settings) for name, settings in self._blocks.items()),
-                ]
-            )
+            blocks = [Block(name, settings) for name, settings in self._blocks.items()]
+            await contents.mount_all([Search(self._go), Matches(self._go), *blocks])
+            self.show(self._form, self._faults)
 
-    async def open_for(self, key: str, form: Form, faults: Mapping[str, Fault]) -> None:
+    async def open_for(self, key: str) -> None:
         """Opens what holds a setting."""
         await self.open()
-        await self.query_one(f"#block-{key.partition('.')[0]}", Block).open(form, faults)
+        await self.query_one(f"#block-{key.partition('.')[0]}", Block).open(self._form, self._faults)
 
-    def show_counts(self, form: Form, faults: Mapping[str, Fault]) -> None:
+    def show(self, form: Form, faults: dict[str, Fault]) -> None:
         """Says in the titles what is changed and what is wrong below."""
-        keys = {leaf.key for settings in self._blocks.values() for leaf in settings}
-        self.title = counted("more", len(keys), keys & form.typed.keys(), keys & faults.keys())
-        self.mark(bool(keys & faults.keys()))
+        self._form, self._faults = form, faults
+        entitle(self, "more", [leaf for settings in self._blocks.values() for leaf in settings], form, faults)
         for block in self.query(Block):
-            block.show_counts(form, faults)
+            entitle(block, stage_name(block.block), block.settings, form, faults)
 
     @on(Input.Changed, "#search")
     def _search(self, event: Input.Changed) -> None:
@@ -175,13 +164,9 @@ class MoreSettings(Fold):
     def _expanded(self, event: Collapsible.Expanded) -> None:
         event.stop()
         if isinstance(event.collapsible, Block):
-            self.post_message(self.Opened(event.collapsible))
+            self.run_worker(event.collapsible.open(self._form, self._faults))
         elif event.collapsible is self:
-            self.run_worker(self._opened_by_hand(), exclusive=True, group="more")
-
-    async def _opened_by_hand(self) -> None:
-        await self.open()
-        self.post_message(self.Opened(None))
+            self.run_worker(self.open(), exclusive=True, group="more")
 
 
 # ---- The whole form. ----
@@ -196,7 +181,6 @@ METHODS = {
     "mtt": "plain matching, hard labels",
     "random": "real images, picked",
 }
-BUTTONS = (("dry-run", "Dry run"), ("save", "Save"), ("reset", "Reset"))
 
 
 def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
@@ -235,13 +219,13 @@ class RunForm(Vertical):
         self._devices = devices
         # The key of the field in focus, and the summary of the faults that is shown.
         self._at = self._summary_shown = ""
-        self.more = MoreSettings(self.go_to)
+        self.more = MoreSettings(form, self.go_to)
         self._scroll = VerticalScroll(id="fields", can_focus=False)
         self._preset_line, self._help = Static(id="preset-line"), Static(id="help")
         self._fault_summary = Static(id="fault-summary")
         # A click goes to the next fault; it is not to look like a link.
         self._fault_summary.auto_links = False
-        self._browse = Button("pick a folder ...", id="browse", compact=True)
+        self._browse = Button("pick a folder ...", id="browse", action="screen.pick_folder", compact=True)
 
     def compose(self) -> ComposeResult:
         yield self._preset_line
@@ -254,9 +238,10 @@ class RunForm(Vertical):
         yield self._help
         yield self._fault_summary
         with Horizontal(id="buttons"):
-            yield Button("Start", id="start", variant="primary", compact=True)
-            for name, words in BUTTONS:
-                yield Button(words, id=name, compact=True)
+            yield Button("Start", id="start", action="screen.start", variant="primary", compact=True)
+            yield Button("Dry run", id="dry-run", action="screen.dry_run", compact=True)
+            yield Button("Save", id="save", action="screen.save_preset", compact=True)
+            yield Button("Reset", id="reset", action="screen.reset", compact=True)
 
     def on_mount(self) -> None:
         self.show(self._form, {}, "")
@@ -274,7 +259,7 @@ class RunForm(Vertical):
                 picks = form.text("dataset.name") in PICKED_FROM_DISK
                 field.set_class(picks, "-above-button")
                 self._browse.set_class(picks, "-shown")
-        self.more.show_counts(form, faults)
+        self.more.show(form, self._faults)
         self._draw()
 
     def next_fault(self) -> str | None:
@@ -287,11 +272,11 @@ class RunForm(Vertical):
     async def go_to(self, key: str) -> None:
         """Puts the focus into a field, wherever it is hidden."""
         if not self._field(key):
-            await self.more.open_for(key, self._form, self._faults)
+            await self.more.open_for(key)
         if field := self._field(key):
             for above in field.ancestors:
-                if isinstance(above, MoreSettings) or above.id == f"block-{key.partition('.')[0]}":
-                    above.collapsed = False  # type: ignore[attr-defined]
+                if isinstance(above, Fold):
+                    above.collapsed = False
             # At once, so that the next key is the field's; `focus()` would wait behind what is typed already.
             self.screen.set_focus(field.control, scroll_visible=False)
             # Textual would scroll at once, to where the field is before those above it are laid out.
@@ -300,24 +285,16 @@ class RunForm(Vertical):
     async def find(self) -> None:
         """Opens "more" and goes to its search."""
         await self.more.open()
-        self.more.show_counts(self._form, self._faults)
         self.screen.set_focus(self.more.query_one(Search))
 
     def _field(self, key: str) -> Field | None:
         return next((field for field in self.query(Field) if field.spec.key == key), None)
 
-    @on(Field.Entered)
-    def _entered(self, event: Field.Entered) -> None:
-        self._at = event.key
-        self._draw()
-
-    @on(MoreSettings.Opened)
-    async def _make(self, event: MoreSettings.Opened) -> None:
-        event.stop()
-        if event.block is None:
-            self.more.show_counts(self._form, self._faults)
-        else:
-            self.run_worker(event.block.open(self._form, self._faults))
+    @on(DescendantFocus)
+    def _entered(self, event: DescendantFocus) -> None:
+        if isinstance(field := event.widget.parent, Field):
+            self._at = field.spec.key
+            self._draw()
 
     def _draw(self) -> None:
         form, changes = self._form, len(self._form.typed)

@@ -29,29 +29,19 @@ LONGEST_NAME, SHORT_MARK = 18, "!"
 PROFILE_ROWS = 5
 
 
-class TailRows(VerticalScroll, can_focus=True):
-    """Name, images and bar of each class, on every line or every second one."""
-
-    def __init__(self) -> None:
-        super().__init__(id="tail-rows")
-        self._rows = Static()
-
-    def compose(self) -> ComposeResult:
-        yield self._rows
-
-    def show(self, tail: LongTail, width: int, pitch: int) -> None:
-        """Draws this tail, a class every `pitch` lines; `width` is that of the rows."""
-        longest = max(cell_len(clean(name)) for name in tail.names)
-        name_width = min(longest, LONGEST_NAME, max(width // 3, 4))
-        count_width = len(f"{tail.counts[0]:,}")
-        rows: list[str | tuple[str, str]] = []
-        for name, count in zip(tail.names, tail.counts, strict=True):
-            short = count < tail.ipc
-            count_text = f"{count:>{count_width},}{SHORT_MARK if short else ' '} "
-            bar_text = bar(count, tail.counts[0], width - name_width - count_width - 3)
-            parts = ((f"{fit(name, name_width)} ", ""), (count_text, "$foreground 60%"), (bar_text, "$primary"))
-            rows += [*((text, "$warning" if short else style) for text, style in parts), "\n" * pitch]
-        self._rows.update(Content.assemble(*rows[:-1]))
+def tail_rows(tail: LongTail, width: int, pitch: int) -> Content:
+    """Name, images and bar of each class, the largest first, a class every `pitch` lines of `width` cells."""
+    longest = max(cell_len(clean(name)) for name in tail.names)
+    name_width = min(longest, LONGEST_NAME, max(width // 3, 4))
+    count_width = len(f"{tail.counts[0]:,}")
+    rows: list[str | tuple[str, str]] = []
+    for name, count in zip(tail.names, tail.counts, strict=True):
+        short = count < tail.ipc
+        count_text = f"{count:>{count_width},}{SHORT_MARK if short else ' '} "
+        bar_text = bar(count, tail.counts[0], width - name_width - count_width - 3)
+        parts = ((f"{fit(name, name_width)} ", ""), (count_text, "$foreground 60%"), (bar_text, "$primary"))
+        rows += [*((text, "$warning" if short else style) for text, style in parts), "\n" * pitch]
+    return Content.assemble(*rows[:-1])
 
 
 class TailChart(Vertical):
@@ -60,11 +50,12 @@ class TailChart(Vertical):
     def __init__(self) -> None:
         super().__init__(id="tail")
         self._drawn: object = None
-        self._profile, self._rows = Static(id="profile"), TailRows()
+        self._profile, self._rows = Static(id="profile"), Static()
 
     def compose(self) -> ComposeResult:
         yield self._profile
-        yield self._rows
+        with VerticalScroll(id="tail-rows"):
+            yield self._rows
 
     def show(self, tail: LongTail | None, width: int, lines: int) -> None:
         """Draws a tail, or nothing, on at most so many lines."""
@@ -74,10 +65,10 @@ class TailChart(Vertical):
         classes = len(tail.counts) if tail else 0
         pitch = 2 if 2 * classes <= lines else 1
         many = classes > lines > PROFILE_ROWS + 4
-        self.styles.height = min(classes * pitch, lines) if not many else lines
+        self.styles.height = min(classes * pitch, lines)
         if tail is not None:
             # One column is the scrollbar's.
-            self._rows.show(tail, width - (classes * pitch > lines or many), pitch)
+            self._rows.update(tail_rows(tail, width - (classes * pitch > lines), pitch))
         self.set_class(many, "-many")
         if tail is not None and many:
             shape = "\n".join(silhouette(tail.counts, width, PROFILE_ROWS))

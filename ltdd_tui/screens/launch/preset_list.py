@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,28 +18,24 @@ from textual.widgets.option_list import Option
 
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault
-from engine.run.estimate import cost
+from engine.run.estimate import Estimate, cost
 from engine.run.presets import PresetInfo, list_presets
+from engine.run.settings import Expected
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
+from ltdd_tui.widgets.lines import fit
 
 START, MINE = "start here", "my presets"
 
 
-@dataclass(frozen=True)
-class PresetRow:
-    """One preset: `label` is its name without what the group's title says already.
-
-    accuracy: published, in percent; seconds, memory_gib: estimated. None where they are not known.
-    """
+class PresetRow(NamedTuple):
+    """One preset, below the title `group`; its cost is None where only the data's files tell."""
 
     name: str
     group: str
-    label: str
-    accuracy: float | None
-    seconds: float | None
-    memory_gib: float | None
+    expected: Expected | None
+    estimate: Estimate | None
 
 
 def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
@@ -58,18 +53,10 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
         group = MINE
     elif preset.name == FIRST_PRESET:
         group = START
-    expected, estimate = preset.settings.expected, cost(preset.settings, device)
-    return PresetRow(
-        preset.name,
-        group,
-        preset.name.removeprefix(f"{group}-"),
-        expected.accuracy if expected else None,
-        estimate.total_seconds if estimate else None,
-        estimate.memory_gib if estimate else None,
-    )
+    return PresetRow(preset.name, group, preset.settings.expected, cost(preset.settings, device))
 
 
-def matching(rows: list[PresetRow], query: str) -> list[PresetRow]:
+def matching(rows: Sequence[PresetRow], query: str) -> list[PresetRow]:
     """The presets whose name or group has every word of the query."""
     words = query.lower().split()
     return [row for row in rows if all(word in f"{row.group} {row.name}".lower() for word in words)]
@@ -166,7 +153,7 @@ class PresetPicker(Vertical):
     def _fill(self, at: str | None = None) -> None:
         presets, self._width = self._list, self.content_size.width
         at = at or (presets.highlighted_option.id if presets.highlighted_option else self._picked)
-        shown = matching(list(self._rows), self._filter_box.value)
+        shown = matching(self._rows, self._filter_box.value)
         presets.clear_options()
         for group, rows in groupby(shown, key=lambda row: row.group):
             presets.add_option(Option(Content(group), disabled=True))
@@ -180,13 +167,15 @@ class PresetPicker(Vertical):
     def _line(self, row: PresetRow) -> Content:
         # One column is the list's own scrollbar.
         width = max(self._width - FIGURES_WIDTH - 4, 8)
-        name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.label
-        name = name if len(name) <= width else f"{name[: width - 1]}…"
-        time = duration(row.seconds, "estimate").replace(" days", " d")
-        memory = "-" if row.memory_gib is None else f"{row.memory_gib:.1f}"
-        figures = f"{percent(row.accuracy):>5} {time:>6} {memory:>5}"
+        # The title of the group says the rest of the name already.
+        name = row.name if len(row.name) <= width - ROOM_TO_SPARE else row.name.removeprefix(f"{row.group}-")
+        time, memory = "-", "-"
+        if row.estimate is not None:
+            time = duration(row.estimate.total_seconds, "estimate").replace(" days", " d")
+            memory = f"{row.estimate.memory_gib:.1f}"
+        figures = f"{percent(row.expected.accuracy if row.expected else None):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked
         return Content.assemble(
-            (f"{PICKED if picked else ' '} {name:{width}} ", "bold" if picked else ""),
+            (f"{PICKED if picked else ' '} {fit(name, width)} ", "bold" if picked else ""),
             (figures, "$foreground 60%"),
         )

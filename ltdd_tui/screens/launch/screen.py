@@ -14,34 +14,26 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Button, Footer
+from textual.widgets import Footer
 
 from engine.run.errors import LtddError
 from engine.run.folder import expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, Form, fault_summary, first_form, form_of_preset
+from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
-from ltdd_tui.screens.launch.form_view import PATH, PICKED_FROM_DISK, RunForm
+from ltdd_tui.screens.launch.form_view import PICKED_FROM_DISK, RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
 from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
 
 DEBOUNCE_SECONDS = 0.15
-BUTTON_ACTIONS = {
-    "start": "start",
-    "dry-run": "dry_run",
-    "save": "save_preset",
-    "reset": "reset",
-    "browse": "pick_folder",
-}
-"""The action of each button of the form, by the button's id."""
 
 
 class LaunchScreen(Screen[None]):
@@ -147,7 +139,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     # ---- The form, and the plan of the run that it describes. ----
 
     def take(self, form: Form, remember: bool = False) -> None:
-        """Makes another form the present one; what it replaces can be brought back where that is remembered."""
+        """Replaces the form; with `remember`, ctrl+z brings the old one back."""
         if remember and form != self.form:
             self._past.append(self.form)
         self.form = form
@@ -235,11 +227,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     # ---- What can be done with the form. ----
 
-    @on(Button.Pressed)
-    async def _pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        await self.run_action(BUTTON_ACTIONS[event.button.id or ""])
-
     @work(group="start")
     async def action_start(self) -> None:
         """Starts the run and shows it; with faults, goes to the first one and starts nothing."""
@@ -265,8 +252,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         from ltdd_tui.screens.actions import OpenRun, announce_end
 
         self.post_message(OpenRun(folder))
-        ending = announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
-        self.app.run_worker(ending, group="worker end")
+        announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(exclusive=True, group="dialog")
     async def action_dry_run(self) -> None:

@@ -68,7 +68,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self.worker_handles = worker_handles
         self._is_all = is_all
         self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(), NoticeBox()
-        self._workspace = Workspace(Arrangement.of(load_layout()))
+        layout, _ = load_layout()
+        self._workspace = Workspace(Arrangement.of(layout))
         self._scrubber = Scrubber()
         self._view = self.live.view
         self._drawn_versions: dict[str, tuple[object, ...]] = {}

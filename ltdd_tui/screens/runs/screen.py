@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Footer, Input, Static
 
@@ -32,13 +31,10 @@ PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
 
 
 class FilterBar(Horizontal):
-    """One line to filter runs with, shown while it is typed into or holds something."""
+    """One line to filter runs with, shown while it is typed into or holds something.
 
-    class Changed(Message):
-        """The filter has changed."""
-
-    class Left(Message):
-        """Enter was pressed: the list gets the focus."""
+    The screen hears of a new `filter` by Input.Changed, and by Input.Submitted that the list gets the focus.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,13 +72,7 @@ class FilterBar(Horizontal):
         self._count.set_class(bool(faults), "-wrong")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        event.stop()
         self.filter = parse_filter(event.value)
-        self.post_message(self.Changed())
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.post_message(self.Left())
 
 
 LOOK_SECONDS = 2.0
@@ -141,8 +131,7 @@ class RunsScreen(RunActions):
     def __init__(self, runs_dir: Path, worker_handles: WorkerHandles) -> None:
         super().__init__()
         self.worker_handles = worker_handles
-        self._index = RunIndex(runs_dir)
-        self._runs_dir = runs_dir
+        self._index, self._runs_dir = RunIndex(runs_dir), runs_dir
         self._order = Order()
         self._marked: dict[str, None] = {}
         self._point_at: str | None = None
@@ -259,6 +248,7 @@ class RunsScreen(RunActions):
     def action_mark(self) -> None:
         """Marks the run under the cursor, or takes the mark off, and goes to the next."""
         if folder := self.picked():
+            # A dict and no set: the runs are compared in the order in which they were marked.
             if folder.name in self._marked:
                 del self._marked[folder.name]
             else:
@@ -298,10 +288,10 @@ class RunsScreen(RunActions):
         """Opens the filter, with what it holds."""
         self._filter.open()
 
-    def on_filter_bar_changed(self) -> None:
+    def on_input_changed(self) -> None:
         self._show()
 
-    def on_filter_bar_left(self) -> None:
+    def on_input_submitted(self) -> None:
         self._filter.close()
         self._list.focus()
 

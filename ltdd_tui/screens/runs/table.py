@@ -42,7 +42,6 @@ STATE_STYLES = dict.fromkeys(("running", "starting"), "bold $text-primary") | {"
 STATE_STYLES |= dict.fromkeys(("failed", "crashed", "damaged"), "$text-error")
 ASCENDING, DESCENDING = "\u25b2", "\u25bc"
 SHORTEST_NAME, WIDEST_DATASET = 20, 16
-SortKey = float | str | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Column:
     title: str
     priority: int
     text: Callable[[RunEntry, float], str]
-    sort_key: Callable[[RunEntry], SortKey]
+    sort_key: Callable[[RunEntry], float | str | None]
     right: bool = False
     descending: bool = False
 
@@ -246,7 +245,7 @@ class RunList(OptionList, inherit_bindings=False):
         before = self.highlighted or 0
         name = self.current.run.name if self.current and self._settled else None
         self.entries, self._marked, self._order = list(entries), set(marked), order
-        # Runs that are not read yet change places as they are: until then the first row is meant, whatever it holds.
+        # Runs change places while they are read: until all are, the cursor stays on its row and not on its run.
         self._settled = self._settled or bool(entries) and all(entry.read for entry in entries)
         places = [place for place, entry in enumerate(entries) if entry.run.name == name]
         self._fill(places[0] if places else before, places[0] - before if places else 0)

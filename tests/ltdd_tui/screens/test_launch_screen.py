@@ -24,7 +24,6 @@ from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.launch.form import BASIC, NAME
 from ltdd_tui.screens.launch.form_view import Matches, MoreSettings
-from ltdd_tui.screens.launch.plan_view import TailRows
 from ltdd_tui.screens.launch.preset_list import PresetList
 from ltdd_tui.screens.launch.screen import LaunchScreen
 from ltdd_tui.screens.run.screen import RunScreen
@@ -430,7 +429,7 @@ def test_many_classes_are_a_silhouette_over_bars_that_scroll() -> None:
         await typed(pilot, "cifar100 if50-ipc50")
         await pilot.press("enter", "enter")
         await sees(pilot, "class 0 ", "class 99", "▁", "classes have fewer")
-        rows = screen.query_one(TailRows)
+        rows = screen.query_one("#tail-rows")
         rows.focus()
         await pilot.press("end")
         await until(pilot, lambda: rows.scroll_offset.y > 50)
