@@ -6,6 +6,8 @@ can be matched apart (docs/method.md, section 4). The norms are instance norms, 
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +36,7 @@ class ConvNet(nn.Module):
     def __init__(self, channels: int, classes: int, image_size: int, width: int, depth: int) -> None:
         super().__init__()
         widths = [channels] + [width] * depth
-        self.blocks = nn.Sequential(*(ConvNetBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(ConvNetBlock(a, b) for a, b in itertools.pairwise(widths)))
         self.classifier = nn.Linear(width * (image_size >> depth) ** 2, classes)
 
     def features(self, x: Tensor) -> Tensor:

@@ -246,7 +246,7 @@ class RunList(OptionList, inherit_bindings=False):
         name = self.current.run.name if self.current and self._settled else None
         self.entries, self._marked, self._order = list(entries), set(marked), order
         # Runs change places while they are read: until all are, the cursor stays on its row and not on its run.
-        self._settled = self._settled or bool(entries) and all(entry.read for entry in entries)
+        self._settled = self._settled or (bool(entries) and all(entry.read for entry in entries))
         places = [place for place, entry in enumerate(entries) if entry.run.name == name]
         self._fill(places[0] if places else before, places[0] - before if places else 0)
 

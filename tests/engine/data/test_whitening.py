@@ -115,6 +115,6 @@ def test_its_state_gives_the_same_float32_images(mode: Mode, count: int) -> None
 
 def test_an_impossible_size_is_refused_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MEMORY_LIMIT_GIB", 1e-6)
-    with pytest.raises(InputError, match="dataset.resolution"):
+    with pytest.raises(InputError, match=r"dataset\.resolution"):
         Whitening.fit(correlated(400), "corrected", 0.1)
     assert Whitening.fit(correlated(400), "none", 0.1).mode == "none"

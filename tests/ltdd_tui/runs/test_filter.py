@@ -17,7 +17,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize(
-    "text, names",
+    ("text", "names"),
     [
         ("", "quickstart cell-a cell-b moles torn"),
         ("   ", "quickstart cell-a cell-b moles torn"),
@@ -51,7 +51,7 @@ def test_a_text_finds(text: str, names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, fault",
+    ("text", "fault"),
     [
         ("stat:done", "no field 'stat'"),
         ("acc>many", "acc is a number"),

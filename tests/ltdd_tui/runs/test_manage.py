@@ -64,10 +64,9 @@ def test_no_worker_starts_while_a_run_is_being_deleted(folder: RunFolder, monkey
     refusals = []
 
     def meanwhile(path: Path) -> None:
-        with pytest.raises(InputError) as refusal:
-            # The name is free again, and the lock of what is being deleted is held.
-            with RunFolder(path).held():
-                pass
+        # The name is free again, and the lock of what is being deleted is held.
+        with pytest.raises(InputError) as refusal, RunFolder(path).held():
+            pass
         refusals.append(refusal.value)
         assert not folder.root.exists()
 

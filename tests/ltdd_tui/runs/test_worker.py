@@ -29,7 +29,7 @@ def said(pid: int | None, alive: bool, status: str = "running") -> Any:
 
 def sent(control: WorkerHandle, code: int | None) -> None:
     """A worker of this program, at work (None) or ended with a code."""
-    process, output = SimpleNamespace(pid=OURS, poll=lambda: code), tempfile.TemporaryFile()
+    process, output = SimpleNamespace(pid=OURS, poll=lambda: code), tempfile.TemporaryFile()  # noqa: SIM115
     output.write(b"error: it broke")
     output.flush()
     control.sent(WorkerProcess(process, output))  # type: ignore[arg-type]

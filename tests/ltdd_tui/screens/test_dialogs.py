@@ -33,7 +33,7 @@ async def asked(dialog: ModalScreen[Any], size: tuple[int, int] = (80, 24)) -> A
 
 
 @pytest.mark.parametrize(
-    "dangerous, keys, answer",
+    ("dangerous", "keys", "answer"),
     [
         (False, ["enter"], True),
         (False, ["left", "enter"], False),
@@ -99,7 +99,7 @@ async def test_of_an_unfinished_run_only_its_course_can_be_written(folder: RunFo
         assert given == [ExportPlan("tensorboard", tmp_path / "one-tensorboard")]
 
 
-@pytest.mark.parametrize("make, fault", [(None, "name a folder"), (lambda path: path.write_text(""), "is a file")])
+@pytest.mark.parametrize(("make", "fault"), [(None, "name a folder"), (lambda path: path.write_text(""), "is a file")])
 async def test_a_place_that_cannot_be_one_is_told(
     folder: RunFolder, tmp_path: Path, make: Callable | None, fault: str
 ) -> None:

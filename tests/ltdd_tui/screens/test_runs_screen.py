@@ -310,7 +310,7 @@ async def test_rename_refuses_taken_names_and_follows_the_run(add: Add, tmp_path
         assert (tmp_path / "runs" / "two-b" / "config.yaml").exists()
 
 
-@pytest.mark.parametrize("key, question", [("n", "New name of the run"), ("d", "Delete one?"), ("x", "Export one")])
+@pytest.mark.parametrize(("key", "question"), [("n", "New name of the run"), ("d", "Delete one?"), ("x", "Export one")])
 async def test_a_dialog_is_answered_before_the_palette_leads_elsewhere(add: Add, key: str, question: str) -> None:
     folder = add("one", "stopped")
     async with shown() as pilot:

@@ -73,7 +73,7 @@ def test_runs_found_by_what_is_typed(snap_compare: Callable[..., bool]) -> None:
 
 @pytest.mark.usefixtures("every_status")
 @pytest.mark.parametrize(
-    "key, words",
+    ("key", "words"),
     [("v", "vgg11"), ("x", "TensorBoard"), ("n", "New name"), ("d", "cannot be undone"), ("f1", "Find")],
     ids=["evaluate", "export", "rename", "delete", "help"],
 )
