@@ -99,7 +99,7 @@ def test_damage_anywhere_in_a_picture_is_told_or_seen_but_never_fatal(png: Path)
         try:
             sheet = read_sheet(png, PREVIEW, 0, 1)
         except Unreadable as fault:
-            assert len(str(fault).splitlines()) == 1  # noqa: PT017: whether it is raised depends on the damage
+            assert len(str(fault).splitlines()) == 1  # noqa: PT017 (whether it is raised depends on the damage)
         else:
             assert sheet.image(0, 0).size == (SIDE, SIDE)
 
