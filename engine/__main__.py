@@ -121,7 +121,7 @@ def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) ->
             log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
-        write_manifest(folder, settings, device, estimate_record(settings, device_for(str(device))))
+        write_manifest(folder, settings, device, lambda: estimate_record(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 

@@ -33,7 +33,7 @@ from engine.manifest import device_name
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
-from engine.nets.native import why_not_build
+from engine.nets.norm_pool_cpp import why_not_build
 from engine.run.device_profiles import (
     COMPILE_SECONDS_A_LAYER,
     Calibration,

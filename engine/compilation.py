@@ -10,7 +10,7 @@ import functools
 import torch
 
 from engine.context import Context
-from engine.nets.native import missing_flags, why_not_build
+from engine.nets.norm_pool_cpp import missing_flags, why_not_build
 from engine.run.compile_policy import Form, compiled_form, compiles_evaluation, compiles_experts, compiles_student
 from engine.run.events import Warned
 from engine.run.folder import read_json, write_json

@@ -10,7 +10,7 @@ import pytest
 
 from engine import __main__, calibration
 from engine.calibration import Shape, TimedStep, fit
-from engine.nets.native import why_not_build
+from engine.nets.norm_pool_cpp import why_not_build
 from engine.run.device_profiles import Rate, Step, calibration_file, read_calibration
 from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU

@@ -45,12 +45,12 @@ def test_the_estimate_of_the_first_worker_stays(tmp_path: Path) -> None:
     folder, settings = RunFolder(tmp_path), tiny_settings()
     promised = estimate_record(settings, device_for("cpu"))
     assert promised is not None
-    write_manifest(folder, settings, CPU, promised)
+    write_manifest(folder, settings, CPU, lambda: promised)
     written = json.loads(folder.manifest.read_text())["estimate"]
     assert written["total_seconds"] == pytest.approx(sum(written["stage_seconds"].values()))
     assert min(written["memory_gib"], written["disk_gib"]) > 0
     folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
-    write_manifest(folder, settings, CPU, promised)
+    write_manifest(folder, settings, CPU, lambda: pytest.fail("a resumed run needs no estimate"))
     assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
 
 
