@@ -152,13 +152,13 @@ class _Case:
         loss = StudentLoss.of(settings.traits, settings.matching, counts, self._synthetic.images)
         none = torch.zeros(CLASSES)
         experts = Trajectory(self._weights, none, none)
-        heads = Trajectory(self._weights[:, self._network.classifier], none, none)
+        classifiers = Trajectory(self._weights[:, self._network.classifier], none, none)
         return kind(
             settings.matching,
             settings.traits,
             self._network,
             [experts],
-            [heads],
+            [classifiers],
             loss,
             settings.dataset.augmentation,
             self._device,

@@ -29,14 +29,11 @@ from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.events import Emit, Warned
+from engine.run.network_cost import NUMBERS_PER_CONVOLUTION_OUTPUT, WORKING_BYTES
 from engine.run.settings import MatchingSettings
 
-# Memory of the images in work at a time: enough to keep a device busy, and far below what any device has.
-_WORKING_BYTES = 1.5 * 2**30
 # Activations of the images in work at a time that keep a GPU busy.
 _BUSY_ACTIVATIONS = 2**23
-# Numbers in memory at the fullest moment of a student step, for each output of a convolution.
-_NUMBERS_PER_ACTIVATION = 5
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class BackendBuilder:
         from_settings = self.settings.images_at_once
         if from_settings != "auto":
             return from_settings
-        fitting = max(1, int(_WORKING_BYTES / (4 * _NUMBERS_PER_ACTIVATION * activations)))
+        fitting = max(1, int(WORKING_BYTES / (4 * NUMBERS_PER_CONVOLUTION_OUTPUT * activations)))
         # Several steps at once only help a device that one step leaves waiting, and a CPU never waits.
         busy = batch_size if self.device.type == "cpu" else max(batch_size, _BUSY_ACTIVATIONS // activations)
         return min(fitting, busy)

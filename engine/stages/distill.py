@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 
 from engine.checkpoints import DistillState, load_state, save_state
-from engine.compilation import student_compiles
+from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.device import read_device
@@ -46,7 +46,7 @@ def student_matcher(
         StudentLoss.of(method, settings.matching, data.class_counts, start.images),
         settings.dataset.augmentation,
         context.device,
-        student_compiles(context, cost_of(settings, data, settings.experts.network)),
+        student_is_compiled(context, cost_of(settings, data, settings.experts.network)),
         context.emit,
     )
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from engine.run.compile_policy import may_compile_by_torch
 from engine.run.device_profiles import Device, device_for, read_calibration
-from engine.run.estimate import GIB, Estimate, cost, remaining_cost
+from engine.run.estimate import Estimate
 from engine.run.expert_cache import experts_root
+from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 from ltdd_tui.runs import worker
-
-__all__ = ["UNKNOWN_COST", "as_plain", "calibrate", "calibration_lacks", "cost", "device_here", "remaining_cost"]
 
 UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 import engine.run
-from engine.run.errors import InputError
+from engine.run.errors import DONE, STOPPED, InputError
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
 from ltdd_tui.runs.index import handle, last_change
@@ -91,7 +91,6 @@ def kill(pid: int) -> None:
 
 POLL_SECONDS = 0.3
 LAST_LINES = 8
-STOPPED = 130
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class WorkerExit:
     @property
     def failed(self) -> bool:
         """Whether it failed; one that was asked to stop did not."""
-        return self.code not in (0, STOPPED)
+        return self.code not in (DONE, STOPPED)
 
 
 @dataclass(frozen=True)

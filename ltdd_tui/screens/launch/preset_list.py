@@ -19,7 +19,7 @@ from textual.widgets.option_list import Option
 
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault
-from engine.run.estimate import cost
+from engine.run.estimate import estimate_or_none
 from engine.run.presets import PresetInfo, list_presets
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
@@ -58,7 +58,7 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
         group = MINE
     elif preset.name == FIRST_PRESET:
         group = START
-    expected, estimate = preset.settings.expected, cost(preset.settings, device)
+    expected, estimate = preset.settings.expected, estimate_or_none(preset.settings, device)
     return PresetRow(
         preset.name,
         group,
