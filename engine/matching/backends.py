@@ -1,6 +1,6 @@
 """The backend of the student and of its backbone: chosen by network, device, precision and whether to compile.
 
-On top of the chosen one come CUDA graphs, and micro-batches where a whole batch would not fit in memory.
+On top of the chosen one come CUDA graphs, and micro-batches if a whole batch would not fit in memory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class BackendBuilder:
     emit: Emit = lambda event: None
 
     def build(self, batch_size: int, images_at_once: int) -> Backend:
-        """The backend for batches of `batch_size`, in micro-batches where that exceeds `images_at_once`."""
+        """The backend for batches of `batch_size`, in micro-batches if that exceeds `images_at_once`."""
         student, backbone = self._whole_batches()
         steps_at_once = max(1, images_at_once // batch_size)
         if steps_at_once > 1 and self.settings.gradient != "exact":

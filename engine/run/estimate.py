@@ -115,7 +115,7 @@ def estimate_or_none(
 ) -> Estimate | None:
     """As `estimate`, surveying a folder of images first; None if the data would have to be read.
 
-    counts: train images of each class; folder: the survey of a folder of images. Both where they are known already.
+    counts: train images of each class; folder: the survey of a folder of images. Both if they are known already.
     """
     try:
         folder = folder or _survey(settings)

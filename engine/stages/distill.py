@@ -52,7 +52,7 @@ def student_matcher(
 
 
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
-    """Yields the state it starts from, the last checkpoint where there is one, then the state after each iteration.
+    """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
 
     Raises RunFailed as soon as a loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
@@ -93,7 +93,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
-    """Emits MatchingStep; raises RunFailed where the step cannot be used."""
+    """Emits MatchingStep; raises RunFailed if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
     losses = [result.loss_rep, result.loss_cls if result.loss_cls is not None else result.loss_rep]

@@ -2,7 +2,7 @@
 
 Representation experts train all weights (docs/method.md section 2). Where the method is decoupled, each then gets a
 classifier expert: its backbone frozen, its classifier trained on class-balanced batches. Both kinds come from the
-cache where an earlier run has trained the same ones.
+cache if an earlier run has trained the same ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
-    """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
+    """All representation experts, weights (epochs kept + 1, P) each, from the cache if they are there."""
     settings, keep = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
@@ -182,7 +182,7 @@ def _feature_batches(
 def last_weights(
     network: FlatNetwork, representation: list[Trajectory], classifiers: list[Trajectory], device: torch.device
 ) -> list[Tensor]:
-    """Each expert's complete weights (P,) after its last epoch, under its classifier expert where there is one."""
+    """Each expert's complete weights (P,) after its last epoch, under its classifier expert if there is one."""
     if not classifiers:
         return [expert.last.to(device) for expert in representation]
     pairs = zip(representation, classifiers, strict=True)
@@ -218,7 +218,7 @@ def _load_or_train(
     train: Callable[[Sequence[int]], list[Trajectory]],
     release: Callable[[], object] = lambda: None,
 ) -> list[Trajectory]:
-    """`count` experts, from the cache where epochs 0 to `keep` are there; `train` makes the others, `group` at once.
+    """`count` experts, from the cache if epochs 0 to `keep` are there; `train` makes the others, `group` at once.
 
     Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
     what was compiled for a group that does not fit into a GPU's memory.
