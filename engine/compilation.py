@@ -11,13 +11,7 @@ import torch
 
 from engine.context import Context
 from engine.nets.norm_pool_cpp import missing_flags, why_not_build
-from engine.run.compile_policy import (
-    StepBackend,
-    compiled_backend,
-    should_compile_evaluation,
-    should_compile_experts,
-    should_compile_student,
-)
+from engine.run import compile_policy
 from engine.run.events import Warned
 from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
@@ -54,27 +48,27 @@ def builds(context: Context) -> bool:
 def student_is_compiled(context: Context, cost: NetworkCost) -> bool:
     """Whether the student's steps run compiled: they should, and a compiler works here."""
     settings = context.settings
-    wanted = should_compile_student(settings, cost, context.device.type)
+    wanted = compile_policy.should_compile_student(settings, cost, context.device.type)
     return _step_backend(context, "student", settings.experts.network, wanted) != "eager"
 
 
-def experts_backend(context: Context, cost: NetworkCost, images: int) -> StepBackend:
+def experts_backend(context: Context, cost: NetworkCost, images: int) -> compile_policy.StepBackend:
     """How the steps of representation experts run on so many images: eager, cpp or torch."""
     settings = context.settings
-    wanted = should_compile_experts(settings, cost, images, context.device.type)
+    wanted = compile_policy.should_compile_experts(settings, cost, images, context.device.type)
     return _step_backend(context, "experts", settings.experts.network, wanted)
 
 
 def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
     """Whether the networks of evaluations are trained by compiled steps: they should, and a compiler works here."""
-    wanted = should_compile_evaluation(context.settings, arch, cost, context.device.type)
+    wanted = compile_policy.should_compile_evaluation(context.settings, arch, cost, context.device.type)
     return _step_backend(context, f"evaluation of {arch}", arch, wanted) != "eager"
 
 
 @functools.cache
-def _step_backend(context: Context, part: str, network: NetworkName, wanted: bool) -> StepBackend:
+def _step_backend(context: Context, part: str, network: NetworkName, wanted: bool) -> compile_policy.StepBackend:
     """What runs the steps of a part of the run; it is written into manifest.json as its form."""
-    backend = compiled_backend(network, context.device.type)
+    backend = compile_policy.compiled_backend(network, context.device.type)
     works = wanted and (builds(context) if backend == "cpp" else compiles(context))
     used = backend if works else "eager"
     # The manifest tells what ran each part of the run: another backend gives other bytes.

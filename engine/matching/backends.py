@@ -29,7 +29,7 @@ from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.events import Emit, Warned
-from engine.run.network_cost import NUMBERS_PER_CONVOLUTION_OUTPUT, WORKING_BYTES
+from engine.run.network_cost import images_that_fit
 from engine.run.settings import MatchingSettings
 
 # Activations of the images in work at a time that keep a GPU busy.
@@ -83,7 +83,7 @@ class BackendBuilder:
         from_settings = self.settings.images_at_once
         if from_settings != "auto":
             return from_settings
-        fitting = max(1, int(WORKING_BYTES / (4 * NUMBERS_PER_CONVOLUTION_OUTPUT * activations)))
+        fitting = max(1, int(images_that_fit(activations)))
         # Several steps at once only help a device that one step leaves waiting, and a CPU never waits.
         busy = batch_size if self.device.type == "cpu" else max(batch_size, _BUSY_ACTIVATIONS // activations)
         return min(fitting, busy)

@@ -14,12 +14,11 @@ from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, StepKind
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
 from engine.run.network_cost import (
-    NUMBERS_PER_CONVOLUTION_OUTPUT,
     SAVED_ACTIVATIONS_BYTES,
     TEST_IMAGES_AT_ONCE,
-    WORKING_BYTES,
     NetworkCost,
     Work,
+    images_that_fit,
     network_cost,
 )
 from engine.run.settings import NetworkName, RunSettings
@@ -294,8 +293,8 @@ def _matching(work: Workload) -> float:
     image = FLOAT_BYTES * cost.activations
     if matching.gradient == "unrolled":
         return around + STUDENT * matching.syn_steps * batch * image
-    # images_at_once: auto fills WORKING_BYTES; a third of the activations are outputs of convolutions.
-    asked, fitting = matching.images_at_once, WORKING_BYTES / (NUMBERS_PER_CONVOLUTION_OUTPUT * image / 3)
+    # A third of the activations are outputs of convolutions.
+    asked, fitting = matching.images_at_once, images_that_fit(cost.activations / 3)
     at_once = min(batch, fitting if asked == "auto" else asked)
     if not work.should_compile_student:
         return around + STUDENT * at_once * image
