@@ -19,9 +19,9 @@ from typing import Any
 from benchmarks.image_folders import make_random_images
 from engine.run.datasets import class_counts
 from engine.run.folder import cache_root, read_json, write_json
+from engine.run.network_cost import GIB
 
 RESULTS = Path(__file__).parent / "results"
-GIB = 2**30
 WANTED = 0.3
 FOLDER = ["dataset.name=folder", "dataset.resolution=32"]
 CUT_SHORT = [

@@ -3,8 +3,8 @@
 ConvNet of width 128 and depth 3 on 32x32, IPC 10, batches of 100, 8 + 8 student steps, published gradient, all of DSA.
 Each form is a process of its own, with the C library's memory as that form's user has it, and each takes one iteration
 in turn. Writes iteration-float32.json, iteration-bf16.json and, on a GPU, iteration-tf32.json: medians, the ratio to
-the plain twin (float32 on a CPU, TF32 on a GPU: as the field's code), shares of this machine's ceilings, and how far
-the gradient of each phase is from the plain twin's in float32.
+the plain form (float32 on a CPU, TF32 on a GPU: as the field's code), shares of this machine's ceilings, and how far
+the gradient of each phase is from the plain form's in float32.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
         work = _operations(_steps(options))
         name = f"iteration-{precision}"
         write_forms_record(name, options, seconds, precision, precision, work, gradient_error=errors[precision])
-        print(f"  gradient against the plain twin's: {json.dumps(errors[precision])}")
+        print(f"  gradient against the plain form's: {json.dumps(errors[precision])}")
 
 
 def _steps(options: argparse.Namespace) -> int:
@@ -95,7 +95,7 @@ def _gradients(worker: Worker) -> dict[str, Tensor]:
 def _errors(
     by_form: Mapping[str, Worker], own_precisions: Iterable[Precision]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """By precision and phase: relative error and cosine against the plain twin."""
+    """By precision and phase: relative error and cosine against the plain form."""
     reference = _gradients(by_form["plain"])
 
     def error(gradient: Tensor, true: Tensor) -> dict[str, float]:
@@ -115,7 +115,7 @@ def _serve(options: argparse.Namespace) -> None:
         keep_freed_memory()
     device = torch.device(options.device)
     case = _Case(device, _steps(options))
-    # The plain twin's gradient is the reference in float32; its time is that of what the field's code has.
+    # The plain form's gradient is the reference in float32; its time is that of what the field's code has.
     matcher = case.matcher(kind, compiled, precision=plain_precision(device) if kind is PlainMatcher else precision)
     for path in map(str.strip, sys.stdin):
         if not path:
@@ -152,13 +152,13 @@ class _Case:
         loss = StudentLoss.of(settings.traits, settings.matching, counts, self._synthetic.images)
         none = torch.zeros(CLASSES)
         experts = Trajectory(self._weights, none, none)
-        heads = Trajectory(self._weights[:, self._network.classifier], none, none)
+        classifiers = Trajectory(self._weights[:, self._network.classifier], none, none)
         return kind(
             settings.matching,
             settings.traits,
             self._network,
             [experts],
-            [heads],
+            [classifiers],
             loss,
             settings.dataset.augmentation,
             self._device,

@@ -20,14 +20,14 @@ import torch
 
 from benchmarks.ceilings import measure
 from benchmarks.record import Timing, parser, summary, write_record
-from engine.run.device_profiles import Device, Rate, Step
+from engine.run.device_profiles import Device, Rate, StepKind
 from engine.run.estimate import estimate
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 
 PLAIN = ["compile=never"]
 # The fewest operations that the mathematics needs, in forward passes; without whitening and augmentation.
-FORWARD_PASSES: dict[Step, float] = {
+FORWARD_PASSES: dict[StepKind, float] = {
     "train": 3,
     "evaluate": 3,
     "classifier": 1,
@@ -66,7 +66,7 @@ def main() -> None:
 
 def _operations() -> float:
     """Operations of a whole quickstart: its estimated seconds on a device that does one operation a second."""
-    rates: dict[Step, Rate] = {step: Rate() for step in get_args(Step)}
+    rates: dict[StepKind, Rate] = {step: Rate() for step in get_args(StepKind)}
     rates |= {step: Rate(flop=passes) for step, passes in FORWARD_PASSES.items()}
     counted = estimate(load_preset("quickstart"), Device("cpu", rates, {}, 0.0, calibrated="as counted"))
     return sum(seconds for stage, seconds in counted.stage_seconds.items() if stage != "data")

@@ -26,8 +26,8 @@ from engine.device import keep_freed_memory, pick_device
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
-from engine.run.errors import LtddError, RunFailed, Stopped
-from engine.run.estimate import estimate_record
+from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
+from engine.run.estimate import estimate_for_manifest
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder, cache_root
 from engine.run.presets import DeletedSettingWarning, load_preset
@@ -46,17 +46,17 @@ def main(argv: list[str] | None = None) -> int:
             from engine.calibration import calibrate
 
             calibrate(pick_device(arguments.device), arguments.compiler)
-            return 0
+            return DONE
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
             for warning in write_tensorboard(folder, arguments.tensorboard):
                 print(f"warning: {warning.message}", file=sys.stderr)
             if arguments.images is None and arguments.pt is None:
-                return 0
+                return DONE
         with folder.held():
             _do_command(arguments, folder)
-        return 0
+        return DONE
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -121,7 +121,7 @@ def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) ->
             log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
-        write_manifest(folder, settings, device, estimate_record(settings, device_for(str(device))))
+        write_manifest(folder, settings, device, lambda: estimate_for_manifest(settings, device_for(str(device))))
     return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
 
 
@@ -134,7 +134,7 @@ def _stop_check(folder: RunFolder) -> Callable[[], None]:
 
     def on_signal(number: int, _frame: object) -> None:
         if signals:
-            os._exit(130)
+            os._exit(STOPPED)
         signals.append(number)
 
     signal.signal(signal.SIGINT, on_signal)

@@ -33,12 +33,12 @@ from engine.manifest import device_name
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
-from engine.nets.native import why_not_build
+from engine.nets.norm_pool_cpp import why_not_build
 from engine.run.device_profiles import (
     COMPILE_SECONDS_A_LAYER,
     Calibration,
     Rate,
-    Step,
+    StepKind,
     torch_version,
     write_calibration,
 )
@@ -68,7 +68,7 @@ COMPILED_UNITS_A_LAYER = 15.0
 class TimedStep:
     """A step that was timed: its kind, the work in it, its seconds, and whether it was compiled."""
 
-    step: Step
+    step: StepKind
     work: Work
     seconds: float
     compiled: bool = False
@@ -85,7 +85,7 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
     for shape in others:
         timed += time_stages(shape, device, compiles)
     timed += time_data_steps(device)
-    by_form: dict[bool, dict[Step, list[TimedStep]]] = {False: {}, True: {}}
+    by_form: dict[bool, dict[StepKind, list[TimedStep]]] = {False: {}, True: {}}
     for one in timed:
         by_form[one.compiled].setdefault(one.step, []).append(one)
     rates, compiled_rates = ({step: fit(own) for step, own in by_form[form].items()} for form in (False, True))
@@ -242,7 +242,7 @@ class _StageTimer:
         # Should noise have eaten the difference: no less than a forward pass of it can take.
         yield self._timed("head", max(both - published, 0.1 * published) / classifier_steps, compiled)
 
-    def _timed(self, step: Step, seconds: float, compiled: bool) -> TimedStep:
+    def _timed(self, step: StepKind, seconds: float, compiled: bool) -> TimedStep:
         return TimedStep(step, self.shape.work(self.shape.batch), seconds, compiled)
 
     def _iteration_seconds(self, method: str, compiled: bool, **matching: Any) -> float:

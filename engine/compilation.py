@@ -10,8 +10,8 @@ import functools
 import torch
 
 from engine.context import Context
-from engine.nets.native import missing_flags, why_not_build
-from engine.run.compile_policy import Form, compiled_form, compiles_evaluation, compiles_experts, compiles_student
+from engine.nets.norm_pool_cpp import missing_flags, why_not_build
+from engine.run import compile_policy
 from engine.run.events import Warned
 from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
@@ -45,33 +45,33 @@ def builds(context: Context) -> bool:
     return True
 
 
-def student_compiles(context: Context, cost: NetworkCost) -> bool:
-    """Whether the student's steps run compiled."""
+def student_is_compiled(context: Context, cost: NetworkCost) -> bool:
+    """Whether the student's steps run compiled: they should, and a compiler works here."""
     settings = context.settings
-    wanted = compiles_student(settings, cost, context.device.type)
-    return _form(context, "student", settings.experts.network, wanted) != "eager"
+    wanted = compile_policy.should_compile_student(settings, cost, context.device.type)
+    return _step_backend(context, "student", settings.experts.network, wanted) != "eager"
 
 
-def experts_form(context: Context, cost: NetworkCost, images: int) -> Form:
-    """The form in which representation experts are trained on so many images: eager, cpp or torch."""
+def experts_backend(context: Context, cost: NetworkCost, images: int) -> compile_policy.StepBackend:
+    """How the steps of representation experts run on so many images: eager, cpp or torch."""
     settings = context.settings
-    wanted = compiles_experts(settings, cost, images, context.device.type)
-    return _form(context, "experts", settings.experts.network, wanted)
+    wanted = compile_policy.should_compile_experts(settings, cost, images, context.device.type)
+    return _step_backend(context, "experts", settings.experts.network, wanted)
 
 
-def evaluation_compiles(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
-    """Whether the networks of evaluations are trained by compiled steps."""
-    wanted = compiles_evaluation(context.settings, arch, cost, context.device.type)
-    return _form(context, f"evaluation of {arch}", arch, wanted) != "eager"
+def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
+    """Whether the networks of evaluations are trained by compiled steps: they should, and a compiler works here."""
+    wanted = compile_policy.should_compile_evaluation(context.settings, arch, cost, context.device.type)
+    return _step_backend(context, f"evaluation of {arch}", arch, wanted) != "eager"
 
 
 @functools.cache
-def _form(context: Context, part: str, network: NetworkName, wanted: bool) -> Form:
-    """The form that a part of the run gets; it is written into manifest.json."""
-    form = compiled_form(network, context.device.type)
-    can = wanted and (builds(context) if form == "cpp" else compiles(context))
-    used = form if can else "eager"
-    # The manifest tells which form each part of the run has: another form gives other bytes.
+def _step_backend(context: Context, part: str, network: NetworkName, wanted: bool) -> compile_policy.StepBackend:
+    """What runs the steps of a part of the run; it is written into manifest.json as its form."""
+    backend = compile_policy.compiled_backend(network, context.device.type)
+    works = wanted and (builds(context) if backend == "cpp" else compiles(context))
+    used = backend if works else "eager"
+    # The manifest tells what ran each part of the run: another backend gives other bytes.
     manifest = read_json(context.folder.manifest)
     if isinstance(manifest, dict):
         write_json(context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}})

@@ -30,7 +30,7 @@ class Clock:
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Counts the time of the block for this stage alone, not for a stage around it; also when an error ends it."""
+        """Adds the block's time to this stage only (an enclosing stage is paused), even if the block raises."""
         self.keep()
         self._running.append(stage)
         try:

@@ -12,8 +12,7 @@ import torch
 
 from engine.run.errors import InputError
 from engine.run.events import DeviceReading
-
-_GIB = 2**30
+from engine.run.network_cost import GIB
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,11 +35,11 @@ def read_device(device: torch.device) -> DeviceReading:
     """The most memory that this process has used so far and the memory that the device has, in GiB."""
     if device.type == "cuda":
         _, total = torch.cuda.mem_get_info(device)
-        return DeviceReading(str(device), torch.cuda.max_memory_reserved(device) / _GIB, total / _GIB)
+        return DeviceReading(str(device), torch.cuda.max_memory_reserved(device) / GIB, total / GIB)
     # ru_maxrss is in KiB on Linux, in bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return DeviceReading(str(device), used / _GIB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB)
+    return DeviceReading(str(device), used / GIB, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB)
 
 
 # --- Memory of CPU tensors --------------------------------------------------------------------------------------------

@@ -81,8 +81,10 @@ class StudentLoss:
         return (weighted.sum(dim=1, keepdim=True) * p - weighted) / len(logits)
 
     def tangent(self, logits: Tensor, targets: Tensor, d_logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Along a tangent u = d_logits (B, C): the tangent of `grad_logits`, t J_p u / B, and the derivative in the
-        targets q of the loss's tangent, w (p.u - u) / B; both (B, C).
+        """Two derivatives along a tangent u = d_logits (B, C), both (B, C).
+
+        - the tangent of `grad_logits`: t J_p u / B
+        - the derivative, in the targets q, of the loss's tangent: w (p.u - u) / B
         """
         p, total = self._probabilities(logits), (self.weights * targets).sum(dim=1, keepdim=True)
         mean = (p * d_logits).sum(dim=1, keepdim=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,12 +23,16 @@ _CODE = Path(__file__).parents[1]
 
 
 def write_manifest(
-    folder: RunFolder, settings: RunSettings, device: torch.device, estimate: dict[str, Any] | None = None
+    folder: RunFolder,
+    settings: RunSettings,
+    device: torch.device,
+    estimate: Callable[[], dict[str, Any] | None] = lambda: None,
 ) -> None:
     """Writes manifest.json for the worker that begins now.
 
     `created`, `forms` and `estimate` stay those of the run's first worker: an estimate made after an interruption
-    would leave out what is already done, and could not be compared with the whole run.
+    would leave out what is already done, and could not be compared with the whole run. So `estimate` is called for the
+    first worker only.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = _read(folder)
@@ -48,7 +53,7 @@ def write_manifest(
             "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
-            "estimate": before.get("estimate", estimate),
+            "estimate": before["estimate"] if "estimate" in before else estimate(),
         },
     )
 

@@ -1,4 +1,4 @@
-"""The order of the stages, and nothing else: read this first.
+"""The order of the stages, and the checks in the middle of distillation: read this first.
 
 A run goes from a long-tailed data set to a small balanced one and its report. Each step below says why it is there and
 which file does it; docs/method.md gives the symbols and formulas. Every stage writes what it has done into the run
@@ -26,7 +26,7 @@ def run(context: Context) -> None:
     """Does all stages of a run, each from where an interrupted worker left it.
 
     Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
-    where distillation diverges or a checkpoint is damaged.
+    if distillation diverges or a checkpoint is damaged.
     """
     settings, method = context.settings, context.settings.traits
 
@@ -46,7 +46,7 @@ def run(context: Context) -> None:
     start = initialize(context, data, network, experts)  # stages/initialize.py
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
-    evaluations = _evaluate_baselines(context, data, start)  # stages/evaluate.py
+    baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
@@ -54,12 +54,12 @@ def run(context: Context) -> None:
         matcher = student_matcher(context, data, network, representation, classifiers, start)  # matching/matcher.py
         end = _distill_and_check(context, data, start, matcher)
 
-    # The verdict: fresh networks, trained on the synthetic set alone and tested on the balanced test set.
-    evaluations += _evaluate_result(context, data, end)
+    # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
+    results = _evaluate_result(context, data, end)
 
     # The result folder: the set, its figures, a picture and a card.
-    export(context, data, end.synthetic, evaluations, representation, classifiers)  # stages/export.py
-    final = evaluations[2]
+    export(context, data, end.synthetic, baselines + results, representation, classifiers)  # stages/export.py
+    final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
 

@@ -20,6 +20,7 @@ from engine.data.whitening import Whitening
 from engine.run.datasets import class_counts
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
+from engine.run.metrics import GROUPS
 from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
@@ -71,7 +72,7 @@ def class_groups(counts: list[int]) -> tuple[list[str], str]:
     if len(set(groups)) == 3:
         return groups, f"by images: many > {MANY_ABOVE}, medium {FEW_BELOW}-{MANY_ABOVE}, few < {FEW_BELOW}"
     ranked = np.argsort([-count for count in counts], kind="stable")
-    for name, classes in zip(("many", "medium", "few"), np.array_split(ranked, 3), strict=True):
+    for name, classes in zip(GROUPS, np.array_split(ranked, 3), strict=True):
         for c in classes:
             groups[c] = name
     return groups, "thirds of the classes, ranked by images"

@@ -21,6 +21,9 @@ from torch.nn import functional as F
 from engine.run.datasets import (
     BROKEN,
     DEFAULT_SIDE,
+    FACTS,
+    TINY_FOLDER,
+    TINY_MARK,
     common_size,
     fault_of,
     held_out_count,
@@ -30,7 +33,7 @@ from engine.run.datasets import (
     survey,
 )
 from engine.run.errors import Fault, InputError
-from engine.run.folder import cache_root
+from engine.run.folder import cache_root, expanded
 from engine.run.settings import DatasetSettings
 
 CHANNELS = 3
@@ -194,7 +197,6 @@ def _held_out(files: Files, share: float) -> tuple[Files, Files]:
 
 # --- ImageNet-LT: a folder of images, and lists with a relative path and a label on each line -------------------------
 
-IMAGENET_LT_SIDE = 64
 TRAIN_LISTS = ("train.txt", "ImageNet_LT_train.txt")
 TEST_LISTS = ("test.txt", "ImageNet_LT_test.txt", "val.txt")
 
@@ -204,8 +206,8 @@ def load_imagenet_lt(settings: DatasetSettings) -> Source:
     if settings.path is None:
         hint = "give the folder of the images and of train.txt and test.txt"
         raise InputError("dataset imagenet-lt needs a path", "dataset.path", hint)
-    root = Path(settings.path).expanduser()
-    size = settings.resolution or IMAGENET_LT_SIDE
+    root = expanded(settings.path)
+    size = settings.resolution or FACTS["imagenet-lt"].image_size
     train, test = _read_list(root, TRAIN_LISTS), _read_list(root, TEST_LISTS)
     return Source(_class_names(train), split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
@@ -237,19 +239,16 @@ def _class_names(train: Files) -> list[str]:
 
 # --- Tiny-ImageNet-200 in its original layout; the validation images are the test set ---------------------------------
 
-FOLDER = "tiny-imagenet-200"
-TINY_IMAGENET_SIDE = 64
-
 
 def load_tiny_imagenet(settings: DatasetSettings) -> Source:
     """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
-    folder = Path(settings.path).expanduser() if settings.path else cache_root() / "data"
-    root = next((root for root in (folder / FOLDER, folder) if (root / "wnids.txt").is_file()), None)
+    folder = expanded(settings.path) if settings.path else cache_root() / "data"
+    root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
     if root is None:
-        hint = f"unpack {FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
-        raise InputError(f"no {FOLDER} with a wnids.txt", str(folder), hint)
-    size = settings.resolution or TINY_IMAGENET_SIDE
-    codes = [code for code in _lines(root / "wnids.txt") if (root / "train" / code / "images").is_dir()]
+        hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
+        raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
+    size = settings.resolution or FACTS["tiny-imagenet"].image_size
+    codes = [code for code in _lines(root / TINY_MARK) if (root / "train" / code / "images").is_dir()]
     if len(codes) < 2:
         hint = "expected train/<wnid>/images/*.JPEG"
         raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"), hint)
@@ -270,5 +269,5 @@ def _words(root: Path, codes: list[str]) -> list[str]:
 
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
-        raise InputError("a file of the original layout is missing", str(file), f"unpack {FOLDER}.zip again")
+        raise InputError("a file of the original layout is missing", str(file), f"unpack {TINY_FOLDER}.zip again")
     return [line.strip() for line in file.read_text().splitlines() if line.strip()]

@@ -17,8 +17,9 @@ from engine.data.image_files import (
     load_tiny_imagenet,
     split_in_memory,
 )
+from engine.run.datasets import DIGITS_HELD_OUT, FACTS
 from engine.run.errors import Fault, InputError
-from engine.run.folder import cache_root, exclusive
+from engine.run.folder import cache_root, exclusive, expanded
 from engine.run.settings import DatasetSettings
 
 
@@ -59,7 +60,8 @@ def _check_classes(source: Source, settings: DatasetSettings) -> None:
 
 # --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------
 
-DIGITS_CLASSES, DIGITS_SIDE, DIGITS_LEVELS, DIGITS_TEST_PER_CLASS = 10, 8, 16, 40
+DIGITS = FACTS["digits"]
+DIGITS_LEVELS = 16
 
 
 def load_digits_source(settings: DatasetSettings) -> Source:
@@ -71,20 +73,20 @@ def load_digits_source(settings: DatasetSettings) -> Source:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    held_out = settings.test_per_class or DIGITS_TEST_PER_CLASS
-    members = [np.flatnonzero(labels == c) for c in range(DIGITS_CLASSES)]
+    held_out = settings.test_per_class or DIGITS_HELD_OUT
+    members = [np.flatnonzero(labels == c) for c in range(len(DIGITS.class_names))]
     smallest = min(map(len, members))
     train_per_class = smallest - held_out
     if train_per_class < 1:
         hint = f"the smallest class of digits has {smallest} images"
         raise InputError(f"{held_out} test images a class leave none to train on", "dataset.test_per_class", hint)
     levels = np.rint(pixels * (255 / DIGITS_LEVELS)).astype(np.uint8)
-    images = torch.from_numpy(levels).view(-1, 1, DIGITS_SIDE, DIGITS_SIDE)
-    size = settings.resolution or DIGITS_SIDE
+    images = torch.from_numpy(levels).view(-1, 1, DIGITS.image_size, DIGITS.image_size)
+    size = settings.resolution or DIGITS.image_size
     everything = split_in_memory(images, labels, size)
     train = everything.keep(np.sort(np.concatenate([own[:train_per_class] for own in members])))
     test = everything.keep(np.sort(np.concatenate([own[-held_out:] for own in members])))
-    return Source([str(c) for c in range(DIGITS_CLASSES)], train, test, size, channels=1)
+    return Source(list(DIGITS.class_names), train, test, size, DIGITS.channels)
 
 
 # --- CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files -----------------
@@ -100,13 +102,13 @@ TORCHVISION_SETS = {
 
 def load_torchvision_set(settings: DatasetSettings) -> Source:
     """The set from dataset.path or the cache, downloaded where absent; raises InputError where that fails."""
-    root = Path(settings.path).expanduser() if settings.path else cache_root() / "data"
+    root = expanded(settings.path) if settings.path else cache_root() / "data"
     parts = [_open_torchvision(settings.name, root, train) for train in (True, False)]
     images = [_channels_first(part.data) for part in parts]
     channels, native = images[0].shape[1:3]
     size = settings.resolution or native
     if settings.name == "svhn":
-        names, labels = [str(digit) for digit in range(10)], [part.labels for part in parts]
+        names, labels = list(FACTS["svhn"].class_names), [part.labels for part in parts]
     else:
         names, labels = list(parts[0].classes), [part.targets for part in parts]
     train, test = (split_in_memory(own, np.asarray(of_own), size) for own, of_own in zip(images, labels, strict=True))

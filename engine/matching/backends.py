@@ -1,6 +1,6 @@
 """The backend of the student and of its backbone: chosen by network, device, precision and whether to compile.
 
-On top of the chosen one come CUDA graphs, and micro-batches where a whole batch would not fit in memory.
+On top of the chosen one come CUDA graphs, and micro-batches if a whole batch would not fit in memory.
 """
 
 from __future__ import annotations
@@ -26,17 +26,14 @@ from engine.matching.student import (
 from engine.nets.architectures import ConvNet
 from engine.nets.convnet_derivatives import ConvNetDerivatives
 from engine.nets.functional import FlatNetwork, Forward, in_precision
-from engine.nets.native import cpp_norm_pool
 from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
+from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.events import Emit, Warned
+from engine.run.network_cost import images_that_fit
 from engine.run.settings import MatchingSettings
 
-# Memory of the images in work at a time: enough to keep a device busy, and far below what any device has.
-_WORKING_BYTES = 1.5 * 2**30
 # Activations of the images in work at a time that keep a GPU busy.
 _BUSY_ACTIVATIONS = 2**23
-# Numbers in memory at the fullest moment of a student step, for each output of a convolution.
-_NUMBERS_PER_ACTIVATION = 5
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class BackendBuilder:
     emit: Emit = lambda event: None
 
     def build(self, batch_size: int, images_at_once: int) -> Backend:
-        """The backend for batches of `batch_size`, in micro-batches where that exceeds `images_at_once`."""
+        """The backend for batches of `batch_size`, in micro-batches if that exceeds `images_at_once`."""
         student, backbone = self._whole_batches()
         steps_at_once = max(1, images_at_once // batch_size)
         if steps_at_once > 1 and self.settings.gradient != "exact":
@@ -86,7 +83,7 @@ class BackendBuilder:
         from_settings = self.settings.images_at_once
         if from_settings != "auto":
             return from_settings
-        fitting = max(1, int(_WORKING_BYTES / (4 * _NUMBERS_PER_ACTIVATION * activations)))
+        fitting = max(1, int(images_that_fit(activations)))
         # Several steps at once only help a device that one step leaves waiting, and a CPU never waits.
         busy = batch_size if self.device.type == "cpu" else max(batch_size, _BUSY_ACTIVATIONS // activations)
         return min(fitting, busy)

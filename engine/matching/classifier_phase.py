@@ -84,8 +84,10 @@ def match_softmax_regression(
 class Backbone:
     """The backbone and its first derivative, from one backend. theta: (P,), images: (B, channels, H, W).
 
-    features(theta, images) -> features (B, F), activations; None: this backend saves none
-    backward(theta, images, grad_features, activations) -> the derivative in images; None: repeat the forward pass
+    features(theta, images) -> features (B, F), activations
+    backward(theta, images, grad_features, activations) -> the derivative in images
+
+    Activations are None if the backend saves none. Passing None makes backward repeat the forward pass.
     """
 
     features: Callable[[Tensor, Tensor], tuple[Tensor, Activations | None]]
@@ -143,7 +145,7 @@ def match_classifier(
 ) -> PhaseGradient:
     """Matching loss over the classifier and its gradient; the student's backbone stays at theta_start's, (P,).
 
-    Memory grows with the steps by features alone, and by at most `saved_bytes` of saved activations.
+    Memory grows with the steps only by features, and by at most `saved_bytes` of saved activations.
     """
     features, activations = [], SavedActivations(saved_bytes)
     with torch.no_grad():

@@ -38,7 +38,7 @@ class IterationResult:
 class Matcher:
     """Computes the gradient of an outer iteration; its fields are what stays the same from one to the next.
 
-    Where a GPU's memory is too small, the iteration is repeated with half as many images at a time, and `emit` gets a
+    If a GPU's memory is too small, the iteration is repeated with half as many images at a time, and `emit` gets a
     warning.
     """
 
@@ -65,7 +65,7 @@ class Matcher:
     def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
         """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`.
 
-        Raises RunFailed where the unrolled gradient does not fit in a GPU's memory, and torch.OutOfMemoryError where a
+        Raises RunFailed if the unrolled gradient does not fit in a GPU's memory, and torch.OutOfMemoryError if a
         single image at a time does not.
         """
         before = generator.get_state()
@@ -202,7 +202,7 @@ class Matcher:
         return self._backend
 
     def _halve_images_at_once(self, synthetic: Synthetic) -> bool:
-        """Halves the images in work at a time and emits a warning; False where there is a single one already."""
+        """Halves the images in work at a time and emits a warning; False if there is a single one already."""
         # No more can have been in work than all steps together: a larger setting is not what did not fit.
         most = self.settings.syn_steps * self._batch_size(synthetic)
         in_work = self._images_at_once and min(self._images_at_once, most)
@@ -223,7 +223,7 @@ class Matcher:
 class PlainMatcher(Matcher):
     """A matcher that draws the same experts and batches, and differentiates both phases by plain autograd."""
 
-    _match_rep = Matcher._match_rep_plainly  # the form that a run uses for gradient=unrolled alone
+    _match_rep = Matcher._match_rep_plainly  # the form that a run uses for gradient=unrolled only
 
     def _match_cls(
         self, start: Tensor, target: Tensor, synthetic: Synthetic, batches: list[StudentBatch]

@@ -24,7 +24,7 @@ Activations = Any
 
 
 class MixedVjp(NamedTuple):
-    """d(v . gradient) in images (B, channels, H, W), label logits (B, C) and, where asked for, weights (P,)."""
+    """d(v . gradient) in images (B, channels, H, W), label logits (B, C) and, if asked for, weights (P,)."""
 
     images: Tensor
     labels: Tensor
@@ -35,9 +35,11 @@ class MixedVjp(NamedTuple):
 class Student:
     """The derivatives of one student step, from one backend. images: (B, channels, H, W), labels: logits (B, C).
 
-    gradient(theta (P,), images, labels) -> gradient (P,), activations; None: this backend saves none
-    mixed_vjp(theta, v (P,), images, labels, activations) -> MixedVjp; None: repeat the forward pass
+    gradient(theta (P,), images, labels) -> gradient (P,), activations
+    mixed_vjp(theta, v (P,), images, labels, activations) -> MixedVjp
     mixed_vjps(thetas (n, P), v, images (n, B, ...), labels (n, B, C)) -> MixedVjp of n steps at once, without theta
+
+    Activations are None if the backend saves none. Passing None makes mixed_vjp repeat the forward pass.
     """
 
     gradient: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Activations | None]]
@@ -105,7 +107,7 @@ def _forward_over_reverse(loss: StepLoss, with_theta: bool) -> _MixedVjpFunction
 
 def _of_each_step(mixed_vjp: _MixedVjpFunction) -> _MixedVjpFunction:
     """`mixed_vjp` of several steps in one call: weights (n, P), images (n, B, ...), labels (n, B, C), one v (P,)."""
-    # Without theta, which is None: vmap takes tensors alone.
+    # Without theta, which is None: vmap takes only tensors.
     of_each_step = vmap(lambda *inputs: tuple(mixed_vjp(*inputs)[:2]), in_dims=(0, None, 0, 0))
     return lambda *inputs: MixedVjp(*of_each_step(*inputs))
 
@@ -113,7 +115,7 @@ def _of_each_step(mixed_vjp: _MixedVjpFunction) -> _MixedVjpFunction:
 # ---- The ConvNet ----
 #
 # Forward over reverse with the passes of convnet_derivatives.py and the derivatives of the DAM loss in losses.py. Half
-# the work of autograd of autograd: where `gradient` saved its activations, `mixed_vjp` computes tangents alone.
+# the work of autograd of autograd: if `gradient` saved its activations, `mixed_vjp` only computes tangents.
 
 
 class ConvNetActivations(NamedTuple):
@@ -186,7 +188,7 @@ class _AnalyticStudent:
     def _forward_and_backward(
         self, theta: Tensor, images: Tensor, labels: Tensor, *, weights: bool
     ) -> tuple[ConvNetActivations, dict[str, Tensor], Tensor]:
-        """Activations, the backbone's gradient where `weights` asks for it, and the derivative in the logits (B, C)."""
+        """Activations, the backbone's gradient if `weights` asks for it, and the derivative in the logits (B, C)."""
         passes, blocks = self.passes, self.passes.blocks(theta)
         weight, bias = passes.classifier(theta)
         saved, features = passes.forward(blocks, images)
@@ -211,7 +213,7 @@ class SavedActivations:
         self._saved: dict[int, tuple[tuple[Tensor, Activations], int]] = {}
 
     def put(self, step: int, images: Tensor, activations: Activations | None) -> None:
-        """Saves a step's augmented images with its activations, in place of the earliest ones where they do not fit."""
+        """Saves a step's augmented images with its activations, in place of the earliest ones if they do not fit."""
         size = activation_bytes((images, activations))
         if activations is None or size > self._limit_bytes:
             return
@@ -221,7 +223,7 @@ class SavedActivations:
             self.take(next(iter(self._saved)))
 
     def take(self, step: int) -> tuple[Tensor, Activations] | None:
-        """Removes and returns a step's images and activations; None where they were not saved."""
+        """Removes and returns a step's images and activations; None if they were not saved."""
         saved, size = self._saved.pop(step, (None, 0))
         self._used_bytes -= size
         return saved

@@ -134,7 +134,7 @@ def _convolution_norm(channels_in: int, channels_out: int, kernel: int, stride: 
 # ---- VGG11 for small images, with instance norm ----
 
 # Widths of the eight convolutions (Simonyan and Zisserman 2015, configuration A), a group between two max-pools.
-GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+VGG_WIDTHS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
 class VGG11(nn.Module):
@@ -144,7 +144,7 @@ class VGG11(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         side = image_size
-        for group in GROUPS:
+        for group in VGG_WIDTHS:
             # Instance norm of a single pixel is a constant: no norm may follow a pool that leaves less than 2x2.
             if layers and side >= 4:
                 layers.append(nn.MaxPool2d(2))

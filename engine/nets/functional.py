@@ -55,12 +55,12 @@ class FlatNetwork:
     def activations(self, image: torch.Size) -> int:
         """How many numbers all convolutions together put out for one image (channels, H, W)."""
         outputs: list[int] = []
-        # On the meta device nothing is computed: shapes alone go through the network.
-        shapes_alone = copy.deepcopy(self._module).to("meta", torch.float32)
-        for layer in shapes_alone.modules():
+        # On the meta device nothing is computed: only shapes go through the network.
+        only_shapes = copy.deepcopy(self._module).to("meta", torch.float32)
+        for layer in only_shapes.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(lambda layer, inputs, output: outputs.append(output.numel()))
-        shapes_alone(torch.empty(1, *image, device="meta", dtype=torch.float32))
+        only_shapes(torch.empty(1, *image, device="meta", dtype=torch.float32))
         return sum(outputs)
 
     def join(self, by_name: dict[str, Tensor]) -> Tensor:
@@ -71,12 +71,6 @@ class FlatNetwork:
         """Views of theta (P,) under the module's parameter names."""
         pieces = zip(self._names, theta.split(self._sizes), self._shapes, strict=True)
         return {name: piece.view(shape) for name, piece, shape in pieces}
-
-    def module(self, theta: Tensor) -> nn.Module:
-        """The torch module itself, its weights set to a copy of theta."""
-        state = {name: value.detach().clone() for name, value in self.unflatten(theta).items()}
-        self._module.load_state_dict(state)
-        return self._module
 
     def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
         """Logits (B, C) of images x (B, channels, H, W) at weights theta (P,)."""
@@ -104,7 +98,7 @@ class FlatNetwork:
 
 
 class _Features(nn.Module):
-    """The module with `features` as its forward, since functional_call calls forward alone."""
+    """The module with `features` as its forward, since functional_call only calls forward."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -119,7 +113,7 @@ class _Features(nn.Module):
 
 
 def in_precision(forward: Forward, precision: Precision, device: torch.device) -> Forward:
-    """The forward pass, with products and convolutions of bfloat16 where that is the precision.
+    """The forward pass, with products and convolutions of bfloat16 if that is the precision.
 
     Its result has the type of theta: losses and sums over a batch stay float32.
     """

@@ -250,8 +250,8 @@ void backward_jvp(const Shape& s, const T* __restrict z, const A* __restrict mea
 
 }  // namespace
 
-// What native.py calls, one function for each type. s: batch, side, channels, threads; t: the addresses of the tensors,
-// in the order of the parameters above.
+// What norm_pool_cpp.py calls, one function for each type. s: batch, side, channels, threads; t: the addresses of the
+// tensors, in the order of the parameters above.
 #define EXPORT(T, suffix)                                                                                            \
     extern "C" void forward_##suffix(const Shape* s, double epsilon, void** t) {                                     \
         using A = Wide<T>;                                                                                           \

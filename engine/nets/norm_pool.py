@@ -1,8 +1,8 @@
 """What follows the convolution in a ConvNet block: instance norm, ReLU and 2x2 mean pooling, with its derivatives.
 
 The three operations are one function z -> pooled, written with three derivatives: backward, and the tangents (JVPs) of
-forward and of backward. The formulas are derived in docs/method.md, section 8; this file has them as PyTorch
-operations, norm_pool.cpp has the same ones in C++. Names are those of the derivation:
+forward and of backward. The formulas are derived in docs/method.md, section 8. This file is the PyTorch form;
+norm_pool_cpp.py builds and calls the C++ form, norm_pool.cpp. Names are those of the derivation:
 
     u = z - mean                    z of one image and channel, centered
     k, h, r                         scale, shift, rstd = (variance + EPSILON)^(-1/2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from engine.run.metrics import MetricsJson
+from engine.run.metrics import GROUPS, MetricsJson
 from engine.run.settings import METHODS
 
 _TEXT = """\
@@ -141,7 +141,7 @@ def _accuracy_rows(metrics: MetricsJson) -> str:
         if figures is not None:
             at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
             mean, std = _percent(figures["accuracy_mean"]), _percent(figures["accuracy_std"])
-            groups = " | ".join(_percent(figures["groups"][group]) for group in ("many", "medium", "few"))
+            groups = " | ".join(_percent(figures["groups"][group]) for group in GROUPS)
             rows.append(f"| {name}{at} | {arch} | {mean} +- {std} (n = {figures['repeats']}) | {groups} |")
     return "\n".join(rows)
 

@@ -21,7 +21,7 @@ from engine.run.folder import cache_root
 from engine.run.network_cost import NetworkCost
 from engine.run.settings import Compile, NetworkName, RunSettings
 
-Form = Literal["eager", "cpp", "torch"]
+StepBackend = Literal["eager", "cpp", "torch"]
 """How steps are run: operation by operation, in C++ built for the machine, or compiled by torch."""
 
 
@@ -38,8 +38,8 @@ BUILD_SECONDS, _COMPILE_SECONDS = 5.0, 60.0
 _EXPERTS = 8
 
 
-def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
-    """Whether matching is compiled, where there is a compiler; `device_kind` is cpu or cuda."""
+def should_compile_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
+    """Whether matching is to be compiled if a compiler works; `device_kind` is cpu or cuda."""
     matching = settings.matching
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
     batch = min(matching.batch_syn, settings.ipc * cost.classes)
@@ -48,8 +48,8 @@ def compiles_student(settings: RunSettings, cost: NetworkCost, device_kind: str)
     return settings.traits.distills and compile_or_not(settings.compile, pays)
 
 
-def compiles_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether representation experts are trained by compiled steps on `images` train images."""
+def should_compile_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
+    """Whether representation experts are to be trained by compiled steps, on `images` train images."""
     return compile_or_not(settings.compile, compiling_experts_pays(settings, cost, images, device_kind))
 
 
@@ -62,8 +62,8 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
     return _training_pays(experts.network, cost, batch * gradients, gradients, device_kind)
 
 
-def compiles_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
-    """Whether the networks of evaluations are trained by compiled steps; decided for all evaluations of a run."""
+def should_compile_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
+    """Whether networks of evaluations are to be trained by compiled steps; decided for all evaluations of a run."""
     recipe, images = settings.evaluate, settings.ipc * cost.classes
     checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
     networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
@@ -77,15 +77,15 @@ def compile_or_not(setting: Compile, pays: bool) -> bool:
     return pays if setting == "auto" else setting == "always"
 
 
-def compiled_form(network: NetworkName, device: str) -> Form:
-    """The form of compiled passes through a network, on a device of that name or kind."""
+def compiled_backend(network: NetworkName, device: str) -> StepBackend:
+    """What compiles the passes through a network, on a device of that name or kind."""
     return "cpp" if device.startswith("cpu") and network == "convnet" else "torch"
 
 
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     """Whether matching may be compiled by torch, as far as that is known without the images' shape."""
-    form = compiled_form(settings.experts.network, device)
-    return settings.traits.distills and settings.compile != "never" and form == "torch"
+    by_torch = compiled_backend(settings.experts.network, device) == "torch"
+    return settings.traits.distills and settings.compile != "never" and by_torch
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
@@ -95,10 +95,10 @@ def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradien
 
 
 def _pays(eager_seconds: float, network: NetworkName, device_kind: str) -> bool:
-    return eager_seconds > (BUILD_SECONDS if compiled_form(network, device_kind) == "cpp" else _COMPILE_SECONDS)
+    return eager_seconds > (BUILD_SECONDS if compiled_backend(network, device_kind) == "cpp" else _COMPILE_SECONDS)
 
 
-# Which compilers this machine has, and what it has built in C++. Without torch: the face asks, too.
+# Which compilers this machine has, and what it has built in C++. Without torch: the app (ltdd_tui) asks, too.
 
 NATIVE_SOURCE = Path(__file__).parents[1] / "nets" / "norm_pool.cpp"
 _ALWAYS = ("-std=c++17", "-O3", "-shared", "-fPIC")
@@ -111,11 +111,11 @@ def cpp_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-def has_compiler(form: Form, device_kind: str) -> bool:
-    """Whether this form's compiler is installed for `cpu` or `cuda`; whether it works shows only in use."""
-    if form == "cpp":
+def has_compiler(backend: StepBackend, device_kind: str) -> bool:
+    """Whether this backend's compiler is installed for `cpu` or `cuda`; whether it works shows only in use."""
+    if backend == "cpp":
         return cpp_compiler() is not None or any(built_libraries())
-    if form == "torch":
+    if backend == "torch":
         return cpp_compiler() is not None if device_kind == "cpu" else importlib.util.find_spec("triton") is not None
     return True
 

@@ -11,9 +11,16 @@ from dataclasses import dataclass
 
 from engine.run import compile_policy
 from engine.run.datasets import FROM_FILES
-from engine.run.device_profiles import Device, Step
+from engine.run.device_profiles import Device, StepKind
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
-from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES, TEST_IMAGES_AT_ONCE, NetworkCost, Work, network_cost
+from engine.run.network_cost import (
+    SAVED_ACTIVATIONS_BYTES,
+    TEST_IMAGES_AT_ONCE,
+    NetworkCost,
+    Work,
+    images_that_fit,
+    network_cost,
+)
 from engine.run.settings import NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
@@ -93,7 +100,7 @@ class Workload:
         if not left:
             return 0.0
         gradients = 2 if experts.optimizer == "gsam" else 1
-        images, compiled = sum(self.counts), self.experts_compile
+        images, compiled = sum(self.counts), self.should_compile_experts
         epoch = gradients * self._epoch("train", experts.network, images, experts.batch_size, compiled)
         training = experts.epochs * epoch / self.device.faster(experts.precision)
         return left * (training + self._test(experts.network, self.test_images))
@@ -102,7 +109,7 @@ class Workload:
         """Training and testing the classifier experts, in epochs of max n_c * C draws."""
         experts, classifier = self.settings.experts, self.settings.classifier_experts
         draws = max(self.counts) * len(self.counts)
-        epoch = self._epoch("classifier", experts.network, draws, classifier.batch_size, self.experts_compile)
+        epoch = self._epoch("classifier", experts.network, draws, classifier.batch_size, self.should_compile_experts)
         left = experts.num_experts - self.cached.classifier
         return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
@@ -122,7 +129,7 @@ class Workload:
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
         matching = self.settings.matching
-        step: Step = "student" if matching.gradient == "published" else "student_exact"
+        step: StepKind = "student" if matching.gradient == "published" else "student_exact"
         iteration = matching.syn_steps * self._student(step)
         if self.settings.traits.decoupled:
             iteration += matching.syn_steps_cls * self._student("head")
@@ -140,49 +147,52 @@ class Workload:
         return self.checks * recipe.check_repeats * first + recipe.repeats * ((1 + apart) * first + others)
 
     @property
-    def student_compiles(self) -> bool:
+    def should_compile_student(self) -> bool:
         """Whether the student's steps are compiled, on a device that has a compiler."""
-        return compile_policy.compiles_student(self.settings, self.expert_cost, self.device.kind)
+        return compile_policy.should_compile_student(self.settings, self.expert_cost, self.device.kind)
 
     @property
-    def experts_compile(self) -> bool:
+    def should_compile_experts(self) -> bool:
         """Whether the experts' training is compiled, on a device that has a compiler."""
-        return compile_policy.compiles_experts(self.settings, self.expert_cost, sum(self.counts), self.device.kind)
+        images, kind = sum(self.counts), self.device.kind
+        return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
-    def _evaluation_compiles(self, network: NetworkName) -> bool:
-        return compile_policy.compiles_evaluation(self.settings, network, self.cost(network), self.device.kind)
+    def _should_compile_evaluation(self, network: NetworkName) -> bool:
+        return compile_policy.should_compile_evaluation(self.settings, network, self.cost(network), self.device.kind)
 
     def compile_seconds(self) -> dict[str, float]:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
         experts, arch = self.settings.experts, self.settings.evaluate.arch[0]
         batch_syn = self.settings.matching.batch_syn
-        training = self.experts_compile and self.cached.representation < experts.num_experts
+        training = self.should_compile_experts and self.cached.representation < experts.num_experts
         shares = {
             "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
-            "baselines": (arch, self._evaluation_compiles(arch), TRAINING_SHARE),
-            "distill": (experts.network, self.student_compiles, _batch_sizes(self.synthetic, batch_syn)),
+            "baselines": (arch, self._should_compile_evaluation(arch), TRAINING_SHARE),
+            "distill": (experts.network, self.should_compile_student, _batch_sizes(self.synthetic, batch_syn)),
         }
         seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
         for stage, (network, compiled, share) in shares.items():
             if not compiled or not self.device.compiled_rates:
                 continue
-            if compile_policy.compiled_form(network, self.device.kind) == "torch":
+            if compile_policy.compiled_backend(network, self.device.kind) == "torch":
                 seconds[stage] = share * self.device.seconds("compile", Work(layers=self.cost(network).work(1).layers))
             # A calibration has built the C++ file already, and the library stays in the cache.
             elif not built:
                 seconds[stage], built = compile_policy.BUILD_SECONDS, True
         return seconds
 
-    def _student(self, step: Step) -> float:
+    def _student(self, step: StepKind) -> float:
         """One student step, as the mean over an epoch: its last batch may be smaller."""
         network = self.settings.experts.network
         batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
         # The unrolled gradient has no compiled form.
-        compiled = self.student_compiles and self.settings.matching.gradient != "unrolled"
+        compiled = self.should_compile_student and self.settings.matching.gradient != "unrolled"
         seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
         return seconds / self.device.faster(self.settings.matching.precision)
 
-    def _epoch(self, step: Step, network: NetworkName, images: int, batch_size: int, compiled: bool = False) -> float:
+    def _epoch(
+        self, step: StepKind, network: NetworkName, images: int, batch_size: int, compiled: bool = False
+    ) -> float:
         steps = math.ceil(images / batch_size)
         return steps * self.device.seconds(step, self.cost(network).work(images / steps), network, compiled)
 
@@ -191,7 +201,7 @@ class Workload:
 
     def _network(self, network: NetworkName) -> float:
         """One network of an evaluation, trained and tested."""
-        recipe, compiled = self.settings.evaluate, self._evaluation_compiles(network)
+        recipe, compiled = self.settings.evaluate, self._should_compile_evaluation(network)
         epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
         return recipe.epochs * epoch + self._test(network, self.test_images)
 
@@ -208,8 +218,6 @@ TRAINING, TRAINING_COMPILED = 2.1, 1.15
 STUDENT, STUDENT_COMPILED = 4.5, 1.6
 # The same of what a compiled student step saves for pass 2, up to SAVED_ACTIVATIONS_BYTES.
 SAVED = 0.73
-# images_at_once: auto fills these bytes with the outputs of convolutions, a third of the activations, in five copies.
-WORKING_BYTES, COPIES = 1.5 * 2**30, 5
 # Memory of torch's compiler, and of scikit-learn or torchvision.
 COMPILER_BYTES, LIBRARY_BYTES = 250 * 2**20, 70 * 2**20
 # A file takes whole blocks of a disk; a line of events.jsonl is about this long.
@@ -222,8 +230,8 @@ def memory_bytes(work: Workload) -> float:
     # On a GPU the experts stay in the computer's memory.
     resident = _images(work) + (_snapshots(work) if kind == "cpu" else 0.0)
     library = LIBRARY_BYTES if kind == "cpu" and not work.from_files else 0.0
-    by_torch = work.student_compiles and kind == "cpu" and compile_policy.compiled_form(network, kind) == "torch"
-    compiler = COMPILER_BYTES if by_torch else 0.0
+    by_torch = kind == "cpu" and compile_policy.compiled_backend(network, kind) == "torch"
+    compiler = COMPILER_BYTES if by_torch and work.should_compile_student else 0.0
     later = resident + _basis(work) + compiler + max(_training(work), _testing(work), _matching(work))
     return library + max(_loading(work), later)
 
@@ -261,7 +269,7 @@ def _loading(work: Workload) -> float:
 
 
 def _training(work: Workload) -> float:
-    factor = TRAINING_COMPILED if work.experts_compile else TRAINING
+    factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
     batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
     return max(min(batch, images) for batch, images in batches) * kept
@@ -285,9 +293,10 @@ def _matching(work: Workload) -> float:
     image = FLOAT_BYTES * cost.activations
     if matching.gradient == "unrolled":
         return around + STUDENT * matching.syn_steps * batch * image
-    asked, fitting = matching.images_at_once, WORKING_BYTES / (COPIES * image / 3)
+    # A third of the activations are outputs of convolutions.
+    asked, fitting = matching.images_at_once, images_that_fit(cost.activations / 3)
     at_once = min(batch, fitting if asked == "auto" else asked)
-    if not work.student_compiles:
+    if not work.should_compile_student:
         return around + STUDENT * at_once * image
     # A batch that is worked on in parts saves no activations.
     saved = matching.syn_steps * SAVED * batch * image if at_once == batch else 0.0

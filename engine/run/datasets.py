@@ -39,6 +39,8 @@ class DatasetFacts:
 
 # Sets whose images are files that have to be decoded.
 FROM_FILES = ("folder", "tiny-imagenet", "imagenet-lt")
+# The folder that Tiny-ImageNet's archive holds, and a file by which it is recognized.
+TINY_FOLDER, TINY_MARK = "tiny-imagenet-200", "wnids.txt"
 DIGITS_SMALLEST, DIGITS_HELD_OUT = 174, 40
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -24,14 +24,14 @@ from engine.run.settings import NetworkName, Precision
 # of the three dominates differs by device and width: narrow networks wait for memory, tiny ones for launches, and only
 # wide ones for arithmetic.
 
-Step = Literal[
+StepKind = Literal[
     "train",  # one first-order step of an expert, forward and backward
     "evaluate",  # the same of a network of an evaluation
     "classifier",  # one step of a classifier expert: features without a gradient, then the classifier's own
     "test",  # a forward pass of test images
     "student",  # one student step of phase rep, in pass 1 and pass 2, the published gradient
     "student_exact",  # the same, the exact gradient
-    "head",  # one student step of phase cls
+    "head",  # one student step of phase cls, which moves the classifier; calibration files have this name
     "decode",  # reading an image file
     "covariance",  # whitening: the covariance of the train images, in float64
     "eigen",  # whitening: its eigenvectors
@@ -63,8 +63,8 @@ class Device:
     """
 
     name: str
-    rates: Mapping[Step, Rate]
-    compiled_rates: Mapping[Step, Rate]
+    rates: Mapping[StepKind, Rate]
+    compiled_rates: Mapping[StepKind, Rate]
     runtime_gib: float
     calibrated: str | None = None
     busy: bool = False
@@ -79,7 +79,7 @@ class Device:
         """How many times faster a step is than in float32."""
         return FASTER[self.kind].get(precision, 1.0)
 
-    def seconds(self, step: Step, work: Work, network: NetworkName = "convnet", compiled: bool = False) -> float:
+    def seconds(self, step: StepKind, work: Work, network: NetworkName = "convnet", compiled: bool = False) -> float:
         """Seconds of one step; a network compiled by torch gains by the factors that were measured elsewhere."""
         eager = self.rates[step].seconds(work)
         if not compiled or not self.compiled_rates:
@@ -90,7 +90,7 @@ class Device:
 
 
 # A ConvNet's steps on one core of a server of 2023 (AMX, 2.6 GHz), as `python -m engine calibrate` timed them.
-ONE_CORE: dict[Step, Rate] = {
+ONE_CORE: dict[StepKind, Rate] = {
     "train": Rate(4.0e-4, 3.3e-9, 1.9e-11),
     "evaluate": Rate(4.2e-4, 3.2e-9, 2.0e-11),
     "classifier": Rate(1.5e-4, 1.6e-9, 5.9e-12),
@@ -104,7 +104,7 @@ ONE_CORE: dict[Step, Rate] = {
     "whiten": Rate(flop=6.2e-12),
 }
 # The other steps have no compiled form.
-ONE_CORE_COMPILED: dict[Step, Rate] = {
+ONE_CORE_COMPILED: dict[StepKind, Rate] = {
     "train": Rate(4.6e-4, 6.1e-10, 2.1e-11),
     "evaluate": Rate(4.2e-4, 7.8e-10, 2.1e-11),
     "classifier": Rate(1.5e-4, 6.7e-10, 5.7e-12),
@@ -119,7 +119,7 @@ GPU_LAUNCHES, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC = 2.0, 10.0, 1500.0, 300.0
 # guesses.
 FASTER: dict[str, dict[Precision, float]] = {"cpu": {"bf16": 3.2}, "cuda": {"tf32": 2.5, "bf16": 3.5}}
 # A step of another network that torch has compiled takes this share of its eager time.
-COMPILED_BY_TORCH: dict[Step, float] = {
+COMPILED_BY_TORCH: dict[StepKind, float] = {
     "train": 0.6,
     "evaluate": 0.6,
     "classifier": 0.6,
@@ -143,9 +143,9 @@ def cpu(cores: int) -> Device:
     return Device(cpu_name(cores), eager, compiled, runtime_gib=0.7)
 
 
-def _scaled(rates: Mapping[Step, Rate], launches: float, memory: float, arithmetic: float) -> dict[Step, Rate]:
+def _scaled(rates: Mapping[StepKind, Rate], launches: float, memory: float, arithmetic: float) -> dict[StepKind, Rate]:
     """The rates of a device that is so many times faster in each respect."""
-    compile_rate: dict[Step, Rate] = {"compile": Rate(layer=COMPILE_SECONDS_A_LAYER)}
+    compile_rate: dict[StepKind, Rate] = {"compile": Rate(layer=COMPILE_SECONDS_A_LAYER)}
     return {
         step: Rate(rate.layer / launches, rate.value / memory, rate.flop / arithmetic) for step, rate in rates.items()
     } | compile_rate
@@ -183,7 +183,7 @@ def _line(*keys: str) -> str:
 
 # Calibrations: what a machine has measured of itself, kept in the cache, one file for each device, processor and number
 # of threads. Also a GPU's file names the processor, which launches its kernels. `python -m engine calibrate` writes it,
-# the face reads it without torch.
+# the app (ltdd_tui) reads it without torch.
 
 SCHEMA = 2
 """Goes up when what is measured, or what it is used for, changes: older files are then ignored."""
@@ -209,8 +209,8 @@ class Calibration:
     waited: float
     compiler: bool
     runtime_gib: float
-    rates: Mapping[Step, Rate]
-    compiled_rates: Mapping[Step, Rate]
+    rates: Mapping[StepKind, Rate]
+    compiled_rates: Mapping[StepKind, Rate]
     memory_gib: float | None = None
 
     def as_device(self) -> Device:
@@ -259,7 +259,7 @@ def read_calibration(device: str) -> Calibration | None:
         calibration = TypeAdapter(Calibration).validate_python(written)
     except (KeyError, TypeError, ValueError):
         return None
-    return calibration if set(get_args(Step)) <= calibration.rates.keys() else None
+    return calibration if set(get_args(StepKind)) <= calibration.rates.keys() else None
 
 
 def device_for(device: str) -> Device:

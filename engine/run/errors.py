@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+"""Exit codes of the worker and of `ltdd-tui`; 130 is what a shell reports after Ctrl-C."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -28,7 +31,7 @@ class Fault:
 class LtddError(Exception):
     """The base of errors that are shown without a traceback; carries one or more faults."""
 
-    exit_code = 1
+    exit_code = FAILED
 
     def __init__(self, what: str | list[Fault], where: str = "", hint: str = "") -> None:
         self.faults = [Fault(what, where, hint)] if isinstance(what, str) else list(what)
@@ -38,13 +41,13 @@ class LtddError(Exception):
 class SettingsError(LtddError):
     """Settings are refused, with all their faults."""
 
-    exit_code = 2
+    exit_code = BAD_INPUT
 
 
 class InputError(LtddError):
     """A folder, a file or a name that cannot be used as given."""
 
-    exit_code = 2
+    exit_code = BAD_INPUT
 
 
 class RunFailed(LtddError):
@@ -54,4 +57,4 @@ class RunFailed(LtddError):
 class Stopped(LtddError):
     """The run was asked to stop and did so at a safe point; `resume` continues from there."""
 
-    exit_code = 130
+    exit_code = STOPPED

@@ -1,6 +1,7 @@
-"""Estimate of a run's time, memory and disk before it starts: the worker records it, the face shows it.
+"""Estimate of a run's time, memory and disk before it starts: the worker records it, the app (ltdd_tui) shows it.
 
-Image files are counted by name, never read.
+The arithmetic is in cost_model.py; here is what it needs to know of the data and of cached experts. Image files are
+counted by name; at most the headers of a few are read, for their size.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import expanded
+from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 
-GIB = 2**30
 FOLDER_CHANNELS = 3
 # A guess for a folder whose test images nobody has counted; it hardly changes an estimate.
 FOLDER_TEST_PER_CLASS = 100
@@ -64,9 +65,9 @@ def estimate(
     test_images: int | None = None,
     cached: CachedExperts = NONE_CACHED,
 ) -> Estimate:
-    """The cost of a run on a device; raises InputError where class counts or image size are known from files alone.
+    """The cost of a run on a device, with nothing read from the disk: `cached` experts cost disk, but no time.
 
-    `class_counts` and `test_images` are needed for those data sets. `cached` experts cost disk, but no time.
+    Raises InputError if `class_counts` or dataset.resolution is missing for a data set that only its files describe.
     """
     dataset = settings.dataset
     counts, size = class_counts or counts_for(dataset), image_size_for(dataset)
@@ -105,16 +106,16 @@ def estimate(
     )
 
 
-def cost(
+def estimate_or_none(
     settings: RunSettings,
     device: Device,
     counts: Sequence[int] | None = None,
     cached: CachedExperts = NONE_CACHED,
     folder: Survey | None = None,
 ) -> Estimate | None:
-    """The estimate, or None where it cannot be made without reading the data.
+    """As `estimate`, surveying a folder of images first; None if the data would have to be read.
 
-    counts: train images of each class; folder: the survey of a folder of images. Both where they are known already.
+    counts: train images of each class; folder: the survey of a folder of images. Both if they are known already.
     """
     try:
         folder = folder or _survey(settings)
@@ -131,20 +132,20 @@ def cost(
         return None
 
 
-def remaining_cost(settings: RunSettings, device: Device) -> tuple[Estimate | None, CachedExperts]:
-    """The estimate with the experts that are in the cache, and how many those are."""
+def estimate_without_cached(settings: RunSettings, device: Device) -> tuple[Estimate | None, CachedExperts]:
+    """The estimate of what is left to do after the experts in the cache are reused, and how many those are."""
     try:
         folder = _survey(settings)
     except (InputError, OSError):
         return None, NONE_CACHED
     counts = long_tailed(folder.counts, settings.dataset) if folder else None
     cached = cached_experts(settings, device.kind, counts)
-    return cost(settings, device, counts, cached, folder), cached
+    return estimate_or_none(settings, device, counts, cached, folder), cached
 
 
-def estimate_record(settings: RunSettings, device: Device) -> dict[str, Any] | None:
-    """The estimate as the manifest keeps it, to be compared with the finished run; None where there is none."""
-    remaining, _ = remaining_cost(settings, device)
+def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, Any] | None:
+    """The fields of `estimate_without_cached` for manifest.json, to compare with the finished run; None without one."""
+    remaining, _ = estimate_without_cached(settings, device)
     kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
     return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
 

@@ -88,7 +88,7 @@ class StageStarted(Event):
 
 @dataclass(frozen=True)
 class StageProgress(Event):
-    """`done` of `total` units of a stage; a fraction where a unit takes long."""
+    """`done` of `total` units of a stage; a fraction if a unit takes long."""
 
     stage: Text
     done: Number

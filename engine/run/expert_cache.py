@@ -1,7 +1,8 @@
 """Which cached experts a run would reuse, known from its settings alone.
 
-The cache key of experts is a hash over the pixels they are trained on, which only a running worker has. So each cache
-folder also holds about.json, which says in settings what its experts were made from; the face finds them by that.
+The cache key of experts is a hash over the pixels they are trained on, which only a running worker has. Each cache
+folder also has about.json with the settings that made its experts. The app (ltdd_tui) has no pixels to hash, so it
+searches these files.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.run.compile_policy import Form, compile_or_not, compiled_form, has_compiler
+from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import RunSettings
 
@@ -62,7 +63,7 @@ def trained_alike(settings: RunSettings) -> dict[str, Any]:
 
 
 def about_representation(
-    settings: RunSettings, device_type: str, class_counts: list[int] | None, form: Form, pays: bool
+    settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
     """The about.json of representation experts: what they are made from, and how many images each class had.
 
@@ -94,7 +95,7 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
     `class_counts` are compared where they are known.
     """
     # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
-    form = compiled_form(settings.experts.network, device_type)
+    form = compiled_backend(settings.experts.network, device_type)
     installed, descriptions = has_compiler(form, device_type), []
     for pays in (False, True):
         form_here = form if installed and compile_or_not(settings.compile, pays) else "eager"
@@ -104,8 +105,9 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
         return NONE_CACHED
     count = settings.experts.num_experts
     representation = _complete(folder, count, representation_epochs(settings))
-    heads = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
-    return CachedExperts(representation, _complete(heads, count, classifier_epochs(settings)) if heads else 0)
+    classifiers = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
+    classifier = _complete(classifiers, count, classifier_epochs(settings)) if classifiers else 0
+    return CachedExperts(representation, classifier)
 
 
 def _newest(*descriptions: dict[str, Any]) -> Path | None:

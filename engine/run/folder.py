@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 from engine.run.errors import InputError
 
 HELD = "another worker has this run"
-"""The error of a second worker, by which the face recognizes it in the console log."""
+"""The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
 
 
 def cache_root() -> Path:

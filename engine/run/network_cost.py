@@ -6,10 +6,20 @@ from dataclasses import dataclass
 
 from engine.run.settings import NetworkName
 
+GIB = 2**30
 TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}
 """Batch size of tests: on a CPU so small that the activations stay in the processor's cache."""
-SAVED_ACTIVATIONS_BYTES = 2**30
+SAVED_ACTIVATIONS_BYTES = GIB
 """Most memory for the activations that matching saves in pass 1, so that pass 2 does not compute them again."""
+# Memory of the images in work at a time: enough to keep a device busy, and far below what any device has.
+_WORKING_BYTES = 1.5 * GIB
+# Numbers in memory at the fullest moment of a student step, for each output of a convolution.
+_NUMBERS_PER_OUTPUT = 5
+
+
+def images_that_fit(outputs: float) -> float:
+    """How many images matching works on at a time; `outputs`: what the convolutions put out for one image, float32."""
+    return _WORKING_BYTES / (4 * _NUMBERS_PER_OUTPUT * outputs)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Method:
 
     student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained and phase
     cls is run (expert decoupling). matched: the weights that phase rep matches. learns_labels: whether labels are soft
-    and learnt, or class indices. distills: false where real images are only selected.
+    and learnt, or class indices. distills: false if real images are only selected.
     """
 
     student_loss: Literal["dam", "soft", "hard"]
@@ -221,7 +221,7 @@ class MatchingSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """Fresh networks trained on the synthetic set alone, then tested on the balanced test set."""
+    """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
 
     every: int = official(
         500,

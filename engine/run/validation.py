@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.run.datasets import DIGITS_SMALLEST, counts_for, empty_tail, image_size_for
+from engine.run.datasets import DIGITS_SMALLEST, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
 from engine.run.schema import Leaf, blocks, leaves
@@ -144,7 +144,6 @@ def _shown(value: Any) -> str:
 
 # Networks other than the ConvNet halve the images three times (engine/nets/architectures.py).
 SMALLEST_FOR_OTHERS = 8
-TINY_FOLDER, TINY_MARK = "tiny-imagenet-200", "wnids.txt"
 
 
 def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 
 from engine.checkpoints import DistillState, load_state, save_state
-from engine.compilation import student_compiles
+from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.device import read_device
@@ -46,13 +46,13 @@ def student_matcher(
         StudentLoss.of(method, settings.matching, data.class_counts, start.images),
         settings.dataset.augmentation,
         context.device,
-        student_compiles(context, cost_of(settings, data, settings.experts.network)),
+        student_is_compiled(context, cost_of(settings, data, settings.experts.network)),
         context.emit,
     )
 
 
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
-    """Yields the state it starts from, the last checkpoint where there is one, then the state after each iteration.
+    """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
 
     Raises RunFailed as soon as a loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
@@ -93,7 +93,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
-    """Emits MatchingStep; raises RunFailed where the step cannot be used."""
+    """Emits MatchingStep; raises RunFailed if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
     losses = [result.loss_rep, result.loss_cls if result.loss_cls is not None else result.loss_rep]

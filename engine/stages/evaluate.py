@@ -27,7 +27,13 @@ from engine.run.folder import read_json, write_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.settings import NetworkName
 from engine.training.accuracy import balanced, per_class_accuracy
-from engine.training.from_scratch import Names, TrainingSet, networks_at_once, release_learners, train_from_scratch
+from engine.training.from_scratch import (
+    Names,
+    TrainingSet,
+    networks_at_once,
+    release_compiled_networks,
+    train_from_scratch,
+)
 from engine.training.groups import in_groups
 
 
@@ -82,7 +88,7 @@ def evaluate(
             for theta in weights
         ]
 
-    for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_learners):
+    for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
         # One file for all that was trained at once: a kill leaves all of it or nothing.
         write_json(_results_path(context, target, arch, numbers[0]), trained)
         for result in trained:

@@ -2,7 +2,7 @@
 
 Representation experts train all weights (docs/method.md section 2). Where the method is decoupled, each then gets a
 classifier expert: its backbone frozen, its classifier trained on class-balanced batches. Both kinds come from the
-cache where an earlier run has trained the same ones.
+cache if an earlier run has trained the same ones.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from engine.compilation import experts_form
+from engine.compilation import experts_backend
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.nets.functional import FlatNetwork, Forward, matmul_precision
-from engine.run.compile_policy import Form, compiling_experts_pays
+from engine.run.compile_policy import StepBackend, compiling_experts_pays
 from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.expert_cache import (
     TRAINING_VERSION,
@@ -45,7 +45,7 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     settings = context.settings
     own, augmentation = trained_alike(settings), list(settings.dataset.augmentation)
     # Compiled and eager steps round differently, and so do devices: each has experts of its own.
-    machine = (context.device.type, _form(context, data))
+    machine = (context.device.type, _step_backend(context, data))
     return ExpertStore(
         settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine),
         settings.experts.storage,
@@ -53,15 +53,15 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
-    """All representation experts, weights (epochs kept + 1, P) each, from the cache where they are there."""
+    """All representation experts, weights (epochs kept + 1, P) each, from the cache if they are there."""
     settings, keep = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
-    form, device_type = _form(context, data), context.device.type
+    backend, device_type = _step_backend(context, data), context.device.type
 
     @functools.cache
     def gradient(at_once: int) -> Gradient:
-        compiled = form != "eager"
+        compiled = backend != "eager"
         return training_gradient(network, at_once, context.device, compiled, settings.precision, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
@@ -71,15 +71,15 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
 
     store = representation_store(context, data)
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
-    store.describe(about_representation(context.settings, device_type, data.class_counts, form, pays))
+    store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
     return _load_or_train(
         context, "representation", store, settings.num_experts, keep, group, train, gradient.cache_clear
     )
 
 
-def _form(context: Context, data: LongTailedData) -> Form:
+def _step_backend(context: Context, data: LongTailedData) -> StepBackend:
     cost = cost_of(context.settings, data, context.settings.experts.network)
-    return experts_form(context, cost, len(data.train_labels))
+    return experts_backend(context, cost, len(data.train_labels))
 
 
 def _train_group(
@@ -120,7 +120,7 @@ def train_classifier_experts(
     representation_key = representation_store(context, data).key
     store = ExpertStore(settings_hash(representation_key, settings.classifier_experts), settings.experts.storage)
     store.describe(about_classifier(settings, representation_key))
-    features = features_function(network, context.device, _form(context, data) != "eager")
+    features = features_function(network, context.device, _step_backend(context, data) != "eager")
     gradient = classifier_gradient(network, context.device, context.emit)
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
@@ -182,7 +182,7 @@ def _feature_batches(
 def last_weights(
     network: FlatNetwork, representation: list[Trajectory], classifiers: list[Trajectory], device: torch.device
 ) -> list[Tensor]:
-    """Each expert's complete weights (P,) after its last epoch, under its classifier expert where there is one."""
+    """Each expert's complete weights (P,) after its last epoch, under its classifier expert if there is one."""
     if not classifiers:
         return [expert.last.to(device) for expert in representation]
     pairs = zip(representation, classifiers, strict=True)
@@ -218,7 +218,7 @@ def _load_or_train(
     train: Callable[[Sequence[int]], list[Trajectory]],
     release: Callable[[], object] = lambda: None,
 ) -> list[Trajectory]:
-    """`count` experts, from the cache where epochs 0 to `keep` are there; `train` makes the others, `group` at once.
+    """`count` experts, from the cache if epochs 0 to `keep` are there; `train` makes the others, `group` at once.
 
     Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
     what was compiled for a group that does not fit into a GPU's memory.

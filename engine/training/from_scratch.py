@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.compilation import evaluation_compiles
+from engine.compilation import evaluation_is_compiled
 from engine.context import Context, derived_seed, generator
 from engine.data.dataset import LongTailedData
 from engine.nets import build_network
@@ -92,7 +92,7 @@ def train_from_scratch(
     All sets must have the same size. SGD with a tenth of the rate after the share `decay_at` of the epochs.
     """
     settings, recipe = context.settings, context.settings.evaluate
-    compiled = evaluation_compiles(context, arch, cost_of(settings, data, arch))
+    compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch))
     # Whether one or several, not how many: groups of any larger size share one compiled gradient.
     shape, group = _shape(settings, data), min(2, len(names))
     network, gradient = _network_and_gradient(arch, shape, group, context.device, compiled, context.emit)
@@ -114,7 +114,7 @@ def train_from_scratch(
     return network, state.theta
 
 
-def release_learners() -> None:
+def release_compiled_networks() -> None:
     """Frees the memory of what was compiled and captured as CUDA graphs for the networks of evaluations."""
     _network_and_gradient.cache_clear()
 

@@ -18,8 +18,8 @@ from engine.losses import one_hot
 from engine.nets.architectures import ConvNet
 from engine.nets.convnet_derivatives import ConvNetDerivatives
 from engine.nets.functional import FlatNetwork, Forward, in_precision
-from engine.nets.native import cpp_norm_pool
 from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
+from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.events import Emit, Warned
 from engine.run.settings import Precision
 from engine.training.sgd import Gradient

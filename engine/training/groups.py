@@ -1,4 +1,4 @@
-"""Groups of networks that are trained at once: how large a group is, and what happens where it does not fit in memory.
+"""Groups of networks that are trained at once: how large a group is, and what happens if it does not fit in memory.
 
 On a CPU one network keeps the cores busy. On a GPU a small network leaves it waiting for launches, so several share
 each step (docs/decisions/0005).
@@ -40,10 +40,10 @@ def in_groups(
     train: Callable[[Sequence[int]], list[Trained]],
     release: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Sequence[int], list[Trained]]]:
-    """The numbers of each group, and what `train` returned for them; a group that does not fit is halved and repeated.
+    """Yields, for each group, the numbers of its networks and what `train` returned for them.
 
-    `release` frees what was compiled or captured for the larger group. Emits a warning for every halving; raises
-    torch.OutOfMemoryError where a single network does not fit.
+    A group that runs out of memory is halved and retried, with a warning; `release` frees what was compiled or captured
+    for the larger group. Raises torch.OutOfMemoryError if a single network does not fit.
     """
     done = 0
     while done < len(networks):

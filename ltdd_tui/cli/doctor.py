@@ -13,13 +13,13 @@ from typing import Any
 
 from engine.run.device_profiles import read_calibration
 from engine.run.folder import cache_root
+from engine.run.network_cost import GIB
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.manage import size_of
 
-GIB = 1 << 30
 PROBE_SECONDS = 120
 PACKAGES = ("ltdd-tui", "torchvision", "textual", "typer", "pydantic")
 CALIBRATION_FIELDS = ("device", "device_name", "threads", "measured", "seconds", "waited", "compiler")

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress
 from rich.text import Text
 
-from engine.run.errors import Fault
+from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault
 from engine.run.events import Stamped, Warned, encode
 from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
@@ -32,7 +32,6 @@ SHORTEST_GAP_SECONDS = 1.0
 LONGEST_GAP_SECONDS = 60.0
 LINES_PER_STAGE = 10
 BAR_COLUMNS = 30
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, worker.STOPPED
 
 
 class Display(contextlib.AbstractContextManager["Display"]):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import InputError
+from engine.run.errors import STOPPED, InputError
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
@@ -24,7 +24,7 @@ from ltdd_tui.cli.output import (
     runs_table,
     seconds_table,
 )
-from ltdd_tui.cli.progress import STOPPED, display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders

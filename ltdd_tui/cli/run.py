@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from engine.run.datasets import image_faults
-from engine.run.errors import Fault, InputError
-from engine.run.estimate import remaining_cost
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
+from engine.run.estimate import estimate_without_cached
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import resolve
@@ -22,7 +22,7 @@ from engine.run.schema import flat
 from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import DEFAULT, estimate_table, print_data, print_json, print_note, settings_table
-from ltdd_tui.cli.progress import BAD_INPUT, DONE, FAILED, STOPPED, display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
@@ -105,7 +105,7 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     """
     resolved = resolve(preset, overrides)
     profile = device_here(device)
-    estimate, _ = remaining_cost(resolved.settings, profile)
+    estimate, _ = estimate_without_cached(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
     if as_json:
         settings = [

@@ -11,8 +11,9 @@ from typing import Any
 
 from engine.run.compile_policy import may_compile_by_torch
 from engine.run.device_profiles import Device, device_for, read_calibration
-from engine.run.estimate import GIB, Estimate
+from engine.run.estimate import Estimate
 from engine.run.expert_cache import experts_root
+from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 from ltdd_tui.runs import manage, worker
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from engine.run.datasets import FACTS, Survey, counts_for, empty_tail, long_tailed, survey
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
-from engine.run.estimate import Estimate, cost
+from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
 from engine.run.settings import DatasetSettings, RunSettings
@@ -113,7 +113,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         name,
         device,
         tail,
-        cost(settings, device, counts, cached, folder),
+        estimate_or_none(settings, device, counts, cached, folder),
         cached,
         memory_gib(device),
         free_gib(cache_root()),

@@ -99,7 +99,6 @@ def kill(pid: int) -> None:
 
 POLL_SECONDS = 0.3
 LAST_LINES = 8
-STOPPED = 130
 
 
 @dataclass(frozen=True)

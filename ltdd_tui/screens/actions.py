@@ -15,13 +15,13 @@ from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from engine.run.errors import InputError, LtddError
+from engine.run.errors import STOPPED, InputError, LtddError
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import STOPPED, WorkerHandles, WorkerProcess, launch, launch_reader
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.following import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename

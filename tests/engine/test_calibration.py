@@ -10,8 +10,8 @@ import pytest
 
 from engine import __main__, calibration
 from engine.calibration import Shape, TimedStep, fit
-from engine.nets.native import why_not_build
-from engine.run.device_profiles import Rate, Step, calibration_file, read_calibration
+from engine.nets.norm_pool_cpp import why_not_build
+from engine.run.device_profiles import Rate, StepKind, calibration_file, read_calibration
 from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU
 
@@ -58,7 +58,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
     measured = calibration.calibrate(CPU, compiler=False)
     assert read_calibration("cpu") == measured
-    assert set(measured.rates) == set(get_args(Step))
+    assert set(measured.rates) == set(get_args(StepKind))
     work = Work(4, 1e6, 1e8)
     assert all(rate.seconds(work) > 0 for rate in measured.rates.values())
     forms = {"train", "evaluate", "classifier", "student", "student_exact", "head"}
@@ -67,7 +67,7 @@ def test_a_machine_is_measured_and_nothing_else_stays(small: Path) -> None:
     left = [path for path in small.rglob("*") if path.is_file() and path.parent.name != "native"]
     assert left == [calibration_file("cpu", measured.threads)]
     timed = json.loads(calibration_file("cpu", measured.threads).read_text())["readings"]
-    assert {row["step"] for row in timed} == set(get_args(Step)) - {"compile"}
+    assert {row["step"] for row in timed} == set(get_args(StepKind)) - {"compile"}
 
 
 def test_calibrate_refuses_a_missing_device(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from engine import compilation
-from engine.nets.native import CannotBuild
+from engine.nets.norm_pool_cpp import CannotBuild
 from engine.run.events import Warned
 from tests.engine.tiny_run import tiny_context, tiny_settings
 
@@ -14,10 +14,10 @@ from tests.engine.tiny_run import tiny_context, tiny_settings
 def test_without_a_compiler_the_eager_form_is_used_and_a_warning_says_so(tmp_path, monkeypatch):
     events = []
     context = tiny_context(tmp_path / "run", tiny_settings(), events)
-    monkeypatch.setattr(compilation, "why_not_compile", lambda device: "no C++ compiler done")
+    monkeypatch.setattr(compilation, "why_not_compile", lambda device: "no C++ compiler found")
     assert not compilation.compiles(context) and not compilation.compiles(context)
     assert [type(event) for event in events] == [Warned]
-    assert "eager" in events[0].message and "no C++ compiler done" in events[0].message
+    assert "eager" in events[0].message and "no C++ compiler found" in events[0].message
 
 
 def test_a_library_built_without_fast_flags_gives_a_warning(tmp_path, monkeypatch):

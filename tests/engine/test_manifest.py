@@ -14,7 +14,7 @@ from engine.__main__ import main
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
-from engine.run.estimate import estimate_record
+from engine.run.estimate import estimate_for_manifest
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash
@@ -43,14 +43,14 @@ def test_a_resumed_run_keeps_the_time_it_was_created(tmp_path: Path) -> None:
 
 def test_the_estimate_of_the_first_worker_stays(tmp_path: Path) -> None:
     folder, settings = RunFolder(tmp_path), tiny_settings()
-    promised = estimate_record(settings, device_for("cpu"))
+    promised = estimate_for_manifest(settings, device_for("cpu"))
     assert promised is not None
-    write_manifest(folder, settings, CPU, promised)
+    write_manifest(folder, settings, CPU, lambda: promised)
     written = json.loads(folder.manifest.read_text())["estimate"]
     assert written["total_seconds"] == pytest.approx(sum(written["stage_seconds"].values()))
     assert min(written["memory_gib"], written["disk_gib"]) > 0
     folder.manifest.write_text(json.dumps({"estimate": {"total_seconds": 1}}))
-    write_manifest(folder, settings, CPU, promised)
+    write_manifest(folder, settings, CPU, lambda: pytest.fail("a resumed run needs no estimate"))
     assert json.loads(folder.manifest.read_text())["estimate"] == {"total_seconds": 1}
 
 

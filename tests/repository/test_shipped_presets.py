@@ -117,8 +117,8 @@ def assert_papers_experts(settings: RunSettings, depth: int) -> None:
     assert (experts.num_experts, experts.epochs, experts.batch_size) == (100, 100, 256)
     assert (experts.learning_rate, experts.momentum, experts.weight_decay) == (0.01, 0, 5e-3)
     assert (experts.optimizer, experts.gsam_rho, experts.gsam_alpha) == ("gsam", 0.01, 0.3)
-    heads = settings.classifier_experts
-    assert (heads.epochs, heads.images_per_turn, heads.weight_decay) == (10, 4, 0)
+    retrained = settings.classifier_experts
+    assert (retrained.epochs, retrained.images_per_turn, retrained.weight_decay) == (10, 4, 0)
     recipe = settings.evaluate
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (1000, 128, "learnt")
     assert (recipe.momentum, recipe.weight_decay, recipe.decay_at) == (0.9, 5e-4, 0.5)

@@ -16,7 +16,7 @@ from textual.style import Style
 from textual.widgets import Button, Collapsible, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.run.datasets import FACTS
+from engine.run.datasets import FACTS, FROM_FILES
 from engine.run.errors import Fault
 from engine.run.schema import Leaf, leaves
 from ltdd_tui.formatting import stage_name
@@ -34,9 +34,6 @@ from ltdd_tui.launch.form import (
     place_of_images,
 )
 from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
-
-PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
-"""Data sets that a person has to have on the disk: their path has a button to pick it."""
 
 # ---- "more": every setting that is not basic, by block, and a search among them. ----
 
@@ -256,7 +253,7 @@ class RunForm(Vertical):
                 field.suggest(free_name)
             elif key == PATH:
                 field.suggest(place_of_images(form.text("dataset.name")))
-                picks = form.text("dataset.name") in PICKED_FROM_DISK
+                picks = form.text("dataset.name") in FROM_FILES
                 field.set_class(picks, "-above-button")
                 self._browse.set_class(picks, "-shown")
         self.more.show(form, self._faults)

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault
-from engine.run.estimate import Estimate, cost
+from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.presets import PresetInfo, list_presets
 from engine.run.settings import Expected
 from ltdd_tui.formatting import duration, percent
@@ -53,7 +53,7 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
         group = MINE
     elif preset.name == FIRST_PRESET:
         group = START
-    return PresetRow(preset.name, group, preset.settings.expected, cost(preset.settings, device))
+    return PresetRow(preset.name, group, preset.settings.expected, estimate_or_none(preset.settings, device))
 
 
 def matching(rows: Sequence[PresetRow], query: str) -> list[PresetRow]:

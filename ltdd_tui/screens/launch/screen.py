@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer
 
+from engine.run.datasets import FROM_FILES
 from engine.run.errors import LtddError
 from engine.run.folder import expanded
 from engine.run.presets import resolve
@@ -27,7 +28,7 @@ from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
-from ltdd_tui.screens.launch.form_view import PICKED_FROM_DISK, RunForm
+from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
@@ -309,6 +310,6 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         folder = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
         if folder is not None:
             form = self.form
-            if form.text("dataset.name") not in PICKED_FROM_DISK:
+            if form.text("dataset.name") not in FROM_FILES:
                 form = form.with_text("dataset.name", "folder")
             self.take(form.with_text(PATH, str(folder)))

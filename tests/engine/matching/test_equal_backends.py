@@ -1,4 +1,4 @@
-"""Every backend of a phase against the plain name: equal to 1e-10 in float64, and to 1e-4 in float32."""
+"""Every backend of a phase against the plain form: equal to 1e-10 in float64, and to 1e-4 in float32."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.matching.representation_phase import match_representation
 from engine.matching.student import Student, analytic_student, autograd_student
 from engine.matching.synthetic import Synthetic
 from engine.nets.convnet_derivatives import ConvNetDerivatives
-from engine.nets.native import cpp_norm_pool, why_not_build
 from engine.nets.norm_pool import NormPool, compiled_norm_pool, eager_norm_pool
+from engine.nets.norm_pool_cpp import cpp_norm_pool, why_not_build
 from tests.engine.matching.toy import ALL, AUGMENTATIONS, Toy, assert_equal, toy
 
 needs_cpp = pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")

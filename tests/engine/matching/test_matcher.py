@@ -1,4 +1,4 @@
-"""A whole outer iteration against its plain twin: the same experts, batches, weights of the phases, and numbers."""
+"""A whole outer iteration against its plain form: the same experts, batches, weights of the phases, and numbers."""
 
 from __future__ import annotations
 

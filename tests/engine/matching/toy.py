@@ -39,7 +39,6 @@ class Toy:
         start, target, *loss = (
             tensor.to(device, dtype) for tensor in (self.start, self.target, self.loss.weights, self.loss.adjustment)
         )
-        self.network.module(self.start).to(dtype)
         synthetic = self.synthetic.map(by=lambda tensor: tensor.to(device, dtype))
         batches = [StudentBatch(batch.indices.to(device), batch.augmentation) for batch in self.batches]
         return Toy(self.network, start, target, synthetic, batches, StudentLoss(*loss))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.compile_policy import compiled_form, compiles_experts, compiles_student, may_compile_by_torch
+from engine.run.compile_policy import (
+    compiled_backend,
+    may_compile_by_torch,
+    should_compile_experts,
+    should_compile_student,
+)
 from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
@@ -14,7 +19,7 @@ CIFAR = {"channels": 3, "classes": 10, "image_size": 32, "width": 32, "depth": 3
 
 
 def compiled(settings: RunSettings, device: str = "cpu", shape: dict[str, int] = CIFAR) -> bool:
-    return compiles_student(settings, network_cost(settings.experts.network, **shape), device)
+    return should_compile_student(settings, network_cost(settings.experts.network, **shape), device)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +53,19 @@ def test_the_quickstart_is_compiled_and_runs_of_seconds_are_not() -> None:
 def test_the_number_of_experts_does_not_change_how_they_are_trained(images: int, expected: bool) -> None:
     for count in (1, 2, 8, 100):
         settings = load_preset("quickstart", [f"experts.num_experts={count}"])
-        assert compiles_experts(settings, network_cost("convnet", **DIGITS), images, "cpu") is expected
+        assert should_compile_experts(settings, network_cost("convnet", **DIGITS), images, "cpu") is expected
 
 
 def test_an_eager_epoch_on_a_gpu_is_over_before_compiling_it_would_be() -> None:
     settings, cost = load_preset("cifar10-lt-if100-ipc10-small", ["experts.network=alexnet"]), CIFAR
     images = network_cost("alexnet", **cost)
-    assert compiles_experts(settings, images, 400, "cpu") and not compiles_experts(settings, images, 400, "cuda")
+    assert should_compile_experts(settings, images, 400, "cpu")
+    assert not should_compile_experts(settings, images, 400, "cuda")
 
 
 def test_only_the_convnet_is_in_cpp_and_only_on_a_cpu() -> None:
     convnet, alexnet = RunSettings(), load_preset("quickstart", ["experts.network=alexnet"])
-    assert compiled_form("convnet", "cpu") == "cpp"
-    assert compiled_form("convnet", "cuda:0") == compiled_form("alexnet", "cpu") == "torch"
+    assert compiled_backend("convnet", "cpu") == "cpp"
+    assert compiled_backend("convnet", "cuda:0") == compiled_backend("alexnet", "cpu") == "torch"
     assert may_compile_by_torch(alexnet, "cpu") and may_compile_by_torch(convnet, "cuda")
     assert not may_compile_by_torch(convnet, "cpu")

@@ -14,7 +14,7 @@ from engine.run import device_profiles as module_of_processor
 from engine.run.device_profiles import (
     Calibration,
     Rate,
-    Step,
+    StepKind,
     calibration_file,
     device_for,
     read_calibration,
@@ -22,9 +22,9 @@ from engine.run.device_profiles import (
 )
 from engine.run.network_cost import Work
 
-RATES: dict[Step, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(Step)}
+RATES: dict[StepKind, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(StepKind)}
 
-COMPILED: dict[Step, Rate] = {"student": Rate(0.25)}
+COMPILED: dict[StepKind, Rate] = {"student": Rate(0.25)}
 
 
 @pytest.fixture(autouse=True)

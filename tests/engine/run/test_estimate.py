@@ -10,14 +10,14 @@ from typing import get_args
 
 import pytest
 
-from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, Step, cpu
+from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, StepKind, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
 from engine.run.expert_cache import CachedExperts
 from engine.run.network_cost import Work, network_cost
 from engine.run.settings import RunSettings
 
-STEPS: tuple[Step, ...] = get_args(Step)
+STEPS: tuple[StepKind, ...] = get_args(StepKind)
 TWO_CORES = cpu(2)
 
 
@@ -25,13 +25,13 @@ def settings(**blocks: object) -> RunSettings:
     return RunSettings.model_validate({"dataset": {"name": "cifar10", "imbalance_factor": 100}, **blocks})
 
 
-def only(step: Step, rate: Rate, kind: str = "cpu", **compiled: Rate) -> Device:
+def only(step: StepKind, rate: Rate, kind: str = "cpu", **compiled: Rate) -> Device:
     """A device on which nothing but one kind of step takes time."""
     rates = {own: rate if own == step else Rate() for own in STEPS}
     return Device(kind, rates, compiled, 0.0)  # type: ignore[arg-type]
 
 
-def counted(step: Step, run: RunSettings, **more: object) -> Estimate:
+def counted(step: StepKind, run: RunSettings, **more: object) -> Estimate:
     """A second a layer of one kind of step: its seconds count steps times layers."""
     return estimate(run, only(step, Rate(layer=1.0)), **more)  # type: ignore[arg-type]
 
@@ -112,7 +112,7 @@ def test_another_precision_is_faster_in_training_and_in_matching() -> None:
 
 @pytest.mark.parametrize("stage", ["experts", "evaluate"])
 def test_the_setting_compile_applies_to_training_too(stage: str) -> None:
-    step: Step = "train" if stage == "experts" else "evaluate"
+    step: StepKind = "train" if stage == "experts" else "evaluate"
     device = replace(only(step, Rate(layer=1.0), **{step: Rate(layer=0.25)}), calibrated="today")  # C++ is built
     always, never = (estimate(settings(compile=word), device).stage_seconds[stage] for word in ("always", "never"))
     assert always == pytest.approx(never / 4)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.run.datasets import survey
 from engine.run.device_profiles import cpu
-from engine.run.estimate import cost, estimate_record, remaining_cost
+from engine.run.estimate import estimate_for_manifest, estimate_or_none, estimate_without_cached
 from engine.run.expert_cache import about_representation, expert_file, experts_root
 from engine.run.folder import write_json
 from engine.run.settings import RunSettings
@@ -34,12 +34,12 @@ def folder_of(root: Path, side: int, **classes: int) -> RunSettings:
 def test_class_counts_and_image_size_of_a_folder_are_found(tmp_path: Path) -> None:
     settings = folder_of(tmp_path, 16, cat=6, dog=2)
     assert survey(str(tmp_path), 0.2).test_images == 2
-    found = cost(settings, DEVICE)
+    found = estimate_or_none(settings, DEVICE)
     assert found is not None and found.compression_ratio == 4
     told = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": 16})})
-    assert cost(told, DEVICE) == found
+    assert estimate_or_none(told, DEVICE) == found
     larger = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": 64})})
-    bigger = cost(larger, DEVICE)
+    bigger = estimate_or_none(larger, DEVICE)
     assert bigger is not None and bigger.experts_seconds > 3 * found.experts_seconds
 
 
@@ -54,24 +54,24 @@ def test_test_images_that_are_held_out_are_counted_too(tmp_path: Path) -> None:
 
 def test_a_missing_folder_has_no_estimate(tmp_path: Path) -> None:
     settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path / "none")}})
-    assert cost(settings, DEVICE) is None
-    assert remaining_cost(settings, DEVICE)[0] is None
-    assert estimate_record(settings, DEVICE) is None
+    assert estimate_or_none(settings, DEVICE) is None
+    assert estimate_without_cached(settings, DEVICE)[0] is None
+    assert estimate_for_manifest(settings, DEVICE) is None
 
 
 def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
     settings = folder_of(tmp_path / "images", 16, cat=8, dog=8)
     tailed = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"imbalance_factor": 4.0})})
-    before, cached = remaining_cost(tailed, DEVICE)
+    before, cached = estimate_without_cached(tailed, DEVICE)
     assert before is not None and not any(cached)
     place = experts_root() / "0123"
     # What is cached was made from the long tail, not from all that lies in the folder.
     write_json(place / "about.json", about_representation(tailed, "cpu", [8, 2], "eager", False))
     header = b'{"weights":{"dtype":"F32","shape":[24,1],"data_offsets":[0,96]}}'
     expert_file(place, 0).write_bytes(len(header).to_bytes(8, "little") + header + bytes(96))
-    after, cached = remaining_cost(tailed, DEVICE)
+    after, cached = estimate_without_cached(tailed, DEVICE)
     assert cached == (1, 0)
     assert after is not None and after.experts_seconds == pytest.approx(before.experts_seconds / 2)
-    recorded = estimate_record(tailed, DEVICE)
+    recorded = estimate_for_manifest(tailed, DEVICE)
     assert recorded is not None and recorded["stage_seconds"]["experts"] == after.experts_seconds

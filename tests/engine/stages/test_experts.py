@@ -11,7 +11,7 @@ from engine import compilation
 from engine.context import Clock, Context
 from engine.data.dataset import load_long_tailed
 from engine.manifest import write_manifest
-from engine.nets.native import CannotBuild, why_not_build
+from engine.nets.norm_pool_cpp import CannotBuild, why_not_build
 from engine.run import expert_cache
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned

@@ -81,14 +81,14 @@ def test_the_gradient_of_the_larger_group_is_freed(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "networks_at_once" if module is stage else "group_size", lambda *_: 2)
     for module in (from_scratch, experts_stage):
         monkeypatch.setattr(module, "training_gradient", Gradient)
-    from_scratch.release_learners()
+    from_scratch.release_compiled_networks()
     context = tiny_context(tmp_path / "run", settings)
     network, _ = fresh_network(settings, data, "convnet")
     assert len(experts_stage.train_experts(context, data, network)) == 2
     assert not alive
     target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
     evaluate(context, data, target, "convnet", 2)
-    from_scratch.release_learners()
+    from_scratch.release_compiled_networks()
 
 
 def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group_is_done_again(tmp_path, monkeypatch):

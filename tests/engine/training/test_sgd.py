@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork, matmul_precision
-from engine.nets.native import why_not_build
+from engine.nets.norm_pool_cpp import why_not_build
 from engine.run.events import Warned
 from engine.training import gradients
 from engine.training.gradients import classifier_gradient, training_gradient

@@ -30,7 +30,7 @@ COST = Estimate(2.0, 410.0, 48.0, 4.0, 30.0, 6000.0, 300.0, 60.0, 6794.0, 2.1, 2
 def _a_machine_like_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cost and room are tested elsewhere; here they must be the same on every machine."""
     for module in (preset_list, plan):
-        monkeypatch.setattr(module, "cost", lambda *_: COST)
+        monkeypatch.setattr(module, "estimate_or_none", lambda *_: COST)
     monkeypatch.setattr(plan, "cached_experts", lambda *_: CachedExperts(4, 0))
     monkeypatch.setattr(plan, "memory_gib", lambda _: 1.9)
     monkeypatch.setattr(plan, "free_gib", lambda _: 70.0)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.nets import native as building_module
-from engine.nets.native import CannotBuild, build, cpp_norm_pool, why_not_build
+from engine.nets import norm_pool_cpp as building_module
 from engine.nets.norm_pool import eager_norm_pool
+from engine.nets.norm_pool_cpp import CannotBuild, build, cpp_norm_pool, why_not_build
 from engine.run.compile_policy import built_libraries, cpp_flags, has_compiler, library_path
 
-ASK = "from engine.nets.native import why_not_build; print(why_not_build())"
+ASK = "from engine.nets.norm_pool_cpp import why_not_build; print(why_not_build())"
 
 
 def _differences(dtype: torch.dtype, side: int, channels: int) -> list[float]:
