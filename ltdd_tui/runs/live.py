@@ -20,7 +20,7 @@ from engine.run.settings import RunSettings
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.messages import log_message
-from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
+from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
 
 ALIVE_EVERY_SECONDS = 1.0
 
@@ -104,7 +104,7 @@ class LiveRun:
         caught_up = self._watched.take_new(self._add_to_log, budget_seconds)
         before, after = self.view, self._with_files(self.view)
         if self._watched.has_news or after.alive != before.alive:
-            after = replace(after, state=with_worker(self._watched.state.snapshot(), self._alive), log=self._log)
+            after = replace(after, state=crashed_if_worker_died(self._watched.state.snapshot(), self._alive), log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return caught_up
