@@ -169,7 +169,7 @@ class LtddApp(App[None]):
         from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()
-        self.push_screen(RunScreen(folder, self.worker_handles, is_all))
+        self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""

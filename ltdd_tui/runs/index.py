@@ -17,7 +17,7 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.state import RunState, Stage, fold, crashed_if_worker_died
+from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -75,7 +75,7 @@ def last_change(folder: RunFolder) -> float:
     return 0.0
 
 
-def handle(folder: RunFolder) -> str:
+def cli_name(folder: RunFolder) -> str:
     """What to call a run by: its name where the default place has it, else its path."""
     return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
 

@@ -42,15 +42,15 @@ class Lines(Protocol):
     def __getitem__(self, index: int, /) -> Content: ...
 
 
-Entry = TypeVar("Entry")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class LazyLines(Generic[Entry]):
+class LazyLines(Generic[Item]):
     """A line for each entry, made when it is looked at: of a thousand classes, thirty are on the screen."""
 
-    entries: Sequence[Content | Entry]
-    make: Callable[[Entry], Content]
+    entries: Sequence[Content | Item]
+    make: Callable[[Item], Content]
 
     def __len__(self) -> int:
         return len(self.entries)
