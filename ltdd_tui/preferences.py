@@ -106,7 +106,7 @@ def load_layout() -> tuple[PanelLayout, list[Fault]]:
     try:
         return PanelLayout.model_validate(read_json(path)), []
     except ValidationError:
-        what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
+        what = "damaged: defaults are used, and the next change overwrites it"
         return PanelLayout(), [Fault(what, str(path))] if path.exists() else []
 
 

@@ -129,7 +129,7 @@ def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             row["method"],
             percent(row["expected"]),
             duration(cost["total_seconds"]),
-            percent(cost["memory_gib"]),
+            "-" if cost["memory_gib"] is None else f"{cost['memory_gib']:.1f}",
         )
     return table
 

@@ -177,7 +177,7 @@ def follow_run(watched: FollowedRun, process: subprocess.Popen[bytes] | None, pl
     code = process.returncode if process else None
     resume_hint = f"hint: `ltdd-tui resume {cli_name(folder)}` goes on from there"
     if process is None and interrupts:
-        print_note(f"no longer shown; {folder.name} goes on by itself")
+        print_note(f"detached; {folder.name} keeps running")
         return DONE
     if state.status == "done" and not code:
         if as_json:

@@ -104,7 +104,8 @@ class LiveRun:
         caught_up = self._watched.take_new(self._add_to_log, budget_seconds)
         before, after = self.view, self._with_files(self.view)
         if self._watched.has_news or after.alive != before.alive:
-            after = replace(after, state=crashed_if_worker_died(self._watched.state.snapshot(), self._alive), log=self._log)
+            state = crashed_if_worker_died(self._watched.state.snapshot(), self._alive)
+            after = replace(after, state=state, log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return caught_up

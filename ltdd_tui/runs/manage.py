@@ -137,7 +137,7 @@ def delete(folder: RunFolder) -> None:
 
 
 def _refused(done: str, error: OSError, folder: RunFolder) -> InputError:
-    return InputError(f"the run cannot be {done}: {error.strerror}", str(folder.root), "is the folder yours to change?")
+    return InputError(f"the run cannot be {done}: {error.strerror}", str(folder.root), "check its permissions")
 
 
 @contextlib.contextmanager

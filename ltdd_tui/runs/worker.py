@@ -207,7 +207,7 @@ class WorkerHandle:
         return code or None
 
     def stopping(self, view: RunView) -> bool:
-        """Whether the worker has been asked to stop, by whomever, and still works."""
+        """Whether the worker has been asked to stop, by anybody, and is still running."""
         pid = view.state.started.pid if view.alive and view.state.started else None
         # The worker takes the request away when it has seen it, and is stopping still.
         if pid is not None and self._folder.stop_request.exists():

@@ -27,7 +27,7 @@ from ltdd_tui.runs.comparison import (
     window_for,
 )
 from ltdd_tui.runs.figures import Row, checks
-from ltdd_tui.screens.run.panel import LinesPanel, Panel
+from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
 from ltdd_tui.widgets.curve import Curve

@@ -66,7 +66,7 @@ class DryRun(Dialog[None]):
     """Scrolls through the resolved YAML; `y` copies it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "copy", "Copy", id="dry_run.copy"),
+        Binding("y", "copy", "Copy", tooltip="The settings as YAML, through the terminal", id="dry_run.copy"),
         Binding("enter,q", "cancel", "Close", id="dry_run.close"),
         Binding("j", "scroll(1)", "Down", show=False, id="dry_run.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="dry_run.up"),

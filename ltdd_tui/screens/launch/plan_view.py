@@ -101,7 +101,7 @@ class PlanPanel(Vertical):
         self._run_plan = run_plan
         self.set_class(bool(run_plan.faults), "-stale")
         device = f"on {run_plan.device.name}"
-        self.border_subtitle = "without what is at fault" if run_plan.faults else device
+        self.border_subtitle = "invalid values ignored" if run_plan.faults else device
         self._draw()
 
     @on(Resize)
@@ -128,7 +128,7 @@ class PlanPanel(Vertical):
 def _size_line(tail: LongTail | None, width: int) -> Content:
     """From how many images to how many, and how much smaller that is, beside or below."""
     if tail is None:
-        return Content("its classes are counted when its files are read")
+        return Content("classes unknown until the files are read")
     numbers, smaller = size_summary(tail)
     room = width - len(numbers)
     below = room <= len(smaller)

@@ -159,7 +159,7 @@ class PresetPicker(Vertical):
             presets.add_option(Option(Content(group), disabled=True))
             presets.add_options([Option(self._line(row), id=row.name) for row in rows])
         if not shown:
-            presets.add_option(Option(Content("no preset has all these words"), disabled=True))
+            presets.add_option(Option(Content("no preset matches"), disabled=True))
         ids = [option.id for option in presets.options]
         wanted = at if at in ids else next((row.name for row in shown), None)
         presets.highlighted = ids.index(wanted) if wanted is not None else None

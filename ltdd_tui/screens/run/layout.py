@@ -18,6 +18,7 @@ from textual.widget import Widget
 
 from ltdd_tui.preferences import ImageMode, PanelLayout
 from ltdd_tui.runs.state import RunState
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.accuracy import AccuracyPanel
 from ltdd_tui.screens.run.details import DetailsPanel
 from ltdd_tui.screens.run.experts import ExpertsPanel
@@ -25,7 +26,6 @@ from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.log import ConsolePanel, LogPanel
 from ltdd_tui.screens.run.losses import LossesPanel
 from ltdd_tui.screens.run.norms import NormsPanel
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.widgets.lines import ACCENT, MUTED, LinesView
 
 TWO_COLUMNS_FROM, THREE_COLUMNS_FROM = 100, 160

@@ -22,9 +22,9 @@ from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.timeline import Scrubber
 
 BETWEEN_PANELS_SECONDS = 0.01
@@ -58,7 +58,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         Binding("r", "resume", "Resume", id="run.resume"),
         Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
         Binding("space", "play", "Replay", id="run.play"),
-        Binding("c,y", "copy", "Copy path", id="run.copy"),
+        Binding("c,y", "copy", "Copy path", tooltip="Of the run, or the command that resumes it", id="run.copy"),
         Binding("q", "leave", "Leave", id="run.leave"),
         Binding("escape", "back", "Back", show=False, id="run.back"),
     ]

@@ -18,8 +18,8 @@ from engine.run import events as e
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import worker
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.layout import Workspace
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.run.timeline import Scrubber
 from ltdd_tui.screens.runs.screen import RunsScreen

@@ -15,10 +15,10 @@ from engine.run.events import DataReady, Preview
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.state import RunView
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
-from ltdd_tui.screens.run.panel import Panel
 
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
 

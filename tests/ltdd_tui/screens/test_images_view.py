@@ -1,4 +1,4 @@
-"""Keys go to the next place, around at the ends; an older iteration stays until the newest is asked for again."""
+"""What the images panel selects by its keys, and what stands beside the images: names and soft labels."""
 
 from __future__ import annotations
 
