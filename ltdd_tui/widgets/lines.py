@@ -23,6 +23,8 @@ GOOD, BAD, WARNING, ERROR = "$text-success", "$text-error", "$text-warning", "$t
 TRACK, MARK = "$foreground 20%", "bold $foreground"
 # A component class, since the style `$text-muted` would lose its 60 percent on the way into a Content.
 MUTED = ".lines--muted"
+# The same for the Content of a Static, which knows no component class of LinesView.
+FADED = "$foreground 60%"
 EMPTY = Content("")
 
 

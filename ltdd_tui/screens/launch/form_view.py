@@ -34,6 +34,7 @@ from ltdd_tui.launch.form import (
     place_of_images,
 )
 from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
+from ltdd_tui.widgets.lines import FADED
 
 PICKED_FROM_DISK = ("folder", "imagenet-lt", "tiny-imagenet")
 """Data sets that a person has to have on the disk: their path has a button to pick it."""
@@ -146,7 +147,7 @@ class MoreSettings(Fold):
         event.stop()
         settings, matches = find_settings(event.value), self.query_one("#matches", OptionList)
         matches.set_options(
-            Option(Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%")), id=leaf.key) for leaf in settings
+            Option(Content.assemble(leaf.key, "  ", (leaf.help, FADED)), id=leaf.key) for leaf in settings
         )
         matches.set_class(bool(settings), "-some")
 

@@ -24,7 +24,7 @@ from engine.run.settings import Expected
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
-from ltdd_tui.widgets.lines import fit
+from ltdd_tui.widgets.lines import FADED, fit
 
 START, MINE = "start here", "my presets"
 
@@ -177,5 +177,5 @@ class PresetPicker(Vertical):
         picked = row.name == self._picked
         return Content.assemble(
             (f"{PICKED if picked else ' '} {fit(name, width)} ", "bold" if picked else ""),
-            (figures, "$foreground 60%"),
+            (figures, FADED),
         )
