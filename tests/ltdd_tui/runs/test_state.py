@@ -11,7 +11,7 @@ import pytest
 
 from engine.run import events as e
 from ltdd_tui.runs.figures import rows_from_state
-from ltdd_tui.runs.state import RunState, fold, crashed_if_worker_died
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 STAGES = ["data", "experts", "distill", "evaluate"]
 
