@@ -54,7 +54,6 @@ SCREEN_COMMANDS = {
     "rename": ("Rename run", "give it another name"),
     "delete": ("Delete run", "asks first"),
     "compare": ("Compare runs", "the ones marked in the list"),
-    "copy": ("Copy path", "of the run's folder, through the terminal"),
     "copy_path": ("Copy path", "of the run's folder, through the terminal"),
     "open_folder": ("Open folder", "of the run, in the file manager"),
     "maximize_panel": ("Maximize panel", "and back"),
@@ -149,7 +148,7 @@ class LtddApp(App[None]):
         self.key_queue.passed(passed)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Tells of an error of the program itself, and ends it.
+        """Reports an error of the program itself, and ends it.
 
         While the app ends, screens lose their parts before their work is over: what they miss then is no fault.
         """
@@ -169,7 +168,7 @@ class LtddApp(App[None]):
         from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()
-        self.push_screen(RunScreen(folder, self.worker_handles, is_all))
+        self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images, is_all))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
@@ -209,10 +208,14 @@ class LtddApp(App[None]):
         """The command palette: screens, what can be done on the present one, and how the program looks."""
         yield SystemCommand("New run", "the form, its presets, and what a run would cost", self.action_launch)
         yield SystemCommand("Runs", f"all runs below {self.runs_dir}", self.action_runs)
-        active = {active.binding.action for active in screen.active_bindings.values() if active.node is screen}
+        bindings = [active.binding for active in screen.active_bindings.values() if active.node is screen]
+        active = {binding.action: binding for binding in bindings}
         for action, (name, help_text) in SCREEN_COMMANDS.items():
             if action in active:
                 yield SystemCommand(name, help_text, partial(screen.run_action, action))
+        if copies := active.get("copy"):
+            # A run and a dry run copy different things: the binding says what.
+            yield SystemCommand(copies.description, copies.tooltip, partial(screen.run_action, "copy"))
         yield SystemCommand("Theme", "choose how the program looks", self.search_themes)
         for theme in sorted(self.available_themes):
             yield SystemCommand(f"Theme: {theme}", f"now: {self.theme}", partial(setattr, self, "theme", theme), False)
@@ -285,7 +288,7 @@ class LtddApp(App[None]):
         """Keeps a choice for the next session, unless preferences.yaml sets it: that file is a person's own."""
         self.preferences = self.preferences.model_copy(update={name: value})
         if name in self._set_by_file:
-            self.notify(f"for this session: {preferences_file()} sets another", title=f"{name}: {value}", markup=False)
+            self.notify(f"this session only: {preferences_file()} overrides it", title=f"{name}: {value}", markup=False)
             return
         try:
             remember(**{name: value})

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from platformdirs import user_config_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from textual.theme import Theme
 
 from engine.run.errors import Fault
-from engine.run.folder import expanded, read_json, write_json
+from engine.run.folder import read_json, user_config_root, write_json
 
 ImageMode = Literal["auto", "kitty", "sixel", "halfcell", "off"]
 DEFAULT_THEME = "ltdd-dark"
@@ -39,15 +37,9 @@ class PanelLayout(BaseModel):
     images: ImageMode | None = None
 
 
-def home() -> Path:
-    """The folder of the user's own files: `$LTDD_HOME`, else the configuration folder of the system."""
-    named = os.environ.get("LTDD_HOME")
-    return expanded(named) if named else user_config_path("ltdd-tui")
-
-
 def preferences_file() -> Path:
     """Where preferences.yaml lies, or would."""
-    return home() / "preferences.yaml"
+    return user_config_root() / "preferences.yaml"
 
 
 def load_preferences() -> tuple[Preferences, list[Fault]]:
@@ -105,7 +97,7 @@ def template() -> str:
 
 def layout_file() -> Path:
     """Where the layout is kept between sessions."""
-    return home() / "layout.json"
+    return user_config_root() / "layout.json"
 
 
 def load_layout() -> tuple[PanelLayout, list[Fault]]:
@@ -114,7 +106,7 @@ def load_layout() -> tuple[PanelLayout, list[Fault]]:
     try:
         return PanelLayout.model_validate(read_json(path)), []
     except ValidationError:
-        what = "damaged, so that theme, images and panels are as at first; the next change of them replaces it"
+        what = "damaged: defaults are used, and the next change overwrites it"
         return PanelLayout(), [Fault(what, str(path))] if path.exists() else []
 
 

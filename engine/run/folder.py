@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_config_path
 
 from engine.run.errors import InputError
 
@@ -22,6 +22,12 @@ HELD = "another worker has this run"
 def cache_root() -> Path:
     """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder."""
     return Path(os.environ.get("LTDD_CACHE") or user_cache_path("ltdd-tui"))
+
+
+def user_config_root() -> Path:
+    """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder."""
+    named = os.environ.get("LTDD_HOME")
+    return expanded(named) if named else user_config_path("ltdd-tui")
 
 
 def expanded(path: str) -> Path:

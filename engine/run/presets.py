@@ -16,12 +16,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.folder import expanded, write_atomically
+from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
@@ -41,9 +40,8 @@ def shipped_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """The user's own presets: `$LTDD_HOME/presets`, else in the user's configuration folder."""
-    home = os.environ.get("LTDD_HOME")
-    return (expanded(home) if home else user_config_path("ltdd-tui")) / "presets"
+    """The user's own presets."""
+    return user_config_root() / "presets"
 
 
 def preset_files() -> dict[str, tuple[Path, Origin]]:

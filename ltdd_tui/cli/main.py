@@ -50,7 +50,7 @@ def ltdd_tui(
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
-            raise InputError(f"before a command, {option} means nothing", option, f"ltdd-tui {command} {option} ...")
+            raise InputError(f"{option} must come after the command", option, f"ltdd-tui {command} {option} ...")
 
 
 app.command("run")(run.run)

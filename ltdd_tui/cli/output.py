@@ -13,8 +13,9 @@ from rich.table import Table
 
 from engine.run.estimate import Estimate
 from engine.run.metrics import GROUPS
+from engine.run.presets import DEFAULT
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
-from ltdd_tui.runs.figures import Row, head_to_tail
+from ltdd_tui.runs.figures import Row, beyond_published, head_to_tail
 from ltdd_tui.runs.index import Overview
 
 PIPE_COLUMNS = 200
@@ -52,7 +53,6 @@ def print_note(text: str) -> None:
 # The tables. Nothing is computed here: rows and estimates come in as they are shown.
 
 BAR_COLUMNS = 40
-DEFAULT = "default"
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -99,7 +99,8 @@ def published_line(expected: Mapping[str, Any] | None, final: float | None) -> s
     """The published accuracy beside the one measured here, in percent; None where nothing was published."""
     if not expected:
         return None
-    here = f"here {final:.1f} ({final - expected['accuracy']:+.1f})" if final is not None else "not reached yet"
+    beyond = beyond_published(final, expected["accuracy"])
+    here = "not reached yet" if beyond is None else f"here {percent(final)} ({beyond:+.1f})"
     remark = f"; {expected['note']}" if expected.get("note") else ""
     published = f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}]"
     return f"{published}, {here}{remark}"
@@ -128,7 +129,7 @@ def preset_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             row["method"],
             percent(row["expected"]),
             duration(cost["total_seconds"]),
-            percent(cost["memory_gib"]),
+            "-" if cost["memory_gib"] is None else f"{cost['memory_gib']:.1f}",
         )
     return table
 

@@ -24,7 +24,7 @@ from ltdd_tui.runs.console import printed, printed_by_run
 from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import FollowedRun
 from ltdd_tui.runs.messages import CRASHED, log_message, losses
-from ltdd_tui.runs.state import RunState, Stage, with_worker
+from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
 
 POLL_SECONDS = 0.1
 WAIT_FOR_WORKER_SECONDS = 60.0
@@ -182,7 +182,7 @@ def follow(
                 break
             if caught_up:
                 time.sleep(POLL_SECONDS)
-    return with_worker(watched.state, alive), len(interrupts)
+    return crashed_if_worker_died(watched.state, alive), len(interrupts)
 
 
 @contextlib.contextmanager

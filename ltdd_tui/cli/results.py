@@ -27,7 +27,7 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import find_run, handle, overview, replayed, run_folders
+from ltdd_tui.runs.index import cli_name, find_run, overview, replayed, run_folders
 from ltdd_tui.runs.live import FollowedRun
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
@@ -76,7 +76,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         raise InputError(
             "the metrics hold no final figures",
             str(folder.metrics),
-            f"`ltdd-tui resume {handle(folder)}` writes them anew",
+            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
         )
     result = measured(metrics)
     print_data(result_table(result.rows))
@@ -103,13 +103,13 @@ def _metrics_text(folder: RunFolder) -> str:
         raise InputError(
             "the run has no result yet",
             str(folder.root),
-            f"`ltdd-tui watch {handle(folder)}` shows how far it is, `ltdd-tui resume {handle(folder)}` goes on",
+            f"`ltdd-tui watch {cli_name(folder)}` shows how far it is, `ltdd-tui resume {cli_name(folder)}` goes on",
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"the metrics cannot be read: {error}",
             str(folder.metrics),
-            f"`ltdd-tui resume {handle(folder)}` writes them anew",
+            f"`ltdd-tui resume {cli_name(folder)}` writes them anew",
         ) from None
 
 
@@ -176,7 +176,7 @@ def export(
 def _check_has_result(folder: RunFolder) -> None:
     if not folder.distilled.exists():
         raise InputError(
-            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {handle(folder)}` finishes it"
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {cli_name(folder)}` finishes it"
         )
 
 

@@ -17,18 +17,18 @@ from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputErro
 from engine.run.estimate import estimate_without_cached
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
-from engine.run.presets import resolve
+from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
-from ltdd_tui.cli.output import DEFAULT, estimate_table, print_data, print_json, print_note, settings_table
+from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import printed
-from ltdd_tui.runs.index import find_run, handle, replayed, run_folders
+from ltdd_tui.runs.index import cli_name, find_run, replayed, run_folders
 from ltdd_tui.runs.live import FollowedRun
 
 MOST_NAMED = 5
@@ -64,14 +64,14 @@ def closing_notes(runs_dir: Path, watched: RunFolder | None = None) -> list[str]
     working = [folder for folder in run_folders(runs_dir) if folder.is_running()]
     lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working[:MOST_NAMED]]
     if watched is not None and watched.exists() and watched.root not in [folder.root for folder in working]:
-        lines.insert(0, f"{watched.name}: `ltdd-tui watch {handle(watched)}` shows it again")
+        lines.insert(0, f"{watched.name}: `ltdd-tui watch {cli_name(watched)}` shows it again")
     if len(working) > MOST_NAMED:
         lines.append(f"and {len(working) - MOST_NAMED} more: `ltdd-tui runs` lists them")
     return lines
 
 
 def _runs_on(folder: RunFolder) -> str:
-    return f"it runs on; `ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)}` stops it"
+    return f"it runs on; `ltdd-tui watch {cli_name(folder)}` shows it, `ltdd-tui stop {cli_name(folder)}` stops it"
 
 
 def run(
@@ -132,7 +132,7 @@ def resume(
     folder = find_run(run, runs_dir)
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
-        print_note(f"{folder.name} is done; `ltdd-tui show {handle(folder)}` shows it")
+        print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
     _start(folder, device, plain, as_json, detach)
 
@@ -175,9 +175,9 @@ def follow_run(watched: FollowedRun, process: subprocess.Popen[bytes] | None, pl
     folder = watched.folder
     state, interrupts = follow(watched, display_for(plain, as_json), process)
     code = process.returncode if process else None
-    resume_hint = f"hint: `ltdd-tui resume {handle(folder)}` goes on from there"
+    resume_hint = f"hint: `ltdd-tui resume {cli_name(folder)}` goes on from there"
     if process is None and interrupts:
-        print_note(f"no longer shown; {folder.name} goes on by itself")
+        print_note(f"detached; {folder.name} keeps running")
         return DONE
     if state.status == "done" and not code:
         if as_json:
@@ -196,7 +196,7 @@ def follow_run(watched: FollowedRun, process: subprocess.Popen[bytes] | None, pl
         if as_json:
             print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
         return BAD_INPUT if code == BAD_INPUT else FAILED
-    print_crash(folder, code, f"`ltdd-tui resume {handle(folder)}` goes on from the last checkpoint")
+    print_crash(folder, code, f"`ltdd-tui resume {cli_name(folder)}` goes on from the last checkpoint")
     return exit_code_of(code)
 
 

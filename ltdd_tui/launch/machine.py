@@ -21,7 +21,7 @@ from ltdd_tui.runs import manage, worker
 NVIDIA_DEVICES = Path("/dev")
 NVIDIA_FACTS = Path("/proc/driver/nvidia/gpus")
 MODEL = re.compile(r"^Model:\s*(.+)$", re.MULTILINE)
-UNKNOWN_COST = "the cost is known only when the data is: its classes or the size of its images are in the files alone"
+UNKNOWN_COST = "no estimate: class counts or image size are unknown until the files are read"
 
 
 def torch_name(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.figures import Row, rows_from_state
+from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
 from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
@@ -50,9 +50,9 @@ class ComparedRun:
 
     @property
     def beyond_published(self) -> float | None:
-        """How far the final accuracy lies above the published one."""
+        """How far the final accuracy lies above the published one, in percentage points."""
         final = self.rows.get("final")
-        return None if final is None or self.published is None else final.accuracy_mean - self.published
+        return beyond_published(final.accuracy_mean if final else None, self.published)
 
     def by_class(self) -> dict[str, float]:
         """The latest accuracy of each class, by its name."""
@@ -88,7 +88,7 @@ class ClassLine:
     values: tuple[float | None, ...]
 
 
-def class_lines(runs: Sequence[ComparedRun]) -> list[ClassLine]:
+def compared_classes(runs: Sequence[ComparedRun]) -> list[ClassLine]:
     """All classes by name: those of the first run head to tail, then those that only a later one has."""
     counts: dict[str, int] = {}
     for run in runs:

@@ -16,6 +16,8 @@ from typing import IO
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.formatting import clean
 
+# What version 0.1 wrote between the output of two workers, which it appended to one file.
+OLD_START_MARK = "--- a worker starts ---"
 TAIL_BYTES = 1 << 15
 MOST_LINES = 400
 # Control sequences (CSI ... letter, OSC ... BEL) that color text or move the cursor. Rich's Text.from_ansi knows most
@@ -53,7 +55,10 @@ def last_lines(file: IO[bytes]) -> tuple[str, ...]:
     text = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
     lines = as_shown(text.decode("utf-8", errors="replace"))
     # The first of a cut file is a piece of a line.
-    return tuple(lines[size > TAIL_BYTES :][-MOST_LINES:])
+    lines = lines[size > TAIL_BYTES :]
+    if OLD_START_MARK in lines:
+        lines = lines[len(lines) - lines[::-1].index(OLD_START_MARK) :]
+    return tuple(lines[-MOST_LINES:])
 
 
 def as_shown(text: str) -> list[str]:

@@ -16,8 +16,8 @@ GONE = (-1, -1)
 class Feed:
     """Reads what is new in a file of events; a torn last line waits until it is whole.
 
-    `restarts` counts how often the file was truncated or replaced and reading began anew: who folds the events
-    into a state begins a new one when it grows. `caught_up` is whether the last read reached the end of the file.
+    `restarts` counts how often the file was truncated or replaced and reading began anew. When it grows, start again
+    from an empty state. `caught_up` is whether the last read reached the end of the file.
     """
 
     def __init__(self, path: Path) -> None:

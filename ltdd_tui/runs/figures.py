@@ -42,6 +42,11 @@ def mean(values: Sequence[float | None]) -> float | None:
     return number(sum(known) / len(known)) if known else None
 
 
+def beyond_published(final: float | None, published: float | None) -> float | None:
+    """How far a final accuracy lies above the published one, in percentage points; None where either is unknown."""
+    return None if final is None or published is None else final - published
+
+
 def class_means(lists: Iterable[Sequence[float | None]], count: int) -> list[float | None]:
     """For each of `count` classes the mean over several lists of one number a class."""
     return [mean(values) for values in zip(*(numbers(one, count) for one in lists), strict=True)] or [None] * count

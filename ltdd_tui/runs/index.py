@@ -17,7 +17,7 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.feed import Feed
-from ltdd_tui.runs.state import RunState, Stage, fold, with_worker
+from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -75,7 +75,7 @@ def last_change(folder: RunFolder) -> float:
     return 0.0
 
 
-def handle(folder: RunFolder) -> str:
+def cli_name(folder: RunFolder) -> str:
     """What to call a run by: its name where the default place has it, else its path."""
     return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
 
@@ -87,7 +87,7 @@ def handle(folder: RunFolder) -> str:
 def replayed(folder: RunFolder) -> RunState:
     """The state of a run by all of its events up to now."""
     alive = folder.is_running()
-    return with_worker(fold(RunState(), Feed(folder.events).read_all()), alive)
+    return crashed_if_worker_died(fold(RunState(), Feed(folder.events).read_all()), alive)
 
 
 @dataclass(frozen=True)
@@ -123,18 +123,16 @@ def overview(folder: RunFolder) -> Overview:
     alive = folder.is_running()
     started, state = _started_and_last_state(folder)
     metrics = readable_metrics(folder)
-    status = state.status
-    if status == "waiting":
+    if state.status == "waiting":
         # The end of a long file may hold no start and no end.
-        status = "done" if metrics else "running" if started or alive else "waiting"
-    if status == "running" and not alive:
-        status = "crashed"
+        state.status = "done" if metrics else "running" if started or alive else "waiting"
+    state = crashed_if_worker_died(state, alive)
     # Also of a finished run: it may be evaluated on further networks.
     stage = _stage_under_way(state, started) if alive else None
     final = metrics.get("final") or {}
     checks = state.evaluated("check")
     return replace(
-        _blank(folder, status),
+        _blank(folder, state.status),
         stage=f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
         accuracy_mean=final.get("accuracy_mean"),
         accuracy_std=final.get("accuracy_std"),

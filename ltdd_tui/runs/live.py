@@ -20,7 +20,7 @@ from engine.run.settings import RunSettings
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.messages import log_message
-from ltdd_tui.runs.state import LogEntry, RunState, RunView, with_worker
+from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
 
 ALIVE_EVERY_SECONDS = 1.0
 
@@ -102,9 +102,13 @@ class LiveRun:
         if time.monotonic() - self._asked >= ALIVE_EVERY_SECONDS:
             self._alive, self._asked = self.folder.is_running(), time.monotonic()
         caught_up = self._watched.take_new(self._add_to_log, budget_seconds)
+        if not self._alive and self._watched.state.status == "running":
+            # A worker may have begun since: only one that is absent before and after its events were read has crashed.
+            self._alive = self.folder.is_running()
         before, after = self.view, self._with_files(self.view)
         if self._watched.has_news or after.alive != before.alive:
-            after = replace(after, state=with_worker(self._watched.state.snapshot(), self._alive), log=self._log)
+            state = crashed_if_worker_died(self._watched.state.snapshot(), self._alive)
+            after = replace(after, state=state, log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
         return caught_up

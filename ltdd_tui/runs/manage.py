@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.runs.index import folder_of_runs, handle
+from ltdd_tui.runs.index import cli_name, folder_of_runs
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 
@@ -55,7 +55,7 @@ def _taken(folder: RunFolder) -> InputError:
     return InputError(
         f"there is a run named {folder.name!r} already",
         str(folder.root),
-        f"`ltdd-tui resume {handle(folder)}` goes on with it; another --name starts a new one",
+        f"`ltdd-tui resume {cli_name(folder)}` goes on with it; another --name starts a new one",
     )
 
 
@@ -137,7 +137,7 @@ def delete(folder: RunFolder) -> None:
 
 
 def _refused(done: str, error: OSError, folder: RunFolder) -> InputError:
-    return InputError(f"the run cannot be {done}: {error.strerror}", str(folder.root), "is the folder yours to change?")
+    return InputError(f"the run cannot be {done}: {error.strerror}", str(folder.root), "check its permissions")
 
 
 @contextlib.contextmanager

@@ -154,15 +154,6 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
     return [*lines, ("evaluation", f"{networks}, {', '.join(settings.evaluate.arch)}")]
 
 
-def published_line(summary: RunSummary) -> tuple[str, str] | None:
-    """The published figure of the run's cell, and how far from it the run came; None where there is none."""
-    if summary.settings is None or summary.settings.expected is None:
-        return None
-    expected = summary.settings.expected.accuracy
-    final = next((row.accuracy_mean for row in summary.rows if row.label == "final"), None)
-    return f"{expected:.1f}", "" if final is None else f"{final - expected:+.1f}"
-
-
 def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
     """The final figures that there are, by network, and how many networks a figure of this run stands for."""
     reader = RunSummaryReader(folder)

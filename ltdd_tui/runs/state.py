@@ -290,8 +290,8 @@ def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
     return state
 
 
-def with_worker(state: RunState, alive: bool) -> RunState:
-    """A run that says it is running while no worker holds it has crashed, at the time of its last event.
+def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
+    """If the events say running but no worker holds the run, the run crashed at the time of its last event.
 
     Ask for the worker first and read the events after that, or a run that ends in between looks like a crash.
     """

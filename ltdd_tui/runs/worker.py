@@ -22,7 +22,7 @@ import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
-from ltdd_tui.runs.index import handle, last_change
+from ltdd_tui.runs.index import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
@@ -39,7 +39,8 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
         raise InputError(
             "a worker is at work on this run",
             str(folder.root),
-            f"`ltdd-tui watch {handle(folder)}` shows it, `ltdd-tui stop {handle(folder)} --wait` ends it and waits",
+            f"`ltdd-tui watch {cli_name(folder)}` shows it, "
+            f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
     console = open_console(folder)
@@ -205,7 +206,7 @@ class WorkerHandle:
         return code or None
 
     def stopping(self, view: RunView) -> bool:
-        """Whether the worker has been asked to stop, by whomever, and still works."""
+        """Whether the worker has been asked to stop, by anybody, and is still running."""
         pid = view.state.started.pid if view.alive and view.state.started else None
         # The worker takes the request away when it has seen it, and is stopping still.
         if pid is not None and self._folder.stop_request.exists():

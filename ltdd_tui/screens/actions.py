@@ -125,7 +125,7 @@ class RunActions(Screen[None]):
 
     async def _resume(self, folder: RunFolder) -> None:
         if folder.distilled.exists() and readable_metrics(folder):
-            self.tell("it is done; v evaluates it on further networks", title=folder.name)
+            self.tell("the run is done; v evaluates it on further networks", title=folder.name)
             return
         try:
             process = await self.worker_handles.of(folder).resume()
@@ -238,7 +238,7 @@ class RunActions(Screen[None]):
                 nowhere = subprocess.DEVNULL
                 command = [program, str(folder.root)]
                 subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
-            title = "opened" if program else "no desktop here; the run lies in"
+            title = "opened" if program else "no desktop here; the run is in"
             self.tell(str(folder.root), title=title, timeout=5 if program else 15)
 
     async def _sent(

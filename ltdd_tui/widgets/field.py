@@ -21,6 +21,7 @@ from textual.widgets.collapsible import CollapsibleTitle
 
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
+from ltdd_tui.widgets.lines import FADED
 
 # ---- Controls that Textual does not have. ----
 
@@ -95,9 +96,7 @@ class Choices(Static, can_focus=True):
         parts = []
         for place, word in enumerate(self._words):
             on = word in self._chosen
-            style = Style.parse(
-                ("" if on else "$foreground 60%") + (" reverse" if self.has_focus and place == self._at else "")
-            )
+            style = Style.parse(("" if on else FADED) + (" reverse" if self.has_focus and place == self._at else ""))
             parts.append(Content.styled(f"{ON if on else OFF}{word}", style + Style.from_meta({"word": word})))
         self.update(Content("  ").join(parts))
 

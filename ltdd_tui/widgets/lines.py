@@ -23,6 +23,8 @@ GOOD, BAD, WARNING, ERROR = "$text-success", "$text-error", "$text-warning", "$t
 TRACK, MARK = "$foreground 20%", "bold $foreground"
 # A component class, since the style `$text-muted` would lose its 60 percent on the way into a Content.
 MUTED = ".lines--muted"
+# The same for the Content of a Static, which knows no component class of LinesView.
+FADED = "$foreground 60%"
 EMPTY = Content("")
 
 
@@ -42,15 +44,15 @@ class Lines(Protocol):
     def __getitem__(self, index: int, /) -> Content: ...
 
 
-Entry = TypeVar("Entry")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class LazyLines(Generic[Entry]):
+class LazyLines(Generic[Item]):
     """A line for each entry, made when it is looked at: of a thousand classes, thirty are on the screen."""
 
-    entries: Sequence[Content | Entry]
-    make: Callable[[Entry], Content]
+    entries: Sequence[Content | Item]
+    make: Callable[[Item], Content]
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -19,7 +19,7 @@ from ltdd_tui.runs.comparison import (
     ComparedRun,
     Difference,
     SeedMean,
-    class_lines,
+    compared_classes,
     differing_settings,
     group_lines,
     seed_means,
@@ -27,7 +27,7 @@ from ltdd_tui.runs.comparison import (
     window_for,
 )
 from ltdd_tui.runs.figures import Row, checks
-from ltdd_tui.screens.run.panel import LinesPanel, Panel
+from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
 from ltdd_tui.widgets.curve import Curve
@@ -235,7 +235,7 @@ class ClassesPanel(LinesPanel):
     """
 
     def compare(self, comparison: Comparison) -> None:
-        lines, groups = class_lines(comparison.runs), group_lines(comparison.runs)
+        lines, groups = compared_classes(comparison.runs), group_lines(comparison.runs)
         self.lines.draw(lambda width: classes(comparison, lines, groups, width))
 
 

@@ -19,6 +19,7 @@ from engine.run.settings import RunSettings
 from engine.run.yaml_text import dump_yaml
 from ltdd_tui.formatting import short_path
 from ltdd_tui.screens.dialogs import Dialog, FormDialog
+from ltdd_tui.widgets.lines import FADED
 
 # ---- Dry run. ----
 
@@ -66,7 +67,7 @@ class DryRun(Dialog[None]):
     """Scrolls through the resolved YAML; `y` copies it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "copy", "Copy", id="dry_run.copy"),
+        Binding("y", "copy", "Copy", tooltip="The settings as YAML, through the terminal", id="dry_run.copy"),
         Binding("enter,q", "cancel", "Close", id="dry_run.close"),
         Binding("j", "scroll(1)", "Down", show=False, id="dry_run.down"),
         Binding("k", "scroll(-1)", "Up", show=False, id="dry_run.up"),
@@ -110,11 +111,11 @@ class DryRun(Dialog[None]):
             gap = " " * max(width - len(line.head) - len(line.value) + 2, 2)
             drawn.append(
                 Content.assemble(
-                    (line.head, style or "$foreground 60%"),
+                    (line.head, style or FADED),
                     " ",
                     (line.value, style),
                     gap,
-                    (line.origin, "$foreground 60%"),
+                    (line.origin, FADED),
                 )
             )
         return Content("\n").join(drawn)

@@ -34,6 +34,7 @@ from ltdd_tui.launch.form import (
     place_of_images,
 )
 from ltdd_tui.widgets.field import Entry, Field, Fold, Spec, spec_of
+from ltdd_tui.widgets.lines import FADED
 
 # ---- "more": every setting that is not basic, by block, and a search among them. ----
 
@@ -143,7 +144,7 @@ class MoreSettings(Fold):
         event.stop()
         settings, matches = find_settings(event.value), self.query_one("#matches", OptionList)
         matches.set_options(
-            Option(Content.assemble(leaf.key, "  ", (leaf.help, "$foreground 60%")), id=leaf.key) for leaf in settings
+            Option(Content.assemble(leaf.key, "  ", (leaf.help, FADED)), id=leaf.key) for leaf in settings
         )
         matches.set_class(bool(settings), "-some")
 

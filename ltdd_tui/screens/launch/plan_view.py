@@ -23,7 +23,7 @@ from ltdd_tui.launch.plan import (
     stage_seconds,
 )
 from ltdd_tui.widgets.bars import bar, silhouette
-from ltdd_tui.widgets.lines import fit
+from ltdd_tui.widgets.lines import FADED, fit
 
 LONGEST_NAME, SHORT_MARK = 18, "!"
 PROFILE_ROWS = 5
@@ -39,7 +39,7 @@ def tail_rows(tail: LongTail, width: int, pitch: int) -> Content:
         short = count < tail.ipc
         count_text = f"{count:>{count_width},}{SHORT_MARK if short else ' '} "
         bar_text = bar(count, tail.counts[0], width - name_width - count_width - 3)
-        parts = ((f"{fit(name, name_width)} ", ""), (count_text, "$foreground 60%"), (bar_text, "$primary"))
+        parts = ((f"{fit(name, name_width)} ", ""), (count_text, FADED), (bar_text, "$primary"))
         rows += [*((text, "$warning" if short else style) for text, style in parts), "\n" * pitch]
     return Content.assemble(*rows[:-1])
 
@@ -73,7 +73,7 @@ class TailChart(Vertical):
         if tail is not None and many:
             shape = "\n".join(silhouette(tail.counts, width, PROFILE_ROWS))
             ends = fit(tail.names[0], width // 2) + fit(tail.names[-1], width - width // 2, right=True)
-            self._profile.update(Content.assemble(shape, "\n", (ends, "$foreground 60%")))
+            self._profile.update(Content.assemble(shape, "\n", (ends, FADED)))
 
 
 LABEL_WIDTH, STAGE_WIDTH, TIME_WIDTH = 10, 19, 8
@@ -101,7 +101,7 @@ class PlanPanel(Vertical):
         self._run_plan = run_plan
         self.set_class(bool(run_plan.faults), "-stale")
         device = f"on {run_plan.device.name}"
-        self.border_subtitle = "without what is at fault" if run_plan.faults else device
+        self.border_subtitle = "invalid values ignored" if run_plan.faults else device
         self._draw()
 
     @on(Resize)
@@ -128,12 +128,12 @@ class PlanPanel(Vertical):
 def _size_line(tail: LongTail | None, width: int) -> Content:
     """From how many images to how many, and how much smaller that is, beside or below."""
     if tail is None:
-        return Content("its classes are counted when its files are read")
+        return Content("classes unknown until the files are read")
     numbers, smaller = size_summary(tail)
     room = width - len(numbers)
     below = room <= len(smaller)
     return Content.assemble(
-        (numbers, "bold"), "\n" if below else "", (smaller if below else smaller.rjust(room), "$foreground 60%")
+        (numbers, "bold"), "\n" if below else "", (smaller if below else smaller.rjust(room), FADED)
     )
 
 
@@ -141,11 +141,11 @@ def _labelled(plan_lines: list[PlanLine], width: int, label_width: int) -> Conte
     """Labels on the left, texts wrapped beside them."""
     rows = []
     for line in plan_lines:
-        style = "$text-warning" if line.warns else "" if line.label else "$foreground 60%"
+        style = "$text-warning" if line.warns else "" if line.label else FADED
         texts = textwrap.wrap(line.text, max(width - label_width, 8)) or [""]
         for place, text in enumerate(texts):
             label = f"{line.label if place == 0 else '':{label_width}}"
-            rows.append(Content.assemble((label, "$foreground 60%"), (text, style)))
+            rows.append(Content.assemble((label, FADED), (text, style)))
     return Content("\n").join(rows)
 
 
@@ -157,7 +157,7 @@ def _stages(run_plan: RunPlan, width: int) -> Content:
     return Content("\n").join(
         [
             Content.assemble(
-                (f"{name:{STAGE_WIDTH}}", "$foreground 60%"),
+                (f"{name:{STAGE_WIDTH}}", FADED),
                 f"{duration(seconds, 'estimate'):>{TIME_WIDTH}} ",
                 (bar(seconds, longest, room), "$secondary"),
             )

@@ -24,7 +24,7 @@ from engine.run.settings import Expected
 from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.form import FIRST_PRESET
 from ltdd_tui.widgets.field import Entry
-from ltdd_tui.widgets.lines import fit
+from ltdd_tui.widgets.lines import FADED, fit
 
 START, MINE = "start here", "my presets"
 
@@ -159,7 +159,7 @@ class PresetPicker(Vertical):
             presets.add_option(Option(Content(group), disabled=True))
             presets.add_options([Option(self._line(row), id=row.name) for row in rows])
         if not shown:
-            presets.add_option(Option(Content("no preset has all these words"), disabled=True))
+            presets.add_option(Option(Content("no preset matches"), disabled=True))
         ids = [option.id for option in presets.options]
         wanted = at if at in ids else next((row.name for row in shown), None)
         presets.highlighted = ids.index(wanted) if wanted is not None else None
@@ -177,5 +177,5 @@ class PresetPicker(Vertical):
         picked = row.name == self._picked
         return Content.assemble(
             (f"{PICKED if picked else ' '} {fit(name, width)} ", "bold" if picked else ""),
-            (figures, "$foreground 60%"),
+            (figures, FADED),
         )

@@ -43,15 +43,15 @@ class LaunchScreen(Screen[None]):
     HELP: ClassVar[str] = """\
 # New run
 
-Pick a **preset** on the left with enter or a click: it fills the form. Change what you like; on the right stands at
-once what you will get: the **long tail** that is trained on, from the largest class to the smallest, how many images
-become how few, and the time, memory and disk that it takes *on this machine*.
+Pick a **preset** on the left with enter or a click: it fills the form. Change what you like. The right pane shows the
+**long tail** that is trained on, from the largest class to the smallest, the number of real and of synthetic images,
+and the time, memory and disk that the run takes *on this machine*.
 
 **Imbalance** is the largest class over the smallest; `natural` takes every image as it is. **IPC** is how many
 synthetic images each class will have. Classes with fewer real images than that are marked with `!`.
 
-What is wrong is told under its field, all of it at once. Under **more** are all other settings, by what they belong to;
-a preset has them right, so nobody needs to open it. Experts that an earlier run trained are taken from the cache.
+Errors appear under their fields. Under **more** are all other settings, by what they belong to; a preset sets them
+already. Experts that an earlier run trained are taken from the cache.
 
 Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
 """

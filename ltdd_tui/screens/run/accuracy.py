@@ -13,7 +13,7 @@ from engine.run.events import Evaluated
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import (
     BAD,

@@ -9,8 +9,8 @@ from textual.content import Content
 
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.screens.run.header import clock, speed
-from ltdd_tui.screens.run.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, WARNING, fit, spread, wrapped
 

@@ -10,7 +10,7 @@ from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
 from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import cells, resampled
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, LazyLines, Lines, fit, group_style, wrapped
 

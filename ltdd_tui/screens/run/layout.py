@@ -16,8 +16,9 @@ from textual.message import Message
 from textual.style import Style
 from textual.widget import Widget
 
-from ltdd_tui.preferences import PanelLayout
+from ltdd_tui.preferences import ImageMode, PanelLayout
 from ltdd_tui.runs.state import RunState
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.accuracy import AccuracyPanel
 from ltdd_tui.screens.run.details import DetailsPanel
 from ltdd_tui.screens.run.experts import ExpertsPanel
@@ -25,7 +26,6 @@ from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.log import ConsolePanel, LogPanel
 from ltdd_tui.screens.run.losses import LossesPanel
 from ltdd_tui.screens.run.norms import NormsPanel
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.widgets.lines import ACCENT, MUTED, LinesView
 
 TWO_COLUMNS_FROM, THREE_COLUMNS_FROM = 100, 160
@@ -234,8 +234,8 @@ class Workspace(Container):
     class Rearranged(Message):
         """Other panels are seen, or the same ones elsewhere."""
 
-    def __init__(self, arrangement: Arrangement) -> None:
-        self.panels = {panel.NAME: panel() for panel in PANELS}
+    def __init__(self, arrangement: Arrangement, image_mode: ImageMode) -> None:
+        self.panels = {panel.NAME: ImagesPanel(image_mode) if panel is ImagesPanel else panel() for panel in PANELS}
         super().__init__(*self.panels.values())
         self.arrangement = arrangement
         self._tiles = Tiles()

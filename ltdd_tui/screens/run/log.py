@@ -9,12 +9,12 @@ from itertools import groupby
 from textual.content import Content
 
 from ltdd_tui.runs.state import LogEntry, RunView
-from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.lines import ERROR, MUTED, WARNING, wrapped
 
 MOST, LONGEST = 400, 2000
-WAITING = "nothing has been said yet"
-NOTHING_PRINTED = "the worker has printed nothing, as it should be"
+WAITING = "no events yet"
+NOTHING_PRINTED = "no output (this is normal)"
 
 
 def log_lines(entries: Sequence[LogEntry], width: int) -> list[Content]:

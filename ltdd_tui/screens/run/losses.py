@@ -14,7 +14,7 @@ from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
 from ltdd_tui.runs.state import RunState, RunView
-from ltdd_tui.screens.run.panel import Panel
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
 from ltdd_tui.widgets.curve import Curve

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from ltdd_tui.runs.figures import ClassifierNorms, NormSeries, norms_by_class
 from ltdd_tui.runs.state import RunView
-from ltdd_tui.screens.run.panel import LinesPanel
+from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import FULL, cells, resampled
 from ltdd_tui.widgets.lines import EMPTY, MUTED, STRONG, group_style, spread, wrapped
 

@@ -15,16 +15,16 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from engine.run.folder import RunFolder
-from ltdd_tui.preferences import load_layout, remember
-from ltdd_tui.runs.index import handle
+from ltdd_tui.preferences import ImageMode, load_layout, remember
+from ltdd_tui.runs.index import cli_name
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
 from ltdd_tui.screens.following import LiveScreen
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.timeline import Scrubber
 
 BETWEEN_PANELS_SECONDS = 0.01
@@ -58,18 +58,20 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         Binding("r", "resume", "Resume", id="run.resume"),
         Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
         Binding("space", "play", "Replay", id="run.play"),
-        Binding("c,y", "copy", "Copy path", id="run.copy"),
+        Binding("c,y", "copy", "Copy path", tooltip="Of the run, or the command that resumes it", id="run.copy"),
         Binding("q", "leave", "Leave", id="run.leave"),
         Binding("escape", "back", "Back", show=False, id="run.back"),
     ]
 
-    def __init__(self, folder: RunFolder, worker_handles: WorkerHandles, is_all: bool = False) -> None:
+    def __init__(
+        self, folder: RunFolder, worker_handles: WorkerHandles, image_mode: ImageMode, is_all: bool = False
+    ) -> None:
         super().__init__(folder)
         self.worker_handles = worker_handles
         self._is_all = is_all
         self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(), NoticeBox()
         layout, _ = load_layout()
-        self._workspace = Workspace(Arrangement.of(layout))
+        self._workspace = Workspace(Arrangement.of(layout), image_mode)
         self._scrubber = Scrubber()
         self._view = self.live.view
         self._drawn_versions: dict[str, tuple[object, ...]] = {}
@@ -112,10 +114,10 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
     def _status_word(self) -> str:
         """What is said in place of the status, where a worker was started or stopped that has not said so itself."""
-        live, control = self.live.view, self.worker_handles.of(self.folder)
+        live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
         if self.notified is None:
             return "reading"
-        return "stopping" if control.stopping(live) else "starting" if control.starting(live) else ""
+        return "stopping" if worker_handle.stopping(live) else "starting" if worker_handle.starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -123,8 +125,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         # Until all events are read, a finished run looks like one whose worker is gone.
         if self.notified is None:
             return None
-        live, control = self.live.view, self.worker_handles.of(self.folder)
-        return notice(self._view, control.starting(live), control.exit_code(live))
+        live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
+        return notice(self._view, worker_handle.starting(live), worker_handle.exit_code(live))
 
     def picked(self) -> RunFolder:
         """The run that is shown."""
@@ -204,7 +206,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
         resumes = can_resume(self.live.view)
-        text = f"ltdd-tui resume {handle(self.folder)}" if resumes else str(self.folder.root)
+        text = f"ltdd-tui resume {cli_name(self.folder)}" if resumes else str(self.folder.root)
         self.app.copy_to_clipboard(text)
         self.notify(text, title="copied", markup=False)
 

@@ -8,19 +8,18 @@ from textual.content import Content
 
 from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import clean, duration, mean_and_std, percent, short_path, stage_name
+from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.index import RunEntry
-from ltdd_tui.runs.results import RunSummary, published_line, settings_lines
-from ltdd_tui.screens.runs.table import state_text
+from ltdd_tui.runs.results import RunSummary, settings_lines
+from ltdd_tui.screens.runs.table import STATE_STYLES, state_text
 from ltdd_tui.widgets.bars import cells, gauge, resampled
-from ltdd_tui.widgets.lines import EMPTY, ERROR, GOOD, MUTED, STRONG, LinesView, fit, wrapped
+from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, STRONG, LinesView, fit, wrapped
 
 TAIL_CELLS, LABEL_CELLS = 28, 13
 FIGURE_CELLS = (9, 6, 6, 6)
 """The columns of the accuracies: over all classes, and those of GROUPS."""
 # Labels that are too long for the narrow pane.
 SHORT = {"representation experts": "experts rep", "classifier experts": "experts cls", "initialization": "start"}
-STATE_STYLES = dict.fromkeys(("running", "starting"), "bold $text-primary") | {"done": f"bold {GOOD}"}
-STATE_STYLES |= dict.fromkeys(("stopped", "waiting"), STRONG)
 
 
 class RunPreview(LinesView):
@@ -35,7 +34,7 @@ class RunPreview(LinesView):
 def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[Content]:
     """State, faults, last output, accuracies, accuracy by class, settings and folder, as far as they are known."""
     run = entry.run
-    state, aside = (state_text(entry), STATE_STYLES.get(run.state, f"bold {ERROR}")), ""
+    state, aside = (state_text(entry), f"{STATE_STYLES.get(run.state, '')} bold"), ""
     if run.stage:
         aside = f"  {stage_name(run.stage)}"
     elif summary.seconds is not None:
@@ -79,6 +78,10 @@ def _accuracies(summary: RunSummary, width: int) -> Iterator[Content]:
         label = SHORT.get(row.label, row.label.replace("final on ", "on "))
         text = line(label, mean, *(percent(row.groups.get(group)) for group in GROUPS))
         yield Content.styled(text, STRONG if row.label == "final" else "")
-    if published := published_line(summary):
-        figure, difference = published
-        yield Content.assemble(line("published", figure), (difference.rjust(FIGURE_CELLS[1]), STRONG))
+    if summary.settings and (expected := summary.settings.expected):
+        final = next((row.accuracy_mean for row in summary.rows if row.label == "final"), None)
+        beyond = beyond_published(final, expected.accuracy)
+        difference = "" if beyond is None else f"{beyond:+.1f}"
+        yield Content.assemble(
+            line("published", percent(expected.accuracy)), (difference.rjust(FIGURE_CELLS[1]), STRONG)
+        )

@@ -81,7 +81,7 @@ MOST_COMPARED = 6
 TYPING_ACTIONS = {"back"}
 NO_RUNS = """[b]No runs yet[/b] in $folder
 
-[$text-accent]F3[/] sets one up. To see everything at work in two minutes, pick the preset [b]quickstart[/b],
+[$text-accent]F3[/] sets one up. To see everything at work in a minute or two, pick the preset [b]quickstart[/b],
 or in a shell: [$text-accent]ltdd-tui run quickstart[/]"""
 NOTHING_FOUND = """[b]Nothing matches[/b]
 
@@ -264,7 +264,7 @@ class RunsScreen(RunActions):
         if len(names) < 2:
             self.tell("mark two to six runs with space", title="compare", severity="warning")
         elif len(names) > MOST_COMPARED:
-            self.tell(f"{len(names)} are marked, six fit", title="compare", severity="warning")
+            self.tell(f"at most six runs can be compared, {len(names)} are marked", title="compare", severity="warning")
         else:
             self.post_message(OpenCompare([RunFolder(self._runs_dir / name) for name in names]))
 

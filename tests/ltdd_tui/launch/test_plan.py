@@ -160,3 +160,10 @@ def test_every_preset_can_be_told(tmp_path: Path) -> None:
     for preset in ("tiny-imagenet-lt-if10-ipc10", "imagenet-lt-if5-ipc10", "cifar100-lt-if10-ipc50"):
         plan = plan_run(form_of_preset(preset, "cpu"), tmp_path)
         assert plan.settings == load_preset(preset) and plan.tail is not None and plan.estimate is not None
+
+
+@pytest.mark.parametrize("dataset", ["folder", "imagenet-lt", "tiny-imagenet"])
+def test_hints_beside_fields_name_no_option_of_the_command_line(dataset: str, tmp_path: Path) -> None:
+    plan = plan_run(form_of_preset("quickstart", "cpu").with_text("dataset.name", dataset), tmp_path)
+    hint = plan.faults["dataset.path"].hint
+    assert hint.startswith("the folder with") and "--" not in hint

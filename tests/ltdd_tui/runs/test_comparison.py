@@ -14,8 +14,8 @@ from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 from ltdd_tui.runs.comparison import (
     ComparedRun,
-    class_lines,
     common_cell,
+    compared_classes,
     compared_runs,
     differing_settings,
     group_lines,
@@ -77,7 +77,7 @@ def test_runs_whose_settings_cannot_be_read_are_left_out_of_the_differences(tmp_
 
 
 def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[ComparedRun]) -> None:
-    lines = class_lines(pair)
+    lines = compared_classes(pair)
     assert [line.count for line in lines] == sorted((line.count for line in lines), reverse=True)
     assert lines[0].name == "airplane" and lines[0].values[:2] == (END[0], END[0] + 2)
     assert lines[-1].name == "truck" and lines[-1].values[2] == pair[2].rows["last check"].per_class[-1]
@@ -86,7 +86,7 @@ def test_classes_stand_head_to_tail_with_each_run_s_latest_accuracy(pair: list[C
 def test_classes_of_other_data_are_matched_by_name_and_not_by_place(tmp_path: Path) -> None:
     first, other = (record(tmp_path / name, "done", 20) for name in ("first", "other"))
     varied(other, classes=["truck", *(f"class {place}" for place in range(9))])
-    lines = class_lines(compared(first, other))
+    lines = compared_classes(compared(first, other))
     by_name = {line.name: line.values for line in lines}
     assert by_name["airplane"] == (END[0], None)
     assert by_name["truck"] == (END[9], END[0])
@@ -98,7 +98,7 @@ def test_names_of_wide_characters_take_the_cells_that_they_need(tmp_path: Path) 
     name = "\u6f22\u5b57" * 3
     runs = compared(varied(record(tmp_path / name, "done", 20), classes=[name, *(str(place) for place in range(9))]))
     side_by_side = panels.Comparison(runs, ["#ffffff"])
-    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), 80)
+    classes = panels.classes(side_by_side, compared_classes(runs), group_lines(runs), 80)
     figures = panels.figures(side_by_side, [], 120)
     assert name in plain(classes)[1] and name in plain(figures)[1]
     assert len({line.cell_length for line in classes if line}) == 1
@@ -152,7 +152,7 @@ def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int
     runs = [*pair, *pair][:count]
     side_by_side = panels.Comparison(runs, ["#ffffff"] * count)
     figures = panels.figures(side_by_side, [], width)
-    classes = panels.classes(side_by_side, class_lines(runs), group_lines(runs), width)
+    classes = panels.classes(side_by_side, compared_classes(runs), group_lines(runs), width)
     differing = panels.settings(side_by_side, differing_settings(runs), width)
     for table in (figures[: count + 1], [line for line in classes if line], differing):
         assert len({line.cell_length for line in table}) == 1, "columns stand below each other"
@@ -164,7 +164,7 @@ def test_tables_keep_their_width_and_columns(pair: list[ComparedRun], width: int
 
 def test_differences_are_to_the_run_that_is_asked_for(pair: list[ComparedRun]) -> None:
     first, second = pair[:2]
-    lines = class_lines([first, second])
+    lines = compared_classes([first, second])
     to_first = plain(panels.classes(panels.Comparison([first, second], ["#ffffff"] * 2, 0), lines, [], 60))
     to_second = plain(panels.classes(panels.Comparison([first, second], ["#ffffff"] * 2, 1), lines, [], 60))
     assert "B-A" in to_first[0] and "+2.0" in to_first[1]

@@ -12,8 +12,7 @@ import pytest
 
 from engine.run.events import EVENT_TYPES
 from engine.run.folder import RunFolder
-from ltdd_tui.runs.comparison import class_lines as compared_classes
-from ltdd_tui.runs.comparison import compared_runs, group_lines
+from ltdd_tui.runs.comparison import compared_classes, compared_runs, group_lines
 from ltdd_tui.runs.figures import checks, class_accuracies, expert_splits, norms_by_class
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.replay import as_of, frames

@@ -11,7 +11,7 @@ import pytest
 
 from engine.run import events as e
 from ltdd_tui.runs.figures import rows_from_state
-from ltdd_tui.runs.state import RunState, fold, with_worker
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 STAGES = ["data", "experts", "distill", "evaluate"]
 
@@ -153,11 +153,11 @@ def test_status_follows_the_events() -> None:
 
 def test_a_run_without_its_worker_has_crashed_only_if_it_says_that_it_runs() -> None:
     running = fold(RunState(), stamp(started()))
-    assert with_worker(running, alive=True).status == "running"
-    assert with_worker(running, alive=False).status == "crashed"
-    assert with_worker(RunState(), alive=False).status == "waiting"
+    assert crashed_if_worker_died(running, alive=True).status == "running"
+    assert crashed_if_worker_died(running, alive=False).status == "crashed"
+    assert crashed_if_worker_died(RunState(), alive=False).status == "waiting"
     stopped = fold(running, stamp(e.RunStopped("distill"), start=5))
-    assert with_worker(stopped, alive=False).status == "stopped"
+    assert crashed_if_worker_died(stopped, alive=False).status == "stopped"
 
 
 def test_what_fails_after_the_end_does_not_undo_the_result() -> None:

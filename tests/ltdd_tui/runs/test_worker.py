@@ -27,34 +27,34 @@ def said(pid: int | None, alive: bool, status: str = "running") -> Any:
     return SimpleNamespace(alive=alive, state=SimpleNamespace(status=status, started=started))
 
 
-def sent(control: WorkerHandle, code: int | None) -> None:
+def sent(worker_handle: WorkerHandle, code: int | None) -> None:
     """A worker of this program, at work (None) or ended with a code."""
     process, output = SimpleNamespace(pid=OURS, poll=lambda: code), tempfile.TemporaryFile()  # noqa: SIM115
     output.write(b"error: it broke")
     output.flush()
-    control.sent(WorkerProcess(process, output))  # type: ignore[arg-type]
+    worker_handle.sent(WorkerProcess(process, output))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_never_began_is_told_with_its_code(folder: RunFolder) -> None:
-    control = WorkerHandle(folder, "cpu")
-    sent(control, 1)
-    assert control.exit_code(said(None, alive=False, status="waiting")) == 1
-    assert control.exit_code(said(OTHER, alive=False, status="stopped")) == 1, "an earlier one had begun"
+    worker_handle = WorkerHandle(folder, "cpu")
+    sent(worker_handle, 1)
+    assert worker_handle.exit_code(said(None, alive=False, status="waiting")) == 1
+    assert worker_handle.exit_code(said(OTHER, alive=False, status="stopped")) == 1, "an earlier one had begun"
 
 
 def test_how_one_ended_that_had_begun_says_nothing_of_the_next(folder: RunFolder) -> None:
-    control = WorkerHandle(folder, "cpu")
-    sent(control, 130)
-    assert control.exit_code(said(OURS, alive=False, status="stopped")) is None
-    assert control.exit_code(said(OTHER, alive=False, status="done")) is None, "resumed from elsewhere, and done"
+    worker_handle = WorkerHandle(folder, "cpu")
+    sent(worker_handle, 130)
+    assert worker_handle.exit_code(said(OURS, alive=False, status="stopped")) is None
+    assert worker_handle.exit_code(said(OTHER, alive=False, status="done")) is None, "resumed from elsewhere, and done"
 
 
 def test_stopping_is_the_worker_that_was_asked_and_no_later_one(folder: RunFolder) -> None:
-    control = WorkerHandle(folder, "cpu")
-    assert not control.stopping(said(OURS, alive=True))
+    worker_handle = WorkerHandle(folder, "cpu")
+    assert not worker_handle.stopping(said(OURS, alive=True))
     folder.stop_request.touch()
-    assert control.stopping(said(OURS, alive=True)), "whoever asked"
+    assert worker_handle.stopping(said(OURS, alive=True)), "whoever asked"
     folder.stop_request.unlink()
-    assert control.stopping(said(OURS, alive=True)), "it has seen the request, and comes to its safe point"
-    assert not control.stopping(said(OURS, alive=False, status="stopped"))
-    assert not control.stopping(said(OTHER, alive=True)), "resumed from elsewhere"
+    assert worker_handle.stopping(said(OURS, alive=True)), "it has seen the request, and comes to its safe point"
+    assert not worker_handle.stopping(said(OURS, alive=False, status="stopped"))
+    assert not worker_handle.stopping(said(OTHER, alive=True)), "resumed from elsewhere"

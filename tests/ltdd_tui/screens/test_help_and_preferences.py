@@ -239,7 +239,7 @@ async def test_a_theme_of_the_file_stands_and_the_file_is_never_written(
     async with shown() as pilot:
         assert pilot.app.theme == "nord"
         pilot.app.theme = "ltdd-light"
-        await hears(pilot, "theme: ltdd-light", "for this session")
+        await hears(pilot, "theme: ltdd-light", "this session only")
     assert path.read_text() == content and layout(tmp_path).get("theme") is None
     async with shown() as pilot:
         assert pilot.app.theme == "nord"

@@ -20,7 +20,6 @@ from textual.widgets import Static
 import ltdd_tui
 from engine.run.events import DataReady, Preview, Stamped
 from engine.run.folder import RunFolder
-from ltdd_tui.preferences import Preferences
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.images.renderer import ImageRenderer
@@ -41,8 +40,7 @@ class Shown(App[None]):
 
     def __init__(self, images: Any = "auto") -> None:
         super().__init__()
-        self.preferences = Preferences(images=images)
-        self.panel = ImagesPanel()
+        self.panel = ImagesPanel(images)
 
     def compose(self) -> ComposeResult:
         yield self.panel
@@ -154,7 +152,7 @@ async def test_a_click_selects_an_image(view: Callable[..., RunView]) -> None:
         app.panel.focus()
         await pilot.press("e")
         await settle(pilot)
-        tiles = app.panel._images_view._shown.plan.tiles
+        tiles = app.panel._images_view._shown.layout.tiles
         await pilot.click("PictureFrame", offset=(2 * tiles.pitch_across + 2, tiles.pitch_down + 1))
         await settle(pilot)
         assert "dog, image 3" in app.text

@@ -233,7 +233,8 @@ def test_a_preset_of_ones_own_is_listed_small_and_not_replaced_unasked(home: Pat
         await sees(pilot, "Save as preset", "extends: quickstart")
         await typed(pilot, "quickstart")
         await pilot.press("enter")
-        await sees(pilot, "there is a preset 'quickstart' already")
+        await sees(pilot, "there is a preset 'quickstart' already", "choose another name")
+        assert "--overwrite" not in text(pilot), "the dialog has a button for that"
         await pilot.press("ctrl+u")
         await typed(pilot, "mine")
         await pilot.press("enter")

@@ -18,8 +18,8 @@ from engine.run import events as e
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import worker
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.layout import Workspace
-from ltdd_tui.screens.run.panel import Panel
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.run.timeline import Scrubber
 from ltdd_tui.screens.runs.screen import RunsScreen
@@ -212,9 +212,9 @@ async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
     folder = make("stopped")
     async with shown(folder) as pilot:
         assert isinstance(pilot.app, LtddApp)
-        screen, control = run_screen(pilot), pilot.app.worker_handles.of(folder)
+        screen, worker_handle = run_screen(pilot), pilot.app.worker_handles.of(folder)
         await pilot.press("r")
-        await until(pilot, lambda: HELD in folder.console.read_text() and not control.starting(screen.live.view))
+        await until(pilot, lambda: HELD in folder.console.read_text() and not worker_handle.starting(screen.live.view))
         told = screen._notice()
         assert told is not None and told.title == "stopped during distill"
 

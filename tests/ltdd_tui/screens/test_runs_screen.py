@@ -348,7 +348,7 @@ async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
         assert readable_metrics(folder)["final"]["accuracy_mean"] == 86.9
         await sees(pilot, "86.9 +- 0.7")
         await pilot.press("r")
-        await hears(pilot, "it is done")
+        await hears(pilot, "the run is done")
 
 
 async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:

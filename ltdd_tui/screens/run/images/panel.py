@@ -13,12 +13,12 @@ from textual.message import Message
 
 from engine.run.events import DataReady, Preview
 from ltdd_tui.formatting import clean
-from ltdd_tui.preferences import ImageMode, Preferences
+from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.state import RunView
+from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
-from ltdd_tui.screens.run.panel import Panel
 
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
 
@@ -62,15 +62,14 @@ color of its own. The newest saved iteration is followed unless an older one was
         Binding("i", "cycle_renderer", "How images are drawn", show=False, id="images.renderer"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, mode: ImageMode = "auto") -> None:
         super().__init__()
         self._selection = ImageSelection()
         self._view: RunView | None = None
-        self._mode: ImageMode = "auto"
+        self._mode = mode
         self._images_view = ImagesView()
 
     def compose(self) -> ComposeResult:
-        self.draw_as(getattr(self.app, "preferences", Preferences()).images)
         yield self._images_view
 
     def draw_as(self, mode: ImageMode) -> None:

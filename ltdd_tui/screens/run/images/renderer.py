@@ -74,7 +74,7 @@ Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TileLayout:
     """Which images lie where: those of one class in lines of `columns`, or those of all classes, a line each."""
 
     tiles: Tiles
@@ -110,30 +110,32 @@ class Plan:
         return (self.selection.row, image) if image < self.count else None
 
 
-def plan(selection: ImageSelection, rows: int, columns: int, image_size: int, area: CellArea) -> Plan:
+def lay_out_tiles(selection: ImageSelection, rows: int, columns: int, image_size: int, area: CellArea) -> TileLayout:
     """What is in sight of `rows` classes with `columns` images each."""
     if selection.shows == "one":
-        return Plan(grid(1, 1, 0, 0, image_size, area), 1, selection, columns)
+        return TileLayout(grid(1, 1, 0, 0, image_size, area), 1, selection, columns)
     if selection.shows == "all":
-        return Plan(grid(rows, columns, selection.row, selection.image, image_size, area), columns, selection, columns)
+        return TileLayout(
+            grid(rows, columns, selection.row, selection.image, image_size, area), columns, selection, columns
+        )
     # A single class is shown in lines of as many images as make them largest.
     line = flow(columns, image_size, area)
     tiles = grid(-(-columns // line), line, *divmod(selection.image, line), image_size, area)
-    return Plan(tiles, line, selection, columns)
+    return TileLayout(tiles, line, selection, columns)
 
 
-def compose(plan: Plan, sheet: Sheet, area: CellArea, ground: Rgb, accent: Rgb) -> Image.Image:
+def compose(layout: TileLayout, sheet: Sheet, area: CellArea, ground: Rgb, accent: Rgb) -> Image.Image:
     """The picture, on as many whole cells as it needs."""
-    tiles, ring = plan.tiles, area.ring
+    tiles, ring = layout.tiles, area.ring
     picture = Image.new("RGB", (tiles.cells[0] * area.cell_width, tiles.cells[1] * area.cell_height), ground)
     pitch = tiles.pitch_across * area.cell_width, tiles.pitch_down * area.cell_height
-    for row, column, down, across in plan.images():
+    for row, column, down, across in layout.images():
         image = sheet.image(row, column)
         # Enlarged, every pixel stays a sharp square; made smaller, none is left out.
         how = Image.Resampling.NEAREST if tiles.side >= image.width else Image.Resampling.BOX
         left, top = across * pitch[0] + ring, down * pitch[1] + ring
         picture.paste(image.resize((tiles.side, tiles.side), how), (left, top))
-        if plan.selection.shows != "one" and (row, column) == (plan.selection.row, plan.selection.image):
+        if layout.selection.shows != "one" and (row, column) == (layout.selection.row, layout.selection.image):
             box = (left - ring, top - ring, left + tiles.side + ring - 1, top + tiles.side + ring - 1)
             ImageDraw.Draw(picture).rectangle(box, outline=accent, width=ring)
     return picture
@@ -183,7 +185,7 @@ class RenderedImages:
     """The result of a job; no picture where images are off, and none and a fault where they cannot be read."""
 
     job: RenderJob
-    plan: Plan
+    layout: TileLayout
     picture: Drawn | None
     label: list[float]
     pixels_fault: str
@@ -204,12 +206,12 @@ class ImageRenderer:
         """Reads what is missing and draws; what is damaged becomes a fault."""
         request, area = job.request, job.area
         preview, selection = request.preview, request.selection
-        planned = plan(selection, preview.rows, preview.columns, preview.image_size, area)
+        layout = lay_out_tiles(selection, preview.rows, preview.columns, preview.image_size, area)
         drawn: Drawn | None = None
         label, pixels_fault, label_fault = [], "", ""
         try:
             if request.renderer != "off":
-                picture = compose(planned, self._sheet_of(request, planned), area, job.ground, job.accent)
+                picture = compose(layout, self._sheet_of(request, layout), area, job.ground, job.accent)
                 drawn = picture
                 if request.renderer != "kitty":
                     drawn = half_cells(picture) if request.renderer == "halfcell" else sixels(picture)
@@ -220,10 +222,10 @@ class ImageRenderer:
             label = read_label(path, preview, selection.row, selection.image, classes)
         except Unreadable as fault:
             label_fault = str(fault)
-        return RenderedImages(job, planned, drawn, label, pixels_fault, label_fault)
+        return RenderedImages(job, layout, drawn, label, pixels_fault, label_fault)
 
-    def _sheet_of(self, request: RenderRequest, planned: Plan) -> Sheet:
-        wanted = (request.root / request.preview.path, request.preview, planned.rows.start, planned.rows.stop)
+    def _sheet_of(self, request: RenderRequest, layout: TileLayout) -> Sheet:
+        wanted = (request.root / request.preview.path, request.preview, layout.rows.start, layout.rows.stop)
         if self._sheet is None or not self._sheet.holds(*wanted):
             # The one before is let go first: two large ones need not be in memory at once.
             self._sheet = None

@@ -23,7 +23,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean
-from ltdd_tui.screens.run.images.renderer import Drawn, ImageRenderer, Plan, RenderedImages, RenderJob, RenderRequest
+from ltdd_tui.screens.run.images.renderer import (
+    Drawn,
+    ImageRenderer,
+    RenderedImages,
+    RenderJob,
+    RenderRequest,
+    TileLayout,
+)
 from ltdd_tui.screens.run.images.terminal_graphics import Renderer, area_of
 from ltdd_tui.widgets.bars import bar
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, WARNING, LinesView, fit, group_style, wrapped
@@ -81,13 +88,15 @@ def label_words(title: str, label: Sequence[float], names: Sequence[str], width:
     return line.truncate(width, ellipsis=True)
 
 
-def name_lines(plan: Plan, names: Sequence[str], width: int) -> list[Content]:
+def name_lines(layout: TileLayout, names: Sequence[str], width: int) -> list[Content]:
     """The names of the classes in sight, each beside the middle of its images."""
-    pitch = plan.tiles.pitch_down
+    pitch = layout.tiles.pitch_down
     lines: list[Content] = []
-    for row in plan.rows:
+    for row in layout.rows:
         block = [EMPTY] * pitch
-        block[(pitch - 1) // 2] = Content.styled(fit(names[row], width), ACCENT if row == plan.selection.row else MUTED)
+        block[(pitch - 1) // 2] = Content.styled(
+            fit(names[row], width), ACCENT if row == layout.selection.row else MUTED
+        )
         lines += block
     return lines
 
@@ -261,7 +270,7 @@ class ImagesView(Container):
 
     def on_click(self, event: events.Click) -> None:
         x, y = event.screen_offset - self._frame.region.offset
-        if self._shown and (image := self._shown.plan.image_at(x, y)):
+        if self._shown and (image := self._shown.layout.image_at(x, y)):
             self.post_message(self.Clicked(*image))
 
     def _update(self) -> None:
@@ -319,10 +328,10 @@ class ImagesView(Container):
         if picture is None:
             self._frame.clear()
         else:
-            self._frame.put(request.renderer, picture, *rendered.plan.tiles.cells)
+            self._frame.put(request.renderer, picture, *rendered.layout.tiles.cells)
         self._say("" if picture else rendered.pixels_fault or OFF)
         self._names.display = bool(picture) and request.selection.shows == "all"
-        self._names.draw(lambda width: name_lines(rendered.plan, request.names_of(request.preview.rows), width))
+        self._names.draw(lambda width: name_lines(rendered.layout, request.names_of(request.preview.rows), width))
         self._label.display = True
         self._label.draw(lambda width: self._beside(rendered, width))
 

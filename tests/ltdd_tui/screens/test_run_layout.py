@@ -1,4 +1,4 @@
-"""Tiling: panels never overlap, are never too small to read, and every one can be brought to sight by its key."""
+"""Layout of the run screen: no panels overlap, none is too small to read, and its key brings each one to sight."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from engine.run.events import Preview
 from ltdd_tui.screens.run.images.previews import Sheet
-from ltdd_tui.screens.run.images.renderer import ImageSelection, compose, plan
+from ltdd_tui.screens.run.images.renderer import ImageSelection, compose, lay_out_tiles
 from ltdd_tui.screens.run.images.terminal_graphics import CellArea, half_cells, side_in
 
 GROUND, ACCENT = (1, 2, 3), (250, 160, 10)
@@ -29,7 +29,7 @@ def test_any_layout_fits_and_shows_the_selected_image_once() -> None:
         cell = draw.choice([(1, 2), (8, 17), (10, 20)])
         area = CellArea(draw.randint(12, 200), draw.randint(6, 60), *cell)
         selection = ImageSelection(draw.choice(["class", "all", "one"]), draw.randrange(rows), draw.randrange(columns))
-        found = plan(selection, rows, columns, side, area)
+        found = lay_out_tiles(selection, rows, columns, side, area)
         assert found.tiles.across * found.tiles.pitch_across <= area.across
         assert found.tiles.down * found.tiles.pitch_down <= area.down
         images = [(row, image) for row, image, _, _ in found.images()]
@@ -54,12 +54,12 @@ def test_any_layout_fits_and_shows_the_selected_image_once() -> None:
     ],
 )
 def test_one_class_is_as_large_as_it_can_be(area: CellArea, count: int, side: int, in_sight: int) -> None:
-    found = plan(ImageSelection("class"), 10, count, 32, area)
+    found = lay_out_tiles(ImageSelection("class"), 10, count, 32, area)
     assert (found.tiles.side, len(found.images())) == (side, in_sight)
 
 
 def test_a_thousand_classes_show_those_around_the_selected_one() -> None:
-    found = plan(ImageSelection("all", row=500, image=25), 1000, 50, 32, CellArea(90, 36))
+    found = lay_out_tiles(ImageSelection("all", row=500, image=25), 1000, 50, 32, CellArea(90, 36))
     assert len(found.images()) < 100
     assert 500 in found.rows and len(found.rows) == found.tiles.down
 
@@ -73,7 +73,7 @@ def test_sides_are_whole_multiples_or_nearly_all_of_the_room(room: int, side: in
 
 def test_enlarged_images_keep_every_pixel_square_and_exact() -> None:
     sheet, area = sheet_of(3, 2, 8), CellArea(60, 20, 10, 20)
-    found = plan(ImageSelection("one", row=1, image=1), 3, 2, 8, area)
+    found = lay_out_tiles(ImageSelection("one", row=1, image=1), 3, 2, 8, area)
     factor = found.tiles.side // 8
     assert factor > 10
     picture = np.asarray(compose(found, sheet, area, GROUND, ACCENT))
@@ -84,7 +84,7 @@ def test_enlarged_images_keep_every_pixel_square_and_exact() -> None:
 
 def test_the_selected_image_alone_has_a_frame_and_gaps_are_ground() -> None:
     sheet, area = sheet_of(2, 3, 8), CellArea(40, 12)
-    found = plan(ImageSelection("all", row=0, image=1), 2, 3, 8, area)
+    found = lay_out_tiles(ImageSelection("all", row=0, image=1), 2, 3, 8, area)
     picture = np.asarray(compose(found, sheet, area, GROUND, ACCENT))
     framed = (picture == ACCENT).all(axis=2)
     assert framed[0, 10:20].all() and framed[:10, 10].all() and framed.sum() == 4 * 9
