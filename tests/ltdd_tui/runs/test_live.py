@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from engine.run import events as e
+from engine.run.folder import RunFolder
 from ltdd_tui.runs.live import LiveRun
 from tests.ltdd_tui.recorded import record
 
@@ -38,6 +41,25 @@ def test_what_was_read_outlives_the_folder(tmp_path: Path) -> None:
     live.read()
     assert live.view.gone and not before.gone
     assert (live.view.settings, live.view.console, live.view.state) == (before.settings, before.console, before.state)
+
+
+def test_a_worker_that_begins_between_two_looks_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = record(tmp_path / "demo", "running", iterations=20)
+    live = LiveRun(folder)
+    looks = iter([False])
+    # Nobody held the run when it was asked first; by the time its events are read, a worker does.
+    monkeypatch.setattr(RunFolder, "is_running", lambda self: next(looks, True))
+    statuses = set()
+    while not live.read():
+        statuses.add(live.view.state.status)
+    assert "crashed" not in statuses | {live.view.state.status} and live.view.state.status == "running"
+
+
+def test_a_worker_that_is_absent_before_and_after_the_events_has_crashed(tmp_path: Path) -> None:
+    live = LiveRun(record(tmp_path / "demo", "crashed", iterations=20))
+    while not live.read():
+        pass
+    assert live.view.state.status == "crashed"
 
 
 def test_a_damaged_manifest_and_settings_count_as_none(tmp_path: Path) -> None:

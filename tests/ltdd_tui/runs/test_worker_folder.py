@@ -127,3 +127,13 @@ def test_two_workers_that_start_at_the_same_moment_print_to_a_file_each(runs_dir
         second.write(b"two\n")
     assert printed(folder.console) == ("two",)
     assert [printed(console) for console in folder.older_consoles()] == [("one",)]
+
+
+def test_a_console_that_an_older_version_appended_to_shows_the_latest_worker_only(runs_dir: Path) -> None:
+    folder = RunFolder(runs_dir / "old")
+    folder.root.mkdir(parents=True)
+    start = "--- a worker starts ---"
+    folder.console.write_text(f"{start}\nerror: the first broke\n{start}\nthe second speaks\n")
+    assert printed(folder.console) == ("the second speaks",)
+    folder.console.write_text(f"error: the first broke\n{start}\n")
+    assert printed(folder.console) == ()
