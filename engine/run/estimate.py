@@ -132,7 +132,7 @@ def estimate_or_none(
         return None
 
 
-def estimate_without_cached(settings: RunSettings, device: Device) -> tuple[Estimate | None, CachedExperts]:
+def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate | None, CachedExperts]:
     """The estimate of what is left to do after the experts in the cache are reused, and how many those are."""
     try:
         folder = _survey(settings)
@@ -145,7 +145,7 @@ def estimate_without_cached(settings: RunSettings, device: Device) -> tuple[Esti
 
 def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, Any] | None:
     """The fields of `estimate_without_cached` for manifest.json, to compare with the finished run; None without one."""
-    remaining, _ = estimate_without_cached(settings, device)
+    remaining, _ = estimate_remaining(settings, device)
     kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
     return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
 

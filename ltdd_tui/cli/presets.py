@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.run.device_profiles import Device as DeviceProfile
-from engine.run.estimate import estimate_or_none, estimate_without_cached
+from engine.run.estimate import estimate_or_none, estimate_remaining
 from engine.run.expert_cache import CachedExperts
 from engine.run.presets import dump, extending, list_presets, load_preset, save_preset
 from engine.run.validation import check_runnable
@@ -97,7 +97,7 @@ def estimate(
     """Estimate time, memory and disk of a preset, stage by stage; measures this machine once, for ten seconds."""
     settings = load_preset(preset, overrides or [])
     profile = machine.device_here(device)
-    remaining, cached = estimate_without_cached(settings, profile)
+    remaining, cached = estimate_remaining(settings, profile)
     if calibrate is None:
         calibrate = machine.calibration_lacks(settings, device)
     # Without data there is no cost to measure for.
@@ -105,7 +105,7 @@ def estimate(
         print_note("measuring this machine for estimates, once: about ten seconds, twice that where steps are compiled")
         if machine.calibrate(settings, device):
             profile = machine.device_here(device)
-            remaining, cached = estimate_without_cached(settings, profile)
+            remaining, cached = estimate_remaining(settings, profile)
         else:
             print_note("this machine could not be measured")
     if as_json:

@@ -14,7 +14,7 @@ import typer
 
 from engine.run.datasets import image_faults
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
-from engine.run.estimate import estimate_without_cached
+from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
@@ -105,7 +105,7 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     """
     resolved = resolve(preset, overrides)
     profile = device_here(device)
-    estimate, _ = estimate_without_cached(resolved.settings, profile)
+    estimate, _ = estimate_remaining(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
     if as_json:
         settings = [

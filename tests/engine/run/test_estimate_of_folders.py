@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.run.datasets import survey
 from engine.run.device_profiles import cpu
-from engine.run.estimate import estimate_for_manifest, estimate_or_none, estimate_without_cached
+from engine.run.estimate import estimate_for_manifest, estimate_or_none, estimate_remaining
 from engine.run.expert_cache import about_representation, expert_file, experts_root
 from engine.run.folder import write_json
 from engine.run.settings import RunSettings
@@ -55,7 +55,7 @@ def test_test_images_that_are_held_out_are_counted_too(tmp_path: Path) -> None:
 def test_a_missing_folder_has_no_estimate(tmp_path: Path) -> None:
     settings = RunSettings.model_validate({"dataset": {"name": "folder", "path": str(tmp_path / "none")}})
     assert estimate_or_none(settings, DEVICE) is None
-    assert estimate_without_cached(settings, DEVICE)[0] is None
+    assert estimate_remaining(settings, DEVICE)[0] is None
     assert estimate_for_manifest(settings, DEVICE) is None
 
 
@@ -63,14 +63,14 @@ def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
     settings = folder_of(tmp_path / "images", 16, cat=8, dog=8)
     tailed = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"imbalance_factor": 4.0})})
-    before, cached = estimate_without_cached(tailed, DEVICE)
+    before, cached = estimate_remaining(tailed, DEVICE)
     assert before is not None and not any(cached)
     place = experts_root() / "0123"
     # What is cached was made from the long tail, not from all that lies in the folder.
     write_json(place / "about.json", about_representation(tailed, "cpu", [8, 2], "eager", False))
     header = b'{"weights":{"dtype":"F32","shape":[24,1],"data_offsets":[0,96]}}'
     expert_file(place, 0).write_bytes(len(header).to_bytes(8, "little") + header + bytes(96))
-    after, cached = estimate_without_cached(tailed, DEVICE)
+    after, cached = estimate_remaining(tailed, DEVICE)
     assert cached == (1, 0)
     assert after is not None and after.experts_seconds == pytest.approx(before.experts_seconds / 2)
     recorded = estimate_for_manifest(tailed, DEVICE)
