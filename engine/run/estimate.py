@@ -144,7 +144,7 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
 
 
 def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, Any] | None:
-    """The fields of `estimate_without_cached` for manifest.json, to compare with the finished run; None without one."""
+    """The fields of `estimate_remaining` for manifest.json, to compare with the finished run; None without one."""
     remaining, _ = estimate_remaining(settings, device)
     kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
     return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
