@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.run.datasets import (
-    BROKEN,
     DEFAULT_SIDE,
     FACTS,
     TINY_FOLDER,
@@ -123,7 +122,7 @@ def read_images(files: Sequence[Path], image_size: int) -> Tensor:
         for i in range(start, min(start + _FILES_A_TASK, len(files))):
             try:
                 pixels[i] = np.asarray(_decoded(files[i], image_size))
-            except BROKEN as error:
+            except Exception as error:
                 faults.append(fault_of(files[i], error))
         return faults
 

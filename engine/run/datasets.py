@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.settings import DatasetName, DatasetSettings
@@ -198,12 +196,14 @@ def _counted(folder: Path, faults: list[Fault]) -> int:
 
 def common_size(files: Sequence[Path]) -> int | None:
     """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
+    from PIL import Image  # here, as in the other two: the list of runs and --help need no image
+
     sizes = set()
     for file in files:
         try:
             with Image.open(file) as image:
                 sizes.add(image.size)
-        except BROKEN as error:
+        except Exception as error:
             raise InputError([fault_of(file, error)]) from None
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     return width if width == height else None
@@ -220,8 +220,6 @@ def sampled_side(train: Path, names: Sequence[str]) -> int:
 
 # Faults of a person's own images, from names and first bytes: no image is decoded.
 
-# What Pillow raises for a broken file depends on its format and on where it is broken.
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 FAULTS_SHOWN = 10
 _READERS = 8
 
@@ -242,7 +240,12 @@ def image_faults(dataset: DatasetSettings) -> list[Fault]:
 
 
 def fault_of(file: Path, error: Exception) -> Fault:
-    """The fault of an image file that could not be opened."""
+    """The fault of an image file that could not be read.
+
+    What Pillow raises for one depends on its format and on where it is broken, so its callers catch every exception.
+    """
+    from PIL import Image
+
     if isinstance(error, FileNotFoundError):
         return Fault("the image is missing", str(file), "put it there, or take it out of the list")
     if isinstance(error, Image.DecompressionBombError):
@@ -263,8 +266,10 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _header_fault(file: Path) -> Fault | None:
+    from PIL import Image
+
     try:
         with Image.open(file):
             return None
-    except BROKEN as error:
+    except Exception as error:
         return fault_of(file, error)

@@ -7,11 +7,10 @@ as null, a list per class may be short, and numbers may be too large to add up.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
 from engine.run.metrics import GROUPS, Figures, expert_figures, group_means
@@ -340,6 +339,8 @@ def checks(state: RunState) -> tuple[Floats, Floats]:
         for event in state.evaluated("initialization") + state.evaluated("check")
         if event.iteration is not None
     }
+    import numpy as np  # here: numpy takes a tenth of a second to import, and a list of runs does without it
+
     iterations = sorted(evaluated)
     return np.array(iterations, dtype=np.float64), np.array([evaluated[at] for at in iterations], dtype=np.float64)
 
@@ -351,7 +352,7 @@ def reference_accuracies(state: RunState) -> dict[str, float]:
         for event in state.evaluated("random") + state.evaluated("initialization")
     }
     if done := state.done_experts("classifier") or state.done_experts("representation"):
-        named["bound"] = float(np.mean([_float(expert.accuracy) for expert in done]))
+        named["bound"] = statistics.fmean(_float(expert.accuracy) for expert in done)
     return {name: value for name, value in named.items() if not math.isnan(value)}
 
 

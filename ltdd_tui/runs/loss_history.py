@@ -8,13 +8,16 @@ out keep their values. Memory is bounded: of very many iterations only every sec
 from __future__ import annotations
 
 import math
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from engine.run.events import MatchingStep
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    # numpy takes a tenth of a second to import: the list of runs and --help do without it.
+    import numpy as np
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 # More than any published run has (10,000), and more than a chart has columns (some hundred).
 MOST = 2**14
@@ -31,7 +34,8 @@ class LossHistory:
     def __init__(self) -> None:
         self.latest: MatchingStep | None = None
         self.stride = 1
-        self._columns: Floats = np.empty((5, 0))
+        # One row a figure, one column an iteration; None until the first look.
+        self._columns: Floats | None = None
         self._pending: list[tuple[float, float, float, float, float]] = []
         self._pending_ascends = True
 
@@ -56,10 +60,14 @@ class LossHistory:
             if len(self._pending) > MOST:
                 self.merge()
 
-    def merge(self) -> None:
-        """Merges what was appended since the last look into the array."""
+    def merge(self) -> Floats:
+        """The array, with what was appended since the last look."""
+        import numpy as np
+
+        if self._columns is None:
+            self._columns = np.empty((5, 0))
         if not self._pending:
-            return
+            return self._columns
         columns = np.concatenate([self._columns, np.array(self._pending).T], axis=1)
         if not self._pending_ascends:
             # np.unique gives the first place of each iteration: from behind, that of the step that came last.
@@ -69,6 +77,7 @@ class LossHistory:
             self.stride *= 2
             columns = columns[:, columns[0] % self.stride == 0]
         self._columns, self._pending, self._pending_ascends = columns, [], True
+        return columns
 
     @property
     def iterations(self) -> Floats:
@@ -96,26 +105,26 @@ class LossHistory:
         return self.stride * float(self._column(4).sum())
 
     def _column(self, place: int) -> Floats:
-        self.merge()
-        column: Floats = self._columns[place]
+        column: Floats = self.merge()[place]
         return column
 
     def until(self, iteration: int) -> LossHistory:
         """The history as it was when `iteration` was the last one."""
-        past = self.copy()
-        past._columns = self._columns[:, : np.searchsorted(self._columns[0], iteration, "right")]
+        import numpy as np
+
+        past, columns = self.copy(), self.merge()
+        past._columns = columns = columns[:, : np.searchsorted(columns[0], iteration, "right")]
         past.latest = None
-        if past._columns.shape[1]:
-            last, rep, cls, beta, seconds = past._columns[:, -1].tolist()
+        if columns.shape[1]:
+            last, rep, cls, beta, seconds = columns[:, -1].tolist()
             rep, cls = (None if math.isnan(loss) else loss for loss in (rep, cls))
             past.latest = MatchingStep(int(last), rep, cls, beta, seconds)
         return past
 
     def copy(self) -> LossHistory:
         """Another history of the same steps, which shares the array."""
-        self.merge()
         other = LossHistory()
-        other.latest, other.stride, other._columns = self.latest, self.stride, self._columns
+        other._columns, other.latest, other.stride = self.merge(), self.latest, self.stride
         return other
 
     def __len__(self) -> int:
@@ -124,7 +133,9 @@ class LossHistory:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LossHistory):
             return NotImplemented
-        self.merge()
-        other.merge()
+        import numpy as np
+
+        # Both are merged first: that may change the stride.
+        columns, others = self.merge(), other.merge()
         same = self.latest == other.latest and self.stride == other.stride
-        return same and np.array_equal(self._columns, other._columns, equal_nan=True)
+        return same and np.array_equal(columns, others, equal_nan=True)

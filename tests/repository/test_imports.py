@@ -12,7 +12,7 @@ import pytest
 import engine.run
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ["torch", "torchvision", "sklearn", "textual"]
+HEAVY = ["torch", "torchvision", "sklearn", "textual", "numpy", "PIL"]
 RUN_MODULES = [module.name for module in pkgutil.walk_packages(engine.run.__path__, "engine.run.")]
 # Runs the program in the first argument, then prints which of the packages named after it were imported.
 PROBE = """
