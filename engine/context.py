@@ -15,6 +15,7 @@ from engine.run.events import Emit, StageDone, StageProgress, StageStarted
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings
 
+# In the order of pipeline.run, which is where a stage is begun; the screen shows those still to come from this list.
 STAGES = ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate", "export"]
 
 

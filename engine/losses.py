@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.run.settings import MatchingSettings, Method
+from engine.run.settings import MatchingSettings, MethodTraits
 
 StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""
@@ -54,7 +54,7 @@ class StudentLoss:
     adjustment: Tensor
 
     @staticmethod
-    def of(method: Method, settings: MatchingSettings, class_counts: list[int], like: Tensor) -> StudentLoss:
+    def of(method: MethodTraits, settings: MatchingSettings, class_counts: list[int], like: Tensor) -> StudentLoss:
         """The loss of a method, in the type and on the device of `like`: DAM with its settings, or g = 1, lambda = 0.
 
         Weights that sum to 1 are the paper's; that they may sum to C (`dam_weight_total: classes`) is ours.

@@ -58,18 +58,18 @@ def _as_float32(weights: Tensor) -> Tensor:
 
 
 class Recorder:
-    """Collects snapshots of G experts that are trained together: epochs 0 to `keep`, and the last one.
+    """Collects snapshots of G experts that are trained together: epochs 0 to `last_epoch`, and the final one.
 
     Later epochs are never read again (matching starts at max_start_epoch at the latest), so they are not kept.
     """
 
-    def __init__(self, theta: Tensor, keep: int) -> None:
+    def __init__(self, theta: Tensor, last_epoch: int) -> None:
         """`theta`: the weights (G, P) of epoch 0."""
-        self._keep, self._snapshots = keep, [_cpu_copy(theta)]
+        self._last_epoch, self._snapshots = last_epoch, [_cpu_copy(theta)]
 
     def record(self, theta: Tensor) -> None:
         """Keeps the weights (G, P) after one more epoch, if that epoch is read again."""
-        if len(self._snapshots) <= self._keep:
+        if len(self._snapshots) <= self._last_epoch:
             self._snapshots.append(_cpu_copy(theta))
 
     def finish(self, theta: Tensor, per_class: list[Tensor], norms: list[list[float]]) -> list[Trajectory]:
@@ -105,15 +105,15 @@ class ExpertStore:
         """Writes what these experts are made from, for readers without the images (engine/run/expert_cache.py)."""
         write_json(self.folder / ABOUT, about)
 
-    def load(self, expert: int, keep: int) -> Trajectory | None:
-        """The expert, or None where its file is missing, damaged, or holds fewer epochs than `keep`."""
+    def load(self, expert: int, last_epoch: int) -> Trajectory | None:
+        """The expert, or None where its file is missing, damaged, or holds fewer epochs than `last_epoch`."""
         try:
             # load_file maps the file: the system pages in what is used, and drops it again when memory is short.
             tensors = load_file(self.path(expert))
             trajectory = Trajectory(tensors["weights"], tensors["per_class"], tensors["norms"])
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
             return None
-        return trajectory if trajectory.last_epoch_kept >= keep else None
+        return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
     def save(self, expert: int, trajectory: Trajectory) -> None:
         """Writes one expert, atomically."""

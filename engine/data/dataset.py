@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.data.image_files import Source
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
-from engine.run.datasets import class_counts
+from engine.run.datasets import wanted_counts
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import GROUPS
@@ -30,16 +30,6 @@ NAMES_SHOWN = 8
 
 
 # --- The long tail ----------------------------------------------------------------------------------------------------
-
-
-def wanted_counts(available: list[int], imbalance_factor: float | Literal["natural"]) -> list[int]:
-    """Images per class that the imbalance factor asks for; the first class gets as many as the largest one has.
-
-    A class may have fewer available than asked for. `natural` asks for all there are.
-    """
-    if imbalance_factor == "natural":
-        return list(available)
-    return class_counts(max(available), imbalance_factor, len(available))
 
 
 def select_long_tailed(

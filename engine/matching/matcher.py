@@ -20,7 +20,7 @@ from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
-from engine.run.settings import AugmentationName, MatchingSettings, Method
+from engine.run.settings import AugmentationName, MatchingSettings, MethodTraits
 from engine.trajectories import Trajectory
 
 
@@ -43,7 +43,7 @@ class Matcher:
     """
 
     settings: MatchingSettings
-    method: Method
+    method: MethodTraits
     network: FlatNetwork
     representation: list[Trajectory]
     classifiers: list[Trajectory]

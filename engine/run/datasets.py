@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
@@ -68,15 +69,23 @@ def counts_for(settings: DatasetSettings) -> list[int] | None:
     sizes = list(FACTS[name].class_sizes)
     if name == "digits" and settings.test_per_class is not None:
         sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
-    return long_tailed(sizes, settings)
+    return kept_counts(sizes, settings)
 
 
-def long_tailed(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
+def wanted_counts(sizes: Sequence[int], imbalance_factor: float | Literal["natural"]) -> list[int]:
+    """Images per class that the imbalance factor asks for; the first class gets as many as the largest one has.
+
+    A class may have fewer than it is asked for. `natural` asks for all there are.
+    """
+    if imbalance_factor == "natural":
+        return list(sizes)
+    return class_counts(max(sizes), imbalance_factor, len(sizes))
+
+
+def kept_counts(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
     """Train images kept of classes of these sizes, in the order of class_order."""
     ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
-    if settings.imbalance_factor == "natural":
-        return ordered
-    wanted = class_counts(max(ordered), settings.imbalance_factor, len(ordered))
+    wanted = wanted_counts(ordered, settings.imbalance_factor)
     return [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
 
 
@@ -233,7 +242,7 @@ def image_faults(dataset: DatasetSettings) -> list[Fault]:
     except InputError as error:
         return list(error.faults)
     # With an empty class among them, the tail's fault would only repeat that one.
-    tail = [] if folder.faults else empty_tail(dataset, long_tailed(folder.counts, dataset))
+    tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
     with ThreadPoolExecutor(_READERS) as pool:
         unreadable = [fault for fault in pool.map(_header_fault, _files(images_root(dataset.path))) if fault]
     return [*folder.faults, *tail, *shown(unreadable)]

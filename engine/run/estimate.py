@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.run.cost_model import Workload, disk_bytes, memory_bytes
-from engine.run.datasets import FACTS, Survey, counts_for, image_size_for, long_tailed, sampled_side, survey
+from engine.run.datasets import FACTS, Survey, counts_for, image_size_for, kept_counts, sampled_side, survey
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
@@ -126,7 +126,7 @@ def estimate_or_none(
             side = sampled_side(expanded(dataset.path or "") / "train", folder.names)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
-        kept = [max(1, count) for count in counts or long_tailed(folder.counts, dataset)]
+        kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]
         return estimate(settings, device, kept, folder.test_images, cached)
     except (InputError, OSError):
         return None
@@ -138,7 +138,7 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
         folder = _survey(settings)
     except (InputError, OSError):
         return None, NONE_CACHED
-    counts = long_tailed(folder.counts, settings.dataset) if folder else None
+    counts = kept_counts(folder.counts, settings.dataset) if folder else None
     cached = cached_experts(settings, device.kind, counts)
     return estimate_or_none(settings, device, counts, cached, folder), cached
 

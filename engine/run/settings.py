@@ -17,7 +17,7 @@ MethodName = Literal["ltdd", "dam", "ed", "datm", "mtt", "random"]
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodTraits:
     """The traits of one method.
 
     student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained and phase
@@ -32,13 +32,13 @@ class Method:
     distills: bool = True
 
 
-METHODS: dict[MethodName, Method] = {
-    "ltdd": Method("dam", decoupled=True, matched="backbone", learns_labels=True),
-    "dam": Method("dam", decoupled=False, matched="all", learns_labels=True),
-    "ed": Method("soft", decoupled=True, matched="backbone", learns_labels=True),
-    "datm": Method("soft", decoupled=False, matched="all", learns_labels=True),
-    "mtt": Method("hard", decoupled=False, matched="all", learns_labels=False),
-    "random": Method("hard", decoupled=False, matched="all", learns_labels=False, distills=False),
+METHODS: dict[MethodName, MethodTraits] = {
+    "ltdd": MethodTraits("dam", decoupled=True, matched="backbone", learns_labels=True),
+    "dam": MethodTraits("dam", decoupled=False, matched="all", learns_labels=True),
+    "ed": MethodTraits("soft", decoupled=True, matched="backbone", learns_labels=True),
+    "datm": MethodTraits("soft", decoupled=False, matched="all", learns_labels=True),
+    "mtt": MethodTraits("hard", decoupled=False, matched="all", learns_labels=False),
+    "random": MethodTraits("hard", decoupled=False, matched="all", learns_labels=False, distills=False),
 }
 
 
@@ -276,7 +276,7 @@ class RunSettings(Strict):
     expected: Expected | None = ours(None, "the published figure of this cell")
 
     @property
-    def traits(self) -> Method:
+    def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
 

@@ -54,7 +54,7 @@ def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
     """All representation experts, weights (epochs kept + 1, P) each, from the cache if they are there."""
-    settings, keep = context.settings.experts, representation_epochs(context.settings)
+    settings, last_epoch = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
     backend, device_type = _step_backend(context, data), context.device.type
@@ -67,13 +67,13 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         with matmul_precision(settings.precision, context.device):
             # One gradient serves all groups of two or more, so that it is compiled once.
-            return _train_group(context, data, network, gradient(min(2, len(experts))), experts, keep)
+            return _train_group(context, data, network, gradient(min(2, len(experts))), experts, last_epoch)
 
     store = representation_store(context, data)
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
     store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
     return _load_or_train(
-        context, "representation", store, settings.num_experts, keep, group, train, gradient.cache_clear
+        context, "representation", store, settings.num_experts, last_epoch, group, train, gradient.cache_clear
     )
 
 
@@ -83,9 +83,14 @@ def _step_backend(context: Context, data: LongTailedData) -> StepBackend:
 
 
 def _train_group(
-    context: Context, data: LongTailedData, network: FlatNetwork, gradient: Gradient, experts: Sequence[int], keep: int
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    gradient: Gradient,
+    experts: Sequence[int],
+    last_epoch: int,
 ) -> list[Trajectory]:
-    """Trains these experts together, from fresh weights, by SGD or GSAM; epochs 0 to `keep` are recorded."""
+    """Trains these experts together, from fresh weights, by SGD or GSAM; epochs 0 to `last_epoch` are recorded."""
     settings, seed = context.settings.experts, context.settings.seed
     # Weights and order are seeded per expert, so that no expert depends on which others are trained beside it.
     names = [("representation", expert) for expert in experts]
@@ -94,7 +99,7 @@ def _train_group(
     state = TrainingState.started(weights, [settings.learning_rate] * len(experts))
     gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
     step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
-    recorder = Recorder(state.theta, keep)
+    recorder = Recorder(state.theta, last_epoch)
     streams = [
         TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
         for draw in draws
@@ -116,7 +121,7 @@ def train_classifier_experts(
 
     Their weights (epochs kept + 1, classifier parameters) start at the representation expert's last classifier.
     """
-    settings, keep = context.settings, classifier_epochs(context.settings)
+    settings, last_epoch = context.settings, classifier_epochs(context.settings)
     representation_key = representation_store(context, data).key
     store = ExpertStore(settings_hash(representation_key, settings.classifier_experts), settings.experts.storage)
     store.describe(about_classifier(settings, representation_key))
@@ -125,10 +130,10 @@ def train_classifier_experts(
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
         starts = [(expert, representation[expert].last.to(context.device)) for expert in experts]
-        return [_train_classifier(context, data, network, features, gradient, *start, keep) for start in starts]
+        return [_train_classifier(context, data, network, features, gradient, *start, last_epoch) for start in starts]
 
     # One at a time: nearly all of the work is computing features, and those come in large batches as it is.
-    return _load_or_train(context, "classifier", store, len(representation), keep, 1, train)
+    return _load_or_train(context, "classifier", store, len(representation), last_epoch, 1, train)
 
 
 def _train_classifier(
@@ -139,13 +144,13 @@ def _train_classifier(
     gradient: Gradient,
     expert: int,
     start: Tensor,
-    keep: int,
+    last_epoch: int,
 ) -> Trajectory:
     """One classifier expert, from the last weights (P,) of its representation expert."""
     settings = context.settings.classifier_experts
     state = TrainingState.started([start[network.classifier]], [settings.learning_rate])
     step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay))
-    recorder = Recorder(state.theta, keep)
+    recorder = Recorder(state.theta, last_epoch)
     batches = _feature_batches(context, data, features, expert, start)
     # A class-balanced epoch shows every class as often as the largest one has images.
     steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
@@ -213,19 +218,19 @@ def _load_or_train(
     kind: ExpertKind,
     store: ExpertStore,
     count: int,
-    keep: int,
+    last_epoch: int,
     group: int,
     train: Callable[[Sequence[int]], list[Trajectory]],
     release: Callable[[], object] = lambda: None,
 ) -> list[Trajectory]:
-    """`count` experts, from the cache if epochs 0 to `keep` are there; `train` makes the others, `group` at once.
+    """`count` experts, from the cache if epochs 0 to `last_epoch` are there; `train` makes the others, `group` at once.
 
     Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
     what was compiled for a group that does not fit into a GPU's memory.
     """
     stage = "experts" if kind == "representation" else "classifier_experts"
     with context.stage(stage, count, "experts") as progress, store.locked(context):
-        experts = {expert: cached for expert in range(count) if (cached := store.load(expert, keep))}
+        experts = {expert: cached for expert in range(count) if (cached := store.load(expert, last_epoch))}
 
         def done(expert: int, cached: bool) -> None:
             per_class, norms = experts[expert].per_class, experts[expert].norms
@@ -239,6 +244,6 @@ def _load_or_train(
             for expert, trajectory in zip(members, trained, strict=True):
                 store.save(expert, trajectory)
                 # Read back: mapped from its file it leaves memory, and this run sees the same bytes as later ones.
-                experts[expert] = store.load(expert, keep) or trajectory
+                experts[expert] = store.load(expert, last_epoch) or trajectory
                 done(expert, cached=False)
     return [experts[expert] for expert in range(count)]

@@ -22,7 +22,7 @@ from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.console import printed, printed_by_run
 from ltdd_tui.runs.figures import best_check
-from ltdd_tui.runs.live import FollowedRun
+from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.messages import CRASHED, log_message, losses
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
 
@@ -153,7 +153,7 @@ def display_for(plain: bool, as_json: bool) -> Display:
 
 
 def follow(
-    watched: FollowedRun, display: Display, process: subprocess.Popen[bytes] | None = None
+    watched: RunStateReader, display: Display, process: subprocess.Popen[bytes] | None = None
 ) -> tuple[RunState, int]:
     """Shows a run until its worker exits; returns the last state and how often Ctrl-C was pressed.
 

@@ -28,7 +28,7 @@ from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.index import cli_name, find_run, overview, replayed, run_folders
-from ltdd_tui.runs.live import FollowedRun
+from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
@@ -182,7 +182,7 @@ def _check_has_result(folder: RunFolder) -> None:
 
 def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> RunState:
     """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
-    watched = FollowedRun(folder)
+    watched = RunStateReader(folder)
     watched.skip_old()
     process = worker.launch(folder, arguments).process
     state, interrupts = follow(watched, display_for(plain, as_json=False), process)

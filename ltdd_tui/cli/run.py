@@ -29,7 +29,7 @@ from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.index import cli_name, find_run, replayed, run_folders
-from ltdd_tui.runs.live import FollowedRun
+from ltdd_tui.runs.live import RunStateReader
 
 MOST_NAMED = 5
 
@@ -139,7 +139,7 @@ def resume(
 
 def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
-    watched = FollowedRun(folder)
+    watched = RunStateReader(folder)
     watched.skip_old()
     process = worker.start(folder, device).process
     print_note(f"{folder.name}: {folder.root}")
@@ -164,10 +164,10 @@ def watch(
     folder = find_run(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))
-    raise typer.Exit(follow_run(FollowedRun(folder), None, plain, as_json))
+    raise typer.Exit(follow_run(RunStateReader(folder), None, plain, as_json))
 
 
-def follow_run(watched: FollowedRun, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
+def follow_run(watched: RunStateReader, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
     """Follows a run until its worker exits: prints progress, forwards Ctrl-C, returns the exit code.
 
     process: the worker, if it was started here; otherwise Ctrl-C leaves it running.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.run.datasets import FACTS, Survey, counts_for, empty_tail, long_tailed, survey
+from engine.run.datasets import FACTS, Survey, counts_for, empty_tail, kept_counts, survey
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import Estimate, estimate_or_none
@@ -51,7 +51,7 @@ class LongTail:
 def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
     """The long tail of a data set; `survey` is that of its folder. None where only its files tell."""
     dataset = settings.dataset
-    counts = long_tailed(survey.counts, dataset) if survey else counts_for(dataset)
+    counts = kept_counts(survey.counts, dataset) if survey else counts_for(dataset)
     if counts is None:
         return None
     names: Sequence[str]
@@ -103,7 +103,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         faults |= folder_faults
     tail = long_tail(settings, folder) if folder or dataset.name != "folder" else None
     device = device_here(form.device)
-    counts = long_tailed(folder.counts, dataset) if folder else None
+    counts = kept_counts(folder.counts, dataset) if folder else None
     cached = cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
     return RunPlan(
@@ -131,7 +131,7 @@ def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, F
         more = f" (and {len(folder.faults) - 1} more like this)" if len(folder.faults) > 1 else ""
         first = folder.faults[0]
         return None, {PATH: replace(first, what=f"{first.where}: {first.what}{more}")}
-    counts = long_tailed(folder.counts, dataset)
+    counts = kept_counts(folder.counts, dataset)
     empty = next(empty_tail(dataset, counts), None)
     return folder, {FACTOR: empty} if empty else {}
 

@@ -200,7 +200,7 @@ class RunEntry:
 
 
 def starting(entry: RunEntry) -> RunEntry:
-    """The run as it is while its worker has been sent and its files do not say so yet."""
+    """The run as it is while a worker that was launched has not begun and its files do not say so yet."""
     at_rest = entry.run.state in {"waiting", "stopped", "failed", "crashed"}
     return replace(entry, run=replace(entry.run, state="starting")) if at_rest else entry
 

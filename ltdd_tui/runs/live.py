@@ -30,7 +30,7 @@ Show = Callable[[Stamped | Warned, RunState], None]
 """Is told each item of a run; the state is the live one after that item, which the next item changes."""
 
 
-class FollowedRun:
+class RunStateReader:
     """A run folder that is followed: its events are applied to `state` as they come.
 
     `has_news` is whether the last `take_new` took anything in.
@@ -88,7 +88,7 @@ class LiveRun:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._watched = FollowedRun(folder)
+        self._watched = RunStateReader(folder)
         self._log: list[LogEntry] = []
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})

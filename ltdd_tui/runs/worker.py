@@ -143,13 +143,13 @@ class WorkerHandle:
         # A run that was made a moment ago, by another program, most likely has a worker that is about to start.
         self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
 
-    def is_on_its_way(self, status: str) -> bool:
+    def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""
         self._has_begun = self._has_begun or status == "running"
-        return self.is_sent and not self._has_begun
+        return self.is_launched and not self._has_begun
 
     @property
-    def is_sent(self) -> bool:
+    def is_launched(self) -> bool:
         """Whether a worker that was launched here has not exited."""
         return self._launching or (self._worker is not None and self._worker.process.poll() is None)
 
@@ -161,7 +161,7 @@ class WorkerHandle:
 
     async def resume(self) -> WorkerProcess | None:
         """Launches a worker that goes on where the last one ended; None where one is at work or on its way."""
-        if self.is_sent:
+        if self.is_launched:
             return None
         # Before anything is waited for, so that a second key press in between launches no second worker.
         self._launching = True
@@ -169,12 +169,12 @@ class WorkerHandle:
             if await asyncio.to_thread(self._folder.is_running):
                 return None
             process = await asyncio.to_thread(start, self._folder, self._device)
-            self.sent(process)
+            self.launched(process)
             return process
         finally:
             self._launching = False
 
-    def sent(self, process: WorkerProcess) -> None:
+    def launched(self, process: WorkerProcess) -> None:
         """Takes note of a worker that is on its way to the run."""
         self._worker, self._stopping_pid, self._has_begun = process, None, False
 
@@ -183,7 +183,7 @@ class WorkerHandle:
         if self._worker is process:
             self._worker = None
 
-    def starting(self, view: RunView) -> bool:
+    def is_starting(self, view: RunView) -> bool:
         """Whether a worker is on its way: launched, or holding the run, with no event yet that says it begins."""
         status = view.state.status
         if view.alive and status in {"running", "done"}:
@@ -205,7 +205,7 @@ class WorkerHandle:
             return None
         return code or None
 
-    def stopping(self, view: RunView) -> bool:
+    def is_stopping(self, view: RunView) -> bool:
         """Whether the worker has been asked to stop, by anybody, and is still running."""
         pid = view.state.started.pid if view.alive and view.state.started else None
         # The worker takes the request away when it has seen it, and is stopping still.

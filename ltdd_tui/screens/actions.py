@@ -23,7 +23,7 @@ from ltdd_tui.runs import manage
 from ltdd_tui.runs.results import figures_of, known_networks
 from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
-from ltdd_tui.screens.following import LiveScreen
+from ltdd_tui.screens.live import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
 
 
@@ -95,7 +95,7 @@ class RunActions(Screen[None]):
         """The run that an action is for."""
         raise NotImplementedError
 
-    def sent(self, folder: RunFolder) -> None:
+    def worker_changed(self, folder: RunFolder) -> None:
         """Called when a worker is on its way, or has been asked to stop."""
 
     def changed(self, renamed: RunFolder | None = None) -> None:
@@ -137,7 +137,7 @@ class RunActions(Screen[None]):
             return
         self.tell("goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
-            self.sent(folder)
+            self.worker_changed(folder)
         announce_end(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(group="worker")
@@ -156,7 +156,7 @@ class RunActions(Screen[None]):
                 self.complain(error)
                 return
             self.tell("asked to stop at its next safe point", title=folder.name, timeout=3)
-            self.sent(folder)
+            self.worker_changed(folder)
 
     @work
     async def action_evaluate(self) -> None:
@@ -169,7 +169,7 @@ class RunActions(Screen[None]):
             return
         known, repeats = await asyncio.to_thread(known_networks, folder)
         plan = await self.ask(Evaluate(folder, known, repeats, self.worker_handles.device))
-        if plan and (process := await self._sent(folder, plan.arguments(folder))):
+        if plan and (process := await self._launch(folder, plan.arguments(folder))):
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
             announce_end(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
 
@@ -182,7 +182,7 @@ class RunActions(Screen[None]):
         plan = await self.ask(Export(folder, folder.distilled.exists()))
         if plan is None:
             return
-        process = await self._sent(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
+        process = await self._launch(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
         if process:
             announce_end(self.app, self.worker_handles, process, folder, "export", result=str(plan.target))
 
@@ -241,7 +241,7 @@ class RunActions(Screen[None]):
             title = "opened" if program else "no desktop here; the run is in"
             self.tell(str(folder.root), title=title, timeout=5 if program else 15)
 
-    async def _sent(
+    async def _launch(
         self, folder: RunFolder, arguments: Sequence[str], reads_only: bool = False
     ) -> WorkerProcess | None:
         """The launched worker; None where it could not be launched, after a notification that says why."""

@@ -248,7 +248,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
-        self._worker_handles.of(folder).sent(process)
+        self._worker_handles.of(folder).launched(process)
         # Not needed for the first picture, and slow to import.
         from ltdd_tui.screens.actions import OpenRun, announce_end
 

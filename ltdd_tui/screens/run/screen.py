@@ -21,7 +21,7 @@ from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RunActions
-from ltdd_tui.screens.following import LiveScreen
+from ltdd_tui.screens.live import LiveScreen
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
@@ -117,7 +117,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
         if self.notified is None:
             return "reading"
-        return "stopping" if worker_handle.stopping(live) else "starting" if worker_handle.starting(live) else ""
+        return "stopping" if worker_handle.is_stopping(live) else "starting" if worker_handle.is_starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -126,13 +126,13 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if self.notified is None:
             return None
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
-        return notice(self._view, worker_handle.starting(live), worker_handle.exit_code(live))
+        return notice(self._view, worker_handle.is_starting(live), worker_handle.exit_code(live))
 
     def picked(self) -> RunFolder:
         """The run that is shown."""
         return self.folder
 
-    def sent(self, folder: RunFolder) -> None:
+    def worker_changed(self, folder: RunFolder) -> None:
         self.draw_soon()
 
     def watch_maximized(self, maximized: Widget | None) -> None:
@@ -200,7 +200,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if action == "stop":
             return can_stop(self.live.view)
         if action == "resume":
-            return can_resume(self.live.view) and not self.worker_handles.of(self.folder).starting(self.live.view)
+            return can_resume(self.live.view) and not self.worker_handles.of(self.folder).is_starting(self.live.view)
         return True
 
     def action_copy(self) -> None:

@@ -196,7 +196,7 @@ class RunsScreen(RunActions):
     def _with_start(self, entry: RunEntry) -> RunEntry:
         """A run whose worker is on its way is starting, whatever its files still say."""
         handle = self.worker_handles.known(entry.folder)
-        return starting(entry) if handle and handle.is_on_its_way(entry.run.state) else entry
+        return starting(entry) if handle and handle.is_launched_but_not_begun(entry.run.state) else entry
 
     def picked(self) -> RunFolder | None:
         """The run under the cursor."""
@@ -209,7 +209,7 @@ class RunsScreen(RunActions):
             self._point_at = renamed.name
         self._look_now.set()
 
-    def sent(self, folder: RunFolder) -> None:
+    def worker_changed(self, folder: RunFolder) -> None:
         # Shows at once that a worker is on its way.
         self._show()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.data.dataset import class_groups, select_long_tailed, wanted_counts
+from engine.data.dataset import class_groups, select_long_tailed
+from engine.run.datasets import wanted_counts
 
 LABELS = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 5000))
 

@@ -32,7 +32,7 @@ def sent(worker_handle: WorkerHandle, code: int | None) -> None:
     process, output = SimpleNamespace(pid=OURS, poll=lambda: code), tempfile.TemporaryFile()  # noqa: SIM115
     output.write(b"error: it broke")
     output.flush()
-    worker_handle.sent(WorkerProcess(process, output))  # type: ignore[arg-type]
+    worker_handle.launched(WorkerProcess(process, output))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_never_began_is_told_with_its_code(folder: RunFolder) -> None:
@@ -51,10 +51,10 @@ def test_how_one_ended_that_had_begun_says_nothing_of_the_next(folder: RunFolder
 
 def test_stopping_is_the_worker_that_was_asked_and_no_later_one(folder: RunFolder) -> None:
     worker_handle = WorkerHandle(folder, "cpu")
-    assert not worker_handle.stopping(said(OURS, alive=True))
+    assert not worker_handle.is_stopping(said(OURS, alive=True))
     folder.stop_request.touch()
-    assert worker_handle.stopping(said(OURS, alive=True)), "whoever asked"
+    assert worker_handle.is_stopping(said(OURS, alive=True)), "whoever asked"
     folder.stop_request.unlink()
-    assert worker_handle.stopping(said(OURS, alive=True)), "it has seen the request, and comes to its safe point"
-    assert not worker_handle.stopping(said(OURS, alive=False, status="stopped"))
-    assert not worker_handle.stopping(said(OTHER, alive=True)), "resumed from elsewhere"
+    assert worker_handle.is_stopping(said(OURS, alive=True)), "it has seen the request, and comes to its safe point"
+    assert not worker_handle.is_stopping(said(OURS, alive=False, status="stopped"))
+    assert not worker_handle.is_stopping(said(OTHER, alive=True)), "resumed from elsewhere"

@@ -214,7 +214,9 @@ async def test_a_worker_that_another_one_kept_from_the_run_is_no_news(
         assert isinstance(pilot.app, LtddApp)
         screen, worker_handle = run_screen(pilot), pilot.app.worker_handles.of(folder)
         await pilot.press("r")
-        await until(pilot, lambda: HELD in folder.console.read_text() and not worker_handle.starting(screen.live.view))
+        await until(
+            pilot, lambda: HELD in folder.console.read_text() and not worker_handle.is_starting(screen.live.view)
+        )
         told = screen._notice()
         assert told is not None and told.title == "stopped during distill"
 
