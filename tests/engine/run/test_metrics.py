@@ -23,7 +23,7 @@ def test_of_values_that_are_not_finite_the_standard_deviation_is_nan(odd: float)
 
 
 def test_an_expert_without_a_finite_accuracy_costs_no_run_its_metrics() -> None:
-    figures = expert_figures([50.0, NAN], [[60.0, 40.0], [60.0, NAN]], ["many", "few"])
+    figures = expert_figures([50.0, NAN], [[60.0, 40.0], [60.0, NAN]], ["many", "few"], [])
     assert finite(figures.model_dump()) == {
         "accuracy_mean": None,
         "accuracy_std": None,
