@@ -33,7 +33,8 @@ Made by `python -m scripts.generate_docs`; change engine/run/settings.py instead
 
 A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` for the preset that it differs from. On \
 the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
-Numbers may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. `expected` is never inherited.
+Numbers are decimal (`010` is ten) and may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. \
+`expected` is never inherited.
 
 Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
 here.
@@ -112,8 +113,8 @@ def in_words(hint: Any) -> str:
 BAD_INPUT_INTRODUCTION = """\
 # Bad input
 
-Made by `python -m scripts.generate_docs` from tests/bad_input.py. A test gives each of these inputs to the program and \
-holds the message and the exit code. Paths are below the folder where the command was given.
+Made by `python -m scripts.generate_docs` from tests/bad_input.py. A test gives each of these inputs to the program \
+and holds the message and the exit code. Paths are below the folder where the command was given.
 """
 BAD_INPUT_HEAD = "| input | message | exit code |\n| --- | --- | --- |"
 

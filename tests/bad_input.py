@@ -58,7 +58,46 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         override(
             "method=ltdp",
-            "error: --set: method: 'ltdp' is not known; known: ltdd, dam, ed, datm, mtt, random\nhint: did you mean ltdd?",
+            "error: --set: method: 'ltdp' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
+            "hint: did you mean ltdd?",
+        ),
+    ],
+    "Settings: numbers that are not decimal": [
+        mine(
+            "ipc: 1:30\n",
+            "error: mine.yaml:1: ipc: a whole number is needed, this is the text '1:30'\n"
+            "hint: synthetic images per class (IPC)",
+        ),
+        mine(
+            "ipc: 0x10\n",
+            "error: mine.yaml:1: ipc: a whole number is needed, this is the text '0x10'\n"
+            "hint: write it in decimal digits: 16",
+        ),
+        mine(
+            "matching: {iterations: 1_000}\n",
+            "error: mine.yaml:1: matching.iterations: a whole number is needed, this is the text '1_000'\n"
+            "hint: write it in decimal digits: 1000",
+        ),
+        mine("ipc: !!int 0o10\n", "error: mine.yaml:1: ipc: this is no value: '0o10' is no decimal number"),
+        override(
+            "dataset.imbalance_factor=0b1010",
+            "error: --set: dataset.imbalance_factor: a number or natural is needed, this is the text '0b1010'\n"
+            "hint: write it in decimal digits: 10",
+        ),
+        mine(
+            "seed: 2026-11-28\n",
+            "error: mine.yaml:1: seed: a whole number is needed, this is the text '2026-11-28'\n"
+            "hint: the one seed; every stage draws its own generator from it",
+        ),
+        mine(
+            "method: off\n",
+            "error: mine.yaml:1: method: 'off' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
+            "hint: ltdd, one of its ablations (dam, ed) or a baseline",
+        ),
+        mine(
+            "<<: {ipc: 3}\n",
+            "error: mine.yaml:1: <<: there is no such setting\n"
+            "hint: `ltdd-tui presets show quickstart` shows all settings",
         ),
     ],
     "Settings: keys and files": [

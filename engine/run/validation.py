@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -96,7 +98,7 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
             return what, leaf.help
     if kinds & OUT_OF_RANGE:
         return f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}", leaf.help
-    if isinstance(value, str) and leaf.choices and not reads_as_number(value):
+    if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
         return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
@@ -104,6 +106,8 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
 def _hint(leaf: Leaf, value: Any) -> str:
     if isinstance(value, str) and "number" in leaf.kind and reads_as_number(value):
         return f"write it without quotes: {value}"
+    if isinstance(value, str) and "number" in leaf.kind and (decimal := _in_decimal(value)):
+        return f"write it in decimal digits: {decimal}"
     if isinstance(value, float) and value.is_integer() and "whole" in leaf.kind:
         return f"write it without a fraction: {int(value)}"
     if leaf.is_list:
@@ -111,6 +115,14 @@ def _hint(leaf: Leaf, value: Any) -> str:
     if value is None and leaf.default is not None:
         return "give it a value, or leave the key out"
     return leaf.help
+
+
+def _in_decimal(text: str) -> str:
+    """A number as YAML 1.1 or Python write it, 0x10, 0o10, 0b1 or 1_000, in decimal digits; empty for other text."""
+    for number in (partial(int, base=0), float):
+        with contextlib.suppress(ValueError):
+            return str(number(text)) if re.search(r"\d", text) else ""
+    return ""
 
 
 def _nearest(path: KeyPath) -> str:
