@@ -23,7 +23,7 @@ from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
-from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
+from engine.run.validation import combination_faults, infeasible_faults, last_written, location, mentioned, value_faults
 from engine.run.yaml_text import (
     NULLS,
     KeyPath,
@@ -286,8 +286,8 @@ def _faults_between_values(layers: WrittenSettings, wrong: Collection[KeyPath]) 
     for fault in faults:
         keys = mentioned(f"{fault.where} {fault.what}")
         if not any(overlap(key, bad) for key in keys for bad in wrong):
-            written = next((key for key in keys if key in layers.places), keys[0])
-            placed.append(Fault(fault.what, location(written, layers.places), fault.hint))
+            blamed = last_written(keys, layers.places)
+            placed.append(Fault(fault.what, location(blamed, layers.places), fault.hint))
     return placed
 
 

@@ -93,12 +93,13 @@ class WrittenSettings:
     places: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
+    def add(self, values: Mapping[KeyPath, Any], places: dict[KeyPath, str]) -> None:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
         for path, value in values.items():
             self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
             self.values[path] = value
-        self.places.update(places)
+        # In the order of the layers, the uppermost last: a fault is of the key that was written last.
+        self.places = {old: place for old, place in self.places.items() if old not in places} | places
 
     def drop(self, block: str) -> None:
         """Removes everything below a key."""

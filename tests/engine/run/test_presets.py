@@ -316,6 +316,31 @@ def test_a_combination_that_cannot_work_is_a_fault(text: str, where: str, says: 
     assert says in fault.what
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "where"),
+    [
+        ("seed: 1", ["experts.epochs=20"], "--set: experts.epochs"),
+        ("seed: 1", ["matching.max_start_epoch=90"], "--set: matching.max_start_epoch"),
+        ("seed: 1", ["classifier_experts.epochs=1"], "--set: classifier_experts.epochs"),
+        ("seed: 1", ["dataset.resolution=8", "experts.depth=4"], "--set: experts.depth"),
+        ("experts: {depth: 4}", ["dataset.resolution=8"], "--set: dataset.resolution"),
+        ("matching: {max_start_epoch: 3, sequential_from: 4}", [], "m.yaml:2: matching.sequential_from"),
+        ("matching: {sequential_from: 4}", ["matching.max_start_epoch=3"], "--set: matching.max_start_epoch"),
+        ("experts: {epochs: 20}", [], "m.yaml:2: experts.epochs"),
+        ("dataset: {imbalance_factor: 500}", [], "m.yaml:2: dataset.imbalance_factor"),
+        ("experts: 3", [], "m.yaml:2: experts"),
+        ("seed: 1", ["matching=3"], "--set: matching"),
+        ("experts: {depth: 4, epochs: 20}", ["experts=3"], "--set: experts"),
+    ],
+)
+def test_a_fault_is_of_the_layer_that_made_it_and_not_of_the_preset_below(
+    text: str, overrides: list[str], where: str
+) -> None:
+    write("_base.yaml", "matching: {max_start_epoch: 20, expert_epochs: 2}\nexperts: {epochs: 40, depth: 3}\n")
+    write("m.yaml", f"extends: _base\n{text}\n")
+    assert {fault.where for fault in faults("./m.yaml", *overrides)} == {where}
+
+
 def test_faults_of_combinations_are_listed_with_those_of_single_values() -> None:
     path = write("m.yaml", "extends: quickstart\nipc: 0\nexperts:\n  depth: 4\n")
     assert [fault.where for fault in faults(path)] == ["m.yaml:2: ipc", "m.yaml:4: experts.depth"]
