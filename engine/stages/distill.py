@@ -54,7 +54,8 @@ def student_matcher(
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
 
-    Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a loss or gradient is not finite or beta is not positive, before such a state is saved.
+    Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
+    loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
     state = load_state(context.folder, context.device) or DistillState.at_start(start)
