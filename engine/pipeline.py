@@ -88,7 +88,6 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
-            context.check_stop()
     return state
 
 
