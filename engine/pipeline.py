@@ -81,14 +81,13 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
                 save_preview(context, data, state.synthetic, state.iteration)
-            if last or state.iteration % recipe.every == 0:
+            if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
                 target = synthetic_target(context, "check", "check", state.iteration, state.synthetic)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
-            context.check_stop()
     return state
 
 
