@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -111,6 +112,10 @@ def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     assert cached(classifier_experts={"epochs": 4}) == (2, 0)
     assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
     assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    about = read_json(store.folder / "about.json")
+    del about["dataset"]["test_folds"]
+    (store.folder / "about.json").write_text(json.dumps(about))
+    assert cached() == (2, 2), "of a version that did not know the setting yet"
     store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
     store.path(0).with_name("about.json.old").write_text("{")
     assert cached() == (1, 2)
