@@ -27,8 +27,8 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, replayed, run_folders
-from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
+from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
