@@ -63,7 +63,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         print_data(result_table(rows))
     if rows and state.data:
         print_data("")
-        print_data(class_table(state.data.class_names, state.data.class_counts, rows))
+        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, rows))
 
 
 def print_result(folder: RunFolder, by_class: bool = True) -> None:
@@ -85,7 +85,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
     if by_class:
         print_data("")
         rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
-        print_data(class_table(result.class_names, result.class_counts, rows))
+        print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     for fault in result.faults:
@@ -135,7 +135,9 @@ def evaluate(
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return
-    print_data(result_table(row_of(f"final on {event.arch}", event) for event in evaluations if is_sound(event)))
+    tests = state.data.test_counts if state.data else []
+    sound = [event for event in evaluations if is_sound(event, tests)]
+    print_data(result_table(row_of(f"final on {event.arch}", event) for event in sound))
 
 
 def export(
