@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.run.datasets import DIGITS_SMALLEST, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
+from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
 from engine.run.schema import Leaf, blocks, leaves
@@ -195,6 +195,20 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
             "dataset.resolution",
             "raise dataset.resolution",
+        )
+    if dataset.class_order == "text" and dataset.name != "tiny-imagenet":
+        yield Fault(
+            f"text sorts the classes of dataset.name tiny-imagenet alone, this is {dataset.name}",
+            "dataset.class_order",
+            "use label, or count",
+        )
+    facts = FACTS.get(dataset.name)  # folder has none: its images become RGB
+    if dataset.whitening in ("published", "normalized") and facts and facts.channels != 3:
+        yield Fault(
+            f"{dataset.whitening} takes the mean and std of CIFAR-10's three channels, dataset.name {dataset.name}"
+            f" has {facts.channels}",
+            "dataset.whitening",
+            "use corrected",
         )
     if dataset.name == "digits" and (dataset.test_per_class or 0) >= DIGITS_SMALLEST:
         yield Fault(
