@@ -17,7 +17,6 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.settings import DatasetName, DatasetSettings
 
-
 FLOAT_ERROR = 1e-12
 """Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""
 
