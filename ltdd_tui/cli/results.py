@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import STOPPED, InputError
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
@@ -24,7 +24,7 @@ from ltdd_tui.cli.output import (
     runs_table,
     seconds_table,
 )
-from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
@@ -186,14 +186,14 @@ def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> Run
     """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
     watched = RunStateReader(folder)
     watched.skip_old()
-    process = worker.launch(folder, arguments).process
-    state, interrupts = follow(watched, display_for(plain, as_json=False), process)
-    if interrupts:
+    before = watched.state.failures
+    state, own, signals = follow(watched, display_for(plain, False), lambda: worker.launch(folder, arguments))
+    if signals:
         print_note("stopped; what was finished is kept, the same command continues")
-        raise typer.Exit(STOPPED)
-    if process.returncode:
+        raise typer.Exit(exit_code_after(signals))
+    if own and own.process.returncode:
         # A failure that the worker reported itself has been shown.
-        if not state.failures:
-            print_crash(folder, process.returncode)
-        raise typer.Exit(exit_code_of(process.returncode))
+        if state.failures == before:
+            print_crash(folder, own)
+        raise typer.Exit(exit_code_of(own.process.returncode))
     return state
