@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -175,12 +176,12 @@ def load_image_folder(settings: DatasetSettings) -> Source:
     return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 
-def _files(folder: Path, names: list[str]) -> Files:
-    """Every file of every class, class after class, in natural order; hidden ones (.DS_Store) are left out."""
+def _files(folder: Path, names: list[str], key: Callable[[str], Any] = natural_order) -> Files:
+    """Every file of every class, class after class, in order of `key`; hidden ones (.DS_Store) are left out."""
     files = []
     for label, name in enumerate(names):
         visible = [file for file in (folder / name).iterdir() if not file.name.startswith(".")]
-        files += [(file, label) for file in sorted(visible, key=lambda file: natural_order(file.name))]
+        files += [(file, label) for file in sorted(visible, key=lambda file: key(file.name))]
     return files
 
 
@@ -240,18 +241,23 @@ def _class_names(train: Files) -> list[str]:
 
 
 def load_tiny_imagenet(settings: DatasetSettings) -> Source:
-    """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
+    """The classes of wnids.txt that have train images, so that a part of the set works too.
+
+    In the order of that file; with class_order text, classes and files in that of torchvision's ImageFolder.
+    """
     folder = expanded(settings.path) if settings.path else cache_root() / "data"
     root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
     if root is None:
         hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
         raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or FACTS["tiny-imagenet"].image_size
+    as_text = settings.class_order == "text"
     codes = [code for code in _lines(root / TINY_MARK) if (root / "train" / code / "images").is_dir()]
+    codes = sorted(codes) if as_text else codes
     if len(codes) < 2:
         hint = "expected train/<wnid>/images/*.JPEG"
         raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"), hint)
-    train = _files(root / "train", [f"{code}/images" for code in codes])
+    train = _files(root / "train", [f"{code}/images" for code in codes], key=str if as_text else natural_order)
     labels = {code: label for label, code in enumerate(codes)}
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]

@@ -75,9 +75,12 @@ These images derive from `{dataset}`: the license of its images holds for them. 
 """
 
 _WHITENING = {
-    "paper": "ZCA, test images normalized per channel before it, as the official code does.",
+    "published": "ZCA, test images normalized before it by CIFAR-10's mean and std, as the official code does.",
+    "normalized": "ZCA, images normalized before it by CIFAR-10's mean and std, the same for train and test.",
+    "paper": "ZCA, test images normalized before it by the training images' mean and std per channel.",
     "corrected": "ZCA, fitted on the long-tailed training images and the same for train and test.",
     "none": "none, only mean and standard deviation per channel.",
+    "raw": "none, pixels from 0 to 1.",
 }
 
 

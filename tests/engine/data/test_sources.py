@@ -238,6 +238,19 @@ def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_p
     assert "wnids.txt" in refused(settings("tiny-imagenet", tmp_path / "train"))
 
 
+def test_tiny_imagenet_as_published_has_classes_and_files_in_text_order(tmp_path: Path) -> None:
+    home = tiny_imagenet(tmp_path)
+    for i in (3, 10):
+        picture(home / "train" / "n1" / "images" / f"n1_{i}.JPEG", i, (64, 64), "L")
+    official = torchvision.datasets.ImageFolder(home / "train")
+    source = load_source(settings("tiny-imagenet", home, class_order="text"))
+    assert source.class_names == ["organ", "reel"] and official.classes == ["n1", "n2"]
+    assert source.train.labels.tolist() == official.targets == [0] * 5 + [1] * 2
+    # n1_10 stands between n1_1 and n1_2.
+    assert everything(source, "train")[:, 0, 0, 0].tolist() == [100, 100, 10, 100, 3, 0, 0]
+    assert source.test.labels.tolist() == [0, 1]
+
+
 def imagenet_lt(root: Path, names: tuple[str, str]) -> Path:
     for code, level in (("n1", 10), ("n2", 20)):
         for i in range(2):
