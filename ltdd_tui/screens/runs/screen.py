@@ -93,7 +93,7 @@ class RunsScreen(RunActions):
     HELP: ClassVar[str] = """
     Every run below the runs folder, the ones at work first, then the latest. The list keeps itself up to date.
 
-    **Find**: `/`, then type. Words match anything in a line; `state:running`, `method:ltdd,datm`, `dataset:cifar10`,
+    **Filter**: `/`, then type. Words match anything in a line; `state:running`, `method:ltdd,datm`, `dataset:cifar10`,
     `name:`, `stage:` match one field; `if:100`, `ipc:10`, `seed:0`, `acc>50` numbers. A minus in front means not:
     `-state:done`. All terms must hold. Enter goes back to the list, escape shows all again.
 

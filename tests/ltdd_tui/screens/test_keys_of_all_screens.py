@@ -107,8 +107,8 @@ async def test_what_does_the_same_has_the_same_key_everywhere() -> None:
     keys_of: dict[str, set[str]] = {}
     for place in key_places():
         for name, keys in place.items():
-            # Copying is called by what is copied.
+            # Copying is called by what is copied; a list may keep Textual's keys beside those of vim.
             same = "copy" if name.rpartition(".")[2].startswith("copy") else name
-            assert keys_of.setdefault(same, keys) == keys, name
+            assert keys_of.setdefault(same, keys) == keys or name.startswith("list."), name
     assert keys_of["copy"] == {"y"} and keys_of["app.back"] == {"q"}
     assert {"run.resume", "run.stop", "run.evaluate", "run.export", "run.rename", "run.delete"} <= keys_of.keys()
