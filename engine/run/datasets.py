@@ -18,11 +18,16 @@ from engine.run.folder import expanded
 from engine.run.settings import DatasetName, DatasetSettings
 
 
+FLOAT_ERROR = 1e-12
+"""Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""
+
+
 def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> list[int]:
     """Images of each class, head first: int(N_max * rate ** (c / (C - 1))), rate = 1 / IF (method.md section 1)."""
     rate = 1 / imbalance_factor
     last = max(num_classes - 1, 1)
-    return [int(largest * rate ** (c / last)) for c in range(num_classes)]
+    # Where the exact count is whole, the floats may end a hair below it: 49 * (1 / 49) is 0.9999999999999999.
+    return [int(largest * rate ** (c / last) * (1 + FLOAT_ERROR)) for c in range(num_classes)]
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ class RunFolder:
         self.name = self.root.name
         self.config = self.root / "config.yaml"
         self.manifest = self.root / "manifest.json"
+        self.data = self.root / "data.json"
         self.events = self.root / "events.jsonl"
         self.console = self.root / "console.log"
         self.lock = self.root / "lock"

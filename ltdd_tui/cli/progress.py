@@ -164,9 +164,10 @@ def follow(
     handled = 0
     with _interrupts() as interrupts, display:
         while True:
-            # First the worker, then the events: in the other order, a run that ends in between looks like a crash.
-            alive = watched.folder.is_running() if process is None else process.poll() is None
+            # First our worker, then the events: in the other order, what it said last may be missed.
+            ended = process is not None and process.poll() is not None
             caught_up = watched.take_new(display.show)
+            alive = watched.alive if process is None else not ended
             display.refresh(watched.state)
             if len(interrupts) > handled:
                 if process is None:

@@ -46,7 +46,9 @@ def test_digits_toy_of_the_method() -> None:
     assert torch.equal(data.train_labels, class_after_class)
     assert (data.train_images.dtype, data.train_labels.dtype) == (torch.float32, torch.int64)
     assert data.train_images.shape == (371, 1, 8, 8) and data.test_images.shape == (400, 1, 8, 8)
-    assert events == [DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, 371 / 20)]
+    assert events == [
+        DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, 371 / 20, [40] * 10)
+    ]
 
 
 def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() -> None:
