@@ -144,7 +144,12 @@ class Workload:
             return recipe.repeats * others
         # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
         apart = 1 - 2 / self.checks
-        return self.checks * recipe.check_repeats * first + recipe.repeats * ((1 + apart) * first + others)
+        return self.check_seconds() + recipe.repeats * ((1 + apart) * first + others)
+
+    def check_seconds(self) -> float:
+        """Checks of the set while it is distilled."""
+        recipe = self.settings.evaluate
+        return self.checks * recipe.check_repeats * self._network(recipe.arch[0])
 
     @property
     def should_compile_student(self) -> bool:

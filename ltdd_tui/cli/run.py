@@ -30,6 +30,7 @@ from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.index import cli_name, find_run, replayed, run_folders
 from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.messages import closing_line_of
 
 MOST_NAMED = 5
 
@@ -181,7 +182,7 @@ def follow_run(watched: RunStateReader, process: subprocess.Popen[bytes] | None,
         return DONE
     if state.status == "done" and not code:
         if as_json:
-            print_note(f"result: {folder.result}")
+            print_note("; ".join(filter(None, (closing_line_of(state), f"result: {folder.result}"))))
         else:
             print_result(folder, by_class=False)
         return DONE

@@ -26,6 +26,7 @@ class Measured:
     rows: tuple[Row, ...] = ()
     class_names: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
+    ipc: int | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     estimated_seconds: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] | None = None
@@ -50,6 +51,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         tuple(row_of(label, one, sound.repeats or 1) for label, one in named.items() if one and is_sound(one)),
         tuple(sound.class_names or map(str, range(len(counts)))),
         tuple(counts),
+        sound.ipc if isinstance(sound.ipc, int) else None,
         sound.stage_seconds or {},
         (sound.estimated and sound.estimated.stage_seconds) or {},
         sound.expected.model_dump() if sound.expected else None,
