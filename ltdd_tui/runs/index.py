@@ -17,7 +17,6 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name, percent_done, stage_name
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
@@ -88,13 +87,6 @@ def cli_name(folder: RunFolder) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One run in one line of a list
-
-
-def replayed(folder: RunFolder) -> RunState:
-    """The state of a run by all of its events up to now."""
-    reader = RunStateReader(folder)
-    reader.skip_old()
-    return reader.seen_state
 
 
 @dataclass(frozen=True)
