@@ -120,9 +120,9 @@ def _newest(*descriptions: dict[str, Any]) -> Path | None:
 def _fits(about: Any, description: dict[str, Any]) -> bool:
     if not isinstance(about, dict) or about.keys() != description.keys():
         return False
-    if isinstance(about.get("dataset"), dict):
-        # An older version lacks settings that came later; it did what their defaults say.
-        about = about | {"dataset": DatasetSettings().model_dump(mode="json") | about["dataset"]}
+    if isinstance(dataset := about.get("dataset"), dict):
+        # A setting that is newer than these experts had its default when they were trained.
+        about = about | {"dataset": DatasetSettings().model_dump(mode="json") | dataset}
     return all(about[key] == value or (key == "class_counts" and value is None) for key, value in description.items())
 
 

@@ -19,6 +19,7 @@ from engine.data.image_files import Source, read_images
 from engine.data.sources import load_source
 from engine.run.datasets import natural_order, survey
 from engine.run.errors import InputError
+from engine.run.folder import exclusive
 from engine.run.settings import DatasetSettings
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -384,6 +385,8 @@ def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monke
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
     text = refused(settings("cifar10"))
     assert "could not be downloaded (Error downloading)" in text
+    with exclusive(tmp_path / "data" / ".cifar10.lock", ""):
+        assert "another run is downloading cifar10 into this folder" in refused(settings("cifar10"))
     assert "cifar-10-python.tar.gz" in text and str(tmp_path / "data") in text
 
 
