@@ -17,45 +17,29 @@ from engine.data.image_files import (
     load_tiny_imagenet,
     split_in_memory,
 )
-from engine.run.datasets import DIGITS_HELD_OUT, FACTS
-from engine.run.errors import Fault, InputError
+from engine.run.datasets import DIGITS_HELD_OUT, FACTS, class_faults
+from engine.run.errors import InputError
+from engine.run.events import Emit
 from engine.run.folder import cache_root, exclusive, expanded
 from engine.run.settings import DatasetSettings
 
 
-def load_source(settings: DatasetSettings) -> Source:
-    """The whole data set at the setting's resolution, images not yet decoded.
+def load_source(settings: DatasetSettings, emit: Emit) -> Source:
+    """The whole data set at the setting's resolution, images not yet decoded; `emit` takes the warnings.
 
     Raises InputError where it is missing, or a class has no images.
     """
-    loaders = {
-        "folder": load_image_folder,
-        "tiny-imagenet": load_tiny_imagenet,
-        "imagenet-lt": load_imagenet_lt,
-        "digits": load_digits_source,
-    }
-    source = loaders.get(settings.name, load_torchvision_set)(settings)
-    _check_classes(source, settings)
+    of_files = {"folder": load_image_folder, "tiny-imagenet": load_tiny_imagenet, "imagenet-lt": load_imagenet_lt}
+    if settings.name in of_files:
+        source = of_files[settings.name](settings, emit)
+    else:
+        source = load_digits_source(settings) if settings.name == "digits" else load_torchvision_set(settings)
+    labels = {"train": source.train.labels.tolist(), "test": source.test.labels.tolist()}
+    if faults := class_faults(source.class_names, labels, settings.path or settings.name):
+        raise InputError(faults)
     if settings.test_per_class is None:
         return source
     return replace(source, test=source.test.first_per_class(settings.test_per_class))
-
-
-def _check_classes(source: Source, settings: DatasetSettings) -> None:
-    """Raises InputError unless every class has images in both splits and every label is a known class."""
-    where, faults = settings.path or settings.name, []
-    for kind, split in (("train", source.train), ("test", source.test)):
-        counts = np.bincount(split.labels, minlength=len(source.class_names))
-        faults += [
-            Fault(f"class {name} has no {kind} images", where, "add images, or leave the class out")
-            for name, count in zip(source.class_names, counts, strict=False)
-            if count == 0
-        ]
-        if len(counts) > len(source.class_names):
-            hint = f"labels run from 0 to {len(source.class_names) - 1}"
-            faults.append(Fault(f"{kind} label {len(counts) - 1} is unknown to train", where, hint))
-    if faults:
-        raise InputError(faults)
 
 
 # --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------

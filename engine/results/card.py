@@ -21,7 +21,7 @@ of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imba
 | --- | --- | --- | --- | --- | --- |
 {accuracy_rows}
 
-Percent on the balanced test set: mean and sample standard deviation over n networks, each trained from scratch.
+Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
@@ -40,9 +40,12 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 
 ## Classes
 
-| class | source images | images here |
-| --- | --- | --- |
+| label | class | source images | images here |
+| --- | --- | --- | --- |
 {class_rows}
+
+Labels follow the rows, as in `classes.txt`. A folder's classes are in natural order (0, 1, 2, ..., 10); torchvision's
+`ImageFolder` sorts them as text (0, 1, 10, 2), so translate its labels by name.
 
 ## Load it
 
@@ -68,6 +71,7 @@ for epoch in range({epochs}):
 - `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
 - `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
+- `classes.txt`: the names of the classes, one a line, in the order of the labels
 
 ## License
 
@@ -102,10 +106,14 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "arch": metrics["arch"],
         "accuracy_rows": _accuracy_rows(metrics),
         "grouping": metrics["grouping"],
+        # Runs of older versions do not have it, known sets have a test set of their own.
+        "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
         "whitening_text": _WHITENING[about["whitening"]],
-        "class_rows": "\n".join(f"| {cell} | {count} | {about['ipc']} |" for cell, count in counts),
+        "class_rows": "\n".join(
+            f"| {c} | {cell} | {count} | {about['ipc']} |" for c, (cell, count) in enumerate(counts)
+        ),
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
 

@@ -80,6 +80,7 @@ class Metrics(BaseModel, strict=True):
     class_counts: list[Count] | None = None
     class_names: list[str] | None = None
     grouping: Any = None
+    test_set: Any = None
     repeats: Count | None = None
     arch: Any = None
     seed: Any = None

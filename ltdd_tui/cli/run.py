@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from engine.run.datasets import image_faults
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
+from engine.run.image_folder import image_faults
+from engine.run.image_lists import list_faults
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
@@ -104,6 +105,7 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
     resolved = resolve(preset, overrides)
+    dataset = resolved.settings.dataset
     profile = device_here(device)
     estimate, _ = estimate_remaining(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
@@ -116,7 +118,14 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
         print_data(settings_table(values, resolved.origins))
         print_data("")
         print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
-    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
+    faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
+    if not faults and dataset.name == "folder":
+        faults, notes = image_faults(dataset)
+    elif not faults and dataset.name == "imagenet-lt":
+        faults = list_faults(dataset)
+    for note in notes:
+        print_note(f"note: {note}")
+    if faults:
         raise InputError(faults)
 
 
