@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,16 @@ from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
 from engine.run.errors import InputError
 from engine.run.events import Emit, Warned
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import DEFAULT_SIDE, class_files, common_size, held_out_count, survey
+from engine.run.image_folder import (
+    DEFAULT_SIDE,
+    HeldOut,
+    class_files,
+    common_size,
+    held_out,
+    held_out_places,
+    natural_order,
+    survey,
+)
 from engine.run.image_lists import Files, names_of_classes, read_lists, text_lines
 from engine.run.settings import DatasetSettings
 
@@ -101,14 +111,14 @@ SAMPLED = 64
 
 def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
     """The folder as a data set; emits Warned for what is taken or left out, raises InputError with every fault."""
-    folder = survey(settings.path, settings.test_share)
+    folder = survey(settings.path, *held_out(settings))
     if folder.faults:
         raise InputError(list(folder.faults))
     for note in folder.notes:
         emit(Warned(note))
     train, test = _labeled(folder.train), _labeled(folder.test)
     if not test:
-        train, test = _held_out(train, settings.test_share)
+        train, test = _held_out(train, held_out(settings))
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
     size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(
@@ -121,18 +131,18 @@ def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
     )
 
 
-def _labeled(class_folders: Sequence[Path]) -> Files:
-    """Every file of every class with its label, class after class, in natural order."""
-    return [(file, label) for label, folder in enumerate(class_folders) for file in class_files(folder)]
+def _labeled(class_folders: Sequence[Path], key: Callable[[str], Any] = natural_order) -> Files:
+    """Every file of every class with its label, class after class, in order of `key` of their names."""
+    return [(file, label) for label, folder in enumerate(class_folders) for file in class_files(folder, key)]
 
 
-def _held_out(files: Files, share: float) -> tuple[Files, Files]:
-    """Train and test files: `share` of each class, at least one image, the same ones on every run."""
+def _held_out(files: Files, which: HeldOut) -> tuple[Files, Files]:
+    """Train and test files; the order in which a class is dealt out is the same on every run and for every fold."""
+    classes = [[file for file, _ in members] for _, members in groupby(files, key=lambda entry: entry[1])]
     held: set[Path] = set()
-    for _, members in groupby(files, key=lambda entry: entry[1]):
-        own = [file for file, _ in members]
-        count = held_out_count(len(own), share)
-        held |= {own[i] for i in np.random.RandomState(HELD_OUT_SEED).permutation(len(own))[:count]}
+    for own, places in zip(classes, held_out_places([*map(len, classes)], *which), strict=True):
+        order = np.random.RandomState(HELD_OUT_SEED).permutation(len(own))
+        held |= {own[i] for i in order[list(places)]}
     return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
 
 
@@ -152,18 +162,23 @@ def load_imagenet_lt(settings: DatasetSettings, emit: Emit) -> Source:
 
 
 def load_tiny_imagenet(settings: DatasetSettings, emit: Emit) -> Source:
-    """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
+    """The classes of wnids.txt that have train images, so that a part of the set works too.
+
+    In the order of that file; with class_order text, classes and files in that of torchvision's ImageFolder.
+    """
     folder = expanded(settings.path) if settings.path else cache_root() / "data"
     root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
     if root is None:
         hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
         raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or FACTS["tiny-imagenet"].image_size
+    as_text = settings.class_order == "text"
     codes = [code for code in _lines(root / TINY_MARK) if (root / "train" / code / "images").is_dir()]
+    codes = sorted(codes) if as_text else codes
     if len(codes) < 2:
         hint = "expected train/<wnid>/images/*.JPEG"
         raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"), hint)
-    train = _labeled([root / "train" / code / "images" for code in codes])
+    train = _labeled([root / "train" / code / "images" for code in codes], key=str if as_text else natural_order)
     labels = {code: label for label, code in enumerate(codes)}
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]

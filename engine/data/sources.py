@@ -20,7 +20,7 @@ from engine.data.image_files import (
 from engine.run.datasets import DIGITS_HELD_OUT, FACTS, class_faults
 from engine.run.errors import InputError
 from engine.run.events import Emit
-from engine.run.folder import cache_root, exclusive, expanded
+from engine.run.folder import FULL_DISK, cache_root, exclusive, expanded
 from engine.run.settings import DatasetSettings
 
 
@@ -35,7 +35,9 @@ def load_source(settings: DatasetSettings, emit: Emit) -> Source:
     else:
         source = load_digits_source(settings) if settings.name == "digits" else load_torchvision_set(settings)
     labels = {"train": source.train.labels.tolist(), "test": source.test.labels.tolist()}
-    if faults := class_faults(source.class_names, labels, settings.path or settings.name):
+    # A class with fewer images than there are folds is tested in some folds alone.
+    may_lack = settings.test_folds is not None
+    if faults := class_faults(source.class_names, labels, settings.path or settings.name, may_lack):
         raise InputError(faults)
     if settings.test_per_class is None:
         return source
@@ -112,9 +114,13 @@ def _open_torchvision(name: str, root: Path, train: bool) -> Any:
         pass  # not there, or damaged: torchvision says the same of both
     try:
         # Two runs that start together must not write the same file.
-        with exclusive(root / f".{name}.lock"):
+        held = f"another run is downloading {name} into this folder"
+        with exclusive(root / f".{name}.lock", held, "start this run again when the other one has it"):
             return make(download=True)
     except (RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            error.filename = error.filename or str(root)
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = f"put {files} into that folder by hand, or set dataset.path"
         raise InputError(f"{name} is not there and could not be downloaded ({reason})", str(root), hint) from None

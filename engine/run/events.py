@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,7 +67,10 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class DataReady(Event):
-    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`."""
+    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`.
+
+    `class_counts` are train images, `test_counts` test images of each class; older versions did not write the latter.
+    """
 
     class_names: list[Text]
     class_counts: list[Integer]
@@ -75,6 +78,7 @@ class DataReady(Event):
     grouping: Text
     test_images: Integer
     compression_ratio: Number
+    test_counts: list[Integer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

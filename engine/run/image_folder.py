@@ -11,11 +11,12 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
+from typing import Any
 
 from engine.run.datasets import empty_tail, kept_counts
 from engine.run.errors import Fault, InputError
@@ -49,8 +50,11 @@ class Survey:
 # --- The classes, from names alone: fast enough to ask while a path is typed ------------------------------------------
 
 
-def survey(path: str | None, test_share: float) -> Survey:
-    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes."""
+def survey(path: str | None, share: float, folds: int | None = None, fold: int = 0) -> Survey:
+    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes.
+
+    `share`, `folds`, `fold`: what is held out where there is no test split (`held_out`).
+    """
     if path is None:
         raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
     root, faults = expanded(path), list[Fault]()
@@ -74,22 +78,27 @@ def survey(path: str | None, test_share: float) -> Survey:
         folder = splits[tests[0]]
         if tests[0] != TESTS[0]:
             notes.insert(0, f"{folder.name}/ is the test set, as there is no test/")
+        if folds is not None:
+            faults.append(Fault(f"{folder} is there, so no fold is held out", "dataset.test_folds", "leave it empty"))
         test = _test_folders(folder, train, faults)
-        held_out, test_set = [_image_count(own, faults) for own in test], f"{folder.name}/"
+        tests_by_class, test_set = [_image_count(own, faults) for own in test], f"{folder.name}/"
     else:
-        test, test_set = [], f"{test_share:.0%} of each class of {splits[TRAIN].name}/, held out"
-        held_out = [held_out_count(count, test_share) if count else 0 for count in counts]
+        part = f"{share:.0%} of each class" if folds is None else f"fold {fold} of {folds}"
+        test, test_set = [], f"{part} of {splits[TRAIN].name}/, held out"
+        tests_by_class = [len(places) for places in held_out_places(counts, share, folds, fold)]
         faults += [
             Fault("one image is too few to train and to test", str(own), "add images, or a test/ folder")
             for own, count in zip(train.values(), counts, strict=True)
             if count == 1
         ]
-        counts = [count - held for count, held in zip(counts, held_out, strict=True)]
+        if folds and not any(tests_by_class):
+            faults.append(Fault(f"fold {fold} of {folds} has no image", "dataset.test_folds", f"at most {sum(counts)}"))
+        counts = [count - held for count, held in zip(counts, tests_by_class, strict=True)]
     return Survey(
         tuple(train),
         tuple(counts),
         tuple(faults),
-        sum(held_out),
+        sum(tests_by_class),
         tuple(notes),
         tuple(train.values()),
         tuple(test),
@@ -97,9 +106,26 @@ def survey(path: str | None, test_share: float) -> Survey:
     )
 
 
-def held_out_count(images: int, share: float) -> int:
-    """Images of a class that are held out for testing where there is no test/: at least one, never all."""
-    return min(max(round(share * images), 1), images - 1)
+HeldOut = tuple[float, int | None, int]
+"""What is held out for testing where a folder has no test/: a share, or of so many folds the one with this number."""
+
+
+def held_out(dataset: DatasetSettings) -> HeldOut:
+    """What the settings hold out."""
+    return dataset.test_share, dataset.test_folds, dataset.test_fold
+
+
+def held_out_places(sizes: Sequence[int], share: float, folds: int | None = None, fold: int = 0) -> list[range]:
+    """Where the images that are held out for testing stand in the shuffled images of each class.
+
+    A share: at least one image, never all. One of several folds: all images are dealt in turn, class after class, so
+    that neither the folds of a class nor whole folds differ by more than one image; a class with fewer images than
+    there are folds has none in some of them.
+    """
+    if folds is None:
+        return [range(min(max(round(share * size), 1), size - 1) if size else 0) for size in sizes]
+    dealt_before = accumulate(sizes, initial=0)
+    return [range((fold - dealt) % folds, size, folds) for size, dealt in zip(sizes, dealt_before, strict=False)]
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -108,10 +134,10 @@ def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
 
 
-def class_files(folder: Path) -> list[Path]:
-    """The files of a class in natural order; hidden ones (.DS_Store) are left out."""
+def class_files(folder: Path, key: Callable[[str], Any] = natural_order) -> list[Path]:
+    """The files of a class in the order of `key` of their names; hidden ones (.DS_Store) are left out."""
     files = [Path(entry.path) for entry in _usable_entries(folder, []) if entry.is_file()]
-    return sorted(files, key=lambda file: natural_order(file.name))
+    return sorted(files, key=lambda file: key(file.name))
 
 
 def _visible_entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]]:
@@ -275,7 +301,7 @@ def sampled_side(folder: Survey) -> int:
 def image_faults(dataset: DatasetSettings) -> tuple[list[Fault], tuple[str, ...]]:
     """Every fault of a folder of images, before a run meets it, and the notes of its survey."""
     try:
-        folder = survey(dataset.path, dataset.test_share)
+        folder = survey(dataset.path, *held_out(dataset))
     except InputError as error:
         return list(error.faults), ()
     # With an empty class among them, the tail's fault would only repeat that one.
@@ -315,6 +341,7 @@ def fault_of(file: Path, error: Exception) -> Fault:
         return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
     if isinstance(error, UnidentifiedImageError):
         return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
-    # The reason is one of Pillow's, or of the system: no permission, for example.
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-    return Fault(f"the image cannot be read: {reason}", str(file), "replace it, or take it away")
+    if isinstance(error, OSError) and error.strerror:
+        return Fault(f"the file cannot be read: {error.strerror}", str(file), "check its permissions, or take it away")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return Fault(f"this is no image that can be read: {reason}", str(file), "take the file away, or replace it")

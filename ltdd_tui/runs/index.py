@@ -16,7 +16,7 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
-from ltdd_tui.runs.feed import Feed
+from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
@@ -84,12 +84,6 @@ def cli_name(folder: RunFolder) -> str:
 # One run in one line of a list
 
 
-def replayed(folder: RunFolder) -> RunState:
-    """The state of a run by all of its events up to now."""
-    alive = folder.is_running()
-    return crashed_if_worker_died(fold(RunState(), Feed(folder.events).read_all()), alive)
-
-
 @dataclass(frozen=True)
 class Overview:
     """A run in one line of a list. Accuracy in percent, where there is a result; `check_mean` is the latest check's.
@@ -120,8 +114,11 @@ class Overview:
 
 def overview(folder: RunFolder) -> Overview:
     """One run in a line, from the two ends of its events, so that a list of long runs stays quick."""
-    alive = folder.is_running()
-    started, state = _started_and_last_state(folder)
+    while True:
+        size, alive = events_size(folder), folder.is_running()
+        started, state = _started_and_last_state(folder)
+        if alive or size == events_size(folder):
+            break
     metrics = readable_metrics(folder)
     if state.status == "waiting":
         # The end of a long file may hold no start and no end.

@@ -154,6 +154,11 @@ class RunState:
         """The last outer iteration, 0 before the first."""
         return self.steps.latest.iteration if self.steps.latest else 0
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether, by its events, a worker is at work: on the run, or on a further evaluation of a finished one."""
+        return self.status == "running" or self.stages.current is not None
+
     def seconds_left(self, now: float) -> float | None:
         """Seconds until the present stage ends at its recent pace, or None where that is not known yet."""
         stage = self.stages.current
@@ -291,11 +296,12 @@ def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
 
 
 def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
-    """If the events say running but no worker holds the run, the run crashed at the time of its last event.
+    """If the events say that a worker is at work but none holds the run, it died at the time of the last event.
 
-    Ask for the worker first and read the events after that, or a run that ends in between looks like a crash.
+    A run that was done stays done: it was being evaluated, and that is interrupted. Ask for the worker first and read
+    the events after that, or a run that ends in between looks like a crash; see `feed.events_size`.
     """
-    if state.status != "running" or alive:
+    if alive or not state.is_under_way:
         return state
     crashed = state.snapshot()
     crashed.end("crashed", state.last_seconds or 0.0)
