@@ -235,7 +235,7 @@ def _image_count(folder: Path, faults: list[Fault]) -> int:
         for entry in entries
         if entry.is_dir()
     ]
-    return len(entries)
+    return sum(entry.is_file() for entry in entries)
 
 
 def _same_but_for_case(names: Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from engine.data.decoding import read_images
 from engine.data.image_files import Source
 from engine.data.sources import load_source
 from engine.run.errors import InputError
-from engine.run.events import Event
+from engine.run.events import Event, Warned
 from engine.run.folder import exclusive
 from engine.run.image_folder import natural_order, survey
 from engine.run.settings import DatasetSettings
@@ -245,6 +244,18 @@ def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None
     assert sorted(told.splitlines()) == sorted(refused(settings("folder", root)).splitlines())
 
 
+def test_what_is_taken_for_the_test_set_and_images_without_contrast_are_warned_of(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2}, {"a": 1, "b": 1})
+    (root / "test").rename(root / "val")
+    warnings: list[Event] = []
+    source = source_of(settings("folder", root), warnings)
+    source.train.read(np.array([0, 3]))
+    assert source.test_set == "val/"
+    told = [warning.message for warning in warnings if isinstance(warning, Warned)]
+    assert told[0] == "val/ is the test set, as there is no test/"
+    assert told[1].startswith("2 of 2 images without contrast: all their pixels are alike (")
+
+
 # --- Tiny-ImageNet and ImageNet-LT
 
 
@@ -354,8 +365,9 @@ def test_cifar100_in_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert everything(source, "test").shape == (4, 3, 32, 32)
 
 
-def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
-    raw = tmp_path / "FashionMNIST" / "raw"
+def fashion_mnist(root: Path) -> Path:
+    """The folder of the raw files, which hold two images of each class."""
+    raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for name in ("train", "t10k"):
         head = b"\x00\x00\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (20, 28, 28))
@@ -363,7 +375,11 @@ def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
         labels = b"\x00\x00\x08\x01" + (20).to_bytes(4, "big") + bytes([*range(10)] * 2)
         (raw / f"{name}-images-idx3-ubyte").write_bytes(images)
         (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels)
-        (raw / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return raw
+
+
+def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
+    fashion_mnist(tmp_path)
     source = source_of(settings("fashion_mnist", tmp_path))
     assert (len(source.class_names), source.channels, source.image_size) == (10, 1, 28)
     assert everything(source, "train")[:3, 0, 9, 9].tolist() == [0, 10, 20]
@@ -394,6 +410,55 @@ def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monke
     with exclusive(tmp_path / "data" / ".cifar10.lock", ""):
         assert "another run is downloading cifar10 into this folder" in refused(settings("cifar10"))
     assert "cifar-10-python.tar.gz" in text and str(tmp_path / "data") in text
+
+
+def damaged(root: Path, name: str, *files: str) -> None:
+    """The damaged files alone are named, with what to do about them."""
+    with pytest.raises(InputError) as caught:
+        source_of(settings(name, root))
+    assert [(fault.where, fault.what) for fault in caught.value.faults] == [
+        (str(root / file), "the file is cut or damaged") for file in files
+    ]
+    assert all(fault.hint.startswith("delete it") for fault in caught.value.faults)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    for module in (torchvision.datasets.cifar, torchvision.datasets.mnist):
+        monkeypatch.setattr(module, "download_and_extract_archive", fails)
+    monkeypatch.setattr(torchvision.datasets.svhn, "download_url", fails)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_cut_archives_and_files_are_named_instead_of_being_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python.tar.gz").write_bytes(b"cut")
+    damaged(tmp_path, "cifar100", "cifar-100-python.tar.gz")
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"cut")
+    damaged(tmp_path, "cifar10", "cifar-10-batches-py/data_batch_3")
+    (tmp_path / "test_32x32.mat").touch()
+    damaged(tmp_path, "svhn", "test_32x32.mat")
+    assert "svhn is not there and could not be downloaded (no network)" in refused(settings("svhn", tmp_path / "empty"))
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x00\x00\x08\x03\xff", np.random.RandomState(0).bytes(999)])
+def test_an_empty_or_random_file_of_fashion_mnist_is_named(tmp_path: Path, content: bytes) -> None:
+    fashion_mnist(tmp_path)
+    files = "FashionMNIST/raw/train-images-idx3-ubyte", "FashionMNIST/raw/t10k-labels-idx1-ubyte"
+    for file in files:
+        (tmp_path / file).write_bytes(content)
+    damaged(tmp_path, "fashion_mnist", *files)
+
+
+def test_images_and_labels_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    raw = fashion_mnist(tmp_path)
+    labels = (raw / "train-labels-idx1-ubyte").read_bytes()
+    (raw / "train-labels-idx1-ubyte").write_bytes(labels[:7] + bytes([9]) + labels[8:17])
+    assert "20 images with 9 labels" in refused(settings("fashion_mnist", tmp_path))
 
 
 # --- real images
