@@ -1,7 +1,7 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
-`export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
+`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished
+run, `export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -21,7 +21,7 @@ from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.manifest import refuse_changed_settings, write_manifest
+from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
@@ -71,7 +71,7 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         elif arguments.command == "evaluate":
             evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
         else:
-            export_copies(context, arguments.images, arguments.pt)
+            export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
@@ -149,6 +149,7 @@ def _run_started(context: Context) -> RunStarted:
         settings_hash(settings),
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
+        estimated_seconds=estimated_seconds(context.folder),
     )
 
 
@@ -168,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
+            command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
     return parser
 
