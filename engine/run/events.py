@@ -212,7 +212,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point."""
+    """The run was asked to stop and did so at a safe point, or its worker was ended at once on request."""
 
     stage: Text
 

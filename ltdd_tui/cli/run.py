@@ -208,7 +208,8 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
         if as_json:
             print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
         return BAD_INPUT if code == BAD_INPUT else FAILED
-    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` goes on from the last checkpoint")
+    place = f"iteration {state.checkpoint}" if state.checkpoint else "what is finished"
+    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` resumes from {place}")
     return exit_code_of(code)
 
 
@@ -228,11 +229,18 @@ def stop(
     run: RunName,
     runs_dir: RunsDir,
     wait: Annotated[bool, typer.Option("--wait", help="return when it has stopped")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="end its worker at once, which loses what came after the last checkpoint")
+    ] = False,
 ) -> None:
-    """Ask a run to stop at its next safe point; `resume` continues it."""
+    """Ask a run to stop after its present iteration, epoch or network; `resume` continues it."""
     folder = find_run(run, runs_dir)
     if not folder.is_running():
         raise InputError("no worker is at work on this run", str(folder.root), "`ltdd-tui runs` lists those that run")
+    if now:
+        worker.stop_now(folder)
+        print_note(f"{folder.name} is stopped")
+        return
     worker.request_stop(folder)
     print_note(f"{folder.name} will stop at its next safe point")
     while wait and folder.is_running():

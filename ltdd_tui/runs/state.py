@@ -88,6 +88,12 @@ class Stages:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
 
+    @property
+    def last_begun(self) -> str:
+        """The stage under way or interrupted, else the last one that is done; empty before the first."""
+        by_status = {stage.status: stage.name for stage in self.by_name.values()}
+        return next((by_status[one] for one in ("running", "interrupted", "done") if one in by_status), "")
+
     def copy(self) -> Stages:
         """Other stages of the same content."""
         return Stages({name: copy.copy(stage) for name, stage in self.by_name.items()}, self.running)
@@ -142,7 +148,8 @@ class RunState:
 
     `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
     `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
-    `checkpoint` is the last iteration that survives a crash.
+    `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
+    that evaluated it again and did not finish that.
     """
 
     status: Status = "waiting"
@@ -162,6 +169,7 @@ class RunState:
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
+    left_off: Status | None = None
     # The fields whose containers no snapshot holds. Empty at first: who built this state may hold its containers too.
     _owned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -294,6 +302,8 @@ class RunState:
         # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
         if self.status != "done":
             self.status = status
+        elif status != "done":
+            self.left_off = status
         self._own("stages")
         self.stages.interrupt(seconds)
 

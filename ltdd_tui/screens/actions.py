@@ -21,8 +21,9 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
+from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader, stop_now
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
 from ltdd_tui.screens.live import LiveScreen
 from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
@@ -55,7 +56,12 @@ RUN_KEYS: tuple[Binding, ...] = (
 )
 """The same on each screen where a run is picked."""
 
-STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
+STOP_DETAILS = """\
+The worker stops after the present iteration, expert's epoch or network. Finished iterations, experts and networks are \
+kept, and `r` goes on from there."""
+STOP_NOW_DETAILS = """\
+It was asked to stop, and still finishes what it is at. Stopping it now loses that, and all iterations since the last \
+checkpoint; `r` goes on from there."""
 
 
 def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLevel, timeout: float) -> None:
@@ -91,7 +97,7 @@ def announce_end(
             figures = result or await asyncio.to_thread(figures_of, folder, archs)
             notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
         elif code != STOPPED:
-            words = process.last_output() or f"the worker exited without an error message (exit code {code})"
+            words = process.last_output() or worker_died(code)
             notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
 
     # A Textual worker of the app and not of the screen: the end is told though the screen is closed meanwhile.
@@ -154,21 +160,29 @@ class RunActions(Screen[None]):
 
     @work(group="worker")
     async def action_stop(self) -> None:
-        """Asks, then asks the worker to stop at its next safe point."""
+        """Asks, then asks the worker to stop at its next safe point; of one that was asked, whether to end it now."""
         folder = self.picked()
         if folder is None:
             return
         if not await asyncio.to_thread(folder.is_running):
             self.tell("no worker is at work on it", title=folder.name, severity="warning")
             return
-        if await self.ask(Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
-            try:
+        if asked := folder.stop_request.exists():
+            dialog = Confirm(f"Stop {folder.name} now?", STOP_NOW_DETAILS, "Stop now", "Keep waiting", dangerous=True)
+        else:
+            dialog = Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop", "Keep running")
+        if not await self.ask(dialog):
+            return
+        try:
+            if asked:
+                await asyncio.to_thread(stop_now, folder)
+            else:
                 await self.worker_handles.of(folder).stop()
-            except (LtddError, OSError) as error:
-                self.complain(error)
-                return
-            self.tell("asked to stop at its next safe point", title=folder.name, timeout=3)
-            self.worker_changed(folder)
+        except (LtddError, OSError) as error:
+            self.complain(error)
+            return
+        self.tell("stopped" if asked else "asked to stop; `s` again stops it now", title=folder.name, timeout=3)
+        self.worker_changed(folder)
 
     @work
     async def action_evaluate(self) -> None:

@@ -79,7 +79,8 @@ def test_a_killed_worker_is_reported_as_a_crash_with_its_last_output(
     monkeypatch.setenv("FAKE_WORKER", '{"dies_at": 13}')
     done = command("resume", "first")
     assert done.code == 1
-    assert "the worker exited without an error message (exit code -9)" in done.err and "about to die" in done.err
+    assert "the worker process died (signal 9)" in done.err and "about to die" in done.err
+    assert "`ltdd-tui resume first` resumes from iteration 10" in done.err
     assert "Traceback" not in done.err
     assert json.loads(command("runs", "--json").out)[0]["state"] == "crashed"
     monkeypatch.setenv("FAKE_WORKER", "{}")
