@@ -1,7 +1,7 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
-`export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
+`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished
+run, `export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -71,7 +71,7 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         elif arguments.command == "evaluate":
             evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
         else:
-            export_copies(context, arguments.images, arguments.pt)
+            export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
@@ -169,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
+            command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
     return parser
 

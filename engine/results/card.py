@@ -74,7 +74,7 @@ for epoch in range({epochs}):
 These images derive from `{dataset}`: the license of its images holds for them. Look it up before passing them on.
 """
 
-_WHITENING = {
+WHITENING_TEXT = {
     "published": "ZCA, test images normalized before it by CIFAR-10's mean and std, as the official code does.",
     "normalized": "ZCA, images normalized before it by CIFAR-10's mean and std, the same for train and test.",
     "paper": "ZCA, test images normalized before it by the training images' mean and std per channel.",
@@ -112,7 +112,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "grouping": metrics["grouping"],
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
-        "whitening_text": _WHITENING[about["whitening"]],
+        "whitening_text": WHITENING_TEXT[about["whitening"]],
         "class_rows": "\n".join(
             f"| {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
             for (cell, count), (tests, accuracy) in zip(counts, _tests_and_accuracies(metrics, len(cells)), strict=True)

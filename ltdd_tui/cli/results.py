@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,8 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.results import measured
@@ -146,7 +147,13 @@ def export(
     run: RunName,
     runs_dir: RunsDir,
     images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder per class")] = None,
-    pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
+    pt: Annotated[
+        Path | None, typer.Option("--pt", help="write images.pt, labels.pt, lr.pt, whitening.pt and a README here")
+    ] = None,
+    which: Annotated[
+        Literal["final", "best"],
+        typer.Option("--set", help="the set that --images and --pt copy; best: of the best check"),
+    ] = "final",
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
     ] = None,
@@ -158,6 +165,8 @@ def export(
     """
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
+    if which == "best" and not copies:
+        raise InputError("--set best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
         _check_has_result(folder)
@@ -169,7 +178,7 @@ def export(
         print(tensorboard)
         if not copies:
             return
-    arguments = ["export", str(folder.root), "--device", "cpu"]
+    arguments = ["export", str(folder.root), "--device", "cpu", "--set", which]
     for option, path in copies.items():
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)

@@ -23,8 +23,7 @@ from engine.run.errors import InputError
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
-from ltdd_tui.runs.index import cli_name, last_change
-from ltdd_tui.runs.live import replayed
+from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 
 END_SECONDS = 10.0
@@ -113,6 +112,9 @@ def stop_now(folder: RunFolder) -> None:
 
     Raises InputError where that worker cannot be ended from here.
     """
+    # Imported here: the form for a new run, which starts workers, needs no reader of events.
+    from ltdd_tui.runs.live import replayed
+
     machine, pid = folder.holder() or ("", 0)
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"

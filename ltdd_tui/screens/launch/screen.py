@@ -24,7 +24,7 @@ from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
 from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
-from ltdd_tui.runs.index import run_folders
+from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
@@ -255,10 +255,11 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self.form = replace(self.form, name="")
         self._worker_handles.of(folder).launched(process)
         # Not needed for the first picture, and slow to import.
-        from ltdd_tui.screens.actions import OpenRun, announce_end
+        from ltdd_tui.screens.actions import OpenRun, end_announced
 
         self.post_message(OpenRun(folder))
-        announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        end = end_announced(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        self.app.run_worker(end, group="worker end")
 
     @work(exclusive=True, group="dialog")
     async def action_dry_run(self) -> None:
