@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,7 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
-from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
+from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
@@ -91,6 +91,7 @@ def run(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
+    after: After = None,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
     if dry_run:
@@ -98,7 +99,14 @@ def run(
             manage.check_free(name, runs_dir)
         _print_plan(preset, overrides or [], device, as_json)
         return
-    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach)
+    # Before the run is made: a name that is not there must leave nothing behind.
+    behind = [find_run(other, runs_dir) for other in after or []]
+    if not behind and (working := [folder for folder in run_folders(runs_dir) if folder.is_running()]):
+        print_note(
+            f"{', '.join(folder.name for folder in working[:MOST_NAMED])}: at work as well, so that each takes longer; "
+            f"--after {cli_name(working[-1])} would wait for it"
+        )
+    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach, behind)
 
 
 def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
@@ -130,23 +138,28 @@ def resume(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
+    after: After = None,
 ) -> None:
     """Continue a run that was stopped, crashed or failed, from its last checkpoint."""
-    folder = find_run(run, runs_dir)
+    folder, behind = find_run(run, runs_dir), [find_run(other, runs_dir) for other in after or []]
+    if folder.root in [other.root for other in behind]:
+        raise InputError("a run cannot wait for itself", "--after", "name another run")
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
-    _start(folder, device, plain, as_json, detach)
+    _start(folder, device, plain, as_json, detach, behind)
 
 
-def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
+def _start(
+    folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool, behind: Sequence[RunFolder]
+) -> None:
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
     watched = RunStateReader(folder)
     watched.skip_old()
 
     def start() -> WorkerProcess:
-        own = worker.start(folder, device)
+        own = worker.start(folder, device, behind)
         print_note(f"{folder.name}: {folder.root}")
         return own
 

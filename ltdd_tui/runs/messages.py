@@ -168,6 +168,9 @@ def notice(
         faults = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in state.failures]
         hints = [fault.hint for fault in state.failures if fault.hint]
         return Notice("error", "the run failed", tuple(faults), "; ".join([*hints, goes_on]))
+    if state.status == "queued":
+        waits = f"it begins once no worker is at work on {', '.join(state.queued_behind)}"
+        return Notice("information", "queued", (waits,), "`s` takes it out of the queue")
     if state.status == "crashed":
         return Notice("error", worker_died(died_with), last_lines or ("it printed nothing",), goes_on)
     if state.status == "stopped":
@@ -239,6 +242,8 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
         case e.RunStarted():
             again = "goes on" if event.resumed else "starts"
             return f"{event.name} {again}: {event.method} on {event.dataset}, IPC {event.ipc}, on {event.device}"
+        case e.Queued():
+            return f"queued: it begins once no worker is at work on {', '.join(event.behind)}"
         case e.DataReady(class_counts=counts):
             most, least = max(counts, default=0), min(counts, default=0)
             classes = f"{len(counts)} classes ({most} to {least} a class)"

@@ -135,7 +135,7 @@ class Stages:
 # ---------------------------------------------------------------------------------------------------------------------
 # The state of a run
 
-Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
+Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
@@ -149,7 +149,7 @@ class RunState:
     `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
     `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
     `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
-    that evaluated it again and did not finish that.
+    that evaluated it again and did not finish that. `queued_behind` are the runs that its worker waits for.
     """
 
     status: Status = "waiting"
@@ -170,6 +170,7 @@ class RunState:
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
     left_off: Status | None = None
+    queued_behind: tuple[str, ...] = ()
     # The fields whose containers no snapshot holds. Empty at first: who built this state may hold its containers too.
     _owned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -180,8 +181,8 @@ class RunState:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether, by its events, a worker is at work: on the run, or on a further evaluation of a finished one."""
-        return self.status == "running" or self.stages.current is not None
+        """Whether, by its events, a worker has the run: in the queue, at work, or evaluating a finished one again."""
+        return self.status in {"queued", "running"} or self.stages.current is not None
 
     def done_experts(self, kind: e.ExpertKind) -> list[e.ExpertDone]:
         """The finished experts of a kind, in the order in which they finished."""
@@ -266,6 +267,9 @@ class RunState:
             case e.StageDone():
                 self._own("stages")
                 self.stages.end(event)
+            case e.Queued():
+                self.queued_behind = tuple(event.behind)
+                self.status = "queued"
             case e.RunStarted(resumed=False):
                 # The run begins anew; what was wrong with its files stays told.
                 vars(self).update(vars(RunState("running", event, seconds, warnings=self.warnings)))

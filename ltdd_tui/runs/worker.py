@@ -31,9 +31,13 @@ END_SECONDS = 10.0
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
 
-def start(folder: RunFolder, device: str) -> WorkerProcess:
-    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`."""
-    return launch(folder, ["run", str(folder.root), "--device", device])
+def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
+    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`.
+
+    It waits until no worker is at work on the runs `behind` which it is queued.
+    """
+    queue = [argument for other in behind for argument in ("--after", str(other.root))]
+    return launch(folder, ["run", str(folder.root), "--device", device, *queue])
 
 
 def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
@@ -203,7 +207,7 @@ class WorkerHandle:
 
     def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""
-        self._has_begun = self._has_begun or status == "running"
+        self._has_begun = self._has_begun or status in {"queued", "running"}
         return self.is_launched and not self._has_begun
 
     @property
@@ -252,7 +256,7 @@ class WorkerHandle:
     def is_starting(self, view: RunView) -> bool:
         """Whether a worker is on its way: launched, or holding the run, with no event yet that says it begins."""
         status = view.state.status
-        if view.alive and status in {"running", "done"}:
+        if view.alive and status in {"queued", "running", "done"}:
             return False
         if self._worker is not None and not self._begun(view):
             return self._worker.process.poll() is None
