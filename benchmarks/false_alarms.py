@@ -41,7 +41,7 @@ def spin() -> None:
 
 
 class Watched:
-    """A run that is looked at as all displays do, from before its worker begins; `alarms` are what they said wrongly."""
+    """A run that is looked at as all displays do, from before its worker begins; `alarms` are their false ones."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.alarms = folder, list[str]()
