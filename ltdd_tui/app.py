@@ -141,6 +141,13 @@ class LtddApp(App[None]):
             self._first_screen = self.screen
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Tells every screen of the stack: Textual leaves out those far below, which would keep their old layout."""
+        told = {self.screen, *self._background_screens}
+        for screen in self.screen_stack:
+            if screen not in told:
+                screen.post_message(event)
+
     def _load_the_rest(self) -> None:
         # The command line turned the garbage collector off for the start.
         gc.enable()
