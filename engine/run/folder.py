@@ -92,6 +92,7 @@ class RunFolder:
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
         self.metrics = self.result / "metrics.json"
+        self.confusion = self.result / "confusion.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
 
