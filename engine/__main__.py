@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -18,18 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import torch
-
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
+from engine.failures import as_failure
 from engine.manifest import refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
 from engine.run.estimate import estimate_for_manifest
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
-from engine.run.folder import RunFolder, cache_root
+from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 from engine.stages.evaluate import evaluate_architectures
@@ -80,16 +78,12 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     except LtddError as error:
         _emit_faults(log, error)
         raise
-    except torch.cuda.OutOfMemoryError as error:
-        hint = "lower matching.batch_syn, or --device cpu"
-        log.emit(RunBroke("the GPU's memory is full", str(arguments.device), hint))
-        raise RunFailed(f"the GPU's memory is full: {error}") from error
     except BaseException as error:
-        if isinstance(error, OSError) and (failed := _disk_error(error, folder)):
+        if failure := as_failure(error, folder, log.stage, arguments.device):
             # The disk that is full may be the very one that holds the events.
             with contextlib.suppress(OSError):
-                _emit_faults(log, failed)
-            raise failed from None
+                _emit_faults(log, failure)
+            raise failure from None
         log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
@@ -97,18 +91,6 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 def _emit_faults(log: EventLog, error: LtddError) -> None:
     for fault in error.faults:
         log.emit(RunBroke(fault.what, fault.where, fault.hint))
-
-
-def _disk_error(error: OSError, folder: RunFolder) -> RunFailed | None:
-    """The error as something a user can act on: a full disk, or an unusable cache; None for any other one."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-        hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
-        return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
-    path, cache = Path(str(error.filename or ".")), cache_root()
-    if path.is_absolute() and (path.is_relative_to(cache) or cache.is_relative_to(path)):
-        hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"
-        return RunFailed(f"the cache cannot be used: {error.strerror}", str(error.filename), hint)
-    return None
 
 
 def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:

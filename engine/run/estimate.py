@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.run.cost_model import Workload, disk_bytes, memory_bytes
-from engine.run.datasets import FACTS, Survey, counts_for, image_size_for, kept_counts, sampled_side, survey
+from engine.run.datasets import (
+    FACTS,
+    Survey,
+    counts_for,
+    held_out,
+    image_size_for,
+    kept_counts,
+    sampled_side,
+    survey,
+)
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
@@ -153,4 +162,4 @@ def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, An
 def _survey(settings: RunSettings) -> Survey | None:
     """The classes of a folder of images, counted by file name; None for a known data set."""
     dataset = settings.dataset
-    return survey(dataset.path, dataset.test_share) if dataset.name == "folder" else None
+    return survey(dataset.path, *held_out(dataset)) if dataset.name == "folder" else None

@@ -17,7 +17,6 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
@@ -83,13 +82,6 @@ def cli_name(folder: RunFolder) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One run in one line of a list
-
-
-def replayed(folder: RunFolder) -> RunState:
-    """The state of a run by all of its events up to now."""
-    reader = RunStateReader(folder)
-    reader.skip_old()
-    return reader.seen_state
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ trained on the whole long-tailed set) as dashed lines.
 
 | key | |
 |---|---|
-| `y` | logarithmic or linear axis |
+| `l` | logarithmic or linear axis |
 | `+` `-`, wheel | zoom in, zoom out |
 | left, right | pan |
 | `shift` left, right, or the mouse | read off values |

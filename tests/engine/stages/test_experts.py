@@ -175,7 +175,7 @@ def test_a_run_waits_for_another_that_trains_the_same_experts_and_can_be_stopped
         if any(isinstance(event, Warned) and "another run" in event.message for event in events):
             raise Stopped("asked to")
 
-    with exclusive(store.lock), pytest.raises(Stopped):
+    with exclusive(store.lock, "held"), pytest.raises(Stopped):
         train_experts(dataclasses.replace(context, check_stop=stop), data, network)
     assert len(train_experts(context, data, network)) == 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from contextlib import chdir
@@ -213,16 +212,6 @@ def test_damaged_evaluations_are_redone_and_damaged_checks_and_sets_are_refused(
         best_check(context.folder)
     with pytest.raises(RunFailed, match="missing"):
         load_set(context.folder, 7, context.device)
-
-
-def test_a_full_disk_is_reported_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    context = finish_run(tmp_path)
-    monkeypatch.setattr("engine.__main__.export_copies", full)
-    assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
-    assert "nothing can be written: No space left on device" in context.folder.events.read_text()
 
 
 def test_an_unusable_cache_is_reported_with_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
