@@ -268,7 +268,9 @@ class EvaluateSettings(Strict):
     real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
     momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+    decay_at: float = official(
+        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
+    )
 
 
 class Expected(Strict):
