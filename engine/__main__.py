@@ -21,7 +21,7 @@ from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.manifest import refuse_changed_settings, write_manifest
+from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
@@ -149,6 +149,7 @@ def _run_started(context: Context) -> RunStarted:
         settings_hash(settings),
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
+        estimated_seconds=estimated_seconds(context.folder),
     )
 
 

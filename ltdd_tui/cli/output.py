@@ -120,7 +120,7 @@ def runs_table(runs: Iterable[Overview]) -> Table:
     table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", right=("accuracy %",))
     for run in runs:
         accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
-        table.add_row(run.name, run.state, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+        table.add_row(run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
     return table
 
 

@@ -27,8 +27,10 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
@@ -90,7 +92,8 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     for fault in result.faults:
         print_note(f"left out: {fault.where}: {fault.what}")
-    print_note(f"result: {folder.result}")
+    reached = closing_line(result.rows, result.class_counts, result.ipc)
+    print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
 
 def _metrics_text(folder: RunFolder) -> str:

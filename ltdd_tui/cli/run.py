@@ -28,10 +28,10 @@ from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.index import cli_name, find_run, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
 from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
 
 MOST_NAMED = 5
@@ -196,7 +196,7 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
         return _report_no_begin(folder, own)
     if state.status == "done" and not code:
         if as_json:
-            print_note(f"result: {folder.result}")
+            print_note("; ".join(filter(None, (closing_line_of(state), f"result: {folder.result}"))))
         else:
             print_result(folder, by_class=False)
         return DONE

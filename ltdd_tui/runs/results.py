@@ -27,6 +27,7 @@ class Measured:
     class_names: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     test_counts: tuple[int, ...] = ()
+    ipc: int | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     estimated_seconds: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] | None = None
@@ -52,6 +53,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         tuple(sound.class_names or map(str, range(len(counts)))),
         tuple(counts),
         tuple(tests),
+        sound.ipc if isinstance(sound.ipc, int) else None,
         sound.stage_seconds or {},
         (sound.estimated and sound.estimated.stage_seconds) or {},
         sound.expected.model_dump() if sound.expected else None,
