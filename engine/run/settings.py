@@ -162,6 +162,9 @@ class ClassifierExpertSettings(Strict):
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
     weight_decay: float = paper(0.0, "SGD weight decay", ge=0)
+    optimizer: Literal["sgd", "gsam"] = ours(
+        "sgd", "plain SGD, or GSAM with rho and alpha of the representation experts, as in the official code"
+    )
 
 
 class InitializeSettings(Strict):

@@ -32,7 +32,7 @@ def test_the_table_names_settings_and_values_that_exist() -> None:
     "difference",
     [
         "502 epochs at the full rate and 499 at a tenth, and the velocity starts at 0 again",
-        "GSAM, here with plain SGD: the displacement of the classifier differs by 0.15 %",
+        "displacement of the classifier differs by 0.15 %",
         "crops (padding 4) and flips each train image once",
         "rate 0.01 (IF 100)",
         "IF 200 IPC 50 says 20 images per class",
