@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from engine.run.metrics import GROUPS
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
-from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
 TAGS = "ABCDEF"
-SMOOTHED_TO = 80
 
 
 @dataclass(frozen=True)
@@ -161,22 +157,3 @@ def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
             tags = "".join(sorted(run.tag for same in by_seed.values() for run in same))
             means.append(SeedMean(tags, statistics.fmean(figures), statistics.stdev(figures)))
     return means
-
-
-def smoothed(values: Floats, window: int) -> Floats:
-    """The mean of the last `window` values at each place, of those that are numbers; NaN where there is none."""
-    if window <= 1 or not len(values):
-        return values
-    number = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(number, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(number)])
-    first = np.maximum(np.arange(len(values)) + 1 - window, 0)
-    last = np.arange(len(values)) + 1
-    within = counts[last] - counts[first]
-    means: Floats = np.where(number, (sums[last] - sums[first]) / np.maximum(within, 1), np.nan)
-    return means
-
-
-def window_for(points: int) -> int:
-    """Over how many points losses are averaged, so that six noisy curves can be told apart."""
-    return max(1, points // SMOOTHED_TO)

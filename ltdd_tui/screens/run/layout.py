@@ -44,7 +44,7 @@ class Need(NamedTuple):
 
 NEEDS = {
     "accuracy": Need(8, 2, 0, 0),
-    "losses": Need(11, 3, 1, 1),
+    "losses": Need(14, 4, 1, 1),
     "norms": Need(9, 2, 1, 1),
     "images": Need(8, 3, 0, 0),
     "log": Need(9, 2, 1, 2),
