@@ -20,7 +20,7 @@ from engine.data.whitening import Whitening
 from engine.run.datasets import wanted_counts
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
-from engine.run.metrics import GROUPS
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
@@ -138,6 +138,10 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
     )
+    few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
+    if few:
+        what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
+        emit(Warned(what, "their accuracies are shown with 95 % intervals; dataset.test_folds tests every image once"))
     compression = len(train) / (ipc * data.num_classes)
     emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts))
     return data

@@ -24,9 +24,10 @@ from engine.run.datasets import (
     FACTS,
     TINY_FOLDER,
     TINY_MARK,
+    HeldOut,
     common_size,
     fault_of,
-    held_out_count,
+    held_out_places,
     images_root,
     natural_order,
     shown,
@@ -162,7 +163,8 @@ SAMPLED = 64
 
 def load_image_folder(settings: DatasetSettings) -> Source:
     """The folder as a data set; raises InputError with every class that lacks images or is unknown to train."""
-    folder = survey(settings.path, settings.test_share)
+    held_out = settings.test_share, settings.test_folds, settings.test_fold
+    folder = survey(settings.path, *held_out)
     if folder.faults:
         raise InputError(list(folder.faults))
     root, names = images_root(settings.path), list(folder.names)
@@ -170,7 +172,7 @@ def load_image_folder(settings: DatasetSettings) -> Source:
     if (root / "test").is_dir():
         test = _files(root / "test", names)
     else:
-        train, test = _held_out(train, settings.test_share)
+        train, test = _held_out(train, held_out)
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
     size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
@@ -185,13 +187,13 @@ def _files(folder: Path, names: list[str], key: Callable[[str], Any] = natural_o
     return files
 
 
-def _held_out(files: Files, share: float) -> tuple[Files, Files]:
-    """Train and test files: `share` of each class, at least one image, the same ones on every run."""
+def _held_out(files: Files, held_out: HeldOut) -> tuple[Files, Files]:
+    """Train and test files; the order in which a class is dealt out is the same on every run and for every fold."""
+    classes = [[file for file, _ in members] for _, members in groupby(files, key=lambda entry: entry[1])]
     held: set[Path] = set()
-    for _, members in groupby(files, key=lambda entry: entry[1]):
-        own = [file for file, _ in members]
-        count = held_out_count(len(own), share)
-        held |= {own[i] for i in np.random.RandomState(HELD_OUT_SEED).permutation(len(own))[:count]}
+    for own, places in zip(classes, held_out_places([*map(len, classes)], *held_out), strict=True):
+        order = np.random.RandomState(HELD_OUT_SEED).permutation(len(own))
+        held |= {own[i] for i in order[list(places)]}
     return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
 
 

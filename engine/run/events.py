@@ -48,7 +48,8 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A worker begins; `resumed` says whether it continues from a checkpoint."""
+    """A worker begins; `resumed` says whether it continues from a checkpoint. `estimated_seconds` is what each stage of
+    the whole run should take, with checks counted where they are made: in `distill`."""
 
     name: Text
     method: Text
@@ -63,6 +64,7 @@ class RunStarted(Event):
     settings_hash: Text
     pid: Integer
     resumed: Flag = False
+    estimated_seconds: dict[Text, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

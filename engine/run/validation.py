@@ -182,6 +182,12 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
         )
+    if dataset.name != "folder" and dataset.test_folds is not None:
+        yield Fault(
+            f"dataset.name {dataset.name} has test images of its own",
+            "dataset.test_folds",
+            "leave it empty: folds are of a folder without test/",
+        )
     size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
     if size is not None and "convnet" in networks and size >> experts.depth < 1:
         yield Fault(

@@ -178,7 +178,9 @@ def evaluate_architectures(context: Context, archs: list[str], repeats: int | No
     target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
     with context.stage("evaluate", len(names) * repeats, "networks") as progress:
         for name in names:
-            metrics = with_evaluation(metrics, evaluate(context, data, target, name, repeats, progress))
+            metrics = with_evaluation(
+                metrics, evaluate(context, data, target, name, repeats, progress), data.test_counts
+            )
             write_metrics_and_card(folder, metrics, distilled.about)
     # The clock has counted the stage only now that it is over.
     write_metrics_and_card(folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)

@@ -81,6 +81,13 @@ class RunStateReader:
             pass
 
 
+def replayed(folder: RunFolder) -> RunState:
+    """The state of a run by all of its events up to now."""
+    reader = RunStateReader(folder)
+    reader.skip_old()
+    return reader.seen_state
+
+
 Content = TypeVar("Content")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from textual import work
 from textual.app import App
+from textual.binding import Binding
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -42,6 +43,17 @@ class OpenCompare(Message):
         super().__init__()
         self.folders = folders
 
+
+RUN_KEYS: tuple[Binding, ...] = (
+    Binding("r", "resume", "Resume", id="run.resume"),
+    Binding("s", "stop", "Stop", id="run.stop"),
+    Binding("v", "evaluate", "Evaluate", tooltip="On further networks", id="run.evaluate"),
+    Binding("x", "export", "Export", tooltip="As image folder, tensors, or for TensorBoard", id="run.export"),
+    Binding("n", "rename", "Rename", id="run.rename"),
+    Binding("d", "delete", "Delete", id="run.delete"),
+    Binding("o", "open_folder", "Open folder", show=False, id="run.open_folder"),
+)
+"""The same on each screen where a run is picked."""
 
 STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
 

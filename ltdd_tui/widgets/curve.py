@@ -96,7 +96,7 @@ class Curve(Widget, can_focus=True):
         """Somebody looks at the curve another way: `words` says how."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "toggle_log", "Log", tooltip="Logarithmic or linear axis", id="curve.log"),
+        Binding("l", "toggle_log", "Log", tooltip="Logarithmic or linear axis", id="curve.log"),
         Binding("plus,equals_sign", "zoom(-1)", "Zoom in", group=ZOOM, id="curve.zoom_in"),
         Binding("minus", "zoom(1)", "Zoom out", group=ZOOM, id="curve.zoom_out"),
         Binding("left", "pan(-1)", "Pan left", show=False, id="curve.left"),

@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer
 
 from engine.run.datasets import FROM_FILES
 from engine.run.errors import LtddError
@@ -32,7 +31,7 @@ from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
-from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
+from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 DEBOUNCE_SECONDS = 0.15
 
@@ -94,7 +93,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def compose(self) -> ComposeResult:
         yield self._title
         yield self._panes
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         # All of it in threads: the frame is drawn first.
@@ -197,6 +196,12 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def action_reset(self) -> None:
         """Takes back all that was typed over the preset."""
         self.take(self.form.reset(), remember=True)
+
+    @property
+    def unsaved(self) -> str:
+        """What would be lost if the program ended now, empty where nothing would."""
+        changes = len(self.form.typed)
+        return f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved" if changes else ""
 
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""

@@ -50,7 +50,7 @@ first letters of their names.
 |---|---|
 | `a` | both, the losses, the accuracy |
 | `,` `.` | smooth less, smooth more |
-| `y` | logarithmic or linear axis |
+| `l` | logarithmic or linear axis |
 | `+` `-`, wheel | zoom in, zoom out, all curves together |
 | left, right | pan |
 | `shift` left, right, or the mouse | read off values |

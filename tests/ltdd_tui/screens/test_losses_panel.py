@@ -56,7 +56,7 @@ async def test_losses_on_a_logarithmic_axis_with_their_last_values() -> None:
         assert "2 Matching loss, log" in text and "rep 0.500  cls 0.250" in text
         assert "0.5" in text.split() or " 0.5 " in text
         pilot.app.panel.focus()
-        await pilot.press("y")
+        await pilot.press("l")
         await pilot.pause()
         assert "log" not in pilot.app.text
 
