@@ -154,7 +154,7 @@ class Curve(Widget, can_focus=True):
     @property
     def has_lines(self) -> bool:
         """Whether there is anything to draw."""
-        return any(len(line.x) for line in self._plotted)
+        return whole(self._plotted) is not None
 
     @property
     def weight(self) -> float:
@@ -271,7 +271,7 @@ class Curve(Widget, can_focus=True):
 
     def _drawn(self) -> list[Strip]:
         window, (width, height) = self.window, self.size
-        if window is None or not width or not height:
+        if window is None or not self.has_lines or not width or not height:
             self._chart = None
             blank = Strip.blank(width, self.rich_style)
             empty = strip_of(Content.styled(self._empty[:width].center(width), ".curve--empty"), self)

@@ -38,5 +38,10 @@ async def test_what_is_not_ticked_holds_no_sign() -> None:
 
 def test_no_other_boxes_are_used() -> None:
     sources = [path for path in Path(ltdd_tui.__file__).parent.rglob("*.py") if path.name != "toggles.py"]
-    used = {name for path in sources for name in (" SelectionList(", " Checkbox(", " RadioButton(") if name in path.read_text()}
+    used = {
+        name
+        for path in sources
+        for name in (" SelectionList(", " Checkbox(", " RadioButton(")
+        if name in path.read_text()
+    }
     assert used == set()
