@@ -15,6 +15,7 @@ from typing import Any, Literal
 from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
 from ltdd_tui.runs.readings import ReadingHistory
 
@@ -368,3 +369,4 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None
