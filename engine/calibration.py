@@ -26,7 +26,7 @@ from scipy.optimize import nnls
 from engine.compilation import why_not_compile
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
-from engine.data.image_files import read_images
+from engine.data.decoding import read_images
 from engine.data.whitening import Whitening
 from engine.device import peak_memory_gib, total_memory_gib
 from engine.manifest import device_name

@@ -39,6 +39,7 @@ def collect_metrics(
         test_counts=data.test_counts,
         class_names=data.class_names,
         grouping=data.grouping,
+        test_set=data.test_set,
         repeats=settings.evaluate.repeats,
         arch=settings.evaluate.arch[0],
         seed=settings.seed,

@@ -68,6 +68,13 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class Queued(Event):
+    """A worker waits until no worker is at work on the runs `behind`, by their names, and begins then."""
+
+    behind: list[Text]
+
+
+@dataclass(frozen=True)
 class DataReady(Event):
     """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`.
 
@@ -222,7 +229,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point."""
+    """The run was asked to stop and did so at a safe point, or its worker was ended at once on request."""
 
     stage: Text
 

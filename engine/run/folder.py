@@ -121,6 +121,14 @@ class RunFolder:
             return False
         return False
 
+    def holder(self) -> tuple[str, int] | None:
+        """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
+        try:
+            machine, pid = self.lock.read_text().split()
+            return machine, int(pid)
+        except (OSError, ValueError):
+            return None
+
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
         return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
@@ -147,6 +155,10 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
             raise InputError(what, str(lock.parent), mend) from None
         if not taken:
             raise LockHeld(held, str(lock.parent), hint)
+        # For whoever wants to end it. A full disk, where this fails, must not keep a worker from its work.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
         yield
 
 
