@@ -357,7 +357,10 @@ class LtddApp(App[None]):
             self.push_screen(HelpScreen(help_texts(self.screen), groups, preferences_file(), palette))
 
     def action_keep_screenshot(self) -> None:
-        """Writes the screen as an SVG file into the present folder, and says where."""
+        """Writes the screen as an SVG file into the present folder, and says where; a browser gets it as a download."""
+        if self.is_web:
+            self.deliver_screenshot()
+            return self.notify("your browser saves it", title="screenshot")
         try:
             path = Path(self.save_screenshot()).absolute()
         except OSError as error:
