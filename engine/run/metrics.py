@@ -86,6 +86,7 @@ class Metrics(BaseModel, strict=True):
     test_counts: list[Count] | None = None
     class_names: list[str] | None = None
     grouping: Any = None
+    test_set: Any = None
     repeats: Count | None = None
     arch: Any = None
     seed: Any = None

@@ -8,17 +8,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
-from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
 TAGS = "ABCDEF"
-SMOOTHED_TO = 80
 
 
 @dataclass(frozen=True)
@@ -230,22 +226,3 @@ def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]]) -> list[PooledClass]:
                 right[name] = right.get(name, 0.0) + (run.by_class().get(name) or 0.0) * count / len(same)
                 tested[name] = tested.get(name, 0) + (count if place == 0 else 0)
     return [PooledClass(name, groups[name], right[name] / n, n) for name, n in tested.items() if n]
-
-
-def smoothed(values: Floats, window: int) -> Floats:
-    """The mean of the last `window` values at each place, of those that are numbers; NaN where there is none."""
-    if window <= 1 or not len(values):
-        return values
-    number = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(number, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(number)])
-    first = np.maximum(np.arange(len(values)) + 1 - window, 0)
-    last = np.arange(len(values)) + 1
-    within = counts[last] - counts[first]
-    means: Floats = np.where(number, (sums[last] - sums[first]) / np.maximum(within, 1), np.nan)
-    return means
-
-
-def window_for(points: int) -> int:
-    """Over how many points losses are averaged, so that six noisy curves can be told apart."""
-    return max(1, points // SMOOTHED_TO)

@@ -23,14 +23,12 @@ from ltdd_tui.runs.comparison import (
     differing_settings,
     group_lines,
     seed_means,
-    smoothed,
-    window_for,
 )
 from ltdd_tui.runs.figures import Row, checks
 from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
-from ltdd_tui.widgets.curve import Curve
+from ltdd_tui.widgets.curve import SMOOTHING_BINDINGS, Curve, SharedX
 from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, fit
 
 SHORTEST_NAME, ROOMY_NAME = 6, 24
@@ -292,38 +290,39 @@ class ComparedLosses(CurvePanel):
     NAME, NUMBER, TITLE = "losses", "2", "Matching loss"
     HELP: ClassVar[str] = """
     **Matching loss**: how far the students still are from the experts; 1 is no closer than at the start. `w` changes
-    between the representation (rep) and the classifier (cls), `~` between a running mean and every value.
+    between the representation (rep) and the classifier (cls). The curves are exponential moving averages: `,` and `.`
+    change their weight, which the title names; EMA 0.9 averages over about ten iterations.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "which", "rep or cls", id="compare.which_loss"),
-        Binding("tilde", "smooth", "Running mean", show=False, id="compare.smooth"),
+        *SMOOTHING_BINDINGS,
     ]
 
-    def __init__(self) -> None:
-        super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._which, self._smooth = 0, True
+    def __init__(self, x: SharedX) -> None:
+        super().__init__(Curve(log_axis=True, smooths=True, empty="no matching step yet", x=x))
+        self._which = 0
         self._comparison = Comparison((), ())
 
     def compare(self, comparison: Comparison) -> None:
         self._comparison = comparison
-        lines, window = [], 1
+        lines = []
         for run, color in comparison.colored:
             steps = run.view.state.steps
             values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
-                window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(run.tag, steps.iterations, smoothed(values, window), color))
+                lines.append(line(run.tag, steps.iterations, values, color))
         self.curve.plot(lines)
-        mean = f", mean of {window}" if window > 1 else ""
-        self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"
+        self.on_curve_view_changed()
+
+    def on_curve_view_changed(self) -> None:
+        self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{self.curve.words}"
 
     def action_which(self) -> None:
         self._which = 1 - self._which
         self.compare(self._comparison)
 
-    def action_smooth(self) -> None:
-        self._smooth = not self._smooth
-        self.compare(self._comparison)
+    def action_smooth(self, direction: int) -> None:
+        self.curve.action_smooth(direction)
 
 
 class ComparedAccuracy(CurvePanel):
@@ -335,8 +334,11 @@ class ComparedAccuracy(CurvePanel):
     published for the cell.
     """
 
-    def __init__(self) -> None:
-        super().__init__(Curve(empty="no check yet"))
+    def __init__(self, x: SharedX) -> None:
+        super().__init__(Curve(empty="no check yet", x=x))
+
+    def on_curve_view_changed(self) -> None:
+        self.border_title = f"{self.NUMBER} {self.TITLE}{self.curve.words}"
 
     def compare(self, comparison: Comparison) -> None:
         lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -140,7 +141,12 @@ def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
         return []
     groups = Content.styled(UNCHECKED, MUTED)
     if accuracies.last:
-        parts = [((f"{g} ", group_style(g)), (f"{percent(v)}   ", STRONG)) for g, v in accuracies.groups.items()]
+        # With how many classes are in it: of the bars, which are sorted, the color alone would not say where it ends.
+        counts = Counter(one.group for one in accuracies.classes)
+        parts = [
+            ((f"{group} ({counts[group]}) ", group_style(group)), (f"{percent(value)}   ", STRONG))
+            for group, value in accuracies.groups.items()
+        ]
         groups = Content.assemble(*itertools.chain.from_iterable(parts))
     if tests := accuracies.tests_of_each:
         note = Content.styled(f"{tests:,} test images a class", MUTED)

@@ -78,6 +78,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "initialization",
         "experts",
         "grouping",
+        "test_set",
         "architectures",
         "stage_seconds",
         "estimated",
@@ -178,8 +179,8 @@ def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
         "60.0 +- 1.5 (n = 2)",
         "71.0 +- 1.4 (n = 2)",
         "*on the test set*",
-        "| 0 | 134 | 2 |",
-        "| 9 | 2 | 2 |",
+        "| 0 | 0 | 134 | 2 |",
+        "| 9 | 9 | 2 | 2 |",
         "the license of its images",
         tiny_data(tiny_settings()).grouping,
     ):
@@ -194,7 +195,7 @@ def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_
     odd = describe(settings, data) | {"class_names": ["a|b\nc", *map(str, range(9))]}
     card = dataset_card(metrics, odd)
     assert "53.4 (table 1)" in card
-    assert "| a\\|b c | 134 | 2 |" in card
+    assert "| 0 | a\\|b c | 134 | 2 |" in card
 
 
 def test_the_cards_own_code_trains_from_the_file(finished: RunFolder) -> None:

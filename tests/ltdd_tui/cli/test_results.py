@@ -169,7 +169,7 @@ def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable
 
 def test_the_best_set_is_only_chosen_for_a_copy(command: Callable, finished: Path) -> None:
     done = command("export", "first", "--set", "best")
-    assert done.code == 2 and "--set best copies nothing by itself" in done.err and "--pt DIR" in done.err
+    assert done.code == 2 and "--set: best copies nothing by itself" in done.err and "--pt DIR" in done.err
     assert command("export", "first", "--set", "worst", "--pt", "x").code == 2
 
 

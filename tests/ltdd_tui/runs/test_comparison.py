@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from textual.content import Content
 
@@ -20,7 +19,6 @@ from ltdd_tui.runs.comparison import (
     differing_settings,
     group_lines,
     seed_means,
-    smoothed,
 )
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.screens.compare import panels
@@ -183,14 +181,6 @@ def test_the_cell_is_told_only_where_it_is_common(pair: list[ComparedRun], tmp_p
     assert common_cell(pair) == "3 runs of cifar10, IF 100, IPC 10"
     other = varied(record(tmp_path / "other", "stopped", 20), "ipc=20")
     assert common_cell([pair[0], *compared(other)]) == "2 runs"
-
-
-def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
-    values = np.array([1.0, 3.0, np.nan, 5.0, 7.0])
-    assert smoothed(values, 1) is values
-    np.testing.assert_allclose(smoothed(values, 2), [1.0, 2.0, np.nan, 5.0, 6.0])
-    np.testing.assert_allclose(smoothed(values, 3), [1.0, 2.0, np.nan, 4.0, 6.0])
-    assert np.isnan(smoothed(np.full(3, np.nan), 2)).all() and not len(smoothed(np.empty(0), 5))
 
 
 @pytest.mark.parametrize("width", [20, 56, 76, 118, 196])
