@@ -174,7 +174,7 @@ class InitializeSettings(Strict):
     )
     labels: Literal["experts", "one_expert", "class"] = paper(
         "experts",
-        "mean logits of the experts that are right, logits of one expert, right or wrong (official code for real images)"
+        "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", or the class itself",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
