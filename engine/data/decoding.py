@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit, Warned
-from engine.run.image_folder import fault_of
+from engine.run.image_headers import fault_of
 
 CHANNELS = 3
 _FILES_A_TASK = 64

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.run.datasets import class_faults
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
-from engine.run.image_folder import header_faults
+from engine.run.image_headers import header_faults
 from engine.run.settings import DatasetSettings
 
 Files = list[tuple[Path, int]]
