@@ -282,13 +282,13 @@ def sampled_side(folder: Survey) -> int:
         return DEFAULT_SIDE
 
 
-def image_faults(dataset: DatasetSettings) -> tuple[list[Fault], tuple[str, ...]]:
-    """Every fault of a folder of images, before a run meets it, and the notes of its survey."""
+def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault], tuple[str, ...]]:
+    """Every fault of a folder, with those of the first bytes of its images if `open_images`; and the survey's notes."""
     try:
         folder = survey(dataset.path, *held_out(dataset))
     except InputError as error:
         return list(error.faults), ()
     # With an empty class among them, the tail's fault would only repeat that one.
     tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    files = chain.from_iterable(map(class_files, (*folder.train, *folder.test)))
+    files = chain.from_iterable(map(class_files, (*folder.train, *folder.test))) if open_images else ()
     return [*folder.faults, *tail, *header_faults(files)], folder.notes

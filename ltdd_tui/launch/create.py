@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.presets import dump, load_preset
 from engine.run.settings import RunSettings
-from engine.run.validation import check_runnable
+from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.launch.form import NAME, Form
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
@@ -20,8 +21,8 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     if name is not None:
         manage.check_free(name, runs_dir)
     settings = load_preset(preset, overrides)
-    if lacking := check_runnable(settings):
-        raise InputError(lacking)
+    if faults := check_runnable(settings) or data_faults(settings.dataset, open_images=False)[0]:
+        raise InputError(faults)
     config = dump(with_absolute_path(settings))
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
@@ -41,13 +42,14 @@ def with_absolute_path(settings: RunSettings) -> RunSettings:
     return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
 
 
-def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, WorkerProcess]:
+def begin(form: Form, name: str, runs_dir: Path, behind: Sequence[RunFolder] = ()) -> tuple[RunFolder, WorkerProcess]:
     """Creates the run that a form describes and starts its worker, which outlives this program.
 
-    It is what `ltdd-tui run` does; raises SettingsError or InputError.
+    The worker waits for the runs `behind` which it is queued. It is what `ltdd-tui run` does; raises SettingsError or
+    InputError.
     """
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    return folder, worker.start(folder, form.device)
+    return folder, worker.start(folder, form.device, behind)
 
 
 # ---- Names of runs. ----
