@@ -120,6 +120,14 @@ def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
     assert third.tail is None and "this class has no images" in third.faults["dataset.path"].what
 
 
+def test_a_fault_of_a_folder_is_told_at_its_path_with_the_place_below_it(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "b").symlink_to("gone")
+    form = form_of_preset("quickstart", "cpu").with_text("dataset.name", "folder")
+    told = plan_run(form.with_text("dataset.path", str(tmp_path)), tmp_path / "runs").faults["dataset.path"].what
+    assert told == "train/b: the target of this link is missing (and 1 more like this)"
+
+
 def test_a_folder_taken_as_the_test_set_is_told_in_the_plan(tmp_path: Path) -> None:
     for place in ("train/a", "train/b", "val/a", "val/b"):
         (tmp_path / place).mkdir(parents=True)
