@@ -163,16 +163,10 @@ class Export(FormDialog[ExportPlan | None]):
         with RadioSet():
             for form, (name, means) in FORMS.items():
                 fits = self._finished or form == "tensorboard"
-<<<<<<< HEAD
-                label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
-                yield RadioChoice(label, id=form, disabled=not fits, value=form == self._first_form())
-        yield Static("Into the folder", classes="label")
-=======
                 lacking = "not all of them have a result" if several else "the run has no result yet"
                 label = f"{name:<14}[dim]{means if fits else lacking}[/]"
-                yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
+                yield RadioChoice(label, id=form, disabled=not fits, value=form == self._first_form())
         yield Static("Each into a folder of its own, below" if several else "Into the folder", classes="label")
->>>>>>> main
         with Horizontal(classes="target"):
             yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
             yield Button("Browse", id="browse", compact=True)
