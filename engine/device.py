@@ -78,7 +78,7 @@ class DeviceMeter:
         if self._device.type == "cuda":
             free_bytes, total_bytes = torch.cuda.mem_get_info(self._device)
             gpu_percent, gpu_memory = _gpu_percent(self._device), (total_bytes - free_bytes) / GIB
-        cpu_percent = min(100.0, 100.0 * worked / (passed * _usable_cores())) if passed > 0 else None
+        cpu_percent = 100.0 * worked / passed if passed > 0 else None
         return DeviceReading(
             str(self._device),
             peak_memory_gib(self._device),
@@ -97,10 +97,6 @@ def _gpu_percent(device: torch.device) -> float | None:
         return float(torch.cuda.utilization(device))
     except Exception:  # by the driver's own library, which raises errors of its own, as on a part of a GPU (MIG)
         return None
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _resident_gib() -> float | None:

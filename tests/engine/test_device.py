@@ -63,9 +63,8 @@ class TestMeter:
         now, worked = [100.0], [7.0]
         monkeypatch.setattr("engine.device.time.monotonic", lambda: now[0])
         monkeypatch.setattr("engine.device.time.process_time", lambda: worked[0])
-        monkeypatch.setattr("engine.device._usable_cores", lambda: 4)
         meter = DeviceMeter(torch.device("cpu"), lambda event: None)
-        for seconds_worked, percent in ((0.0, 0.0), (10.0, 25.0), (40.0, 100.0), (44.0, 100.0)):
+        for seconds_worked, percent in ((0.0, 0.0), (5.0, 50.0), (40.0, 400.0)):
             now[0] += 10
             worked[0] += seconds_worked
             reading = meter.read()
