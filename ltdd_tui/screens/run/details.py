@@ -100,10 +100,10 @@ class DetailsPanel(LinesPanel):
     SHOWS_TIME = True
     HELP = """\
 The device and the most memory the worker has used on it. Below that, what is in use now and its course since the start:
-`cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which the
-GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment), the
-seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies
-the folder's path.
+`cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which
+the GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment),
+the seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y`
+copies the folder's path.
 """
 
     def show(self, view: RunView) -> None:
