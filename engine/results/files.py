@@ -56,6 +56,17 @@ def write_class_names(folder: Path, names: Sequence[str]) -> None:
     write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
 
 
+def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
+    """Writes confusion.json: test images by true (row) and predicted class, summed over the final set's networks.
+
+    Where there is no such matrix, an earlier one goes: it would be of other networks than metrics.json.
+    """
+    if final is None:
+        folder.confusion.unlink(missing_ok=True)
+    else:
+        write_atomically(folder.confusion, json.dumps({"class_names": class_names, "final": final}) + "\n")
+
+
 def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
     """Writes <folder>/<class>/<k>.png in 8 bits, classes.txt, and distilled.json with the class folders in label order.
 

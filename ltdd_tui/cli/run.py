@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +52,10 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
             "the screen needs a terminal",
             hint="`ltdd-tui run quickstart` needs none; `ltdd-tui --help` lists the commands",
         )
+    with contextlib.suppress(termios.error):
+        rows, columns = termios.tcgetwinsize(sys.stdout)
+        # A serial line, and some containers, say 0 by 0, and textual-image divides by that.
+        termios.tcsetwinsize(sys.stdout, (rows or 24, columns or 80))
     # Until the first picture is there, looking for garbage takes a fifteenth of the time and finds hardly any.
     gc.disable()
     try:

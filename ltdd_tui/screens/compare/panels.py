@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from engine.run.metrics import GROUPS
+from engine.run.metrics import GROUPS, class_intervals, interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
@@ -29,7 +29,7 @@ from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
 from ltdd_tui.widgets.curve import SMOOTHING_BINDINGS, Curve, SharedX
-from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, fit
+from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, fit
 
 SHORTEST_NAME, ROOMY_NAME = 6, 24
 TITLES = ("start", "rand", "many", "med", "few", "paper", "diff")
@@ -84,8 +84,13 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
-        figure = fit(f"{mean.mean:.1f}\u00b1{mean.std:.1f}", columns.spread, True)
-        lines.append(Content.assemble((fit(f"{'+'.join(mean.tags)} by seed", before), MUTED), (figure, STRONG)))
+        label = f"{'+'.join(mean.tags)} {f'folds {mean.folds} of {mean.of_folds}' if mean.folds else 'by seed'}"
+        spread = "" if mean.std is None else f"\u00b1{mean.std:.1f}"
+        parts = [(fit(label, before), MUTED), (fit(f"{mean.mean:.1f}{spread}", columns.spread, True), STRONG)]
+        if mean.folds:
+            parts.append((" " * (columns.spread + 2 * columns.figure), ""))
+            parts += [(fit(percent(mean.groups[group]), columns.figure, True), "") for group in GROUPS]
+        lines.append(Content.assemble(*parts))
     if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
     return lines
@@ -155,6 +160,20 @@ def classes(
     return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
 
 
+def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
+    """Below the classes of each run: every class over all test folds, with an interval where it has few images."""
+    lines = []
+    for mean in (mean for mean in means if mean.folds):
+        title = f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}: accuracy, test images"
+        lines += [EMPTY, Content.styled(title, MUTED)]
+        intervals = class_intervals([one.accuracy for one in mean.classes], [one.tested for one in mean.classes])
+        for one, interval in zip(mean.classes, intervals, strict=True):
+            between = f"  {interval_text(interval)} %" if interval else ""
+            figures = f"{percent(one.accuracy):>{VALUE + 1}}", STRONG
+            lines.append(Content.assemble(fit(one.name, 18), figures, (f"{one.tested:>8}", MUTED), (between, WARNING)))
+    return lines
+
+
 def _class_line(line: ClassLine, colors: Sequence[str], base: int, columns: ClassColumns) -> Content:
     count = fit("" if line.count is None else str(line.count), columns.count, right=True)
     parts = [Content.assemble(fit(line.name, columns.name), (count, MUTED))]
@@ -215,7 +234,7 @@ class FiguresPanel(LinesPanel):
     *best* the best check on the way; *start* is the set before the first step, *random* as many real images. *many*,
     *med* and *few* are the classes by how many images they have. *paper* is the published figure of this cell (its best
     checkpoint on the test set, which flatters it), *diff* the way from it to *final*. Runs that differ in their seed
-    alone get a line with mean and standard deviation.
+    alone get a line with mean and standard deviation; runs of several test folds are pooled into one.
     """
 
     def compare(self, comparison: Comparison) -> None:
@@ -229,12 +248,14 @@ class ClassesPanel(LinesPanel):
     NAME, NUMBER, TITLE = "classes", "4", "By class, head to tail"
     HELP: ClassVar[str] = """
     **By class**: the largest class first, with its number of real images. The first run with its accuracy, the others
-    with theirs and the difference to it; `b` takes the next run as the one that differences are to.
+    with theirs and the difference to it; `b` takes the next run as the one that differences are to. Of runs that
+    differ in their test fold, each class stands once more below, over the test images of all folds.
     """
 
     def compare(self, comparison: Comparison) -> None:
         lines, groups = compared_classes(comparison.runs), group_lines(comparison.runs)
-        self.lines.draw(lambda width: classes(comparison, lines, groups, width))
+        pooled = pooled_classes(seed_means(comparison.runs))
+        self.lines.draw(lambda width: [*classes(comparison, lines, groups, width), *pooled])
 
 
 class SettingsPanel(LinesPanel):

@@ -58,7 +58,7 @@ def matrix_lines(confusion: Confusion, shades: Shades, width: int) -> Lines:
     shown = confusion.pooled(max(1, width - name - 1))
     percents = shown.percents()
     head = Content.styled(fit("", name + 1) + fit("head, predicted class, tail", len(percents)), MUTED)
-    pairs: list[tuple[int, int]] = [(upper, min(upper + 1, len(percents) - 1)) for upper in range(0, len(percents), 2)]
+    pairs = [(upper, min(upper + 1, len(percents) - 1)) for upper in range(0, len(percents), 2)]
     entries: list[Content | tuple[int, int]] = [head, *pairs, *foot]
     return LazyLines(entries, lambda pair: _halves(pair, shown.names, percents, name, shades))
 
