@@ -12,7 +12,7 @@ import time
 import torch
 
 from engine.run.errors import InputError
-from engine.run.events import DeviceReading, Emit, Event, StageDone
+from engine.run.events import DeviceReading, Emit, Event, RunFinished, StageDone
 from engine.run.network_cost import GIB
 
 
@@ -65,8 +65,9 @@ class DeviceMeter:
     def emit(self, event: Event) -> None:
         """Emits an event, and after it a reading where the last one is some seconds old or a stage has ended."""
         self._emit(event)
-        is_due = time.monotonic() - self._read_at >= READING_SECONDS or isinstance(event, StageDone)
-        if is_due or not self._has_read:
+        is_due = not self._has_read or time.monotonic() - self._read_at >= READING_SECONDS
+        # What says that a run is over stays its last event.
+        if isinstance(event, StageDone) or (is_due and not isinstance(event, RunFinished)):
             self._emit(self.read())
 
     def read(self) -> DeviceReading:
