@@ -22,7 +22,7 @@ from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.presets import PresetInfo, list_presets
 from engine.run.settings import Expected
 from ltdd_tui.formatting import duration, percent
-from ltdd_tui.launch.form import FIRST_PRESET
+from ltdd_tui.launch.form import FIRST_PRESET, PRESET_OF
 from ltdd_tui.widgets.field import Entry
 from ltdd_tui.widgets.lines import FADED, fit
 
@@ -43,7 +43,9 @@ def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
     presets, faults = list_presets()
     rows = [_row(preset, device) for preset in presets]
     order = {START: 0, MINE: 1}
-    return sorted(rows, key=lambda row: order.get(row.group, 2)), faults
+    return sorted(
+        rows, key=lambda row: (order.get(row.group, 2), row.group == START and row.name != FIRST_PRESET)
+    ), faults
 
 
 def _row(preset: PresetInfo, device: Device) -> PresetRow:
@@ -51,7 +53,7 @@ def _row(preset: PresetInfo, device: Device) -> PresetRow:
     group = dataset if dataset.endswith("-lt") else f"{dataset}-lt"
     if preset.origin == "yours":
         group = MINE
-    elif preset.name == FIRST_PRESET:
+    elif preset.name in PRESET_OF.values():
         group = START
     return PresetRow(preset.name, group, preset.settings.expected, estimate_or_none(preset.settings, device))
 

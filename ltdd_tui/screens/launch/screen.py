@@ -21,7 +21,7 @@ from engine.run.folder import expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
+from ltdd_tui.launch.form import DEVICE, OWN_IMAGES, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.index import run_folders
@@ -175,7 +175,10 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _edited(self, event: Field.Edited) -> None:
         event.stop()
         event.field.taken()
-        self.take(self.form.with_text(event.key, event.text))
+        form = self.form.with_text(event.key, event.text)
+        if form.preset != self.form.preset:
+            self.notify(f"settings of the preset {form.preset}; ctrl+z brings back the others", timeout=6)
+        self.take(form, remember=form.preset != self.form.preset)
         if event.key == DEVICE:
             self.fill_list()
 
@@ -316,5 +319,5 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         if folder is not None:
             form = self.form
             if form.text("dataset.name") not in FROM_FILES:
-                form = form.with_text("dataset.name", "folder")
+                form = form.with_text("dataset.name", OWN_IMAGES)
             self.take(form.with_text(PATH, str(folder)))

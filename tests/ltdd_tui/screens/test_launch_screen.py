@@ -171,7 +171,7 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
     images(home / "moles", benign=30, malignant=8, rare=3)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("f6", "down", "end", "enter")
+        await pilot.press("f6", "down", "home", "down", "enter")
         await until(pilot, lambda: screen.form.text("dataset.name") == "folder")
         await sees(pilot, "data set folder needs a path", "the folder with train/<class>/*")
         await put(pilot, screen, "dataset.path", "moles/train")
@@ -402,7 +402,7 @@ def test_choosing_another_preset_can_be_taken_back() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await put(pilot, screen, "seed", "7")
         screen.query_one(PresetList).focus()
-        await pilot.press("g", "j", "enter")
+        await pilot.press("g", "j", "j", "enter")
         await until(pilot, lambda: screen.form.preset == "cifar10-lt-if10-ipc10")
         await sees(pilot, "58.1 %")
         assert screen.form.typed == {}
@@ -469,7 +469,7 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
             late.append(time.thread_time() - worked)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("f6", "down", "end", "enter", "tab")
+        await pilot.press("f6", "down", "home", "down", "enter", "tab")
         await pilot.pause(0.3)
         late.clear()
         watching = asyncio.create_task(watch())
