@@ -1,7 +1,7 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
-`export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
+`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished
+run, `export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -18,18 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import torch
-
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import keep_freed_memory, pick_device
-from engine.manifest import refuse_changed_settings, write_manifest
+from engine.failures import as_failure
+from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
 from engine.run.estimate import estimate_for_manifest
 from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
-from engine.run.folder import RunFolder, cache_root
+from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 from engine.stages.evaluate import evaluate_architectures
@@ -73,23 +71,19 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         elif arguments.command == "evaluate":
             evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
         else:
-            export_copies(context, arguments.images, arguments.pt)
+            export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
     except LtddError as error:
         _emit_faults(log, error)
         raise
-    except torch.cuda.OutOfMemoryError as error:
-        hint = "lower matching.batch_syn, or --device cpu"
-        log.emit(RunBroke("the GPU's memory is full", str(arguments.device), hint))
-        raise RunFailed(f"the GPU's memory is full: {error}") from error
     except BaseException as error:
-        if isinstance(error, OSError) and (failed := _disk_error(error, folder)):
+        if failure := as_failure(error, folder, log.stage, arguments.device):
             # The disk that is full may be the very one that holds the events.
             with contextlib.suppress(OSError):
-                _emit_faults(log, failed)
-            raise failed from None
+                _emit_faults(log, failure)
+            raise failure from None
         log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
@@ -97,18 +91,6 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 def _emit_faults(log: EventLog, error: LtddError) -> None:
     for fault in error.faults:
         log.emit(RunBroke(fault.what, fault.where, fault.hint))
-
-
-def _disk_error(error: OSError, folder: RunFolder) -> RunFailed | None:
-    """The error as something a user can act on: a full disk, or an unusable cache; None for any other one."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-        hint = f"make room, then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
-        return RunFailed(f"nothing can be written: {error.strerror}", str(error.filename or folder.root), hint)
-    path, cache = Path(str(error.filename or ".")), cache_root()
-    if path.is_absolute() and (path.is_relative_to(cache) or cache.is_relative_to(path)):
-        hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"
-        return RunFailed(f"the cache cannot be used: {error.strerror}", str(error.filename), hint)
-    return None
 
 
 def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
@@ -167,6 +149,7 @@ def _run_started(context: Context) -> RunStarted:
         settings_hash(settings),
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
+        estimated_seconds=estimated_seconds(context.folder),
     )
 
 
@@ -186,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
+            command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
     return parser
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
-from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.data.dataset import LongTailedData
+from engine.data.run_data import load_run_data
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
 from engine.results.files import save_preview
@@ -31,8 +32,9 @@ def run(context: Context) -> None:
     settings, method = context.settings, context.settings.traits
 
     # The long-tailed subset, whitened. All stages work on whitened images; pixels return in what is exported.
-    with context.stage("data", 1, "set"):  # data/dataset.py, data/whitening.py
-        data = load_long_tailed(settings.dataset, settings.ipc, context.device, context.emit)
+    # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
+    with context.stage("data", 1, "set"):  # data/run_data.py, data/dataset.py, data/whitening.py
+        data = load_run_data(context)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -79,14 +81,13 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
                 save_preview(context, data, state.synthetic, state.iteration)
-            if last or state.iteration % recipe.every == 0:
+            if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
                 target = synthetic_target(context, "check", "check", state.iteration, state.synthetic)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
-            context.check_stop()
     return state
 
 

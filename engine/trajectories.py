@@ -15,10 +15,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from engine.context import Context
-from engine.run.errors import InputError
 from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
-from engine.run.folder import exclusive, write_atomically, write_json
+from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
 from engine.run.settings import Storage
 
 
@@ -128,9 +127,9 @@ class ExpertStore:
             warned = False
             while True:
                 try:
-                    held.enter_context(exclusive(self.lock))
+                    held.enter_context(exclusive(self.lock, "another run trains the same experts"))
                     break
-                except InputError:
+                except LockHeld:
                     if not warned:
                         context.emit(Warned("another run trains the same experts; waiting for them", str(self.folder)))
                     warned = True

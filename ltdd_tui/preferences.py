@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from textual.theme import Theme
 
 from engine.run.errors import Fault
 from engine.run.folder import read_json, user_config_root, write_json
+from engine.run.yaml_text import WrittenSettings, nested, parse_file
 
 ImageMode = Literal["auto", "kitty", "sixel", "halfcell", "off"]
 DEFAULT_THEME = "ltdd-dark"
@@ -45,26 +45,21 @@ def preferences_file() -> Path:
 def load_preferences() -> tuple[Preferences, list[Fault]]:
     """The preferences, and what is wrong with the file; a faulty setting counts as not set, so the screen opens."""
     path = preferences_file()
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Preferences.model_validate(settings), []
-    except FileNotFoundError:
+    if not path.exists():
         return Preferences(), []
+    # Every preference is text: a key may be `1`, and images may be `off`.
+    written = parse_file(path, is_text=lambda key: True, may_be_empty=True)
+    values = nested(written.values)
+    try:
+        return Preferences.model_validate(values), written.faults
     except ValidationError as error:
-        wrong = {one["loc"][0] for one in error.errors() if one["loc"]}
-        # A file that is no mapping has no setting that could be kept.
-        sound = {key: value for key, value in settings.items() if key not in wrong} if wrong else {}
-        return Preferences.model_validate(sound), [_fault(one, path) for one in error.errors()]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        return Preferences(), [Fault(f"this is no YAML: {getattr(error, 'problem', None) or error}", where)]
-    except (OSError, ValueError) as error:
-        return Preferences(), [Fault(str(error).splitlines()[0], str(path))]
+        sound = {key: value for key, value in values.items() if key not in {one["loc"][0] for one in error.errors()}}
+        return Preferences.model_validate(sound), [*written.faults, *(_fault(one, written) for one in error.errors())]
 
 
-def _fault(one: Any, path: Path) -> Fault:
-    where = ": ".join([str(path), *([".".join(map(str, one["loc"]))] if one["loc"] else [])])
+def _fault(one: Any, written: WrittenSettings) -> Fault:
+    key = tuple(map(str, one["loc"]))
+    where = f"{written.places.get(key, written.name)}: {'.'.join(key)}"
     if one["type"] == "extra_forbidden":
         return Fault("there is no such setting", where, f"there are {', '.join(Preferences.model_fields)}")
     return Fault(one["msg"][0].lower() + one["msg"][1:], where)

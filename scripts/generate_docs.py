@@ -1,7 +1,7 @@
 """`python -m scripts.generate_docs` rewrites what is made from the code.
 
-These are docs/settings.md, docs/events.md and the `# Estimate` comment of each shipped preset; tests fail where they
-are stale.
+These are docs/settings.md, docs/events.md, docs/bad-input.md and the `# Estimate` comment of each shipped preset; tests
+fail where they are stale.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from engine.run.folder import write_atomically
 from engine.run.presets import load_preset, preset_files
 from engine.run.schema import Leaf, blocks, leaves
 from engine.run.settings import RunSettings
+from tests.bad_input import BAD_INPUTS, BadInput
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -32,7 +33,8 @@ Made by `python -m scripts.generate_docs`; change engine/run/settings.py instead
 
 A preset is YAML with these keys in their blocks, and `extends: NAME_OR_PATH` for the preset that it differs from. On \
 the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and text in a number's place are refused. \
-Numbers may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. `expected` is never inherited.
+Numbers are decimal (`010` is ten) and may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. \
+`expected` is never inherited.
 
 Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `ours` a choice made \
 here.
@@ -108,6 +110,41 @@ def in_words(hint: Any) -> str:
             return JSON_TYPES[hint]
 
 
+BAD_INPUT_INTRODUCTION = """\
+# Bad input
+
+Made by `python -m scripts.generate_docs` from tests/bad_input.py. A test gives each of these inputs to the program \
+and holds the message and the exit code. Paths are below the folder where the command was given.
+"""
+BAD_INPUT_HEAD = "| input | message | exit code |\n| --- | --- | --- |"
+
+
+def bad_input_page() -> str:
+    """docs/bad-input.md as it has to be."""
+    lines = [BAD_INPUT_INTRODUCTION]
+    for topic, cases in BAD_INPUTS.items():
+        rows = [f"| {_bad_input(case)} | {_code(case.message)} | {case.exit_code} |" for case in cases]
+        lines += [f"## {topic}\n", BAD_INPUT_HEAD, *rows, ""]
+    return "\n".join(lines)
+
+
+def _bad_input(case: BadInput) -> str:
+    """What was given: in words, by the environment, by the files, and by the command."""
+    parts = [case.given] if case.given else []
+    parts += [_code(f"{name}={value}") for name, value in case.environment.items()]
+    for name, content in case.files.items():
+        text = content.rstrip("\n") if isinstance(content, str) else repr(content)
+        parts.append(f"{_code(name)}: {_code(text) if text else 'empty'}")
+    return "<br>".join([*parts, _code(case.command)])
+
+
+def _code(text: str) -> str:
+    """Lines as code in a cell of a table, where Markdown would read `|` as the next cell."""
+    ticks = "``" if "`" in text else "`"
+    pad = " " if ticks == "``" else ""
+    return "<br>".join(f"{ticks}{pad}{line}{pad}{ticks}" for line in text.replace("|", "\\|").split("\n"))
+
+
 ESTIMATE_DEVICES = {"one H200-class GPU": CUDA, "two CPU cores": cpu(2)}
 ESTIMATE_LINE = re.compile(r"^# Estimate, (?P<device>[^:\n]+):.*$", re.MULTILINE)
 
@@ -144,9 +181,10 @@ def _size(gib: float) -> str:
 
 
 def main() -> None:
-    """Rewrites both pages and the shipped presets in place."""
+    """Rewrites the pages and the shipped presets in place."""
     write_atomically(DOCS / "settings.md", settings_page())
     write_atomically(DOCS / "events.md", events_page())
+    write_atomically(DOCS / "bad-input.md", bad_input_page())
     for path, origin in preset_files().values():
         if origin == "shipped":
             write_atomically(path, with_estimate(path.read_text(), load_preset(str(path))))

@@ -20,7 +20,7 @@ from engine.data.whitening import Whitening
 from engine.run.datasets import wanted_counts
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Emit, Warned
-from engine.run.metrics import GROUPS
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
@@ -97,6 +97,12 @@ class LongTailedData:
         """C."""
         return len(self.class_names)
 
+    @property
+    def test_counts(self) -> list[int]:
+        """Test images of each class."""
+        counts: list[int] = torch.bincount(self.test_labels, minlength=self.num_classes).tolist()
+        return counts
+
 
 def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit) -> LongTailedData:
     """Loads, selects and whitens; emits DataReady, and Warned where classes are short of images.
@@ -111,7 +117,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
     short = [name for name, count in zip(source.class_names, counts, strict=True) if count < ipc]
     if short:
-        emit(Warned(f"fewer train images than ipc {ipc}: {_listed(short)}", "their images repeat at the start"))
+        emit(Warned(f"fewer train images than ipc {ipc}: {listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     # ZCA needs float64, which not every accelerator has.
     whitening_device = device if device.type == "cuda" else torch.device("cpu")
@@ -132,8 +138,12 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
     )
+    few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
+    if few:
+        what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
+        emit(Warned(what, "their accuracies are shown with 95 % intervals; dataset.test_folds tests every image once"))
     compression = len(train) / (ipc * data.num_classes)
-    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression))
+    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts))
     return data
 
 
@@ -144,11 +154,11 @@ def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray
     empty = [name for name, count in zip(source.class_names, wanted, strict=True) if count < 1]
     if empty:
         factor, largest = settings.imbalance_factor, max(available)
-        what = f"imbalance factor {factor} of {largest} images leaves none for {_listed(empty)}"
+        what = f"imbalance factor {factor} of {largest} images leaves none for {listed(empty)}"
         raise InputError(what, "dataset.imbalance_factor", "lower it, or use natural")
     counts = zip(source.class_names, available, wanted, strict=True)
     if too_small := [f"{name} ({has} of {asked})" for name, has, asked in counts if has < asked]:
-        what = f"classes smaller than their place in the tail asks for: {_listed(too_small)}"
+        what = f"classes smaller than their place in the tail asks for: {listed(too_small)}"
         emit(Warned(what, "all their images are taken; dataset.class_order count puts the largest class first"))
     return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
 
@@ -163,9 +173,10 @@ def _fingerprint(
     return digest.hexdigest()[:16]
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str], separator: str = ", ") -> str:
+    """The first NAMES_SHOWN of the names, and how many more there are."""
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
+    return separator.join(names[:NAMES_SHOWN]) + more
 
 
 # --- Real images that stand for a class -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ from engine.run.datasets import (
     FACTS,
     TINY_FOLDER,
     TINY_MARK,
+    HeldOut,
     common_size,
     fault_of,
-    held_out_count,
+    held_out_places,
     images_root,
     natural_order,
     shown,
@@ -161,7 +163,8 @@ SAMPLED = 64
 
 def load_image_folder(settings: DatasetSettings) -> Source:
     """The folder as a data set; raises InputError with every class that lacks images or is unknown to train."""
-    folder = survey(settings.path, settings.test_share)
+    held_out = settings.test_share, settings.test_folds, settings.test_fold
+    folder = survey(settings.path, *held_out)
     if folder.faults:
         raise InputError(list(folder.faults))
     root, names = images_root(settings.path), list(folder.names)
@@ -169,28 +172,28 @@ def load_image_folder(settings: DatasetSettings) -> Source:
     if (root / "test").is_dir():
         test = _files(root / "test", names)
     else:
-        train, test = _held_out(train, settings.test_share)
+        train, test = _held_out(train, held_out)
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
     size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(names, split_of_files(train, size), split_of_files(test, size), size, CHANNELS)
 
 
-def _files(folder: Path, names: list[str]) -> Files:
-    """Every file of every class, class after class, in natural order; hidden ones (.DS_Store) are left out."""
+def _files(folder: Path, names: list[str], key: Callable[[str], Any] = natural_order) -> Files:
+    """Every file of every class, class after class, in order of `key`; hidden ones (.DS_Store) are left out."""
     files = []
     for label, name in enumerate(names):
         visible = [file for file in (folder / name).iterdir() if not file.name.startswith(".")]
-        files += [(file, label) for file in sorted(visible, key=lambda file: natural_order(file.name))]
+        files += [(file, label) for file in sorted(visible, key=lambda file: key(file.name))]
     return files
 
 
-def _held_out(files: Files, share: float) -> tuple[Files, Files]:
-    """Train and test files: `share` of each class, at least one image, the same ones on every run."""
+def _held_out(files: Files, held_out: HeldOut) -> tuple[Files, Files]:
+    """Train and test files; the order in which a class is dealt out is the same on every run and for every fold."""
+    classes = [[file for file, _ in members] for _, members in groupby(files, key=lambda entry: entry[1])]
     held: set[Path] = set()
-    for _, members in groupby(files, key=lambda entry: entry[1]):
-        own = [file for file, _ in members]
-        count = held_out_count(len(own), share)
-        held |= {own[i] for i in np.random.RandomState(HELD_OUT_SEED).permutation(len(own))[:count]}
+    for own, places in zip(classes, held_out_places([*map(len, classes)], *held_out), strict=True):
+        order = np.random.RandomState(HELD_OUT_SEED).permutation(len(own))
+        held |= {own[i] for i in order[list(places)]}
     return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
 
 
@@ -240,18 +243,23 @@ def _class_names(train: Files) -> list[str]:
 
 
 def load_tiny_imagenet(settings: DatasetSettings) -> Source:
-    """The classes of wnids.txt that have train images, in that order, so that a part of the set works too."""
+    """The classes of wnids.txt that have train images, so that a part of the set works too.
+
+    In the order of that file; with class_order text, classes and files in that of torchvision's ImageFolder.
+    """
     folder = expanded(settings.path) if settings.path else cache_root() / "data"
     root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
     if root is None:
         hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
         raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or FACTS["tiny-imagenet"].image_size
+    as_text = settings.class_order == "text"
     codes = [code for code in _lines(root / TINY_MARK) if (root / "train" / code / "images").is_dir()]
+    codes = sorted(codes) if as_text else codes
     if len(codes) < 2:
         hint = "expected train/<wnid>/images/*.JPEG"
         raise InputError("fewer than 2 classes of wnids.txt have a folder", str(root / "train"), hint)
-    train = _files(root / "train", [f"{code}/images" for code in codes])
+    train = _files(root / "train", [f"{code}/images" for code in codes], key=str if as_text else natural_order)
     labels = {code: label for label, code in enumerate(codes)}
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]

@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 
 from engine.run.errors import InputError
+from engine.run.settings import WITHOUT_ZCA
 
-Mode = Literal["paper", "corrected", "none"]
-MODES: tuple[Mode, ...] = ("paper", "corrected", "none")  # exported files hold the position: append only
+Mode = Literal["paper", "corrected", "none", "published", "normalized", "raw"]
+# Exported files hold the position: append only.
+MODES: tuple[Mode, ...] = ("paper", "corrected", "none", "published", "normalized", "raw")
+# Which images are normalized per channel before ZCA, or instead of it.
+NORMALIZES_TRAIN: tuple[Mode, ...] = ("none", "normalized", "raw")
+NORMALIZES_TEST: tuple[Mode, ...] = (*NORMALIZES_TRAIN, "paper", "published")
+# Mean and standard deviation of CIFAR-10's channels as the official code has them, for CIFAR-10-LT and CIFAR-100-LT.
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 MEMORY_LIMIT_GIB = 16
 _CHUNK = 2048
 """Images that are converted to float64 together."""
@@ -25,8 +32,10 @@ _CHUNK = 2048
 class Whitening:
     """How images in [0, 1] become a network's input, and the way back. All tensors are float64, D = channels*H*W.
 
-    `paper`: ZCA, test images normalized per channel before it (official code). `corrected`: ZCA, alike for train and
-    test. `none`: mean and standard deviation per channel, alike for both.
+    `published`: ZCA, test images alone normalized before it by CIFAR_MEAN and CIFAR_STD (official code for
+    CIFAR-10-LT). `normalized`: the same normalization of train and test images (official code for CIFAR-100-LT).
+    `paper`: `published` by the statistics of the train images. `corrected`: ZCA alone, alike for train and test.
+    `none`: mean and standard deviation per channel, alike for both. `raw`: pixels as they are.
 
     Directions outside `basis` count as eigenvalue 0, so N < D images need at most N - 1 directions.
     """
@@ -41,11 +50,16 @@ class Whitening:
 
     @classmethod
     def fit(cls, images: Tensor, mode: Mode, epsilon: float) -> Whitening:
-        """Fits train images (N, channels, H, W) in [0, 1]; raises InputError where ZCA would not fit into memory."""
-        channel_mean, channel_std = _channel_statistics(images)
+        """Fits train images (N, channels, H, W) in [0, 1].
+
+        Raises InputError where ZCA would not fit into memory, or where CIFAR-10's statistics do not fit the channels.
+        """
+        channel_mean, channel_std = _normalization(images, mode)
+        if mode == "normalized":
+            images = (images - _per_channel(channel_mean, images)) / _per_channel(channel_std, images)
         flat = images.flatten(1)
         mean = _mean(flat)
-        if mode == "none":
+        if mode in WITHOUT_ZCA:
             basis, eigenvalues = mean.new_empty(len(mean), 0), mean.new_empty(0)
         else:
             _check_memory(*flat.shape)
@@ -55,19 +69,40 @@ class Whitening:
 
     def train(self, images: Tensor) -> Tensor:
         """Train images (N, channels, H, W) in [0, 1], whitened, in their own precision."""
-        return self._normalize(images) if self.mode == "none" else self._whiten(images)
+        return self._whiten(self._normalize(images) if self.mode in NORMALIZES_TRAIN else images)
 
     def test(self, images: Tensor) -> Tensor:
         """Test images (N, channels, H, W) in [0, 1], whitened by what was fitted on the train images."""
-        return self._whiten(self._normalize(images)) if self.mode == "paper" else self.train(images)
+        return self._whiten(self._normalize(images) if self.mode in NORMALIZES_TEST else images)
 
     def to_pixels(self, whitened: Tensor) -> Tensor:
         """The inverse of `train`; synthetic images may leave [0, 1], nothing is clamped."""
-        if self.mode == "none":
-            std, mean = (_per_channel(value, whitened) for value in (self.channel_std, self.channel_mean))
-            return whitened * std + mean
-        centered = self._stretch(whitened.flatten(1), self._scales(), self.epsilon**0.5)
-        return (centered + self.mean.to(centered)).view_as(whitened)
+        images = whitened
+        if self.mode not in WITHOUT_ZCA:
+            centered = self._stretch(whitened.flatten(1), self._scales(), self.epsilon**0.5)
+            images = (centered + self.mean.to(centered)).view_as(whitened)
+        if self.mode not in NORMALIZES_TRAIN:
+            return images
+        return images * _per_channel(self.channel_std, images) + _per_channel(self.channel_mean, images)
+
+    def test_map(self) -> dict[str, Tensor]:
+        """What `test` does, as float32 tensors for programs without this class (README.md of exported .pt files).
+
+        x = (images - channel_mean) / channel_std;  d = x.flatten(1) - mean;
+        whitened = (d @ basis * scales) @ basis.T + d * outside
+        """
+        normalizes, whitens = self.mode in NORMALIZES_TEST, self.mode not in WITHOUT_ZCA
+        outside = 1 / self.epsilon**0.5 if whitens else 1.0
+        shift, scale = (self.channel_mean, self.channel_std) if normalizes else (torch.zeros(1), torch.ones(1))
+        tensors = {
+            "channel_mean": shift[:, None, None],
+            "channel_std": scale[:, None, None],
+            "mean": self.mean if whitens else torch.zeros_like(self.mean),
+            "basis": self.basis,
+            "scales": 1 / self._scales() - outside,
+            "outside": torch.tensor(outside),
+        }
+        return {name: value.float().cpu() for name, value in tensors.items()}
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors, for export; the basis in float32, as float32 images are multiplied by it anyway."""
@@ -91,7 +126,9 @@ class Whitening:
         return (images - _per_channel(self.channel_mean, images)) / _per_channel(self.channel_std, images)
 
     def _whiten(self, images: Tensor) -> Tensor:
-        """U diag(1 / sqrt(S + eps)) U^T (x - mean)."""
+        """U diag(1 / sqrt(S + eps)) U^T (x - mean); the images themselves in a mode without ZCA."""
+        if self.mode in WITHOUT_ZCA:
+            return images
         flat = images.flatten(1)
         centered = flat - self.mean.to(flat)
         return self._stretch(centered, 1 / self._scales(), 1 / self.epsilon**0.5).view_as(images)
@@ -109,6 +146,20 @@ class Whitening:
 
 def _per_channel(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images)[:, None, None]
+
+
+def _normalization(images: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (channels,) in float64, by which a mode normalizes."""
+    channels = images.shape[1]
+    if mode == "raw":
+        return images.new_zeros(channels, dtype=torch.float64), images.new_ones(channels, dtype=torch.float64)
+    if mode not in ("published", "normalized"):
+        return _channel_statistics(images)
+    if channels != len(CIFAR_MEAN):
+        what = f"{mode} normalizes by the mean and std of CIFAR-10's three channels, these images have {channels}"
+        raise InputError(what, "dataset.whitening", "set dataset.whitening to corrected")
+    mean, std = (images.new_tensor(values, dtype=torch.float64) for values in (CIFAR_MEAN, CIFAR_STD))
+    return mean, std
 
 
 def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

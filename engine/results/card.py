@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from engine.run.metrics import GROUPS, MetricsJson
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 from engine.run.settings import METHODS
 
 _TEXT = """\
@@ -40,10 +40,10 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 
 ## Classes
 
-| class | source images | images here |
-| --- | --- | --- |
+| class | source images | images here | test images | final accuracy |
+| --- | --- | --- | --- | --- |
 {class_rows}
-
+{few_tests}
 ## Load it
 
 ```python
@@ -74,11 +74,19 @@ for epoch in range({epochs}):
 These images derive from `{dataset}`: the license of its images holds for them. Look it up before passing them on.
 """
 
-_WHITENING = {
-    "paper": "ZCA, test images normalized per channel before it, as the official code does.",
+WHITENING_TEXT = {
+    "published": "ZCA, test images normalized before it by CIFAR-10's mean and std, as the official code does.",
+    "normalized": "ZCA, images normalized before it by CIFAR-10's mean and std, the same for train and test.",
+    "paper": "ZCA, test images normalized before it by the training images' mean and std per channel.",
     "corrected": "ZCA, fitted on the long-tailed training images and the same for train and test.",
     "none": "none, only mean and standard deviation per channel.",
+    "raw": "none, pixels from 0 to 1.",
 }
+
+
+_FEW_TESTS = f"""
+Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images.
+"""
 
 
 def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
@@ -104,8 +112,12 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "grouping": metrics["grouping"],
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
-        "whitening_text": _WHITENING[about["whitening"]],
-        "class_rows": "\n".join(f"| {cell} | {count} | {about['ipc']} |" for cell, count in counts),
+        "whitening_text": WHITENING_TEXT[about["whitening"]],
+        "class_rows": "\n".join(
+            f"| {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
+            for (cell, count), (tests, accuracy) in zip(counts, _tests_and_accuracies(metrics, len(cells)), strict=True)
+        ),
+        "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
 
@@ -144,6 +156,17 @@ def _accuracy_rows(metrics: MetricsJson) -> str:
             groups = " | ".join(_percent(figures["groups"][group]) for group in GROUPS)
             rows.append(f"| {name}{at} | {arch} | {mean} +- {std} (n = {figures['repeats']}) | {groups} |")
     return "\n".join(rows)
+
+
+def _tests_and_accuracies(metrics: MetricsJson, classes: int) -> list[tuple[str, str]]:
+    """For each class its test images, unknown in a file of an older version, and its final accuracy."""
+    final = metrics["final"]
+    tests = metrics.get("test_counts") or [None] * classes
+    intervals = final.get("per_class_intervals") or [None] * classes
+    return [
+        ("-" if count is None else str(count), _percent(value) + (f" ({interval_text(interval)})" if interval else ""))
+        for count, value, interval in zip(tests, final["per_class"], intervals, strict=True)
+    ]
 
 
 def _percent(value: float | None) -> str:

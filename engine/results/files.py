@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
+from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson
-from engine.run.settings import METHODS
+from engine.run.settings import METHODS, DatasetSettings
 
 MARKER = "distilled.json"
 """In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
@@ -59,8 +61,10 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
             (folder / name / f"{k}.png").write_bytes(_png(distilled.pixels[c * distilled.ipc + k]))
 
 
-def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
+def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSettings) -> None:
     """Writes images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
+
+    Beside them whitening.pt, the tensors of `Whitening.test_map`, and README.md, which says how to use all of them.
 
     Images are whitened, as these evaluators train on them unchanged. Labels are logits (S, C), not probabilities: the
     field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A method with hard labels gives
@@ -71,6 +75,8 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
     _save(folder / "images.pt", distilled.images)
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
+    _save(folder / "whitening.pt", distilled.whitening.test_map())
+    write_atomically(folder / "README.md", trio_readme(distilled, dataset))
 
 
 def folder_names(class_names: list[str]) -> list[str]:
@@ -111,10 +117,11 @@ def _png(pixels: Tensor) -> bytes:
     return file.getvalue()
 
 
-def _save(path: Path, tensor: Tensor) -> None:
+def _save(path: Path, tensors: Tensor | dict[str, Tensor]) -> None:
     file = io.BytesIO()
     # Cloned: torch.save writes the whole storage that a view looks at.
-    torch.save(tensor.detach().cpu().clone(), file)
+    plain = tree_map(lambda tensor: tensor.detach().cpu().clone(), tensors)
+    torch.save(plain, file)
     write_atomically(path, file.getvalue())
 
 

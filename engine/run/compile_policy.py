@@ -65,8 +65,8 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
 def should_compile_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
     """Whether networks of evaluations are to be trained by compiled steps; decided for all evaluations of a run."""
     recipe, images = settings.evaluate, settings.ipc * cost.classes
-    checks = 1 + math.ceil(settings.matching.iterations / recipe.every)
-    networks = 4 * recipe.repeats + checks * recipe.check_repeats  # random, initialization, final, best; checks
+    # random, initialization, final, best; checks
+    networks = 4 * recipe.repeats + settings.checks * recipe.check_repeats
     epochs = networks * recipe.epochs
     steps = epochs * math.ceil(images / recipe.batch_size)
     return compile_or_not(settings.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))

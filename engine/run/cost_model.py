@@ -21,7 +21,7 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.settings import NetworkName, RunSettings
+from engine.run.settings import WITHOUT_ZCA, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
@@ -67,12 +67,7 @@ class Workload:
     @property
     def directions(self) -> int:
         """Eigenvectors of the whitening: one per pixel, or per train image where those are fewer."""
-        return 0 if self.settings.dataset.whitening == "none" else min(self.pixels, sum(self.counts))
-
-    @property
-    def checks(self) -> int:
-        """Checks during distillation, with those of the start and of the end."""
-        return 1 + math.ceil(self.settings.matching.iterations / self.settings.evaluate.every)
+        return 0 if self.settings.dataset.whitening in WITHOUT_ZCA else min(self.pixels, sum(self.counts))
 
     def cost(self, network: NetworkName) -> NetworkCost:
         """The cost of a network of these settings on these images."""
@@ -143,8 +138,13 @@ class Workload:
         if not self.settings.traits.distills:
             return recipe.repeats * others
         # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
-        apart = 1 - 2 / self.checks
-        return self.checks * recipe.check_repeats * first + recipe.repeats * ((1 + apart) * first + others)
+        apart = 1 - (2 if recipe.check_from == 0 else 1) / self.settings.checks
+        return self.check_seconds() + recipe.repeats * ((1 + apart) * first + others)
+
+    def check_seconds(self) -> float:
+        """Checks of the set while it is distilled."""
+        recipe = self.settings.evaluate
+        return self.settings.checks * recipe.check_repeats * self._network(recipe.arch[0])
 
     @property
     def should_compile_student(self) -> bool:
@@ -241,12 +241,12 @@ def disk_bytes(work: Workload) -> float:
     matching, recipe = work.settings.matching, work.settings.evaluate
     one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
     previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
-    networks = (2 + 2 + len(recipe.arch) - 1) * recipe.repeats + work.checks * recipe.check_repeats
-    files = networks + 2 * previews + work.checks + 12
+    networks = (2 + 2 + len(recipe.arch) - 1) * recipe.repeats + work.settings.checks * recipe.check_repeats
+    files = networks + 2 * previews + work.settings.checks + 12
     pictures = previews * work.synthetic * (work.pixels + 8 * len(work.counts))
     lines = matching.iterations + work.settings.experts.num_experts * work.settings.experts.epochs
     basis = work.pixels * work.directions * FLOAT_BYTES
-    folder = (work.checks + 5) * one_set + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
+    folder = (work.settings.checks + 5) * one_set + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
     return folder + _snapshots(work)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +18,16 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.settings import DatasetName, DatasetSettings
 
+FLOAT_ERROR = 1e-12
+"""Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""
+
 
 def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> list[int]:
     """Images of each class, head first: int(N_max * rate ** (c / (C - 1))), rate = 1 / IF (method.md section 1)."""
     rate = 1 / imbalance_factor
     last = max(num_classes - 1, 1)
-    return [int(largest * rate ** (c / last)) for c in range(num_classes)]
+    # Where the exact count is whole, the floats may end a hair below it: 49 * (1 / 49) is 0.9999999999999999.
+    return [int(largest * rate ** (c / last) * (1 + FLOAT_ERROR)) for c in range(num_classes)]
 
 
 @dataclass(frozen=True)
@@ -162,13 +167,33 @@ def class_names(folder: Path) -> list[str]:
     return names
 
 
-def held_out_count(images: int, share: float) -> int:
-    """Images of a class that are held out for testing where there is no test/: at least one, never all."""
-    return min(max(round(share * images), 1), images - 1)
+HeldOut = tuple[float, int | None, int]
+"""What is held out for testing where a folder has no test/: a share, or of so many folds the one with this number."""
 
 
-def survey(path: str | None, test_share: float) -> Survey:
-    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes."""
+def held_out(dataset: DatasetSettings) -> HeldOut:
+    """What the settings hold out."""
+    return dataset.test_share, dataset.test_folds, dataset.test_fold
+
+
+def held_out_places(sizes: Sequence[int], share: float, folds: int | None = None, fold: int = 0) -> list[range]:
+    """Where the images that are held out for testing stand in the shuffled images of each class.
+
+    A share: at least one image, never all. One of several folds: all images are dealt in turn, class after class, so
+    that neither the folds of a class nor whole folds differ by more than one image; a class with fewer images than
+    there are folds has none in some of them.
+    """
+    if folds is None:
+        return [range(min(max(round(share * size), 1), size - 1) if size else 0) for size in sizes]
+    dealt_before = accumulate(sizes, initial=0)
+    return [range((fold - dealt) % folds, size, folds) for size, dealt in zip(sizes, dealt_before, strict=False)]
+
+
+def survey(path: str | None, share: float, folds: int | None = None, fold: int = 0) -> Survey:
+    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes.
+
+    `share`, `folds`, `fold`: what is held out where there is no test/ (`held_out`).
+    """
     root, faults = images_root(path), list[Fault]()
     names, tests = class_names(root / "train"), root / "test"
     train = [_counted(root / "train" / name, faults) for name in names]
@@ -179,15 +204,19 @@ def survey(path: str | None, test_share: float) -> Survey:
             for name in class_names(tests)
             if name not in names
         ]
+        if folds is not None:
+            faults.append(Fault(f"{tests} is there, so no fold is held out", "dataset.test_folds", "leave it empty"))
         return Survey(tuple(names), tuple(train), tuple(faults), sum(test))
     faults += [
         Fault("one image is too few to train and to test", str(root / "train" / name), "add images, or a test/ folder")
         for name, count in zip(names, train, strict=True)
         if count == 1
     ]
-    held_out = [held_out_count(count, test_share) if count else 0 for count in train]
-    left = tuple(count - held for count, held in zip(train, held_out, strict=True))
-    return Survey(tuple(names), left, tuple(faults), sum(held_out))
+    held = [len(places) for places in held_out_places(train, share, folds, fold)]
+    if folds and not any(held):
+        faults.append(Fault(f"fold {fold} of {folds} has no image", "dataset.test_folds", f"at most {sum(train)}"))
+    left = tuple(count - tests for count, tests in zip(train, held, strict=True))
+    return Survey(tuple(names), left, tuple(faults), sum(held))
 
 
 def _counted(folder: Path, faults: list[Fault]) -> int:
@@ -238,7 +267,7 @@ def image_faults(dataset: DatasetSettings) -> list[Fault]:
     if dataset.name != "folder":
         return []
     try:
-        folder = survey(dataset.path, dataset.test_share)
+        folder = survey(dataset.path, *held_out(dataset))
     except InputError as error:
         return list(error.faults)
     # With an empty class among them, the tail's fault would only repeat that one.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-"""Exit codes of the worker and of `ltdd-tui`; 130 is what a shell reports after Ctrl-C."""
+"""Exit codes of the worker and of `ltdd-tui`; 130 is what a shell reports after Ctrl-C, and 143 after SIGTERM."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,7 +48,8 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A worker begins; `resumed` says whether it continues from a checkpoint."""
+    """A worker begins; `resumed` says whether it continues from a checkpoint. `estimated_seconds` is what each stage of
+    the whole run should take, with checks counted where they are made: in `distill`."""
 
     name: Text
     method: Text
@@ -63,11 +64,15 @@ class RunStarted(Event):
     settings_hash: Text
     pid: Integer
     resumed: Flag = False
+    estimated_seconds: dict[Text, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataReady(Event):
-    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`."""
+    """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`.
+
+    `class_counts` are train images, `test_counts` test images of each class; older versions did not write the latter.
+    """
 
     class_names: list[Text]
     class_counts: list[Integer]
@@ -75,6 +80,7 @@ class DataReady(Event):
     grouping: Text
     test_images: Integer
     compression_ratio: Number
+    test_counts: list[Integer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import RunSettings
+from engine.run.settings import DatasetSettings, RunSettings
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
@@ -120,6 +120,9 @@ def _newest(*descriptions: dict[str, Any]) -> Path | None:
 def _fits(about: Any, description: dict[str, Any]) -> bool:
     if not isinstance(about, dict) or about.keys() != description.keys():
         return False
+    if isinstance(dataset := about.get("dataset"), dict):
+        # A setting that is newer than these experts had its default when they were trained.
+        about = about | {"dataset": DatasetSettings().model_dump(mode="json") | dataset}
     return all(about[key] == value or (key == "class_counts" and value is None) for key, value in description.items())
 
 

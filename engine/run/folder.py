@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,9 @@ from engine.run.errors import InputError
 
 HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Why nothing can be written, whatever the file."""
 
 
 def cache_root() -> Path:
@@ -47,10 +51,12 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
         # On a full disk the half-written file would keep room that is needed.
         with contextlib.suppress(OSError):
             temporary.unlink()
+        # A failed write itself names no file, and the disk that is full may be the cache's or the run's.
+        error.filename = str(path)
         raise
 
 
@@ -75,6 +81,7 @@ class RunFolder:
         self.name = self.root.name
         self.config = self.root / "config.yaml"
         self.manifest = self.root / "manifest.json"
+        self.data = self.root / "data.json"
         self.events = self.root / "events.jsonl"
         self.console = self.root / "console.log"
         self.lock = self.root / "lock"
@@ -115,17 +122,31 @@ class RunFolder:
         return False
 
     def held(self) -> contextlib.AbstractContextManager[None]:
-        """Holds the folder for one worker; raises InputError where another one has it."""
-        return exclusive(self.lock)
+        """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
+        return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
+
+
+class LockHeld(InputError):
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
-def exclusive(lock: Path) -> Iterator[None]:
-    """Holds the lock file for this process; raises InputError where another one has it."""
+def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
+    """Holds the lock file for this process.
+
+    Raises LockHeld, with the words `held` and `hint`, where another one has it, and InputError on a file system
+    without locks.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "a") as file:
-        if not _taken(file):
-            raise InputError(HELD, str(lock.parent), "`ltdd-tui watch` shows it")
+        try:
+            taken = _taken(file)
+        except OSError as error:
+            what = f"this file system cannot lock files: {error.strerror}"
+            mend = "--runs-dir and LTDD_CACHE name folders on another one, such as a local disk"
+            raise InputError(what, str(lock.parent), mend) from None
+        if not taken:
+            raise LockHeld(held, str(lock.parent), hint)
         yield
 
 

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,8 +23,18 @@ from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
-from engine.run.validation import combination_faults, infeasible_faults, location, mentioned, value_faults
-from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, overlap, parse_file, parse_text, parse_value
+from engine.run.validation import combination_faults, infeasible_faults, last_written, location, mentioned, value_faults
+from engine.run.yaml_text import (
+    NULLS,
+    KeyPath,
+    WrittenSettings,
+    dump_yaml,
+    nested,
+    overlap,
+    parse_file,
+    parse_text,
+    parse_value,
+)
 
 # Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
 
@@ -89,15 +99,9 @@ OVERRIDE = "--set"
 """The place of a value that was given on the command line."""
 
 
-def _nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
-    """Values by key path as nested blocks."""
-    root: dict[str, Any] = {}
-    for path, value in values.items():
-        block = root
-        for key in path[:-1]:
-            block = block.setdefault(key, {})
-        block[path[-1]] = value
-    return root
+def _is_text(path: KeyPath) -> bool:
+    leaf = leaves().get(".".join(path))
+    return leaf is not None and leaf.kind == KINDS["string"]
 
 
 def _chain(path: Path, parsed: WrittenSettings | None = None) -> list[tuple[Path, WrittenSettings]]:
@@ -105,7 +109,7 @@ def _chain(path: Path, parsed: WrittenSettings | None = None) -> list[tuple[Path
     chain: list[tuple[Path, WrittenSettings]] = []
     current: Path | None = path
     while current is not None:
-        file = parsed if parsed and not chain else parse_file(current)
+        file = parsed if parsed and not chain else parse_file(current, _is_text)
         chain.append((current, file))
         current = _extended(current, file, [before.resolve() for before, _ in chain])
     return chain
@@ -155,10 +159,9 @@ def _put_override(layers: WrittenSettings, override: str) -> None:
 
 def _typed(key: str, text: str) -> Any:
     """The value of a text from the command line, which needs no quotes where a setting takes any text."""
-    leaf = leaves().get(key)
-    if leaf and leaf.kind == KINDS["string"] and text not in ("", "null", "~"):
+    if _is_text(tuple(key.split("."))) and text not in NULLS:
         return text
-    value = parse_value(text)
+    leaf, value = leaves().get(key), parse_value(text)
     if leaf and leaf.is_list and isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     return value
@@ -260,7 +263,7 @@ def _checked(layers: WrittenSettings) -> RunSettings:
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
-        settings = RunSettings.model_validate(_nested(layers.values))
+        settings = RunSettings.model_validate(nested(layers.values))
     except ValidationError as error:
         wrong = value_faults(error, layers.places)
     faults = [*layers.faults, *wrong.values(), *_faults_between_values(layers, wrong)]
@@ -276,15 +279,15 @@ def _faults_between_values(layers: WrittenSettings, wrong: Collection[KeyPath]) 
     """
     right = {path: value for path, value in layers.values.items() if not any(overlap(path, bad) for bad in wrong)}
     try:
-        faults = list(infeasible_faults(RunSettings.model_validate(_nested(right))))
+        faults = list(infeasible_faults(RunSettings.model_validate(nested(right))))
     except ValidationError as error:
         faults = combination_faults(error)
     placed = []
     for fault in faults:
         keys = mentioned(f"{fault.where} {fault.what}")
         if not any(overlap(key, bad) for key in keys for bad in wrong):
-            written = next((key for key in keys if key in layers.places), keys[0])
-            placed.append(Fault(fault.what, location(written, layers.places), fault.hint))
+            blamed = last_written(keys, layers.places)
+            placed.append(Fault(fault.what, location(blamed, layers.places), fault.hint))
     return placed
 
 
@@ -301,7 +304,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    _checked(_read(path, parse_text(text, path)))
+    _checked(_read(path, parse_text(text, path, _is_text)))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
@@ -330,7 +333,7 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
         for key, value in flat(settings.model_dump(mode="json")).items()
         if key not in inherited or inherited[key] != value
     }
-    return dump_yaml(head | _nested(differing) or {"seed": settings.seed}, width=80)
+    return dump_yaml(head | nested(differing) or {"seed": settings.seed}, width=80)
 
 
 def _found_by_name(file: Path, saved: Path) -> bool:

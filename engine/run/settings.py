@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -80,6 +81,10 @@ Storage = Literal["float32", "float16"]
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
+# Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
+WITHOUT_ZCA = ("none", "raw")
+
+
 class DatasetSettings(Strict):
     """Which images, how long-tailed they are, and how they are prepared."""
 
@@ -91,13 +96,18 @@ class DatasetSettings(Strict):
     resolution: int | None = ours(
         None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
     )
-    whitening: Literal["paper", "corrected", "none"] = ours(
+    whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
         "corrected",
-        "ZCA of train and test alike (corrected), with test images normalized first as the official code does (paper),"
-        " or only mean and std (none)",
+        "ZCA of train and test alike (corrected), with test images normalized first (published: the official code for"
+        " CIFAR-10-LT), with both normalized first (normalized: the official code for CIFAR-100-LT), only mean and std"
+        " (none), or pixels from 0 to 1 (raw); paper: published by the run's own mean and std, as older runs have it",
     )
     whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
-    class_order: Literal["label", "count"] = ours("label", "which class is the head: first label, or most images")
+    class_order: Literal["label", "count", "text"] = ours(
+        "label",
+        "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
+        " sorted as text, as in the official code",
+    )
     subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
     test_per_class: int | None = ours(
         None,
@@ -106,6 +116,14 @@ class DatasetSettings(Strict):
         ge=1,
     )
     test_share: float = ours(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+    test_folds: int | None = ours(
+        None,
+        "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"
+        " each fold tests every image once",
+        unit="folds",
+        ge=2,
+    )
+    test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
     augmentation: tuple[AugmentationName, ...] = paper(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
@@ -152,8 +170,10 @@ class InitializeSettings(Strict):
     images: Literal["correct", "real", "noise"] = paper(
         "correct", "real images that an expert predicts correctly, any real images, or noise"
     )
-    labels: Literal["experts", "class"] = paper(
-        "experts", "mean logits of the experts that are right, or the class itself"
+    labels: Literal["experts", "one_expert", "class"] = paper(
+        "experts",
+        "mean logits of the experts that are right, logits of the first expert, right or wrong (one_expert: what the"
+        " official code takes for real images), or the class itself",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -229,6 +249,9 @@ class EvaluateSettings(Strict):
         unit="iterations",
         ge=1,
     )
+    check_from: int = official(
+        0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
+    )
     check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
     repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
     arch: tuple[NetworkName, ...] = paper(
@@ -279,6 +302,18 @@ class RunSettings(Strict):
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
+
+    @property
+    def checks(self) -> int:
+        """Checks of the synthetic set in distillation, that of the last iteration included."""
+        every, iterations = self.evaluate.every, self.matching.iterations
+        return 1 + max(0, math.ceil(iterations / every) - math.ceil(self.evaluate.check_from / every))
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> RunSettings:
+        if self.dataset.test_fold >= (self.dataset.test_folds or 1):
+            raise ValueError("dataset.test_fold must lie below dataset.test_folds")
+        return self
 
     @model_validator(mode="after")
     def _start_epochs_exist(self) -> RunSettings:

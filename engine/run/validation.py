@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
-from engine.run.datasets import DIGITS_SMALLEST, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
+from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
 from engine.run.schema import Leaf, blocks, leaves
@@ -56,12 +58,26 @@ def combination_faults(error: ValidationError) -> list[Fault]:
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
-    """File, line and key. A key that was not written has the line of a key below it, else of the block above it."""
+    """File, line and key. A key that was not written has the line of a key below it, else of the block above it.
+
+    places: in the order of the layers; the uppermost one that wrote the key, or one below it, is named.
+    """
     key = ".".join(path)
-    below = next((place for written, place in places.items() if written[: len(path)] == path), None)
+    below = [place for written, place in places.items() if written[: len(path)] == path]
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
-    place = below or next(above, None)
+    place = below[-1] if below else next(above, None)
     return f"{place}: {key}" if place else key
+
+
+def last_written(keys: Sequence[KeyPath], places: Mapping[KeyPath, str]) -> KeyPath:
+    """The key of a combination that is to blame: from the uppermost layer that wrote any; the first one in a tie."""
+    layers = list(dict.fromkeys(_layer(place) for place in places.values()))
+    return max(keys, key=lambda key: layers.index(_layer(places[key])) if key in places else -1)
+
+
+def _layer(place: str) -> str:
+    """The file of a place such as mine.yaml:5, or --set."""
+    return place.rpartition(":")[0] or place
 
 
 def mentioned(text: str) -> list[KeyPath]:
@@ -96,7 +112,7 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
             return what, leaf.help
     if kinds & OUT_OF_RANGE:
         return f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}", leaf.help
-    if isinstance(value, str) and leaf.choices and not reads_as_number(value):
+    if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
         return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
@@ -104,6 +120,8 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
 def _hint(leaf: Leaf, value: Any) -> str:
     if isinstance(value, str) and "number" in leaf.kind and reads_as_number(value):
         return f"write it without quotes: {value}"
+    if isinstance(value, str) and "number" in leaf.kind and (decimal := _in_decimal(value)):
+        return f"write it in decimal digits: {decimal}"
     if isinstance(value, float) and value.is_integer() and "whole" in leaf.kind:
         return f"write it without a fraction: {int(value)}"
     if leaf.is_list:
@@ -111,6 +129,14 @@ def _hint(leaf: Leaf, value: Any) -> str:
     if value is None and leaf.default is not None:
         return "give it a value, or leave the key out"
     return leaf.help
+
+
+def _in_decimal(text: str) -> str:
+    """A number as YAML 1.1 or Python write it, 0x10, 0o10, 0b1 or 1_000, in decimal digits; empty for other text."""
+    for number in (partial(int, base=0), float):
+        with contextlib.suppress(ValueError):
+            return str(number(text)) if re.search(r"\d", text) else ""
+    return ""
 
 
 def _nearest(path: KeyPath) -> str:
@@ -151,16 +177,24 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
     dataset, experts, matching = settings.dataset, settings.experts, settings.matching
     if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
         yield Fault(
-            f"{matching.sequential_from} lies above matching.max_start_epoch {matching.max_start_epoch}",
+            f"matching.sequential_from {matching.sequential_from} lies above matching.max_start_epoch"
+            f" {matching.max_start_epoch}",
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
+        )
+    if dataset.name != "folder" and dataset.test_folds is not None:
+        yield Fault(
+            f"dataset.name {dataset.name} has test images of its own",
+            "dataset.test_folds",
+            "leave it empty: folds are of a folder without test/",
         )
     size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
     if size is not None and "convnet" in networks and size >> experts.depth < 1:
         yield Fault(
-            f"{experts.depth} blocks halve images of {size} pixels (dataset.name, dataset.resolution) to nothing",
+            f"experts.depth {experts.depth}: so many blocks halve images of {size} pixels (dataset.name,"
+            " dataset.resolution) to nothing",
             "experts.depth",
-            f"at most {size.bit_length() - 1}, or raise dataset.resolution",
+            f"experts.depth at most {size.bit_length() - 1}, or raise dataset.resolution",
         )
     if size is not None and networks - {"convnet"} and size < SMALLEST_FOR_OTHERS:
         yield Fault(
@@ -168,9 +202,24 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             "dataset.resolution",
             "raise dataset.resolution",
         )
+    if dataset.class_order == "text" and dataset.name != "tiny-imagenet":
+        yield Fault(
+            f"text sorts the classes of dataset.name tiny-imagenet alone, this is {dataset.name}",
+            "dataset.class_order",
+            "use label, or count",
+        )
+    facts = FACTS.get(dataset.name)  # folder has none: its images become RGB
+    if dataset.whitening in ("published", "normalized") and facts and facts.channels != 3:
+        yield Fault(
+            f"{dataset.whitening} takes the mean and std of CIFAR-10's three channels, dataset.name {dataset.name}"
+            f" has {facts.channels}",
+            "dataset.whitening",
+            "use corrected",
+        )
     if dataset.name == "digits" and (dataset.test_per_class or 0) >= DIGITS_SMALLEST:
         yield Fault(
-            f"{dataset.test_per_class} test images a class leave none to train on (dataset.name digits)",
+            f"{dataset.test_per_class} test images a class (dataset.test_per_class) leave none to train on"
+            " (dataset.name digits)",
             "dataset.test_per_class",
             f"the smallest class of digits has {DIGITS_SMALLEST} images",
         )

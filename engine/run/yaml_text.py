@@ -1,15 +1,16 @@
-"""Settings as YAML text: reading with the file and line of each key, and writing what reads back equal.
+"""Settings as YAML 1.2 text: reading with the file and line of each key, and writing what reads back equal.
 
-YAML 1.1 lets some mistakes pass silently, such as a key that stands twice; here they are faults.
+PyYAML follows YAML 1.1, in which `010` is 8, `1:30` is 90 and `off` is false. Here a number is decimal, and every other
+text is text, which a setting then takes or refuses. A key that stands twice, which PyYAML lets pass, is a fault.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -28,29 +29,53 @@ NOTHING_SO_DEEP = "no setting needs that"
 # libyaml has a limit of its own since 0.2.6 and words it so; older ones and Python's parser end in a RecursionError.
 _LIMIT_OF_LIBYAML = "maximum nesting depth"
 
-# PyYAML follows YAML 1.1, where a float needs a dot and a signed exponent: it reads `1e-3` and `2.5e3` as text.
-# This is the float of YAML 1.2. A dot or an exponent is required, so that whole numbers stay whole.
-_FLOAT_TAG = "tag:yaml.org,2002:float"
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
+# The scalars of YAML 1.2 (core schema) that are no text, without its octal and hexadecimal numbers: `010` is ten, and
+# 0o10, 0x10, 1_000, 1:30, yes, off, 2026-11-28, = and << are text. A float has a dot or an exponent, so that whole
+# numbers stay whole.
+NULLS = ("", "~", "null", "Null", "NULL")
+_TAG = "tag:yaml.org,2002:"
+_NOT_TEXT = {
+    "null": re.compile(rf"(?:{'|'.join(NULLS)})$"),
+    "bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"),
+    "int": re.compile(r"[-+]?[0-9]+$"),
+    "float": re.compile(
+        r"(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+}
 _CSafeLoader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_CSafeLoader):  # type: ignore[misc]
-    """The safe loader with the floats of YAML 1.2."""
+    """The safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    # What PyYAML's own constructors take under an explicit tag: no yes, no octal.
+    bool_values: ClassVar[dict[str, bool]] = {"true": True, "false": False}
+
+    def construct_yaml_int(self, node: Any) -> int:
+        """A decimal number; raises ValueError for one of YAML 1.1 behind a tag, as in `!!int 0x10`."""
+        if not _NOT_TEXT["int"].match(node.value):
+            raise ValueError(f"{node.value!r} is no decimal number")
+        return int(node.value)
 
     def construct_yaml_float(self, node: Any) -> float:
         """A number with an exponent is whole where its value is: iterations may be written 1e4."""
+        if not (_NOT_TEXT["float"].match(node.value) or _NOT_TEXT["int"].match(node.value)):
+            raise ValueError(f"{node.value!r} is no decimal number")
         value: float = super().construct_yaml_float(node)
         return int(value) if "e" in node.value.lower() and value.is_integer() else value
 
 
 class _Dumper(yaml.SafeDumper):
-    """The safe dumper, which quotes the text `1e-3`: the loader would read it as a number."""
+    """The safe dumper, which quotes text that YAML 1.1 or 1.2 would read as something else, such as `off` or `1e-3`."""
 
 
-_Loader.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+.0123456789"))
-_Loader.add_constructor(_FLOAT_TAG, _Loader.construct_yaml_float)
-_Dumper.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+.0123456789"))
+for _kind, _pattern in _NOT_TEXT.items():
+    _Loader.add_implicit_resolver(_TAG + _kind, _pattern, None)
+    _Dumper.add_implicit_resolver(_TAG + _kind, _pattern, None)
+for _kind in ("int", "float"):
+    _Loader.add_constructor(_TAG + _kind, getattr(_Loader, f"construct_yaml_{_kind}"))
 
 
 def dump_yaml(value: Any, width: float = 120, **options: Any) -> str:
@@ -68,17 +93,29 @@ class WrittenSettings:
     places: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def add(self, values: Mapping[KeyPath, Any], places: Mapping[KeyPath, str]) -> None:
+    def add(self, values: Mapping[KeyPath, Any], places: dict[KeyPath, str]) -> None:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
         for path, value in values.items():
             self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
             self.values[path] = value
-        self.places.update(places)
+        # In the order of the layers, the uppermost last: a fault is of the key that was written last.
+        self.places = {old: place for old, place in self.places.items() if old not in places} | places
 
     def drop(self, block: str) -> None:
         """Removes everything below a key."""
         self.values = {path: value for path, value in self.values.items() if path[0] != block}
         self.places = {path: place for path, place in self.places.items() if path[0] != block}
+
+
+def nested(values: Mapping[KeyPath, Any]) -> dict[str, Any]:
+    """Values by key path as nested blocks."""
+    root: dict[str, Any] = {}
+    for path, value in values.items():
+        block = root
+        for key in path[:-1]:
+            block = block.setdefault(key, {})
+        block[path[-1]] = value
+    return root
 
 
 def overlap(one: KeyPath, other: KeyPath) -> bool:
@@ -92,16 +129,22 @@ def _shown(path: Path) -> str:
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
 
 
-def parse_file(path: Path) -> WrittenSettings:
+IsText = Callable[[KeyPath], bool]
+"""Whether a setting is text: its value is taken as written, also where it looks like a number."""
+
+
+def parse_file(path: Path, is_text: IsText = lambda path: False, may_be_empty: bool = False) -> WrittenSettings:
     """Reads a file; one that cannot be read gives no values and a fault."""
     try:
-        return parse_text(path.read_text(encoding="utf-8"), path)
+        return parse_text(path.read_text(encoding="utf-8"), path, is_text, may_be_empty)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return WrittenSettings(_shown(path), faults=[Fault(f"cannot be read: {reason}", _shown(path))])
 
 
-def parse_text(text: str, path: Path) -> WrittenSettings:
+def parse_text(
+    text: str, path: Path, is_text: IsText = lambda path: False, may_be_empty: bool = False
+) -> WrittenSettings:
     """Parses one YAML document whose top level is a mapping; `path` is where it is, or will be, written."""
     name = _shown(path)
     parsed = WrittenSettings(name)
@@ -113,8 +156,8 @@ def parse_text(text: str, path: Path) -> WrittenSettings:
         loader = _Loader(text)
         root = loader.get_single_node()
         if isinstance(root, yaml.MappingNode):
-            _read_mapping(root, (), loader, parsed)
-        else:
+            _read_mapping(root, (), loader, parsed, is_text)
+        elif root is not None or not may_be_empty:
             content = "empty" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "one value"
             what = f"a mapping of keys is needed, the file is {content}"
             parsed.faults.append(Fault(what, name, "write `key: value`"))
@@ -167,7 +210,9 @@ def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> Fault:
     return Fault(what, where, "indent with spaces, and put a space after `:`")
 
 
-def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: WrittenSettings) -> None:
+def _read_mapping(
+    node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: WrittenSettings, is_text: IsText
+) -> None:
     """Adds the values of a mapping and of those below it to `parsed`."""
     for key_node, value_node in node.value:
         where = f"{parsed.name}:{key_node.start_mark.line + 1}"
@@ -183,7 +228,10 @@ def _read_mapping(node: yaml.MappingNode, above: KeyPath, loader: Any, parsed: W
             continue
         parsed.places[path] = where
         if isinstance(value_node, yaml.MappingNode) and len(path) < DEEPEST:
-            _read_mapping(value_node, path, loader, parsed)
+            _read_mapping(value_node, path, loader, parsed, is_text)
+            continue
+        if isinstance(value_node, yaml.ScalarNode) and value_node.tag != f"{_TAG}null" and is_text(path):
+            parsed.values[path] = value_node.value
             continue
         try:
             parsed.values[path] = loader.construct_object(value_node, deep=True)

@@ -20,7 +20,7 @@ from engine.losses import StudentLoss
 from engine.matching.matcher import IterationResult, Matcher
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.run.errors import RunFailed
+from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
 from engine.training.from_scratch import cost_of
@@ -54,10 +54,12 @@ def student_matcher(
 def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
 
-    Raises RunFailed as soon as a loss or gradient is not finite or beta is not positive, before such a state is saved.
+    Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
+    loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
     state = load_state(context.folder, context.device) or DistillState.at_start(start)
+    saved = state.iteration
     yield state
     while state.iteration < settings.iterations:
         began = time.monotonic()
@@ -69,11 +71,23 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
         # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
         intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
         if any(state.iteration % interval == 0 for interval in intervals):
-            save_state(context.folder, state)
-            context.clock.keep()
-            context.emit(read_device(context.device))
-            context.emit(Checkpointed(state.iteration))
+            _save(context, state)
+            saved = state.iteration
         yield state
+        try:
+            context.check_stop()
+        except Stopped:
+            if saved < state.iteration:
+                _save(context, state)
+            raise
+
+
+def _save(context: Context, state: DistillState) -> None:
+    """Writes a checkpoint, and says so only once it is on the disk."""
+    save_state(context.folder, state)
+    context.clock.keep()
+    context.emit(read_device(context.device))
+    context.emit(Checkpointed(state.iteration))
 
 
 def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -> DistillState:

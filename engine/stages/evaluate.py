@@ -15,7 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.dataset import LongTailedData, load_long_tailed, pick_real_images
+from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.run_data import load_run_data
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets import known_network
@@ -162,7 +163,7 @@ def evaluate_architectures(context: Context, archs: list[str], repeats: int | No
     """Evaluates a finished run's set on further networks; adds each result to metrics.json and the card at once.
 
     `repeats`: networks of each architecture, the run's own number by default. Networks that were trained before are
-    read back. Raises InputError for an unfinished run or an unknown network.
+    read back. Raises InputError for an unfinished run, an unknown network, or data that has changed since the run.
     """
     names = [known_network(name) for name in dict.fromkeys(arch.strip() for arch in archs)]
     repeats = context.settings.evaluate.repeats if repeats is None else repeats
@@ -170,14 +171,16 @@ def evaluate_architectures(context: Context, archs: list[str], repeats: int | No
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     folder = context.folder
     distilled, metrics = read_result(folder, context.device)
-    data = load_long_tailed(context.settings.dataset, context.settings.ipc, context.device, context.emit)
+    data = load_run_data(context)
     beta = torch.tensor(distilled.learning_rate, device=context.device)
     final = Synthetic(distilled.images, distilled.label_logits, beta)
     # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
     target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
     with context.stage("evaluate", len(names) * repeats, "networks") as progress:
         for name in names:
-            metrics = with_evaluation(metrics, evaluate(context, data, target, name, repeats, progress))
+            metrics = with_evaluation(
+                metrics, evaluate(context, data, target, name, repeats, progress), data.test_counts
+            )
             write_metrics_and_card(folder, metrics, distilled.about)
     # The clock has counted the stage only now that it is over.
     write_metrics_and_card(folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)

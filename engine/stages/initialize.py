@@ -54,11 +54,14 @@ def _label_logits(
 ) -> tuple[Tensor, int]:
     """For each image the mean logits (S, C) of the experts that classify it correctly; and for how many none does.
 
-    Those get the logits of their class, as do all images where the settings or the method want hard labels.
+    Those get the logits of their class, as do all images where the settings or the method want hard labels. With
+    `one_expert`, the logits are those of the first expert, and none are replaced.
     """
     by_class = F.one_hot(classes, data.num_classes) * context.settings.initialize.class_logit
     if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
         return by_class, 0
+    if context.settings.initialize.labels == "one_expert":
+        return in_test_batches(network, experts[0], images), 0
     total, votes = torch.zeros_like(by_class), torch.zeros_like(by_class[:, :1])
     for theta in experts:
         logits = in_test_batches(network, theta, images)

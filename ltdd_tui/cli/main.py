@@ -1,7 +1,7 @@
 """The command line `ltdd-tui`: its commands and its error handling. Data goes to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped. Nothing imported here loads torch or Textual, so that
-help and listings answer at once; a command that needs either imports it inside.
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM. Nothing imported here loads
+torch or Textual, so that help and listings answer at once; a command that needs either imports it inside.
 """
 
 from __future__ import annotations

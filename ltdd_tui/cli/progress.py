@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -18,13 +18,15 @@ from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault
 from engine.run.events import Stamped, Warned, encode
 from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
-from ltdd_tui.formatting import duration, percent, stage_name
+from ltdd_tui.formatting import duration, percent, stage_name, units
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.console import printed, printed_by_run
+from ltdd_tui.runs.console import printed_by_run
+from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import RunStateReader
-from ltdd_tui.runs.messages import CRASHED, log_message, losses
+from ltdd_tui.runs.messages import CRASHED, log_message, losses, progress_text
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
+from ltdd_tui.runs.worker import WorkerProcess
 
 POLL_SECONDS = 0.1
 WAIT_FOR_WORKER_SECONDS = 60.0
@@ -87,12 +89,13 @@ class PlainLines(Display):
 
 
 def progress_line(stage: Stage, state: RunState, now: float) -> str:
-    """A stage's progress and remaining time at its recent pace, with the matching losses while it distills."""
-    left = stage.seconds_left(now)
-    line = f"{stage_name(stage.name)}: {stage.done:g}/{stage.total} {stage.unit}"
+    """How far a stage is, with the matching losses while it distills; then how far the run is, and the time left."""
+    line = f"{stage_name(stage.name)}: {units(stage.done)}/{stage.total} {stage.unit}"
     if stage.name == "distill" and state.steps.latest:
         line += f", {losses(state.steps.latest)}"
-    return line if not left else f"{line}, about {duration(left)} left"
+    # Of a finished run that is evaluated again, that evaluation is all there is to do.
+    whole = "" if state.status == "done" else "the run "
+    return f"{line}; {whole}{progress_text(state, now)}"
 
 
 class ProgressBars(Display):
@@ -115,7 +118,7 @@ class ProgressBars(Display):
 
 
 def bars(state: RunState, now: float) -> RenderableType:
-    """A bar for each stage that has begun, and the line of current figures."""
+    """A bar for each stage that has begun, how far the whole run is, and the line of current figures."""
     columns = ("{task.fields[done]}", "{task.fields[elapsed]}", "{task.fields[left]}")
     progress = Progress("{task.description}", BarColumn(BAR_COLUMNS), *columns)
     for stage in state.stages.by_name.values():
@@ -125,11 +128,13 @@ def bars(state: RunState, now: float) -> RenderableType:
                 stage_name(stage.name),
                 total=max(stage.total, 1),
                 completed=stage.done,  # type: ignore[arg-type]  # rich takes fractions too
-                done=f"{stage.done:g}/{stage.total} {stage.unit}",
+                done=f"{units(stage.done)}/{stage.total} {stage.unit}",
                 elapsed=duration(stage.elapsed(now)),
                 left="" if not left else f"about {duration(left)} left",
             )
-    return Group(progress, Text(current_figures(state)))
+    whole = progress_text(state, now)
+    lines = [f"the run: {whole}"] if whole and state.status != "done" else []
+    return Group(progress, Text("\n".join([*lines, current_figures(state)])))
 
 
 def current_figures(state: RunState) -> str:
@@ -152,59 +157,99 @@ def display_for(plain: bool, as_json: bool) -> Display:
     return ProgressBars() if sys.stderr.isatty() and not plain else PlainLines()
 
 
-def follow(
-    watched: RunStateReader, display: Display, process: subprocess.Popen[bytes] | None = None
-) -> tuple[RunState, int]:
-    """Shows a run until its worker exits; returns the last state and how often Ctrl-C was pressed.
+class Followed(NamedTuple):
+    """How the following of a run ended: the last state, our own worker if any, and the signals that came meanwhile."""
 
-    process: our own worker. The first Ctrl-C asks it to stop at its next safe point, the second kills it. Without
-    one, Ctrl-C only ends the showing, and a run without a worker is given a minute to get one.
+    state: RunState
+    worker: WorkerProcess | None
+    signals: list[int]
+
+
+def follow(watched: RunStateReader, display: Display, start: Callable[[], WorkerProcess] | None = None) -> Followed:
+    """Shows a run until its worker exits.
+
+    start: starts our own worker. The first signal, from Ctrl-C or as SIGTERM, asks it to stop at its next safe point,
+    the second kills it. Without one, a signal only ends the showing, and a run without a worker and without events is
+    given a minute to get one.
     """
     deadline = time.monotonic() + WAIT_FOR_WORKER_SECONDS
     handled = 0
-    with _interrupts() as interrupts, display:
+    # Before the worker starts: a signal in between would leave it behind, unannounced.
+    with _caught_signals() as signals, display:
+        own = start() if start else None
+        process = own.process if own else None
         while True:
-            # First the worker, then the events: in the other order, a run that ends in between looks like a crash.
-            alive = watched.folder.is_running() if process is None else process.poll() is None
+            # First our worker, then the events: in the other order, what it said last may be missed.
+            ended = process is not None and process.poll() is not None
             caught_up = watched.take_new(display.show)
+            alive = watched.alive if process is None else not ended
             display.refresh(watched.state)
-            if len(interrupts) > handled:
+            if len(signals) > handled:
                 if process is None:
                     break
                 if handled == 0:
                     worker.request_stop(watched.folder)
-                    print_note("stopping at the next safe point; Ctrl-C again kills the worker")
-                if len(interrupts) > 1:
+                    print_note(f"stopping at the next safe point; {AGAIN[signals[0]]} again kills the worker")
+                if len(signals) > 1:
                     worker.kill(process.pid)
-                handled = len(interrupts)
-            waits = process is None and watched.state.status == "waiting" and time.monotonic() < deadline
+                handled = len(signals)
+            is_new = watched.state.status == "waiting" and events_size(watched.folder) <= 0
+            waits = process is None and is_new and time.monotonic() < deadline
             if caught_up and not alive and not waits:
                 break
             if caught_up:
                 time.sleep(POLL_SECONDS)
-    return crashed_if_worker_died(watched.state, alive), len(interrupts)
+    return Followed(crashed_if_worker_died(watched.state, alive), own, signals)
+
+
+AGAIN: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+# `timeout` sends SIGTERM to its child and to the child's process group: that is one request, not two.
+ONE_REQUEST_SECONDS = 0.2
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collects the Ctrl-C presses; acting on one in the signal handler itself could cut a print in half."""
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+def _caught_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM; acting on one in the signal handler itself could cut a print in half.
+
+    Not SIGHUP: a terminal that is closed ends this program, and the worker goes on.
+    """
+    caught, last = list[int](), float("-inf")
+
+    def catch(number: int, _frame: object) -> None:
+        nonlocal last
+        if number != signal.SIGTERM or time.monotonic() - last > ONE_REQUEST_SECONDS:
+            caught.append(number)
+        last = time.monotonic()
+
+    before = {number: signal.signal(number, catch) for number in AGAIN}
     try:
-        yield pressed
+        yield caught
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def print_crash(folder: RunFolder, code: int | None, hint: str = "") -> None:
-    """Reports a worker that exited without an error event: its exit code, if it was ours, and its last output."""
-    exit_code = "" if code is None else f" (exit code {code})"
+def print_crash(folder: RunFolder, process: WorkerProcess | None, hint: str = "") -> None:
+    """Reports a worker that ended without an error event: what it printed as its error, else its last output.
+
+    process: the worker, if it was started here.
+    """
+    output = process.last_output().splitlines() if process else printed_by_run(folder)[-worker.LAST_LINES :]
+    if process and output and output[0].startswith("error: "):
+        # It says itself why it could not begin, as when another worker has the run.
+        print_note("\n".join(output))
+        return
+    exit_code = "" if process is None else f" (exit code {process.process.returncode})"
     print_note(str(Fault(f"{CRASHED}{exit_code}", str(folder.console), hint)))
-    # A worker of ours that was refused the run says so itself; of others' workers, such a one is passed over.
-    if lines := printed_by_run(folder) if code is None else printed(folder.console):
-        print_note("\n".join(["last output:", *(f"  {line}" for line in lines[-worker.LAST_LINES :])]))
+    if output:
+        print_note("\n".join(["last output:", *(f"  {line}" for line in output)]))
 
 
 def exit_code_of(worker_code: int | None) -> int:
     """Our exit code after a worker that failed: its own if that has a meaning, else 1, as for one that was killed."""
     return worker_code if worker_code in (BAD_INPUT, STOPPED) else FAILED
+
+
+def exit_code_after(signals: list[int]) -> int:
+    """What a shell reports of a program that a signal ended: 130 after Ctrl-C, 143 after SIGTERM; 130 without one."""
+    return 128 + signals[-1] if signals else STOPPED

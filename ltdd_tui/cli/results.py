@@ -6,11 +6,11 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from engine.run.errors import STOPPED, InputError
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
@@ -24,11 +24,12 @@ from ltdd_tui.cli.output import (
     runs_table,
     seconds_table,
 )
-from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, replayed, run_folders
-from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
+from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
@@ -63,7 +64,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         print_data(result_table(rows))
     if rows and state.data:
         print_data("")
-        print_data(class_table(state.data.class_names, state.data.class_counts, rows))
+        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, rows))
 
 
 def print_result(folder: RunFolder, by_class: bool = True) -> None:
@@ -85,12 +86,13 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
     if by_class:
         print_data("")
         rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
-        print_data(class_table(result.class_names, result.class_counts, rows))
+        print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     for fault in result.faults:
         print_note(f"left out: {fault.where}: {fault.what}")
-    print_note(f"result: {folder.result}")
+    reached = closing_line(result.rows, result.class_counts, result.ipc)
+    print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
 
 def _metrics_text(folder: RunFolder) -> str:
@@ -135,14 +137,22 @@ def evaluate(
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return
-    print_data(result_table(row_of(f"final on {event.arch}", event) for event in evaluations if is_sound(event)))
+    tests = state.data.test_counts if state.data else []
+    sound = [event for event in evaluations if is_sound(event, tests)]
+    print_data(result_table(row_of(f"final on {event.arch}", event) for event in sound))
 
 
 def export(
     run: RunName,
     runs_dir: RunsDir,
     images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder per class")] = None,
-    pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
+    pt: Annotated[
+        Path | None, typer.Option("--pt", help="write images.pt, labels.pt, lr.pt, whitening.pt and a README here")
+    ] = None,
+    which: Annotated[
+        Literal["final", "best"],
+        typer.Option("--set", help="the set that --images and --pt copy; best: of the best check"),
+    ] = "final",
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
     ] = None,
@@ -154,6 +164,8 @@ def export(
     """
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
+    if which == "best" and not copies:
+        raise InputError("--set best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
         _check_has_result(folder)
@@ -165,7 +177,7 @@ def export(
         print(tensorboard)
         if not copies:
             return
-    arguments = ["export", str(folder.root), "--device", "cpu"]
+    arguments = ["export", str(folder.root), "--device", "cpu", "--set", which]
     for option, path in copies.items():
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)
@@ -184,14 +196,14 @@ def _run_worker(folder: RunFolder, arguments: Sequence[str], plain: bool) -> Run
     """Runs `python -m engine` with `arguments`, shows its progress and returns the last state; exits where it fails."""
     watched = RunStateReader(folder)
     watched.skip_old()
-    process = worker.launch(folder, arguments).process
-    state, interrupts = follow(watched, display_for(plain, as_json=False), process)
-    if interrupts:
+    before = watched.state.failures
+    state, own, signals = follow(watched, display_for(plain, False), lambda: worker.launch(folder, arguments))
+    if signals:
         print_note("stopped; what was finished is kept, the same command continues")
-        raise typer.Exit(STOPPED)
-    if process.returncode:
+        raise typer.Exit(exit_code_after(signals))
+    if own and own.process.returncode:
         # A failure that the worker reported itself has been shown.
-        if not state.failures:
-            print_crash(folder, process.returncode)
-        raise typer.Exit(exit_code_of(process.returncode))
+        if state.failures == before:
+            print_crash(folder, own)
+        raise typer.Exit(exit_code_of(own.process.returncode))
     return state

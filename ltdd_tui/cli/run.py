@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
+import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.run.datasets import image_faults
-from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
+from engine.run.errors import BAD_INPUT, DONE, FAILED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
@@ -22,14 +23,16 @@ from engine.run.schema import flat
 from engine.run.validation import check_runnable
 from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
-from ltdd_tui.cli.progress import display_for, exit_code_of, follow, print_crash
+from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.console import printed
-from ltdd_tui.runs.index import cli_name, find_run, replayed, run_folders
-from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.feed import events_size
+from ltdd_tui.runs.index import cli_name, find_run, run_folders
+from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line_of
+from ltdd_tui.runs.worker import WorkerProcess
 
 MOST_NAMED = 5
 
@@ -141,16 +144,21 @@ def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: b
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
     watched = RunStateReader(folder)
     watched.skip_old()
-    process = worker.start(folder, device).process
-    print_note(f"{folder.name}: {folder.root}")
+
+    def start() -> WorkerProcess:
+        own = worker.start(folder, device)
+        print_note(f"{folder.name}: {folder.root}")
+        return own
+
     if not detach:
-        raise typer.Exit(follow_run(watched, process, plain, as_json))
+        raise typer.Exit(follow_run(watched, start, plain, as_json))
+    own = start()
     # Not at once: `watch` must find a worker at work, and one that failed before that must be reported.
-    while process.poll() is None and not folder.is_running():
+    while own.process.poll() is None and not folder.is_running():
         time.sleep(0.05)
-    if process.returncode:
-        print_note("\n".join(printed(folder.console)[-worker.LAST_LINES :]))
-        raise typer.Exit(exit_code_of(process.returncode))
+    if own.process.returncode:
+        print_note(own.last_output())
+        raise typer.Exit(exit_code_of(own.process.returncode))
     print_note(_runs_on(folder))
 
 
@@ -167,37 +175,53 @@ def watch(
     raise typer.Exit(follow_run(RunStateReader(folder), None, plain, as_json))
 
 
-def follow_run(watched: RunStateReader, process: subprocess.Popen[bytes] | None, plain: bool, as_json: bool) -> int:
-    """Follows a run until its worker exits: prints progress, forwards Ctrl-C, returns the exit code.
+def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | None, plain: bool, as_json: bool) -> int:
+    """Follows a run until its worker exits: prints progress, forwards Ctrl-C and SIGTERM, returns the exit code.
 
-    process: the worker, if it was started here; otherwise Ctrl-C leaves it running.
+    start: starts the worker; without it the run's worker is another program's, and a signal leaves it running.
     """
-    folder = watched.folder
-    state, interrupts = follow(watched, display_for(plain, as_json), process)
-    code = process.returncode if process else None
+    folder, before = watched.folder, watched.state.failures
+    state, own, signals = follow(watched, display_for(plain, as_json), start)
+    code = own.process.returncode if own else None
     resume_hint = f"hint: `ltdd-tui resume {cli_name(folder)}` goes on from there"
-    if process is None and interrupts:
+    if own is None and signals:
         print_note(f"detached; {folder.name} keeps running")
-        return DONE
+        return DONE if signals[-1] == signal.SIGINT else exit_code_after(signals)
+    if len(signals) > 1:
+        print_note(f"killed; the last checkpoint is kept\n{resume_hint}")
+        return exit_code_after(signals)
+    begun = state.started is not None and (own is None or state.started.pid == own.process.pid)
+    if not begun and state.failures == before:
+        # What the events say is of an earlier worker, or of another one that has the run.
+        return _report_no_begin(folder, own)
     if state.status == "done" and not code:
         if as_json:
-            print_note(f"result: {folder.result}")
+            print_note("; ".join(filter(None, (closing_line_of(state), f"result: {folder.result}"))))
         else:
             print_result(folder, by_class=False)
         return DONE
-    if interrupts > 1:
-        print_note(f"killed; the last checkpoint is kept\n{resume_hint}")
-        return STOPPED
     if state.status == "stopped":
         print_note(f"stopped at a safe point\n{resume_hint}")
-        return STOPPED
+        return exit_code_after(signals)
     if state.status == "failed":
         # Displays print failures as they come, except the one whose lines are JSON.
         if as_json:
             print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
         return BAD_INPUT if code == BAD_INPUT else FAILED
-    print_crash(folder, code, f"`ltdd-tui resume {cli_name(folder)}` goes on from the last checkpoint")
+    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` goes on from the last checkpoint")
     return exit_code_of(code)
+
+
+def _report_no_begin(folder: RunFolder, own: WorkerProcess | None) -> int:
+    """Says why no worker began with the run, and returns the exit code."""
+    if own is not None:
+        print_crash(folder, own)
+        return exit_code_of(own.process.returncode)
+    if (size := events_size(folder)) > 0:
+        raise InputError(f"{size:,} bytes hold no start of a run", str(folder.events), "its file of events is damaged")
+    raise InputError(
+        "no worker has begun with this run", str(folder.root), f"`ltdd-tui resume {cli_name(folder)}` starts one"
+    )
 
 
 def stop(

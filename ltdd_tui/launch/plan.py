@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.run.datasets import FACTS, Survey, counts_for, empty_tail, kept_counts, survey
+from engine.run.datasets import FACTS, HeldOut, Survey, counts_for, empty_tail, held_out, kept_counts, survey
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import Estimate, estimate_or_none
@@ -123,7 +123,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
 def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, Fault]]:
     """The classes of a person's own images, and what is wrong with them, by the field that mends it."""
     try:
-        folder = _surveyed(dataset.path, dataset.test_share, _class_folder_times(dataset.path))
+        folder = _surveyed(dataset.path, held_out(dataset), _class_folder_times(dataset.path))
     except (InputError, OSError) as error:
         fault = error.faults[0] if isinstance(error, InputError) else Fault(error.strerror or str(error))
         return None, {PATH: fault}
@@ -147,9 +147,9 @@ def _class_folder_times(path: str | None) -> tuple[tuple[str, int], ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _surveyed(path: str | None, test_share: float, changed: tuple[tuple[str, int], ...]) -> Survey:
+def _surveyed(path: str | None, held: HeldOut, changed: tuple[tuple[str, int], ...]) -> Survey:
     """The survey of a folder; counting a large one takes long, so it is done anew only when `changed` differs."""
-    return survey(path, test_share)
+    return survey(path, *held)
 
 
 # ---- A plan in words. ----

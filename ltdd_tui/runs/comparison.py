@@ -54,7 +54,7 @@ class ComparedRun:
         final = self.rows.get("final")
         return beyond_published(final.accuracy_mean if final else None, self.published)
 
-    def by_class(self) -> dict[str, float]:
+    def by_class(self) -> dict[str, float | None]:
         """The latest accuracy of each class, by its name."""
         data = self.view.state.data
         return dict(zip(data.class_names, self.latest.per_class, strict=False)) if data and self.latest else {}

@@ -7,10 +7,23 @@ import time
 from pathlib import Path
 
 from engine.run.events import Stamped, Warned, decode
+from engine.run.folder import RunFolder
 
 CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
 GONE = (-1, -1)
+
+
+def events_size(folder: RunFolder) -> int:
+    """Bytes of a run's events, -1 where there are none.
+
+    Who finds no worker and then reads of one that works trusts that only if the size is still the one of before the
+    look: otherwise a worker has begun, or written its last word, meanwhile.
+    """
+    try:
+        return folder.events.stat().st_size
+    except OSError:
+        return -1
 
 
 class Feed:

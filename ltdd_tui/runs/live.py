@@ -18,7 +18,7 @@ from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
-from ltdd_tui.runs.feed import Feed
+from ltdd_tui.runs.feed import Feed, events_size
 from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
 
@@ -33,18 +33,38 @@ Show = Callable[[Stamped | Warned, RunState], None]
 class RunStateReader:
     """A run folder that is followed: its events are applied to `state` as they come.
 
-    `has_news` is whether the last `take_new` took anything in.
+    `has_news` is whether the last `take_new` took anything in, `alive` whether a worker holds the run.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.state = RunState()
         self.has_news = False
+        # Until the first look: what cannot be known is no reason for an alarm.
+        self.alive = True
+        self._looked_at = float("-inf")
         self._feed = Feed(folder.events)
         self._restarts = 0
 
     def take_new(self, show: Show | None, budget_seconds: float = 0.2) -> bool:
-        """Applies and shows what is new; returns whether that was all there is."""
+        """Applies and shows what is new; returns whether that was all there is, and fits to `alive`."""
+        size = events_size(self.folder)
+        # Before the events are read: the other way round, a run that ends in between looks like a crash.
+        self._look_for_worker()
+        caught_up = self._apply_new(show, budget_seconds)
+        # A worker may have begun since the look: what was written after it says nothing of who was there then.
+        return caught_up and (self.alive or not self.state.is_under_way or size == events_size(self.folder))
+
+    @property
+    def seen_state(self) -> RunState:
+        """A snapshot of the state, crashed where its worker died; trust that after a `take_new` that was all."""
+        return crashed_if_worker_died(self.state.snapshot(), self.alive)
+
+    def _look_for_worker(self) -> None:
+        if not self.alive or time.monotonic() - self._looked_at >= ALIVE_EVERY_SECONDS:
+            self.alive, self._looked_at = self.folder.is_running(), time.monotonic()
+
+    def _apply_new(self, show: Show | None, budget_seconds: float) -> bool:
         items = self._feed.read_new(budget_seconds)
         if self._feed.restarts != self._restarts:
             self._restarts, self.state = self._feed.restarts, RunState()
@@ -59,6 +79,13 @@ class RunStateReader:
         """Takes in, without showing it, everything up to now."""
         while not self.take_new(None):
             pass
+
+
+def replayed(folder: RunFolder) -> RunState:
+    """The state of a run by all of its events up to now."""
+    reader = RunStateReader(folder)
+    reader.skip_old()
+    return reader.seen_state
 
 
 Content = TypeVar("Content")
@@ -93,25 +120,22 @@ class LiveRun:
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
-        self._alive, self._asked = True, float("-inf")
+        self._known = (True, False)
         self.view = self._with_files(RunView(folder, RunState(), None, self._log, gone=False, version=0))
 
     def read(self, budget_seconds: float = 0.05) -> bool:
         """Takes in what is new, for about that long; returns whether that was all there is."""
-        # Before the events are read: the other way round, a run that ends in between looks like a crash.
-        if time.monotonic() - self._asked >= ALIVE_EVERY_SECONDS:
-            self._alive, self._asked = self.folder.is_running(), time.monotonic()
-        caught_up = self._watched.take_new(self._add_to_log, budget_seconds)
-        if not self._alive and self._watched.state.status == "running":
-            # A worker may have begun since: only one that is absent before and after its events were read has crashed.
-            self._alive = self.folder.is_running()
+        watched = self._watched
+        settled = watched.take_new(self._add_to_log, budget_seconds)
         before, after = self.view, self._with_files(self.view)
-        if self._watched.has_news or after.alive != before.alive:
-            state = crashed_if_worker_died(self._watched.state.snapshot(), self._alive)
+        known, self._known = self._known, (watched.alive, settled)
+        if watched.has_news or known != self._known:
+            # Whether a worker has died is known only once all is read.
+            state = watched.seen_state if settled else watched.state.snapshot()
             after = replace(after, state=state, log=self._log)
         if after.state is not before.state or _without_events(after) != _without_events(before):
             self.view = replace(after, version=before.version + 1)
-        return caught_up
+        return settled
 
     def _add_to_log(self, item: Stamped | Warned, state: RunState) -> None:
         text = log_message(item)
@@ -130,7 +154,7 @@ class LiveRun:
             view,
             settings=self._settings.read()[0],
             gone=not self.folder.root.is_dir(),
-            alive=self._alive,
+            alive=self._watched.alive,
             console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
         )

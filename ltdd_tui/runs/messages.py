@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from engine.run import events as e
 from engine.run.errors import Fault
-from ltdd_tui.formatting import duration, mean_and_std, percent, stage_name
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.formatting import duration, mean_and_std, percent, percent_done, stage_name
+from ltdd_tui.runs.figures import KINDS, Row, rows_from_state
+from ltdd_tui.runs.overall_progress import overall_progress
+from ltdd_tui.runs.state import RunState, RunView
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Notifications: what has happened between two looks, which is told whatever screen is shown
@@ -49,9 +52,8 @@ def _ending(after: RunView) -> Notification | None:
     name, state = after.folder.name, after.state
     match state.status:
         case "done":
-            final = next(iter(state.evaluated("final")), None)
-            figure = f": {mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)} %" if final else ""
-            return Notification(f"the run is done{figure}", title=name, rings=True)
+            reached = closing_line_of(state)
+            return Notification(f"the run is done{reached and f': {reached}'}", title=name, rings=True)
         case "failed":
             return Notification(f"the run failed: {state.failures[-1].what}", "error", name, rings=True)
         case "crashed":
@@ -62,13 +64,45 @@ def _ending(after: RunView) -> Notification | None:
             return None
 
 
-def terminal_title(view: RunView) -> str:
-    """The run in a few words, for the title of the terminal's window."""
-    state = view.state
-    stage = state.stages.current
-    if state.status == "running" and stage and stage.total:
-        return f"{100 * stage.done / stage.total:.0f}% {stage.name} · {view.folder.name}"
-    return f"{state.status} · {view.folder.name}"
+def terminal_title(view: RunView, now: float) -> str:
+    """The run in a few words, for the title of the terminal's window; `now` in seconds since 1970."""
+    if overall := overall_progress(view.state, now):
+        return f"{percent_done(overall.share)} {stage_name(overall.stage.name)} · {view.folder.name}"
+    return f"{view.state.status} · {view.folder.name}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The progress of a run at work, and what a finished one has reached
+
+
+def progress_text(state: RunState, now: float) -> str:
+    """`43 %, about 5 min left` of the whole run, as far as it is known; empty while no stage is under way."""
+    overall = overall_progress(state, now)
+    if overall is None:
+        return ""
+    left = overall.seconds_left
+    return percent_done(overall.share) + (f", about {duration(left, 'estimate')} left" if left else "")
+
+
+def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | None) -> str:
+    """`20 images reach 90.1 +- 0.9 %; random 84.4, start 88.3, all 371 images 92.2`; empty without a final figure."""
+    by_label = {row.label: row for row in rows}
+    final = by_label.get("final")
+    if final is None or not class_counts or not ipc:
+        return ""
+    # The classifier experts decouple head from tail, and so reach more than the others.
+    experts = [by_label[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in by_label]
+    compared = [(name, by_label.get(label)) for name, label in (("random", "random"), ("start", "initialization"))]
+    compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else None))
+    others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
+    reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
+    return f"{ipc * len(class_counts):,} images reach {reached} %" + (f"; {others}" if others else "")
+
+
+def closing_line_of(state: RunState) -> str:
+    """The closing line of a finished run by its events."""
+    counts = state.data.class_counts if state.data else []
+    return closing_line(rows_from_state(state), counts, state.started.ipc if state.started else None)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -56,13 +56,22 @@ def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
 
 def run_and_wait(arguments: Sequence[str]) -> int:
     """Runs a worker that holds no run, prints to stderr and ends with this program; returns its exit code."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    # No signal reaches the worker, which has a session of its own.
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     process = spawn(arguments, sys.stderr)
     try:
         return process.wait()
     except BaseException:
-        # A Ctrl-C does not reach the worker, which has a session of its own.
-        process.kill()
+        kill(process.pid)
+        process.wait()
         raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from textual import work
 from textual.app import App
@@ -86,7 +87,7 @@ class LiveScreen(Screen[None]):
         while True:
             self._wanted.clear()
             if self.is_current:
-                set_terminal_title(self.app, terminal_title(self.live.view))
+                set_terminal_title(self.app, terminal_title(self.live.view, time.time()))
                 await self.draw()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), DRAW_SECONDS)

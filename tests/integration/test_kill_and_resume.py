@@ -140,7 +140,10 @@ def test_a_stop_request_ends_the_worker_at_a_safe_point_and_the_run_can_be_resum
     folder.stop_request.touch()
     assert process.wait(timeout=60) == 130
     assert _count(folder, "run_stopped", {"stage": "distill"}) == 1 and not folder.distilled.exists()
+    steps = _count(folder, "matching_step", {})
+    assert _count(folder, "checkpointed", {"iteration": steps}) == 1, "the last finished iteration is kept"
     assert _start(folder, tmp_path / "cache").wait(timeout=120) == 0
+    assert _count(folder, "matching_step", {}) == SHORT_RUN["matching"]["iterations"], "none was done twice"
     assert folder.distilled.read_bytes() == reference.distilled.read_bytes()
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from engine.run import events as e
 from engine.run.device_profiles import Calibration, cpu, threads_here, torch_version, write_calibration
+from engine.run.errors import LtddError
 from engine.run.folder import RunFolder, write_json
 
 STAGES = ["data", "experts", "distill", "evaluate"]
@@ -138,4 +139,8 @@ def write_metrics(folder: RunFolder, final: e.Evaluated) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -61,10 +61,8 @@ class Column:
 
 
 def state_text(entry: RunEntry) -> str:
-    """The state with its mark, and how far the present stage is."""
-    run = entry.run
-    progress = "" if run.progress is None else f" {100 * run.progress:.0f} %"
-    return f"{MARKS.get(run.state, ' ')} {run.state}{progress}"
+    """The state with its mark, and how far the run is."""
+    return f"{MARKS.get(entry.run.state, ' ')} {entry.run.status}"
 
 
 def accuracy_text(entry: RunEntry) -> str:

@@ -46,7 +46,9 @@ def test_digits_toy_of_the_method() -> None:
     assert torch.equal(data.train_labels, class_after_class)
     assert (data.train_images.dtype, data.train_labels.dtype) == (torch.float32, torch.int64)
     assert data.train_images.shape == (371, 1, 8, 8) and data.test_images.shape == (400, 1, 8, 8)
-    assert events == [DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, 371 / 20)]
+    assert events == [
+        DataReady(data.class_names, data.class_counts, data.groups, data.grouping, 400, 371 / 20, [40] * 10)
+    ]
 
 
 def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() -> None:
@@ -66,6 +68,14 @@ def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() 
 def test_classes_with_fewer_images_than_ipc_are_named() -> None:
     warnings = [event for event in load(5, imbalance_factor=50.0)[1] if isinstance(event, Warned)]
     assert [warning.message for warning in warnings] == ["fewer train images than ipc 5: 8, 9"]
+
+
+def test_classes_with_few_test_images_are_named_with_how_many(uneven: str) -> None:
+    data, events = load(name="folder", path=uneven)
+    assert data.test_counts == [3, 9, 3, 6]
+    warning = next(event for event in events if isinstance(event, Warned))
+    assert warning.message == "fewer than 10 test images: a (3), b (9), c (3), d (6)"
+    assert "95 % intervals" in warning.hint
 
 
 def test_natural_keeps_every_image_and_label_order(uneven: str) -> None:

@@ -19,6 +19,7 @@ from engine.data.image_files import Source, read_images
 from engine.data.sources import load_source
 from engine.run.datasets import natural_order, survey
 from engine.run.errors import InputError
+from engine.run.folder import exclusive
 from engine.run.settings import DatasetSettings
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -107,6 +108,38 @@ def test_a_share_is_held_out_of_each_class_and_nothing_lies_in_both(tmp_path: Pa
     assert sorted(train + test) == [*range(10), *range(20, 25), 40, 41]
     assert everything(load_source(settings("folder", root)), "test")[:, 0, 0, 0].tolist() == test
     assert np.bincount(load_source(settings("folder", root, test_share=0.5)).test.labels).tolist() == [5, 2, 1]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 7])
+def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_path: Path, folds: int) -> None:
+    sizes = {"a": 11, "b": 5, "c": 4, "d": 2}
+    root = folder_of(tmp_path, sizes)
+    tested, counts = list[int](), list[list[int]]()
+    for fold in range(folds):
+        source = load_source(settings("folder", root, test_folds=folds, test_fold=fold))
+        own = everything(source, "test")[:, 0, 0, 0].tolist()
+        assert sorted(own + everything(source, "train")[:, 0, 0, 0].tolist()) == sorted(
+            pixel for c, size in enumerate(sizes.values()) for pixel in range(20 * c, 20 * c + size)
+        )
+        tested += own
+        counts.append(np.bincount(source.test.labels, minlength=4).tolist())
+        assert np.bincount(source.train.labels).min() >= 1, "never emptied of train images"
+        found = survey(str(root), 0.2, folds, fold)
+        assert (found.faults, found.test_images) == ((), len(own))
+        assert list(found.counts) == np.bincount(source.train.labels).tolist()
+    assert len(tested) == len(set(tested)) == sum(sizes.values())
+    for per_fold in zip(*counts, strict=True):
+        assert max(per_fold) - min(per_fold) <= 1
+    assert max(map(sum, counts)) - min(map(sum, counts)) <= 1
+
+
+def test_folds_beside_a_test_folder_and_folds_without_any_image_are_refused(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "tested", {"a": 2, "b": 2}, {"a": 1, "b": 1})
+    told = refused(settings("folder", root, test_folds=2))
+    assert "dataset.test_folds" in told and "test is there, so no fold is held out" in told
+    assert refused(settings("folder", folder_of(tmp_path / "few", {"a": 2, "b": 2}), test_folds=7, test_fold=5)) == (
+        "error: dataset.test_folds: fold 5 of 7 has no image\nhint: at most 4"
+    )
 
 
 def test_hidden_files_are_ignored(tmp_path: Path) -> None:
@@ -238,6 +271,19 @@ def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_p
     assert "wnids.txt" in refused(settings("tiny-imagenet", tmp_path / "train"))
 
 
+def test_tiny_imagenet_as_published_has_classes_and_files_in_text_order(tmp_path: Path) -> None:
+    home = tiny_imagenet(tmp_path)
+    for i in (3, 10):
+        picture(home / "train" / "n1" / "images" / f"n1_{i}.JPEG", i, (64, 64), "L")
+    official = torchvision.datasets.ImageFolder(home / "train")
+    source = load_source(settings("tiny-imagenet", home, class_order="text"))
+    assert source.class_names == ["organ", "reel"] and official.classes == ["n1", "n2"]
+    assert source.train.labels.tolist() == official.targets == [0] * 5 + [1] * 2
+    # n1_10 stands between n1_1 and n1_2.
+    assert everything(source, "train")[:, 0, 0, 0].tolist() == [100, 100, 10, 100, 3, 0, 0]
+    assert source.test.labels.tolist() == [0, 1]
+
+
 def imagenet_lt(root: Path, names: tuple[str, str]) -> Path:
     for code, level in (("n1", 10), ("n2", 20)):
         for i in range(2):
@@ -339,6 +385,8 @@ def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monke
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
     text = refused(settings("cifar10"))
     assert "could not be downloaded (Error downloading)" in text
+    with exclusive(tmp_path / "data" / ".cifar10.lock", ""):
+        assert "another run is downloading cifar10 into this folder" in refused(settings("cifar10"))
     assert "cifar-10-python.tar.gz" in text and str(tmp_path / "data") in text
 
 

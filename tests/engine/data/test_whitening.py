@@ -89,6 +89,49 @@ def test_modes_differ_in_the_test_images_alone() -> None:
     torch.testing.assert_close(corrected.test(unseen), corrected.train(unseen))
 
 
+# The constants of the official code for CIFAR-10-LT and CIFAR-100-LT.
+OFFICIAL_MEAN = torch.tensor([0.4914, 0.4822, 0.4465], dtype=torch.float64)[:, None, None]
+OFFICIAL_STD = torch.tensor([0.2023, 0.1994, 0.2010], dtype=torch.float64)[:, None, None]
+
+
+def test_published_normalizes_the_test_images_alone_by_the_official_constants() -> None:
+    images, unseen = correlated(400), correlated(7, seed=5)
+    published, corrected = (Whitening.fit(images, mode, 0.1) for mode in ("published", "corrected"))
+    torch.testing.assert_close(published.train(images), corrected.train(images))
+    torch.testing.assert_close(published.test(unseen), corrected.test((unseen - OFFICIAL_MEAN) / OFFICIAL_STD))
+
+
+def test_normalized_fits_and_applies_zca_after_the_official_constants_everywhere() -> None:
+    images, unseen = correlated(400), correlated(7, seed=5)
+    fitted = Whitening.fit(images, "normalized", 0.1)
+    zca = Whitening.fit((images - OFFICIAL_MEAN) / OFFICIAL_STD, "corrected", 0.1)
+    for ours in (fitted.train, fitted.test):
+        torch.testing.assert_close(ours(unseen), zca.train((unseen - OFFICIAL_MEAN) / OFFICIAL_STD))
+
+
+def test_raw_changes_no_pixel() -> None:
+    images = correlated(30)
+    fitted = Whitening.fit(images, "raw", 0.1)
+    assert all(torch.equal(some(images), images) for some in (fitted.train, fitted.test, fitted.to_pixels))
+
+
+@pytest.mark.parametrize("count", [400, 20])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_map_for_other_programs_does_what_test_does(mode: Mode, count: int) -> None:
+    fitted, unseen = Whitening.fit(correlated(count), mode, 0.1), correlated(7, seed=5).float()
+    w = fitted.test_map()
+    x = (unseen - w["channel_mean"]) / w["channel_std"]
+    d = x.flatten(1) - w["mean"]
+    whitened = ((d @ w["basis"] * w["scales"]) @ w["basis"].T + d * w["outside"]).view_as(unseen)
+    torch.testing.assert_close(whitened, fitted.test(unseen), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["published", "normalized"])
+def test_three_official_constants_are_refused_for_gray_images(mode: Mode) -> None:
+    with pytest.raises(InputError, match="three channels, these images have 1"):
+        Whitening.fit(correlated(30)[:, :1], mode, 0.1)
+
+
 def test_none_normalizes_each_channel_and_survives_a_flat_one() -> None:
     images = correlated(100)
     images[:, 1] = 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from fractions import Fraction
 
 import pytest
 
@@ -42,13 +42,31 @@ def test_counts_of_cifar100_and_tiny(classes: int, factor: int, total: int, head
     assert (len(counts), sum(counts), counts[:4], counts[-4:]) == (classes, total, head, tail)
 
 
-@pytest.mark.parametrize("factor", [10, 20, 50])
-def test_counts_agree_with_their_definition_in_integers(factor: int) -> None:
-    # n is the largest integer with n^99 * IF^c <= 500^99: no floating point, so off by one only where that rounds.
-    for c, count in enumerate(class_counts(500, factor, 100)):
-        assert count**99 * factor**c <= 500**99
-        exact = next(n for n in itertools.count(count + 1) if n**99 * factor**c > 500**99) - 1
-        assert exact - count in (0, 1)
+def exact_count(largest: int, factor: Fraction, c: int, last: int) -> int:
+    """The largest n with n^last * IF^c <= N^last, in whole numbers alone."""
+    bound = largest**last * factor.denominator**c // factor.numerator**c
+    n = round(largest / float(factor) ** (c / last)) + 1
+    while n**last > bound:
+        n -= 1
+    return n
+
+
+@pytest.mark.parametrize(
+    ("classes", "factors"),
+    [(100, "10 20 50 100"), (200, "10 20"), (1000, "5 10"), (10, "10 50 100 200 1.1 2.5 3.3"), (5, "16 81 4.84")],
+)
+def test_counts_are_those_of_exact_arithmetic(classes: int, factors: str) -> None:
+    for factor in factors.split():
+        for largest in (500, 484, 5000, 1280, 49, 405):
+            expected = [exact_count(largest, Fraction(factor), c, classes - 1) for c in range(classes)]
+            assert class_counts(largest, float(factor), classes) == expected, (factor, largest)
+
+
+def test_the_last_class_of_an_exact_ratio_has_all_its_images() -> None:
+    pairs = [(head, factor) for head in range(1, 2001) for factor in range(1, head + 1) if head % factor == 0]
+    assert len(pairs) > 11_352
+    assert [pair for pair in pairs if class_counts(*pair, 10)[-1] != pair[0] // pair[1]] == []
+    assert class_counts(49, 49, 10)[-1] == 1
 
 
 def test_counts_of_the_digits_toy_and_of_a_single_class() -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from engine.run import presets
 from engine.run.errors import Fault, InputError, SettingsError
@@ -19,6 +20,7 @@ from engine.run.presets import (
     resolve,
     save_preset,
 )
+from engine.run.schema import flat
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 
@@ -182,6 +184,47 @@ def test_a_float_of_yaml_1_2_is_a_number_in_a_file_and_on_the_command_line(writt
     assert load_preset(write("m.yaml", dump(settings))) == settings
 
 
+@pytest.mark.parametrize(
+    ("key", "written", "value"),
+    [
+        ("ipc", "010", 10),
+        ("ipc", "0100", 100),
+        ("ipc", "+1", 1),
+        ("seed", "08", 8),
+        ("seed", "00", 0),
+        ("matching.image_lr", "010", 10.0),
+        ("matching.image_lr", "-0.", 0.0),
+        ("dataset.imbalance_factor", "0050.50", 50.5),
+        ("dataset.path", "010", "010"),
+        ("dataset.path", "2026-11-28", "2026-11-28"),
+        ("dataset.path", "off", "off"),
+        ("dataset.path", "1:30", "1:30"),
+        ("dataset.path", "=", "="),
+        ("dataset.path", "1e3", "1e3"),
+        ("dataset.path", "true", "true"),
+        ("dataset.path", "~", None),
+        ("dataset.path", "Null", None),
+    ],
+)
+def test_the_same_text_means_the_same_in_a_file_and_on_the_command_line(key: str, written: str, value: object) -> None:
+    block, _, name = f"{key}".rpartition(".")
+    in_file = load_preset(write("m.yaml", f"{block}:\n  {name}: {written}\n" if block else f"{name}: {written}\n"))
+    for settings in (in_file, load_preset("quickstart", [f"{key}={written}"])):
+        assert flat(settings.model_dump())[key] == value
+    assert load_preset(write("m.yaml", dump(in_file))) == in_file
+    if isinstance(value, str):
+        again = yaml.safe_load(dump(in_file))["dataset"]["path"]
+        assert again == value, "also for a reader of YAML 1.1"
+
+
+@pytest.mark.parametrize(
+    "written", ["0o10", "0x10", "0b1", "1_000", "1:30", "!!int 0x10", "!!int 1:30", "yes", "=", "<<"]
+)
+def test_a_number_that_is_not_decimal_is_refused_in_a_file_and_on_the_command_line(written: str) -> None:
+    assert only_fault(write("m.yaml", f"ipc: {written}\n")).where == "m.yaml:1: ipc"
+    assert only_fault("quickstart", f"ipc={written}").where == "--set: ipc"
+
+
 def test_a_whole_number_may_have_an_exponent() -> None:
     assert load_preset(write("m.yaml", "matching: {iterations: 1e3}\n")).matching.iterations == 1000
     assert only_fault(write("m.yaml", "matching: {iterations: 1e-3}\n")).where == "m.yaml:1: matching.iterations"
@@ -271,6 +314,31 @@ def test_a_combination_that_cannot_work_is_a_fault(text: str, where: str, says: 
     fault = only_fault(write("m.yaml", text))
     assert fault.where.partition(": ")[0] == where.partition(": ")[0]
     assert says in fault.what
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "where"),
+    [
+        ("seed: 1", ["experts.epochs=20"], "--set: experts.epochs"),
+        ("seed: 1", ["matching.max_start_epoch=90"], "--set: matching.max_start_epoch"),
+        ("seed: 1", ["classifier_experts.epochs=1"], "--set: classifier_experts.epochs"),
+        ("seed: 1", ["dataset.resolution=8", "experts.depth=4"], "--set: experts.depth"),
+        ("experts: {depth: 4}", ["dataset.resolution=8"], "--set: dataset.resolution"),
+        ("matching: {max_start_epoch: 3, sequential_from: 4}", [], "m.yaml:2: matching.sequential_from"),
+        ("matching: {sequential_from: 4}", ["matching.max_start_epoch=3"], "--set: matching.max_start_epoch"),
+        ("experts: {epochs: 20}", [], "m.yaml:2: experts.epochs"),
+        ("dataset: {imbalance_factor: 500}", [], "m.yaml:2: dataset.imbalance_factor"),
+        ("experts: 3", [], "m.yaml:2: experts"),
+        ("seed: 1", ["matching=3"], "--set: matching"),
+        ("experts: {depth: 4, epochs: 20}", ["experts=3"], "--set: experts"),
+    ],
+)
+def test_a_fault_is_of_the_layer_that_made_it_and_not_of_the_preset_below(
+    text: str, overrides: list[str], where: str
+) -> None:
+    write("_base.yaml", "matching: {max_start_epoch: 20, expert_epochs: 2}\nexperts: {epochs: 40, depth: 3}\n")
+    write("m.yaml", f"extends: _base\n{text}\n")
+    assert {fault.where for fault in faults("./m.yaml", *overrides)} == {where}
 
 
 def test_faults_of_combinations_are_listed_with_those_of_single_values() -> None:

@@ -16,7 +16,7 @@ from engine.run import expert_cache
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts
-from engine.run.folder import RunFolder, exclusive, read_json
+from engine.run.folder import RunFolder, exclusive, read_json, write_json
 from engine.run.settings import RunSettings
 from engine.stages import experts
 from engine.stages.experts import representation_store, train_classifier_experts, train_experts
@@ -111,6 +111,12 @@ def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     assert cached(classifier_experts={"epochs": 4}) == (2, 0)
     assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
     assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    about = read_json(store.folder / "about.json")
+    older = about["dataset"].copy()
+    assert older.pop("class_order") == "label"
+    write_json(store.folder / "about.json", about | {"dataset": older})
+    assert cached() == (2, 2), "a setting that came later had its default"
+    assert cached(dataset=settings.dataset.model_dump() | {"class_order": "count"}) == (0, 0)
     store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
     store.path(0).with_name("about.json.old").write_text("{")
     assert cached() == (1, 2)
@@ -169,7 +175,7 @@ def test_a_run_waits_for_another_that_trains_the_same_experts_and_can_be_stopped
         if any(isinstance(event, Warned) and "another run" in event.message for event in events):
             raise Stopped("asked to")
 
-    with exclusive(store.lock), pytest.raises(Stopped):
+    with exclusive(store.lock, "held"), pytest.raises(Stopped):
         train_experts(dataclasses.replace(context, check_stop=stop), data, network)
     assert len(train_experts(context, data, network)) == 2
 

@@ -66,6 +66,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "imbalance_factor",
         "ipc",
         "class_counts",
+        "test_counts",
         "class_names",
         "repeats",
         "arch",

@@ -9,14 +9,17 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine.run.folder import RunFolder
+from engine.run.folder import HELD, RunFolder
+from ltdd_tui.cli import progress
 
+ROOT = Path(__file__).parents[3]
 Spawn = Callable[..., subprocess.Popen[str]]
 SLOW = '{"pause": 0.05, "iterations": 400}'
 
@@ -94,31 +97,38 @@ def test_a_worker_that_writes_no_event_is_reported_as_a_crash(
         assert done.code == 1 and "Segmentation fault of sorts" in done.err, more
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_interrupt_stops_at_a_safe_point_and_resume_continues(
-    spawn: Spawn, command: Callable, make_run: Callable
+    spawn: Spawn, command: Callable, make_run: Callable, number: int, code: int
 ) -> None:
     root = make_run()
     process = spawn("resume", "first", FAKE_WORKER=SLOW)
     wait_for(lambda: has_distilled_three_steps(root))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    if number == signal.SIGTERM:
+        # As `timeout` does: to its child, and to the process group of that.
+        process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "stopping at the next safe point" in err and "`ltdd-tui resume first` goes on" in err and out == ""
     assert not RunFolder(root).is_running() and not (root / "stop").exists()
     assert json.loads(command("runs", "--json").out)[0]["state"] == "stopped"
     assert command("resume", "first").code == 0
 
 
-def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(spawn: Spawn, make_run: Callable) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(
+    spawn: Spawn, make_run: Callable, number: int, code: int
+) -> None:
     root = make_run()
     process = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
     wait_for(lambda: has_distilled_three_steps(root))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     time.sleep(0.5)
     assert process.poll() is None and RunFolder(root).is_running()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "killed; the last checkpoint is kept" in err
+    assert process.returncode == code and "killed; the last checkpoint is kept" in err
     assert not RunFolder(root).is_running()
 
 
@@ -174,3 +184,46 @@ def test_a_terminal_gets_progress_bars_which_obey_no_color(spawn: Spawn, make_ru
     assert b"30/30 iterations" in shown and "\u2501".encode() in shown
     colors = re.findall(rb"\x1b\[[0-9;]+m", shown)
     assert bool(colors) is not bool(no_color)
+
+
+def test_a_worker_that_is_refused_the_run_says_so_and_nothing_of_an_earlier_end(
+    command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_run()
+    for earlier in ('{"dies_at": 13}', '{"breaks": true}', "{}"):
+        monkeypatch.setenv("FAKE_WORKER", earlier)
+        command("resume", "first")
+        RunFolder(root).metrics.unlink(missing_ok=True)
+        # As for the slower one of two that resume at once: both find no worker.
+        monkeypatch.setattr(RunFolder, "is_running", lambda folder: False)
+        with RunFolder(root).held():
+            refused = command("resume", "first")
+        monkeypatch.undo()
+        monkeypatch.setenv("LTDD_RUNS_DIR", str(root.parent))
+        assert refused.code == 2
+        assert refused.err.splitlines()[1:] == [f"error: {root}: {HELD}", "hint: `ltdd-tui watch` shows it"]
+
+
+def test_watching_a_run_that_never_began_says_why(
+    command: Callable, make_run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "WAIT_FOR_WORKER_SECONDS", 0.0)
+    root = make_run()
+    assert "no worker has begun with this run\nhint: `ltdd-tui resume first`" in command("watch", "first").err
+    monkeypatch.setattr(progress, "WAIT_FOR_WORKER_SECONDS", 60.0)
+    (root / "events.jsonl").write_bytes(b"\x00\xffgarbage\n[]\n" * 100)
+    begun = time.monotonic()
+    watched = command("watch", "first")
+    assert watched.code == 2 and "hold no start of a run" in watched.err and time.monotonic() - begun < 20
+
+
+def test_an_estimate_that_is_ended_leaves_no_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    sleeper = f"import os, time; open({str(marker)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    code = f"from ltdd_tui.runs import worker; worker.COMMAND = ({sys.executable!r}, '-c', {sleeper!r}); "
+    process = subprocess.Popen([sys.executable, "-c", f"{code}worker.run_and_wait([])"], cwd=ROOT)
+    wait_for(lambda: marker.exists() and bool(marker.read_text()))
+    process.terminate()
+    assert process.wait(timeout=10) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)

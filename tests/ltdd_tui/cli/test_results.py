@@ -154,6 +154,12 @@ def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable
         assert done.code == 2 and "has no result yet" in done.err
 
 
+def test_the_best_set_is_only_chosen_for_a_copy(command: Callable, finished: Path) -> None:
+    done = command("export", "first", "--set", "best")
+    assert done.code == 2 and "--set best copies nothing by itself" in done.err and "--pt DIR" in done.err
+    assert command("export", "first", "--set", "worst", "--pt", "x").code == 2
+
+
 def test_without_a_command_and_a_terminal_it_suggests_quickstart(command: Callable) -> None:
     done = command()
     assert done.code == 2 and done.out == "" and "ltdd-tui run quickstart" in done.err

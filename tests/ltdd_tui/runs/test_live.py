@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from ltdd_tui.runs.live import LiveRun
-from tests.ltdd_tui.recorded import record
+from ltdd_tui.runs.index import RunIndex
+from ltdd_tui.runs.live import LiveRun, replayed
+from tests.ltdd_tui.recorded import hold, let_go, record
 
 
 def test_the_view_stays_the_same_until_something_happens(tmp_path: Path) -> None:
@@ -43,16 +46,50 @@ def test_what_was_read_outlives_the_folder(tmp_path: Path) -> None:
     assert (live.view.settings, live.view.console, live.view.state) == (before.settings, before.console, before.state)
 
 
-def test_a_worker_that_begins_between_two_looks_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = record(tmp_path / "demo", "running", iterations=20)
+def status_in_a_list(folder: RunFolder) -> Iterator[str]:
+    index = RunIndex(folder.root.parent)
+    while True:
+        index.look()
+        yield from (entry.run.state for entry in index.listed if entry.read)
+
+
+def status_on_a_screen(folder: RunFolder) -> Iterator[str]:
     live = LiveRun(folder)
-    looks = iter([False])
-    # Nobody held the run when it was asked first; by the time its events are read, a worker does.
-    monkeypatch.setattr(RunFolder, "is_running", lambda self: next(looks, True))
-    statuses = set()
-    while not live.read():
-        statuses.add(live.view.state.status)
-    assert "crashed" not in statuses | {live.view.state.status} and live.view.state.status == "running"
+    while True:
+        live.read()
+        yield live.view.state.status
+
+
+def status_of_a_command(folder: RunFolder) -> Iterator[str]:
+    while True:
+        yield replayed(folder).status
+
+
+@pytest.mark.parametrize("statuses", [status_in_a_list, status_on_a_screen, status_of_a_command])
+@pytest.mark.parametrize("look", [1, 2, 3])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_worker_that_begins_right_after_a_look_is_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: Callable[..., Iterator[str]], look: int, ended: bool
+) -> None:
+    folder = record(tmp_path / "runs" / "demo", "running", iterations=20)
+    said = folder.events.read_text()
+    stopped = '{"v":1,"seq":999,"t":1795507804.0,"type":"run_stopped","stage":"distill"}\n'
+    folder.events.unlink()
+    let_go(folder)
+    is_running, looks = RunFolder.is_running, count(1)
+
+    def begins_after_a_look(self: RunFolder) -> bool:
+        seen = is_running(self)
+        if next(looks) == look:
+            folder.events.write_text(said + stopped * ended)
+            if not ended:
+                hold(folder)
+        return seen
+
+    monkeypatch.setattr(RunFolder, "is_running", begins_after_a_look)
+    seen = set(islice(statuses(folder), 5))
+    let_go(folder)
+    assert "crashed" not in seen and ("stopped" if ended else "running") in seen
 
 
 def test_a_worker_that_is_absent_before_and_after_the_events_has_crashed(tmp_path: Path) -> None:

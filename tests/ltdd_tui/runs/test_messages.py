@@ -120,4 +120,5 @@ def test_notifications_are_of_what_is_new(tmp_path: Path) -> None:
 
 
 def test_the_title_of_the_window_says_how_far(tmp_path: Path) -> None:
-    assert terminal_title(view_of(tmp_path, "running")) == "64% distill · demo"
+    view = view_of(tmp_path, "running")
+    assert terminal_title(view, view.state.last_seconds or 0.0) == "87 % distill · demo"

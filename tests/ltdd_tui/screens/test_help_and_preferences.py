@@ -158,7 +158,7 @@ async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer
         await hears(pilot, "theme: there is no theme 'ltdd-darc'", "did you mean ltdd-dark?")
         (note,) = told(pilot)
         for words in (
-            "home/preferences.yaml: images: input should be 'auto'",
+            "home/preferences.yaml:2: images: input should be 'auto'",
             "color: there is no such setting",
             "keys.runs.opne: nothing has this id; did you mean runs.open?",
             "keys.runs.mark: there is no key 'ctrl+entr'",
@@ -213,6 +213,12 @@ async def test_no_preferences_keep_the_app_from_opening(prefer: Callable[[str], 
     async with shown() as pilot:
         await hears(pilot, "home/preferences.yaml")
         assert pilot.app.theme == "ltdd-dark"
+
+
+async def test_a_preference_is_the_text_as_it_is_written(prefer: Callable[[str], Path]) -> None:
+    prefer("images: off\nkeys: {app.runs: 1, runs.mark: on, runs.open: 010}\n")
+    keys = {"app.runs": "1", "runs.mark": "on", "runs.open": "010"}
+    assert load_preferences() == (Preferences(images="off", keys=keys), [])
 
 
 async def test_the_template_is_right_and_sets_nothing(prefer: Callable[[str], Path]) -> None:

@@ -126,7 +126,8 @@ def test_the_stages_fit_and_the_present_one_is_never_left_out(width: int) -> Non
     stages.begin(e.StageStarted("data", 1, "set"), 0.0, done=0)
     stages.end(e.StageDone("data", 3.0))
     stages.begin(e.StageStarted("experts", 100, "experts"), 3.0, done=0)
-    stages.named("experts").progress(25, 9.0)
+    stages.named("experts").whole_units = 25.0
+    stages.named("experts").progress(9.0)
     line = stage_line(RunState(status="running", stages=stages), 10.0, width)
     assert line.cell_length <= width
     assert "EXPERTS" in line.plain or width < 40

@@ -1,0 +1,113 @@
+"""The data of a run, held to what the run began with: data.json in its folder.
+
+The checkpoint, the baselines, the experts and every figure of a run are of one set of images. With other images a
+resumed run, or a finished one that is evaluated again, would mix figures of both without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from engine.context import Context
+from engine.data.dataset import LongTailedData, listed, load_long_tailed
+from engine.run.errors import InputError
+from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
+from engine.run.folder import RunFolder, write_json
+
+
+class DataRecord(BaseModel, strict=True, frozen=True):
+    """What data.json holds: classes, their train and test images, and the fingerprint of all pixels and labels.
+
+    Of a run of an older version, without the file, neither fingerprint nor test images of each class are known.
+    """
+
+    class_names: list[str]
+    train_counts: list[int]
+    test_images: int
+    test_counts: list[int] = []
+    fingerprint: str = ""
+
+
+def load_run_data(context: Context) -> LongTailedData:
+    """The long-tailed data that the settings ask for; emits DataReady, and Warned only when the run begins.
+
+    Raises InputError, before anything is emitted, where it is not the data that the run began with.
+    """
+    settings, folder, told = context.settings, context.folder, list[Event]()
+    data = load_long_tailed(settings.dataset, settings.ipc, context.device, told.append)
+    now = DataRecord(
+        class_names=data.class_names,
+        train_counts=data.class_counts,
+        test_images=len(data.test_labels),
+        test_counts=data.test_counts,
+        fingerprint=data.fingerprint,
+    )
+    before = _began_with(folder)
+    if before is not None and (changes := list(_changes(before, now))):
+        raise InputError(
+            f"the data has changed since the run began: {listed(changes, '; ')}",
+            settings.dataset.path or settings.dataset.name,
+            "put the images (and the settings of dataset) back as they were, or start a new run",
+        )
+    recorded = before is not None and before.fingerprint != ""
+    # Only now: a refused worker must not leave events of other data in the run.
+    for event in told:
+        if isinstance(event, DataReady) or not recorded:
+            context.emit(event)
+    if not recorded:
+        write_json(folder.data, now.model_dump())
+    return data
+
+
+def _began_with(folder: RunFolder) -> DataRecord | None:
+    """What the run began with; None where nothing is done yet that other data could spoil."""
+    if not (folder.checkpoint.exists() or folder.distilled.exists()):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        return DataRecord.model_validate_json(folder.data.read_text(encoding="utf-8"))
+    with contextlib.suppress(FileNotFoundError):
+        return _from_events(folder)
+    return None
+
+
+def _from_events(folder: RunFolder) -> DataRecord | None:
+    """What the first DataReady since the run last began anew says: older versions wrote no data.json."""
+    kinds = [f'"type":"{type_name(kind)}"' for kind in (RunStarted, DataReady)]
+    first: DataReady | None = None
+    with open(folder.events, encoding="utf-8", errors="replace") as lines:
+        for item in (decode(line) for line in lines if any(kind in line for kind in kinds)):
+            match item:
+                case Stamped(event=RunStarted(resumed=False)):
+                    first = None
+                case Stamped(event=DataReady() as ready):
+                    first = first or ready
+    if first is None:
+        return None
+    return DataRecord(class_names=first.class_names, train_counts=first.class_counts, test_images=first.test_images)
+
+
+def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
+    """What differs, in words; nothing where it is the same data, as far as is known."""
+    yield from (f"class {name} is new" for name in now.class_names if name not in before.class_names)
+    yield from (f"class {name} is gone" for name in before.class_names if name not in now.class_names)
+    counts_changed = False
+    for split, old, new in (
+        ("train", before.train_counts, now.train_counts),
+        ("test", before.test_counts, now.test_counts),
+    ):
+        was = dict(zip(before.class_names, old, strict=False))
+        for name, count in zip(now.class_names, new, strict=True):
+            if name in was and was[name] != count:
+                counts_changed = True
+                yield f"{split}/{name}: {count}, was {was[name]}"
+    if counts_changed or set(before.class_names) != set(now.class_names):
+        return
+    if before.class_names != now.class_names:
+        yield "the classes have another order"
+    elif before.test_images != now.test_images:
+        yield f"test: {now.test_images} images, was {before.test_images}"
+    elif before.fingerprint and before.fingerprint != now.fingerprint:
+        yield "same counts, other pixels"

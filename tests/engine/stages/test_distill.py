@@ -1,0 +1,61 @@
+"""Distillation loses no finished iteration to a stop, and goes on to the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoints import DistillState, load_state
+from engine.context import Context
+from engine.matching.matcher import IterationResult
+from engine.matching.synthetic import Synthetic
+from engine.run.errors import Stopped
+from engine.run.events import Checkpointed, Event, MatchingStep
+from engine.stages.distill import distill
+from tests.engine.tiny_run import CPU, tiny_context, tiny_settings
+
+ITERATIONS = 7
+START = Synthetic(torch.ones(4, 1, 2, 2), torch.zeros(4, 2), torch.tensor(0.5))
+
+
+class RandomGradient:
+    """A matcher whose gradient is noise, drawn as the real one draws its batches."""
+
+    def gradient(self, synthetic: Synthetic, iteration: int, draw: torch.Generator) -> IterationResult:
+        noise = synthetic.map(by=lambda part: 1e-3 * torch.randn(part.shape, generator=draw))
+        return IterationResult(noise, torch.tensor(0.9), None, "")
+
+
+def run_context(root: Path, events: list[Event]) -> Context:
+    settings = tiny_settings(matching={"iterations": ITERATIONS, "max_start_epoch": 1, "checkpoint_every": 5})
+    return tiny_context(root, settings, events)
+
+
+def finish(context: Context) -> DistillState:
+    *_, last = distill(context, START, RandomGradient())  # type: ignore[arg-type]
+    return last
+
+
+@pytest.mark.parametrize("stops_at", [1, 3, 5, 6, 7])
+def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int) -> None:
+    whole = finish(run_context(tmp_path / "whole", []))
+    events: list[Event] = []
+    context = run_context(tmp_path / "run", events)
+
+    def stop() -> None:
+        if sum(isinstance(event, MatchingStep) for event in events) == stops_at:
+            raise Stopped("stopped on request")
+
+    with pytest.raises(Stopped):
+        finish(replace(context, check_stop=stop))
+    kept = load_state(context.folder, CPU)
+    assert kept is not None and kept.iteration == stops_at
+    checkpoints = [event.iteration for event in events if isinstance(event, Checkpointed)]
+    assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"
+    resumed = finish(context)
+    assert [event.iteration for event in events if isinstance(event, MatchingStep)] == list(range(1, ITERATIONS + 1))
+    for ours, theirs in ((resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity)):
+        assert all(map(torch.equal, ours, theirs))
