@@ -254,11 +254,11 @@ def _kind(leaf: Leaf) -> str:
 
 
 def fault_summary(faults: Mapping[str, Fault]) -> str:
-    """How many faults there are and where, for those that are not in sight."""
+    """How many problems there are and where, for those that are not in sight."""
     if not faults:
         return ""
     names = [LABELS.get(key, key) if key else fault.what for key, fault in faults.items()]
-    return f"{len(names)} fault{'s' if len(names) > 1 else ''} (F8): {', '.join(names)}"
+    return f"{len(names)} problem{'s' if len(names) > 1 else ''} (F8: next): {', '.join(names)}"
 
 
 def find_settings(query: str) -> list[Leaf]:

@@ -209,7 +209,7 @@ class Field(Widget):
     def on_resize(self, event: Resize) -> None:
         # The note is shown only where there is room beside the control, which goes below the label where it has none.
         self._roomy = event.size.width >= self.ROOMY
-        room = event.size.width - self._label_width - self.ARROW_WIDTH - (self.NOTE_WIDTH if self._roomy else 0)
+        room = self.content_size.width - self._label_width - self.ARROW_WIDTH - (self.NOTE_WIDTH if self._roomy else 0)
         longest = max((cell_len(words) for words, _ in self.spec.options), default=0)
         self._stacked = self.spec.is_list or longest > room or (self.spec.is_long and not self._roomy)
         self._fit()

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from engine.run.metrics import GROUPS
-from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
+from ltdd_tui.formatting import PLUS_MINUS, clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
     ComparedRun,
@@ -86,7 +86,7 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
-        figure = fit(f"{mean.mean:.1f}\u00b1{mean.std:.1f}", columns.spread, True)
+        figure = fit(f"{mean.mean:.1f}{PLUS_MINUS}{mean.std:.1f}", columns.spread, True)
         lines.append(Content.assemble((fit(f"{'+'.join(mean.tags)} by seed", before), MUTED), (figure, STRONG)))
     if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
@@ -111,7 +111,11 @@ def _figures_of(run: ComparedRun, columns: FigureColumns) -> list[tuple[str, str
 
 def _spread(row: Row | None) -> str:
     """As `mean_and_std`, in as few cells as can be."""
-    return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(" +- ", "\u00b1") if row else "-"
+    return (
+        mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
+        if row
+        else "-"
+    )
 
 
 def _change_style(change: float | None) -> str:

@@ -74,7 +74,7 @@ def entitle(fold: Fold, name: str, settings: Sequence[Leaf], form: Form, faults:
     keys = {leaf.key for leaf in settings}
     faulty, changed = len(keys & faults.keys()), len(keys & form.typed.keys())
     if faulty:
-        fold.title = f"{name}: {faulty} fault{'s' if faulty > 1 else ''}"
+        fold.title = f"{name}: {faulty} problem{'s' if faulty > 1 else ''}"
     elif changed:
         fold.title = f"{name}: {changed} changed"
     else:

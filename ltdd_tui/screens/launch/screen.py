@@ -66,7 +66,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
         Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
         Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
-        Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
+        Binding("f8", "next_fault", "Next problem", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
     CSS_PATH = "launch.tcss"

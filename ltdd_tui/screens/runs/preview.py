@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from engine.run.metrics import GROUPS
-from ltdd_tui.formatting import clean, duration, mean_and_std, percent, short_path, stage_name
+from ltdd_tui.formatting import PLUS_MINUS, clean, duration, mean_and_std, percent, short_path, stage_name
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.results import RunSummary, settings_lines
@@ -74,7 +74,7 @@ def _accuracies(summary: RunSummary, width: int) -> Iterator[Content]:
 
     yield Content.styled(line("accuracy %", "all", *("med" if group == "medium" else group for group in GROUPS)), MUTED)
     for row in summary.rows:
-        mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(" +- ", "\u00b1")
+        mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
         label = SHORT.get(row.label, row.label.replace("final on ", "on "))
         text = line(label, mean, *(percent(row.groups.get(group)) for group in GROUPS))
         yield Content.styled(text, STRONG if row.label == "final" else "")

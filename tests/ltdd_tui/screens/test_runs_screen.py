@@ -75,7 +75,7 @@ async def test_every_status_stands_in_the_list(add: Add, size: tuple[int, int]) 
         await sees(pilot, "running", "done", "failed", "stopped", "crashed", "waiting", "damaged")
         assert listed(pilot)[0] == "a-running"
         if size[0] >= 80:
-            await sees(pilot, "7 runs, 1 running, 1 failed, 1 crashed, 1 damaged", "52.9 +- 0.4", "so far")
+            await sees(pilot, "7 runs, 1 running, 1 failed, 1 crashed, 1 damaged", "52.9 ± 0.4", "so far")
 
 
 async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
         await pilot.press("r")
         await hears(pilot, "the run done")
         assert readable_metrics(folder)["final"]["accuracy_mean"] == 86.9
-        await sees(pilot, "86.9 +- 0.7")
+        await sees(pilot, "86.9 ± 0.7")
         await pilot.press("r")
         await hears(pilot, "the run is done")
 
@@ -359,7 +359,7 @@ async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, mo
         await hears(pilot, "goes on from what is finished")
         await pilot.press("f3")
         await until(pilot, lambda: not pilot.app.screen.query(RunList))
-        await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
+        await hears(pilot, "paused: the run done", "86.9 ± 0.7 %")
 
 
 async def test_a_worker_that_fails_says_why(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +375,7 @@ async def test_evaluate_asks_for_networks_and_tells_their_figures(add: Add) -> N
     add("unfinished", "stopped")
     async with shown() as pilot:
         await pilot.press("v")
-        await sees(pilot, "Evaluate good", "convnet   52.9 +- 0.4", "not yet")
+        await sees(pilot, "Evaluate good", "convnet   52.9 ± 0.4", "not yet")
         assert isinstance(pilot.app.screen, Evaluate)
         await pilot.press("space", "tab")
         await pilot.click("#yes")
