@@ -32,7 +32,7 @@ from ltdd_tui.preferences import (
     template,
     with_remembered,
 )
-from ltdd_tui.runs.index import last_change, run_folders
+from ltdd_tui.runs.find import last_change, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
 

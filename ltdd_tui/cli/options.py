@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from engine.run.presets import preset_files
-from ltdd_tui.runs.index import default_runs_dir, folder_of_runs, run_folders
+from ltdd_tui.runs.find import default_runs_dir, folder_of_runs, run_folders
 
 
 def complete_run(incomplete: str) -> list[str]:

@@ -27,7 +27,8 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.results import measured

@@ -29,7 +29,7 @@ from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.index import cli_name, find_run, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess

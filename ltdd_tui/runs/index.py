@@ -1,22 +1,22 @@
-"""The runs below a folder: which there are, the status of each, and which one a name means."""
+"""The runs below a folder, each with its status in one line."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.run.errors import InputError, SettingsError
+from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name, percent_done, stage_name
 from ltdd_tui.runs.feed import events_size
+from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
@@ -29,61 +29,6 @@ EPOCHS_KEPT = 16
 # What a RunStarted and an Overview both say of a run.
 CELL_FIELDS = ("dataset", "imbalance_factor", "ipc", "method", "seed")
 STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Where runs are, and which one a name means
-
-
-def default_runs_dir() -> Path:
-    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
-    return Path(os.environ.get("LTDD_RUNS_DIR") or "runs")
-
-
-def folder_of_runs(path: Path) -> Path:
-    """The path, which need not be there yet; raises InputError where it can hold no runs."""
-    if path.exists() and not path.is_dir():
-        raise InputError(
-            "this is a file, and no folder that holds runs",
-            str(path),
-            "--runs-dir or LTDD_RUNS_DIR names another place",
-        )
-    return path
-
-
-def find_run(run: str, runs_dir: Path) -> RunFolder:
-    """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
-    if run == "last":
-        if newest := max(run_folders(runs_dir), key=last_change, default=None):
-            return newest
-        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
-    for path in (runs_dir / run, Path(run)) if run else ():
-        # A name may be longer than the system allows.
-        with contextlib.suppress(OSError, ValueError):
-            if (folder := RunFolder(path)).exists():
-                return folder
-    similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
-    hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
-    raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
-
-
-def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Every run below `runs_dir`, by name; nothing where there is no such folder."""
-    if runs_dir.is_dir():
-        yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
-
-
-def last_change(folder: RunFolder) -> float:
-    """When the run's events last changed, or else its settings, in seconds since 1970."""
-    for path in (folder.events, folder.config):
-        with contextlib.suppress(OSError):
-            return path.stat().st_mtime
-    return 0.0
-
-
-def cli_name(folder: RunFolder) -> str:
-    """What to call a run by: its name where the default place has it, else its path."""
-    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One run in one line of a list

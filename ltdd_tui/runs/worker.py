@@ -22,7 +22,7 @@ import engine.run
 from engine.run.errors import InputError
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
-from ltdd_tui.runs.index import cli_name, last_change
+from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")

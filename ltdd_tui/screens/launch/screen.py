@@ -24,7 +24,7 @@ from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
 from ltdd_tui.launch.form import DEVICE, OWN_IMAGES, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
-from ltdd_tui.runs.index import run_folders
+from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import RunForm

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import ImageMode, load_layout, remember
-from ltdd_tui.runs.index import cli_name
+from ltdd_tui.runs.find import cli_name
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.worker import WorkerHandles
