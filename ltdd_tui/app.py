@@ -53,6 +53,9 @@ SCREEN_COMMANDS = {
     "export": ("Export run", "as image folder, tensors, or for TensorBoard"),
     "rename": ("Rename run", "give it another name"),
     "delete": ("Delete run", "asks first"),
+    "tag": ("Tag run", "tags and a note of your own"),
+    "copy_table('markdown')": ("Copy table as Markdown", "what is listed or compared, through the terminal"),
+    "copy_table('csv')": ("Copy table as CSV", "with all digits, through the terminal"),
     "compare": ("Compare runs", "the ones marked in the list"),
     "copy_path": ("Copy path", "of the run's folder, through the terminal"),
     "open_folder": ("Open folder", "of the run, in the file manager"),
@@ -220,20 +223,20 @@ class LtddApp(App[None]):
         """Whether the form is shown, or the run that the program was opened with."""
         return isinstance(self.screen, LaunchScreen) or self.screen is self._first_screen
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Goes back from a maximized panel, else to the screen below."""
         if self.screen.maximized:
             self.screen.minimize()
         elif len(self.screen_stack) > 2:
             self.pop_screen()
 
-    def action_step_back(self) -> None:
+    async def action_step_back(self) -> None:
         """Goes back by as little as there is: from a filter, marks or a maximized panel, else from the screen."""
         step_back = getattr(self.screen, "step_back", None)
         if step_back is not None and step_back():
             return
         if self.screen.maximized or not self._is_on_first_screen:
-            self.action_back()
+            await self.action_back()
         elif self.screen is self._first_screen:
             self.notify("q ends the program, F2 lists all runs", timeout=3)
 
@@ -245,7 +248,11 @@ class LtddApp(App[None]):
         unsaved = getattr(self.screen, "unsaved", "")
         if self.screen.maximized:
             self.screen.minimize()
-        elif not unsaved or await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay")):
+            return
+        sure: bool | None = True
+        if unsaved:
+            sure = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
+        if sure:
             self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

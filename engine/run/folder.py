@@ -94,6 +94,8 @@ class RunFolder:
         self.metrics = self.result / "metrics.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
+        # Written by the app alone: what a person notes of the run.
+        self.notes = self.root / "notes.json"
 
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""

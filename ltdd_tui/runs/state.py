@@ -16,6 +16,7 @@ from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.notes import Notes
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stages: how far each is, since when, and how long it still takes at its recent pace
@@ -351,7 +352,8 @@ class RunView:
     """What panels draw: the run as it stands, or as it stood at iteration `at` while it is replayed.
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
-    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json.
+    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
+    `notes` a person's own words on it.
     """
 
     folder: RunFolder
@@ -364,3 +366,4 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)

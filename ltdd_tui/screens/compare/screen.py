@@ -17,8 +17,10 @@ from textual.widgets import Tab, Tabs
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import shortened
 from ltdd_tui.preferences import series_color
-from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs
+from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs, comparison_as
 from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.tables import TableFormat
+from ltdd_tui.screens.actions import TABLE_KEYS, copy_table
 from ltdd_tui.screens.compare.panels import (
     ClassesPanel,
     ComparedAccuracy,
@@ -50,6 +52,7 @@ class CompareScreen(Screen[None]):
         ),
         Binding("m", "maximize_panel", "Maximize", id="compare.maximize"),
         Binding("b", "next_base", "Next base", id="compare.base"),
+        *TABLE_KEYS,
     ]
     AUTO_FOCUS = "#figures"
     CSS_PATH = "compare.tcss"
@@ -169,6 +172,10 @@ class CompareScreen(Screen[None]):
         small = self.size.width < SMALLEST_FOR_ALL[0] or self.size.height < SMALLEST_FOR_ALL[1]
         self.set_class(self.maximized is not None or small, "-single")
         self._draw()
+
+    def action_copy_table(self, form: TableFormat) -> None:
+        """Copies the figures and the accuracies by class, a row for each run."""
+        copy_table(self.app, comparison_as(form, compared_runs([run.view for run in self._runs])), form)
 
     def action_next_base(self) -> None:
         """Takes the next run as the one that differences are to."""

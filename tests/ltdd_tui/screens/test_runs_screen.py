@@ -23,7 +23,7 @@ from ltdd_tui.runs import index
 from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
-from ltdd_tui.screens.result_dialogs import Evaluate, Export
+from ltdd_tui.screens.result_dialogs import EditNotes, Evaluate, Export
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.runs import screen as runs_screen
 from ltdd_tui.screens.runs.screen import RunsScreen
@@ -427,3 +427,32 @@ async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monke
         await pilot.press("G")
         assert runs.current is runs.entries[-1]
         await asyncio.sleep(0)
+
+
+async def test_tags_and_a_note_are_typed_shown_found_and_copied_with_the_table(add: Add) -> None:
+    for name in ("one", "two"):
+        add(name)
+    async with shown() as pilot:
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditNotes))
+        await typed(pilot, "a:b")
+        await pilot.press("enter")
+        await sees(pilot, "cannot be a tag")
+        await pilot.press("ctrl+u")
+        await typed(pilot, "paper")
+        await pilot.press("tab")
+        await typed(pilot, "table 2")
+        await pilot.press("enter")
+        await sees(pilot, "#paper  table 2")
+        await pilot.press("slash")
+        await typed(pilot, "tag:paper")
+        await pilot.press("enter")
+        await until(pilot, lambda: listed(pilot) == ["one"])
+        await pilot.press("Y")
+        lines = pilot.app.clipboard.splitlines()
+        assert len(lines) == 3 and lines[2].startswith("| one | done |") and lines[2].endswith("| paper | table 2 |")
+        await pilot.press("C")
+        assert pilot.app.clipboard.splitlines()[1].startswith("one,done,")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        await sees(pilot, "one #paper")
