@@ -184,7 +184,7 @@ class LtddApp(App[None]):
         from ltdd_tui.screens.compare.screen import CompareScreen
 
         self._close_dialogs()
-        self.push_screen(CompareScreen(folders))
+        self.push_screen(CompareScreen(folders, self.preferences.images))
 
     def action_runs(self) -> None:
         """Shows the list of runs."""
@@ -328,11 +328,12 @@ class LtddApp(App[None]):
 
     def use_images(self, mode: ImageMode) -> None:
         """Draws images another way, here and in the next session."""
+        from ltdd_tui.screens.compare.images import ComparedImages
         from ltdd_tui.screens.run.images.panel import ImagesPanel
 
         self._choose("images", mode)
         for screen in self.screen_stack:
-            for panel in screen.query(ImagesPanel):
+            for panel in (*screen.query(ImagesPanel), *screen.query(ComparedImages)):
                 panel.draw_as(mode)
 
     def _choose(self, name: str, value: str) -> None:

@@ -48,7 +48,16 @@ def _markdown_cell(cell: Cell) -> str:
 def runs_as(form: TableFormat, runs: Sequence[Overview]) -> str:
     """The list of runs as text."""
     if form == "csv":
-        fields: tuple[str, ...] = ("name", "state", "dataset", "imbalance_factor", "ipc", "method", "seed", "accuracy_mean")
+        fields: tuple[str, ...] = (
+            "name",
+            "state",
+            "dataset",
+            "imbalance_factor",
+            "ipc",
+            "method",
+            "seed",
+            "accuracy_mean",
+        )
         fields += ("accuracy_std", "tags", "note", "path")
         rows = [tuple(_plain(getattr(run, name)) for name in fields) for run in runs]
         return Table(fields, tuple(rows)).as_csv()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets._footer import FooterKey
 
@@ -16,6 +17,7 @@ from ltdd_tui.keys import key_places
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.launch.screen import LaunchScreen
+from ltdd_tui.screens.run.layout import PANELS
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.runs.screen import RunsScreen
 from tests.ltdd_tui.driving import all_runs_read, hears, listen, text, until
@@ -111,4 +113,9 @@ async def test_what_does_the_same_has_the_same_key_everywhere() -> None:
             same = "copy" if name.rpartition(".")[2].startswith("copy") else name
             assert keys_of.setdefault(same, keys) == keys or name.startswith("list."), name
     assert keys_of["copy"] == {"y"} and keys_of["app.back"] == {"q"}
+    # In a panel of the run screen, a key of the screen still does what it does elsewhere.
+    screen = {key for binding in RunScreen.BINDINGS for key in binding.key.split(",")}
+    for panel in PANELS:
+        taken = {key for binding in Binding.make_bindings(panel.__dict__.get("BINDINGS", [])) for key in binding.key.split(",")}
+        assert not taken & screen, panel
     assert {"run.resume", "run.stop", "run.evaluate", "run.export", "run.rename", "run.delete"} <= keys_of.keys()

@@ -17,10 +17,20 @@ from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderedImages, RenderRequest, valid_previews
-from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
+from ltdd_tui.screens.run.images.terminal_graphics import Renderer, next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
+
+
+def request_of(
+    view: RunView, preview: Preview, selection: ImageSelection, renderer: Renderer, since: Preview | None = None
+) -> RenderRequest:
+    """What is to be drawn of a run's preview, with what the run says of its classes."""
+    data = view.state.data
+    names = tuple(data.class_names) if data else ()
+    groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
+    return RenderRequest(view.folder.root, preview, selection, names, groups, renderer, since)
 
 
 class ImagesPanel(Panel):
@@ -36,7 +46,7 @@ What the run has made of the images so far: those of all classes (a line each, a
 of one class, or one image large. With them the soft label of the framed image, its likeliest classes first; the class
 that the image stands for is bold. The newest saved iteration is followed unless an older one was asked for.
 
-`v` shows how the images have changed since the start instead: gray is no change, and differences are amplified by the
+`c` shows how the images have changed since the start instead: gray is no change, and differences are amplified by the
 factor in the border.
 
 | key | |
@@ -46,7 +56,7 @@ factor in the border.
 | left, right, or a click | image |
 | `,` `.` | older, newer iteration |
 | `e`, enter | all classes, one class, one image |
-| `v` | the images, or their change since the start |
+| `c` | the images, or their change since the start |
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
 
@@ -66,7 +76,7 @@ factor in the border.
         Binding("comma", "step(-1)", "Older iteration", group=ITERATION, id="images.older"),
         Binding("full_stop", "step(1)", "Newer iteration", group=ITERATION, id="images.newer"),
         Binding("e,enter", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
-        Binding("v", "toggle_change", "Change", tooltip="Since the start, or the images", id="images.change"),
+        Binding("c", "toggle_change", "Change", tooltip="Since the start, or the images", id="images.change"),
         Binding("i", "cycle_renderer", "How images are drawn", show=False, id="images.renderer"),
     ]
 
@@ -139,14 +149,9 @@ factor in the border.
             self._images_view.request(None)
             self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
-        data = self._view.state.data
-        names = tuple(data.class_names) if data else ()
-        groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
         selection = replace(selection.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        request = RenderRequest(
-            self._view.folder.root, preview, selection, names, groups, renderer, self._since(preview)
-        )
+        request = request_of(self._view, preview, selection, renderer, self._since(preview))
         self._images_view.request(request)
         self._entitle(request)
 
