@@ -144,6 +144,13 @@ class LtddApp(App[None]):
             self._first_screen = self.screen
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Tells every screen of the stack: Textual leaves out those far below, which would keep their old layout."""
+        told = {self.screen, *self._background_screens}
+        for screen in self.screen_stack:
+            if screen not in told:
+                screen.post_message(event)
+
     def _load_the_rest(self) -> None:
         # The command line turned the garbage collector off for the start.
         gc.enable()
@@ -249,10 +256,10 @@ class LtddApp(App[None]):
         if self.screen.maximized:
             self.screen.minimize()
             return
-        sure: bool | None = True
+        quits: bool | None = True
         if unsaved:
-            sure = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
-        if sure:
+            quits = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
+        if quits:
             self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -358,7 +365,10 @@ class LtddApp(App[None]):
             self.push_screen(HelpScreen(help_texts(self.screen), groups, preferences_file(), palette))
 
     def action_keep_screenshot(self) -> None:
-        """Writes the screen as an SVG file into the present folder, and says where."""
+        """Writes the screen as an SVG file into the present folder, and says where; a browser gets it as a download."""
+        if self.is_web:
+            self.deliver_screenshot()
+            return self.notify("your browser saves it", title="screenshot")
         try:
             path = Path(self.save_screenshot()).absolute()
         except OSError as error:

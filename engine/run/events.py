@@ -68,6 +68,13 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class Queued(Event):
+    """A worker waits until no worker is at work on the runs `behind`, by their names, and begins then."""
+
+    behind: list[Text]
+
+
+@dataclass(frozen=True)
 class DataReady(Event):
     """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`.
 
@@ -187,11 +194,21 @@ class Checkpointed(Event):
 
 @dataclass(frozen=True)
 class DeviceReading(Event):
-    """The worker's peak memory on its device so far, and the memory of the device."""
+    """The worker's peak memory on its device so far, and the memory of the device; then what is in use now.
+
+    `cpu_percent` is of all cores that the worker may use, since the reading before; `ram_gib` what it holds of
+    `ram_total_gib`. `gpu_percent` is the share of time in which the GPU worked, `gpu_memory_gib` what all its processes
+    hold. Null where it is not known.
+    """
 
     device: Text
     memory_gib: Number
     memory_total_gib: Number
+    cpu_percent: Number | None = None
+    ram_gib: Number | None = None
+    ram_total_gib: Number | None = None
+    gpu_percent: Number | None = None
+    gpu_memory_gib: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +229,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point."""
+    """The run was asked to stop and did so at a safe point, or its worker was ended at once on request."""
 
     stage: Text
 

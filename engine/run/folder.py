@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,14 +24,29 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def cache_root() -> Path:
-    """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("LTDD_CACHE") or user_cache_path("ltdd-tui"))
+    """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder.
+
+    Raises InputError where the user has no home folder.
+    """
+    named = os.environ.get("LTDD_CACHE")
+    return expanded(named) if named else _below_home(user_cache_path)
 
 
 def user_config_root() -> Path:
-    """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder."""
+    """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder.
+
+    Raises InputError where the user has no home folder.
+    """
     named = os.environ.get("LTDD_HOME")
-    return expanded(named) if named else user_config_path("ltdd-tui")
+    return expanded(named) if named else _below_home(user_config_path)
+
+
+def _below_home(place: Callable[[str], Path]) -> Path:
+    with contextlib.suppress(RuntimeError):
+        # Older versions of platformdirs raise nothing and leave the ~ as it is.
+        if (path := place("ltdd-tui")).is_absolute():
+            return path
+    raise InputError("this user has no home folder", "HOME", "set HOME, or both LTDD_CACHE and LTDD_HOME, to a folder")
 
 
 def expanded(path: str) -> Path:
@@ -92,6 +107,7 @@ class RunFolder:
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
         self.metrics = self.result / "metrics.json"
+        self.confusion = self.result / "confusion.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
         # Written by the app alone: what a person notes of the run.
@@ -123,6 +139,14 @@ class RunFolder:
             return False
         return False
 
+    def holder(self) -> tuple[str, int] | None:
+        """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
+        try:
+            machine, pid = self.lock.read_text().split()
+            return machine, int(pid)
+        except (OSError, ValueError):
+            return None
+
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
         return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
@@ -149,6 +173,10 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
             raise InputError(what, str(lock.parent), mend) from None
         if not taken:
             raise LockHeld(held, str(lock.parent), hint)
+        # For whoever wants to end it. A full disk, where this fails, must not keep a worker from its work.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
         yield
 
 

@@ -162,6 +162,9 @@ class ClassifierExpertSettings(Strict):
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
     weight_decay: float = paper(0.0, "SGD weight decay", ge=0)
+    optimizer: Literal["sgd", "gsam"] = ours(
+        "sgd", "plain SGD, or GSAM with rho and alpha of the representation experts, as in the official code"
+    )
 
 
 class InitializeSettings(Strict):
@@ -268,7 +271,9 @@ class EvaluateSettings(Strict):
     real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
     momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+    decay_at: float = official(
+        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
+    )
 
 
 class Expected(Strict):

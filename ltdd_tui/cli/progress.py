@@ -24,7 +24,7 @@ from ltdd_tui.runs.console import printed_by_run
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import RunStateReader
-from ltdd_tui.runs.messages import CRASHED, log_message, losses, progress_text
+from ltdd_tui.runs.messages import log_message, losses, progress_text, worker_died
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
 from ltdd_tui.runs.worker import WorkerProcess
 
@@ -239,8 +239,8 @@ def print_crash(folder: RunFolder, process: WorkerProcess | None, hint: str = ""
         # It says itself why it could not begin, as when another worker has the run.
         print_note("\n".join(output))
         return
-    exit_code = "" if process is None else f" (exit code {process.process.returncode})"
-    print_note(str(Fault(f"{CRASHED}{exit_code}", str(folder.console), hint)))
+    died = worker_died(process.process.returncode if process else None)
+    print_note(str(Fault(died, str(folder.console), hint)))
     if output:
         print_note("\n".join(["last output:", *(f"  {line}" for line in output)]))
 

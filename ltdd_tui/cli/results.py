@@ -197,7 +197,7 @@ def export(
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
     if which == "best" and not copies:
-        raise InputError("--set best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
+        raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
         _check_has_result(folder)

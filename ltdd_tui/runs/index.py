@@ -259,7 +259,12 @@ def _damage(folder: RunFolder, run: Overview) -> str:
         return "config.yaml is missing"
     if folder.events.exists() and not os.access(folder.events, os.R_OK):
         return "events.jsonl may not be read"
-    if run.dataset is None and (size := (_mtime_and_size(folder.events) or (0, 0))[1]):
+    # One that has waited in the queue alone has not started yet.
+    if (
+        run.dataset is None
+        and run.state in {"waiting", "running"}
+        and (size := (_mtime_and_size(folder.events) or (0, 0))[1])
+    ):
         return f"events.jsonl holds {size:,} bytes and no start of a run"
     return ""
 

@@ -17,6 +17,7 @@ from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion, read_confusion
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed, events_size
 from ltdd_tui.runs.messages import log_message
@@ -120,6 +121,8 @@ class LiveRun:
         self._log: list[LogEntry] = []
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
+        confusion = folder.result / "confusion.json"
+        self._confusion: CachedFile[Confusion | None] = CachedFile(confusion, read_confusion, None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
         self._known = (True, False)
@@ -160,12 +163,13 @@ class LiveRun:
             console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
             notes=self._notes.read(),
+            confusion=self._confusion.read(),
         )
 
 
 def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes
+    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes, view.confusion
 
 
 def read_settings(config: Path) -> SettingsAndFaults:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -53,6 +53,14 @@ def write_notes(folder: RunFolder, notes: Notes) -> None:
         write_json(folder.notes, asdict(notes))
     except OSError as error:
         raise InputError(f"the notes cannot be written: {error.strerror}", str(folder.notes)) from None
+
+
+def note_all(folders: Sequence[RunFolder], notes: Notes) -> None:
+    """Gives a run these notes; several get the tags beside their own, and the note where it is not empty."""
+    for folder in folders:
+        before = read_notes(folder.notes)
+        added = replace(retagged(before, notes.tags, ()), note=notes.note or before.note)
+        write_notes(folder, notes if len(folders) == 1 else added)
 
 
 def retagged(notes: Notes, add: Iterable[str], remove: Iterable[str]) -> Notes:

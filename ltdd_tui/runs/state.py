@@ -15,8 +15,10 @@ from typing import Any, Literal
 from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
 from ltdd_tui.runs.notes import Notes
+from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stages: how far each is, since when, and how long it still takes at its recent pace
@@ -89,6 +91,12 @@ class Stages:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
 
+    @property
+    def last_begun(self) -> str:
+        """The stage under way or interrupted, else the last one that is done; empty before the first."""
+        by_status = {stage.status: stage.name for stage in self.by_name.values()}
+        return next((by_status[one] for one in ("running", "interrupted", "done") if one in by_status), "")
+
     def copy(self) -> Stages:
         """Other stages of the same content."""
         return Stages({name: copy.copy(stage) for name, stage in self.by_name.items()}, self.running)
@@ -130,7 +138,7 @@ class Stages:
 # ---------------------------------------------------------------------------------------------------------------------
 # The state of a run
 
-Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
+Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
@@ -143,7 +151,8 @@ class RunState:
 
     `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
     `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
-    `checkpoint` is the last iteration that survives a crash.
+    `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
+    that evaluated it again and did not finish that. `queued_behind` are the runs that its worker waits for.
     """
 
     status: Status = "waiting"
@@ -160,9 +169,12 @@ class RunState:
     previews: dict[int, e.Preview] = field(default_factory=dict)
     evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
     reading: e.DeviceReading | None = None
+    readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
+    left_off: Status | None = None
+    queued_behind: tuple[str, ...] = ()
     # The fields whose containers no snapshot holds. Empty at first: who built this state may hold its containers too.
     _owned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -173,8 +185,8 @@ class RunState:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether, by its events, a worker is at work: on the run, or on a further evaluation of a finished one."""
-        return self.status == "running" or self.stages.current is not None
+        """Whether, by its events, a worker has the run: in the queue, at work, or evaluating a finished one again."""
+        return self.status in {"queued", "running"} or self.stages.current is not None
 
     def done_experts(self, kind: e.ExpertKind) -> list[e.ExpertDone]:
         """The finished experts of a kind, in the order in which they finished."""
@@ -247,6 +259,8 @@ class RunState:
             case e.Checkpointed():
                 self.checkpoint = event.iteration
             case e.DeviceReading():
+                self._own("readings")
+                self.readings.append(event)
                 self.reading = event
             case e.Warned():
                 self._warn(event)
@@ -259,6 +273,9 @@ class RunState:
             case e.StageDone():
                 self._own("stages")
                 self.stages.end(event)
+            case e.Queued():
+                self.queued_behind = tuple(event.behind)
+                self.status = "queued"
             case e.RunStarted(resumed=False):
                 # The run begins anew; what was wrong with its files stays told.
                 vars(self).update(vars(RunState("running", event, seconds, warnings=self.warnings)))
@@ -295,6 +312,8 @@ class RunState:
         # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
         if self.status != "done":
             self.status = status
+        elif status != "done":
+            self.left_off = status
         self._own("stages")
         self.stages.interrupt(seconds)
 
@@ -367,3 +386,4 @@ class RunView:
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    confusion: Confusion | None = None

@@ -44,6 +44,10 @@ class LiveScreen(Screen[None]):
         """Draws what has changed."""
         raise NotImplementedError
 
+    def worker_exit_code(self) -> int | None:
+        """How the worker ended, where the screen knows."""
+        return None
+
     def draw_soon(self) -> None:
         """Draws at once, without waiting for the next regular time."""
         self._wanted.set()
@@ -73,7 +77,7 @@ class LiveScreen(Screen[None]):
         self.notified = view
         if before is None or view.version == before.version:
             return
-        for notification in new_notifications(before, view):
+        for notification in new_notifications(before, view, self.worker_exit_code()):
             self.notify(
                 notification.message, title=notification.title, severity=notification.severity, timeout=10, markup=False
             )

@@ -29,15 +29,15 @@ class HalfOfTwo(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self.images, self._name = ImagesView(), Static(markup=False, classes="name")
+        self.images, self._title = ImagesView(), Static(markup=False, classes="name")
 
     def compose(self) -> ComposeResult:
-        yield self._name
+        yield self._title
         yield self.images
 
     def entitle(self, name: Content) -> None:
         """Sets what stands above the images."""
-        self._name.update(name)
+        self._title.update(name)
 
 
 class ComparedImages(Panel):

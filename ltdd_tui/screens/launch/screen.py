@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from textual.timer import Timer
 
 from engine.run.datasets import FROM_FILES
 from engine.run.errors import LtddError
-from engine.run.folder import expanded
+from engine.run.folder import RunFolder, expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
@@ -26,7 +27,7 @@ from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_h
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
+from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, StartBeside, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
@@ -248,20 +249,29 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
                 await self._start(run_plan)
 
     async def _start(self, run_plan: RunPlan) -> None:
+        working = await asyncio.to_thread(self._runs_at_work)
+        choice = await self.app.push_screen_wait(StartBeside(working)) if working else "beside"
+        if choice is None:
+            return
+        name, behind = run_plan.form.name or run_plan.name, working if choice == "queue" else []
         try:
-            folder, process = await asyncio.to_thread(
-                begin, run_plan.form, run_plan.form.name or run_plan.name, self.runs_dir
-            )
+            folder, process = await asyncio.to_thread(begin, run_plan.form, name, self.runs_dir, behind)
         except (LtddError, OSError) as error:
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
         self._worker_handles.of(folder).launched(process)
         # Not needed for the first picture, and slow to import.
-        from ltdd_tui.screens.actions import OpenRun, announce_end
+        from ltdd_tui.screens.actions import OpenRun, end_announced
 
         self.post_message(OpenRun(folder))
-        announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        end = end_announced(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        self.app.run_worker(end, group="worker end")
+
+    def _runs_at_work(self) -> list[RunFolder]:
+        with contextlib.suppress(OSError):
+            return [folder for folder in run_folders(self.runs_dir) if folder.is_running()]
+        return []
 
     @work(exclusive=True, group="dialog")
     async def action_dry_run(self) -> None:

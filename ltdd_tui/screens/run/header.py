@@ -18,6 +18,7 @@ from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, GOOD, MUTED, STRONG, WA
 STATUS = {
     "reading": ("○", MUTED),
     "waiting": ("○", MUTED),
+    "queued": ("○", ACCENT),
     "starting": ("○", ACCENT),
     "running": ("●", ACCENT),
     "stopping": ("●", WARNING),

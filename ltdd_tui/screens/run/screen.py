@@ -111,7 +111,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
         if self.notified is None:
             return "reading"
-        return "stopping" if worker_handle.is_stopping(live) else "starting" if worker_handle.is_starting(live) else ""
+        stopping = worker_handle.stopping_seconds(live) is not None
+        return "stopping" if stopping else "starting" if worker_handle.is_starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -120,7 +121,16 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if self.notified is None:
             return None
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
-        return notice(self._view, worker_handle.is_starting(live), worker_handle.exit_code(live))
+        return notice(
+            self._view,
+            worker_handle.is_starting(live),
+            worker_handle.exit_code(live),
+            worker_handle.how_it_died(live),
+            worker_handle.stopping_seconds(live),
+        )
+
+    def worker_exit_code(self) -> int | None:
+        return self.worker_handles.of(self.folder).how_it_died(self.live.view)
 
     def picked(self) -> RunFolder:
         """The run that is shown."""

@@ -98,8 +98,10 @@ class RunsScreen(RunActions):
     `name:`, `stage:`, `tag:`, `note:` match one field; `if:100`, `ipc:10`, `seed:0`, `acc>50` numbers. A minus in front
     means not: `-state:done`. All terms must hold. Enter goes back to the list, escape shows all again.
 
-    **Compare**: mark two to six runs with space, then `c`. With one marked, it is compared with the one under the
-    cursor.
+    **Mark** runs with space: what is done then is done to all of them, until escape takes the marks off. Without a
+    mark it is done to the run under the cursor.
+
+    **Compare**: mark two to six runs, then `c`. With one marked, it is compared with the one under the cursor.
 
     **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
     *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
@@ -201,6 +203,10 @@ class RunsScreen(RunActions):
         current = self._list.current
         return current.folder if current else None
 
+    def all_picked(self) -> list[RunFolder]:
+        """The marked runs, else the one under the cursor; a mark that the filter hides counts."""
+        return [RunFolder(self._runs_dir / name) for name in self._marked] or super().all_picked()
+
     def changed(self, renamed: RunFolder | None = None) -> None:
         """Looks again at once, and stays with a run that has another name now."""
         if renamed is not None:
@@ -216,13 +222,16 @@ class RunsScreen(RunActions):
         return not isinstance(self.focused, Input)
 
     def hidden_keys(self) -> set[str]:
-        """What the run under the cursor would refuse now: the footer has room for the rest alone."""
+        """What the marked runs, else the one under the cursor, would refuse now: the footer has room for the rest."""
         current = self._list.current
         if current is None:
             return {"mark", "compare", *(binding.action for binding in RUN_KEYS)}
-        at_work, finished = current.run.state in ("running", "starting"), current.run.accuracy_mean is not None
-        hidden = {"resume": at_work or finished, "stop": not at_work, "evaluate": not finished}
-        hidden |= {"compare": not self._marked, "rename": at_work or bool(self._marked), "delete": at_work}
+        runs = [entry.run for entry in self._index.listed if entry.run.name in self._marked] or [current.run]
+        at_work = [run.state in ("running", "starting", "queued") for run in runs]
+        finished = [run.accuracy_mean is not None for run in runs]
+        resumable = any(not one and not other for one, other in zip(at_work, finished, strict=True))
+        hidden = {"resume": not resumable, "stop": not any(at_work), "evaluate": not all(finished)}
+        hidden |= {"compare": not self._marked, "rename": any(at_work) or len(runs) > 1, "delete": any(at_work)}
         return {action for action, hides in hidden.items() if hides}
 
     def on_option_list_option_highlighted(self) -> None:
