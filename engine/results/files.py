@@ -98,7 +98,8 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSet
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
-    write_atomically(folder / "README.md", trio_readme(distilled, dataset))
+    rate, decay_epoch, epsilon = distilled.learning_rate, distilled.recipe.decay_epoch, distilled.whitening.epsilon
+    write_atomically(folder / "README.md", trio_readme(distilled.about, rate, decay_epoch, epsilon, dataset))
 
 
 def folder_names(class_names: list[str]) -> list[str]:

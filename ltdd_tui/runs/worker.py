@@ -22,8 +22,9 @@ from engine.run.errors import InputError
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
+from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.find import cli_name, last_change
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui_start import own_code_first
 
 END_SECONDS = 10.0
@@ -114,9 +115,6 @@ def stop_now(folder: RunFolder) -> None:
 
     Raises InputError where that worker cannot be ended from here.
     """
-    # Imported here: the form for a new run, which starts workers, needs no reader of events.
-    from ltdd_tui.runs.live import replayed
-
     machine, pid = folder.holder() or ("", 0)
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"
@@ -127,7 +125,7 @@ def stop_now(folder: RunFolder) -> None:
     _wait_for_end(folder)
     # In place of the worker, which could not say it.
     with folder.held():
-        stage = replayed(folder).stages.last_begun
+        stage = fold(RunState(), Feed(folder.events).read_all()).stages.last_begun
         EventLog(folder.events).emit(RunStopped(stage))
         folder.stop_request.unlink(missing_ok=True)
 
