@@ -249,17 +249,10 @@ class LtddApp(App[None]):
 
     @work(exclusive=True, group="leave")
     async def action_leave(self) -> None:
-        """Ends the program; asks first where something that was typed would be lost. Runs go on."""
-        from ltdd_tui.screens.dialogs import Confirm
-
-        unsaved = getattr(self.screen, "unsaved", "")
+        """Ends the program, while runs go on; the form asks first where something that was typed would be lost."""
         if self.screen.maximized:
             self.screen.minimize()
-            return
-        quits: bool | None = True
-        if unsaved:
-            quits = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
-        if quits:
+        elif not isinstance(self.screen, LaunchScreen) or await self.screen.may_quit():
             self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

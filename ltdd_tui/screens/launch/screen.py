@@ -27,6 +27,7 @@ from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_h
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, StartBeside, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
@@ -201,11 +202,12 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         """Takes back all that was typed over the preset."""
         self.take(self.form.reset(), remember=True)
 
-    @property
-    def unsaved(self) -> str:
-        """What would be lost if the program ended now, empty where nothing would."""
-        changes = len(self.form.typed)
-        return f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved" if changes else ""
+    async def may_quit(self) -> bool:
+        """Whether the program may end: where something that was typed would be lost, it asks. In a Textual worker."""
+        if not (changes := len(self.form.typed)):
+            return True
+        what = f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved"
+        return bool(await self.app.push_screen_wait(Confirm("Quit ltdd-tui?", what, "Quit", "Stay")))
 
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""
