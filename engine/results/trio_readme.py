@@ -13,7 +13,7 @@ from engine.results.card import WHITENING_TEXT
 from engine.run.settings import METHODS, DatasetSettings
 
 _TEXT = """\
-# {count} images of {dataset}, distilled by {method}: the {which} set as .pt files
+# {count} images of {dataset}, distilled by {method}: the {which} as .pt files
 
 | file | what it holds |
 | --- | --- |
@@ -77,7 +77,7 @@ def trio_readme(
         | about["network"]
         | about["recipe"]
         | {
-            "which": f"best ({about['iteration']} iterations)" if about.get("set") == "best" else "final",
+            "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
             "count": count,
             "classes": classes,
             "last": ipc - 1,
