@@ -1,6 +1,6 @@
 """What the command `ltdd-tui` calls: it makes Python find its own library and this program before anything of a user's.
 
-The current folder and PYTHONPATH come first in the search, so a json.py or engine.py there would take the place of ours.
+The current folder and PYTHONPATH come first in the search, so a json.py or engine.py there would hide ours.
 A module beside the packages, since a user's ltdd_tui.py would hide everything in `ltdd_tui`.
 """
 

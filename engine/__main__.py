@@ -1,7 +1,8 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-`evaluate FOLDER --arch A,B --repeats N` and `export FOLDER [--images DIR] [--pt DIR]` work on a finished run,
-`export FOLDER --tensorboard DIR` on any. `calibrate [--compiler]` measures the machine, for estimates.
+With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER --arch A,B --repeats N` and
+`export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished run, `export FOLDER --tensorboard DIR` on any.
+`calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,19 +21,21 @@ from typing import get_args
 
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
-from engine.device import keep_freed_memory, pick_device
+from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.manifest import refuse_changed_settings, write_manifest
+from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import EventLog, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.events import EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 from engine.stages.evaluate import evaluate_architectures
 from engine.stages.export import export_copies
+
+QUEUE_SECONDS = 0.5
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,16 +66,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run."""
-    log = EventLog(folder.events)
+    log, check_stop = EventLog(folder.events), _stop_check(folder)
     try:
-        context = _context(arguments, folder, log)
+        if arguments.command == "run" and arguments.after:
+            _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
+        context = _context(arguments, folder, log, check_stop)
         if arguments.command == "run":
             log.emit(_run_started(context))
             pipeline.run(context)
         elif arguments.command == "evaluate":
             evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
         else:
-            export_copies(context, arguments.images, arguments.pt)
+            export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
@@ -93,7 +99,17 @@ def _emit_faults(log: EventLog, error: LtddError) -> None:
         log.emit(RunBroke(fault.what, fault.where, fault.hint))
 
 
-def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) -> Context:
+def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
+    """Waits until no worker holds any of these runs; raises Stopped when asked to."""
+    log.emit(Queued([other.name for other in others]))
+    while any(other.is_running() for other in others):
+        check_stop()
+        time.sleep(QUEUE_SECONDS)
+
+
+def _context(
+    arguments: argparse.Namespace, folder: RunFolder, log: EventLog, check_stop: Callable[[], None]
+) -> Context:
     with warnings.catch_warnings(record=True) as ignored:
         warnings.simplefilter("always", DeletedSettingWarning)
         settings = load_preset(str(folder.config))
@@ -104,7 +120,7 @@ def _context(arguments: argparse.Namespace, folder: RunFolder, log: EventLog) ->
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
         write_manifest(folder, settings, device, lambda: estimate_for_manifest(settings, device_for(str(device))))
-    return Context(settings, folder, device, log.emit, _stop_check(folder), Clock(folder))
+    return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
 
 
 def _stop_check(folder: RunFolder) -> Callable[[], None]:
@@ -149,6 +165,7 @@ def _run_started(context: Context) -> RunStarted:
         settings_hash(settings),
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
+        estimated_seconds=estimated_seconds(context.folder),
     )
 
 
@@ -162,12 +179,15 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--compiler", action="store_true")
             continue
         command.add_argument("folder", type=Path)
+        if name == "run":
+            command.add_argument("--after", type=Path, action="append")
         if name == "evaluate":
             command.add_argument("--arch", default=",".join(get_args(NetworkName)))
             command.add_argument("--repeats", type=int)
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)
+            command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
     return parser
 

@@ -58,6 +58,19 @@ def write_manifest(
     )
 
 
+def estimated_seconds(folder: RunFolder) -> dict[str, float]:
+    """Seconds that each stage was estimated to take before the run began; empty without an estimate.
+
+    Checks are counted to the stage during which they are made, and not to `evaluate`.
+    """
+    estimate = _read(folder).get("estimate") or {}
+    seconds, checks = dict(estimate.get("stage_seconds") or {}), estimate.get("check_seconds", 0.0)
+    if checks:
+        seconds["distill"] += checks
+        seconds["evaluate"] -= checks
+    return seconds
+
+
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
     began_with = _read(folder).get("settings_hash")

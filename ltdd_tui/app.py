@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast, get_args
 
-from textual import events
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -32,7 +32,7 @@ from ltdd_tui.preferences import (
     template,
     with_remembered,
 )
-from ltdd_tui.runs.index import last_change, run_folders
+from ltdd_tui.runs.find import last_change, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.launch.screen import LaunchScreen
 
@@ -108,12 +108,16 @@ class LtddApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
     COMMANDS = App.COMMANDS | {RunCommands}
     BINDINGS: ClassVar[list[BindingType]] = [
+        # Only one of the first two works at a time: on the first screen, there is nothing to go back to.
+        Binding("q", "back", "Back", id="app.back"),
+        Binding("q", "leave", "Quit", id="app.back"),
+        Binding("escape", "step_back", "Step back", show=False, id="app.step_back"),
         Binding("f1,question_mark", "help", "Help", id="app.help"),
-        Binding("f3", "launch", "New run", id="app.launch"),
         Binding("f2", "runs", "Runs", id="app.runs"),
-        Binding("ctrl+p", "command_palette", "Commands", show=False, priority=True, id="app.palette"),
+        Binding("f3", "launch", "New run", id="app.launch"),
+        Binding("ctrl+p", "command_palette", "Commands", priority=True, id="app.palette"),
         Binding("f12", "keep_screenshot", "Screenshot", show=False, id="app.screenshot"),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
+        Binding("ctrl+q", "quit", "Quit", show=False, id="app.quit", priority=True),
     ]
 
     def __init__(self, runs_dir: Path, device: str = "auto", folder: RunFolder | None = None) -> None:
@@ -127,13 +131,22 @@ class LtddApp(App[None]):
         self.worker_handles = WorkerHandles(device)
         self.key_queue = KeyQueue(self, super().on_event)
         self._opens_with = folder
+        self._first_screen: Screen[object] | None = None
 
     def on_mount(self) -> None:
         self._apply_preferences()
         self.push_screen(LaunchScreen(self.runs_dir, self.worker_handles))
         if self._opens_with is not None:
-            self.open_run(self._opens_with, is_all=True)
+            self.open_run(self._opens_with)
+            self._first_screen = self.screen
         self.set_timer(LOADS_AFTER_SECONDS, self._load_the_rest)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Tells every screen of the stack: Textual leaves out those far below, which would keep their old layout."""
+        told = {self.screen, *self._background_screens}
+        for screen in self.screen_stack:
+            if screen not in told:
+                screen.post_message(event)
 
     def _load_the_rest(self) -> None:
         # The command line turned the garbage collector off for the start.
@@ -163,12 +176,12 @@ class LtddApp(App[None]):
     def on_open_compare(self, message: OpenCompare) -> None:
         self.open_compare(message.folders)
 
-    def open_run(self, folder: RunFolder, is_all: bool = False) -> None:
-        """Shows one run, live or finished, above the screen it was picked on; `is_all`: the app was opened for it."""
+    def open_run(self, folder: RunFolder) -> None:
+        """Shows one run, live or finished, above the screen it was picked on."""
         from ltdd_tui.screens.run.screen import RunScreen
 
         self._close_dialogs()
-        self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images, is_all))
+        self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
@@ -201,8 +214,50 @@ class LtddApp(App[None]):
             self.screen.dismiss(None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides the binding of the screen that is already open."""
+        """Hides the binding of the screen that is already open, and of going back from the first one."""
+        if action in ("back", "leave"):
+            return (action == "leave") == self._is_on_first_screen
         return type(self.screen).__name__ != {"runs": "RunsScreen", "launch": "LaunchScreen"}.get(action)
+
+    # ---- Going back: `q` does it at once and ends the program on its first screen; escape goes step by step, and never
+    # ends it: one is pressed, or sent by a terminal, too easily for that.
+
+    @property
+    def _is_on_first_screen(self) -> bool:
+        """Whether the form is shown, or the run that the program was opened with."""
+        return isinstance(self.screen, LaunchScreen) or self.screen is self._first_screen
+
+    async def action_back(self) -> None:
+        """Goes back from a maximized panel, else to the screen below."""
+        if self.screen.maximized:
+            self.screen.minimize()
+        elif len(self.screen_stack) > 2:
+            self.pop_screen()
+
+    async def action_step_back(self) -> None:
+        """Goes back by as little as there is: from a filter, marks or a maximized panel, else from the screen."""
+        step_back = getattr(self.screen, "step_back", None)
+        if step_back is not None and step_back():
+            return
+        if self.screen.maximized or not self._is_on_first_screen:
+            await self.action_back()
+        elif self.screen is self._first_screen:
+            self.notify("q ends the program, F2 lists all runs", timeout=3)
+
+    @work(exclusive=True, group="leave")
+    async def action_leave(self) -> None:
+        """Ends the program; asks first where something that was typed would be lost. Runs go on."""
+        from ltdd_tui.screens.dialogs import Confirm
+
+        unsaved = getattr(self.screen, "unsaved", "")
+        if self.screen.maximized:
+            self.screen.minimize()
+            return
+        quits: bool | None = True
+        if unsaved:
+            quits = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
+        if quits:
+            self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: screens, what can be done on the present one, and how the program looks."""
@@ -306,7 +361,10 @@ class LtddApp(App[None]):
             self.push_screen(HelpScreen(help_texts(self.screen), groups, preferences_file(), palette))
 
     def action_keep_screenshot(self) -> None:
-        """Writes the screen as an SVG file into the present folder, and says where."""
+        """Writes the screen as an SVG file into the present folder, and says where; a browser gets it as a download."""
+        if self.is_web:
+            self.deliver_screenshot()
+            return self.notify("your browser saves it", title="screenshot")
         try:
             path = Path(self.save_screenshot()).absolute()
         except OSError as error:

@@ -45,6 +45,16 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def percent_done(share: float) -> str:
+    """How far something is, from 0 to 1, as `43 %`; never 100 %, which only what is finished has."""
+    return f"{min(99, int(100 * share))} %"
+
+
+def units(count: float) -> str:
+    """`6,420`, or `2.5` where a unit is long."""
+    return f"{count:,.0f}" if count == int(count) else f"{count:,.1f}"
+
+
 def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
     """`86.9 +- 0.7` in percent; without the standard deviation for a single network, `-` without a mean."""
     if mean is None:

@@ -100,6 +100,18 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: `ltdd-tui presets show quickstart` shows all settings",
         ),
     ],
+    "Settings: values that do not fit each other": [
+        override(
+            "dataset.whitening=published",
+            "error: --set: dataset.whitening: published takes the mean and std of CIFAR-10's three channels,"
+            " dataset.name digits has 1\nhint: use corrected",
+        ),
+        override(
+            "dataset.class_order=text",
+            "error: --set: dataset.class_order: text sorts the classes of dataset.name tiny-imagenet alone, this is"
+            " digits\nhint: use label, or count",
+        ),
+    ],
     "Settings: keys and files": [
         mine(
             "matching:\n  imag_lr: 3.0\n",

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from engine.run.metrics import GROUPS, MetricsJson
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 from engine.run.settings import METHODS
 
 _TEXT = """\
@@ -21,7 +21,7 @@ of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imba
 | --- | --- | --- | --- | --- | --- |
 {accuracy_rows}
 
-Percent on the balanced test set: mean and sample standard deviation over n networks, each trained from scratch.
+Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
@@ -40,10 +40,13 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 
 ## Classes
 
-| class | source images | images here |
-| --- | --- | --- |
+| label | class | source images | images here | test images | final accuracy |
+| --- | --- | --- | --- | --- | --- |
 {class_rows}
 
+Labels follow the rows, as in `classes.txt`. A folder's classes are in natural order (0, 1, 2, ..., 10); torchvision's
+`ImageFolder` sorts them as text (0, 1, 10, 2), so translate its labels by name.
+{few_tests}
 ## Load it
 
 ```python
@@ -68,13 +71,14 @@ for epoch in range({epochs}):
 - `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
 - `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
+- `classes.txt`: the names of the classes, one a line, in the order of the labels
 
 ## License
 
 These images derive from `{dataset}`: the license of its images holds for them. Look it up before passing them on.
 """
 
-_WHITENING = {
+WHITENING_TEXT = {
     "published": "ZCA, test images normalized before it by CIFAR-10's mean and std, as the official code does.",
     "normalized": "ZCA, images normalized before it by CIFAR-10's mean and std, the same for train and test.",
     "paper": "ZCA, test images normalized before it by the training images' mean and std per channel.",
@@ -82,6 +86,11 @@ _WHITENING = {
     "none": "none, only mean and standard deviation per channel.",
     "raw": "none, pixels from 0 to 1.",
 }
+
+
+_FEW_TESTS = f"""
+Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images.
+"""
 
 
 def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
@@ -105,10 +114,18 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "arch": metrics["arch"],
         "accuracy_rows": _accuracy_rows(metrics),
         "grouping": metrics["grouping"],
+        # Runs of older versions do not have it, known sets have a test set of their own.
+        "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
-        "whitening_text": _WHITENING[about["whitening"]],
-        "class_rows": "\n".join(f"| {cell} | {count} | {about['ipc']} |" for cell, count in counts),
+        "whitening_text": WHITENING_TEXT[about["whitening"]],
+        "class_rows": "\n".join(
+            f"| {c} | {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
+            for c, ((cell, count), (tests, accuracy)) in enumerate(
+                zip(counts, _tests_and_accuracies(metrics, len(cells)), strict=True)
+            )
+        ),
+        "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
 
@@ -147,6 +164,17 @@ def _accuracy_rows(metrics: MetricsJson) -> str:
             groups = " | ".join(_percent(figures["groups"][group]) for group in GROUPS)
             rows.append(f"| {name}{at} | {arch} | {mean} +- {std} (n = {figures['repeats']}) | {groups} |")
     return "\n".join(rows)
+
+
+def _tests_and_accuracies(metrics: MetricsJson, classes: int) -> list[tuple[str, str]]:
+    """For each class its test images, unknown in a file of an older version, and its final accuracy."""
+    final = metrics["final"]
+    tests = metrics.get("test_counts") or [None] * classes
+    intervals = final.get("per_class_intervals") or [None] * classes
+    return [
+        ("-" if count is None else str(count), _percent(value) + (f" ({interval_text(interval)})" if interval else ""))
+        for count, value, interval in zip(tests, final["per_class"], intervals, strict=True)
+    ]
 
 
 def _percent(value: float | None) -> str:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
+from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson
-from engine.run.settings import METHODS
+from engine.run.settings import METHODS, DatasetSettings
 
+CLASSES = "classes.txt"
+"""Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
 MARKER = "distilled.json"
 """In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
 
@@ -40,18 +45,36 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
 
 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
-    """Writes metrics.json and the card that shows the same figures; `about` is the set's own metadata."""
+    """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
+    write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics)
     write_atomically(folder.card, dataset_card(metrics, about))
 
 
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Writes classes.txt: one name a line, in label order; a line end in a name becomes a blank."""
+    write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
+
+
+def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
+    """Writes confusion.json: test images by true (row) and predicted class, summed over the final set's networks.
+
+    Where there is no such matrix, an earlier one goes: it would be of other networks than metrics.json.
+    """
+    if final is None:
+        folder.confusion.unlink(missing_ok=True)
+    else:
+        write_atomically(folder.confusion, json.dumps({"class_names": class_names, "final": final}) + "\n")
+
+
 def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
-    """Writes <folder>/<class>/<k>.png in 8 bits, and distilled.json, which lists the class folders in label order.
+    """Writes <folder>/<class>/<k>.png in 8 bits, classes.txt, and distilled.json with the class folders in label order.
 
     Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
     names = folder_names(distilled.class_names)
     _claim_folder(folder, distilled.about | {"class_folders": names})
+    write_class_names(folder, distilled.class_names)
     for c, name in enumerate(names):
         (folder / name).mkdir(exist_ok=True)
         for k in range(distilled.ipc):
@@ -59,18 +82,23 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
             (folder / name / f"{k}.png").write_bytes(_png(distilled.pixels[c * distilled.ipc + k]))
 
 
-def write_tensor_trio(folder: Path, distilled: DistilledSet) -> None:
-    """Writes images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
+def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSettings) -> None:
+    """Writes classes.txt, images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
+
+    Beside them whitening.pt, the tensors of `Whitening.test_map`, and README.md, which says how to use all of them.
 
     Images are whitened, as these evaluators train on them unchanged. Labels are logits (S, C), not probabilities: the
     field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A method with hard labels gives
     class indices (S,) int64. Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
+    write_class_names(folder, distilled.class_names)
     soft = METHODS[distilled.about["method"]].learns_labels
     _save(folder / "images.pt", distilled.images)
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
+    _save(folder / "whitening.pt", distilled.whitening.test_map())
+    write_atomically(folder / "README.md", trio_readme(distilled, dataset))
 
 
 def folder_names(class_names: list[str]) -> list[str]:
@@ -111,10 +139,11 @@ def _png(pixels: Tensor) -> bytes:
     return file.getvalue()
 
 
-def _save(path: Path, tensor: Tensor) -> None:
+def _save(path: Path, tensors: Tensor | dict[str, Tensor]) -> None:
     file = io.BytesIO()
     # Cloned: torch.save writes the whole storage that a view looks at.
-    torch.save(tensor.detach().cpu().clone(), file)
+    plain = tree_map(lambda tensor: tensor.detach().cpu().clone(), tensors)
+    torch.save(plain, file)
     write_atomically(path, file.getvalue())
 
 

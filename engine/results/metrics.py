@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.device import read_device
+from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
 from engine.run.events import Evaluated, finite
 from engine.run.folder import read_json
@@ -36,22 +36,24 @@ def collect_metrics(
         imbalance_factor=settings.dataset.imbalance_factor,
         ipc=settings.ipc,
         class_counts=data.class_counts,
+        test_counts=data.test_counts,
         class_names=data.class_names,
         grouping=data.grouping,
+        test_set=data.test_set,
         repeats=settings.evaluate.repeats,
         arch=settings.evaluate.arch[0],
         seed=settings.seed,
         settings_hash=settings_hash(settings),
-        final=evaluation_figures(final),
-        best=evaluation_figures(best),
-        random=evaluation_figures(random),
-        initialization=evaluation_figures(initialization),
+        final=evaluation_figures(final, data.test_counts),
+        best=evaluation_figures(best, data.test_counts),
+        random=evaluation_figures(random, data.test_counts),
+        initialization=evaluation_figures(initialization, data.test_counts),
         experts={"representation": _experts(representation, data), "classifier": _experts(classifiers, data)},
-        architectures={result.arch: evaluation_figures(result) for result in others},
+        architectures={result.arch: evaluation_figures(result, data.test_counts) for result in others},
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
-        memory_gib=read_device(context.device).memory_gib,
+        memory_gib=peak_memory_gib(context.device),
         device={"type": str(context.device), "name": device_name(context.device)},
         versions=versions(),
     ).for_file()
@@ -62,12 +64,13 @@ def _experts(experts: Sequence[Trajectory], data: LongTailedData) -> Figures | N
     if not experts:
         return None
     per_class = [expert.per_class.tolist() for expert in experts]
-    return expert_figures([balanced(expert.per_class) for expert in experts], per_class, data.groups)
+    return expert_figures([balanced(expert.per_class) for expert in experts], per_class, data.groups, data.test_counts)
 
 
-def with_evaluation(metrics: MetricsJson, result: Evaluated) -> MetricsJson:
+def with_evaluation(metrics: MetricsJson, result: Evaluated, test_counts: list[int]) -> MetricsJson:
     """The metrics with one more evaluation of the final set; of two on one network the one over more stays."""
-    figures = finite(evaluation_figures(result).model_dump())
+    metrics = metrics | {"test_counts": test_counts}  # which an older version did not write
+    figures = finite(evaluation_figures(result, test_counts).model_dump())
     if result.arch == metrics["arch"]:
         return metrics | {"final": _over_more(metrics["final"], figures)}
     known = metrics["architectures"]

@@ -138,9 +138,13 @@ class Workload:
         if not self.settings.traits.distills:
             return recipe.repeats * others
         # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
-        checks = self.settings.checks
-        apart = 1 - (2 if recipe.check_from == 0 else 1) / checks
-        return checks * recipe.check_repeats * first + recipe.repeats * ((1 + apart) * first + others)
+        apart = 1 - (2 if recipe.check_from == 0 else 1) / self.settings.checks
+        return self.check_seconds() + recipe.repeats * ((1 + apart) * first + others)
+
+    def check_seconds(self) -> float:
+        """Checks of the set while it is distilled."""
+        recipe = self.settings.evaluate
+        return self.settings.checks * recipe.check_repeats * self._network(recipe.arch[0])
 
     @property
     def should_compile_student(self) -> bool:

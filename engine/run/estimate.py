@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.run.cost_model import Workload, disk_bytes, memory_bytes
-from engine.run.datasets import FACTS, Survey, counts_for, image_size_for, kept_counts, sampled_side, survey
+from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
-from engine.run.folder import expanded
+from engine.run.image_folder import Survey, held_out, sampled_side, survey
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 
@@ -28,7 +28,8 @@ FOLDER_TEST_PER_CLASS = 100
 class Estimate:
     """Cost of a run: seconds by stage, peak memory of the device, disk of cache and run folder together.
 
-    compile_seconds are contained in the stages that wait for it. compression_ratio: real images per synthetic image.
+    compile_seconds are contained in the stages that wait for it, check_seconds in evaluation_seconds: these are for
+    checks of the set while it is distilled. compression_ratio: real images per synthetic image.
     """
 
     data_seconds: float
@@ -43,6 +44,7 @@ class Estimate:
     memory_gib: float
     disk_gib: float
     compression_ratio: float
+    check_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -103,6 +105,7 @@ def estimate(
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
+        check_seconds=work.check_seconds() if distills else 0.0,
     )
 
 
@@ -123,7 +126,7 @@ def estimate_or_none(
             return estimate(settings, device, counts, None, cached)
         dataset = settings.dataset
         if dataset.resolution is None:
-            side = sampled_side(expanded(dataset.path or "") / "train", folder.names)
+            side = sampled_side(folder)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
         kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]
@@ -146,11 +149,11 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
 def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, Any] | None:
     """The fields of `estimate_remaining` for manifest.json, to compare with the finished run; None without one."""
     remaining, _ = estimate_remaining(settings, device)
-    kept = ("stage_seconds", "total_seconds", "memory_gib", "disk_gib")
+    kept = ("stage_seconds", "check_seconds", "total_seconds", "memory_gib", "disk_gib")
     return {"calibrated": device.calibrated} | {key: getattr(remaining, key) for key in kept} if remaining else None
 
 
 def _survey(settings: RunSettings) -> Survey | None:
     """The classes of a folder of images, counted by file name; None for a known data set."""
     dataset = settings.dataset
-    return survey(dataset.path, dataset.test_share) if dataset.name == "folder" else None
+    return survey(dataset.path, *held_out(dataset)) if dataset.name == "folder" else None

@@ -48,7 +48,8 @@ class Event:
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A worker begins; `resumed` says whether it continues from a checkpoint."""
+    """A worker begins; `resumed` says whether it continues from a checkpoint. `estimated_seconds` is what each stage of
+    the whole run should take, with checks counted where they are made: in `distill`."""
 
     name: Text
     method: Text
@@ -63,6 +64,14 @@ class RunStarted(Event):
     settings_hash: Text
     pid: Integer
     resumed: Flag = False
+    estimated_seconds: dict[Text, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Queued(Event):
+    """A worker waits until no worker is at work on the runs `behind`, by their names, and begins then."""
+
+    behind: list[Text]
 
 
 @dataclass(frozen=True)
@@ -185,11 +194,21 @@ class Checkpointed(Event):
 
 @dataclass(frozen=True)
 class DeviceReading(Event):
-    """The worker's peak memory on its device so far, and the memory of the device."""
+    """The worker's peak memory on its device so far, and the memory of the device; then what is in use now.
+
+    `cpu_percent` is of all cores that the worker may use, since the reading before; `ram_gib` what it holds of
+    `ram_total_gib`. `gpu_percent` is the share of time in which the GPU worked, `gpu_memory_gib` what all its processes
+    hold. Null where it is not known.
+    """
 
     device: Text
     memory_gib: Number
     memory_total_gib: Number
+    cpu_percent: Number | None = None
+    ram_gib: Number | None = None
+    ram_total_gib: Number | None = None
+    gpu_percent: Number | None = None
+    gpu_memory_gib: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +229,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point."""
+    """The run was asked to stop and did so at a safe point, or its worker was ended at once on request."""
 
     stage: Text
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import RunSettings
+from engine.run.settings import DatasetSettings, RunSettings
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
@@ -62,6 +62,12 @@ def trained_alike(settings: RunSettings) -> dict[str, Any]:
     return settings.experts.model_dump(mode="json", exclude={"num_experts"})
 
 
+def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
+    """The settings of classifier experts that change the bytes of each; plain SGD is left out, as older hashes do."""
+    own = settings.classifier_experts
+    return own.model_dump(mode="json", exclude={"optimizer"} if own.optimizer == "sgd" else None)
+
+
 def about_representation(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def about_representation(
 
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
     """The about.json of classifier experts: the key of their representation experts, and their own settings."""
-    own = settings.classifier_experts.model_dump(mode="json")
+    own = classifiers_trained_alike(settings)
     return {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
 
 
@@ -120,6 +126,9 @@ def _newest(*descriptions: dict[str, Any]) -> Path | None:
 def _fits(about: Any, description: dict[str, Any]) -> bool:
     if not isinstance(about, dict) or about.keys() != description.keys():
         return False
+    if isinstance(dataset := about.get("dataset"), dict):
+        # A setting that is newer than these experts had its default when they were trained.
+        about = about | {"dataset": DatasetSettings().model_dump(mode="json") | dataset}
     return all(about[key] == value or (key == "class_counts" and value is None) for key, value in description.items())
 
 

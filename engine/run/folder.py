@@ -53,7 +53,7 @@ def _below_home(place: Callable[[str], Path]) -> Path:
 
 
 def expanded(path: str) -> Path:
-    """The path that a person means by a text: ~ is replaced and, unless it is there as it stands, its wrapping taken off.
+    """The path that a person means by a text: ~ is replaced, and its wrapping goes unless the text itself is there.
 
     Paths are pasted in quotes, with the escapes of a shell, as file:// or with a line end, and the same name has two
     forms in Unicode (NFC and NFD). Unlike Path.expanduser it raises nothing for an unknown user: the ~ stays.
@@ -138,6 +138,7 @@ class RunFolder:
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
         self.metrics = self.result / "metrics.json"
+        self.confusion = self.result / "confusion.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
 
@@ -167,6 +168,14 @@ class RunFolder:
             return False
         return False
 
+    def holder(self) -> tuple[str, int] | None:
+        """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
+        try:
+            machine, pid = self.lock.read_text().split()
+            return machine, int(pid)
+        except (OSError, ValueError):
+            return None
+
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
         return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
@@ -193,6 +202,10 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
             raise InputError(what, str(lock.parent), mend) from None
         if not taken:
             raise LockHeld(held, str(lock.parent), hint)
+        # For whoever wants to end it. A full disk, where this fails, must not keep a worker from its work.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
         yield
 
 

@@ -40,18 +40,23 @@ class Accuracy(BaseModel, strict=True):
 
 
 class Figures(Accuracy):
-    """One set under the recipe: over `repeats` networks, per class and group, and its iteration where it has one."""
+    """One set under the recipe: over `repeats` networks, per class and group, and its iteration where it has one.
+
+    `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
+    """
 
     repeats: Count | None = None
     per_class: list[Percent | None]
     groups: dict[str, Percent | None]
     iteration: Count | None = None
+    per_class_intervals: list[list[Percent] | None] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_missing_iteration(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        if self.iteration is None:
-            del figures["iteration"]
+        for name in ("iteration", "per_class_intervals"):
+            if figures[name] is None:
+                del figures[name]
         return figures
 
 
@@ -78,8 +83,10 @@ class Metrics(BaseModel, strict=True):
     imbalance_factor: Any = None
     ipc: Any = None
     class_counts: list[Count] | None = None
+    test_counts: list[Count] | None = None
     class_names: list[str] | None = None
     grouping: Any = None
+    test_set: Any = None
     repeats: Count | None = None
     arch: Any = None
     seed: Any = None
@@ -104,20 +111,28 @@ class Metrics(BaseModel, strict=True):
         return plain
 
 
-def evaluation_figures(result: Evaluated) -> Figures:
-    """The figures of one evaluated set."""
-    return Figures.model_construct(**{name: getattr(result, name) for name in Figures.model_fields})
+def evaluation_figures(result: Evaluated, test_counts: Sequence[int]) -> Figures:
+    """The figures of one evaluated set; `test_counts` are the test images of each class."""
+    fields = {name: getattr(result, name) for name in Figures.model_fields if name != "per_class_intervals"}
+    return Figures.model_construct(**fields, per_class_intervals=_intervals_or_none(result.per_class, test_counts))
 
 
-def expert_figures(accuracies: Sequence[float], per_class: Sequence[Sequence[float]], groups: Sequence[str]) -> Figures:
+def expert_figures(
+    accuracies: Sequence[float],
+    per_class: Sequence[Sequence[float | None]],
+    groups: Sequence[str],
+    test_counts: Sequence[int],
+) -> Figures:
     """The same of one or more experts, each with its accuracy and that of each class; `groups` of the classes."""
-    means: list[float | None] = [statistics.fmean(column) for column in zip(*per_class, strict=False)]
+    columns = zip(*per_class, strict=False)
+    means = [_known(statistics.fmean(math.nan if value is None else value for value in column)) for column in columns]
     return Figures.model_construct(
         accuracy_mean=statistics.fmean(accuracies),
         accuracy_std=sample_std(accuracies),
         repeats=len(accuracies),
         per_class=means,
         groups=group_means(means, groups),
+        per_class_intervals=_intervals_or_none(means, test_counts),
     )
 
 
@@ -134,9 +149,65 @@ def group_means(per_class: Sequence[float | None], groups: Sequence[str]) -> dic
     means: dict[str, float | None] = {}
     for name in GROUPS:
         # A list of another program may be shorter than the other one.
-        own = [value for value, group in zip(per_class, groups, strict=False) if group == name and value is not None]
+        members = [_known(value) for value, group in zip(per_class, groups, strict=False) if group == name]
+        own = [value for value in members if value is not None]
         means[name] = sum(own) / len(own) if own else None
     return means
+
+
+def _known(value: float | None) -> float | None:
+    """The value; None instead of NaN, the accuracy of a class without test images."""
+    return None if value is None or math.isnan(value) else value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How far an accuracy on very few test images can be trusted
+
+FEW_TEST_IMAGES = 10
+"""A class with fewer test images than this has an interval beside its accuracy."""
+Z_95 = statistics.NormalDist().inv_cdf(0.975)
+
+
+def wilson_interval(accuracy: float, images: int) -> list[float]:
+    """The 95 % score interval of an accuracy on so many images, both in percent (E. B. Wilson, JASA 22, 1927, 209-212).
+
+    (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2/4n^2)) / (1 + z^2/n). Unlike p -+ z sqrt(p (1 - p) / n) it has a width at
+    0 and 100 percent too, and never leaves that range.
+    """
+    share, per_image = accuracy / 100, Z_95**2 / images
+    half = Z_95 * math.sqrt((share * (1 - share) + per_image / 4) / images)
+    ends = ((share + per_image / 2 + sign * half) / (1 + per_image) for sign in (-1, 1))
+    return [100 * min(max(end, 0.0), 1.0) for end in ends]
+
+
+def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:
+    """For each class with fewer than FEW_TEST_IMAGES test images the interval of its accuracy, None for the others."""
+    # n is the number of test images, however many networks an accuracy is the mean of: all networks are tested on the
+    # same images, so more of them tell nothing of the other images that the class could have been tested on.
+    known = test_counts if len(test_counts) == len(per_class) else [FEW_TEST_IMAGES] * len(per_class)
+    return [
+        # A file of another program may hold any number.
+        wilson_interval(accuracy, images)
+        if accuracy is not None and 0 <= accuracy <= 100 and 0 < images < FEW_TEST_IMAGES
+        else None
+        for accuracy, images in zip(map(_known, per_class), known, strict=True)
+    ]
+
+
+def interval_text(interval: Sequence[float]) -> str:
+    """An interval in whole percent, outwards: `20-100`."""
+    return f"{math.floor(interval[0])}-{math.ceil(interval[1])}"
+
+
+def _intervals_or_none(
+    per_class: Sequence[float | None], test_counts: Sequence[int]
+) -> list[list[float] | None] | None:
+    intervals = class_intervals(per_class, test_counts)
+    return intervals if any(intervals) else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading
 
 
 def readable_metrics(folder: RunFolder) -> MetricsJson:

@@ -116,6 +116,14 @@ class DatasetSettings(Strict):
         ge=1,
     )
     test_share: float = ours(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+    test_folds: int | None = ours(
+        None,
+        "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"
+        " each fold tests every image once",
+        unit="folds",
+        ge=2,
+    )
+    test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
     augmentation: tuple[AugmentationName, ...] = paper(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
@@ -154,6 +162,9 @@ class ClassifierExpertSettings(Strict):
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
     weight_decay: float = paper(0.0, "SGD weight decay", ge=0)
+    optimizer: Literal["sgd", "gsam"] = ours(
+        "sgd", "plain SGD, or GSAM with rho and alpha of the representation experts, as in the official code"
+    )
 
 
 class InitializeSettings(Strict):
@@ -260,7 +271,9 @@ class EvaluateSettings(Strict):
     real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
     momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+    decay_at: float = official(
+        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
+    )
 
 
 class Expected(Strict):
@@ -300,6 +313,12 @@ class RunSettings(Strict):
         """Checks of the synthetic set in distillation, that of the last iteration included."""
         every, iterations = self.evaluate.every, self.matching.iterations
         return 1 + max(0, math.ceil(iterations / every) - math.ceil(self.evaluate.check_from / every))
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> RunSettings:
+        if self.dataset.test_fold >= (self.dataset.test_folds or 1):
+            raise ValueError("dataset.test_fold must lie below dataset.test_folds")
+        return self
 
     @model_validator(mode="after")
     def _start_epochs_exist(self) -> RunSettings:

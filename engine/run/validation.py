@@ -111,7 +111,10 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         if kind in kinds:
             return what, leaf.help
     if kinds & OUT_OF_RANGE:
-        return f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}", leaf.help
+        what = f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}"
+        # The papers also write this factor as a ratio of the smallest class to the largest, 0.01 for 100.
+        ratio = leaf.key == "dataset.imbalance_factor" and isinstance(value, float) and 0 < value < 1
+        return what, f"it is the largest class over the smallest: use {1 / value:g}" if ratio else leaf.help
     if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
         return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
@@ -181,6 +184,12 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             f" {matching.max_start_epoch}",
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
+        )
+    if dataset.name != "folder" and dataset.test_folds is not None:
+        yield Fault(
+            f"dataset.name {dataset.name} has test images of its own",
+            "dataset.test_folds",
+            "leave it empty: folds are of a folder without test/",
         )
     size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
     if size is not None and "convnet" in networks and size >> experts.depth < 1:

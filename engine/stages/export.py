@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+from engine.checkpoints import load_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.distilled import describe, distilled_bytes
+from engine.distilled import DistilledSet, describe, distilled_bytes
+from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
-from engine.results.files import grid_png, read_result, write_image_folder, write_metrics_and_card, write_tensor_trio
+from engine.results.files import (
+    grid_png,
+    read_result,
+    write_confusion,
+    write_image_folder,
+    write_metrics_and_card,
+    write_tensor_trio,
+)
 from engine.results.metrics import collect_metrics
+from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated
 from engine.run.folder import write_atomically
+from engine.run.metrics import MetricsJson
 from engine.trajectories import Trajectory
 
 
@@ -23,29 +36,60 @@ def export(
     evaluations: Sequence[Evaluated],
     representation: Sequence[Trajectory],
     classifiers: Sequence[Trajectory],
+    confusion: list[list[int]] | None = None,
 ) -> None:
-    """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks."""
+    """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks.
+
+    `confusion`: the final set's confusion matrix, where there is one.
+    """
     folder = context.folder
     with context.stage("export", 1, "report") as progress:
         write_atomically(folder.distilled, distilled_bytes(context.settings, data, synthetic))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
+        write_confusion(folder, data.class_names, confusion)
         metrics = collect_metrics(context, data, evaluations, representation, classifiers)
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))
         progress()
 
 
-def export_copies(context: Context, images: Path | None, pt: Path | None) -> None:
-    """Copies a finished run's set into an image folder, the three .pt files, or both.
+def export_copies(
+    context: Context, images: Path | None, pt: Path | None, which: Literal["final", "best"] = "final"
+) -> None:
+    """Copies a finished run's final or best set into an image folder, the three .pt files, or both.
 
     Where neither is asked for, result/grid.png and the card are drawn again. Raises InputError for an unfinished run,
-    or a folder that holds something else.
+    a best set that is gone, or a folder that holds something else.
     """
     distilled, metrics = read_result(context.folder, context.device)
+    if which == "best":
+        distilled = _best(context, distilled, metrics)
     if images is not None:
         write_image_folder(images, distilled)
     if pt is not None:
-        write_tensor_trio(pt, distilled)
+        write_tensor_trio(pt, distilled, context.settings.dataset)
     if images is None and pt is None:
         write_atomically(context.folder.grid, grid_png(distilled.pixels, distilled.ipc))
         write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _best(context: Context, final: DistilledSet, metrics: MetricsJson) -> DistilledSet:
+    """The set of the best check, in the form of the final one."""
+    iteration = metrics["best"]["iteration"]
+    if iteration == metrics["final"]["iteration"]:
+        return replace(final, about=final.about | {"set": "best", "iteration": iteration})
+    try:
+        best = load_set(context.folder, iteration, context.device)
+    except RunFailed as error:
+        hint = "the sets of checks lie in the run's checkpoint folder; leave --set out for the final set"
+        raise InputError(f"the best set, of iteration {iteration}, is gone", error.faults[0].where, hint) from None
+    learnt = context.settings.evaluate.learning_rate == "learnt"
+    return replace(
+        final,
+        images=best.images,
+        pixels=final.whitening.to_pixels(best.images).clamp(0, 1),
+        label_logits=best.label_logits,
+        soft_labels=target_probabilities(best.label_logits, context.settings.traits.learns_labels),
+        learning_rate=float(best.beta) if learnt else final.learning_rate,
+        about=final.about | {"set": "best", "iteration": iteration},
+    )

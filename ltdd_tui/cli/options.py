@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from engine.run.presets import preset_files
-from ltdd_tui.runs.index import default_runs_dir, folder_of_runs, run_folders
+from ltdd_tui.runs.find import default_runs_dir, folder_of_runs, run_folders
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -53,4 +53,8 @@ RunsDir = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
 Plain = Annotated[bool, typer.Option("--plain", help="print plain lines, even on a terminal")]
+After = Annotated[
+    list[str] | None,
+    typer.Option("--after", metavar="RUN", help="queue: begin once no worker is at work on that run; may be repeated"),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="start it and return at once")]

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from engine.run.estimate import Estimate
-from engine.run.metrics import GROUPS
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, interval_text
 from engine.run.presets import DEFAULT
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
 from ltdd_tui.runs.figures import Row, beyond_published, head_to_tail
@@ -78,20 +78,29 @@ def result_table(rows: Iterable[Row]) -> Table:
     return table
 
 
-def class_table(names: Sequence[str], counts: Sequence[int], rows: Sequence[Row]) -> Table:
-    """One row per class from head to tail: a bar for the last of `rows`, then a column of percents for each."""
+def class_table(names: Sequence[str], counts: Sequence[int], test_counts: Sequence[int], rows: Sequence[Row]) -> Table:
+    """One row per class from head to tail: a bar for the last of `rows`, then a column of percents for each.
+
+    Percents on very few test images have their interval. `test_counts` may be empty: older runs have none.
+    """
     labels = [row.label for row in rows]
-    table = plain_table("class", "images", "", *labels, right=("images", *labels))
+    images = ("images", "test") if test_counts else ("images",)
+    table = plain_table("class", *images, "", *labels, right=(*images, *labels))
+    # Names and figures come from files, whose lists may be shorter than the counts.
+    columns = [(row.per_class, class_intervals(row.per_class, test_counts)) for row in rows]
     for index in head_to_tail(counts):
-        # Names and figures come from files, whose lists may be shorter than the counts.
-        percents = [row.per_class[index] if index < len(row.per_class) else None for row in rows]
-        last = percents[-1] if percents else None
+        cells = [(own[index], intervals[index]) if index < len(own) else (None, None) for own, intervals in columns]
+        last = cells[-1][0] if cells else None
         table.add_row(
             names[index] if index < len(names) else str(index),
             str(counts[index]),
+            *([str(test_counts[index])] if index < len(test_counts) else ["-"] if test_counts else []),
             "#" * round((last or 0.0) / 100 * BAR_COLUMNS),
-            *(percent(value) for value in percents),
+            *(percent(value) + (f" ({interval_text(interval)})" if interval else "") for value, interval in cells),
         )
+    if any(0 < count < FEW_TEST_IMAGES for count in test_counts):
+        table.caption = f"(low-high): 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images"
+        table.caption_justify = "left"
     return table
 
 
@@ -111,7 +120,7 @@ def runs_table(runs: Iterable[Overview]) -> Table:
     table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", right=("accuracy %",))
     for run in runs:
         accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
-        table.add_row(run.name, run.state, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+        table.add_row(run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
     return table
 
 

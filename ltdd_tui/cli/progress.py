@@ -18,13 +18,13 @@ from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault
 from engine.run.events import Stamped, Warned, encode
 from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
-from ltdd_tui.formatting import duration, percent, stage_name
+from ltdd_tui.formatting import duration, percent, stage_name, units
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.console import printed_by_run
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import RunStateReader
-from ltdd_tui.runs.messages import CRASHED, log_message, losses
+from ltdd_tui.runs.messages import log_message, losses, progress_text, worker_died
 from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
 from ltdd_tui.runs.worker import WorkerProcess
 
@@ -89,12 +89,13 @@ class PlainLines(Display):
 
 
 def progress_line(stage: Stage, state: RunState, now: float) -> str:
-    """A stage's progress and remaining time at its recent pace, with the matching losses while it distills."""
-    left = stage.seconds_left(now)
-    line = f"{stage_name(stage.name)}: {stage.done:g}/{stage.total} {stage.unit}"
+    """How far a stage is, with the matching losses while it distills; then how far the run is, and the time left."""
+    line = f"{stage_name(stage.name)}: {units(stage.done)}/{stage.total} {stage.unit}"
     if stage.name == "distill" and state.steps.latest:
         line += f", {losses(state.steps.latest)}"
-    return line if not left else f"{line}, about {duration(left)} left"
+    # Of a finished run that is evaluated again, that evaluation is all there is to do.
+    whole = "" if state.status == "done" else "the run "
+    return f"{line}; {whole}{progress_text(state, now)}"
 
 
 class ProgressBars(Display):
@@ -117,7 +118,7 @@ class ProgressBars(Display):
 
 
 def bars(state: RunState, now: float) -> RenderableType:
-    """A bar for each stage that has begun, and the line of current figures."""
+    """A bar for each stage that has begun, how far the whole run is, and the line of current figures."""
     columns = ("{task.fields[done]}", "{task.fields[elapsed]}", "{task.fields[left]}")
     progress = Progress("{task.description}", BarColumn(BAR_COLUMNS), *columns)
     for stage in state.stages.by_name.values():
@@ -127,11 +128,13 @@ def bars(state: RunState, now: float) -> RenderableType:
                 stage_name(stage.name),
                 total=max(stage.total, 1),
                 completed=stage.done,  # type: ignore[arg-type]  # rich takes fractions too
-                done=f"{stage.done:g}/{stage.total} {stage.unit}",
+                done=f"{units(stage.done)}/{stage.total} {stage.unit}",
                 elapsed=duration(stage.elapsed(now)),
                 left="" if not left else f"about {duration(left)} left",
             )
-    return Group(progress, Text(current_figures(state)))
+    whole = progress_text(state, now)
+    lines = [f"the run: {whole}"] if whole and state.status != "done" else []
+    return Group(progress, Text("\n".join([*lines, current_figures(state)])))
 
 
 def current_figures(state: RunState) -> str:
@@ -236,8 +239,8 @@ def print_crash(folder: RunFolder, process: WorkerProcess | None, hint: str = ""
         # It says itself why it could not begin, as when another worker has the run.
         print_note("\n".join(output))
         return
-    exit_code = "" if process is None else f" (exit code {process.process.returncode})"
-    print_note(str(Fault(f"{CRASHED}{exit_code}", str(folder.console), hint)))
+    died = worker_died(process.process.returncode if process else None)
+    print_note(str(Fault(died, str(folder.console), hint)))
     if output:
         print_note("\n".join(["last output:", *(f"  {line}" for line in output)]))
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,8 +27,10 @@ from ltdd_tui.cli.output import (
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
-from ltdd_tui.runs.index import cli_name, find_run, overview, replayed, run_folders
-from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.index import overview
+from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
 
@@ -63,7 +65,7 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         print_data(result_table(rows))
     if rows and state.data:
         print_data("")
-        print_data(class_table(state.data.class_names, state.data.class_counts, rows))
+        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, rows))
 
 
 def print_result(folder: RunFolder, by_class: bool = True) -> None:
@@ -85,12 +87,13 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
     if by_class:
         print_data("")
         rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
-        print_data(class_table(result.class_names, result.class_counts, rows))
+        print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     for fault in result.faults:
         print_note(f"left out: {fault.where}: {fault.what}")
-    print_note(f"result: {folder.result}")
+    reached = closing_line(result.rows, result.class_counts, result.ipc)
+    print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
 
 def _metrics_text(folder: RunFolder) -> str:
@@ -135,14 +138,22 @@ def evaluate(
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return
-    print_data(result_table(row_of(f"final on {event.arch}", event) for event in evaluations if is_sound(event)))
+    tests = state.data.test_counts if state.data else []
+    sound = [event for event in evaluations if is_sound(event, tests)]
+    print_data(result_table(row_of(f"final on {event.arch}", event) for event in sound))
 
 
 def export(
     run: RunName,
     runs_dir: RunsDir,
     images: Annotated[Path | None, typer.Option("--images", help="write PNGs here, one folder per class")] = None,
-    pt: Annotated[Path | None, typer.Option("--pt", help="write images.pt, labels.pt and lr.pt here")] = None,
+    pt: Annotated[
+        Path | None, typer.Option("--pt", help="write images.pt, labels.pt, lr.pt, whitening.pt and a README here")
+    ] = None,
+    which: Annotated[
+        Literal["final", "best"],
+        typer.Option("--set", help="the set that --images and --pt copy; best: of the best check"),
+    ] = "final",
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
     ] = None,
@@ -156,6 +167,8 @@ def export(
     asked = (("--images", images), ("--pt", pt), ("--tensorboard", tensorboard))
     copies = {option: expanded(str(path)) for option, path in asked if path is not None}
     tensorboard = copies.pop("--tensorboard", None)
+    if which == "best" and not copies:
+        raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
         _check_has_result(folder)
@@ -167,7 +180,7 @@ def export(
         print(tensorboard)
         if not copies:
             return
-    arguments = ["export", str(folder.root), "--device", "cpu"]
+    arguments = ["export", str(folder.root), "--device", "cpu", "--set", which]
     for option, path in copies.items():
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)

@@ -9,21 +9,22 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.run.datasets import image_faults
 from engine.run.errors import BAD_INPUT, DONE, FAILED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
+from engine.run.image_folder import image_faults
+from engine.run.image_lists import list_faults
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable
-from ltdd_tui.cli.options import Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
+from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
@@ -31,8 +32,9 @@ from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.index import cli_name, find_run, replayed, run_folders
-from ltdd_tui.runs.live import RunStateReader
+from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.live import RunStateReader, replayed
+from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
 
 MOST_NAMED = 5
@@ -96,6 +98,7 @@ def run(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
+    after: After = None,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
     if dry_run:
@@ -103,7 +106,14 @@ def run(
             manage.check_free(name, runs_dir)
         _print_plan(preset, overrides or [], device, as_json)
         return
-    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach)
+    # Before the run is made: a name that is not there must leave nothing behind.
+    behind = [find_run(other, runs_dir) for other in after or []]
+    if not behind and (working := [folder for folder in run_folders(runs_dir) if folder.is_running()]):
+        print_note(
+            f"{', '.join(folder.name for folder in working[:MOST_NAMED])}: at work as well, so that each takes longer; "
+            f"--after {cli_name(working[-1])} would wait for it"
+        )
+    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach, behind)
 
 
 def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
@@ -112,6 +122,7 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
     resolved = resolve(preset, overrides)
+    dataset = resolved.settings.dataset
     profile = device_here(device)
     estimate, _ = estimate_remaining(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
@@ -124,7 +135,14 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
         print_data(settings_table(values, resolved.origins))
         print_data("")
         print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
-    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
+    faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
+    if not faults and dataset.name == "folder":
+        faults, notes = image_faults(dataset)
+    elif not faults and dataset.name == "imagenet-lt":
+        faults = list_faults(dataset)
+    for note in notes:
+        print_note(f"note: {note}")
+    if faults:
         raise InputError(faults)
 
 
@@ -135,23 +153,28 @@ def resume(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the new events as JSON lines to stdout")] = False,
     detach: Detach = False,
+    after: After = None,
 ) -> None:
     """Continue a run that was stopped, crashed or failed, from its last checkpoint."""
-    folder = find_run(run, runs_dir)
+    folder, behind = find_run(run, runs_dir), [find_run(other, runs_dir) for other in after or []]
+    if folder.root in [other.root for other in behind]:
+        raise InputError("a run cannot wait for itself", "--after", "name another run")
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
-    _start(folder, device, plain, as_json, detach)
+    _start(folder, device, plain, as_json, detach, behind)
 
 
-def _start(folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool) -> None:
+def _start(
+    folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool, behind: Sequence[RunFolder]
+) -> None:
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
     watched = RunStateReader(folder)
     watched.skip_old()
 
     def start() -> WorkerProcess:
-        own = worker.start(folder, device)
+        own = worker.start(folder, device, behind)
         print_note(f"{folder.name}: {folder.root}")
         return own
 
@@ -201,7 +224,7 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
         return _report_no_begin(folder, own)
     if state.status == "done" and not code:
         if as_json:
-            print_note(f"result: {folder.result}")
+            print_note("; ".join(filter(None, (closing_line_of(state), f"result: {folder.result}"))))
         else:
             print_result(folder, by_class=False)
         return DONE
@@ -213,7 +236,8 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
         if as_json:
             print_note("\n".join(str(Fault(failure.what, failure.where, failure.hint)) for failure in state.failures))
         return BAD_INPUT if code == BAD_INPUT else FAILED
-    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` goes on from the last checkpoint")
+    place = f"iteration {state.checkpoint}" if state.checkpoint else "what is finished"
+    print_crash(folder, own, f"`ltdd-tui resume {cli_name(folder)}` resumes from {place}")
     return exit_code_of(code)
 
 
@@ -233,11 +257,18 @@ def stop(
     run: RunName,
     runs_dir: RunsDir,
     wait: Annotated[bool, typer.Option("--wait", help="return when it has stopped")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="end its worker at once, which loses what came after the last checkpoint")
+    ] = False,
 ) -> None:
-    """Ask a run to stop at its next safe point; `resume` continues it."""
+    """Ask a run to stop after its present iteration, epoch or network; `resume` continues it."""
     folder = find_run(run, runs_dir)
     if not folder.is_running():
         raise InputError("no worker is at work on this run", str(folder.root), "`ltdd-tui runs` lists those that run")
+    if now:
+        worker.stop_now(folder)
+        print_note(f"{folder.name} is stopped")
+        return
     worker.request_stop(folder)
     print_note(f"{folder.name} will stop at its next safe point")
     while wait and folder.is_running():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.run.errors import Fault, InputError
@@ -41,13 +42,14 @@ def with_absolute_path(settings: RunSettings) -> RunSettings:
     return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
 
 
-def begin(form: Form, name: str, runs_dir: Path) -> tuple[RunFolder, WorkerProcess]:
+def begin(form: Form, name: str, runs_dir: Path, behind: Sequence[RunFolder] = ()) -> tuple[RunFolder, WorkerProcess]:
     """Creates the run that a form describes and starts its worker, which outlives this program.
 
-    It is what `ltdd-tui run` does; raises SettingsError or InputError.
+    The worker waits for the runs `behind` which it is queued. It is what `ltdd-tui run` does; raises SettingsError or
+    InputError.
     """
     folder = prepare(form.preset, form.overrides(), runs_dir, name)
-    return folder, worker.start(folder, form.device)
+    return folder, worker.start(folder, form.device, behind)
 
 
 # ---- Names of runs. ----

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
-from engine.run.metrics import GROUPS, Figures, expert_figures, group_means
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, class_intervals, expert_figures, group_means
 from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunState
 
@@ -62,50 +62,60 @@ def head_to_tail(counts: Sequence[float | None]) -> list[int]:
 
 @dataclass(frozen=True)
 class Row:
-    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one."""
+    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
+
+    `per_class` is None for a class without test images.
+    """
 
     label: str
     accuracy_mean: float
     accuracy_std: float
     repeats: int
-    per_class: list[float]
+    per_class: list[float | None]
     groups: Mapping[str, float | None]
     iteration: int | None = None
 
 
-def is_sound(figures: Evaluated | Figures) -> bool:
+def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
     """Whether all its accuracies are known and can be accuracies, so that it gives a row."""
-    return are_percents(figures.accuracy_mean, figures.accuracy_std, *figures.per_class)
+    return are_percents(figures.accuracy_mean, figures.accuracy_std, *_tested(figures.per_class, test_counts))
+
+
+def _tested(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[float | None]:
+    """The accuracies of the classes that have test images; of all where these are not counted."""
+    counts = test_counts if len(test_counts) == len(per_class) else [1] * len(per_class)
+    return [value for value, count in zip(per_class, counts, strict=True) if count]
 
 
 def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1) -> Row:
     """The row of one sound set; `repeats` counts where the figures do not say over how many networks they are."""
     assert figures.accuracy_mean is not None and figures.accuracy_std is not None
-    per_class = [value for value in figures.per_class if value is not None]
     spread, count = figures.accuracy_std, figures.repeats or repeats
-    return Row(label, figures.accuracy_mean, spread, count, per_class, figures.groups, figures.iteration)
+    return Row(label, figures.accuracy_mean, spread, count, [*figures.per_class], figures.groups, figures.iteration)
 
 
 def rows_from_state(state: RunState) -> list[Row]:
     """random, initialization, the experts, final, best, then final on further networks; before final, two checks."""
-    finals = [event for event in state.evaluated("final") if is_sound(event)]
-    checks = [event for event in state.evaluated("check") if is_sound(event)]
+    groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
+    finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
+    checks = [event for event in state.evaluated("check") if is_sound(event, tests)]
     named: list[tuple[str, Evaluated | Figures]] = []
     for subject in ("random", "initialization"):
         named += [(subject, event) for event in state.evaluated(subject)]
     for kind in KINDS:
-        experts = [done for done in state.done_experts(kind) if are_percents(done.accuracy, *done.per_class)]
+        experts = [
+            done for done in state.done_experts(kind) if are_percents(done.accuracy, *_tested(done.per_class, tests))
+        ]
         if experts:
             accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
-            groups = state.data.groups if state.data else []
-            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups)))
+            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups, tests)))
     if checks and not finals:
         named.append(("last check", checks[-1]))
         named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
     named += [("final", event) for event in finals if event.arch == finals[0].arch]
     named += [("best", event) for event in state.evaluated("best")]
     named += [(f"final on {event.arch}", event) for event in finals if event.arch != finals[0].arch]
-    return [row_of(label, figures) for label, figures in named if is_sound(figures)]
+    return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -116,6 +126,7 @@ def rows_from_state(state: RunState) -> list[Row]:
 class ClassAccuracy:
     """One class; accuracies in percent, None where not known. `change` is since the check before.
 
+    `count` and `tests` are its train and test images; `interval` is that of `value` where the latter are very few.
     `bound` is what networks reach that saw all long-tailed images: the experts.
     """
 
@@ -127,6 +138,8 @@ class ClassAccuracy:
     random: float | None = None
     start: float | None = None
     bound: float | None = None
+    tests: int | None = None
+    interval: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,13 @@ class ClassAccuracies:
         figures = [one for c in self.classes for one in (c.value, c.random, c.start, c.bound) if one is not None]
         return max(figures, default=0.0)
 
+    @property
+    def tests_of_each(self) -> int | None:
+        """The number of test images of every class, None where that is not one number, or so few that it matters."""
+        tests = {one.tests for one in self.classes}
+        count = tests.pop() if len(tests) == 1 else None
+        return count if count is not None and count >= FEW_TEST_IMAGES else None
+
 
 def class_accuracies(state: RunState) -> ClassAccuracies:
     """Every class at a state; without data there are no classes yet."""
@@ -155,7 +175,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     counts: Sequence[int | None] = state.data.class_counts
     if len(counts) != count:
         counts = [None] * count
-    groups = [*state.data.groups, *[""] * count]
+    groups, tests = [*state.data.groups, *[""] * count], state.data.test_counts
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
     random, start = _first(state, "random"), _first(state, "initialization")
@@ -166,12 +186,14 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     bound_kind: ExpertKind = "classifier" if state.done_experts("classifier") else "representation"
     experts = state.done_experts(bound_kind)
     bound = class_means([done.per_class for done in experts], count)
-    classes = []
+    intervals, classes = class_intervals(values, tests), []
     for place in head_to_tail(counts):
         value, previous = values[place], values_before[place]
         change = None if value is None or previous is None else value - previous
         marks = of_random[place], of_start[place], bound[place]
-        classes.append(ClassAccuracy(names[place], counts[place], groups[place], value, change, *marks))
+        tested = tests[place] if len(tests) == count else None
+        one = names[place], counts[place], groups[place], value, change, *marks, tested, intervals[place]
+        classes.append(ClassAccuracy(*one))
     return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},

@@ -1,103 +1,46 @@
-"""The runs below a folder: which there are, the status of each, and which one a name means."""
+"""The runs below a folder, each with its status in one line."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.run.errors import InputError, SettingsError
+from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
-from ltdd_tui.formatting import factor_name
+from ltdd_tui.formatting import factor_name, percent_done, stage_name
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.live import RunStateReader
-from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died, fold
+from ltdd_tui.runs.find import last_change
+from ltdd_tui.runs.overall_progress import overall_progress
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
+# Of a run at work, so that the end holds the last progress of its stage: a group of experts tells many epochs first.
+WORKING_TAIL_BYTES = 1 << 20
+# As many experts may be trained at once (engine/training/groups.py), each with epochs of its own.
+EPOCHS_KEPT = 16
 # What a RunStarted and an Overview both say of a run.
 CELL_FIELDS = ("dataset", "imbalance_factor", "ipc", "method", "seed")
 STEP, EPOCH = (f'"type":"{type_name(kind)}"' for kind in (MatchingStep, ExpertEpoch))
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Where runs are, and which one a name means
-
-
-def default_runs_dir() -> Path:
-    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
-    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
-
-
-def folder_of_runs(path: Path) -> Path:
-    """The path as it is meant, which need not be there yet; raises InputError where it can hold no runs."""
-    path = expanded(str(path))
-    if path.exists() and not path.is_dir():
-        raise InputError(
-            "this is a file, and no folder that holds runs",
-            str(path),
-            "--runs-dir or LTDD_RUNS_DIR names another place",
-        )
-    return path
-
-
-def find_run(run: str, runs_dir: Path) -> RunFolder:
-    """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
-    if run == "last":
-        if newest := max(run_folders(runs_dir), key=last_change, default=None):
-            return newest
-        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
-    for path in (expanded(str(runs_dir / run)), expanded(run)) if run else ():
-        # A name may be longer than the system allows.
-        with contextlib.suppress(OSError, ValueError):
-            if (folder := RunFolder(path)).exists():
-                return folder
-    similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
-    hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
-    raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
-
-
-def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Every run below `runs_dir`, by name; nothing where there is no such folder."""
-    if runs_dir.is_dir():
-        yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
-
-
-def last_change(folder: RunFolder) -> float:
-    """When the run's events last changed, or else its settings, in seconds since 1970."""
-    for path in (folder.events, folder.config):
-        with contextlib.suppress(OSError):
-            return path.stat().st_mtime
-    return 0.0
-
-
-def cli_name(folder: RunFolder) -> str:
-    """What to call a run by: its name where the default place has it, else its path."""
-    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # One run in one line of a list
-
-
-def replayed(folder: RunFolder) -> RunState:
-    """The state of a run by all of its events up to now."""
-    reader = RunStateReader(folder)
-    reader.skip_old()
-    return reader.seen_state
 
 
 @dataclass(frozen=True)
 class Overview:
     """A run in one line of a list. Accuracy in percent, where there is a result; `check_mean` is the latest check's.
 
-    `changed` is when its events last changed, in seconds since 1970; `progress` how far its stage is, from 0 to 1.
+    `changed` is when its events last changed, in seconds since 1970. `progress` is how far the whole run is, from 0 to
+    1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
+    `interrupted` is the stage of a finished run that a worker ended in, without finishing it.
     """
 
     name: str
@@ -114,6 +57,18 @@ class Overview:
     progress: float | None = None
     check_mean: float | None = None
     seed: int | None = None
+    seconds_left: float | None = None
+    interrupted: str | None = None
+
+    @property
+    def status(self) -> str:
+        """The state and how far it is: `running 43 %`, or `done, evaluate 30 %` while a finished run is evaluated."""
+        percent = "" if self.progress is None else f" {percent_done(self.progress)}"
+        if self.state == "done" and self.stage:
+            return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
+        if self.interrupted:
+            return f"{self.state}, {stage_name(self.interrupted)} interrupted"
+        return f"{self.state}{percent}"
 
     @property
     def cell(self) -> str:
@@ -125,7 +80,7 @@ def overview(folder: RunFolder) -> Overview:
     """One run in a line, from the two ends of its events, so that a list of long runs stays quick."""
     while True:
         size, alive = events_size(folder), folder.is_running()
-        started, state = _started_and_last_state(folder)
+        started, state = _started_and_last_state(folder, WORKING_TAIL_BYTES if alive else TAIL_BYTES)
         if alive or size == events_size(folder):
             break
     metrics = readable_metrics(folder)
@@ -134,52 +89,62 @@ def overview(folder: RunFolder) -> Overview:
         state.status = "done" if metrics else "running" if started or alive else "waiting"
     state = crashed_if_worker_died(state, alive)
     # Also of a finished run: it may be evaluated on further networks.
-    stage = _stage_under_way(state, started) if alive else None
+    overall = overall_progress(state, time.time()) if alive else None
+    left_off = [stage.name for stage in state.stages.by_name.values() if stage.status == "interrupted"]
     final = metrics.get("final") or {}
     checks = state.evaluated("check")
     return replace(
         _blank(folder, state.status),
-        stage=f"{stage.name} {stage.done:g}/{stage.total}" if stage else None,
+        stage=f"{overall.stage.name} {round(overall.stage.done, 1):g}/{overall.stage.total}" if overall else None,
         accuracy_mean=final.get("accuracy_mean"),
         accuracy_std=final.get("accuracy_std"),
-        progress=min(1.0, stage.done / stage.total) if stage and stage.total else None,
+        progress=overall.share if overall else None,
+        seconds_left=overall.seconds_left if overall else None,
+        interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
 
-def _stage_under_way(state: RunState, started: RunStarted | None) -> Stage | None:
-    """The present stage, also where the end of a long file tells only of its progress and no longer of its start."""
-    if state.stages.current:
-        return state.stages.current
-    progressing = [stage for stage in state.stages.by_name.values() if stage.status == "pending" and stage.samples]
-    if not progressing:
-        return None
-    return replace(progressing[-1], total=progressing[-1].total or (started.iterations if started else 0))
-
-
-def _started_and_last_state(folder: RunFolder) -> tuple[RunStarted | None, RunState]:
+def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStarted | None, RunState]:
     """The first RunStarted of the file, and the state that its last lines give."""
     try:
         with open(folder.events, "rb") as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - TAIL_BYTES))
+            file.seek(max(0, size - tail_bytes))
             tail = file.read()
     except OSError:
         return None, RunState()
-    lines = tail.decode("utf-8", errors="replace").split("\n")[0 if size <= TAIL_BYTES else 1 : -1]
-    # Nearly all lines are matching steps and epochs. Of the steps only the last tells how far the run is, and of the
-    # epochs none: the rest need not be decoded.
-    last_step = max((place for place, line in enumerate(lines) if STEP in line), default=None)
-    kept = [line for place, line in enumerate(lines) if EPOCH not in line and (STEP not in line or place == last_step)]
+    lines = tail.decode("utf-8", errors="replace").split("\n")[0 if size <= tail_bytes else 1 : -1]
+    # Nearly all lines are matching steps and epochs. Only the last ones tell how far the run is: the rest need not be
+    # decoded.
+    steps, epochs = ([place for place, line in enumerate(lines) if kind in line] for kind in (STEP, EPOCH))
+    passed = {*steps[:-1], *epochs[:-EPOCHS_KEPT]}
+    kept = [line for place, line in enumerate(lines) if place not in passed]
     # A list shows no warnings about lines that cannot be read.
     state = fold(RunState(), [item for line in kept if isinstance(item := decode(line), Stamped)])
+    started = state.started
     for line in head.decode("utf-8", errors="replace").split("\n")[:-1]:
         item = decode(line)
         if isinstance(item, Stamped) and isinstance(item.event, RunStarted):
-            return item.event, state
-    return state.started, state
+            started = item.event
+            break
+    if started:
+        _add_start(state, started)
+    return started, state
+
+
+def _add_start(state: RunState, started: RunStarted) -> None:
+    """Takes in what the end of a long file no longer tells: which stages there are, and that the present one began."""
+    state.started = state.started or started
+    state.stages.plan(started.stages)
+    stage = next(
+        (one for one in reversed(state.stages.by_name.values()) if one.status == "pending" and one.samples), None
+    )
+    if stage and state.stages.current is None:
+        stage.status, stage.total = "running", stage.total or started.iterations
+        stage.reached, state.stages.running = stage.share, stage.name
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -289,7 +254,12 @@ def _damage(folder: RunFolder, run: Overview) -> str:
         return "config.yaml is missing"
     if folder.events.exists() and not os.access(folder.events, os.R_OK):
         return "events.jsonl may not be read"
-    if run.dataset is None and (size := (_mtime_and_size(folder.events) or (0, 0))[1]):
+    # One that has waited in the queue alone has not started yet.
+    if (
+        run.dataset is None
+        and run.state in {"waiting", "running"}
+        and (size := (_mtime_and_size(folder.events) or (0, 0))[1])
+    ):
         return f"events.jsonl holds {size:,} bytes and no start of a run"
     return ""
 

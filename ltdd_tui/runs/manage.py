@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.runs.index import cli_name, folder_of_runs
+from ltdd_tui.runs.find import cli_name, folder_of_runs
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 

@@ -26,6 +26,8 @@ class Measured:
     rows: tuple[Row, ...] = ()
     class_names: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
+    test_counts: tuple[int, ...] = ()
+    ipc: int | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     estimated_seconds: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] | None = None
@@ -45,11 +47,13 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
     named |= {f"{kind} experts": experts.get(kind) for kind in KINDS}
     named |= {"final": sound.final, "best": sound.best}
     named |= {f"final on {arch}": figures for arch, figures in others.items()}
-    counts = sound.class_counts or []
+    counts, tests = sound.class_counts or [], sound.test_counts or []
     return Measured(
-        tuple(row_of(label, one, sound.repeats or 1) for label, one in named.items() if one and is_sound(one)),
+        tuple(row_of(label, one, sound.repeats or 1) for label, one in named.items() if one and is_sound(one, tests)),
         tuple(sound.class_names or map(str, range(len(counts)))),
         tuple(counts),
+        tuple(tests),
+        sound.ipc if isinstance(sound.ipc, int) else None,
         sound.stage_seconds or {},
         (sound.estimated and sound.estimated.stage_seconds) or {},
         sound.expected.model_dump() if sound.expected else None,
@@ -127,11 +131,11 @@ def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Faul
 
 
 def _head_to_tail(rows: Sequence[Row], counts: Sequence[int]) -> tuple[float, ...]:
-    """Accuracy by class of the latest set, the largest class first."""
+    """Accuracy by class of the latest set, the largest class first; 0 for a class without test images."""
     latest = next((row for row in rows if row.label in ("final", "last check")), None)
     if latest is None or len(latest.per_class) != len(counts):
         return ()
-    return tuple(latest.per_class[place] for place in head_to_tail(counts))
+    return tuple(latest.per_class[place] or 0.0 for place in head_to_tail(counts))
 
 
 def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:

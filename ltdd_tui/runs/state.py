@@ -15,7 +15,9 @@ from typing import Any, Literal
 from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stages: how far each is, since when, and how long it still takes at its recent pace
@@ -28,7 +30,9 @@ SAMPLE_SECONDS = 1.0
 class Stage:
     """One stage: `done` of `total` units. `since` is when it last began, `seconds` the work before that or in all.
 
-    `samples` are (seconds since 1970, done), a second or more apart: the pace is measured over these.
+    `done` are `whole_units` and `part_units`, which is what is done of units under way. `reached` is the largest share
+    that it ever had done, from 0 to 1; it stays when a crash loses some. `samples` are (seconds since 1970, done), a
+    second or more apart: the pace is measured over these.
     """
 
     name: str
@@ -39,6 +43,14 @@ class Stage:
     since: float | None = None
     seconds: float = 0.0
     samples: tuple[tuple[float, float], ...] = ()
+    reached: float = 0.0
+    whole_units: float = 0.0
+    part_units: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total > 0 else 0.0
 
     def elapsed(self, now: float) -> float:
         """Seconds of work in this stage until `now`, summed over interruptions."""
@@ -57,11 +69,13 @@ class Stage:
         pace = self.pace(now) if self.status == "running" else None
         return max(0.0, self.total - self.done) / pace if pace else None
 
-    def progress(self, done: float, seconds: float) -> None:
-        """Takes note of `done` units at `seconds`."""
-        self.done = done
+    def progress(self, seconds: float) -> None:
+        """Takes note of what is done at `seconds`."""
+        # Rounded, since a unit whose parts are added up is to be a whole one.
+        self.done = self.whole_units + round(self.part_units, 6)
+        self.reached = max(self.reached, self.share)
         if not self.samples or seconds - self.samples[-1][0] >= SAMPLE_SECONDS:
-            self.samples = (*self.samples[-PACE_SAMPLES + 1 :], (seconds, done))
+            self.samples = (*self.samples[-PACE_SAMPLES + 1 :], (seconds, self.done))
 
 
 @dataclass
@@ -75,6 +89,12 @@ class Stages:
     def current(self) -> Stage | None:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
+
+    @property
+    def last_begun(self) -> str:
+        """The stage under way or interrupted, else the last one that is done; empty before the first."""
+        by_status = {stage.status: stage.name for stage in self.by_name.values()}
+        return next((by_status[one] for one in ("running", "interrupted", "done") if one in by_status), "")
 
     def copy(self) -> Stages:
         """Other stages of the same content."""
@@ -96,12 +116,13 @@ class Stages:
         stage.seconds = stage.elapsed(seconds)
         stage.status, stage.since, stage.samples = "running", seconds, ()
         stage.done, stage.total, stage.unit = done, event.total, event.unit
+        stage.whole_units = stage.part_units = 0.0
 
     def end(self, event: e.StageDone) -> None:
         """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
         seconds, stage = float(event.seconds), self.named(event.stage)
         stage.status, stage.since, stage.samples = "done", None, ()
-        stage.seconds, stage.done = seconds, float(stage.total)
+        stage.seconds, stage.done, stage.reached = seconds, float(stage.total), 1.0
         if self.running == event.stage:
             self.running = None
 
@@ -116,10 +137,11 @@ class Stages:
 # ---------------------------------------------------------------------------------------------------------------------
 # The state of a run
 
-Status = Literal["waiting", "running", "stopped", "failed", "crashed", "done"]
+Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed", "done"]
 EvaluationKey = tuple[str, int | None, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
+EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
 
 
 @dataclass
@@ -127,7 +149,9 @@ class RunState:
     """What a screen or a table draws. Times are seconds since 1970, accuracies percent, iterations count from 1.
 
     `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
-    `experts_done` by (kind, number); `checkpoint` is the last iteration that survives a crash.
+    `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
+    `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
+    that evaluated it again and did not finish that. `queued_behind` are the runs that its worker waits for.
     """
 
     status: Status = "waiting"
@@ -138,14 +162,18 @@ class RunState:
     stages: Stages = field(default_factory=Stages)
     expert_epochs: dict[ExpertKey, tuple[e.ExpertEpoch, ...]] = field(default_factory=dict)
     experts_done: dict[ExpertKey, e.ExpertDone] = field(default_factory=dict)
+    training: dict[ExpertKey, float] = field(default_factory=dict)
     steps: LossHistory = field(default_factory=LossHistory)
     checkpoint: int = 0
     previews: dict[int, e.Preview] = field(default_factory=dict)
     evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
     reading: e.DeviceReading | None = None
+    readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
+    left_off: Status | None = None
+    queued_behind: tuple[str, ...] = ()
     # The fields whose containers no snapshot holds. Empty at first: who built this state may hold its containers too.
     _owned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -156,13 +184,8 @@ class RunState:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether, by its events, a worker is at work: on the run, or on a further evaluation of a finished one."""
-        return self.status == "running" or self.stages.current is not None
-
-    def seconds_left(self, now: float) -> float | None:
-        """Seconds until the present stage ends at its recent pace, or None where that is not known yet."""
-        stage = self.stages.current
-        return stage.seconds_left(now) if stage and self.status == "running" else None
+        """Whether, by its events, a worker has the run: in the queue, at work, or evaluating a finished one again."""
+        return self.status in {"queued", "running"} or self.stages.current is not None
 
     def done_experts(self, kind: e.ExpertKind) -> list[e.ExpertDone]:
         """The finished experts of a kind, in the order in which they finished."""
@@ -199,21 +222,28 @@ class RunState:
             case e.MatchingStep():
                 self._own("steps", "stages")
                 self.steps.append(event)
-                self.stages.named(DISTILL).progress(float(event.iteration), seconds)
+                stage = self.stages.named(DISTILL)
+                stage.whole_units = float(event.iteration)
+                stage.progress(seconds)
             case e.ExpertEpoch():
-                self._own("expert_epochs")
+                share = event.epoch / max(1, event.epochs)
+                self._own("expert_epochs", "training", "stages")
                 key = (event.kind, event.expert)
                 epochs = self.expert_epochs.get(key, ())
                 # An expert that is trained again, after a crash, tells some of its epochs again.
                 while epochs and epochs[-1].epoch >= event.epoch:
                     epochs = epochs[:-1]
                 self.expert_epochs[key] = (*epochs, event)
+                stage = self.stages.named(EXPERT_STAGES[event.kind])
+                stage.part_units += share - self.training.get(key, 0.0)
+                self.training[key] = share
+                stage.progress(seconds)
             case e.StageProgress():
                 done = float(event.done)
                 self._own("stages")
                 stage = self.stages.named(event.stage)
-                stage.total = event.total
-                stage.progress(done, seconds)
+                stage.total, stage.whole_units = event.total, done
+                stage.progress(seconds)
             case e.Evaluated():
                 self._own("evaluations")
                 self.evaluations[event.subject, event.iteration, event.arch] = event
@@ -221,11 +251,15 @@ class RunState:
                 self._own("previews")
                 self.previews[event.iteration] = event
             case e.ExpertDone():
-                self._own("experts_done")
-                self.experts_done[event.kind, event.expert] = event
+                self._own("experts_done", "training", "stages")
+                key = (event.kind, event.expert)
+                self.experts_done[key] = event
+                self.stages.named(EXPERT_STAGES[event.kind]).part_units -= self.training.pop(key, 0.0)
             case e.Checkpointed():
                 self.checkpoint = event.iteration
             case e.DeviceReading():
+                self._own("readings")
+                self.readings.append(event)
                 self.reading = event
             case e.Warned():
                 self._warn(event)
@@ -238,6 +272,9 @@ class RunState:
             case e.StageDone():
                 self._own("stages")
                 self.stages.end(event)
+            case e.Queued():
+                self.queued_behind = tuple(event.behind)
+                self.status = "queued"
             case e.RunStarted(resumed=False):
                 # The run begins anew; what was wrong with its files stays told.
                 vars(self).update(vars(RunState("running", event, seconds, warnings=self.warnings)))
@@ -258,6 +295,8 @@ class RunState:
         at = self.checkpoint
         self.status, self.started, self.failures, self.finished = "running", event, (), None
         self._own("stages")
+        # An expert that was being trained begins anew.
+        self.training = {}
         self.stages.interrupt(self.last_seconds or seconds)
         self.stages.plan(event.stages)
         distill = self.stages.by_name.get(DISTILL)
@@ -272,6 +311,8 @@ class RunState:
         # A finished result stays finished: an evaluation that is asked for later, and fails, does not undo it.
         if self.status != "done":
             self.status = status
+        elif status != "done":
+            self.left_off = status
         self._own("stages")
         self.stages.interrupt(seconds)
 
@@ -342,3 +383,4 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None

@@ -19,18 +19,25 @@ from pathlib import Path
 from typing import IO
 
 from engine.run.errors import InputError
+from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
-from ltdd_tui.runs.index import cli_name, last_change
+from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 from ltdd_tui_start import own_code_first
 
+END_SECONDS = 10.0
+"""How long the system may take to end a process that is killed."""
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
 
-def start(folder: RunFolder, device: str) -> WorkerProcess:
-    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`."""
-    return launch(folder, ["run", str(folder.root), "--device", device])
+def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
+    """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`.
+
+    It waits until no worker is at work on the runs `behind` which it is queued.
+    """
+    queue = [argument for other in behind for argument in ("--after", str(other.root))]
+    return launch(folder, ["run", str(folder.root), "--device", device, *queue])
 
 
 def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
@@ -102,6 +109,50 @@ def kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def stop_now(folder: RunFolder) -> None:
+    """Ends the worker that holds the run at once; what came after the last checkpoint is lost.
+
+    Raises InputError where that worker cannot be ended from here.
+    """
+    # Imported here: the form for a new run, which starts workers, needs no reader of events.
+    from ltdd_tui.runs.live import replayed
+
+    machine, pid = folder.holder() or ("", 0)
+    if machine != os.uname().nodename:
+        place = f"on the machine {machine}" if machine else "by an older version"
+        raise InputError(f"its worker was started {place}", str(folder.root), "end its process there")
+    if not _is_worker_of(folder, pid):
+        raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
+    kill(pid)
+    _wait_for_end(folder)
+    # In place of the worker, which could not say it.
+    with folder.held():
+        stage = replayed(folder).stages.last_begun
+        EventLog(folder.events).emit(RunStopped(stage))
+        folder.stop_request.unlink(missing_ok=True)
+
+
+def _wait_for_end(folder: RunFolder) -> None:
+    give_up = time.monotonic() + END_SECONDS
+    while folder.is_running() and time.monotonic() < give_up:
+        time.sleep(0.05)
+
+
+def _is_worker_of(folder: RunFolder, pid: int) -> bool:
+    """Whether the process does the work of this run: ids are given anew, and a container has ids of its own."""
+    try:
+        # A worker leads a group of its own.
+        if os.getpgid(pid) != pid:
+            return False
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        # No Linux.
+        arguments = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout
+    except OSError:
+        return False
+    return os.fsencode(folder.root) in arguments
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # A worker that was started from here, with its exit code and last output
 
@@ -147,12 +198,14 @@ class WorkerHandle:
         self._worker: WorkerProcess | None = None
         self._launching = self._has_begun = False
         self._stopping_pid: int | None = None
+        self._stopping_since = 0.0
+        self._last_end: tuple[int, int] | None = None
         # A run that was made a moment ago, by another program, most likely has a worker that is about to start.
         self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
 
     def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""
-        self._has_begun = self._has_begun or status == "running"
+        self._has_begun = self._has_begun or status in {"queued", "running"}
         return self.is_launched and not self._has_begun
 
     @property
@@ -183,17 +236,25 @@ class WorkerHandle:
 
     def launched(self, process: WorkerProcess) -> None:
         """Takes note of a worker that is on its way to the run."""
-        self._worker, self._stopping_pid, self._has_begun = process, None, False
+        self._worker, self._stopping_pid, self._has_begun, self._last_end = process, None, False, None
 
     def forget(self, process: WorkerProcess) -> None:
         """Forgets a worker whose end has been announced."""
         if self._worker is process:
+            self._last_end = process.process.pid, process.process.returncode
             self._worker = None
+
+    def how_it_died(self, view: RunView) -> int | None:
+        """The exit code of the worker that began last, below 0 for a signal; None where another program started it."""
+        if self._worker is not None and (code := self._worker.process.poll()) is not None:
+            self._last_end = self._worker.process.pid, code
+        started = view.state.started
+        return self._last_end[1] if self._last_end and started and started.pid == self._last_end[0] else None
 
     def is_starting(self, view: RunView) -> bool:
         """Whether a worker is on its way: launched, or holding the run, with no event yet that says it begins."""
         status = view.state.status
-        if view.alive and status in {"running", "done"}:
+        if view.alive and status in {"queued", "running", "done"}:
             return False
         if self._worker is not None and not self._begun(view):
             return self._worker.process.poll() is None
@@ -212,13 +273,13 @@ class WorkerHandle:
             return None
         return code or None
 
-    def is_stopping(self, view: RunView) -> bool:
-        """Whether the worker has been asked to stop, by anybody, and is still running."""
+    def stopping_seconds(self, view: RunView) -> float | None:
+        """How long ago the worker was asked to stop, by anybody, while it still runs; None where it was not asked."""
         pid = view.state.started.pid if view.alive and view.state.started else None
         # The worker takes the request away when it has seen it, and is stopping still.
-        if pid is not None and self._folder.stop_request.exists():
-            self._stopping_pid = pid
-        return pid is not None and pid == self._stopping_pid
+        if pid is not None and pid != self._stopping_pid and self._folder.stop_request.exists():
+            self._stopping_pid, self._stopping_since = pid, time.monotonic()
+        return time.monotonic() - self._stopping_since if pid is not None and pid == self._stopping_pid else None
 
     def _begun(self, view: RunView) -> bool:
         """Whether the worker launched here has said that it begins, even if another one has the run by now."""

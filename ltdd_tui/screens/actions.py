@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from textual import work
 from textual.app import App
+from textual.binding import Binding
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -20,11 +21,12 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
+from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.results import figures_of, known_networks
-from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader
-from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog
+from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader, stop_now
+from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, names_of
 from ltdd_tui.screens.live import LiveScreen
-from ltdd_tui.screens.result_dialogs import Evaluate, Export, Rename
+from ltdd_tui.screens.result_dialogs import Evaluate, EvaluationPlan, Export, ExportPlan, Rename
 
 
 class OpenRun(Message):
@@ -43,7 +45,23 @@ class OpenCompare(Message):
         self.folders = folders
 
 
-STOP_DETAILS = "The worker stops at its next safe point. What is finished is kept, and `r` goes on from there."
+RUN_KEYS: tuple[Binding, ...] = (
+    Binding("r", "resume", "Resume", id="run.resume"),
+    Binding("s", "stop", "Stop", id="run.stop"),
+    Binding("v", "evaluate", "Evaluate", tooltip="On further networks", id="run.evaluate"),
+    Binding("x", "export", "Export", tooltip="As image folder, tensors, or for TensorBoard", id="run.export"),
+    Binding("n", "rename", "Rename", id="run.rename"),
+    Binding("d", "delete", "Delete", id="run.delete"),
+    Binding("o", "open_folder", "Open folder", show=False, id="run.open_folder"),
+)
+"""The same on each screen where a run is picked."""
+
+STOP_DETAILS = """\
+The worker stops after the present iteration, expert's epoch or network. Finished iterations, experts and networks are \
+kept, and `r` goes on from there."""
+STOP_NOW_DETAILS = """\
+It was asked to stop, and still finishes what it is at. Stopping it now loses that, and all iterations since the last \
+checkpoint; `r` goes on from there."""
 
 
 def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLevel, timeout: float) -> None:
@@ -52,7 +70,7 @@ def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLeve
     app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
 
 
-def announce_end(
+async def end_announced(
     app: App[None],
     worker_handles: WorkerHandles,
     process: WorkerProcess,
@@ -65,35 +83,36 @@ def announce_end(
     """Notifies how a worker's task ended, once the worker has exited and whatever screen is shown by then.
 
     result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
-    the run tells of its end itself.
+    the run tells of its end itself. Run it as a Textual worker of the app and not of a screen: the end is told though
+    the screen is closed meanwhile.
     """
-
-    async def announce() -> None:
-        code = await process.wait()
-        if unless_shown and any(
-            isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
-        ):
-            return
-        worker_handles.of(folder).forget(process)
-        if code == 0:
-            figures = result or await asyncio.to_thread(figures_of, folder, archs)
-            notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
-        elif code != STOPPED:
-            words = process.last_output() or f"the worker exited without an error message (exit code {code})"
-            notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
-
-    # A Textual worker of the app and not of the screen: the end is told though the screen is closed meanwhile.
-    app.run_worker(announce(), group="worker end")
+    code = await process.wait()
+    if unless_shown and any(
+        isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
+    ):
+        return
+    worker_handles.of(folder).forget(process)
+    if code == 0:
+        figures = result or await asyncio.to_thread(figures_of, folder, archs)
+        notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
+    elif code != STOPPED:
+        words = process.last_output() or worker_died(code)
+        notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
 
 
 class RunActions(Screen[None]):
-    """A screen on which one run is picked; all such screens act on it in the same way, and with the same words."""
+    """A screen on which runs are picked; all such screens act on them in the same way, and with the same words."""
 
     worker_handles: WorkerHandles
 
     def picked(self) -> RunFolder | None:
         """The run that an action is for."""
         raise NotImplementedError
+
+    def all_picked(self) -> list[RunFolder]:
+        """The runs that an action is for which takes several."""
+        folder = self.picked()
+        return [folder] if folder else []
 
     def worker_changed(self, folder: RunFolder) -> None:
         """Called when a worker is on its way, or has been asked to stop."""
@@ -119,7 +138,7 @@ class RunActions(Screen[None]):
 
     def action_resume(self) -> None:
         """Starts a worker that goes on from where the run stopped."""
-        if folder := self.picked():
+        for folder in self.all_picked():
             # By the app, so that it goes on where the screen is closed meanwhile.
             self.app.run_worker(self._resume(folder), group="resume")
 
@@ -138,58 +157,76 @@ class RunActions(Screen[None]):
         self.tell("goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
             self.worker_changed(folder)
-        announce_end(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
+        await end_announced(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
 
     @work(group="worker")
     async def action_stop(self) -> None:
-        """Asks, then asks the worker to stop at its next safe point."""
-        folder = self.picked()
-        if folder is None:
+        """Asks, then asks the workers to stop at their next safe point; of those asked before, whether to end them."""
+        folders = self.all_picked()
+        working = await asyncio.to_thread(lambda: [folder for folder in folders if folder.is_running()])
+        if not working:
+            if folders:
+                self.tell("no worker is at work", title=names_of(folders), severity="warning")
             return
-        if not await asyncio.to_thread(folder.is_running):
-            self.tell("no worker is at work on it", title=folder.name, severity="warning")
+        if asked := all(folder.stop_request.exists() for folder in working):
+            question = f"Stop {names_of(working)} now?"
+            dialog = Confirm(question, STOP_NOW_DETAILS, "Stop now", "Keep waiting", dangerous=True)
+        else:
+            dialog = Confirm(f"Stop {names_of(working)}?", STOP_DETAILS, "Stop", "Keep running")
+        if not await self.ask(dialog):
             return
-        if await self.ask(Confirm(f"Stop {folder.name}?", STOP_DETAILS, "Stop it", "Go on")):
+        for folder in working:
             try:
-                await self.worker_handles.of(folder).stop()
+                if asked:
+                    await asyncio.to_thread(stop_now, folder)
+                else:
+                    await self.worker_handles.of(folder).stop()
             except (LtddError, OSError) as error:
                 self.complain(error)
-                return
-            self.tell("asked to stop at its next safe point", title=folder.name, timeout=3)
+                continue
+            self.tell("stopped" if asked else "asked to stop; `s` again stops it now", title=folder.name, timeout=3)
             self.worker_changed(folder)
 
     @work
     async def action_evaluate(self) -> None:
-        """Asks for networks, and sends a worker to train and test them on the result."""
-        folder = self.picked()
-        if folder is None:
-            return
-        if not folder.distilled.exists():
-            self.complain(InputError("the run has no result yet", folder.name, "resume finishes it"))
-            return
-        known, repeats = await asyncio.to_thread(known_networks, folder)
-        plan = await self.ask(Evaluate(folder, known, repeats, self.worker_handles.device))
-        if plan and (process := await self._launch(folder, plan.arguments(folder))):
-            self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            announce_end(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
+        """Asks for networks, and sends a worker to train and test them on each result, one after the other."""
+        folders = self.all_picked()
+        if unfinished := [folder for folder in folders if not folder.distilled.exists()]:
+            self.complain(InputError("no result yet", names_of(unfinished), "resume finishes it"))
+        elif folders:
+            known, repeats = await asyncio.to_thread(known_networks, folders[0])
+            plan = await self.ask(Evaluate(folders, known, repeats, self.worker_handles.device))
+            if plan:
+                self.app.run_worker(self._evaluate(folders, plan), group="evaluate")
+
+    async def _evaluate(self, folders: Sequence[RunFolder], plan: EvaluationPlan) -> None:
+        for folder in folders:
+            if process := await self._launch(folder, plan.arguments(folder)):
+                self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
+                await end_announced(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
 
     @work
     async def action_export(self) -> None:
-        """Asks for a form and a folder, and sends a worker to write the run once more."""
-        folder = self.picked()
-        if folder is None:
-            return
-        plan = await self.ask(Export(folder, folder.distilled.exists()))
-        if plan is None:
-            return
-        process = await self._launch(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
-        if process:
-            announce_end(self.app, self.worker_handles, process, folder, "export", result=str(plan.target))
+        """Asks for a form and a folder, and sends a worker to write each run once more."""
+        if folders := self.all_picked():
+            plan = await self.ask(Export(folders, all(folder.distilled.exists() for folder in folders)))
+            if plan:
+                self.app.run_worker(self._export(folders, plan), group="export")
+
+    async def _export(self, folders: Sequence[RunFolder], plan: ExportPlan) -> None:
+        for folder in folders:
+            process = await self._launch(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
+            if process:
+                result = str(plan.target_of(folder))
+                await end_announced(self.app, self.worker_handles, process, folder, "export", result=result)
 
     @work
     async def action_rename(self) -> None:
         """Asks for a name, and gives it to the run."""
-        folder = self.picked()
+        if len(self.all_picked()) > 1:
+            self.tell("one run at a time; escape takes the marks off", title="rename", severity="warning")
+            return
+        folder = next(iter(self.all_picked()), None)
         if folder is None:
             return
         name = await self.ask(Rename(folder))
@@ -201,33 +238,36 @@ class RunActions(Screen[None]):
 
     @work
     async def action_delete(self) -> None:
-        """Asks, saying what would be gone, and deletes the run; one at work is refused before that."""
-        folder = self.picked()
-        if folder is None:
+        """Asks, saying what would be gone, and deletes the runs; while one is at work it refuses before that."""
+        folders = self.all_picked()
+        working = await asyncio.to_thread(lambda: [folder for folder in folders if folder.is_running()])
+        if working or not folders:
+            if working:
+                self.complain(InputError("a worker is at work", names_of(working), "stop it first"))
             return
-        running, bytes_ = await asyncio.to_thread(lambda: (folder.is_running(), manage.size_of(folder.root)))
-        if running:
-            self.complain(InputError("a worker is at work on this run", str(folder.root), "stop it first"))
+        bytes_ = await asyncio.to_thread(lambda: sum(manage.size_of(folder.root) for folder in folders))
+        place = short_path(folders[0].root if len(folders) == 1 else folders[0].root.parent)
+        details = f"{size(bytes_)} in {place}\nThis cannot be undone. Experts in the cache stay."
+        if not await self.ask(Confirm(f"Delete {names_of(folders)}?", details, yes="Delete", dangerous=True)):
             return
-        details = f"{size(bytes_)} in {short_path(folder.root)}\nThis cannot be undone. Experts in the cache stay."
-        if await self.ask(Confirm(f"Delete {folder.name}?", details, yes="Delete", dangerous=True)):
+        for folder in folders:
             try:
                 await asyncio.to_thread(manage.delete, folder)
             except LtddError as error:
                 self.complain(error)
             else:
                 self.tell("deleted", title=folder.name)
-            self.changed()
+        self.changed()
 
     def action_copy_path(self) -> None:
         """Copies the path of the run's folder, through the terminal, so over ssh too."""
-        if folder := self.picked():
+        if paths := "\n".join(str(folder.root) for folder in self.all_picked()):
             try:
-                self.app.copy_to_clipboard(str(folder.root))
+                self.app.copy_to_clipboard(paths)
             except UnicodeEncodeError:
-                self.complain(InputError("a path that is no UTF-8 cannot be copied", str(folder.root)))
+                self.complain(InputError("a path that is no UTF-8 cannot be copied", paths))
             else:
-                self.tell(str(folder.root), title="path copied")
+                self.tell(paths, title="path copied")
 
     def action_open_folder(self) -> None:
         """Opens the run's folder in the desktop's file manager, or says where it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
@@ -12,9 +13,22 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
+from engine.run.folder import RunFolder
 from ltdd_tui.formatting import clean
 
 Answer = TypeVar("Answer")
+
+
+MOST_NAMED = 8
+
+
+def names_of(folders: Sequence[RunFolder]) -> str:
+    """The runs that a dialog is for: `one`, or `3 runs: one, other, third`, or with `and 4 more` at the end."""
+    names = [clean(folder.name) for folder in folders]
+    if len(names) == 1:
+        return names[0]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{len(names)} runs: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):

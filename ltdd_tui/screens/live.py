@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from textual import work
 from textual.app import App
@@ -43,6 +44,10 @@ class LiveScreen(Screen[None]):
         """Draws what has changed."""
         raise NotImplementedError
 
+    def worker_exit_code(self) -> int | None:
+        """How the worker ended, where the screen knows."""
+        return None
+
     def draw_soon(self) -> None:
         """Draws at once, without waiting for the next regular time."""
         self._wanted.set()
@@ -72,7 +77,7 @@ class LiveScreen(Screen[None]):
         self.notified = view
         if before is None or view.version == before.version:
             return
-        for notification in new_notifications(before, view):
+        for notification in new_notifications(before, view, self.worker_exit_code()):
             self.notify(
                 notification.message, title=notification.title, severity=notification.severity, timeout=10, markup=False
             )
@@ -86,7 +91,7 @@ class LiveScreen(Screen[None]):
         while True:
             self._wanted.clear()
             if self.is_current:
-                set_terminal_title(self.app, terminal_title(self.live.view))
+                set_terminal_title(self.app, terminal_title(self.live.view, time.time()))
                 await self.draw()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), DRAW_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -11,7 +11,7 @@ from typing import get_args
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Input, RadioButton, RadioSet, SelectionList, Static
+from textual.widgets import Button, Input, RadioSet, Static
 from textual.widgets.selection_list import Selection
 from textual_fspicker import SelectDirectory
 
@@ -20,7 +20,14 @@ from engine.run.folder import RunFolder, expanded
 from engine.run.settings import NetworkName
 from ltdd_tui.formatting import short_path
 from ltdd_tui.runs import manage
-from ltdd_tui.screens.dialogs import FormDialog
+from ltdd_tui.screens.dialogs import FormDialog, names_of
+from ltdd_tui.widgets.toggles import RadioChoice, TickList
+
+
+def heading(what: str, folders: Sequence[RunFolder]) -> str:
+    """The title of a dialog for one run or several."""
+    return f"{what} {folders[0].name}" if len(folders) == 1 else f"{what} {len(folders)} runs"
+
 
 # ---- Evaluate. ----
 
@@ -43,7 +50,7 @@ class EvaluationPlan:
 
 
 class Evaluate(FormDialog[EvaluationPlan | None]):
-    """Gives a plan, or None. `known` holds what is already there, by network, as it is written."""
+    """Gives a plan, or None. `known` holds what is already there of a single run, by network, as it is written."""
 
     DEFAULT_CSS = """
     Evaluate {
@@ -54,14 +61,17 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
     }
     """
 
-    def __init__(self, folder: RunFolder, known: Mapping[str, str], repeats: int, device: str) -> None:
-        super().__init__(f"Evaluate {folder.name}", "Evaluate")
+    def __init__(self, folders: Sequence[RunFolder], known: Mapping[str, str], repeats: int, device: str) -> None:
+        super().__init__(heading("Evaluate", folders), "Evaluate")
+        self._folders = folders
         self._known, self._repeats, self._device = known, repeats, device
 
     def compose_fields(self) -> ComposeResult:
+        if len(self._folders) > 1:
+            yield Static(f"{names_of(self._folders)}, one after the other", classes="hint", markup=False)
         yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
         yield Static("Networks (space ticks)", classes="label")
-        yield SelectionList(*self._choices(), compact=True)
+        yield TickList(*self._choices(), compact=True)
         with Horizontal(classes="pair"):
             with Vertical():
                 yield Static("Networks of each", classes="label")
@@ -76,16 +86,20 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
         width = max(map(len, names)) + 2
         first_new = next((name for name in names if name not in self._known), None)
         return [
-            Selection(name.ljust(width) + self._known.get(name, "not yet"), name, initial_state=name == first_new)
+            Selection(
+                name.ljust(width) + ("" if len(self._folders) > 1 else self._known.get(name, "not yet")),
+                name,
+                initial_state=name == first_new,
+            )
             for name in names
         ]
 
     def on_mount(self) -> None:
-        self.query_one(SelectionList).focus()
+        self.query_one(TickList).focus()
 
     def give(self) -> None:
         """Closes with the plan where it can be carried out."""
-        archs = self.query_one(SelectionList).selected
+        archs = self.query_one(TickList).selected
         repeats = self.query_one("#repeats", Input).value
         if not archs:
             self.show_fault("tick a network or more")
@@ -108,14 +122,19 @@ FORMS = {
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """A form of FORMS, and the folder to write it into."""
+    """A form of FORMS, and the folder to write it into; `below` it, each run has a folder of its own."""
 
     form: str
     target: Path
+    below: bool = False
+
+    def target_of(self, folder: RunFolder) -> Path:
+        """Where this run is written."""
+        return self.target / f"{folder.name}-{self.form}" if self.below else self.target
 
     def arguments(self, folder: RunFolder) -> list[str]:
         """The arguments of the worker process."""
-        return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target)]
+        return ["export", str(folder.root), "--device", "cpu", f"--{self.form}", str(self.target_of(folder))]
 
 
 class Export(FormDialog[ExportPlan | None]):
@@ -131,19 +150,23 @@ class Export(FormDialog[ExportPlan | None]):
     }
     """
 
-    def __init__(self, folder: RunFolder, finished: bool) -> None:
-        super().__init__(f"Export {folder.name}", "Export")
-        self._folder, self._finished = folder, finished
+    def __init__(self, folders: Sequence[RunFolder], finished: bool) -> None:
+        super().__init__(heading("Export", folders), "Export")
+        self._folders, self._finished = folders, finished
         self._typed, self._below = False, Path.cwd()
 
     def compose_fields(self) -> ComposeResult:
+        several = len(self._folders) > 1
+        if several:
+            yield Static(names_of(self._folders), classes="hint", markup=False)
         yield Static("As", classes="label")
         with RadioSet():
             for form, (name, means) in FORMS.items():
                 fits = self._finished or form == "tensorboard"
-                label = f"{name:<14}[dim]{means if fits else 'the run has no result yet'}[/]"
-                yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
-        yield Static("Into the folder", classes="label")
+                lacking = "not all of them have a result" if several else "the run has no result yet"
+                label = f"{name:<14}[dim]{means if fits else lacking}[/]"
+                yield RadioChoice(label, id=form, disabled=not fits, value=form == self._first_form())
+        yield Static("Each into a folder of its own, below" if several else "Into the folder", classes="label")
         with Horizontal(classes="target"):
             yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)
             yield Button("Browse", id="browse", compact=True)
@@ -153,7 +176,7 @@ class Export(FormDialog[ExportPlan | None]):
         return "images" if self._finished else "tensorboard"
 
     def _proposed(self, form: str) -> str:
-        return short_path(self._below / f"{self._folder.name}-{form}")
+        return short_path(self._below if len(self._folders) > 1 else self._below / f"{self._folders[0].name}-{form}")
 
     def on_mount(self) -> None:
         self.query_one(RadioSet).focus()
@@ -203,7 +226,7 @@ class Export(FormDialog[ExportPlan | None]):
         elif os.path.exists(target) and not os.path.isdir(target):
             self.show_fault(f"{target} is a file")
         else:
-            self.dismiss(ExportPlan(self._form, target))
+            self.dismiss(ExportPlan(self._form, target, below=len(self._folders) > 1))
 
 
 # ---- Rename. ----

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.color import Color
 from textual.containers import Horizontal, Vertical
 from textual.events import DescendantFocus
 from textual.widget import Widget
-from textual.widgets import Static, Tab, Tabs
+from textual.widgets import Footer, Static, Tab, Tabs
+from textual.widgets._footer import FooterKey
 
 from ltdd_tui.formatting import clean
 
@@ -150,3 +153,57 @@ class TitleBar(Horizontal):
         """Changes the two texts beside the title."""
         self._text.update(clean(text))
         self._place.update(clean(place))
+
+
+class KeyFooter(Footer):
+    """The last line of a screen: the keys that work now, each whole, as many as fit; the first ones are used most.
+
+    Textual's own cuts off what does not fit, which is the program's keys: the ones for help and for going back.
+    """
+
+    ALWAYS: ClassVar[Collection[str]] = ("back", "leave", "help")
+    """Actions whose keys keep their place in the narrowest terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, show_command_palette=False)
+        self._hidden: Collection[str] = ()
+
+    def hide(self, actions: Collection[str]) -> None:
+        """Leaves out the keys of these actions: they would be refused now."""
+        if actions != self._hidden:
+            self._hidden = actions
+            self.refresh(recompose=True)
+
+    def on_resize(self) -> None:
+        self.refresh(recompose=True)
+
+    def compose(self) -> ComposeResult:
+        if not self._bindings_ready:
+            return
+        bindings = [active for active in self.screen.active_bindings.values() if active.binding.show and active.enabled]
+        # Keys of one group, such as + and - for a zoom, share one entry.
+        entries: dict[str, list[ActiveBinding]] = {}
+        for active in bindings:
+            if active.binding.action not in self._hidden:
+                group = active.binding.group
+                entries.setdefault(group.description if group else active.binding.action, []).append(active)
+        keys = {name: self._key(of_entry) for name, of_entry in entries.items()}
+        widths = {name: cell_len(f"{key.key_display} {key.description} ") for name, key in keys.items()}
+        room = self.app.size.width - sum(widths[name] for name in self.ALWAYS if name in widths)
+        for name, key in keys.items():
+            # The last one needs no space behind it.
+            if name in self.ALWAYS:
+                yield key
+            elif room >= widths[name] - 1:
+                room -= widths[name]
+                yield key
+
+    def _key(self, of_entry: list[ActiveBinding]) -> FooterKey:
+        first = of_entry[0].binding
+        # Of several keys that do the same, the first is enough.
+        keys = dict.fromkeys(
+            self.app.get_key_display(active.binding) for active in of_entry[: None if first.group else 1]
+        )
+        description = first.group.description if first.group else first.description
+        key = FooterKey(first.key, "".join(keys), description, first.action, tooltip=first.tooltip)
+        return key.data_bind(compact=Footer.compact)

@@ -51,6 +51,15 @@ def main() -> int:
             for arch in sys.argv[sys.argv.index("--arch") + 1].split(","):
                 log.emit(evaluated("final", 30, arch, 75.0))
             return 0
+        if "--after" in sys.argv:
+            other = RunFolder(sys.argv[sys.argv.index("--after") + 1])
+            log.emit(e.Queued([other.name]))
+            while other.is_running():
+                if folder.stop_request.exists():
+                    folder.stop_request.unlink()
+                    log.emit(e.RunStopped(""))
+                    return 130
+                time.sleep(0.05)
         return run(log, folder, asked)
 
 

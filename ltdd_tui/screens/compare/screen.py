@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
 from textual.events import DescendantFocus
 from textual.screen import Screen
-from textual.widgets import Footer, Tab, Tabs
+from textual.widgets import Tab, Tabs
 
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import shortened
@@ -28,7 +28,8 @@ from ltdd_tui.screens.compare.panels import (
     FiguresPanel,
     SettingsPanel,
 )
-from ltdd_tui.widgets.panes import TitleBar
+from ltdd_tui.widgets.curve import SharedX
+from ltdd_tui.widgets.panes import KeyFooter, TitleBar
 
 READ_SECONDS, LOOK_SECONDS = 0.1, 0.5
 SMALLEST_FOR_ALL = (100, 32)
@@ -48,13 +49,12 @@ class CompareScreen(Screen[None]):
             Binding(str(place), f"go({place - 1})", "Panel", show=False, id=f"compare.panel_{place}")
             for place in range(1, 6)
         ),
-        Binding("m", "maximize_panel", "One or all", id="compare.maximize"),
+        Binding("m", "maximize_panel", "Maximize", id="compare.maximize"),
         Binding("b", "next_base", "Next base", id="compare.base"),
-        Binding("escape", "back", "Back", id="compare.back"),
     ]
     AUTO_FOCUS = "#figures"
     CSS_PATH = "compare.tcss"
-    ALLOW_IN_MAXIMIZED_VIEW = "#top, Footer"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, KeyFooter"
 
     def __init__(self, folders: Sequence[RunFolder]) -> None:
         super().__init__()
@@ -64,10 +64,12 @@ class CompareScreen(Screen[None]):
         self._runs: list[LiveRun] = []
         self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
+        # Both curves are zoomed together.
+        x = SharedX()
         self._panels: list[FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel] = [
             FiguresPanel(),
-            ComparedLosses(),
-            ComparedAccuracy(),
+            ComparedLosses(x),
+            ComparedAccuracy(x),
             ClassesPanel(),
             SettingsPanel(),
         ]
@@ -81,7 +83,7 @@ class CompareScreen(Screen[None]):
             yield self._tabs
         with Grid():
             yield from self._panels
-        yield Footer(compact=True)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self._panels[0].add_class("-chosen")
@@ -175,6 +177,3 @@ class CompareScreen(Screen[None]):
         """Takes the next run as the one that differences are to."""
         self._base = (self._base + 1) % max(1, len(self._runs))
         self._draw()
-
-    def action_back(self) -> None:
-        self.app.pop_screen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,25 +15,24 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer
 
 from engine.run.datasets import FROM_FILES
 from engine.run.errors import LtddError
-from engine.run.folder import expanded
+from engine.run.folder import RunFolder, expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
 from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
-from ltdd_tui.runs.index import run_folders
+from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
+from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, StartBeside, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
 from ltdd_tui.widgets.field import Field
-from ltdd_tui.widgets.panes import Pane, Panes, TitleBar
+from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 DEBOUNCE_SECONDS = 0.15
 
@@ -94,7 +94,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def compose(self) -> ComposeResult:
         yield self._title
         yield self._panes
-        yield Footer()
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         # All of it in threads: the frame is drawn first.
@@ -198,6 +198,12 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         """Takes back all that was typed over the preset."""
         self.take(self.form.reset(), remember=True)
 
+    @property
+    def unsaved(self) -> str:
+        """What would be lost if the program ended now, empty where nothing would."""
+        changes = len(self.form.typed)
+        return f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved" if changes else ""
+
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""
         if self._past:
@@ -240,20 +246,29 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
                 await self._start(run_plan)
 
     async def _start(self, run_plan: RunPlan) -> None:
+        working = await asyncio.to_thread(self._runs_at_work)
+        choice = await self.app.push_screen_wait(StartBeside(working)) if working else "beside"
+        if choice is None:
+            return
+        name, behind = run_plan.form.name or run_plan.name, working if choice == "queue" else []
         try:
-            folder, process = await asyncio.to_thread(
-                begin, run_plan.form, run_plan.form.name or run_plan.name, self.runs_dir
-            )
+            folder, process = await asyncio.to_thread(begin, run_plan.form, name, self.runs_dir, behind)
         except (LtddError, OSError) as error:
             self.notify(str(error), title="the run is not started", severity="error", timeout=10, markup=False)
             return
         self.form = replace(self.form, name="")
         self._worker_handles.of(folder).launched(process)
         # Not needed for the first picture, and slow to import.
-        from ltdd_tui.screens.actions import OpenRun, announce_end
+        from ltdd_tui.screens.actions import OpenRun, end_announced
 
         self.post_message(OpenRun(folder))
-        announce_end(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        end = end_announced(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
+        self.app.run_worker(end, group="worker end")
+
+    def _runs_at_work(self) -> list[RunFolder]:
+        with contextlib.suppress(OSError):
+            return [folder for folder in run_folders(self.runs_dir) if folder.is_running()]
+        return []
 
     @work(exclusive=True, group="dialog")
     async def action_dry_run(self) -> None:

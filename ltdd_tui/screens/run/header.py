@@ -9,8 +9,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from ltdd_tui.formatting import clean, duration, factor_name, stage_name
-from ltdd_tui.runs.messages import Notice
+from ltdd_tui.formatting import clean, duration, factor_name, stage_name, units
+from ltdd_tui.runs.messages import Notice, closing_line_of, progress_text
 from ltdd_tui.runs.state import RunState, RunView, Stage
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, LinesView, spread
@@ -18,6 +18,7 @@ from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, GOOD, MUTED, STRONG, WA
 STATUS = {
     "reading": ("○", MUTED),
     "waiting": ("○", MUTED),
+    "queued": ("○", ACCENT),
     "starting": ("○", ACCENT),
     "running": ("●", ACCENT),
     "stopping": ("●", WARNING),
@@ -73,11 +74,10 @@ def _status(view: RunView, now: float, word: str) -> Content:
     sign, style = STATUS[word]
     worked = sum(stage.elapsed(clock(state, now)) for stage in state.stages.by_name.values())
     status = Content.assemble((f"{sign} {word}", style), f" {duration(worked)}" if worked else "")
-    left = state.seconds_left(now)
-    if left is None or not state.stages.current:
-        return status
-    remaining = f"{stage_name(state.stages.current.name)} about {duration(left)} left"
-    return Content.assemble(status, (" · ", MUTED), remaining)
+    progress = progress_text(state, now)
+    if state.status == "done" and state.stages.current:
+        progress = f"{stage_name(state.stages.current.name)} {progress}"
+    return Content.assemble(status, (" · ", MUTED), progress) if progress else status
 
 
 def _machine(state: RunState, now: float) -> Content:
@@ -113,10 +113,17 @@ def speed(state: RunState, now: float) -> str:
 
 
 def stage_line(state: RunState, now: float, width: int) -> Content:
-    """The longest of several forms that fits: with times and totals, with names alone, then the present stage alone."""
+    """The longest of several forms that fits: with times and totals, with names alone, then the present stage alone.
+
+    Of a finished run, what it has reached.
+    """
     stages = list(state.stages.by_name.values())
     if not stages:
         return Content.styled("no stage yet", MUTED)
+    idle = all(stage.status in {"pending", "done"} for stage in stages)
+    if state.status == "done" and idle and (reached := closing_line_of(state)):
+        # The panel of details keeps the time of each stage.
+        return Content.styled(reached, GOOD).truncate(width, ellipsis=True)
     forms = [
         *(ARROW.join([_words(stage, cells, full=True) for stage in stages]) for cells in BAR_CELLS),
         ARROW.join([_words(stage, BAR_CELLS[-1], full=False) for stage in stages]),
@@ -139,13 +146,12 @@ def _words(stage: Stage, cells: int, full: bool) -> Content:
 def _under_way(stage: Stage, cells: int) -> Content:
     interrupted = stage.status == "interrupted"
     style = WARNING if interrupted else ACCENT
-    share = min(1.0, stage.done / stage.total) if stage.total else 0.0
     return Content.assemble(
         (f"{BROKEN} " if interrupted else "", WARNING),
         (stage_name(stage.name).upper(), style),
-        f" {count(stage.done)}/{count(stage.total)} ",
-        gauge(share, 1.0, cells, style),
-        f" {100 * share:.0f}%",
+        f" {units(stage.done)}/{units(stage.total)} ",
+        gauge(stage.share, 1.0, cells, style),
+        f" {100 * stage.share:.0f}%",
     )
 
 
@@ -157,11 +163,6 @@ def _short(stages: list[Stage], cells: int) -> Content:
     done = Content.assemble((DONE * over, GOOD), (f" {over} of {len(stages)} stages", MUTED)) if over else EMPTY
     present = next((_under_way(stage, cells) for stage in stages if stage.status in {"running", "interrupted"}), EMPTY)
     return _joined((done, present, Content.styled(f"then {coming[0]}{more}", MUTED) if coming else EMPTY), ARROW)
-
-
-def count(units: float) -> str:
-    """`6,420`, or `2.5` where a unit is long."""
-    return f"{units:,.0f}" if units == int(units) else f"{units:,.1f}"
 
 
 class RunHeader(Vertical):

@@ -12,30 +12,30 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from engine.run.folder import RunFolder
 from ltdd_tui.preferences import ImageMode, load_layout, remember
-from ltdd_tui.runs.index import cli_name
+from ltdd_tui.runs.find import cli_name
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.actions import RunActions
+from ltdd_tui.screens.actions import RUN_KEYS, OpenRun, RunActions
 from ltdd_tui.screens.live import LiveScreen
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.header import NoticeBox, RunHeader
 from ltdd_tui.screens.run.layout import PANELS, Arrangement, PanelStrip, Workspace, suggested
 from ltdd_tui.screens.run.timeline import Scrubber
+from ltdd_tui.widgets.panes import KeyFooter
 
 BETWEEN_PANELS_SECONDS = 0.01
 
 
 class RunScreen(LiveScreen, RunActions):
-    """Shows the run, and does to it what its keys say; `is_all` where the program was opened for this run alone."""
+    """Shows the run, and does to it what its keys say."""
 
     AUTO_FOCUS = "#accuracy"
     CSS_PATH = "run.tcss"
-    ALLOW_IN_MAXIMIZED_VIEW = "#top, Scrubber, Footer"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, Scrubber, KeyFooter"
     HELP: ClassVar[str] = """\
 ## A run
 
@@ -54,21 +54,15 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             for panel in PANELS
         ),
         Binding("0", "reset_panels", "Reset panels", show=False, id="run.panels.reset"),
-        Binding("s", "stop", "Stop", id="run.stop"),
-        Binding("r", "resume", "Resume", id="run.resume"),
         Binding("m", "maximize_panel", "Maximize", id="run.maximize"),
         Binding("space", "play", "Replay", id="run.play"),
-        Binding("c,y", "copy", "Copy path", tooltip="Of the run, or the command that resumes it", id="run.copy"),
-        Binding("q", "leave", "Leave", id="run.leave"),
-        Binding("escape", "back", "Back", show=False, id="run.back"),
+        *RUN_KEYS,
+        Binding("y", "copy", "Copy", tooltip="The run's path, or the command that resumes it", id="run.copy"),
     ]
 
-    def __init__(
-        self, folder: RunFolder, worker_handles: WorkerHandles, image_mode: ImageMode, is_all: bool = False
-    ) -> None:
+    def __init__(self, folder: RunFolder, worker_handles: WorkerHandles, image_mode: ImageMode) -> None:
         super().__init__(folder)
         self.worker_handles = worker_handles
-        self._is_all = is_all
         self._header, self._strip, self._notice_box = RunHeader(), PanelStrip(), NoticeBox()
         layout, _ = load_layout()
         self._workspace = Workspace(Arrangement.of(layout), image_mode)
@@ -86,7 +80,7 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
             yield self._notice_box
         yield self._workspace
         yield self._scrubber
-        yield Footer()
+        yield KeyFooter()
 
     async def draw(self) -> None:
         """Draws the header, and every panel in sight that has news."""
@@ -117,7 +111,8 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
         if self.notified is None:
             return "reading"
-        return "stopping" if worker_handle.is_stopping(live) else "starting" if worker_handle.is_starting(live) else ""
+        stopping = worker_handle.stopping_seconds(live) is not None
+        return "stopping" if stopping else "starting" if worker_handle.is_starting(live) else ""
 
     def _notice(self) -> Notice | None:
         if self.unreadable is not None:
@@ -126,7 +121,16 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         if self.notified is None:
             return None
         live, worker_handle = self.live.view, self.worker_handles.of(self.folder)
-        return notice(self._view, worker_handle.is_starting(live), worker_handle.exit_code(live))
+        return notice(
+            self._view,
+            worker_handle.is_starting(live),
+            worker_handle.exit_code(live),
+            worker_handle.how_it_died(live),
+            worker_handle.stopping_seconds(live),
+        )
+
+    def worker_exit_code(self) -> int | None:
+        return self.worker_handles.of(self.folder).how_it_died(self.live.view)
 
     def picked(self) -> RunFolder:
         """The run that is shown."""
@@ -134,6 +138,13 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
 
     def worker_changed(self, folder: RunFolder) -> None:
         self.draw_soon()
+
+    def changed(self, renamed: RunFolder | None = None) -> None:
+        """Leaves a run that is deleted; of one that was renamed, opens what it is called now."""
+        if renamed is not None:
+            self.app.post_message(OpenRun(renamed))
+        if not self.folder.exists():
+            self.dismiss(None)
 
     def watch_maximized(self, maximized: Widget | None) -> None:
         if isinstance(maximized, Panel):
@@ -196,12 +207,14 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         self._scrubber.toggle_play()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Stop only while a worker is at work, resume only where it can go on."""
+        """Stop only while a worker is at work, resume only where it can go on, the rest only while no worker is."""
         if action == "stop":
             return can_stop(self.live.view)
         if action == "resume":
             return can_resume(self.live.view) and not self.worker_handles.of(self.folder).is_starting(self.live.view)
-        return True
+        if action in ("rename", "delete"):
+            return not self.live.view.alive
+        return action != "evaluate" or self.folder.distilled.exists()
 
     def action_copy(self) -> None:
         """Copies the command that resumes the run where that is what one would do next, else the folder's path."""
@@ -209,19 +222,3 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
         text = f"ltdd-tui resume {cli_name(self.folder)}" if resumes else str(self.folder.root)
         self.app.copy_to_clipboard(text)
         self.notify(text, title="copied", markup=False)
-
-    def action_leave(self) -> None:
-        """Goes back from a maximized panel, then from the screen, or from the program if it shows only this run."""
-        if self.maximized:
-            self.minimize()
-        elif self._is_all:
-            self.app.exit()
-        else:
-            self.app.pop_screen()
-
-    def action_back(self) -> None:
-        # Never leaves the program: an escape is pressed, or sent by a terminal, too easily for that.
-        if self._is_all:
-            self.tell("q leaves, F2 lists all runs", timeout=3)
-        else:
-            self.action_leave()

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 
-from ltdd_tui.screens.run.header import count
+from ltdd_tui.formatting import units
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import GOOD, MUTED, TRACK, WARNING, LinesView, fit
 
@@ -33,7 +33,7 @@ def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, pla
         cell: (MARK_BEHIND, style) if cell < knob else (MARK_AHEAD, TRACK)
         for cell in (_cell(frame, last, cells) for frame in frames)
     }
-    where = end if at is None else f"{count(at)} of {count(last)}"
+    where = end if at is None else f"{units(at)} of {units(last)}"
     return Content.assemble(
         (fit("▶ playing" if playing else "replay", LABEL_CELLS), WARNING if playing else style),
         gauge(knob, cells, cells, style, marks | {knob: (KNOB, style)}),
@@ -49,7 +49,7 @@ def iteration_at(x: int, last: int, width: int) -> int | None:
 
 def _track_cells(last: int, width: int) -> int:
     """The cells of the track: what the label before it and the widest figure behind it leave."""
-    return max(SHORTEST, width - LABEL_CELLS - len(f"{count(last)} of {count(last)}") - 1)
+    return max(SHORTEST, width - LABEL_CELLS - len(f"{units(last)} of {units(last)}") - 1)
 
 
 def _cell(at: int | None, last: int, track: int) -> int:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import short_path
@@ -22,10 +22,10 @@ from ltdd_tui.runs.filter import parse as parse_filter
 from ltdd_tui.runs.index import RunEntry, RunIndex, starting
 from ltdd_tui.runs.results import RunSummary, RunSummaryReader
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.actions import OpenCompare, OpenRun, RunActions
+from ltdd_tui.screens.actions import RUN_KEYS, OpenCompare, OpenRun, RunActions
 from ltdd_tui.screens.runs.preview import RunPreview
 from ltdd_tui.screens.runs.table import COLUMN_BY_KEY, COLUMNS, Order, RunList, count_states, in_order
-from ltdd_tui.widgets.panes import TitleBar
+from ltdd_tui.widgets.panes import KeyFooter, TitleBar
 
 PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
 
@@ -78,7 +78,6 @@ class FilterBar(Horizontal):
 LOOK_SECONDS = 2.0
 PREVIEW_AFTER_SECONDS = 0.15
 MOST_COMPARED = 6
-TYPING_ACTIONS = {"back"}
 NO_RUNS = """[b]No runs yet[/b] in $folder
 
 [$text-accent]F3[/] sets one up. To see everything at work in a minute or two, pick the preset [b]quickstart[/b],
@@ -94,12 +93,14 @@ class RunsScreen(RunActions):
     HELP: ClassVar[str] = """
     Every run below the runs folder, the ones at work first, then the latest. The list keeps itself up to date.
 
-    **Find**: `/`, then type. Words match anything in a line; `state:running`, `method:ltdd,datm`, `dataset:cifar10`,
+    **Filter**: `/`, then type. Words match anything in a line; `state:running`, `method:ltdd,datm`, `dataset:cifar10`,
     `name:`, `stage:` match one field; `if:100`, `ipc:10`, `seed:0`, `acc>50` numbers. A minus in front means not:
     `-state:done`. All terms must hold. Enter goes back to the list, escape shows all again.
 
-    **Compare**: mark two to six runs with space, then `c`. With one marked, it is compared with the one under the
-    cursor.
+    **Mark** runs with space: what is done then is done to all of them, until escape takes the marks off. Without a
+    mark it is done to the run under the cursor.
+
+    **Compare**: mark two to six runs, then `c`. With one marked, it is compared with the one under the cursor.
 
     **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
     *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
@@ -113,18 +114,11 @@ class RunsScreen(RunActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="runs.mark"),
         Binding("c", "compare", "Compare", id="runs.compare"),
-        Binding("r", "resume", "Resume", id="runs.resume"),
-        Binding("s", "stop", "Stop", id="runs.stop"),
-        Binding("slash", "filter", "Find", id="runs.filter"),
-        Binding("v", "evaluate", "Evaluate on further networks", show=False, id="runs.evaluate"),
-        Binding("x", "export", "Export", show=False, id="runs.export"),
-        Binding("n", "rename", "Rename", show=False, id="runs.rename"),
-        Binding("d", "delete", "Delete", show=False, id="runs.delete"),
+        Binding("slash", "filter", "Filter", id="runs.filter"),
+        *RUN_KEYS,
         Binding("y", "copy_path", "Copy path", show=False, id="runs.copy_path"),
-        Binding("o", "open_folder", "Open folder", show=False, id="runs.open_folder"),
         Binding("S", "sort", "Sort by the next column", show=False, id="runs.sort"),
         Binding("I", "reverse", "Turn the order round", show=False, id="runs.reverse"),
-        Binding("escape", "back", "Back", show=False, id="runs.back"),
     ]
     CSS_PATH = "runs.tcss"
 
@@ -141,7 +135,7 @@ class RunsScreen(RunActions):
         # Held and not searched for: while the screen closes, some are gone before others.
         self._title, self._filter = TitleBar("Runs"), FilterBar()
         self._body, self._nothing = Horizontal(id="runs"), Static(id="nothing")
-        self._list, self._preview = RunList(), RunPreview()
+        self._list, self._preview, self._footer = RunList(), RunPreview(), KeyFooter()
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -152,7 +146,7 @@ class RunsScreen(RunActions):
                 yield self._list.titles
                 yield self._list
             yield self._preview
-        yield Footer(compact=True)
+        yield self._footer
 
     def on_mount(self) -> None:
         self._keep_looking()
@@ -188,6 +182,7 @@ class RunsScreen(RunActions):
             self._preview_soon()
         self._title.tell(count_states(entries, len(self._marked)), short_path(self._runs_dir))
         self._filter.show_count(len(shown), len(entries))
+        self._footer.hide(self.hidden_keys())
         self._body.set_class(not shown, "-nothing")
         if not shown:
             text = NOTHING_FOUND if entries else NO_RUNS
@@ -203,6 +198,10 @@ class RunsScreen(RunActions):
         current = self._list.current
         return current.folder if current else None
 
+    def all_picked(self) -> list[RunFolder]:
+        """The marked runs, else the one under the cursor; a mark that the filter hides counts."""
+        return [RunFolder(self._runs_dir / name) for name in self._marked] or super().all_picked()
+
     def changed(self, renamed: RunFolder | None = None) -> None:
         """Looks again at once, and stays with a run that has another name now."""
         if renamed is not None:
@@ -215,9 +214,23 @@ class RunsScreen(RunActions):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While one types into the filter, letters are letters."""
-        return action in TYPING_ACTIONS or not isinstance(self.focused, Input)
+        return not isinstance(self.focused, Input)
+
+    def hidden_keys(self) -> set[str]:
+        """What the marked runs, else the one under the cursor, would refuse now: the footer has room for the rest."""
+        current = self._list.current
+        if current is None:
+            return {"mark", "compare", *(binding.action for binding in RUN_KEYS)}
+        runs = [entry.run for entry in self._index.listed if entry.run.name in self._marked] or [current.run]
+        at_work = [run.state in ("running", "starting", "queued") for run in runs]
+        finished = [run.accuracy_mean is not None for run in runs]
+        resumable = any(not one and not other for one, other in zip(at_work, finished, strict=True))
+        hidden = {"resume": not resumable, "stop": not any(at_work), "evaluate": not all(finished)}
+        hidden |= {"compare": not self._marked, "rename": any(at_work) or len(runs) > 1, "delete": any(at_work)}
+        return {action for action, hides in hidden.items() if hides}
 
     def on_option_list_option_highlighted(self) -> None:
+        self._footer.hide(self.hidden_keys())
         self._preview_soon()
 
     def on_option_list_option_selected(self) -> None:
@@ -295,8 +308,8 @@ class RunsScreen(RunActions):
         self._filter.close()
         self._list.focus()
 
-    def action_back(self) -> None:
-        """Step by step: shows all again, takes the marks off, goes back."""
+    def step_back(self) -> bool:
+        """Shows all again, or takes the marks off; returns whether there was anything to take back."""
         bar = self._filter
         if bar.in_use:
             bar.close(clear=True)
@@ -304,5 +317,6 @@ class RunsScreen(RunActions):
         elif self._marked:
             self._marked.clear()
             self._show()
-        elif len(self.app.screen_stack) > 2:
-            self.app.pop_screen()
+        else:
+            return False
+        return True

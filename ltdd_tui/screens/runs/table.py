@@ -36,9 +36,10 @@ MARKS = {
     "crashed": "\u00d7",
     "damaged": "?",
     "waiting": "\u25cb",
+    "queued": "\u25cb",
     "starting": "\u25cb",
 }
-STATE_STYLES = dict.fromkeys(("running", "starting"), "bold $text-primary") | {"done": "$text-success"}
+STATE_STYLES = dict.fromkeys(("running", "starting", "queued"), "bold $text-primary") | {"done": "$text-success"}
 STATE_STYLES |= dict.fromkeys(("failed", "crashed", "damaged"), "$text-error")
 ASCENDING, DESCENDING = "\u25b2", "\u25bc"
 SHORTEST_NAME, WIDEST_DATASET = 20, 16
@@ -61,10 +62,8 @@ class Column:
 
 
 def state_text(entry: RunEntry) -> str:
-    """The state with its mark, and how far the present stage is."""
-    run = entry.run
-    progress = "" if run.progress is None else f" {100 * run.progress:.0f} %"
-    return f"{MARKS.get(run.state, ' ')} {run.state}{progress}"
+    """The state with its mark, and how far the run is."""
+    return f"{MARKS.get(entry.run.state, ' ')} {entry.run.status}"
 
 
 def accuracy_text(entry: RunEntry) -> str:
@@ -150,7 +149,7 @@ def in_order(entries: Sequence[RunEntry], order: Order) -> list[RunEntry]:
 def count_states(entries: Sequence[RunEntry], marked: int = 0) -> str:
     """How many runs there are, and how many of them a person should know of: `7 runs, 2 running, 1 failed`."""
     states = Counter(entry.run.state for entry in entries)
-    noteworthy = ("starting", "running", "failed", "crashed", "damaged")
+    noteworthy = ("starting", "queued", "running", "failed", "crashed", "damaged")
     counts = [f"{states[state]} {state}" for state in noteworthy if states[state]]
     counts += [f"{marked} marked"] if marked else []
     return ", ".join([f"{len(entries)} run{'' if len(entries) == 1 else 's'}", *counts])

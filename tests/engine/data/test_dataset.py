@@ -70,6 +70,14 @@ def test_classes_with_fewer_images_than_ipc_are_named() -> None:
     assert [warning.message for warning in warnings] == ["fewer train images than ipc 5: 8, 9"]
 
 
+def test_classes_with_few_test_images_are_named_with_how_many(uneven: str) -> None:
+    data, events = load(name="folder", path=uneven)
+    assert data.test_counts == [3, 9, 3, 6]
+    warning = next(event for event in events if isinstance(event, Warned))
+    assert warning.message == "fewer than 10 test images: a (3), b (9), c (3), d (6)"
+    assert "95 % intervals" in warning.hint
+
+
 def test_natural_keeps_every_image_and_label_order(uneven: str) -> None:
     data, _ = load(name="folder", path=uneven)
     assert (data.class_names, data.class_counts) == (["a", "b", "c", "d"], [3, 9, 3, 6])

@@ -19,7 +19,7 @@ from engine.run.events import DataReady, Event, EventLog, RunStarted, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import dump
 from engine.run.settings import RunSettings
-from ltdd_tui.runs.index import replayed
+from ltdd_tui.runs.live import replayed
 from tests.engine.tiny_run import tiny_context, tiny_settings
 
 COUNTS = {"cat": 6, "dog": 4, "fox": 3}

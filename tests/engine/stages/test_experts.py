@@ -16,8 +16,8 @@ from engine.run import expert_cache
 from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts
-from engine.run.folder import RunFolder, exclusive, read_json
-from engine.run.settings import RunSettings
+from engine.run.folder import RunFolder, exclusive, read_json, write_json
+from engine.run.settings import RunSettings, settings_hash
 from engine.stages import experts
 from engine.stages.experts import representation_store, train_classifier_experts, train_experts
 from engine.stages.initialize import initialize
@@ -79,6 +79,23 @@ def test_classifier_experts_leave_the_backbone_unchanged_to_the_bit(run):
         assert torch.equal(per_class_accuracy(network, theta, data.test_images, data.test_labels), classifier.per_class)
 
 
+def test_gsam_bends_the_way_of_a_classifier_a_little_and_is_cached_apart(run):
+    context, _, data, network = run()
+    representation = train_experts(context, data, network)
+    plain = train_classifier_experts(context, data, network, representation)
+    own = context.settings.classifier_experts.model_copy(update={"optimizer": "gsam"})
+    flat = dataclasses.replace(context, settings=context.settings.model_copy(update={"classifier_experts": own}))
+    assert cached_experts(flat.settings, "cpu") == (2, 0)
+    for sgd, gsam in zip(plain, train_classifier_experts(flat, data, network, representation), strict=True):
+        assert torch.equal(sgd.at(0), gsam.at(0))
+        assert 0 < (gsam.last - sgd.last).norm() < 0.02 * (sgd.last - sgd.at(0)).norm()
+    assert cached_experts(flat.settings, "cpu") == cached_experts(context.settings, "cpu") == (2, 2)
+    # Frozen: the key that plain SGD had before there was a choice.
+    before = context.settings.classifier_experts.model_dump(exclude={"optimizer"})
+    key = settings_hash(representation_store(context, data).key, before)
+    assert (expert_cache.experts_root() / key).is_dir()
+
+
 def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_further(run):
     context, _, data, network = run()
     first = train_experts(context, data, network)
@@ -111,6 +128,12 @@ def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     assert cached(classifier_experts={"epochs": 4}) == (2, 0)
     assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
     assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    about = read_json(store.folder / "about.json")
+    older = about["dataset"].copy()
+    assert older.pop("class_order") == "label"
+    write_json(store.folder / "about.json", about | {"dataset": older})
+    assert cached() == (2, 2), "a setting that came later had its default"
+    assert cached(dataset=settings.dataset.model_dump() | {"class_order": "count"}) == (0, 0)
     store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
     store.path(0).with_name("about.json.old").write_text("{")
     assert cached() == (1, 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from engine.__main__ import main as worker_main
-from engine.checkpoints import best_check, load_set
+from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet
+from engine.matching.synthetic import Synthetic
 from engine.results.files import folder_names
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
@@ -98,6 +101,69 @@ def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str,
     assert torch.equal(labels, distilled.label_logits if method == "ltdd" else distilled.labels)
     assert labels.dtype == dtype
     assert float(rate) == distilled.learning_rate
+
+
+@pytest.mark.parametrize("whitening", ["corrected", "none", "raw"])
+def test_the_readme_beside_the_pt_files_prepares_test_images_as_the_run_did(tmp_path: Path, whitening: str) -> None:
+    context = finish_run(tmp_path / "run", tiny_settings(whitening=whitening))
+    export_copies(context, None, tmp_path / "pt")
+    readme = (tmp_path / "pt" / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert code
+    names: dict = {}
+    with chdir(tmp_path / "pt"):
+        exec(code[1], names)
+    pixels = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = DistilledSet.load(context.folder.distilled).preprocess(pixels)
+    torch.testing.assert_close(names["preprocess"](pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path) -> None:
+    settings = tiny_settings()
+    export_copies(finish_run(tmp_path / "run", settings), None, tmp_path / "pt")
+    readme = " ".join((tmp_path / "pt" / "README.md").read_text().split())
+    for told in (
+        "**logits**: the targets are `labels.softmax(1)`",
+        "**whitened**",
+        "2 in a row for each of 10 classes",
+        "Epsilon 0.1",
+        "`dataset.subset_seed` 42",
+        "brightness +-0.5, saturation times 0 to 2, contrast times 0.5 to 1.5",
+        "a shift of up to 0.125 of the side",
+        "a square of 0.5 of the side",
+        "with probability 0.5",
+        "each side times 0.833 to 1.2",
+        "+-15 degrees",
+        "a tenth of the learning rate from epoch 1 on",
+    ):
+        assert told in readme
+    assert "{" not in readme
+
+
+def test_the_best_set_is_copied_instead_of_the_final_one(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    final = DistilledSet.load(context.folder.distilled)
+    kept = Synthetic(final.images + 1, final.label_logits + torch.rand(20, 10), torch.tensor(0.07))
+    save_set(context.folder, 2, kept)  # the tiny run's best check is of iteration 2
+    export_copies(context, tmp_path / "images", tmp_path / "pt", "best")
+    images, labels, rate = (
+        torch.load(tmp_path / "pt" / f"{name}.pt", weights_only=True) for name in ("images", "labels", "lr")
+    )
+    assert torch.equal(images, kept.images) and torch.equal(labels, kept.label_logits)
+    assert float(rate) == pytest.approx(0.07)
+    assert "best (2 iterations)" in (tmp_path / "pt" / "README.md").read_text()
+    with Image.open(tmp_path / "images" / "3" / "1.png") as picture:
+        levels = torch.from_numpy(np.array(picture)).float()
+    pixels = final.whitening.to_pixels(kept.images).clamp(0, 1)
+    assert torch.equal(levels, (pixels[7, 0] * 255).round())
+    with pytest.raises(InputError, match="something else"):
+        export_copies(context, None, tmp_path / "pt")
+
+
+def test_a_best_set_that_is_gone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"(?s)the best set, of iteration 2, is gone.*leave --set out"):
+        export_copies(finish_run(tmp_path / "run"), None, tmp_path / "pt", "best")
+    assert not (tmp_path / "pt").exists()
 
 
 def test_a_copy_can_be_made_again_but_never_over_something_else(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_a_killed_worker_is_reported_as_a_crash_with_its_last_output(
     monkeypatch.setenv("FAKE_WORKER", '{"dies_at": 13}')
     done = command("resume", "first")
     assert done.code == 1
-    assert "the worker exited without an error message (exit code -9)" in done.err and "about to die" in done.err
+    assert "the worker process died (signal 9)" in done.err and "about to die" in done.err
+    assert "`ltdd-tui resume first` resumes from iteration 10" in done.err
     assert "Traceback" not in done.err
     assert json.loads(command("runs", "--json").out)[0]["state"] == "crashed"
     monkeypatch.setenv("FAKE_WORKER", "{}")
@@ -227,3 +228,31 @@ def test_an_estimate_that_is_ended_leaves_no_calibration(monkeypatch: pytest.Mon
     assert process.wait(timeout=10) == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int(marker.read_text()), 0)
+
+
+def test_a_run_in_the_queue_begins_once_the_other_is_over(spawn: Spawn, command: Callable, make_run: Callable) -> None:
+    first, second = make_run("first"), make_run("second")
+    other = spawn("resume", "first", FAKE_WORKER=SLOW)
+    wait_for(lambda: has_distilled_three_steps(first))
+    queued = spawn("resume", "second", "--after", "first")
+    wait_for(lambda: RunFolder(second).is_running() and (second / "events.jsonl").exists())
+    state = {run["name"]: run["state"] for run in json.loads(command("runs", "--json").out)}
+    assert state == {"first": "running", "second": "queued"}
+    assert command("stop", "first").code == 0
+    _, err = queued.communicate(timeout=30)
+    other.communicate(timeout=30)
+    assert queued.returncode == 0 and "queued: it begins once no worker is at work on first" in err
+
+
+def test_a_run_can_be_taken_out_of_the_queue(spawn: Spawn, command: Callable, make_run: Callable) -> None:
+    make_run("first")
+    root = make_run("second")
+    with RunFolder(root.parent / "first").held():
+        queued = spawn("resume", "second", "--after", "first")
+        wait_for(lambda: RunFolder(root).is_running() and (root / "events.jsonl").exists())
+        assert command("stop", "second").code == 0
+        assert queued.wait(30) == 130
+    assert [run["state"] for run in json.loads(command("runs", "--json").out)] == ["waiting", "stopped"]
+    assert command("resume", "second", "--after", "second").code == 2
+    assert command("run", "quickstart", "--after", "nobody").code == 2
+    assert sorted(path.name for path in root.parent.iterdir()) == ["first", "second"], "nothing is left behind"

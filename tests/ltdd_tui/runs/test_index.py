@@ -32,7 +32,7 @@ def test_every_status_is_told(tmp_path: Path) -> None:
     assert states == {s: s for s in states} | {"empty": "waiting"}
     assert {listed.run.dataset for listed in entries.values()} == {"cifar10"}, "also of one that nobody has started"
     assert entries["done"].run.accuracy_mean == pytest.approx(52.93)
-    assert entries["running"].run.progress == pytest.approx(12 / 20)
+    assert entries["running"].run.stage == "distill 12/20" and entries["running"].run.status == "running 86 %"
     assert entries["running"].run.check_mean is not None
 
 
@@ -43,7 +43,7 @@ def test_a_long_run_tells_its_stage_though_the_start_of_it_is_far_back(tmp_path:
     folder.events.write_text("".join(encode(event, seq, seq / 10) + "\n" for seq, event in enumerate(events)))
     with folder.held():
         run = overview(folder)
-    assert (run.state, run.stage, run.progress) == ("running", "distill 3000/4000", 0.75)
+    assert (run.state, run.stage, run.status) == ("running", "distill 3000/4000", "running 75 %")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from ltdd_tui.runs.index import RunIndex, replayed
-from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.index import RunIndex
+from ltdd_tui.runs.live import LiveRun, replayed
 from tests.ltdd_tui.recorded import hold, let_go, record
 
 

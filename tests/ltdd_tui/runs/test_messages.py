@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.events import EventLog, Warned
+from engine.run.events import Event, EventLog, RunBroke, RunStopped, StageDone, StageStarted, Warned
 from ltdd_tui.runs.console import open_console
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, new_notifications, notice, terminal_title
@@ -30,9 +30,9 @@ def view_of(tmp_path: Path, status: str) -> RunView:
 @pytest.mark.parametrize(
     ("status", "title", "hint"),
     [
-        ("failed", "the run failed", "`r` goes on from iteration 30"),
-        ("crashed", "the worker exited without an error message", "`r` goes on from iteration 30"),
-        ("stopped", "stopped during distill", "`r` goes on from iteration 30"),
+        ("failed", "the run failed", "`r` resumes from iteration 30"),
+        ("crashed", "the worker process died", "`r` resumes from iteration 30"),
+        ("stopped", "stopped during distill", "`r` resumes from iteration 30"),
         ("empty", "no worker is at work on this run", "`r` starts one"),
     ],
 )
@@ -120,4 +120,69 @@ def test_notifications_are_of_what_is_new(tmp_path: Path) -> None:
 
 
 def test_the_title_of_the_window_says_how_far(tmp_path: Path) -> None:
-    assert terminal_title(view_of(tmp_path, "running")) == "64% distill · demo"
+    view = view_of(tmp_path, "running")
+    assert terminal_title(view, view.state.last_seconds or 0.0) == "87 % distill · demo"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "title"),
+    [
+        (None, "the worker process died"),
+        (-9, "the worker process died (signal 9)"),
+        (3, "the worker process died (exit code 3)"),
+    ],
+)
+def test_a_dead_worker_is_told_with_its_signal_where_that_is_known(
+    tmp_path: Path, exit_code: int | None, title: str
+) -> None:
+    view = view_of(tmp_path, "crashed")
+    told = notice(view, starting=False, died_with=exit_code)
+    assert told is not None and told.title == title
+    running = replace(view, state=replace(view.state, status="running"))
+    (ending,) = new_notifications(running, view, exit_code)
+    assert ending.message == f"{title}; `r` resumes from iteration 30, the last checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "lost"),
+    [
+        ("running", "the present iteration, which is kept", "2 iterations since the last checkpoint"),
+        ("experts", "the present epoch; experts that are not finished begin anew", "what the present step has done"),
+    ],
+)
+def test_stopping_says_what_it_waits_for_and_what_it_costs_not_to(
+    tmp_path: Path, status: str, after: str, lost: str
+) -> None:
+    told = notice(view_of(tmp_path, status), starting=False, stopping_seconds=48.0)
+    assert told is not None and told.title == "stopping, asked 48 s ago"
+    assert after in told.lines[0] and told.hint == f"`s` again stops it now, which loses {lost}"
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        (None, "the worker process died"),
+        (RunStopped("evaluate"), "it was stopped"),
+        (RunBroke("no space left"), "it failed"),
+    ],
+)
+def test_an_evaluation_of_a_finished_run_that_ends_early_is_told(tmp_path: Path, end: Event | None, how: str) -> None:
+    folder = record(tmp_path / "demo", "done", iterations=20)
+    live = LiveRun(folder)
+    live.read()
+    before = live.view
+    assert notice(before, starting=False) is None
+    log = EventLog(folder.events)
+    log.emit(StageStarted("evaluate", 10, "networks"))
+    if end:
+        log.emit(end)
+    live.read()
+    told = notice(live.view, starting=False)
+    assert told is not None and told.title == f"evaluate is not finished: {how}" and "`v` evaluates again" in told.hint
+    assert live.view.state.status == "done"
+    (news,) = new_notifications(before, live.view)
+    assert told.title in news.message
+    log.emit(StageStarted("evaluate", 10, "networks"))
+    log.emit(StageDone("evaluate", 1.0))
+    live.read()
+    assert notice(live.view, starting=False) is None

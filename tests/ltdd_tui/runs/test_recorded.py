@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from engine.run.presets import load_preset
-from ltdd_tui.runs.index import overview, replayed
+from ltdd_tui.runs.index import overview
+from ltdd_tui.runs.live import replayed
 from tests.ltdd_tui.recorded import let_go, record
 
 EXPECTED = {"empty": "waiting", "experts": "running", "running": "running"}

@@ -51,10 +51,12 @@ def test_how_one_ended_that_had_begun_says_nothing_of_the_next(folder: RunFolder
 
 def test_stopping_is_the_worker_that_was_asked_and_no_later_one(folder: RunFolder) -> None:
     worker_handle = WorkerHandle(folder, "cpu")
-    assert not worker_handle.is_stopping(said(OURS, alive=True))
+    assert worker_handle.stopping_seconds(said(OURS, alive=True)) is None
     folder.stop_request.touch()
-    assert worker_handle.is_stopping(said(OURS, alive=True)), "whoever asked"
+    assert worker_handle.stopping_seconds(said(OURS, alive=True)) is not None, "whoever asked"
     folder.stop_request.unlink()
-    assert worker_handle.is_stopping(said(OURS, alive=True)), "it has seen the request, and comes to its safe point"
-    assert not worker_handle.is_stopping(said(OURS, alive=False, status="stopped"))
-    assert not worker_handle.is_stopping(said(OTHER, alive=True)), "resumed from elsewhere"
+    assert worker_handle.stopping_seconds(said(OURS, alive=True)) is not None, (
+        "it has seen the request, and comes to its safe point"
+    )
+    assert worker_handle.stopping_seconds(said(OURS, alive=False, status="stopped")) is None
+    assert worker_handle.stopping_seconds(said(OTHER, alive=True)) is None, "resumed from elsewhere"

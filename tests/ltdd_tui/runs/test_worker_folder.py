@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import open_console, printed
+from ltdd_tui.runs.feed import events_size
+from ltdd_tui.runs.live import replayed
 
 
 @pytest.mark.parametrize(
@@ -137,3 +142,31 @@ def test_a_console_that_an_older_version_appended_to_shows_the_latest_worker_onl
     assert printed(folder.console) == ("the second speaks",)
     folder.console.write_text(f"error: the first broke\n{start}\n")
     assert printed(folder.console) == ()
+
+
+def test_a_worker_that_does_not_stop_can_be_ended_at_once(
+    runs_dir: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = manage.create("one", runs_dir, "method: ltdd\n")
+    monkeypatch.setenv("FAKE_WORKER", '{"pause": 0.02, "iterations": 400, "deaf": true}')
+    process = worker.start(folder, "cpu").process
+    while events_size(folder) < 3000:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert command("stop", "one").code == 0 and process.poll() is None
+    done = command("stop", "one", "--now")
+    assert done.code == 0 and "one is stopped" in done.err and process.wait(5) == -signal.SIGKILL
+    state = replayed(folder)
+    assert state.status == "stopped" and state.checkpoint >= 10 and not folder.stop_request.exists()
+
+
+@pytest.mark.parametrize("holder", ["elsewhere 1", f"{os.uname().nodename} {os.getpid()}", "", "odd"])
+def test_a_process_that_is_not_the_runs_worker_is_never_ended(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, holder: str
+) -> None:
+    folder = manage.create("one", runs_dir, "method: ltdd\n")
+    monkeypatch.setattr(os, "killpg", lambda *_: pytest.fail("something was ended"))
+    with folder.held():
+        folder.lock.write_text(holder)
+        with pytest.raises(InputError, match="its worker"):
+            worker.stop_now(folder)

@@ -55,7 +55,7 @@ async def test_what_does_harm_is_never_the_answer_of_a_mere_enter(
 
 async def test_a_plan_to_evaluate_holds_what_is_ticked() -> None:
     folder = RunFolder("/runs/one")
-    async with asked(Evaluate(folder, {"convnet": "52.9 +- 0.4"}, 3, "cpu")) as (pilot, given):
+    async with asked(Evaluate([folder], {"convnet": "52.9 +- 0.4"}, 3, "cpu")) as (pilot, given):
         await sees(pilot, "convnet   52.9 +- 0.4", "resnet18  not yet")
         await pilot.press("space", "down", "down", "space", "tab")
         await pilot.press("backspace", "7", "enter")
@@ -64,7 +64,7 @@ async def test_a_plan_to_evaluate_holds_what_is_ticked() -> None:
 
 
 async def test_nothing_ticked_and_no_number_are_told_in_place() -> None:
-    async with asked(Evaluate(RunFolder("/runs/one"), {}, 3, "cpu")) as (pilot, given):
+    async with asked(Evaluate([RunFolder("/runs/one")], {}, 3, "cpu")) as (pilot, given):
         await pilot.press("space", "tab", "enter")
         await sees(pilot, "tick a network or more")
         await pilot.press("shift+tab", "space", "tab", "backspace", "0", "enter")
@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 async def test_the_folder_proposed_follows_the_form_until_one_types(folder: RunFolder, tmp_path: Path) -> None:
-    async with asked(Export(folder, finished=True)) as (pilot, given):
+    async with asked(Export([folder], finished=True)) as (pilot, given):
         await sees(pilot, "~/one-images")
         await pilot.press("down", "enter")
         await sees(pilot, "~/one-pt")
@@ -93,7 +93,7 @@ async def test_the_folder_proposed_follows_the_form_until_one_types(folder: RunF
 
 
 async def test_of_an_unfinished_run_only_its_course_can_be_written(folder: RunFolder, tmp_path: Path) -> None:
-    async with asked(Export(folder, finished=False)) as (pilot, given):
+    async with asked(Export([folder], finished=False)) as (pilot, given):
         await sees(pilot, "the run has no result yet", "~/one-tensorboard")
         await pilot.press("up", "enter", "tab", "enter")
         assert given == [ExportPlan("tensorboard", tmp_path / "one-tensorboard")]
@@ -105,7 +105,7 @@ async def test_a_place_that_cannot_be_one_is_told(
 ) -> None:
     if make:
         make(tmp_path / "one-images")
-    async with asked(Export(folder, finished=True)) as (pilot, given):
+    async with asked(Export([folder], finished=True)) as (pilot, given):
         await pilot.press("tab")
         if make is None:
             await pilot.press("ctrl+u")
@@ -118,7 +118,7 @@ async def test_a_path_that_no_system_takes_and_a_name_of_many_bytes_break_nothin
     folder: RunFolder, tmp_path: Path
 ) -> None:
     for target in ("x" * 300, "/".join(["deep"] * 900), "~nobody-of-that-name/x", "-", "\u6f22" * 99):
-        async with asked(Export(folder, finished=True)) as (pilot, given):
+        async with asked(Export([folder], finished=True)) as (pilot, given):
             await pilot.press("tab")
             pilot.app.screen.query_one("#target", Input).value = target
             assert pilot.app.screen._nearest() == tmp_path
@@ -132,7 +132,7 @@ async def test_a_path_that_no_system_takes_and_a_name_of_many_bytes_break_nothin
 
 
 @pytest.mark.parametrize(
-    "make", [lambda f: Confirm("Sure?"), lambda f: Export(f, True), lambda f: Evaluate(f, {}, 1, "")]
+    "make", [lambda f: Confirm("Sure?"), lambda f: Export([f], True), lambda f: Evaluate([f], {}, 1, "")]
 )
 async def test_dialogs_fit_where_hardly_anything_does(folder: RunFolder, make: Callable) -> None:
     async with asked(make(folder), (30, 8)) as (pilot, given):

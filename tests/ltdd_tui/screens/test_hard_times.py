@@ -52,6 +52,22 @@ def test_a_terminal_of_20x5_and_back(add: Add, name: str) -> None:
     drive((120, 40), test)
 
 
+def test_a_terminal_resized_while_other_screens_are_shown(add: Add) -> None:
+    runs = [add("one"), add("other")]
+
+    async def test(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, LtddApp)
+        for opened, shown in (SCREENS[name] for name in ("launch", "runs", "compare", "run", "help")):
+            opened(app, runs)
+            await sees(pilot, shown)
+        await pilot.resize_terminal(170, 40)
+        await until(pilot, lambda: all(screen.has_class("-huge") for screen in app.screen_stack[1:]))
+        assert {screen.size.width for screen in app.screen_stack[1:]} == {170}
+
+    drive((120, 40), test)
+
+
 @pytest.mark.usefixtures("no_form")
 def test_garbage_is_looked_for_once_the_first_picture_is_there() -> None:
     async def test(pilot: Pilot[None]) -> None:

@@ -128,7 +128,7 @@ async def test_help_opens_at_any_size(size: tuple[int, int]) -> None:
 
 
 async def test_keys_are_changed_by_id(prefer: Callable[[str], Path], add: Add) -> None:
-    prefer("keys:\n  app.runs: f9\n  runs.filter: ctrl+f,comma\n  list.down: n\n  runs.rename: N\n")
+    prefer("keys:\n  app.runs: f9\n  runs.filter: ctrl+f,comma\n  list.down: n\n  run.rename: N\n")
     add("one", "stopped")
     add("two", "stopped")
     async with shown() as pilot:

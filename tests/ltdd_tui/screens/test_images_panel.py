@@ -102,14 +102,14 @@ def write(root: Path, preview: Preview) -> None:
     (root / preview.labels).write_text(json.dumps(table))
 
 
-async def test_the_class_its_label_and_the_newest_iteration_are_seen(view: Callable[..., RunView]) -> None:
+async def test_all_classes_a_label_and_the_newest_iteration_are_seen(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 20)) as pilot:
         app = pilot.app
         assert "no preview yet" in app.text
         app.panel.show(view(10, 20))
         await settle(pilot)
-        assert app.colors == {COLORS[0]}
-        assert "cat (900 real images)" in app.text and "cat, image 1" in app.text and "80%" in app.text
+        assert app.colors == set(COLORS) and all(name in app.text for name in NAMES)
+        assert "all 3 classes" in app.text and "cat, image 1" in app.text and "80%" in app.text
         assert "iteration 20, newest" in app.text
 
 
@@ -120,11 +120,10 @@ async def test_keys_go_through_classes_images_modes_and_iterations(view: Callabl
         app.panel.focus()
         await pilot.press("right_square_bracket", "right_square_bracket", "left")
         await settle(pilot)
-        assert app.colors == {COLORS[2]} and "[eel], image 4" in app.text
+        assert app.colors == set(COLORS) and "[eel], image 4" in app.text
         await pilot.press("e")
         await settle(pilot)
-        assert app.colors == set(COLORS) and "all classes" in app.text
-        assert all(name in app.text for name in NAMES)
+        assert app.colors == {COLORS[2]} and "[eel] (2 real images), class 3 of 3" in app.text
         await pilot.press("e", "comma")
         await settle(pilot)
         assert app.colors == {dimmed(COLORS[2])} and "iteration 15, 1 before newest" in app.text
@@ -145,15 +144,49 @@ async def test_who_looks_back_stays_there_and_the_newest_is_followed_again(view:
         assert "iteration 40, newest" in app.text
 
 
+async def test_many_classes_come_in_pages_that_keys_leaf_through(view: Callable[..., RunView]) -> None:
+    async with Shown().run_test(size=(24, 10)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10))
+        app.panel.focus()
+        await settle(pilot)
+        assert app.colors == {COLORS[0]} and "cat, image 1" in app.text
+        for key, color in (("pagedown", 1), ("pagedown", 2), ("pagedown", 2), ("pageup", 1)):
+            await pilot.press(key)
+            await settle(pilot)
+            assert app.colors == {COLORS[color]}
+
+
+async def test_the_change_since_the_start_says_how_much_it_is_amplified(view: Callable[..., RunView]) -> None:
+    async with Shown().run_test(size=(110, 40)) as pilot:
+        app = pilot.app
+        app.panel.show(view(10, 15, 20))
+        app.panel.focus()
+        await pilot.press("c", "comma")
+        await settle(pilot)
+        # The darker pictures differ by 100 at most, which twice as much would not fit into 8 bits.
+        assert "all 3 classes, change since iteration 10, x1" in app.text and app.colors == set()
+        shown = {
+            tuple(c.triplet)
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style
+            for c in (segment.style.bgcolor,)
+            if c and c.triplet
+        }
+        assert {(28, 113, 113), (113, 28, 113), (113, 113, 28)} <= shown
+        await pilot.press("c")
+        await settle(pilot)
+        assert "change since" not in app.text and app.colors == {*map(dimmed, COLORS)}
+
+
 async def test_a_click_selects_an_image(view: Callable[..., RunView]) -> None:
     async with Shown().run_test(size=(80, 40)) as pilot:
         app = pilot.app
         app.panel.show(view(10))
-        app.panel.focus()
-        await pilot.press("e")
         await settle(pilot)
         tiles = app.panel._images_view._shown.layout.tiles
-        await pilot.click("PictureFrame", offset=(2 * tiles.pitch_across + 2, tiles.pitch_down + 1))
+        await pilot.click("Band PictureFrame", offset=(2 * tiles.pitch_across + 2, tiles.pitch_down + 1))
         await settle(pilot)
         assert "dog, image 3" in app.text
 
@@ -179,11 +212,11 @@ async def test_damage_is_told_and_the_rest_goes_on(
         app.panel.focus()
         await settle(pilot)
         assert told in " ".join(app.text.replace("│", " ").split())
-        assert (app.colors == {COLORS[0]}) == name.endswith("json")
+        assert (app.colors == set(COLORS)) == name.endswith("json")
         assert ("80%" in app.text) == name.endswith("png")
         await pilot.press("comma")
         await settle(pilot)
-        assert app.colors == {COLORS[0]} and "80%" in app.text and told not in app.text
+        assert app.colors == set(COLORS) and "80%" in app.text and told not in app.text
 
 
 async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..., RunView]) -> None:
@@ -192,16 +225,17 @@ async def test_what_is_off_the_screen_is_let_go_and_made_again(view: Callable[..
         app.panel.show(view(10))
         await settle(pilot)
         images_view = app.panel._images_view
-        assert images_view._renderer._sheet is not None
+        assert images_view._renderer._sheets
         app.panel.display, app.query_one("#other").display = False, True
         await settle(pilot)
-        assert images_view._renderer._sheet is None and images_view._shown is None and not images_view._frame.children
+        assert not images_view._renderer._sheets and images_view._shown is None
+        assert not any(frame.children for frame in images_view.query("PictureFrame"))
         app.panel.show(view(10, 20))
         await settle(pilot)
         assert images_view._shown is None
         app.panel.display, app.query_one("#other").display = True, False
         await settle(pilot)
-        assert app.colors == {COLORS[0]} and "iteration 20, newest" in app.text
+        assert app.colors == set(COLORS) and "iteration 20, newest" in app.text
 
 
 async def test_one_picture_is_made_for_one_change(
@@ -234,7 +268,7 @@ async def test_previews_may_vanish_with_a_resume_or_a_replay(view: Callable[...,
         assert "no preview yet" in app.text and app.colors == set()
         app.panel.show(view(10))
         await settle(pilot)
-        assert app.colors == {COLORS[0]}
+        assert app.colors == set(COLORS)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (30, 8), (60, 12), (200, 60)])
@@ -259,7 +293,7 @@ async def test_images_can_be_switched_off_and_on(view: Callable[..., RunView]) -
         assert app.colors == set() and "images are off" in app.text and "80%" in app.text
         await pilot.press("i")
         await settle(pilot)
-        assert app.colors == {COLORS[0]}
+        assert app.colors == set(COLORS)
 
 
 async def test_without_a_terminal_of_its_own_the_app_draws_half_cells() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from engine.run.events import Preview
+from ltdd_tui.screens.run.images.labels import label_lines, label_words, name_lines
 from ltdd_tui.screens.run.images.renderer import ImageSelection, lay_out_tiles, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import CellArea
-from ltdd_tui.screens.run.images.view import label_lines, label_words, name_lines
 from ltdd_tui.widgets.bars import bar
 from ltdd_tui.widgets.lines import MUTED, STRONG, group_style
 
@@ -92,7 +92,7 @@ def test_a_label_in_words_is_never_too_long() -> None:
 
 def test_names_stand_beside_the_middle_of_their_images() -> None:
     found = lay_out_tiles(ImageSelection("all", row=1), 3, 4, 8, CellArea(60, 30))
-    lines = name_lines(found, ["cat", "dog", "[eel]"], 8)
+    lines = name_lines(found, 0, ["cat", "dog", "[eel]"], 8)
     named = {line.plain.strip(): at for at, line in enumerate(lines) if line}
     pitch = found.tiles.pitch_down
     assert len(lines) == 3 * pitch

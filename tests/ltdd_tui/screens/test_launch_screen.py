@@ -19,16 +19,19 @@ from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.launch.form import BASIC, NAME
+from ltdd_tui.runs.index import overview
 from ltdd_tui.screens.launch.form_view import Matches, MoreSettings
 from ltdd_tui.screens.launch.preset_list import PresetList
 from ltdd_tui.screens.launch.screen import LaunchScreen
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.widgets.field import Field
 from tests.ltdd_tui.driving import hears, listen, sees, text, type_ahead, typed, until
+from tests.ltdd_tui.recorded import let_go, record
 
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -138,6 +141,30 @@ def test_from_a_preset_over_a_fault_to_the_run_with_exactly_those_settings() -> 
     assert [path.name for path in Path("runs").iterdir()] == ["cifar10-lt-if50-ipc20"]
     wanted = load_preset("cifar10-lt-if100-ipc10-small", ["dataset.imbalance_factor=50", "ipc=20"])
     assert (Path("runs") / "cifar10-lt-if50-ipc20" / "config.yaml").read_text() == dump(wanted)
+
+
+@pytest.mark.parametrize(("key", "state"), [("u", "queued"), ("escape", None)])
+def test_while_a_run_is_at_work_another_can_be_queued_behind_it(key: str, state: str | None) -> None:
+    busy = record(Path("runs/busy"), "running", iterations=20)
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await pilot.press("ctrl+s")
+        await sees(pilot, "Another run is at work", "busy", "Queue behind (u)")
+        await pilot.press(key)
+        if state is None:
+            await until(pilot, lambda: pilot.app.screen is screen)
+            return
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        (new,) = (RunFolder(path) for path in Path("runs").iterdir() if path.name != "busy")
+        await until(pilot, lambda: overview(new).state == state)
+        if state == "queued":
+            await sees(pilot, "it begins once no worker is at work on busy")
+            let_go(busy)
+            await until(pilot, lambda: overview(new).state == "done")
+
+    drive(test)
+    let_go(busy)
+    assert len(list(Path("runs").iterdir())) == (1 if state is None else 2)
 
 
 def test_a_space_that_was_typed_stays_for_the_next_word() -> None:

@@ -155,12 +155,12 @@ async def test_a_crash_shows_within_seconds_and_r_goes_on(
     async with shown(folder) as pilot:
         assert "Resume" not in text(pilot)
         let_go(folder)
-        await until(pilot, lambda: "the worker exited without an error message" in text(pilot))
+        await until(pilot, lambda: "the worker process died" in text(pilot))
         await until(pilot, lambda: "student steps compiled in 41 s" in text(pilot) and "Resume" in text(pilot))
-        await pilot.press("c")
+        await pilot.press("y")
         assert pilot.app.clipboard.startswith("ltdd-tui resume ")
         await pilot.press("r")
-        await until(pilot, lambda: "the worker exited without an error message" not in text(pilot))
+        await until(pilot, lambda: "the worker process died" not in text(pilot))
         await until(pilot, lambda: "✓ done" in text(pilot))
 
 
@@ -264,7 +264,7 @@ async def test_maximize_and_the_way_out(make: Callable[..., RunFolder]) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(seen(pilot)) == 5)
         await pilot.press("escape")
-        await hears(pilot, "q leaves, F2 lists all runs")
+        await hears(pilot, "q ends the program, F2 lists all runs")
         await pilot.press("q")
         await until(pilot, lambda: pilot.app._exit)
 

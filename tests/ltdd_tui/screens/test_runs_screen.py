@@ -21,6 +21,7 @@ from ltdd_tui import app as app_module
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import index
 from ltdd_tui.runs.index import RunEntry, RunIndex
+from ltdd_tui.screens import actions
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.result_dialogs import Evaluate, Export
@@ -266,6 +267,68 @@ async def test_delete_asks_with_size_and_path_and_enter_is_a_no(add: Add, tmp_pa
         await pilot.press("y")
         await until(pilot, lambda: listed(pilot) == ["other"])
         assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+
+
+async def marked(pilot: Pilot[None], *names: str) -> None:
+    """Marks these runs, and leaves the cursor on the last one of the list."""
+    rows = screen(pilot).query_one(RunList)
+    for name in names:
+        rows.point_at(name)
+        await pilot.press("space")
+    await pilot.press("G")
+
+
+async def test_with_marks_delete_takes_the_marked_runs_and_leaves_the_one_under_the_cursor(add: Add) -> None:
+    for name in ("one", "two", "three"):
+        add(name, "done")
+    async with shown() as pilot:
+        await marked(pilot, "one", "two")
+        assert current(pilot) == "three"
+        await pilot.press("d")
+        await sees(pilot, "Delete 2 runs: one, two?", "cannot be undone")
+        await pilot.press("y")
+        await until(pilot, lambda: listed(pilot) == ["three"])
+
+
+async def test_with_marks_a_run_at_work_keeps_all_of_them_from_being_deleted(add: Add) -> None:
+    for name, status in (("one", "done"), ("busy", "running"), ("other", "done")):
+        add(name, status)
+    async with shown() as pilot:
+        await marked(pilot, "one", "busy")
+        await pilot.press("d")
+        await hears(pilot, "busy: a worker is at work")
+        assert sorted(listed(pilot)) == ["busy", "one", "other"]
+
+
+async def test_with_marks_evaluate_takes_them_one_after_the_other(add: Add) -> None:
+    for name in ("one", "two", "three"):
+        add(name, "done")
+    async with shown() as pilot:
+        await marked(pilot, "two", "one")
+        await pilot.press("v")
+        await sees(pilot, "Evaluate 2 runs", "2 runs: two, one, one after the other")
+        await pilot.press("enter", "tab", "tab", "tab", "tab", "enter")
+        for name in ("two", "one"):
+            await hears(pilot, f"{name}: evaluation done")
+        assert not any(note.startswith("three") for note in told(pilot))
+
+
+async def test_with_marks_export_writes_each_into_a_folder_of_its_own(
+    add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        add(name, "done")
+    asked: list[list[str]] = []
+    monkeypatch.setattr(actions, "launch", lambda folder, arguments: asked.append(arguments))
+    async with shown() as pilot:
+        await marked(pilot, "one", "two")
+        await pilot.press("x")
+        await sees(pilot, "Export 2 runs", "2 runs: one, two", "Each into a folder of its own")
+        screen = pilot.app.screen
+        assert isinstance(screen, Export)
+        screen.give()
+        await until(pilot, lambda: len(asked) == 2)
+    assert [arguments[-1] for arguments in asked] == [str(tmp_path / f"{name}-images") for name in ("one", "two")]
 
 
 @pytest.mark.parametrize("key", ["d", "n", "x", "v", "s"])

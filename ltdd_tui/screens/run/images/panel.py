@@ -1,4 +1,4 @@
-"""The synthetic images at an iteration: one class, all classes or one image large, with its soft label."""
+"""The synthetic images at an iteration: all classes, one class or one image large, with its soft label."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from engine.run.events import DataReady, Preview
+from engine.run.events import Preview
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.panel import Panel
-from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest, valid_previews
+from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderedImages, RenderRequest, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 
@@ -24,7 +24,7 @@ CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteratio
 
 
 class ImagesPanel(Panel):
-    """The synthetic images of one class, of all, or one large, each with its soft label."""
+    """The synthetic images of all classes, of one, or one large, each with its soft label."""
 
     NAME = "images"
     NUMBER = "4"
@@ -32,16 +32,21 @@ class ImagesPanel(Panel):
     HELP: ClassVar[str] = """\
 ## Synthetic images
 
-What the run has made of the images so far: those of one class, of all classes (a line each), or one image large.
-Beside them the soft label of the framed image, its likeliest classes first; the class that the image stands for has a
-color of its own. The newest saved iteration is followed unless an older one was asked for.
+What the run has made of the images so far: those of all classes (a line each, a page at a time where there are many),
+of one class, or one image large. With them the soft label of the framed image, its likeliest classes first; the class
+that the image stands for is bold. The newest saved iteration is followed unless an older one was asked for.
+
+`c` shows how the images have changed since the start instead: gray is no change, and differences are amplified by the
+factor in the border.
 
 | key | |
 |---|---|
 | `[` `]`, up, down, wheel | class |
+| page up, page down | a page of classes |
 | left, right, or a click | image |
 | `,` `.` | older, newer iteration |
-| `e`, enter | one class, all classes, one image |
+| `e`, enter | all classes, one class, one image |
+| `c` | the images, or their change since the start |
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
 
@@ -56,9 +61,12 @@ color of its own. The newest saved iteration is followed unless an older one was
         Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
         Binding("left", "move(0, -1)", "Image before", show=False, id="images.previous"),
         Binding("right", "move(0, 1)", "Next image", show=False, id="images.next"),
+        Binding("pageup", "page(-1)", "Page of classes before", show=False, id="images.previous_page"),
+        Binding("pagedown", "page(1)", "Next page of classes", show=False, id="images.next_page"),
         Binding("comma", "step(-1)", "Older iteration", group=ITERATION, id="images.older"),
         Binding("full_stop", "step(1)", "Newer iteration", group=ITERATION, id="images.newer"),
-        Binding("e,enter", "cycle", "View", tooltip="One class, all classes, one image", id="images.cycle"),
+        Binding("e,enter", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
+        Binding("c", "toggle_change", "Change", tooltip="Since the start, or the images", id="images.change"),
         Binding("i", "cycle_renderer", "How images are drawn", show=False, id="images.renderer"),
     ]
 
@@ -67,7 +75,9 @@ color of its own. The newest saved iteration is followed unless an older one was
         self._selection = ImageSelection()
         self._view: RunView | None = None
         self._mode = mode
+        self._shows_change = False
         self._images_view = ImagesView()
+        self._rendered: RenderedImages | None = None
 
     def compose(self) -> ComposeResult:
         yield self._images_view
@@ -85,6 +95,10 @@ color of its own. The newest saved iteration is followed unless an older one was
     def on_images_view_clicked(self, event: ImagesView.Clicked) -> None:
         self._look_at(replace(self._selection, row=event.row, image=event.image))
 
+    def on_images_view_shown(self, event: ImagesView.Shown) -> None:
+        self._rendered = event.rendered
+        self._entitle(event.rendered.job.request)
+
     @on(events.MouseScrollDown)
     @on(events.MouseScrollUp)
     def _move_by_wheel(self, event: events.MouseScrollDown | events.MouseScrollUp) -> None:
@@ -94,6 +108,17 @@ color of its own. The newest saved iteration is followed unless an older one was
     def action_move(self, rows: int, images: int) -> None:
         if preview := self._preview():
             self._look_at(self._selection.within(preview).moved(rows, images, preview))
+
+    def action_page(self, pages: int) -> None:
+        """Moves by as many classes as are in sight."""
+        if preview := self._preview():
+            rows = len(self._rendered.layout.rows) if self._rendered else 1
+            selection = self._selection.within(preview)
+            self._look_at(replace(selection, row=min(max(selection.row + pages * rows, 0), preview.rows - 1)))
+
+    def action_toggle_change(self) -> None:
+        self._shows_change = not self._shows_change
+        self._look_at(self._selection)
 
     def action_step(self, steps: int) -> None:
         self._look_at(self._selection.stepped(steps, self._saved()))
@@ -119,19 +144,49 @@ color of its own. The newest saved iteration is followed unless an older one was
         groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
         selection = replace(selection.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        request = RenderRequest(self._view.folder.root, preview, selection, names, groups, renderer)
+        request = RenderRequest(
+            self._view.folder.root, preview, selection, names, groups, renderer, self._since(preview)
+        )
         self._images_view.request(request)
-        self._entitle(request, data)
+        self._entitle(request)
 
-    def _entitle(self, request: RenderRequest, data: DataReady | None) -> None:
+    def _since(self, preview: Preview) -> Preview | None:
+        """The first preview, where the change since then is to be shown and can be."""
+        if not self._shows_change or self._view is None:
+            return None
+        first = self._view.state.previews[self._saved()[0]]
+        same = all(getattr(first, side) == getattr(preview, side) for side in ("rows", "columns", "image_size"))
+        return first if same else None
+
+    def _entitle(self, request: RenderRequest) -> None:
         """Says what is seen, and whether it is the newest."""
         selection, preview, saved = request.selection, request.preview, self._saved()
-        what = "all classes" if selection.shows == "all" else clean(request.names_of(preview.rows)[selection.row])
-        if selection.shows != "all" and data and selection.row < len(data.class_counts):
-            what += f" ({data.class_counts[selection.row]:,} real images)"
+        if preview.iteration not in saved:
+            return
+        rendered = self._rendered
+        # What is in sight is known once it is drawn.
+        layout = rendered.layout if rendered and rendered.job.request == request else None
+        image = f"image {selection.image + 1}"
+        if selection.shows == "all":
+            rows = layout.rows if layout else range(preview.rows)
+            what = f"all {preview.rows} classes"
+            if len(rows) < preview.rows:
+                what = f"classes {rows.start + 1}-{rows.stop} of {preview.rows}"
+            if layout and layout.tiles.across < preview.columns:
+                first = layout.tiles.first_column
+                image = f"images {first + 1}-{first + layout.tiles.across}"
+        else:
+            what = clean(request.names_of(preview.rows)[selection.row])
+            data = self._view.state.data if self._view else None
+            if data and selection.row < len(data.class_counts):
+                what += f" ({data.class_counts[selection.row]:,} real images)"
+            what += f", class {selection.row + 1} of {preview.rows}"
+        if request.since is not None:
+            factor = f", x{rendered.factor}" if layout and rendered and rendered.factor else ""
+            what += f", change since iteration {request.since.iteration:,}{factor}"
         behind = len(saved) - 1 - saved.index(preview.iteration)
         age = (f"{behind} before newest", "$accent") if behind else "newest"
-        where = f"image {selection.image + 1}/{preview.columns}, iteration {preview.iteration:,}, "
+        where = f"{image} of {preview.columns}, iteration {preview.iteration:,}, "
         self.entitle(Content(f"{self.NUMBER} {self.TITLE}: {what}"), Content.assemble(where, age))
 
     def _saved(self) -> list[int]:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, get_args
@@ -85,6 +86,22 @@ def flow(count: int, image_size: int, area: CellArea) -> int:
     if fitting:
         return max(fitting, key=lambda columns: grids[columns].side)
     return min(count, _of_side(side_in(_smallest(area), image_size), area).across)
+
+
+def band_tiles(rows: int, columns: int, image_size: int, area: CellArea) -> Iterator[Tiles]:
+    """The grids worth a look for `rows` classes of `columns` images: each is as large as so many of them can be.
+
+    None where even one of the smallest images has no room.
+    """
+    across = (area.across // count * area.cell_width for count in range(1, min(columns, area.across) + 1))
+    down = (area.down // count * area.cell_height for count in range(1, min(rows, area.down) + 1))
+    # By the height alone: a narrow band makes no smaller image worth a look.
+    smallest = _smallest(replace(area, across=area.down * area.cell_height))
+    rooms = {max(room - 2 * area.ring, smallest) for room in (*across, *down)}
+    for side in sorted({side_in(room, image_size) for room in rooms}):
+        tiles = _of_side(side, area)
+        if tiles.pitch_across <= area.across and tiles.pitch_down <= area.down:
+            yield replace(tiles, across=min(columns, tiles.across), down=min(rows, tiles.down))
 
 
 def side_in(room: int, image_size: int) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rich.cells import cell_len
 from rich.control import Control
 from rich.segment import ControlType, Segment
 from rich.style import Style
 from textual import events, work
 from textual.app import ComposeResult
 from textual.color import Color
-from textual.containers import Container, Horizontal
+from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.geometry import Region
@@ -23,87 +24,23 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean
+from ltdd_tui.screens.run.images.labels import label_lines, label_words, name_lines
 from ltdd_tui.screens.run.images.renderer import (
+    MOST_BANDS,
     Drawn,
     ImageRenderer,
     RenderedImages,
     RenderJob,
     RenderRequest,
-    TileLayout,
 )
-from ltdd_tui.screens.run.images.terminal_graphics import Renderer, area_of
-from ltdd_tui.widgets.bars import bar
-from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, WARNING, LinesView, fit, group_style, wrapped
+from ltdd_tui.screens.run.images.terminal_graphics import CellArea, Renderer, area_of
+from ltdd_tui.widgets.lines import MUTED, WARNING, LinesView, wrapped
 
-LABEL_NAME_CELLS, PERCENT_CELLS, SHORTEST_BAR = 11, 5, 3
-SMALLEST = 0.005
 LABEL_CELLS, NAME_CELLS = 24, 12
 SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
+LABEL_ROWS, LABEL_GAP, MUCH_LARGER = 12, 2, 2
 NOTHING = "no preview yet"
 OFF = "images are off (i shows them)"
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# What stands beside the pictures: the soft label of one as bars or in words, and the names of classes
-# ------------------------------------------------------------------------------------------------------------------
-
-
-def label_lines(
-    label: Sequence[float], names: Sequence[str], groups: Sequence[str], own: int, width: int, lines: int
-) -> list[Content]:
-    """A bar for each of the likeliest classes, in the color of its group, and what is left for all others.
-
-    `own` is the class that the image stands for.
-    """
-    shown = [place for place in _likeliest(label) if label[place] >= SMALLEST]
-    if len(shown) < len(label) or len(shown) > lines:
-        shown = shown[: max(lines - 1, 0)]
-    name = min(LABEL_NAME_CELLS, max(width - PERCENT_CELLS - SHORTEST_BAR - 1, 1))
-    cells = max(width - name - 1 - PERCENT_CELLS, 0)
-
-    def line(text: str, share: float, name_style: str, bar_style: str) -> Content:
-        percent = fit(f"{share:.0%}", PERCENT_CELLS, right=True)
-        return Content.assemble(
-            (fit(text, name) + " ", name_style), (bar(share, 1.0, cells).ljust(cells), bar_style), percent
-        )
-
-    rows = []
-    for place in shown:
-        bar_style = group_style(groups[place]) if groups else ACCENT
-        rows.append(line(names[place], label[place], STRONG if place == own else "", bar_style))
-    if len(shown) < len(label):
-        rest = max(1.0 - sum(label[place] for place in shown), 0.0)
-        rows.append(line(f"{len(label) - len(shown)} others", rest, MUTED, MUTED))
-    return rows
-
-
-def label_words(title: str, label: Sequence[float], names: Sequence[str], width: int) -> Content:
-    """The likeliest classes in one line, as many as fit."""
-    line = Content.styled(title, MUTED)
-    for place in _likeliest(label):
-        longer = line.append(f"  {clean(names[place])} {label[place]:.0%}")
-        if longer.cell_length > width or label[place] < SMALLEST:
-            break
-        line = longer
-    return line.truncate(width, ellipsis=True)
-
-
-def name_lines(layout: TileLayout, names: Sequence[str], width: int) -> list[Content]:
-    """The names of the classes in sight, each beside the middle of its images."""
-    pitch = layout.tiles.pitch_down
-    lines: list[Content] = []
-    for row in layout.rows:
-        block = [EMPTY] * pitch
-        block[(pitch - 1) // 2] = Content.styled(
-            fit(names[row], width), ACCENT if row == layout.selection.row else MUTED
-        )
-        lines += block
-    return lines
-
-
-def _likeliest(label: Sequence[float]) -> list[int]:
-    """The classes, the likeliest first; of equal ones the first."""
-    return sorted(range(len(label)), key=lambda place: -label[place])
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -202,10 +139,39 @@ def _control(sequence: str) -> Segment:
     return Segment(sequence, Style.null(), ((ControlType.CURSOR_FORWARD, 0),))
 
 
+class Band(Horizontal):
+    """One picture, with the names of its classes before it where there are several."""
+
+    DEFAULT_CSS = """
+    Band {
+        width: auto; height: 1fr;
+        & > .names { height: 1fr; padding-right: 1; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names, self.frame = LinesView(classes="names -fixed"), PictureFrame()
+
+    def compose(self) -> ComposeResult:
+        yield self.names
+        yield self.frame
+
+    def put(self, rendered: RenderedImages, place: int) -> None:
+        """Shows the picture at that place."""
+        job, layout = rendered.job, rendered.layout
+        self.frame.put(job.request.renderer, rendered.pictures[place], *layout.tiles.cells)
+        self.names.display = job.name_cells > 0
+        self.names.styles.width = job.name_cells
+        names = job.request.names_of(job.request.preview.rows)
+        self.names.draw(lambda width: name_lines(layout, place, names, width))
+
+
 class ImagesView(Container):
     """Pictures, with the names of their classes where there are several, and the soft label of the framed one.
 
-    In a narrow one the label is below. While it is not on the screen it keeps no pictures.
+    Where the pictures leave much room, the framed one is there once more, large; in a narrow view the label is below.
+    While it is not on the screen it keeps no pictures.
     """
 
     @dataclass
@@ -215,17 +181,24 @@ class ImagesView(Container):
         row: int
         image: int
 
+    @dataclass
+    class Shown(Message):
+        """Other images are in sight."""
+
+        rendered: RenderedImages
+
     DEFAULT_CSS = """
     ImagesView {
         height: 1fr;
         layout: horizontal;
         & > Horizontal { width: auto; height: 1fr; }
-        & .names { width: 12; height: 1fr; padding-right: 1; }
         & .note { width: 100%; height: 1fr; content-align: center middle; color: $text-muted; }
-        & .label { width: 1fr; max-width: 50; height: 1fr; padding-left: 2; }
+        & > .beside { width: 1fr; height: 1fr; padding-left: 2; }
+        & .label { max-width: 64; height: 1fr; }
         &.-below { layout: vertical; }
         &.-below > Horizontal, &.-bare > Horizontal { width: 1fr; }
-        &.-below .label { max-width: 100%; height: 1; padding-left: 0; }
+        &.-below > .beside { height: 1; padding-left: 0; }
+        &.-below .label { max-width: 100%; }
     }
     """
 
@@ -236,15 +209,16 @@ class ImagesView(Container):
         self._seen, self._working = False, False
         self._job: RenderJob | None = None
         self._shown: RenderedImages | None = None
-        self._names, self._note = LinesView(classes="names -fixed"), Static(NOTHING, classes="note")
-        self._frame, self._label = PictureFrame(), LinesView(classes="label -fixed")
+        self._bands, self._note = [Band() for _ in range(MOST_BANDS)], Static(NOTHING, classes="note")
+        self._large, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield self._names
-            yield self._frame
+            yield from self._bands
             yield self._note
-        yield self._label
+        with Vertical(classes="beside"):
+            yield self._large
+            yield self._label
 
     def on_mount(self) -> None:
         self._clear()
@@ -265,13 +239,13 @@ class ImagesView(Container):
         self._update()
 
     def on_resize(self) -> None:
-        self.set_class(self.size.width < SMALLEST_WIDE or self.size.height < SMALLEST_HIGH, "-below")
         self._update()
 
     def on_click(self, event: events.Click) -> None:
-        x, y = event.screen_offset - self._frame.region.offset
-        if self._shown and (image := self._shown.layout.image_at(x, y)):
-            self.post_message(self.Clicked(*image))
+        for place, band in enumerate(self._bands):
+            x, y = event.screen_offset - band.frame.region.offset
+            if self._shown and band.display and (image := self._shown.layout.image_at(x, y, place)):
+                self.post_message(self.Clicked(*image))
 
     def _update(self) -> None:
         job = self._job_for(self._request) if self._request and self._seen and self.size.area else None
@@ -287,14 +261,28 @@ class ImagesView(Container):
 
     def _job_for(self, request: RenderRequest) -> RenderJob:
         across, down = self.size
-        if self.has_class("-below"):
-            down -= 1
-        else:
-            across -= LABEL_CELLS
-        across -= NAME_CELLS if request.selection.shows == "all" else 0
-        cells = area_of(request.renderer, max(across, 1), max(down, 1))
-        accent = Color.parse(self.app.theme_variables["accent"])
-        return RenderJob(request, cells, self.background_colors[1].rgb, accent.rgb)
+        names = 0
+        if request.selection.shows == "all":
+            longest = max(cell_len(clean(name)) for name in request.names_of(request.preview.rows))
+            names = min(NAME_CELLS, longest + 1, across // 3)
+        below = area_of(request.renderer, max(across, 1), max(down - 1, 1))
+        beside = area_of(request.renderer, max(across - LABEL_CELLS, 1), max(down, 1))
+        # The label gives way where more classes are in sight without it.
+        is_below = across < SMALLEST_WIDE or down < SMALLEST_HIGH
+        is_below = is_below or len(request.lay_out(below, names).rows) > len(request.lay_out(beside, names).rows)
+        self.set_class(is_below, "-below")
+        area = below if is_below else beside
+        ground, accent = self.background_colors[1].rgb, Color.parse(self.app.theme_variables["accent"]).rgb
+        job = RenderJob(request, area, names, ground, accent)
+        return job if is_below else replace(job, large=self._room_for_large(job))
+
+    def _room_for_large(self, job: RenderJob) -> CellArea | None:
+        """Where the framed image can be shown large beside the others, above its label."""
+        layout = job.request.lay_out(job.area, job.name_cells)
+        across = self.size.width - layout.bands * (job.name_cells + layout.tiles.cells[0]) - LABEL_GAP
+        room = replace(job.area, across=max(1, across), down=max(1, self.size.height - LABEL_ROWS))
+        alone = replace(job.request, selection=replace(job.request.selection, shows="one")).lay_out(room, 0).tiles
+        return room if alone.side >= MUCH_LARGER * layout.tiles.side else None
 
     @work
     async def _work(self) -> None:
@@ -310,11 +298,20 @@ class ImagesView(Container):
 
     def _clear(self) -> None:
         self._shown = None
-        self._frame.clear()
+        self._show_bands(None)
         if not self._working:
             self._renderer.forget()
-        self._names.display = self._label.display = False
+        self._large.clear()
+        self._label.display = False
         self._say(NOTHING)
+
+    def _show_bands(self, rendered: RenderedImages | None) -> None:
+        for place, band in enumerate(self._bands):
+            band.display = rendered is not None and place < len(rendered.pictures)
+            if rendered is not None and band.display:
+                band.put(rendered, place)
+            else:
+                band.frame.clear()
 
     def _say(self, note: str) -> None:
         self._note.display = bool(note)
@@ -324,16 +321,15 @@ class ImagesView(Container):
 
     def _put(self, rendered: RenderedImages) -> None:
         self._shown = rendered
-        request, picture = rendered.job.request, rendered.picture
-        if picture is None:
-            self._frame.clear()
+        self._show_bands(rendered)
+        if rendered.large is None:
+            self._large.clear()
         else:
-            self._frame.put(request.renderer, picture, *rendered.layout.tiles.cells)
-        self._say("" if picture else rendered.pixels_fault or OFF)
-        self._names.display = bool(picture) and request.selection.shows == "all"
-        self._names.draw(lambda width: name_lines(rendered.layout, request.names_of(request.preview.rows), width))
+            self._large.put(rendered.job.request.renderer, *rendered.large)
+        self._say("" if rendered.pictures else rendered.pixels_fault or OFF)
         self._label.display = True
         self._label.draw(lambda width: self._beside(rendered, width))
+        self.post_message(self.Shown(rendered))
 
     def _beside(self, rendered: RenderedImages, width: int) -> list[Content]:
         """The label of the framed image, or what is wrong with it."""

@@ -1,0 +1,96 @@
+"""README.md beside exported .pt files: what they hold, how test images are prepared, how networks are trained on them.
+
+For programs that have the three tensors and torch alone: without this, a network that is trained well on the set is
+tested on images that it never saw the like of.
+"""
+
+from __future__ import annotations
+
+from engine.data import augment
+from engine.distilled import DistilledSet
+from engine.results.card import WHITENING_TEXT
+from engine.run.settings import METHODS, DatasetSettings
+
+_TEXT = """\
+# {count} images of {dataset}, distilled by {method}: the {which} set as .pt files
+
+| file | what it holds |
+| --- | --- |
+| `images.pt` | float32 ({count}, {channels}, {size}, {size}), **whitened**: train on them as they are |
+| `labels.pt` | {labels} |
+| `lr.pt` | the learning rate of SGD, {learning_rate:.6g} |
+| `whitening.pt` | a dict of tensors: what test images go through (below) |
+| `distilled.json` | the classes in label order, images of each in the source, and the recipe |
+
+The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
+
+## Test images
+
+Whitening: {whitening} Epsilon {epsilon:g}. The training images are {source:,}, long-tailed with imbalance factor
+{imbalance}, chosen with `dataset.subset_seed` {subset_seed}. Test images have to go through the same map; on untreated
+ones a good network looks like a random one.
+
+```python
+import torch
+
+w = torch.load("whitening.pt", weights_only=True)
+
+def preprocess(pixels):  # (N, {channels}, {size}, {size}), floats from 0 to 1
+    x = (pixels - w["channel_mean"]) / w["channel_std"]
+    d = x.flatten(1) - w["mean"]
+    return ((d @ w["basis"] * w["scales"]) @ w["basis"].T + d * w["outside"]).view_as(pixels)
+```
+
+## Training
+
+{loss} SGD for {epochs} epochs in batches of {batch_size}, momentum {momentum:g}, weight decay {weight_decay:g}, a tenth
+of the learning rate from epoch {decay_epoch} on. ConvNet of width {width} and depth {depth}.
+
+Augmentation (DSA): {augmentation}
+
+License: the images derive from `{dataset}`; the license of its images holds for them.
+"""
+
+# What each kind draws, for each image of a batch anew.
+_AMOUNTS = {
+    "color": f"brightness +-{augment.BRIGHTNESS / 2:g}, saturation times 0 to {augment.SATURATION:g}, contrast times"
+    f" {augment.CONTRAST:g} to {augment.CONTRAST + 1:g}",
+    "crop": f"a shift of up to {augment.CROP_SHARE:g} of the side",
+    "cutout": f"a square of {augment.CUTOUT_SHARE:g} of the side becomes 0",
+    "flip": f"left to right, with probability {augment.FLIP_PROBABILITY:g}",
+    "scale": f"each side times {1 / augment.MAX_SCALE:.3f} to {augment.MAX_SCALE:g}",
+    "rotate": f"+-{augment.MAX_DEGREES:g} degrees",
+}
+
+
+def trio_readme(distilled: DistilledSet, dataset: DatasetSettings) -> str:
+    """The text; `dataset`: the run's settings, for what the set's own metadata does not hold."""
+    about, recipe = distilled.about, distilled.recipe
+    soft = METHODS[about["method"]].learns_labels
+    count, classes, ipc = len(distilled.images), len(distilled.class_names), distilled.ipc
+    kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
+    return _TEXT.format_map(
+        about
+        | about["network"]
+        | recipe.__dict__
+        | {
+            "which": f"best ({about['iteration']} iterations)" if about.get("set") == "best" else "final",
+            "count": count,
+            "classes": classes,
+            "last": ipc - 1,
+            "first": " ".join(distilled.class_names[0].split()),
+            "size": about["image_size"],
+            "labels": f"float32 ({count}, {classes}), **logits**: the targets are `labels.softmax(1)`"
+            if soft
+            else f"int64 ({count},), class indices",
+            "learning_rate": distilled.learning_rate,
+            "whitening": WHITENING_TEXT[about["whitening"]],
+            "epsilon": distilled.whitening.epsilon,
+            "source": sum(about["class_counts"]),
+            "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
+            "subset_seed": dataset.subset_seed,
+            "loss": "Cross-entropy with the soft targets." if soft else "Cross-entropy with the classes.",
+            "decay_epoch": recipe.decay_epoch,
+            "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
+        }
+    )

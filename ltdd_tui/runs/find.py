@@ -1,0 +1,64 @@
+"""Where runs are, and which one a name means."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.run.errors import InputError
+from engine.run.folder import RunFolder, expanded
+
+
+def default_runs_dir() -> Path:
+    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
+    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
+
+
+def folder_of_runs(path: Path) -> Path:
+    """The path as it is meant, which need not be there yet; raises InputError where it can hold no runs."""
+    path = expanded(str(path))
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            "this is a file, and no folder that holds runs",
+            str(path),
+            "--runs-dir or LTDD_RUNS_DIR names another place",
+        )
+    return path
+
+
+def find_run(run: str, runs_dir: Path) -> RunFolder:
+    """The run of a name, of a path, or the newest for `last`; raises InputError where there is none."""
+    if run == "last":
+        if newest := max(run_folders(runs_dir), key=last_change, default=None):
+            return newest
+        raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
+    for path in (expanded(str(runs_dir / run)), expanded(run)) if run else ():
+        # A name may be longer than the system allows.
+        with contextlib.suppress(OSError, ValueError):
+            if (folder := RunFolder(path)).exists():
+                return folder
+    similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
+    hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
+    raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
+
+
+def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
+    """Every run below `runs_dir`, by name; nothing where there is no such folder."""
+    if runs_dir.is_dir():
+        yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
+
+
+def last_change(folder: RunFolder) -> float:
+    """When the run's events last changed, or else its settings, in seconds since 1970."""
+    for path in (folder.events, folder.config):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0
+
+
+def cli_name(folder: RunFolder) -> str:
+    """What to call a run by: its name where the default place has it, else its path."""
+    return folder.name if folder.root.parent == default_runs_dir().absolute() else str(folder.root)
