@@ -200,8 +200,10 @@ class WorkerHandle:
         self._stopping_pid: int | None = None
         self._stopping_since = 0.0
         self._last_end: tuple[int, int] | None = None
-        # A run that was made a moment ago, by another program, most likely has a worker that is about to start.
-        self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
+        # A run that was made a moment ago, by another program, most likely has a worker that is about to start. The
+        # clock of a file server may be ahead of ours, but the run is no younger than this first look at it.
+        age = max(0.0, time.time() - last_change(folder))
+        self._young_until = time.monotonic() + YOUNG_SECONDS - age
 
     def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""

@@ -89,3 +89,7 @@ def test_a_shortened_name_keeps_both_ends_and_its_width(width: int) -> None:
 def test_a_path_in_the_home_folder_begins_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert short_path(tmp_path / "runs") == "~/runs" and short_path(Path("/elsewhere")) == "/elsewhere"
+
+
+def test_clocks_that_differ_show_no_negative_time() -> None:
+    assert (duration(-3600), duration(-3600, "age"), duration(-3, "estimate")) == ("0.0 s", "now", "0 s")
