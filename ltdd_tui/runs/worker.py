@@ -114,9 +114,6 @@ def stop_now(folder: RunFolder) -> None:
 
     Raises InputError where that worker cannot be ended from here.
     """
-    # Imported here: the form for a new run, which starts workers, needs no reader of events.
-    from ltdd_tui.runs.live import replayed
-
     machine, pid = folder.holder() or ("", 0)
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"
@@ -125,10 +122,9 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
     _wait_for_end(folder)
-    # In place of the worker, which could not say it.
+    # In place of the worker, which could not say it; who reads the events knows the stage.
     with folder.held():
-        stage = replayed(folder).stages.last_begun
-        EventLog(folder.events).emit(RunStopped(stage))
+        EventLog(folder.events).emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 
