@@ -98,7 +98,7 @@ class Feed:
         return list(self._told(decode(line) for line in text.split("\n") if line.strip()))
 
     def _told(self, items: Iterable[Stamped | Warned]) -> Iterator[Stamped | Warned]:
-        """The items, with no more than a few warnings of lines that are no events: a foreign file holds nothing else."""
+        """The items, with only the first warnings of lines that are no events: a foreign file holds nothing else."""
         for item in items:
             if isinstance(item, Warned):
                 self._skipped_lines += 1
