@@ -43,8 +43,9 @@ def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> W
 def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
+        stopping = "a worker was asked to stop and is still at work on this run"
         raise InputError(
-            "a worker is at work on this run",
+            stopping if folder.stop_request.exists() else "a worker is at work on this run",
             str(folder.root),
             f"`ltdd-tui watch {cli_name(folder)}` shows it, "
             f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
