@@ -189,6 +189,26 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " digits\nhint: use label, or count",
         ),
     ],
+    "Settings: values that do not fit together": [
+        override(
+            "experts.depth=4",
+            "error: --set: experts.depth: 4 blocks (experts.depth) halve images of 8 pixels (dataset.name,"
+            " dataset.resolution) to nothing\n"
+            "hint: experts.depth at most 3, or raise dataset.resolution",
+        ),
+        mine(
+            "extends: quickstart\nexperts:\n  epochs: 10\n",
+            "error: mine.yaml:3: experts.epochs: matching.max_start_epoch 20 + matching.expert_epochs 2 reaches past"
+            " experts.epochs 10\n"
+            "hint: change one of them",
+        ),
+        override(
+            "matching.sequential_from=30",
+            "error: --set: matching.sequential_from: matching.sequential_from 30 lies above matching.max_start_epoch"
+            " 20\n"
+            "hint: the bound of start epochs grows: lower it, or leave it empty",
+        ),
+    ],
     "Settings: keys and files": [
         mine(
             "matching:\n  imag_lr: 3.0\n",
@@ -208,6 +228,47 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: mine.yaml:1: aliases (*name) are not taken\nhint: write it out, or share settings with `extends`",
         ),
         override("matching", "error: --set: 'matching' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
+    ],
+    "Paths": [
+        BadInput(
+            "ltdd-tui run quickstart --dry-run --json --set dataset.name=folder --set \"dataset.path='file:///no/such'\"",
+            "error: dataset.path 'file:///no/such': there is no such folder\nhint: give the folder that holds the data",
+        ),
+        BadInput(
+            "ltdd-tui runs --runs-dir mine.yaml",
+            "error: mine.yaml: this is a file, and no folder that holds runs\n"
+            "hint: --runs-dir or LTDD_RUNS_DIR names another place",
+            files={"mine.yaml": ""},
+        ),
+    ],
+    "Damaged runs": [
+        BadInput(
+            "ltdd-tui watch old",
+            "warning: a line that is no event was skipped\nhint: a crash may have cut it short\n"
+            "error: runs/old/events.jsonl: 13 bytes hold no start of a run\nhint: its file of events is damaged",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/events.jsonl": b"\x00\xff no events\n"},
+        ),
+        BadInput(
+            "ltdd-tui show old",
+            "error: runs/old/result/metrics.json: the metrics hold no final figures\n"
+            "hint: `ltdd-tui resume old` writes them anew",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/metrics.json": "{}"},
+        ),
+        BadInput(
+            "ltdd-tui export old",
+            "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
+        BadInput(
+            "python -m engine run runs/old",
+            "error: runs/old/config.yaml:1: ipc: must be >= 1, this is 0\nhint: synthetic images per class (IPC)",
+            files={"runs/old/config.yaml": "ipc: 0\n"},
+        ),
+        BadInput(
+            "ltdd-tui stop old",
+            "error: runs/old: no worker is at work on this run\nhint: `ltdd-tui runs` lists those that run",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
     ],
     "Data: test folds": [
         override(
