@@ -283,6 +283,10 @@ def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_p
         assert source.test.labels.tolist() == [1, 0]
         assert everything(source, "train")[:, 0, 0, 0].tolist() == [0, 0, 100, 100, 100]
         assert everything(source, "test")[:, 2, 0, 0].tolist() == [0, 20]
+    lost = home / "train" / "n1" / "images" / "n1_9.JPEG"
+    lost.symlink_to("gone")
+    assert "n1_9.JPEG: the target of this link is missing" in refused(settings("tiny-imagenet", home))
+    lost.unlink()
     (home / "words.txt").unlink()
     assert "words.txt" in refused(settings("tiny-imagenet", home))
     assert "wnids.txt" in refused(settings("tiny-imagenet", tmp_path / "train"))
