@@ -321,6 +321,7 @@ def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -
     source = source_of(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
     assert source.class_names == ["n1", "n2"]
     assert source.train.labels.tolist() == [0, 0, 1] and source.test.labels.tolist() == [1, 0]
+    assert source.test_set == names[1]
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [10, 10, 20]
     assert source.image_size == 64
 
