@@ -46,6 +46,36 @@ def override(argument: str, message: str) -> BadInput:
     return BadInput(f"ltdd-tui presets check quickstart --set {argument}", message)
 
 
+def two_cats_and_dogs(root: Path) -> None:
+    """images/train and images/test with 2 cats and 2 dogs each."""
+    from PIL import Image
+
+    for place in (root / "images" / split / name for split in ("train", "test") for name in ("cat", "dog")):
+        place.mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
+
+
+def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> BadInput:
+    """A stopped run that began with other images than there are now."""
+    record = (
+        f'{{"class_names": {classes}, "train_counts": [{cats}, {dogs}], "test_images": 4, "test_counts": [2, 2],'
+        ' "fingerprint": "0123456789abcdef"}'
+    )
+    return BadInput(
+        "python -m engine run runs/mine --device cpu",
+        f"error: images: the data has changed since the run began: {changes}\n"
+        "hint: put the images (and the settings of dataset) back as they were, or start a new run",
+        files={
+            "runs/mine/config.yaml": "dataset: {name: folder, path: images}\n",
+            "runs/mine/data.json": record,
+            "runs/mine/checkpoint/seconds.json": "{}",
+        },
+        make=two_cats_and_dogs,
+        given=given,
+    )
+
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGklEQVR42mM84cTAwMDAwMDIBaEZmBjIYQAATjkBIzv87aoAAAAASUVORK5CYII="
 )
@@ -178,6 +208,30 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: mine.yaml:1: aliases (*name) are not taken\nhint: write it out, or share settings with `extends`",
         ),
         override("matching", "error: --set: 'matching' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
+    ],
+    "Data: test folds": [
+        override(
+            "dataset.test_fold=1",
+            "error: --set: dataset.test_fold: dataset.test_fold must lie below dataset.test_folds\n"
+            "hint: change one of them",
+        ),
+        override(
+            "dataset.test_folds=3",
+            "error: --set: dataset.test_folds: dataset.name digits has test images of its own\n"
+            "hint: leave it empty: folds are of a folder without test/",
+        ),
+        BadInput(
+            "ltdd-tui run mine.yaml --dry-run",
+            "error: dataset.test_folds: images/test is there, so no fold is held out\nhint: leave it empty",
+            files={"mine.yaml": "extends: quickstart\ndataset: {name: folder, path: images, test_folds: 2}\n"},
+            make=two_cats_and_dogs,
+            given="images/ has a test/",
+        ),
+    ],
+    "Data: changed since the run began": [
+        begun_with("images were added", 1, 2, '["cat", "dog"]', "train/cat: 2, was 1"),
+        begun_with("a class was renamed", 2, 2, '["cat", "wolf"]', "class dog is new; class wolf is gone"),
+        begun_with("an image was replaced", 2, 2, '["cat", "dog"]', "same counts, other pixels"),
     ],
     "Runs and presets": [
         BadInput(

@@ -168,7 +168,7 @@ def test_the_best_set_is_copied_instead_of_the_final_one(tmp_path: Path) -> None
     )
     assert torch.equal(images, kept.images) and torch.equal(labels, kept.label_logits)
     assert float(rate) == pytest.approx(0.07)
-    assert "best (2 iterations)" in (tmp_path / "pt" / "README.md").read_text()
+    assert "the best set, of iteration 2, as .pt files" in (tmp_path / "pt" / "README.md").read_text()
     with Image.open(tmp_path / "images" / "3" / "1.png") as picture:
         levels = torch.from_numpy(np.array(picture)).float()
     pixels = final.whitening.to_pixels(kept.images).clamp(0, 1)
