@@ -7,6 +7,7 @@ resumed run, or a finished one that is evaluated again, would mix figures of bot
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 
 from pydantic import BaseModel
@@ -88,7 +89,9 @@ def _from_events(folder: RunFolder) -> DataRecord | None:
                     first = first or ready
     if first is None:
         return None
-    return DataRecord(class_names=first.class_names, train_counts=first.class_counts, test_images=first.test_images)
+    # Older versions kept the names as the file system stores them.
+    names = [unicodedata.normalize("NFC", name) for name in first.class_names]
+    return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)
 
 
 def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
