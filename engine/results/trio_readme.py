@@ -13,7 +13,7 @@ from engine.results.card import WHITENING_TEXT
 from engine.run.settings import METHODS, DatasetSettings
 
 _TEXT = """\
-# {count} images of {dataset}, distilled by {method}: the {which} set as .pt files
+# {count} images of {dataset}, distilled by {method}: the {which} as .pt files
 
 | file | what it holds |
 | --- | --- |
@@ -21,6 +21,7 @@ _TEXT = """\
 | `labels.pt` | {labels} |
 | `lr.pt` | the learning rate of SGD, {learning_rate:.6g} |
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
+| `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
 
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
@@ -54,13 +55,13 @@ License: the images derive from `{dataset}`; the license of its images holds for
 
 # What each kind draws, for each image of a batch anew.
 _AMOUNTS = {
-    "color": f"brightness +-{augment.BRIGHTNESS / 2:g}, saturation times 0 to {augment.SATURATION:g}, contrast times"
+    "color": f"brightness ±{augment.BRIGHTNESS / 2:g}, saturation times 0 to {augment.SATURATION:g}, contrast times"
     f" {augment.CONTRAST:g} to {augment.CONTRAST + 1:g}",
     "crop": f"a shift of up to {augment.CROP_SHARE:g} of the side",
     "cutout": f"a square of {augment.CUTOUT_SHARE:g} of the side becomes 0",
     "flip": f"left to right, with probability {augment.FLIP_PROBABILITY:g}",
     "scale": f"each side times {1 / augment.MAX_SCALE:.3f} to {augment.MAX_SCALE:g}",
-    "rotate": f"+-{augment.MAX_DEGREES:g} degrees",
+    "rotate": f"±{augment.MAX_DEGREES:g} degrees",
 }
 
 
@@ -77,7 +78,7 @@ def trio_readme(
         | about["network"]
         | about["recipe"]
         | {
-            "which": f"best ({about['iteration']} iterations)" if about.get("set") == "best" else "final",
+            "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
             "count": count,
             "classes": classes,
             "last": ipc - 1,

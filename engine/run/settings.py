@@ -98,15 +98,14 @@ class DatasetSettings(Strict):
     )
     whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
         "corrected",
-        "ZCA of train and test alike (corrected), with test images normalized first (published: the official code for"
-        " CIFAR-10-LT), with both normalized first (normalized: the official code for CIFAR-100-LT), only mean and std"
-        " (none), or pixels from 0 to 1 (raw); paper: published by the run's own mean and std, as older runs have it",
+        "ZCA of all images (corrected), after normalizing the test images (published: CIFAR-10-LT) or all images"
+        " (normalized: CIFAR-100-LT); only mean and std (none); no change (raw); paper: published of older runs",
     )
     whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
     class_order: Literal["label", "count", "text"] = ours(
         "label",
         "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
-        " sorted as text, as in the official code",
+        " in text order, as published",
     )
     subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
     test_per_class: int | None = ours(
@@ -175,8 +174,8 @@ class InitializeSettings(Strict):
     )
     labels: Literal["experts", "one_expert", "class"] = paper(
         "experts",
-        "mean logits of the experts that are right, logits of the first expert, right or wrong (one_expert: what the"
-        " official code takes for real images), or the class itself",
+        "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
+        ", or the class itself",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 

@@ -17,6 +17,7 @@ from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.notes import Notes
 from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -89,12 +90,6 @@ class Stages:
     def current(self) -> Stage | None:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
-
-    @property
-    def last_begun(self) -> str:
-        """The stage under way or interrupted, else the last one that is done; empty before the first."""
-        by_status = {stage.status: stage.name for stage in self.by_name.values()}
-        return next((by_status[one] for one in ("running", "interrupted", "done") if one in by_status), "")
 
     def copy(self) -> Stages:
         """Other stages of the same content."""
@@ -370,7 +365,8 @@ class RunView:
     """What panels draw: the run as it stands, or as it stood at iteration `at` while it is replayed.
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
-    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json.
+    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
+    `notes` a person's own words on it.
     """
 
     folder: RunFolder
@@ -383,4 +379,5 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
