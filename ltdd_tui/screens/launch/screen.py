@@ -207,7 +207,8 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         if not (changes := len(self.form.typed)):
             return True
         what = f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved"
-        return bool(await self.app.push_screen_wait(Confirm("Quit ltdd-tui?", what, "Quit", "Stay")))
+        quits: bool | None = await self.app.push_screen_wait(Confirm("Quit ltdd-tui?", what, "Quit", "Stay"))
+        return bool(quits)
 
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""
