@@ -12,7 +12,7 @@ import time
 import torch
 
 from engine.run.errors import InputError
-from engine.run.events import DeviceReading, Emit, Event, StageDone
+from engine.run.events import DeviceReading, Emit, Event, RunFinished, StageDone
 from engine.run.network_cost import GIB
 
 
@@ -65,8 +65,9 @@ class DeviceMeter:
     def emit(self, event: Event) -> None:
         """Emits an event, and after it a reading where the last one is some seconds old or a stage has ended."""
         self._emit(event)
-        is_due = time.monotonic() - self._read_at >= READING_SECONDS or isinstance(event, StageDone)
-        if is_due or not self._has_read:
+        is_due = not self._has_read or time.monotonic() - self._read_at >= READING_SECONDS
+        # What says that a run is over stays its last event.
+        if isinstance(event, StageDone) or (is_due and not isinstance(event, RunFinished)):
             self._emit(self.read())
 
     def read(self) -> DeviceReading:
@@ -78,7 +79,7 @@ class DeviceMeter:
         if self._device.type == "cuda":
             free_bytes, total_bytes = torch.cuda.mem_get_info(self._device)
             gpu_percent, gpu_memory = _gpu_percent(self._device), (total_bytes - free_bytes) / GIB
-        cpu_percent = min(100.0, 100.0 * worked / (passed * _usable_cores())) if passed > 0 else None
+        cpu_percent = 100.0 * worked / passed if passed > 0 else None
         return DeviceReading(
             str(self._device),
             peak_memory_gib(self._device),
@@ -97,10 +98,6 @@ def _gpu_percent(device: torch.device) -> float | None:
         return float(torch.cuda.utilization(device))
     except Exception:  # by the driver's own library, which raises errors of its own, as on a part of a GPU (MIG)
         return None
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _resident_gib() -> float | None:

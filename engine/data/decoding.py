@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit, Warned
-from engine.run.image_folder import fault_of
+from engine.run.image_headers import fault_of
 
 CHANNELS = 3
 _FILES_A_TASK = 64
@@ -98,7 +98,7 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
     signed = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == TIFF_SIGNED
     if image.mode != "F" and not image.mode.startswith("I") and not signed:
         return image
-    values, white, kind = np.asarray(image), 1.0, "float"
+    values, white, kind = np.asarray(image), 1, "float"
     if image.mode != "F":
         # PNG and PGM have 16 bits at most, though Pillow may hold them in 32.
         known = 16 if image.mode.startswith("I;16") or image.format in ("PNG", "PPM") else 32
@@ -110,11 +110,12 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
     if not np.isfinite(values).all():
         raise InputError(f"{kind} pixels that are NaN or infinite", str(file), "replace the image, or take it away")
     low, high = values.min().item(), values.max().item()
+    seen = [f"{value:.6g}" if kind == "float" else f"{value:,}" for value in (low, high)]
     if low < 0 or high > white:
-        what = f"{kind} pixels from {low:.6g} to {high:.6g}, where 0 is black and {white:g} white"
+        what = f"{kind} pixels from {' to '.join(seen)}, where 0 is black and {white:,} white"
         raise InputError(what, str(file), "scale the pixels to this range, or save the image with 8 bits")
     if 0 < high * 255 < white:
-        what = f"{kind} pixels up to {high:.6g} only: all would be black, as {white:g} is white"
+        what = f"{kind} pixels up to {seen[1]} only: all would be black, as {white:,} is white"
         raise InputError(what, str(file), "scale the pixels to the full range, or save the image with 8 bits")
     scaled = np.rint(values * 255) if kind == "float" else values.astype(np.int64) * 255 // white
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == TIFF_WHITE_IS_ZERO:

@@ -25,12 +25,12 @@ from engine.run.image_folder import (
     DEFAULT_SIDE,
     HeldOut,
     class_files,
-    common_size,
     held_out,
     held_out_places,
     natural_order,
     survey,
 )
+from engine.run.image_headers import common_size
 from engine.run.image_lists import Files, names_of_classes, read_lists, text_lines
 from engine.run.settings import DatasetSettings
 

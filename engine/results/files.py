@@ -46,14 +46,9 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
     """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
-    write_class_names(folder.result, about["class_names"])
+    _write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics)
     write_atomically(folder.card, dataset_card(metrics, about))
-
-
-def write_class_names(folder: Path, names: Sequence[str]) -> None:
-    """Writes classes.txt: one name a line, in label order; a line end in a name becomes a blank."""
-    write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
 
 
 def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
@@ -74,7 +69,6 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
     """
     names = folder_names(distilled.class_names)
     _claim_folder(folder, distilled.about | {"class_folders": names})
-    write_class_names(folder, distilled.class_names)
     for c, name in enumerate(names):
         (folder / name).mkdir(exist_ok=True)
         for k in range(distilled.ipc):
@@ -92,7 +86,6 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSet
     class indices (S,) int64. Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
-    write_class_names(folder, distilled.class_names)
     soft = METHODS[distilled.about["method"]].learns_labels
     _save(folder / "images.pt", distilled.images)
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
@@ -114,7 +107,7 @@ def folder_names(class_names: list[str]) -> list[str]:
 
 
 def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
-    """Creates the folder and marks it as a copy of this set; raises InputError where it holds anything else."""
+    """Creates the folder, with the marks of a copy of this set; raises InputError where it holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise InputError("this is a file", str(folder), "name a new or an empty folder")
     try:
@@ -129,6 +122,12 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
     if any(folder.iterdir()) and identity(read_json(folder / MARKER)) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
     write_json(folder / MARKER, about)
+    _write_class_names(folder, about["class_names"])
+
+
+def _write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Writes classes.txt: one name a line, in label order; a line end in a name becomes a blank."""
+    write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
 
 
 def _png(pixels: Tensor) -> bytes:

@@ -21,6 +21,7 @@ _TEXT = """\
 | `labels.pt` | {labels} |
 | `lr.pt` | the learning rate of SGD, {learning_rate:.6g} |
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
+| `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
 
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.

@@ -196,9 +196,9 @@ class Checkpointed(Event):
 class DeviceReading(Event):
     """The worker's peak memory on its device so far, and the memory of the device; then what is in use now.
 
-    `cpu_percent` is of all cores that the worker may use, since the reading before; `ram_gib` what it holds of
-    `ram_total_gib`. `gpu_percent` is the share of time in which the GPU worked, `gpu_memory_gib` what all its processes
-    hold. Null where it is not known.
+    `cpu_percent` is of one core, as `top` shows it, since the reading before: 800 is eight busy cores. `ram_gib` is
+    what the worker holds of `ram_total_gib`, `gpu_percent` the share of time in which the GPU worked, `gpu_memory_gib`
+    what all its processes hold. Null where it is not known.
     """
 
     device: Text
@@ -229,7 +229,8 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point, or its worker was ended at once on request."""
+    """The run was asked to stop and did so at a safe point; or its worker was ended at once on request, and `stage` is
+    empty."""
 
     stage: Text
 

@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from engine.run.datasets import empty_tail, kept_counts
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
+from engine.run.image_headers import common_size, header_faults
 from engine.run.settings import DatasetSettings
 
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
@@ -267,26 +267,10 @@ def _holds_images(folder: Path, depth: int = 1) -> bool:
     return False
 
 
-# --- The first bytes of the images: their size, and files that are none ----------------------------------------------
+# --- What the first bytes of the images add ---------------------------------------------------------------------------
 
 DEFAULT_SIDE, SAMPLED_CLASSES = 32, 16
 """The side to which images of different sizes are resized; how many classes show one image to find a common size."""
-_READERS = 8
-
-
-def common_size(files: Sequence[Path]) -> int | None:
-    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
-    from PIL import Image  # here, as in the other two: the list of runs and --help need no image
-
-    sizes = set()
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                sizes.add(image.size)
-        except Exception as error:
-            raise InputError([fault_of(file, error)]) from None
-    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height else None
 
 
 def sampled_side(folder: Survey) -> int:
@@ -298,50 +282,13 @@ def sampled_side(folder: Survey) -> int:
         return DEFAULT_SIDE
 
 
-def image_faults(dataset: DatasetSettings) -> tuple[list[Fault], tuple[str, ...]]:
-    """Every fault of a folder of images, before a run meets it, and the notes of its survey."""
+def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault], tuple[str, ...]]:
+    """Every fault of a folder, with those of the first bytes of its images if `open_images`; and the survey's notes."""
     try:
         folder = survey(dataset.path, *held_out(dataset))
     except InputError as error:
         return list(error.faults), ()
     # With an empty class among them, the tail's fault would only repeat that one.
     tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    files = chain.from_iterable(map(class_files, (*folder.train, *folder.test)))
+    files = chain.from_iterable(map(class_files, (*folder.train, *folder.test))) if open_images else ()
     return [*folder.faults, *tail, *header_faults(files)], folder.notes
-
-
-def header_faults(files: Iterable[Path]) -> list[Fault]:
-    """The fault of each file whose first bytes are those of no image."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [fault for fault in pool.map(_header_fault, files) if fault]
-
-
-def _header_fault(file: Path) -> Fault | None:
-    from PIL import Image
-
-    try:
-        with Image.open(file):
-            return None
-    except Exception as error:
-        return fault_of(file, error)
-
-
-def fault_of(file: Path, error: Exception) -> Fault:
-    """The fault of an image file that could not be read.
-
-    What Pillow raises for one depends on its format and on where it is broken, so its callers catch every exception.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, InputError):
-        return error.faults[0]
-    if isinstance(error, FileNotFoundError):
-        return Fault("the image is missing", str(file), "put it there, or take it out of the list")
-    if isinstance(error, Image.DecompressionBombError):
-        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
-    if isinstance(error, UnidentifiedImageError):
-        return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
-    if isinstance(error, OSError) and error.strerror:
-        return Fault(f"the file cannot be read: {error.strerror}", str(file), "check its permissions, or take it away")
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return Fault(f"this is no image that can be read: {reason}", str(file), "take the file away, or replace it")

@@ -192,6 +192,9 @@ def export(
 ) -> None:
     """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
 
+    classes.txt beside each names the labels in order. Classes of a folder are in natural order (0, 1, 2, ..., 10);
+    torchvision's ImageFolder sorts them as text (0, 1, 10, 2): translate its labels by name.
+
     --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)

@@ -18,12 +18,10 @@ import typer
 from engine.run.errors import BAD_INPUT, DONE, FAILED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
-from engine.run.image_folder import image_faults
-from engine.run.image_lists import list_faults
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
-from engine.run.validation import check_runnable
+from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
@@ -122,7 +120,6 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
     resolved = resolve(preset, overrides)
-    dataset = resolved.settings.dataset
     profile = device_here(device)
     estimate, _ = estimate_remaining(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
@@ -136,10 +133,8 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
         print_data("")
         print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
     faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
-    if not faults and dataset.name == "folder":
-        faults, notes = image_faults(dataset)
-    elif not faults and dataset.name == "imagenet-lt":
-        faults = list_faults(dataset)
+    if not faults:
+        faults, notes = data_faults(resolved.settings.dataset, open_images=True)
     for note in notes:
         print_note(f"note: {note}")
     if faults:

@@ -127,16 +127,23 @@ def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, F
     """The classes of a person's own images, and what is wrong with them, by the field that mends it."""
     try:
         folder = _surveyed(dataset.path, held_out(dataset), _class_folder_times(dataset.path))
-    except (InputError, OSError) as error:
-        fault = error.faults[0] if isinstance(error, InputError) else Fault(error.strerror or str(error))
-        return None, {PATH: fault}
+    except InputError as error:
+        return None, {PATH: _told_at_path(error.faults, dataset)}
+    except OSError as error:
+        return None, {PATH: Fault(error.strerror or str(error))}
     if folder.faults:
-        more = f" (and {len(folder.faults) - 1} more like this)" if len(folder.faults) > 1 else ""
-        first = folder.faults[0]
-        return None, {PATH: replace(first, what=f"{first.where}: {first.what}{more}")}
+        return None, {PATH: _told_at_path(folder.faults, dataset)}
     counts = kept_counts(folder.counts, dataset)
     empty = next(empty_tail(dataset, counts), None)
     return folder, {FACTOR: empty} if empty else {}
+
+
+def _told_at_path(faults: Sequence[Fault], dataset: DatasetSettings) -> Fault:
+    """One fault for the field of the path: the first one, with its place below the path, and how many there are."""
+    first, root = faults[0], str(expanded(dataset.path or ""))
+    place = "" if first.where in (root, PATH) else f"{first.where.removeprefix(f'{root}/')}: "
+    more = f" (and {len(faults) - 1} more like this)" if len(faults) > 1 else ""
+    return replace(first, what=f"{place}{first.what}{more}")
 
 
 def _class_folder_times(path: str | None) -> tuple[tuple[str, int], ...]:

@@ -121,8 +121,7 @@ class LiveRun:
         self._log: list[LogEntry] = []
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
-        confusion = folder.result / "confusion.json"
-        self._confusion: CachedFile[Confusion | None] = CachedFile(confusion, read_confusion, None)
+        self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
         self._known = (True, False)

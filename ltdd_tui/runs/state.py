@@ -91,12 +91,6 @@ class Stages:
         """The stage under way, or None between stages."""
         return self.by_name.get(self.running) if self.running else None
 
-    @property
-    def last_begun(self) -> str:
-        """The stage under way or interrupted, else the last one that is done; empty before the first."""
-        by_status = {stage.status: stage.name for stage in self.by_name.values()}
-        return next((by_status[one] for one in ("running", "interrupted", "done") if one in by_status), "")
-
     def copy(self) -> Stages:
         """Other stages of the same content."""
         return Stages({name: copy.copy(stage) for name, stage in self.by_name.items()}, self.running)

@@ -22,9 +22,8 @@ from engine.run.errors import InputError
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
-from ltdd_tui.runs.feed import Feed
 from ltdd_tui.runs.find import cli_name, last_change
-from ltdd_tui.runs.state import RunState, RunView, fold
+from ltdd_tui.runs.state import RunView
 from ltdd_tui_start import own_code_first
 
 END_SECONDS = 10.0
@@ -123,10 +122,9 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
     _wait_for_end(folder)
-    # In place of the worker, which could not say it.
+    # In place of the worker, which could not say it; who reads the events knows the stage.
     with folder.held():
-        stage = fold(RunState(), Feed(folder.events).read_all()).stages.last_begun
-        EventLog(folder.events).emit(RunStopped(stage))
+        EventLog(folder.events).emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 

@@ -195,7 +195,8 @@ def legend(
 def _entry(sign: str, of: Line | Level, value: float | None, has_letter: bool) -> Content:
     read = "" if value is None else f" {reading(value)}"
     drawn = f"{sign}{letter_of(of)}{sign}" if has_letter else 2 * sign
-    return Content.assemble((drawn + " ", of.color), clean(of.name), (read, CURSOR_STYLE))
+    name = "" if has_letter and of.name == letter_of(of) else " " + clean(of.name)
+    return Content.assemble((drawn, of.color), name, (read, CURSOR_STYLE))
 
 
 def letter_of(line: Line | Level) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import numpy as np
 
 from ltdd_tui.widgets.axis import Floats
@@ -17,14 +15,19 @@ POINTS_SHOWN = 80
 def smoothed(values: Floats, weight: float) -> Floats:
     """The exponential moving average at each place, of the values so far that are numbers; NaN stays NaN.
 
-    Started at 0 and divided by `1 - weight^n` (Kingma and Ba 2015, section 3), so that its start is not pulled to 0.
+    Divided by the sum of its weights, which is the bias correction of Kingma and Ba (2015, section 3): without it, its
+    start would be pulled to 0.
     """
     known = np.isfinite(values)
     if not weight or not known.any():
         return values
-    sums = accumulate(values[known].tolist(), lambda mean, value: weight * mean + (1 - weight) * value, initial=0.0)
+    sums, span = values[known], 1
+    # A sum over `span` values, and the one before it with smaller weights, give the sum over twice as many.
+    while span < len(sums) and weight**span > np.finfo(float).eps:
+        sums[span:] += weight**span * sums[:-span]
+        span *= 2
     average = np.full(len(values), np.nan)
-    average[known] = np.array([*sums][1:]) / (1 - weight ** np.arange(1.0, known.sum() + 1))
+    average[known] = sums * (1 - weight) / (1 - weight ** np.arange(1.0, len(sums) + 1))
     return average
 
 

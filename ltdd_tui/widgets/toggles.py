@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import RadioButton, SelectionList
 from textual.widgets.option_list import OptionDoesNotExist
 
 Value = TypeVar("Value")
-NOT_TICKED = " "
+TICKED, NOT_TICKED = "[x]", "[ ]"
+CHOSEN, NOT_CHOSEN = "(●)", "( )"
 
 
 class TickList(SelectionList[Value]):
@@ -26,10 +28,10 @@ class TickList(SelectionList[Value]):
             option = self.get_option_at_index(self.scroll_offset.y + y)
         except OptionDoesNotExist:
             return strip
-        if option.value in self.selected:
-            return strip
-        left, inner, *rest = strip
-        return Strip([left, Segment(NOT_TICKED, inner.style), *rest])
+        # The box in three segments, the middle one of which knows what a click ticks; then a space and the text.
+        _, inner, _, space, *text = strip
+        style = (space.style or Style.null()) + Style(meta=inner.style.meta if inner.style else None)
+        return Strip([Segment(TICKED if option.value in self.selected else NOT_TICKED, style), space, *text])
 
 
 class RadioChoice(RadioButton):
@@ -37,5 +39,4 @@ class RadioChoice(RadioButton):
 
     @property
     def _button(self) -> Content:
-        self.BUTTON_INNER = RadioButton.BUTTON_INNER if self.value else NOT_TICKED
-        return super()._button
+        return Content.styled(CHOSEN if self.value else NOT_CHOSEN, self.get_visual_style("toggle--label"))

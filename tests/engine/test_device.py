@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine.device import READING_SECONDS, DeviceMeter
-from engine.run.events import MatchingStep, StageDone
+from engine.run.events import MatchingStep, RunFinished, StageDone
 from engine.run.network_cost import GIB
 
 # 48 MiB, beyond what glibc keeps of itself; a page is counted when the kernel first hands it out. It takes some rounds
@@ -53,6 +53,7 @@ class TestMeter:
             (READING_SECONDS, step, 1),
             (0.1, StageDone("distill", 1.0), 1),
             (0.1, step, 0),
+            (READING_SECONDS, RunFinished(90.0, 0.5), 0),
         ]:
             now[0] += seconds
             emitted.clear()
@@ -63,9 +64,8 @@ class TestMeter:
         now, worked = [100.0], [7.0]
         monkeypatch.setattr("engine.device.time.monotonic", lambda: now[0])
         monkeypatch.setattr("engine.device.time.process_time", lambda: worked[0])
-        monkeypatch.setattr("engine.device._usable_cores", lambda: 4)
         meter = DeviceMeter(torch.device("cpu"), lambda event: None)
-        for seconds_worked, percent in ((0.0, 0.0), (10.0, 25.0), (40.0, 100.0), (44.0, 100.0)):
+        for seconds_worked, percent in ((0.0, 0.0), (5.0, 50.0), (40.0, 400.0)):
             now[0] += 10
             worked[0] += seconds_worked
             reading = meter.read()

@@ -22,6 +22,8 @@ SIGNS = {"done": ("✓", GOOD), "running": ("●", ACCENT), "interrupted": ("■
 USES = (("cpu", "cpu_percent", ""), ("ram", "ram_gib", "ram_total_gib"))
 USES_OF_GPU = (("gpu", "gpu_percent", ""), ("gpu memory", "gpu_memory_gib", "memory_total_gib"))
 USE_CELLS = 20
+# Not the whole cell, or the lines of two figures would touch.
+HIGHEST = 8 / 7
 
 
 def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
@@ -45,8 +47,8 @@ def use_lines(state: RunState, width: int) -> Iterator[Content]:
         most = number(getattr(state.reading, of)) if of else 100.0
         value = f"{known[-1]:.1f} of {most or 0:.1f} GiB" if of else f"{known[-1]:.0f} %"
         cells_left = max(0, width - LABEL_CELLS - USE_CELLS)
-        # Against its own highest value where a total would make it a flat line.
-        (course,) = cells(resampled(values, cells_left), max(known) if of else 100.0, 1)
+        # Against its own highest value: against the total of a large machine it would be a flat line.
+        (course,) = cells(resampled(values, cells_left), HIGHEST * max(known), 1)
         yield Content.assemble((fit(label, LABEL_CELLS), MUTED), fit(value, USE_CELLS), (course, ACCENT))
 
 
@@ -98,10 +100,10 @@ class DetailsPanel(LinesPanel):
     SHOWS_TIME = True
     HELP = """\
 The device and the most memory the worker has used on it. Below that, what is in use now and its course since the start:
-`cpu` in percent of all cores that the worker may use, `ram` what the worker holds, `gpu` the share of time in which the
-GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment), the
-seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies
-the folder's path.
+`cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which
+the GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment),
+the seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y`
+copies the folder's path.
 """
 
     def show(self, view: RunView) -> None:

@@ -206,8 +206,9 @@ class PanelStrip(LinesView):
             self.post_message(self.Picked(name))
 
     def _line(self, width: int) -> Content:
-        """Every panel's name where they fit, else only of those that are seen."""
+        """Every panel's name where they fit, else without those on request, else only of those that are seen."""
         forms = [self._named(list(NEEDS), gap) for gap in (3, 2, 1)]
+        forms.append(self._named({*NEEDS} - ON_REQUEST | {*self._seen}, 1))
         return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
     def _named(self, named: Collection[str], gap: int) -> Content:

@@ -81,9 +81,9 @@ def test_whole_numbers_are_scaled_by_the_range_of_their_type_and_never_by_that_o
         ((RAMP / 255 - 0.5).astype(np.float32), "float pixels from -0.5 to 0.5, where 0 is black and 1 white"),
         (np.where(RAMP == 3, np.nan, 0.5).astype(np.float32), "float pixels that are NaN or infinite"),
         (np.where(RAMP == 3, np.inf, 0.5).astype(np.float32), "float pixels that are NaN or infinite"),
-        (RAMP.astype(np.int32) - 9, "signed 32-bit pixels from -9 to 246, where 0 is black and 2.14748e+09 white"),
-        (RAMP.astype(np.int32), "signed 32-bit pixels up to 255 only: all would be black, as 2.14748e+09 is white"),
-        (RAMP.astype(np.uint16), "16-bit pixels up to 255 only: all would be black, as 65535 is white"),
+        (RAMP.astype(np.int32) - 9, "signed 32-bit pixels from -9 to 246, where 0 is black and 2,147,483,647 white"),
+        (RAMP.astype(np.int32), "signed 32-bit pixels up to 255 only: all would be black, as 2,147,483,647 is white"),
+        (RAMP.astype(np.uint16), "16-bit pixels up to 255 only: all would be black, as 65,535 is white"),
     ],
     ids=["0..255", "negative", "nan", "inf", "negative int", "8 bits in 32", "8 bits in 16"],
 )

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,14 @@ def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
     ):
         assert told in text
     assert "{" not in text.replace("{seed", "")
+
+
+def test_the_card_says_where_the_test_images_come_from_and_how_labels_are_ordered(tmp_path: Path) -> None:
+    settings = tiny_settings()
+    context, data = tiny_context(tmp_path, settings), replace(tiny_data(settings), test_set="val/")
+    card = dataset_card(collect_metrics(context, data, evaluations(), [], []), describe(settings, data))
+    assert "Percent on the test set (val/): mean" in card
+    assert "Labels follow the rows, as in `classes.txt`." in card and "`ImageFolder` sorts them as text" in card
 
 
 def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_cell(tmp_path: Path) -> None:

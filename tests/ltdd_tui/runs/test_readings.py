@@ -41,7 +41,7 @@ def test_each_figure_has_its_value_and_its_course() -> None:
         ["gpu", "memory", "4.0", "of", "80.0", "GiB"],
     ]
     course = lines[0][31:]
-    assert len(course) == 29 and course == "".join(sorted(course)) and course[-1] == "█"
+    assert len(course) == 29 and course == "".join(sorted(course)) and course[-1] == "▇"
     assert {len(line) for line in lines} == {60}
 
 

@@ -199,7 +199,7 @@ async def test_while_a_worker_starts_every_screen_knows_and_no_second_one_is_sen
         process = app.worker_handles.of(folder)._worker
         assert process is not None
         process.process.kill()
-        await sees(pilot, "the worker ended at once (exit code -9)", "■ stopped")
+        await sees(pilot, "the worker ended at once (signal 9)", "■ stopped")
 
 
 @pytest.mark.asyncio

@@ -26,14 +26,16 @@ async def test_what_is_not_ticked_holds_no_sign() -> None:
     def boxes() -> dict[str, str]:
         lines = [strip.text for strip in pilot.app.screen._compositor.render_strips()]
         named = {name: line for line in lines for name in ("one", "two", "this", "that") if name in line}
-        return {name: line.split("▐")[1][0] for name, line in named.items()}
+        return {name: line[: line.index(name)].strip("▊▎ ") for name, line in named.items()}
 
     async with Shown().run_test(size=(40, 12)) as pilot:
         await pilot.pause()
-        assert boxes() == {"one": "X", "two": " ", "this": "●", "that": " "}
+        assert boxes() == {"one": "[x]", "two": "[ ]", "this": "(●)", "that": "( )"}
         await pilot.press("down", "space", "tab", "down", "space")
+        await pilot.click(TickList, offset=(2, 1))
+        await pilot.click(TickList, offset=(2, 1))
         await pilot.pause()
-        assert boxes() == {"one": "X", "two": "X", "this": " ", "that": "●"}
+        assert boxes() == {"one": "[x]", "two": "[x]", "this": "( )", "that": "(●)"}
 
 
 def test_no_other_boxes_are_used() -> None:
