@@ -315,6 +315,19 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
         ),
     ],
+    "Tags and tables": [
+        BadInput(
+            "ltdd-tui tag mine paper a:b",
+            "error: 'a:b' cannot be a tag\nhint: letters, digits and _ . / + -, 40 at most",
+            files={"runs/mine/config.yaml": "{}"},
+        ),
+        BadInput(
+            "ltdd-tui tag mine paper",
+            "error: runs/mine/notes.json: the notes are damaged\nhint: mend the file, or delete it",
+            files={"runs/mine/config.yaml": "{}", "runs/mine/notes.json": "{"},
+        ),
+        BadInput("ltdd-tui runs --csv --json", "error: runs: only one of --json, --csv and --markdown can be printed"),
+    ],
     "Folders of images": [
         images(
             "error: data/train/bird: the target of this link is missing\nhint: mend the link, or take it away",
