@@ -21,7 +21,7 @@ from typing import get_args
 
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
-from engine.device import keep_freed_memory, pick_device
+from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
 from engine.results.tensorboard import write_tensorboard
@@ -120,7 +120,7 @@ def _context(
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
         write_manifest(folder, settings, device, lambda: estimate_for_manifest(settings, device_for(str(device))))
-    return Context(settings, folder, device, log.emit, check_stop, Clock(folder))
+    return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
 
 
 def _stop_check(folder: RunFolder) -> Callable[[], None]:

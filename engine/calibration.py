@@ -26,9 +26,9 @@ from scipy.optimize import nnls
 from engine.compilation import why_not_compile
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
-from engine.data.image_files import read_images
+from engine.data.decoding import read_images
 from engine.data.whitening import Whitening
-from engine.device import read_device
+from engine.device import peak_memory_gib, total_memory_gib
 from engine.manifest import device_name
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
@@ -81,7 +81,7 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
     # Built before anything is timed, and into the cache, where runs will find it.
     compiles = (why_not_build() if device.type == "cpu" else why_not_compile(device)) is None
     timed = list(time_stages(smallest, device, compiles))
-    idle = read_device(device)  # what torch itself takes, so before any large tensor
+    idle_gib = peak_memory_gib(device)  # what torch itself takes, so before any large tensor
     for shape in others:
         timed += time_stages(shape, device, compiles)
     timed += time_data_steps(device)
@@ -100,10 +100,10 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
         seconds=round(seconds, 1),
         waited=round((_seconds_waited_for_cpu() - waited) / seconds, 2),
         compiler=compiler,
-        runtime_gib=round(idle.memory_gib, 3),
+        runtime_gib=round(idle_gib, 3),
         rates=rates,
         compiled_rates=compiled_rates,
-        memory_gib=round(idle.memory_total_gib, 1),
+        memory_gib=round(total_memory_gib(device), 1),
     )
     write_calibration(calibration, [asdict(one) for one in timed])
     return calibration

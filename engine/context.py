@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.device import read_device
 from engine.run.events import Emit, StageDone, StageProgress, StageStarted
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings
@@ -79,7 +78,6 @@ class Context:
             nonlocal done
             done += 1
             self.clock.keep()
-            self.emit(read_device(self.device))
             self.emit(StageProgress(name, done, total))
             self.check_stop()
 

@@ -16,7 +16,7 @@ from engine.matching.synthetic import Synthetic
 from engine.results.files import save_preview
 from engine.run.events import Evaluated, RunFinished
 from engine.stages.distill import distill, student_matcher
-from engine.stages.evaluate import evaluate, random_target, synthetic_target
+from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
@@ -57,10 +57,10 @@ def run(context: Context) -> None:
         end = _distill_and_check(context, data, start, matcher)
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
-    results = _evaluate_result(context, data, end)
+    results, confusion = _evaluate_result(context, data, end)
 
-    # The result folder: the set, its figures, a picture and a card.
-    export(context, data, end.synthetic, baselines + results, representation, classifiers)  # stages/export.py
+    # The result folder: the set, its figures, a picture and a card (stages/export.py).
+    export(context, data, end.synthetic, baselines + results, representation, classifiers, confusion)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -91,8 +91,13 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
     return state
 
 
-def _evaluate_result(context: Context, data: LongTailedData, end: DistillState) -> list[Evaluated]:
-    """Evaluations of the final set, of the best-checked one, then of the final set on each further architecture."""
+def _evaluate_result(
+    context: Context, data: LongTailedData, end: DistillState
+) -> tuple[list[Evaluated], list[list[int]] | None]:
+    """Evaluations of the final set, of the best-checked one, then of the final set on each further architecture.
+
+    Also the confusion matrix of the first one.
+    """
     recipe = context.settings.evaluate
     final = best = synthetic_target(context, "final", "set", end.iteration, end.synthetic)
     best_iteration = best_check(context.folder)
@@ -102,4 +107,5 @@ def _evaluate_result(context: Context, data: LongTailedData, end: DistillState) 
         best = synthetic_target(context, "best", "set", best_iteration, best_set)
     with context.stage("evaluate", (1 + len(recipe.arch)) * recipe.repeats, "networks") as progress:
         pairs = [(final, recipe.arch[0]), (best, recipe.arch[0]), *((final, arch) for arch in recipe.arch[1:])]
-        return [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
+        evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
+    return evaluations, summed_confusion(context, final, recipe.arch[0], recipe.repeats)

@@ -227,20 +227,20 @@ class LtddApp(App[None]):
         """Whether the form is shown, or the run that the program was opened with."""
         return isinstance(self.screen, LaunchScreen) or self.screen is self._first_screen
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Goes back from a maximized panel, else to the screen below."""
         if self.screen.maximized:
             self.screen.minimize()
         elif len(self.screen_stack) > 2:
             self.pop_screen()
 
-    def action_step_back(self) -> None:
+    async def action_step_back(self) -> None:
         """Goes back by as little as there is: from a filter, marks or a maximized panel, else from the screen."""
         step_back = getattr(self.screen, "step_back", None)
         if step_back is not None and step_back():
             return
         if self.screen.maximized or not self._is_on_first_screen:
-            self.action_back()
+            await self.action_back()
         elif self.screen is self._first_screen:
             self.notify("q ends the program, F2 lists all runs", timeout=3)
 
@@ -252,7 +252,11 @@ class LtddApp(App[None]):
         unsaved = getattr(self.screen, "unsaved", "")
         if self.screen.maximized:
             self.screen.minimize()
-        elif not unsaved or await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay")):
+            return
+        quits: bool | None = True
+        if unsaved:
+            quits = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
+        if quits:
             self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -357,7 +361,10 @@ class LtddApp(App[None]):
             self.push_screen(HelpScreen(help_texts(self.screen), groups, preferences_file(), palette))
 
     def action_keep_screenshot(self) -> None:
-        """Writes the screen as an SVG file into the present folder, and says where."""
+        """Writes the screen as an SVG file into the present folder, and says where; a browser gets it as a download."""
+        if self.is_web:
+            self.deliver_screenshot()
+            return self.notify("your browser saves it", title="screenshot")
         try:
             path = Path(self.save_screenshot()).absolute()
         except OSError as error:

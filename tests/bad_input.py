@@ -6,6 +6,9 @@ To add one, append a `BadInput` below its topic, run `python -m scripts.generate
 
 from __future__ import annotations
 
+import base64
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +46,75 @@ def override(argument: str, message: str) -> BadInput:
     return BadInput(f"ltdd-tui presets check quickstart --set {argument}", message)
 
 
+def two_cats_and_dogs(root: Path) -> None:
+    """images/train and images/test with 2 cats and 2 dogs each."""
+    from PIL import Image
+
+    for place in (root / "images" / split / name for split in ("train", "test") for name in ("cat", "dog")):
+        place.mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
+
+
+def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> BadInput:
+    """A stopped run that began with other images than there are now."""
+    record = (
+        f'{{"class_names": {classes}, "train_counts": [{cats}, {dogs}], "test_images": 4, "test_counts": [2, 2],'
+        ' "fingerprint": "0123456789abcdef"}'
+    )
+    return BadInput(
+        "python -m engine run runs/mine --device cpu",
+        f"error: images: the data has changed since the run began: {changes}\n"
+        "hint: put the images (and the settings of dataset) back as they were, or start a new run",
+        files={
+            "runs/mine/config.yaml": "dataset: {name: folder, path: images}\n",
+            "runs/mine/data.json": record,
+            "runs/mine/checkpoint/seconds.json": "{}",
+        },
+        make=two_cats_and_dogs,
+        given=given,
+    )
+
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGklEQVR42mM84cTAwMDAwMDIBaEZmBjIYQAATjkBIzv87aoAAAAASUVORK5CYII="
+)
+
+
+def images(message: str, given: str, spoil: Callable[[Path], object]) -> BadInput:
+    """A dry run on a folder of one's own, two classes of five images, that `spoil` has spoiled."""
+
+    def make(folder: Path) -> None:
+        for name in ("cat", "dog"):
+            (folder / "data" / "train" / name).mkdir(parents=True)
+            for number in range(5):
+                (folder / "data" / "train" / name / f"{number}.png").write_bytes(PNG)
+        spoil(folder / "data")
+
+    files = {"mine.yaml": "dataset: {name: folder, path: data}\n"}
+    return BadInput("ltdd-tui run mine.yaml --dry-run", message, files=files, make=make, given=given)
+
+
+def train_list(lines: str | bytes, message: str, given: str = "") -> BadInput:
+    """A dry run on ImageNet-LT's lists, of which train.txt is bad."""
+    files = {"mine.yaml": "dataset: {name: imagenet-lt, path: data}\n", "data/test.txt": "cat/2.png 0\n"}
+    return BadInput("ltdd-tui run mine.yaml --dry-run", message, files={**files, "data/train.txt": lines}, given=given)
+
+
+def pixels(message: str, given: str, kind: str) -> BadInput:
+    """A run on a folder of one's own, where one image is a TIFF with the levels 0 to 255 of this type."""
+
+    def spoil(data: Path) -> None:
+        import numpy as np
+        from PIL import Image
+
+        Image.fromarray(np.arange(256, dtype=kind).reshape(16, 16)).save(data / "train" / "cat" / "new.tif")
+
+    files = {"runs/mine/config.yaml": "dataset: {name: folder, path: data}\n"}
+    make = images("", "", spoil).make
+    return BadInput("python -m engine run runs/mine --device cpu", message, files=files, make=make, given=given)
+
+
 BAD_INPUTS: dict[str, list[BadInput]] = {
     "Settings: values": [
         mine("ipc: 0\n", "error: mine.yaml:1: ipc: must be >= 1, this is 0\nhint: synthetic images per class (IPC)"),
@@ -55,6 +127,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "matching:\n  image_lr: '1e2'\n",
             "error: mine.yaml:2: matching.image_lr: a number is needed, this is the text '1e2'\n"
             "hint: write it without quotes: 1e2",
+        ),
+        override(
+            "dataset.imbalance_factor=0.01",
+            "error: --set: dataset.imbalance_factor: must be >= 1 or natural, this is 0.01\n"
+            "hint: it is the largest class over the smallest: use 100",
         ),
         override(
             "method=ltdp",
@@ -100,6 +177,18 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: `ltdd-tui presets show quickstart` shows all settings",
         ),
     ],
+    "Settings: values that do not fit each other": [
+        override(
+            "dataset.whitening=published",
+            "error: --set: dataset.whitening: published takes the mean and std of CIFAR-10's three channels,"
+            " dataset.name digits has 1\nhint: use corrected",
+        ),
+        override(
+            "dataset.class_order=text",
+            "error: --set: dataset.class_order: text sorts the classes of dataset.name tiny-imagenet alone, this is"
+            " digits\nhint: use label, or count",
+        ),
+    ],
     "Settings: keys and files": [
         mine(
             "matching:\n  imag_lr: 3.0\n",
@@ -120,6 +209,30 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         override("matching", "error: --set: 'matching' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
     ],
+    "Data: test folds": [
+        override(
+            "dataset.test_fold=1",
+            "error: --set: dataset.test_fold: dataset.test_fold must lie below dataset.test_folds\n"
+            "hint: change one of them",
+        ),
+        override(
+            "dataset.test_folds=3",
+            "error: --set: dataset.test_folds: dataset.name digits has test images of its own\n"
+            "hint: leave it empty: folds are of a folder without test/",
+        ),
+        BadInput(
+            "ltdd-tui run mine.yaml --dry-run",
+            "error: dataset.test_folds: images/test is there, so no fold is held out\nhint: leave it empty",
+            files={"mine.yaml": "extends: quickstart\ndataset: {name: folder, path: images, test_folds: 2}\n"},
+            make=two_cats_and_dogs,
+            given="images/ has a test/",
+        ),
+    ],
+    "Data: changed since the run began": [
+        begun_with("images were added", 1, 2, '["cat", "dog"]', "train/cat: 2, was 1"),
+        begun_with("a class was renamed", 2, 2, '["cat", "wolf"]', "class dog is new; class wolf is gone"),
+        begun_with("an image was replaced", 2, 2, '["cat", "dog"]', "same counts, other pixels"),
+    ],
     "Runs and presets": [
         BadInput(
             "ltdd-tui presets check quickstat", "error: there is no preset 'quickstat'\nhint: did you mean quickstart?"
@@ -132,6 +245,78 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "ltdd-tui run quickstart --name a/b",
             "error: --name: 'a/b' cannot be a run's name\n"
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
+        ),
+    ],
+    "Folders of images": [
+        images(
+            "error: data/train/bird: the target of this link is missing\nhint: mend the link, or take it away",
+            "data/train/bird is a link to a folder that is gone",
+            lambda data: (data / "train" / "bird").symlink_to("gone"),
+        ),
+        images(
+            r"error: data/train/caf\xe9: the name is not UTF-8 text" "\nhint: rename it; convmv renames many",
+            "a class folder with a name in Latin-1",
+            lambda data: os.mkdir(os.fsencode(data) + b"/train/caf\xe9"),
+        ),
+        images(
+            "error: data/train2: this folder holds classes of train/, but it would not be used\n"
+            "hint: move its images into train/ or test/, or take it out of this folder",
+            "data/train2/cat holds images, too",
+            lambda data: shutil.copytree(data / "train", data / "train2"),
+        ),
+        images(
+            "note: val/ is the test set, as there is no test/\n"
+            "error: data/val/dog: this class has no images\nhint: add some, or remove the class",
+            "data/val holds one of the two classes, and there is no data/test",
+            lambda data: shutil.copytree(data / "train" / "cat", data / "val" / "cat"),
+        ),
+        images(
+            "error: data/train/cat/notes.txt: this is no image that can be read\n"
+            "hint: take the file away, or replace it",
+            "a text file among the images of a class",
+            lambda data: (data / "train" / "cat" / "notes.txt").write_text("no image"),
+        ),
+        images(
+            "error: data/train/1.png: this image is in no class folder\n"
+            "hint: move it into the folder of its class, or take it away",
+            "an image lies in data/train itself",
+            lambda data: (data / "train" / "1.png").write_bytes(PNG),
+        ),
+    ],
+    "Pixels": [
+        pixels(
+            "error: data/train/cat/new.tif: float pixels from 0 to 255, where 0 is black and 1 white\n"
+            "hint: scale the pixels to this range, or save the image with 8 bits",
+            "a TIFF of floats from 0 to 255",
+            "float32",
+        ),
+        pixels(
+            "error: data/train/cat/new.tif: signed 32-bit pixels up to 255 only: all would be black, as 2,147,483,647"
+            " is white\nhint: scale the pixels to the full range, or save the image with 8 bits",
+            "a TIFF of 32-bit whole numbers from 0 to 255",
+            "int32",
+        ),
+    ],
+    "Lists of images": [
+        train_list(
+            "cat/1.png 0 7\n",
+            "error: data/train.txt:1: this line is no path and label\n"
+            "hint: a line is a path and a label, for example: train/n01440764/1.JPEG 0",
+        ),
+        train_list(
+            "cat/1.png 20261128\n",
+            "error: data/train.txt:1: the label 20261128 is too large: at most 10,000 classes\n"
+            "hint: labels are 0, 1, 2, ... without a gap",
+        ),
+        train_list(
+            "cat/1.png 0\n".encode("utf-16"),
+            "error: data/train.txt: the list is UTF-16 text\nhint: save it as UTF-8",
+            "data/train.txt is UTF-16 text",
+        ),
+        train_list(
+            "cat/1.png 0\n",
+            "error: data/cat/1.png: the image is missing\nhint: put it there, or take it out of the list\n"
+            "error: data/cat/2.png: the image is missing\nhint: put it there, or take it out of the list",
         ),
     ],
 }

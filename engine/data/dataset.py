@@ -76,7 +76,7 @@ class LongTailedData:
     """Whitened images float32 (N, channels, H, W) and labels int64 (N,) on the device; train is class after class.
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
-    words. `fingerprint`: a hash of pixels, labels and whitening, by which experts are cached.
+    words. `fingerprint`: a hash of pixels, labels and whitening, by which experts are cached. `test_set`: as of Source.
     """
 
     train_images: Tensor
@@ -91,6 +91,7 @@ class LongTailedData:
     channels: int
     image_size: int
     fingerprint: str
+    test_set: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -109,7 +110,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
 
     Raises InputError where the data set is missing or damaged, or a class would be left without images.
     """
-    source = load_source(settings)
+    source = load_source(settings, emit)
     if settings.class_order == "count":
         source = source.by_count()
     chosen = _select(source, settings, emit)
@@ -137,6 +138,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         channels=source.channels,
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
+        test_set=source.test_set,
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:

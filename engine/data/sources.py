@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import replace
 from pathlib import Path
@@ -17,47 +18,31 @@ from engine.data.image_files import (
     load_tiny_imagenet,
     split_in_memory,
 )
-from engine.run.datasets import DIGITS_HELD_OUT, FACTS
+from engine.run.datasets import DIGITS_HELD_OUT, FACTS, class_faults
 from engine.run.errors import Fault, InputError
+from engine.run.events import Emit
 from engine.run.folder import FULL_DISK, cache_root, exclusive, expanded
 from engine.run.settings import DatasetSettings
 
 
-def load_source(settings: DatasetSettings) -> Source:
-    """The whole data set at the setting's resolution, images not yet decoded.
+def load_source(settings: DatasetSettings, emit: Emit) -> Source:
+    """The whole data set at the setting's resolution, images not yet decoded; `emit` takes the warnings.
 
     Raises InputError where it is missing, or a class has no images.
     """
-    loaders = {
-        "folder": load_image_folder,
-        "tiny-imagenet": load_tiny_imagenet,
-        "imagenet-lt": load_imagenet_lt,
-        "digits": load_digits_source,
-    }
-    source = loaders.get(settings.name, load_torchvision_set)(settings)
-    _check_classes(source, settings)
+    of_files = {"folder": load_image_folder, "tiny-imagenet": load_tiny_imagenet, "imagenet-lt": load_imagenet_lt}
+    if settings.name in of_files:
+        source = of_files[settings.name](settings, emit)
+    else:
+        source = load_digits_source(settings) if settings.name == "digits" else load_torchvision_set(settings)
+    labels = {"train": source.train.labels.tolist(), "test": source.test.labels.tolist()}
+    # A class with fewer images than there are folds is tested in some folds alone.
+    may_lack = settings.test_folds is not None
+    if faults := class_faults(source.class_names, labels, settings.path or settings.name, may_lack):
+        raise InputError(faults)
     if settings.test_per_class is None:
         return source
     return replace(source, test=source.test.first_per_class(settings.test_per_class))
-
-
-def _check_classes(source: Source, settings: DatasetSettings) -> None:
-    """Raises InputError unless every class has images in both splits and every label is a known class."""
-    where, faults = settings.path or settings.name, []
-    for kind, split in (("train", source.train), ("test", source.test)):
-        counts = np.bincount(split.labels, minlength=len(source.class_names))
-        # A class with fewer images than there are folds is tested in some folds alone.
-        may_lack = kind == "test" and settings.test_folds is not None
-        faults += [
-            Fault(f"class {name} has no {kind} images", where, "add images, or leave the class out")
-            for name, count in zip(source.class_names, counts, strict=False)
-            if count == 0 and not may_lack
-        ]
-        if len(counts) > len(source.class_names):
-            hint = f"labels run from 0 to {len(source.class_names) - 1}"
-            faults.append(Fault(f"{kind} label {len(counts) - 1} is unknown to train", where, hint))
-    if faults:
-        raise InputError(faults)
 
 
 # --- scikit-learn's handwritten digits, 8x8 and gray: needs no file and no network ------------------------------------
@@ -93,6 +78,7 @@ def load_digits_source(settings: DatasetSettings) -> Source:
 
 # --- CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: torchvision checks, downloads and reads their files -----------------
 
+DELETE = "delete it and start again: the next start downloads it anew"
 # The name of torchvision's class, and the files to download by hand where it cannot.
 TORCHVISION_SETS = {
     "cifar10": ("CIFAR10", "cifar-10-python.tar.gz"),
@@ -113,6 +99,10 @@ def load_torchvision_set(settings: DatasetSettings) -> Source:
         names, labels = list(FACTS["svhn"].class_names), [part.labels for part in parts]
     else:
         names, labels = list(parts[0].classes), [part.targets for part in parts]
+    for own, of_own in zip(images, labels, strict=True):
+        if len(own) != len(of_own):
+            what = f"{len(own):,} images with {len(of_own):,} labels: files of the set are mixed up"
+            raise InputError(what, str(root), DELETE)
     train, test = (split_in_memory(own, np.asarray(of_own), size) for own, of_own in zip(images, labels, strict=True))
     return Source(names, train, test, size, channels)
 
@@ -123,23 +113,58 @@ def _open_torchvision(name: str, root: Path, train: bool) -> Any:
 
     class_name, files = TORCHVISION_SETS[name]
     split: dict[str, Any] = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
-    make = functools.partial(getattr(datasets, class_name), root, **split)
-    try:
+    dataset = getattr(datasets, class_name)
+    make = functools.partial(dataset, root, **split)
+    # What torchvision raises for a damaged file is whatever comes up while it is read.
+    with contextlib.suppress(Exception):
         return make(download=False)
-    except (RuntimeError, OSError):
-        pass  # not there, or damaged: torchvision says the same of both
     try:
         # Two runs that start together must not write the same file.
         held = f"another run is downloading {name} into this folder"
         with exclusive(root / f".{name}.lock", held, "start this run again when the other one has it"):
             return make(download=True)
-    except (RuntimeError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             error.filename = error.filename or str(root)
             raise
+        if damaged := _damaged_files(dataset, root):
+            raise InputError([Fault("the file is cut or damaged", str(file), DELETE) for file in damaged]) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = f"put {files} into that folder by hand, or set dataset.path"
         raise InputError(f"{name} is not there and could not be downloaded ({reason})", str(root), hint) from None
+
+
+def _damaged_files(dataset: Any, root: Path) -> list[Path]:
+    """Files of torchvision's data set that are there, but are not what was published."""
+    from torchvision.datasets import CIFAR10, MNIST, SVHN, mnist
+    from torchvision.datasets.utils import check_integrity
+
+    def is_whole(file: Path, md5: str | None) -> bool:
+        if md5 is not None or not issubclass(dataset, MNIST):
+            return bool(check_integrity(file, md5))
+        try:
+            (mnist.read_image_file if "images" in file.name else mnist.read_label_file)(file)
+        except Exception:
+            return False
+        return True
+
+    files: list[tuple[Path, str | None]] = []
+    if issubclass(dataset, CIFAR10):
+        meta = (dataset.meta["filename"], dataset.meta["md5"])
+        parts = [*dataset.train_list, *dataset.test_list, meta]
+        files = [
+            (root / dataset.filename, dataset.tgz_md5),
+            *((root / dataset.base_folder / name, md5) for name, md5 in parts),
+        ]
+    elif issubclass(dataset, SVHN):
+        files = [(root / name, md5) for _, name, md5 in dataset.split_list.values()]
+    else:
+        raw = root / dataset.__name__ / "raw"
+        for name, md5 in dataset.resources:
+            files += [(raw / name, md5), (raw / name.removesuffix(".gz"), None)]
+    return [file for file, md5 in files if file.is_file() and not is_whole(file, md5)]
 
 
 def _channels_first(data: Any) -> torch.Tensor:

@@ -21,7 +21,7 @@ of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imba
 | --- | --- | --- | --- | --- | --- |
 {accuracy_rows}
 
-Percent on the balanced test set: mean and sample standard deviation over n networks, each trained from scratch.
+Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
@@ -40,9 +40,12 @@ a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentat
 
 ## Classes
 
-| class | source images | images here | test images | final accuracy |
-| --- | --- | --- | --- | --- |
+| label | class | source images | images here | test images | final accuracy |
+| --- | --- | --- | --- | --- | --- |
 {class_rows}
+
+Labels follow the rows, as in `classes.txt`. A folder's classes are in natural order (0, 1, 2, ..., 10); torchvision's
+`ImageFolder` sorts them as text (0, 1, 10, 2), so translate its labels by name.
 {few_tests}
 ## Load it
 
@@ -68,6 +71,7 @@ for epoch in range({epochs}):
 - `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
 - `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
+- `classes.txt`: the names of the classes, one a line, in the order of the labels
 
 ## License
 
@@ -110,12 +114,16 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "arch": metrics["arch"],
         "accuracy_rows": _accuracy_rows(metrics),
         "grouping": metrics["grouping"],
+        # Runs of older versions do not have it, known sets have a test set of their own.
+        "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
         "whitening_text": WHITENING_TEXT[about["whitening"]],
         "class_rows": "\n".join(
-            f"| {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
-            for (cell, count), (tests, accuracy) in zip(counts, _tests_and_accuracies(metrics, len(cells)), strict=True)
+            f"| {c} | {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
+            for c, ((cell, count), (tests, accuracy)) in enumerate(
+                zip(counts, _tests_and_accuracies(metrics, len(cells)), strict=True)
+            )
         ),
         "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from engine.run.folder import RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson
 from engine.run.settings import METHODS, DatasetSettings
 
+CLASSES = "classes.txt"
+"""Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
 MARKER = "distilled.json"
 """In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
 
@@ -42,13 +45,25 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
 
 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:
-    """Writes metrics.json and the card that shows the same figures; `about` is the set's own metadata."""
+    """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
+    _write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics)
     write_atomically(folder.card, dataset_card(metrics, about))
 
 
+def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
+    """Writes confusion.json: test images by true (row) and predicted class, summed over the final set's networks.
+
+    Where there is no such matrix, an earlier one goes: it would be of other networks than metrics.json.
+    """
+    if final is None:
+        folder.confusion.unlink(missing_ok=True)
+    else:
+        write_atomically(folder.confusion, json.dumps({"class_names": class_names, "final": final}) + "\n")
+
+
 def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
-    """Writes <folder>/<class>/<k>.png in 8 bits, and distilled.json, which lists the class folders in label order.
+    """Writes <folder>/<class>/<k>.png in 8 bits, classes.txt, and distilled.json with the class folders in label order.
 
     Raises InputError where the folder holds anything but an earlier copy of the same set.
     """
@@ -62,7 +77,7 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
 
 
 def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSettings) -> None:
-    """Writes images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
+    """Writes classes.txt, images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
 
     Beside them whitening.pt, the tensors of `Whitening.test_map`, and README.md, which says how to use all of them.
 
@@ -76,7 +91,8 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSet
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
-    write_atomically(folder / "README.md", trio_readme(distilled, dataset))
+    rate, decay_epoch, epsilon = distilled.learning_rate, distilled.recipe.decay_epoch, distilled.whitening.epsilon
+    write_atomically(folder / "README.md", trio_readme(distilled.about, rate, decay_epoch, epsilon, dataset))
 
 
 def folder_names(class_names: list[str]) -> list[str]:
@@ -91,7 +107,7 @@ def folder_names(class_names: list[str]) -> list[str]:
 
 
 def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
-    """Creates the folder and marks it as a copy of this set; raises InputError where it holds anything else."""
+    """Creates the folder, with the marks of a copy of this set; raises InputError where it holds anything else."""
     if folder.exists() and not folder.is_dir():
         raise InputError("this is a file", str(folder), "name a new or an empty folder")
     try:
@@ -106,6 +122,12 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
     if any(folder.iterdir()) and identity(read_json(folder / MARKER)) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
     write_json(folder / MARKER, about)
+    _write_class_names(folder, about["class_names"])
+
+
+def _write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Writes classes.txt: one name a line, in label order; a line end in a name becomes a blank."""
+    write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
 
 
 def _png(pixels: Tensor) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.device import read_device
+from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
 from engine.run.events import Evaluated, finite
 from engine.run.folder import read_json
@@ -39,6 +39,7 @@ def collect_metrics(
         test_counts=data.test_counts,
         class_names=data.class_names,
         grouping=data.grouping,
+        test_set=data.test_set,
         repeats=settings.evaluate.repeats,
         arch=settings.evaluate.arch[0],
         seed=settings.seed,
@@ -52,7 +53,7 @@ def collect_metrics(
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
-        memory_gib=read_device(context.device).memory_gib,
+        memory_gib=peak_memory_gib(context.device),
         device={"type": str(context.device), "name": device_name(context.device)},
         versions=versions(),
     ).for_file()

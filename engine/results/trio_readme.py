@@ -6,13 +6,14 @@ tested on images that it never saw the like of.
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.data import augment
-from engine.distilled import DistilledSet
 from engine.results.card import WHITENING_TEXT
 from engine.run.settings import METHODS, DatasetSettings
 
 _TEXT = """\
-# {count} images of {dataset}, distilled by {method}: the {which} set as .pt files
+# {count} images of {dataset}, distilled by {method}: the {which} as .pt files
 
 | file | what it holds |
 | --- | --- |
@@ -20,6 +21,7 @@ _TEXT = """\
 | `labels.pt` | {labels} |
 | `lr.pt` | the learning rate of SGD, {learning_rate:.6g} |
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
+| `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
 
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
@@ -63,34 +65,36 @@ _AMOUNTS = {
 }
 
 
-def trio_readme(distilled: DistilledSet, dataset: DatasetSettings) -> str:
-    """The text; `dataset`: the run's settings, for what the set's own metadata does not hold."""
-    about, recipe = distilled.about, distilled.recipe
+def trio_readme(
+    about: dict[str, Any], learning_rate: float, decay_epoch: int, epsilon: float, dataset: DatasetSettings
+) -> str:
+    """The text; `about`: the set's metadata, `epsilon` its whitening's, `dataset`: for what neither of them holds."""
     soft = METHODS[about["method"]].learns_labels
-    count, classes, ipc = len(distilled.images), len(distilled.class_names), distilled.ipc
+    classes, ipc = len(about["class_names"]), about["ipc"]
+    count = classes * ipc
     kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
     return _TEXT.format_map(
         about
         | about["network"]
-        | recipe.__dict__
+        | about["recipe"]
         | {
-            "which": f"best ({about['iteration']} iterations)" if about.get("set") == "best" else "final",
+            "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
             "count": count,
             "classes": classes,
             "last": ipc - 1,
-            "first": " ".join(distilled.class_names[0].split()),
+            "first": " ".join(about["class_names"][0].split()),
             "size": about["image_size"],
             "labels": f"float32 ({count}, {classes}), **logits**: the targets are `labels.softmax(1)`"
             if soft
             else f"int64 ({count},), class indices",
-            "learning_rate": distilled.learning_rate,
+            "learning_rate": learning_rate,
             "whitening": WHITENING_TEXT[about["whitening"]],
-            "epsilon": distilled.whitening.epsilon,
+            "epsilon": epsilon,
             "source": sum(about["class_counts"]),
             "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
             "subset_seed": dataset.subset_seed,
             "loss": "Cross-entropy with the soft targets." if soft else "Cross-entropy with the classes.",
-            "decay_epoch": recipe.decay_epoch,
+            "decay_epoch": decay_epoch,
             "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
         }
     )

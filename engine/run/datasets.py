@@ -1,21 +1,13 @@
-"""Facts about the known data sets, class counts of a long tail, and folders of a person's own images.
-
-Nothing here loads a data set: counts come from arithmetic and file names, faults from the first bytes of a file.
-"""
+"""Facts about the known data sets, and class counts of a long tail: arithmetic alone, no data set is loaded."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from pathlib import Path
 from typing import Literal
 
-from engine.run.errors import Fault, InputError
-from engine.run.folder import expanded
+from engine.run.errors import Fault
 from engine.run.settings import DatasetName, DatasetSettings
 
 FLOAT_ERROR = 1e-12
@@ -112,202 +104,21 @@ def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Faul
         )
 
 
-# A person's own images in folders: their classes, and how many images a run would use. Only names are listed, which is
-# fast enough for the form to ask while a path is typed.
+def class_faults(
+    names: Sequence[str], labels_by_split: Mapping[str, Iterable[int]], where: str, untested: bool = False
+) -> list[Fault]:
+    """The faults of the labels of a set, train and test: labels of no class, and classes without images.
 
-# The side to which images of different sizes are resized, and how many classes are sampled to find one common size.
-DEFAULT_SIDE, SAMPLED_CLASSES = 32, 16
-LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The classes of a folder in order, the train images of each, the test images of all, and faults."""
-
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
-    faults: tuple[Fault, ...] = ()
-    test_images: int = 0
-
-
-def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """A sort key that puts 2.png before 10.png, and both before a.png."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts], name
-
-
-def images_root(path: str | None) -> Path:
-    """The folder that holds train/; raises InputError where it does not."""
-    if path is None:
-        raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
-    root = expanded(path)
-    if not root.is_dir():
-        raise InputError("there is no such folder", str(root), LAYOUT)
-    if not (root / "train").is_dir():
-        raise InputError("the folder holds no train/", str(root), LAYOUT)
-    return root
-
-
-def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The files and folders in a folder; hidden ones (.DS_Store) are left out."""
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not entry.name.startswith(".")]
-
-
-def class_names(folder: Path) -> list[str]:
-    """The classes of train/ or test/ in natural order; raises InputError where there are fewer than two."""
-    names = sorted((entry.name for entry in visible_entries(folder) if entry.is_dir()), key=natural_order)
-    if len(names) < 2:
-        there = "1 class folder" if names else "no class folders"
-        raise InputError(
-            f"at least 2 classes are needed, and there is {there}",
-            str(folder),
-            "put the images of each class into a folder of its own",
-        )
-    return names
-
-
-HeldOut = tuple[float, int | None, int]
-"""What is held out for testing where a folder has no test/: a share, or of so many folds the one with this number."""
-
-
-def held_out(dataset: DatasetSettings) -> HeldOut:
-    """What the settings hold out."""
-    return dataset.test_share, dataset.test_folds, dataset.test_fold
-
-
-def held_out_places(sizes: Sequence[int], share: float, folds: int | None = None, fold: int = 0) -> list[range]:
-    """Where the images that are held out for testing stand in the shuffled images of each class.
-
-    A share: at least one image, never all. One of several folds: all images are dealt in turn, class after class, so
-    that neither the folds of a class nor whole folds differ by more than one image; a class with fewer images than
-    there are folds has none in some of them.
+    untested: classes without test images are none.
     """
-    if folds is None:
-        return [range(min(max(round(share * size), 1), size - 1) if size else 0) for size in sizes]
-    dealt_before = accumulate(sizes, initial=0)
-    return [range((fold - dealt) % folds, size, folds) for size, dealt in zip(sizes, dealt_before, strict=False)]
-
-
-def survey(path: str | None, share: float, folds: int | None = None, fold: int = 0) -> Survey:
-    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes.
-
-    `share`, `folds`, `fold`: what is held out where there is no test/ (`held_out`).
-    """
-    root, faults = images_root(path), list[Fault]()
-    names, tests = class_names(root / "train"), root / "test"
-    train = [_counted(root / "train" / name, faults) for name in names]
-    if tests.is_dir():
-        test = [_counted(tests / name, faults) for name in names]
-        faults += [
-            Fault("this class has no train images", str(tests / name), f"put some into train/{name}")
-            for name in class_names(tests)
-            if name not in names
-        ]
-        if folds is not None:
-            faults.append(Fault(f"{tests} is there, so no fold is held out", "dataset.test_folds", "leave it empty"))
-        return Survey(tuple(names), tuple(train), tuple(faults), sum(test))
-    faults += [
-        Fault("one image is too few to train and to test", str(root / "train" / name), "add images, or a test/ folder")
-        for name, count in zip(names, train, strict=True)
-        if count == 1
-    ]
-    held = [len(places) for places in held_out_places(train, share, folds, fold)]
-    if folds and not any(held):
-        faults.append(Fault(f"fold {fold} of {folds} has no image", "dataset.test_folds", f"at most {sum(train)}"))
-    left = tuple(count - tests for count, tests in zip(train, held, strict=True))
-    return Survey(tuple(names), left, tuple(faults), sum(held))
-
-
-def _counted(folder: Path, faults: list[Fault]) -> int:
-    """The number of a class's images; a class without images and a folder inside a class are faults."""
-    entries = visible_entries(folder) if folder.is_dir() else []
-    if not entries:
-        faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
-    faults += [
-        Fault("a folder inside a class", entry.path, "images lie directly in their class folder")
-        for entry in entries
-        if entry.is_dir()
-    ]
-    return len(entries)
-
-
-def common_size(files: Sequence[Path]) -> int | None:
-    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
-    from PIL import Image  # here, as in the other two: the list of runs and --help need no image
-
-    sizes = set()
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                sizes.add(image.size)
-        except Exception as error:
-            raise InputError([fault_of(file, error)]) from None
-    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
-    return width if width == height else None
-
-
-def sampled_side(train: Path, names: Sequence[str]) -> int:
-    """The side of the images, from one image of each of the first classes; a run looks at more of them."""
-    firsts = [Path(entry.path) for name in names[:SAMPLED_CLASSES] for entry in visible_entries(train / name)[:1]]
-    try:
-        return common_size(firsts) or DEFAULT_SIDE
-    except InputError:
-        return DEFAULT_SIDE
-
-
-# Faults of a person's own images, from names and first bytes: no image is decoded.
-
-FAULTS_SHOWN = 10
-_READERS = 8
-
-
-def image_faults(dataset: DatasetSettings) -> list[Fault]:
-    """Every fault of a folder of images, before a run meets it; other data sets are not checked."""
-    if dataset.name != "folder":
-        return []
-    try:
-        folder = survey(dataset.path, *held_out(dataset))
-    except InputError as error:
-        return list(error.faults)
-    # With an empty class among them, the tail's fault would only repeat that one.
-    tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    with ThreadPoolExecutor(_READERS) as pool:
-        unreadable = [fault for fault in pool.map(_header_fault, _files(images_root(dataset.path))) if fault]
-    return [*folder.faults, *tail, *shown(unreadable)]
-
-
-def fault_of(file: Path, error: Exception) -> Fault:
-    """The fault of an image file that could not be read.
-
-    What Pillow raises for one depends on its format and on where it is broken, so its callers catch every exception.
-    """
-    from PIL import Image
-
-    if isinstance(error, FileNotFoundError):
-        return Fault("the image is missing", str(file), "put it there, or take it out of the list")
-    if isinstance(error, Image.DecompressionBombError):
-        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
-    return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
-
-
-def shown(faults: list[Fault]) -> list[Fault]:
-    """The first FAULTS_SHOWN of the faults, and how many more there are."""
-    more = len(faults) - FAULTS_SHOWN
-    return faults[:FAULTS_SHOWN] + ([Fault(f"{more} more files like these")] if more > 0 else [])
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Every file of every class, of train/ and then of test/; hidden ones are left out."""
-    for split in ("train", "test"):
-        yield from sorted(path for path in (root / split).glob("[!.]*/[!.]*") if not path.is_dir())
-
-
-def _header_fault(file: Path) -> Fault | None:
-    from PIL import Image
-
-    try:
-        with Image.open(file):
-            return None
-    except Exception as error:
-        return fault_of(file, error)
+    faults = []
+    for split, own in labels_by_split.items():
+        labels = Counter(own)
+        hint = "add images, or leave the class out; labels are 0, 1, 2, ... without a gap"
+        empty = [name for c, name in enumerate(names) if not labels[c]]
+        if split == "train" or not untested:
+            faults += [Fault(f"class {name} has no {split} images", where, hint) for name in empty]
+        hint = f"labels run from 0 to {len(names) - 1}"
+        unknown = sorted(label for label in labels if not 0 <= label < len(names))
+        faults += [Fault(f"{split} label {label} is unknown to train", where, hint) for label in unknown]
+    return faults

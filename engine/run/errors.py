@@ -44,10 +44,20 @@ class SettingsError(LtddError):
     exit_code = BAD_INPUT
 
 
+FAULTS_SHOWN = 10
+"""Faults of one kind of input that are told; a list of files may have hundreds of thousands."""
+
+
 class InputError(LtddError):
-    """A folder, a file or a name that cannot be used as given."""
+    """A folder, a file or a name that cannot be used as given; of many faults, the first FAULTS_SHOWN are kept."""
 
     exit_code = BAD_INPUT
+
+    def __init__(self, what: str | list[Fault], where: str = "", hint: str = "") -> None:
+        # One more than shown is let through: a capped list, raised again, stays as it is.
+        if isinstance(what, list) and len(what) > FAULTS_SHOWN + 1:
+            what = [*what[:FAULTS_SHOWN], Fault(f"{len(what) - FAULTS_SHOWN:,} more like these")]
+        super().__init__(what, where, hint)
 
 
 class RunFailed(LtddError):

@@ -11,20 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.run.cost_model import Workload, disk_bytes, memory_bytes
-from engine.run.datasets import (
-    FACTS,
-    Survey,
-    counts_for,
-    held_out,
-    image_size_for,
-    kept_counts,
-    sampled_side,
-    survey,
-)
+from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
-from engine.run.folder import expanded
+from engine.run.image_folder import Survey, held_out, sampled_side, survey
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 
@@ -135,7 +126,7 @@ def estimate_or_none(
             return estimate(settings, device, counts, None, cached)
         dataset = settings.dataset
         if dataset.resolution is None:
-            side = sampled_side(expanded(dataset.path or "") / "train", folder.names)
+            side = sampled_side(folder)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
         kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]

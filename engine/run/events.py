@@ -194,11 +194,21 @@ class Checkpointed(Event):
 
 @dataclass(frozen=True)
 class DeviceReading(Event):
-    """The worker's peak memory on its device so far, and the memory of the device."""
+    """The worker's peak memory on its device so far, and the memory of the device; then what is in use now.
+
+    `cpu_percent` is of one core, as `top` shows it, since the reading before: 800 is eight busy cores. `ram_gib` is
+    what the worker holds of `ram_total_gib`, `gpu_percent` the share of time in which the GPU worked, `gpu_memory_gib`
+    what all its processes hold. Null where it is not known.
+    """
 
     device: Text
     memory_gib: Number
     memory_total_gib: Number
+    cpu_percent: Number | None = None
+    ram_gib: Number | None = None
+    ram_total_gib: Number | None = None
+    gpu_percent: Number | None = None
+    gpu_memory_gib: Number | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ def trained_alike(settings: RunSettings) -> dict[str, Any]:
     return settings.experts.model_dump(mode="json", exclude={"num_experts"})
 
 
+def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
+    """The settings of classifier experts that change the bytes of each; plain SGD is left out, as older hashes do."""
+    own = settings.classifier_experts
+    return own.model_dump(mode="json", exclude={"optimizer"} if own.optimizer == "sgd" else None)
+
+
 def about_representation(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def about_representation(
 
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
     """The about.json of classifier experts: the key of their representation experts, and their own settings."""
-    own = settings.classifier_experts.model_dump(mode="json")
+    own = classifiers_trained_alike(settings)
     return {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
 
 

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,14 +24,29 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def cache_root() -> Path:
-    """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("LTDD_CACHE") or user_cache_path("ltdd-tui"))
+    """Where experts and downloaded data sets are kept: `$LTDD_CACHE`, else the user's cache folder.
+
+    Raises InputError where the user has no home folder.
+    """
+    named = os.environ.get("LTDD_CACHE")
+    return expanded(named) if named else _below_home(user_cache_path)
 
 
 def user_config_root() -> Path:
-    """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder."""
+    """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder.
+
+    Raises InputError where the user has no home folder.
+    """
     named = os.environ.get("LTDD_HOME")
-    return expanded(named) if named else user_config_path("ltdd-tui")
+    return expanded(named) if named else _below_home(user_config_path)
+
+
+def _below_home(place: Callable[[str], Path]) -> Path:
+    with contextlib.suppress(RuntimeError):
+        # Older versions of platformdirs raise nothing and leave the ~ as it is.
+        if (path := place("ltdd-tui")).is_absolute():
+            return path
+    raise InputError("this user has no home folder", "HOME", "set HOME, or both LTDD_CACHE and LTDD_HOME, to a folder")
 
 
 def expanded(path: str) -> Path:
@@ -92,6 +107,7 @@ class RunFolder:
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
         self.metrics = self.result / "metrics.json"
+        self.confusion = self.result / "confusion.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
 

@@ -86,6 +86,7 @@ class Metrics(BaseModel, strict=True):
     test_counts: list[Count] | None = None
     class_names: list[str] | None = None
     grouping: Any = None
+    test_set: Any = None
     repeats: Count | None = None
     arch: Any = None
     seed: Any = None
@@ -185,7 +186,10 @@ def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int
     # same images, so more of them tell nothing of the other images that the class could have been tested on.
     known = test_counts if len(test_counts) == len(per_class) else [FEW_TEST_IMAGES] * len(per_class)
     return [
-        wilson_interval(accuracy, images) if accuracy is not None and 0 < images < FEW_TEST_IMAGES else None
+        # A file of another program may hold any number.
+        wilson_interval(accuracy, images)
+        if accuracy is not None and 0 <= accuracy <= 100 and 0 < images < FEW_TEST_IMAGES
+        else None
         for accuracy, images in zip(map(_known, per_class), known, strict=True)
     ]
 

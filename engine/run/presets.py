@@ -18,9 +18,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from engine.run.datasets import natural_order
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, user_config_root, write_atomically
+from engine.run.image_folder import natural_order
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults, infeasible_faults, last_written, location, mentioned, value_faults

@@ -98,15 +98,14 @@ class DatasetSettings(Strict):
     )
     whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
         "corrected",
-        "ZCA of train and test alike (corrected), with test images normalized first (published: the official code for"
-        " CIFAR-10-LT), with both normalized first (normalized: the official code for CIFAR-100-LT), only mean and std"
-        " (none), or pixels from 0 to 1 (raw); paper: published by the run's own mean and std, as older runs have it",
+        "ZCA of all images (corrected), after normalizing the test images (published: CIFAR-10-LT) or all images"
+        " (normalized: CIFAR-100-LT); only mean and std (none); no change (raw); paper: published of older runs",
     )
     whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
     class_order: Literal["label", "count", "text"] = ours(
         "label",
         "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
-        " sorted as text, as in the official code",
+        " in text order, as published",
     )
     subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
     test_per_class: int | None = ours(
@@ -162,6 +161,9 @@ class ClassifierExpertSettings(Strict):
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
     weight_decay: float = paper(0.0, "SGD weight decay", ge=0)
+    optimizer: Literal["sgd", "gsam"] = ours(
+        "sgd", "plain SGD, or GSAM with rho and alpha of the representation experts, as in the official code"
+    )
 
 
 class InitializeSettings(Strict):
@@ -172,8 +174,8 @@ class InitializeSettings(Strict):
     )
     labels: Literal["experts", "one_expert", "class"] = paper(
         "experts",
-        "mean logits of the experts that are right, logits of the first expert, right or wrong (one_expert: what the"
-        " official code takes for real images), or the class itself",
+        "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
+        ", or the class itself",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -268,7 +270,9 @@ class EvaluateSettings(Strict):
     real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
     momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+    decay_at: float = official(
+        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
+    )
 
 
 class Expected(Strict):

@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded
+from engine.run.image_folder import folder_faults
+from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import RunSettings
+from engine.run.settings import DatasetSettings, RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
@@ -111,7 +113,10 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         if kind in kinds:
             return what, leaf.help
     if kinds & OUT_OF_RANGE:
-        return f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}", leaf.help
+        what = f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}"
+        # The papers also write this factor as a ratio of the smallest class to the largest, 0.01 for 100.
+        ratio = leaf.key == "dataset.imbalance_factor" and isinstance(value, float) and 0 < value < 1
+        return what, f"it is the largest class over the smallest: use {1 / value:g}" if ratio else leaf.help
     if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
         return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
@@ -244,3 +249,13 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
         hint = f"--set dataset.path=FOLDER, the folder with {TINY_FOLDER}"
         return [Fault(f"tiny-imagenet is not in {home}", where, hint)]
     return []
+
+
+def data_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault], tuple[str, ...]]:
+    """Every fault of a folder or of lists of images before a run meets it, and notes of what is taken or left out.
+
+    Names and lists alone are read, which is fast; with `open_images` also the first bytes of every image.
+    """
+    if dataset.name == "folder":
+        return folder_faults(dataset, open_images)
+    return list_faults(dataset, open_images) if dataset.name == "imagenet-lt" else [], ()

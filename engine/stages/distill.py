@@ -15,7 +15,6 @@ from engine.checkpoints import DistillState, load_state, save_state
 from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.device import read_device
 from engine.losses import StudentLoss
 from engine.matching.matcher import IterationResult, Matcher
 from engine.matching.synthetic import Synthetic
@@ -86,7 +85,6 @@ def _save(context: Context, state: DistillState) -> None:
     """Writes a checkpoint, and says so only once it is on the disk."""
     save_state(context.folder, state)
     context.clock.keep()
-    context.emit(read_device(context.device))
     context.emit(Checkpointed(state.iteration))
 
 

@@ -9,9 +9,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
@@ -20,14 +21,15 @@ from engine.data.run_data import load_run_data
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets import known_network
-from engine.results.files import read_result, write_metrics_and_card
+from engine.nets.functional import FlatNetwork
+from engine.results.files import read_result, write_confusion, write_metrics_and_card
 from engine.results.metrics import with_evaluation
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import read_json, write_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.settings import NetworkName
-from engine.training.accuracy import balanced, per_class_accuracy
+from engine.training.accuracy import balanced, confusion_matrix, per_class
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
@@ -37,12 +39,20 @@ from engine.training.from_scratch import (
 )
 from engine.training.groups import in_groups
 
+MOST_IN_CONFUSION = 200
+"""Of more classes no confusion matrix is kept: the file would be larger than the distilled set."""
+
 
 class NetworkResult(TypedDict):
-    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier."""
+    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
+
+    `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not of more than
+    MOST_IN_CONFUSION classes, nor in a file of an older version.
+    """
 
     per_class: list[float]
     norms: list[float]
+    confusion: NotRequired[list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -81,13 +91,7 @@ def evaluate(
         # The seed of a network names what it is trained on, so that no result depends on what was evaluated before.
         names: list[Names] = [("evaluate", target.key, target.iteration or 0, arch, number) for number in numbers]
         network, weights = train_from_scratch(context, data, sets, arch, names)
-        return [
-            {
-                "per_class": per_class_accuracy(network, theta, data.test_images, data.test_labels).tolist(),
-                "norms": network.classifier_norms(theta),
-            }
-            for theta in weights
-        ]
+        return [_tested(network, theta, data, target) for theta in weights]
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
         # One file for all that was trained at once: a kill leaves all of it or nothing.
@@ -99,6 +103,26 @@ def evaluate(
     event = _summary(target, arch, results, data)
     context.emit(event)
     return event
+
+
+def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:
+    confusion = confusion_matrix(network, theta, data.test_images, data.test_labels)
+    result: NetworkResult = {"per_class": per_class(confusion).tolist(), "norms": network.classifier_norms(theta)}
+    if target.key == "set" and data.num_classes <= MOST_IN_CONFUSION:  # not of checks: there are many
+        result["confusion"] = confusion.tolist()
+    return result
+
+
+def summed_confusion(
+    context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int
+) -> list[list[int]] | None:
+    """The confusion matrix of an evaluated target, summed over its networks; None where one of them has none."""
+    results = _read_results(context, target, arch)[:repeats]
+    matrices = [result["confusion"] for result in results if "confusion" in result]
+    if not matrices or len(matrices) < repeats:
+        return None
+    summed: list[list[int]] = torch.tensor(matrices).sum(0).tolist()
+    return summed
 
 
 def synthetic_target(context: Context, name: str, key: str, iteration: int, synthetic: Synthetic) -> EvaluationTarget:
@@ -126,7 +150,7 @@ def _summary(
 ) -> Evaluated:
     """Mean and sample standard deviation over networks of the balanced accuracy, and means per class and group."""
     accuracies = [balanced(torch.tensor(result["per_class"], dtype=torch.float64)) for result in results]
-    per_class = [statistics.fmean(column) for column in zip(*(row["per_class"] for row in results), strict=True)]
+    by_class = [statistics.fmean(column) for column in zip(*(row["per_class"] for row in results), strict=True)]
     return Evaluated(
         target.name,
         target.iteration,
@@ -134,8 +158,8 @@ def _summary(
         len(results),
         statistics.fmean(accuracies),
         sample_std(accuracies),
-        per_class,
-        group_means(per_class, data.groups),
+        by_class,
+        group_means(by_class, data.groups),
         [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
     )
 
@@ -178,10 +202,11 @@ def evaluate_architectures(context: Context, archs: list[str], repeats: int | No
     target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
     with context.stage("evaluate", len(names) * repeats, "networks") as progress:
         for name in names:
-            metrics = with_evaluation(
-                metrics, evaluate(context, data, target, name, repeats, progress), data.test_counts
-            )
+            result = evaluate(context, data, target, name, repeats, progress)
+            metrics = with_evaluation(metrics, result, data.test_counts)
             write_metrics_and_card(folder, metrics, distilled.about)
+            if name == metrics["arch"] and metrics["final"]["repeats"] == result.repeats:
+                write_confusion(folder, data.class_names, summed_confusion(context, target, name, result.repeats))
     # The clock has counted the stage only now that it is over.
     write_metrics_and_card(folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))

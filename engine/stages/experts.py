@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from engine.run.expert_cache import (
     about_classifier,
     about_representation,
     classifier_epochs,
+    classifiers_trained_alike,
     representation_epochs,
     trained_alike,
 )
@@ -97,8 +99,7 @@ def _train_group(
     weights = [fresh_network(context.settings, data, settings.network, *of_expert)[1] for of_expert in names]
     draws = [generator(seed, *of_expert, "order") for of_expert in names]
     state = TrainingState.started(weights, [settings.learning_rate] * len(experts))
-    gsam = Gsam(settings.gsam_rho, settings.gsam_alpha) if settings.optimizer == "gsam" else None
-    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), gsam)
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), _gsam(context, settings.optimizer))
     recorder = Recorder(state.theta, last_epoch)
     streams = [
         TrainingStream.shuffled(data.train_images, data.train_labels, settings.batch_size, settings.epochs, draw)
@@ -123,7 +124,8 @@ def train_classifier_experts(
     """
     settings, last_epoch = context.settings, classifier_epochs(context.settings)
     representation_key = representation_store(context, data).key
-    store = ExpertStore(settings_hash(representation_key, settings.classifier_experts), settings.experts.storage)
+    key = settings_hash(representation_key, classifiers_trained_alike(settings))
+    store = ExpertStore(key, settings.experts.storage)
     store.describe(about_classifier(settings, representation_key))
     features = features_function(network, context.device, _step_backend(context, data) != "eager")
     gradient = classifier_gradient(network, context.device, context.emit)
@@ -149,7 +151,7 @@ def _train_classifier(
     """One classifier expert, from the last weights (P,) of its representation expert."""
     settings = context.settings.classifier_experts
     state = TrainingState.started([start[network.classifier]], [settings.learning_rate])
-    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay))
+    step = Step(state, gradient, Sgd(settings.momentum, settings.weight_decay), _gsam(context, settings.optimizer))
     recorder = Recorder(state.theta, last_epoch)
     batches = _feature_batches(context, data, features, expert, start)
     # A class-balanced epoch shows every class as often as the largest one has images.
@@ -182,6 +184,11 @@ def _feature_batches(
 
 
 # --- What both kinds share --------------------------------------------------------------------------------------------
+
+
+def _gsam(context: Context, optimizer: Literal["gsam", "sgd"]) -> Gsam | None:
+    settings = context.settings.experts
+    return Gsam(settings.gsam_rho, settings.gsam_alpha) if optimizer == "gsam" else None
 
 
 def last_weights(

@@ -13,7 +13,14 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, describe, distilled_bytes
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
-from engine.results.files import grid_png, read_result, write_image_folder, write_metrics_and_card, write_tensor_trio
+from engine.results.files import (
+    grid_png,
+    read_result,
+    write_confusion,
+    write_image_folder,
+    write_metrics_and_card,
+    write_tensor_trio,
+)
 from engine.results.metrics import collect_metrics
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated
@@ -29,12 +36,17 @@ def export(
     evaluations: Sequence[Evaluated],
     representation: Sequence[Trajectory],
     classifiers: Sequence[Trajectory],
+    confusion: list[list[int]] | None = None,
 ) -> None:
-    """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks."""
+    """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks.
+
+    `confusion`: the final set's confusion matrix, where there is one.
+    """
     folder = context.folder
     with context.stage("export", 1, "report") as progress:
         write_atomically(folder.distilled, distilled_bytes(context.settings, data, synthetic))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
+        write_confusion(folder, data.class_names, confusion)
         metrics = collect_metrics(context, data, evaluations, representation, classifiers)
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))

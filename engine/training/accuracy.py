@@ -20,12 +20,21 @@ def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     return in_test_batches(lambda theta, batch: network(theta, batch).argmax(dim=1), theta, images)
 
 
+def confusion_matrix(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """How many images of each class (row) are taken for each class (column): (C, C) int64 on the CPU."""
+    classes = network.num_classes
+    pairs = labels * classes + predictions(network, theta, images)
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+
+
+def per_class(confusion: Tensor) -> Tensor:
+    """Accuracy in percent for each class of a confusion matrix, (C,) float64; NaN for a class without test images."""
+    return 100 * confusion.diagonal().double() / confusion.sum(dim=1)
+
+
 def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Accuracy in percent for each class, (C,) float64 on the CPU; NaN for a class without test images."""
-    is_right = predictions(network, theta, images) == labels
-    images_of_class = torch.bincount(labels, minlength=network.num_classes)
-    right_of_class = torch.bincount(labels[is_right], minlength=network.num_classes)
-    return (100 * right_of_class.double() / images_of_class).cpu()
+    return per_class(confusion_matrix(network, theta, images, labels))
 
 
 def balanced(per_class: Tensor) -> float:

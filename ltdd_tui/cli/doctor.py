@@ -17,6 +17,7 @@ from engine.run.network_cost import GIB
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
+from ltdd_tui.runs import worker
 from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.manage import size_of
 
@@ -73,12 +74,13 @@ def _torch() -> dict[str, Any]:
     """The version of torch and its devices, or under `problem` why it does not load."""
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", TORCH_PROBE],
+            [sys.executable, "-P", "-c", TORCH_PROBE],
             capture_output=True,
             text=True,
             timeout=PROBE_SECONDS,
             check=True,
             stdin=subprocess.DEVNULL,
+            env=worker.environment(),
         )
         facts: dict[str, Any] = json.loads(probe.stdout.splitlines()[-1])
         return facts

@@ -6,6 +6,7 @@ torch or Textual, so that help and listings answer at once; a command that needs
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -69,6 +70,7 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Runs the command that sys.argv names; prints an error that the user can mend without a traceback."""
+    _open_standard_streams()
     # Such as a setting of an older version in a preset: one line, without Python's own file and line.
     warnings.showwarning = lambda message, *_, **__: print_note(f"warning: {message}")
     try:
@@ -83,3 +85,17 @@ def main() -> None:
         # A full disk or a folder of another user is no bug of ours.
         print_note(str(Fault(error.strerror or str(error), str(error.filename or ""))))
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Puts the null device in the place of streams that were closed, and lets any text be written.
+
+    Otherwise the next file that is opened takes the number of a closed stream, and what is printed goes into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A locale such as ISO-8859-1 has no sign for most names, and none has one for bytes that are no text.
+            stream.reconfigure(errors="backslashreplace")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from engine.run.estimate import Estimate
@@ -78,7 +78,9 @@ def result_table(rows: Iterable[Row]) -> Table:
     return table
 
 
-def class_table(names: Sequence[str], counts: Sequence[int], test_counts: Sequence[int], rows: Sequence[Row]) -> Table:
+def class_table(
+    names: Sequence[str], counts: Sequence[int], test_counts: Sequence[int], rows: Sequence[Row]
+) -> RenderableType:
     """One row per class from head to tail: a bar for the last of `rows`, then a column of percents for each.
 
     Percents on very few test images have their interval. `test_counts` may be empty: older runs have none.
@@ -98,10 +100,11 @@ def class_table(names: Sequence[str], counts: Sequence[int], test_counts: Sequen
             "#" * round((last or 0.0) / 100 * BAR_COLUMNS),
             *(percent(value) + (f" ({interval_text(interval)})" if interval else "") for value, interval in cells),
         )
-    if any(0 < count < FEW_TEST_IMAGES for count in test_counts):
-        table.caption = f"(low-high): 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images"
-        table.caption_justify = "left"
-    return table
+    if not any(0 < count < FEW_TEST_IMAGES for count in test_counts):
+        return table
+    # Not the table's caption, which would be broken at the width of the table.
+    note = f"(low-high): 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images"
+    return Group(table, note)
 
 
 def published_line(expected: Mapping[str, Any] | None, final: float | None) -> str | None:

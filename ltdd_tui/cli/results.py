@@ -161,12 +161,15 @@ def export(
 ) -> None:
     """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
 
+    classes.txt beside each names the labels in order. Classes of a folder are in natural order (0, 1, 2, ..., 10);
+    torchvision's ImageFolder sorts them as text (0, 1, 10, 2): translate its labels by name.
+
     --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)
     copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
     if which == "best" and not copies:
-        raise InputError("--set best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
+        raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
     if copies or tensorboard is None:
         _check_has_result(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,14 +15,13 @@ from typing import Annotated
 
 import typer
 
-from engine.run.datasets import image_faults
 from engine.run.errors import BAD_INPUT, DONE, FAILED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, resolve
 from engine.run.schema import flat
-from engine.run.validation import check_runnable
+from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
@@ -49,6 +50,10 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
             "the screen needs a terminal",
             hint="`ltdd-tui run quickstart` needs none; `ltdd-tui --help` lists the commands",
         )
+    with contextlib.suppress(termios.error):
+        rows, columns = termios.tcgetwinsize(sys.stdout)
+        # A serial line, and some containers, say 0 by 0, and textual-image divides by that.
+        termios.tcsetwinsize(sys.stdout, (rows or 24, columns or 80))
     # Until the first picture is there, looking for garbage takes a fifteenth of the time and finds hardly any.
     gc.disable()
     try:
@@ -127,7 +132,12 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
         print_data(settings_table(values, resolved.origins))
         print_data("")
         print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
-    if faults := check_runnable(resolved.settings) or image_faults(resolved.settings.dataset):
+    faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
+    if not faults:
+        faults, notes = data_faults(resolved.settings.dataset, open_images=True)
+    for note in notes:
+        print_note(f"note: {note}")
+    if faults:
         raise InputError(faults)
 
 

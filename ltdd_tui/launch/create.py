@@ -10,7 +10,7 @@ from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.presets import dump, load_preset
 from engine.run.settings import RunSettings
-from engine.run.validation import check_runnable
+from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.launch.form import NAME, Form
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
@@ -21,8 +21,8 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     if name is not None:
         manage.check_free(name, runs_dir)
     settings = load_preset(preset, overrides)
-    if lacking := check_runnable(settings):
-        raise InputError(lacking)
+    if faults := check_runnable(settings) or data_faults(settings.dataset, open_images=False)[0]:
+        raise InputError(faults)
     config = dump(with_absolute_path(settings))
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.run.datasets import FACTS, HeldOut, Survey, counts_for, empty_tail, held_out, kept_counts, survey
+from engine.run.datasets import FACTS, counts_for, empty_tail, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
+from engine.run.image_folder import TESTS, TRAIN, HeldOut, Survey, held_out, survey
 from engine.run.settings import DatasetSettings, RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
@@ -74,6 +74,7 @@ class RunPlan:
     settings: with faulty values left as the preset has them. name: what the run is called unless the form names it.
     estimate: the cost of what the cached experts leave to do. tail, estimate: None where only the data's files tell.
     memory_gib, free_gib: what the device has, and the disk of the cache; None where that is not known.
+    notes: folders of images that are taken as a split, or left out.
     """
 
     form: Form
@@ -86,6 +87,7 @@ class RunPlan:
     cached: CachedExperts = NONE_CACHED
     memory_gib: float | None = None
     free_gib: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def plan_run(form: Form, runs_dir: Path) -> RunPlan:
@@ -117,6 +119,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         cached,
         memory_gib(device),
         free_gib(cache_root()),
+        folder.notes if folder else (),
     )
 
 
@@ -124,25 +127,37 @@ def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, F
     """The classes of a person's own images, and what is wrong with them, by the field that mends it."""
     try:
         folder = _surveyed(dataset.path, held_out(dataset), _class_folder_times(dataset.path))
-    except (InputError, OSError) as error:
-        fault = error.faults[0] if isinstance(error, InputError) else Fault(error.strerror or str(error))
-        return None, {PATH: fault}
+    except InputError as error:
+        return None, {PATH: _told_at_path(error.faults, dataset)}
+    except OSError as error:
+        return None, {PATH: Fault(error.strerror or str(error))}
     if folder.faults:
-        more = f" (and {len(folder.faults) - 1} more like this)" if len(folder.faults) > 1 else ""
-        first = folder.faults[0]
-        return None, {PATH: replace(first, what=f"{first.where}: {first.what}{more}")}
+        return None, {PATH: _told_at_path(folder.faults, dataset)}
     counts = kept_counts(folder.counts, dataset)
     empty = next(empty_tail(dataset, counts), None)
     return folder, {FACTOR: empty} if empty else {}
 
 
+def _told_at_path(faults: Sequence[Fault], dataset: DatasetSettings) -> Fault:
+    """One fault for the field of the path: the first one, with its place below the path, and how many there are."""
+    first, root = faults[0], str(expanded(dataset.path or ""))
+    place = "" if first.where in (root, PATH) else f"{first.where.removeprefix(f'{root}/')}: "
+    more = f" (and {len(faults) - 1} more like this)" if len(faults) > 1 else ""
+    return replace(first, what=f"{place}{first.what}{more}")
+
+
 def _class_folder_times(path: str | None) -> tuple[tuple[str, int], ...]:
     """When each class folder was last changed, in nanoseconds: this changes when images come or go."""
     root = expanded(path or "")
-    places = [root, root / "test", root / "train"]
-    for split in (root / "train", root / "test"):
-        with os.scandir(split) if split.is_dir() else contextlib.nullcontext(()) as entries:
-            places += [Path(entry.path) for entry in entries]
+    places, splits = [root], list[Path]()
+    if root.is_dir():
+        with os.scandir(root) as entries:
+            splits = [Path(entry.path) for entry in entries]
+    for split in splits:
+        places.append(split)
+        if split.name.lower() in (TRAIN, *TESTS) and split.is_dir():
+            with os.scandir(split) as entries:
+                places += [Path(entry.path) for entry in entries]
     return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.is_dir())
 
 
@@ -192,7 +207,8 @@ def stage_seconds(run_plan: RunPlan) -> list[tuple[str, float]]:
 
 def plan_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
     """Time, memory, disk, cached experts and the published figure; the stages' times where they have no bars."""
-    lines = [*_cost_lines(run_plan, stages_in_a_line), _experts_line(run_plan)]
+    lines = [PlanLine("data", note, warns=True) for note in run_plan.notes]
+    lines += [*_cost_lines(run_plan, stages_in_a_line), _experts_line(run_plan)]
     expected = run_plan.settings.expected
     if expected is not None:
         note = f"; {expected.note}" if expected.note else ""

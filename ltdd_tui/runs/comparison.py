@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from engine.run.metrics import GROUPS
+from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name
 from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
-from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunView
 
 TAGS = "ABCDEF"
-SMOOTHED_TO = 80
 
 
 @dataclass(frozen=True)
@@ -137,46 +134,95 @@ def _as_text(value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class PooledClass:
+    """A class over several test folds: `accuracy` in percent on all `tested` images, each of which is in one fold."""
+
+    name: str
+    group: str
+    accuracy: float
+    tested: int
+
+
+@dataclass(frozen=True)
 class SeedMean:
-    """Runs that differ in nothing but their seed: mean and sample standard deviation of their final accuracies."""
+    """Runs that differ in nothing but their seed, or the test fold: the mean of their final accuracies over seeds.
+
+    `std` is the sample standard deviation, None of a single seed. Folds are not averaged but pooled, since the few
+    images of one class are not spread evenly over them: `folds` of `of_folds` test folds, and every class over these.
+    """
 
     tags: str
     mean: float
-    std: float
+    std: float | None
+    folds: int = 0
+    of_folds: int | None = None
+    classes: tuple[PooledClass, ...] = ()
+
+    @property
+    def groups(self) -> dict[str, float | None]:
+        """Pooled accuracy of the many, medium and few-shot classes."""
+        return group_means([one.accuracy for one in self.classes], [one.group for one in self.classes])
 
 
 def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
-    """One for every two or more finished runs of the same settings and different seeds."""
-    by_settings: dict[str, dict[int, list[ComparedRun]]] = {}
+    """One for every two or more finished runs of the same settings and different seeds or test folds."""
+    by_settings: dict[str, list[ComparedRun]] = {}
     for run in runs:
         settings = run.view.settings
         if settings is not None and "final" in run.rows:
-            others = settings.model_dump_json(exclude={"seed", "expected"})
-            by_settings.setdefault(others, {}).setdefault(settings.seed, []).append(run)
-    means = []
-    for by_seed in by_settings.values():
-        if len(by_seed) > 1:
-            # A seed counts once, also where two runs have it.
-            figures = [statistics.fmean(run.rows["final"].accuracy_mean for run in same) for same in by_seed.values()]
-            tags = "".join(sorted(run.tag for same in by_seed.values() for run in same))
-            means.append(SeedMean(tags, statistics.fmean(figures), statistics.stdev(figures)))
-    return means
+            others = settings.model_dump_json(exclude={"seed": True, "expected": True, "dataset": {"test_fold"}})
+            by_settings.setdefault(others, []).append(run)
+    return [mean for alike in by_settings.values() if (mean := _seed_mean(alike)) is not None]
 
 
-def smoothed(values: Floats, window: int) -> Floats:
-    """The mean of the last `window` values at each place, of those that are numbers; NaN where there is none."""
-    if window <= 1 or not len(values):
-        return values
-    number = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(number, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(number)])
-    first = np.maximum(np.arange(len(values)) + 1 - window, 0)
-    last = np.arange(len(values)) + 1
-    within = counts[last] - counts[first]
-    means: Floats = np.where(number, (sums[last] - sums[first]) / np.maximum(within, 1), np.nan)
-    return means
+def _seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
+    # A seed counts once, also where two runs have it; and so does a fold of a seed.
+    by_seed: dict[int, dict[int, list[ComparedRun]]] = {}
+    for run in runs:
+        assert run.view.settings is not None
+        by_fold = by_seed.setdefault(run.view.settings.seed, {})
+        by_fold.setdefault(run.view.settings.dataset.test_fold, []).append(run)
+    if sum(map(len, by_seed.values())) < 2:
+        return None
+    folds = {fold for by_fold in by_seed.values() for fold in by_fold}
+    classes: tuple[PooledClass, ...] = ()
+    if len(folds) > 1:
+        pooled = [_pooled(by_fold) for by_fold in by_seed.values()]
+        accuracies = [statistics.fmean(one.accuracy for one in of_seed) for of_seed in pooled]
+        by_name: dict[str, list[PooledClass]] = {}
+        for one in chain.from_iterable(pooled):
+            by_name.setdefault(one.name, []).append(one)
+        classes = tuple(
+            replace(same[0], accuracy=statistics.fmean(one.accuracy for one in same)) for same in by_name.values()
+        )
+    else:
+        accuracies = [
+            statistics.fmean(run.rows["final"].accuracy_mean for same in by_fold.values() for run in same)
+            for by_fold in by_seed.values()
+        ]
+    settings = runs[0].view.settings
+    return SeedMean(
+        "".join(sorted(run.tag for run in runs)),
+        statistics.fmean(accuracies),
+        statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        len(folds) if classes else 0,
+        settings.dataset.test_folds if settings else None,
+        classes,
+    )
 
 
-def window_for(points: int) -> int:
-    """Over how many points losses are averaged, so that six noisy curves can be told apart."""
-    return max(1, points // SMOOTHED_TO)
+def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]]) -> list[PooledClass]:
+    """Every class over the folds of one seed, those of the first run head to tail."""
+    groups: dict[str, str] = {}
+    right: dict[str, float] = {}
+    tested: dict[str, int] = {}
+    for same in by_fold.values():
+        for place, run in enumerate(same):
+            data = run.view.state.data
+            if data is None:
+                continue
+            for name, group, count in zip(data.class_names, data.groups, data.test_counts, strict=False):
+                groups.setdefault(name, group)
+                right[name] = right.get(name, 0.0) + (run.by_class().get(name) or 0.0) * count / len(same)
+                tested[name] = tested.get(name, 0) + (count if place == 0 else 0)
+    return [PooledClass(name, groups[name], right[name] / n, n) for name, n in tested.items() if n]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
-from engine.run.metrics import GROUPS, Figures, expert_figures, group_means
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, class_intervals, expert_figures, group_means
 from ltdd_tui.runs.loss_history import Floats
 from ltdd_tui.runs.state import RunState
 
@@ -126,6 +126,7 @@ def rows_from_state(state: RunState) -> list[Row]:
 class ClassAccuracy:
     """One class; accuracies in percent, None where not known. `change` is since the check before.
 
+    `count` and `tests` are its train and test images; `interval` is that of `value` where the latter are very few.
     `bound` is what networks reach that saw all long-tailed images: the experts.
     """
 
@@ -137,6 +138,8 @@ class ClassAccuracy:
     random: float | None = None
     start: float | None = None
     bound: float | None = None
+    tests: int | None = None
+    interval: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,13 @@ class ClassAccuracies:
         figures = [one for c in self.classes for one in (c.value, c.random, c.start, c.bound) if one is not None]
         return max(figures, default=0.0)
 
+    @property
+    def tests_of_each(self) -> int | None:
+        """The number of test images of every class, None where that is not one number, or so few that it matters."""
+        tests = {one.tests for one in self.classes}
+        count = tests.pop() if len(tests) == 1 else None
+        return count if count is not None and count >= FEW_TEST_IMAGES else None
+
 
 def class_accuracies(state: RunState) -> ClassAccuracies:
     """Every class at a state; without data there are no classes yet."""
@@ -165,7 +175,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     counts: Sequence[int | None] = state.data.class_counts
     if len(counts) != count:
         counts = [None] * count
-    groups = [*state.data.groups, *[""] * count]
+    groups, tests = [*state.data.groups, *[""] * count], state.data.test_counts
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
     random, start = _first(state, "random"), _first(state, "initialization")
@@ -176,12 +186,14 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     bound_kind: ExpertKind = "classifier" if state.done_experts("classifier") else "representation"
     experts = state.done_experts(bound_kind)
     bound = class_means([done.per_class for done in experts], count)
-    classes = []
+    intervals, classes = class_intervals(values, tests), []
     for place in head_to_tail(counts):
         value, previous = values[place], values_before[place]
         change = None if value is None or previous is None else value - previous
         marks = of_random[place], of_start[place], bound[place]
-        classes.append(ClassAccuracy(names[place], counts[place], groups[place], value, change, *marks))
+        tested = tests[place] if len(tests) == count else None
+        one = names[place], counts[place], groups[place], value, change, *marks, tested, intervals[place]
+        classes.append(ClassAccuracy(*one))
     return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},

@@ -17,6 +17,7 @@ from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion, read_confusion
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed, events_size
 from ltdd_tui.runs.messages import log_message
@@ -119,6 +120,7 @@ class LiveRun:
         self._log: list[LogEntry] = []
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
+        self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._known = (True, False)
         self.view = self._with_files(RunView(folder, RunState(), None, self._log, gone=False, version=0))
@@ -157,12 +159,13 @@ class LiveRun:
             alive=self._watched.alive,
             console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
+            confusion=self._confusion.read(),
         )
 
 
 def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.gone, view.alive, view.settings, view.console, view.manifest
+    return view.gone, view.alive, view.settings, view.console, view.manifest, view.confusion
 
 
 def read_settings(config: Path) -> SettingsAndFaults:

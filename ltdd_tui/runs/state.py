@@ -15,7 +15,9 @@ from typing import Any, Literal
 from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
+from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stages: how far each is, since when, and how long it still takes at its recent pace
@@ -160,6 +162,7 @@ class RunState:
     previews: dict[int, e.Preview] = field(default_factory=dict)
     evaluations: dict[EvaluationKey, e.Evaluated] = field(default_factory=dict)
     reading: e.DeviceReading | None = None
+    readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
     finished: e.RunFinished | None = None
@@ -249,6 +252,8 @@ class RunState:
             case e.Checkpointed():
                 self.checkpoint = event.iteration
             case e.DeviceReading():
+                self._own("readings")
+                self.readings.append(event)
                 self.reading = event
             case e.Warned():
                 self._warn(event)
@@ -372,3 +377,4 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Confusion | None = None

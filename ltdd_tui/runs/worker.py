@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import engine.run
 from engine.run.errors import InputError
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
+from ltdd_tui_start import own_code_first
 
 END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
@@ -94,10 +94,8 @@ def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.P
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with this very `engine` first: a folder of that name elsewhere loses."""
-    home = str(Path(engine.run.__path__[0]).resolve().parents[1])
-    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([home, *known])}
+    """This process's environment, in which a user's `engine.py` or `json.py` does not take the place of ours."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(own_code_first(sys.path))}
 
 
 def request_stop(folder: RunFolder) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Input, RadioButton, RadioSet, SelectionList, Static
+from textual.widgets import Button, Input, RadioSet, Static
 from textual.widgets.selection_list import Selection
 from textual_fspicker import SelectDirectory
 
@@ -21,6 +21,7 @@ from engine.run.settings import NetworkName
 from ltdd_tui.formatting import short_path
 from ltdd_tui.runs import manage
 from ltdd_tui.screens.dialogs import FormDialog, names_of
+from ltdd_tui.widgets.toggles import RadioChoice, TickList
 
 
 def heading(what: str, folders: Sequence[RunFolder]) -> str:
@@ -70,7 +71,7 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
             yield Static(f"{names_of(self._folders)}, one after the other", classes="hint", markup=False)
         yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
         yield Static("Networks (space ticks)", classes="label")
-        yield SelectionList(*self._choices(), compact=True)
+        yield TickList(*self._choices(), compact=True)
         with Horizontal(classes="pair"):
             with Vertical():
                 yield Static("Networks of each", classes="label")
@@ -94,11 +95,11 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
         ]
 
     def on_mount(self) -> None:
-        self.query_one(SelectionList).focus()
+        self.query_one(TickList).focus()
 
     def give(self) -> None:
         """Closes with the plan where it can be carried out."""
-        archs = self.query_one(SelectionList).selected
+        archs = self.query_one(TickList).selected
         repeats = self.query_one("#repeats", Input).value
         if not archs:
             self.show_fault("tick a network or more")
@@ -164,7 +165,7 @@ class Export(FormDialog[ExportPlan | None]):
                 fits = self._finished or form == "tensorboard"
                 lacking = "not all of them have a result" if several else "the run has no result yet"
                 label = f"{name:<14}[dim]{means if fits else lacking}[/]"
-                yield RadioButton(label, id=form, disabled=not fits, value=form == self._first_form())
+                yield RadioChoice(label, id=form, disabled=not fits, value=form == self._first_form())
         yield Static("Each into a folder of its own, below" if several else "Into the folder", classes="label")
         with Horizontal(classes="target"):
             yield Input(self._proposed(self._first_form()), id="target", select_on_focus=False, compact=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 from textual.content import Content, Span
 
 from ltdd_tui.formatting import clean
@@ -33,6 +34,9 @@ from ltdd_tui.widgets.axis import (
 BLANK = 0x2800
 DOTS_ACROSS, DOTS_DOWN = 2, 4
 DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
+FAINT = " 40%"
+"""Appended to a color, in which Textual then draws so much of it over the ground."""
+CELLS_A_LETTER = 14
 AXIS_STYLE, GRID_STYLE, CURSOR_STYLE = ".curve--axis", ".curve--grid", ".curve--cursor"
 EMPTY, RULE, CURSOR = ord(" "), ord("┈"), ord("│")
 
@@ -43,6 +47,8 @@ class Canvas:
     def __init__(self, across: int, down: int, bottom: float, top: float, scale: Scale) -> None:
         self._codes: NDArray[np.uint32] = np.full((down, across), EMPTY, dtype=np.uint32)
         self._style = np.zeros((down, across), dtype=np.intp)
+        # Cells whose dots are hidden by the next curve, instead of joined to it.
+        self._faint = np.zeros((down, across), dtype=np.bool_)
         self._styles = {"": 0}
         self._bottom, self._top, self._scale = bottom, top, scale
 
@@ -51,16 +57,28 @@ class Canvas:
         for row in at:
             self._codes[row], self._style[row] = RULE, self._style_of(GRID_STYLE)
 
-    def trace(self, x: Floats, y: Floats, window: Window, color: str) -> None:
-        """A curve."""
+    def trace(self, x: Floats, y: Floats, window: Window, color: str, faint: bool = False) -> tuple[Floats, Floats]:
+        """A curve; returns its lowest and highest place in each column of dots."""
         columns = self._codes.shape[1] * DOTS_ACROSS
-        self._spans(*spans(x, y, window.left, window.right, columns, self._scale), color)
+        low, high = spans(x, y, window.left, window.right, columns, self._scale)
+        self._spans(low, high, color + FAINT if faint else color, faint)
+        return low, high
 
     def dash(self, y: float, color: str) -> None:
         """A dashed line across."""
         every = np.arange(self._codes.shape[1] * DOTS_ACROSS) % 4 < 2
         at = np.where(every, self._scale(np.array(y)), np.nan)
         self._spans(at, at, color)
+
+    def letter(self, letter: str, places: Floats, cells: Iterable[int], color: str) -> None:
+        """Writes a letter on a line, whose place in each column of dots is given: without colors, lines look alike."""
+        down, across = self._codes.shape
+        for cell in cells:
+            place = places[cell * DOTS_ACROSS] if 0 <= cell < across else np.nan
+            if not np.isnan(place):
+                row = round((self._top - place) * (down * DOTS_DOWN - 1) / (self._top - self._bottom)) // DOTS_DOWN
+                if 0 <= row < down:
+                    self._codes[row, cell], self._style[row, cell] = ord(letter), self._style_of(color)
 
     def point_at(self, x: float, window: Window) -> None:
         """A thin line down, behind the curves."""
@@ -79,7 +97,7 @@ class Canvas:
             spans = [Span(begin, end, names[style[begin]]) for begin, end in pieces if style[begin]]
             yield Content(text, spans, len(text), strip_control_codes=False)
 
-    def _spans(self, low: Floats, high: Floats, color: str) -> None:
+    def _spans(self, low: Floats, high: Floats, style: str, faint: bool = False) -> None:
         """Sets in each column of dots those between `low` and `high`; NaN sets none."""
         down, across = self._codes.shape
         row = np.arange(down * DOTS_DOWN)[:, None]
@@ -89,9 +107,9 @@ class Canvas:
         dots_by_cell = dots.reshape(down, DOTS_DOWN, across, DOTS_ACROSS).astype(np.uint32)
         cells = np.einsum("idjc,dc->ij", dots_by_cell, DOT_BITS) + np.uint32(BLANK)
         drawn = cells > BLANK
-        under = np.where(self._codes >= BLANK, self._codes, BLANK)
+        under = np.where((self._codes >= BLANK) & (faint | ~self._faint), self._codes, BLANK)
         self._codes[drawn] = (cells | under)[drawn]
-        self._style[drawn] = self._style_of(color)
+        self._style[drawn], self._faint[drawn] = self._style_of(style), faint
 
     def _style_of(self, name: str) -> int:
         return self._styles.setdefault(name, len(self._styles))
@@ -104,17 +122,21 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve: its name, its points by ascending x (NaN breaks it), and its color; see `line`."""
+    """A curve: its name, its points by ascending x (NaN breaks it), and its color; see `line`.
+
+    A faint one is drawn behind another of the same name, which is its average.
+    """
 
     name: str
     x: Floats
     y: Floats
     color: str
+    faint: bool = False
 
     def same_as(self, other: Line) -> bool:
         """Whether both look the same."""
         return (
-            (self.name, self.color) == (other.name, other.color)
+            (self.name, self.color, self.faint) == (other.name, other.color, other.faint)
             and np.array_equal(self.x, other.x)
             and np.array_equal(self.y, other.y, equal_nan=True)
         )
@@ -144,15 +166,17 @@ def line(name: str, x: Floats, y: Floats, color: str) -> Line:
 # The legend: names of curves in their colors, and their values where the cursor stands
 # ------------------------------------------------------------------------------------------------------------------
 
-SOLID, DASHED, GAP = "━━ ", "╍╍ ", "   "
+SOLID, DASHED, GAP = "━", "╍", "   "
 
 
 def legend(
     lines: Sequence[Line], levels: Sequence[Level], cursor: float | None, width: int, most_rows: int
 ) -> list[Content]:
     """Rows of at most `width` cells; what does not fit into `most_rows` is counted at the end."""
-    entries = [_entry(SOLID, line, None if cursor is None else line.value_at(cursor)) for line in lines]
-    entries += [_entry(DASHED, level, level.y) for level in levels]
+    named = [line for line in lines if not line.faint]
+    has_letters = len(named) + len(levels) > 1
+    entries = [_entry(SOLID, line, None if cursor is None else line.value_at(cursor), has_letters) for line in named]
+    entries += [_entry(DASHED, level, level.y, has_letters) for level in levels]
     if cursor is not None:
         entries.insert(0, Content.styled(f"at {cursor:,.0f}", CURSOR_STYLE))
     rows: list[Content] = []
@@ -168,9 +192,17 @@ def legend(
     return rows
 
 
-def _entry(sign: str, of: Line | Level, value: float | None) -> Content:
+def _entry(sign: str, of: Line | Level, value: float | None, has_letter: bool) -> Content:
     read = "" if value is None else f" {reading(value)}"
-    return Content.assemble((sign, of.color), clean(of.name), (read, CURSOR_STYLE))
+    drawn = f"{sign}{letter_of(of)}{sign}" if has_letter else 2 * sign
+    name = "" if has_letter and of.name == letter_of(of) else " " + clean(of.name)
+    return Content.assemble((drawn, of.color), name, (read, CURSOR_STYLE))
+
+
+def letter_of(line: Line | Level) -> str:
+    """The letter that stands on a line, where there are several: the first of its name."""
+    first = clean(line.name)[:1]
+    return first if cell_len(first) == 1 else "*"
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -180,6 +212,8 @@ def _entry(sign: str, of: Line | Level, value: float | None) -> Content:
 ROWS_A_MARK = 3
 COLUMNS_A_MARK = 12
 MARGIN = 0.04
+LABEL_CELLS = 3
+"""At the least, so that charts one above the other begin in one column."""
 SMALLEST = 1 / LARGEST
 LEGEND_FROM_HEIGHT, LABELS_FROM_HEIGHT, LABELS_FROM_WIDTH = 6, 3, 16
 
@@ -224,13 +258,13 @@ def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width:
     shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not view.log)]
     bottom, top = _extent([*ends, *(level.y for level in shown)], scale)
     marks = _marks(bottom, top, view.log, down)
-    left = 1 + max(map(len, marks.values()), default=0) if labeled else 0
+    left = 1 + max(LABEL_CELLS, *map(len, marks.values())) if labeled else 0
     canvas = Canvas(width - left, down, bottom, top, scale)
     canvas.rule(marks)
     for level in shown:
         canvas.dash(level.y, level.color)
-    for line, (x, y) in zip(lines, curves, strict=True):
-        canvas.trace(x, y, view.window, line.color)
+    traced = [canvas.trace(x, y, view.window, one.color, one.faint) for one, (x, y) in zip(lines, curves, strict=True)]
+    _write_letters(canvas, lines, shown, traced, width - left, scale)
     if view.cursor is not None:
         canvas.point_at(view.cursor, view.window)
     rows: list[Content] = list(canvas.rows())
@@ -239,6 +273,28 @@ def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width:
         rows = [Content.assemble(label, row) for label, row in zip(labels, rows, strict=True)]
         rows.append(_feet(view.window, left, width))
     return Chart([*head, *rows], left, width - left)
+
+
+def _write_letters(
+    canvas: Canvas,
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    traced: Sequence[tuple[Floats, Floats]],
+    across: int,
+    scale: Scale,
+) -> None:
+    """Writes the letter of each of several lines on it, every now and then, and that of a level at its end."""
+    named = [(one, (low + high) / 2) for one, (low, high) in zip(lines, traced, strict=True) if not one.faint]
+    count = len(named) + len(levels)
+    if count < 2:
+        return
+    for place, (one, middle) in enumerate(named):
+        # Where several lines lie on each other, their letters do not.
+        first = CELLS_A_LETTER * (2 * place + 1) // (2 * len(named))
+        canvas.letter(letter_of(one), middle, range(first, across, CELLS_A_LETTER), one.color)
+    for place, level in enumerate(levels):
+        ends = np.full(across * DOTS_ACROSS, scale(np.array(level.y)))
+        canvas.letter(letter_of(level), ends, [across - 1 - 2 * place], level.color)
 
 
 def _seen(line: Line, view: ChartView) -> tuple[Floats, Floats]:

@@ -3,25 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from ltdd_tui.widgets.axis import Window
 from ltdd_tui.widgets.chart import Chart, ChartView, Level, Line, draw, whole
 from ltdd_tui.widgets.lines import strip_of
+from ltdd_tui.widgets.smoothing import next_weight, smoothed, weight_for
 
-ZOOM = Binding.Group("Zoom", compact=True)
+ZOOM, SMOOTHING = Binding.Group("Zoom", compact=True), Binding.Group("Smoothing", compact=True)
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
+MOST_WITH_RAW = 2
+"""Of more curves than these the values behind their averages would hide each other."""
+SMOOTHING_BINDINGS = [
+    Binding("comma", "smooth(-1)", "Less smooth", group=SMOOTHING, id="curve.less_smooth"),
+    Binding("full_stop", "smooth(1)", "Smoother", group=SMOOTHING, id="curve.smoother"),
+]
+
+
+class SharedX:
+    """The part of the x axis that all its curves show, and where values are read off on each of them."""
+
+    def __init__(self) -> None:
+        self._extents: dict[Curve, Window | None] = {}
+        self._zoomed: Window | None = None
+        self.cursor: float | None = None
+
+    @property
+    def whole(self) -> Window | None:
+        """The extent of all curves."""
+        known = [extent for extent in self._extents.values() if extent]
+        if not known:
+            return None
+        return Window(min(extent.left for extent in known), max(extent.right for extent in known))
+
+    @property
+    def window(self) -> Window | None:
+        """The part that is seen, None where there is nothing."""
+        return self._zoomed or self.whole
+
+    @property
+    def is_zoomed(self) -> bool:
+        """Whether that is not all."""
+        return self._zoomed is not None
+
+    def extend(self, curve: Curve, extent: Window | None) -> None:
+        """Takes note of how far a curve reaches now; who looks at the end goes on looking at the end."""
+        before = self.whole
+        self._extents[curve] = extent
+        after, seen = self.whole, self._zoomed
+        if after is None:
+            self._zoomed = None
+        elif seen is not None:
+            at_end = before is not None and seen.right >= before.right
+            self._zoomed = (Window(after.right - seen.width, after.right) if at_end else seen).within(after)
+        if after != before:
+            self._redraw()
+
+    def look_at(self, window: Window | None) -> None:
+        """Shows another part, with None all."""
+        self._zoomed = None if window == self.whole else window
+        for curve in self._extents:
+            curve.change_view()
+
+    def point_at(self, x: float | None) -> None:
+        """Reads values off at `x`."""
+        if x != self.cursor:
+            self.cursor = x
+            self._redraw()
+
+    def _redraw(self) -> None:
+        for curve in self._extents:
+            curve.redraw()
 
 
 class Curve(Widget, can_focus=True):
-    """Curves over a common x axis; `plot` gives it new ones, and equal ones cost nothing."""
+    """Curves over a common x axis; `plot` gives it new ones, and equal ones cost nothing.
+
+    `x` is shared by curves that are zoomed and read off together. `smooths`: noisy curves are averaged, and of one or
+    two the values stay in sight behind.
+    """
+
+    class ViewChanged(Message):
+        """Somebody looks at the curve another way: `words` says how."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "toggle_log", "Log", tooltip="Logarithmic or linear axis", id="curve.log"),
@@ -45,68 +117,95 @@ class Curve(Widget, can_focus=True):
     }
     """
 
-    def __init__(self, *, log_axis: bool = False, empty: str = "nothing to draw yet") -> None:
+    def __init__(
+        self,
+        *,
+        log_axis: bool = False,
+        smooths: bool = False,
+        empty: str = "nothing to draw yet",
+        x: SharedX | None = None,
+    ) -> None:
         super().__init__()
         self.log_axis = log_axis
+        self._smooths, self._chosen_weight = smooths, None if smooths else 0.0
         self._empty = empty
+        self._plotted: list[Line] = []
         self._lines: list[Line] = []
         self._levels: list[Level] = []
-        self._whole: Window | None = None
-        self._window: Window | None = None
-        self._cursor: float | None = None
+        self._x = x or SharedX()
         self._chart: Chart | None = None
         self._strips: list[Strip] | None = None
 
     def plot(self, lines: Sequence[Line], levels: Sequence[Level] = ()) -> None:
         """Draws these curves and levels."""
-        same = len(lines) == len(self._lines) and all(map(Line.same_as, lines, self._lines))
+        same = len(lines) == len(self._plotted) and all(map(Line.same_as, lines, self._plotted))
         if same and list(levels) == self._levels:
             return
-        before, self._whole = self._whole, whole(lines)
-        self._lines, self._levels = list(lines), list(levels)
-        if self._whole is None:
-            self._window = None
-        elif self._window is not None:
-            # Who looks at the end goes on looking at the end.
-            at_end = before is not None and self._window.right >= before.right
-            moved = Window(self._whole.right - self._window.width, self._whole.right) if at_end else self._window
-            self._window = moved.within(self._whole)
-        self._redraw()
+        self._plotted, self._levels = list(lines), list(levels)
+        self._smooth()
+        self._x.extend(self, whole(lines))
+        self.redraw()
 
     @property
     def window(self) -> Window | None:
         """The part of the x axis that is seen, None where there is nothing."""
-        return self._window or self._whole
+        return self._x.window
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether there is anything to draw."""
+        return whole(self._plotted) is not None
+
+    @property
+    def weight(self) -> float:
+        """The weight of the average that is drawn, 0 where values are drawn as they are."""
+        if self._chosen_weight is not None:
+            return self._chosen_weight
+        return weight_for(max((len(line.x) for line in self._plotted), default=0))
+
+    @property
+    def words(self) -> str:
+        """How it is looked at, for a title: `, log, EMA 0.9, zoomed`."""
+        words = ["log"] * self.log_axis + [f"EMA {self.weight:g}"] * (self.weight > 0) + ["zoomed"] * self._x.is_zoomed
+        return "".join(f", {word}" for word in words)
 
     def action_toggle_log(self) -> None:
         self.log_axis = not self.log_axis
-        self._redraw()
+        self.change_view()
+
+    def action_smooth(self, direction: int) -> None:
+        """Averages over more points (1) or fewer (-1)."""
+        if self._smooths:
+            self._chosen_weight = next_weight(self.weight, direction)
+            self._smooth()
+            self.change_view()
 
     def action_zoom(self, direction: int) -> None:
         """Shows less (-1) or more (1) of the x axis, around the cursor or else the end."""
         if self.window is not None:
-            self._zoom(direction, self.window.right if self._cursor is None else self._cursor)
+            self._zoom(direction, self.window.right if self._x.cursor is None else self._x.cursor)
 
     def action_pan(self, direction: int) -> None:
-        if self.window is not None and self._whole is not None:
-            self._look_at(self.window.panned(direction * PAN_STEP, self._whole))
+        if self.window is not None and self._x.whole is not None:
+            self._x.look_at(self.window.panned(direction * PAN_STEP, self._x.whole))
 
     def action_fit(self) -> None:
         """Shows the whole of the x axis."""
-        self._cursor = None
-        self._look_at(None)
+        self._x.point_at(None)
+        self._x.look_at(None)
 
     def action_read_off(self, direction: int) -> None:
         """Moves the cursor at which values are read off."""
         if window := self.window:
-            at = window.right if self._cursor is None else self._cursor + direction * window.width * CURSOR_STEP
-            self._point_at(min(max(at, window.left), window.right))
+            cursor = self._x.cursor
+            at = window.right if cursor is None else cursor + direction * window.width * CURSOR_STEP
+            self._x.point_at(min(max(at, window.left), window.right))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        self._point_at(self._x_below(event))
+        self._x.point_at(self._x_below(event))
 
     def on_leave(self) -> None:
-        self._point_at(None)
+        self._x.point_at(None)
 
     @on(events.MouseScrollUp)
     @on(events.MouseScrollDown)
@@ -123,11 +222,11 @@ class Curve(Widget, can_focus=True):
         self.action_pan(-1 if isinstance(event, events.MouseScrollLeft) else 1)
 
     def on_resize(self) -> None:
-        self._redraw()
+        self.redraw()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._redraw()
+        self.redraw()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         # Drawn here and not in `render_line`, so that one change draws all lines once.
@@ -141,17 +240,21 @@ class Curve(Widget, can_focus=True):
         return Strip.blank(self.size.width, self.rich_style)
 
     def _zoom(self, direction: int, about: float) -> None:
-        if self.window is not None and self._whole is not None:
-            self._look_at(self.window.zoomed(ZOOM_STEP**-direction, about, self._whole))
+        if self.window is not None and self._x.whole is not None:
+            self._x.look_at(self.window.zoomed(ZOOM_STEP**-direction, about, self._x.whole))
 
-    def _look_at(self, window: Window | None) -> None:
-        self._window = None if window == self._whole else window
-        self._redraw()
+    def change_view(self) -> None:
+        """Draws it anew, and says so."""
+        self.redraw()
+        self.post_message(self.ViewChanged())
 
-    def _point_at(self, x: float | None) -> None:
-        if x != self._cursor:
-            self._cursor = x
-            self._redraw()
+    def _smooth(self) -> None:
+        """Averages what is to be drawn, and keeps the values of a few curves behind."""
+        if not self.weight:
+            self._lines = self._plotted
+            return
+        behind = [replace(line, faint=True) for line in self._plotted] if len(self._plotted) <= MOST_WITH_RAW else []
+        self._lines = [*behind, *(replace(line, y=smoothed(line.y, self.weight)) for line in self._plotted)]
 
     def _x_below(self, event: events.MouseEvent) -> float | None:
         """The x that the mouse points at."""
@@ -161,16 +264,17 @@ class Curve(Widget, can_focus=True):
         share = (column - self._chart.left) / max(self._chart.across - 1, 1)
         return self.window.left + min(max(share, 0.0), 1.0) * self.window.width
 
-    def _redraw(self) -> None:
+    def redraw(self) -> None:
+        """Draws all of it anew."""
         self._strips = None
         self.refresh()
 
     def _drawn(self) -> list[Strip]:
         window, (width, height) = self.window, self.size
-        if window is None or not width or not height:
+        if window is None or not self.has_lines or not width or not height:
             self._chart = None
             blank = Strip.blank(width, self.rich_style)
             empty = strip_of(Content.styled(self._empty[:width].center(width), ".curve--empty"), self)
             return [empty if at == (height - 1) // 2 else blank for at in range(height)]
-        self._chart = draw(self._lines, self._levels, ChartView(window, self.log_axis, self._cursor), width, height)
+        self._chart = draw(self._lines, self._levels, ChartView(window, self.log_axis, self._x.cursor), width, height)
         return [strip_of(row, self) for row in self._chart.rows]

@@ -33,10 +33,9 @@ class Page:
         self.sent += frame.decode(errors="replace") if isinstance(frame, bytes) else ""
 
     def open(self, address: str) -> None:
-        """Opens the address and waits until the app has painted."""
+        """Opens the address and waits until the app has painted; nothing is clicked."""
         self._page.goto(address)
         self._page.wait_for_selector("body.-first-byte", state="attached", timeout=60_000)
-        self._page.mouse.click(5, 5)
 
     def press(self, *keys: str) -> None:
         """Types keys by the browser's names: a, Enter, F2, Control+q."""
@@ -56,6 +55,14 @@ class Page:
         while not condition():
             assert time.monotonic() < give_up, f"no {what}; last output: {CONTROLS.sub('', self.sent)[-2000:]}"
             self._page.wait_for_timeout(100)
+
+    def saves(self, key: str, path: Path) -> str:
+        """Presses a key, waits for the file that the browser then saves, keeps it at `path` and returns its name."""
+        with self._page.expect_download(timeout=30_000) as waiting:
+            self.press(key)
+        waiting.value.save_as(path)
+        name: str = waiting.value.suggested_filename
+        return name
 
     def picture(self, path: Path) -> None:
         """Saves a screenshot."""

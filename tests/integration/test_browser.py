@@ -1,4 +1,4 @@
-"""`ltdd-tui serve` in a real browser: launches a run, shows its images, and loads nothing from other hosts."""
+"""`ltdd-tui serve` in a real browser: keys work at once, a run is launched, nothing comes from other hosts."""
 
 from __future__ import annotations
 
@@ -54,6 +54,9 @@ def test_a_browser_launches_a_run_and_shows_its_images(address: str, tmp_path: P
     with opened() as page:
         page.open(address)
         page.wait_for("quickstart")
+        # A screenshot is saved where the browser is, not beside the server.
+        assert page.saves("F12", tmp_path / "screen.svg").endswith(".svg")
+        assert "quickstart" in (tmp_path / "screen.svg").read_text()
         page.press("Control+s")
         page.wait_for("Matching loss")
         # More than any theme has, so they come from images.

@@ -83,6 +83,7 @@ EXPERTS = {
     "classifier_experts.epochs": 10,
     "classifier_experts.images_per_turn": 4,
     "classifier_experts.weight_decay": 0,
+    "classifier_experts.optimizer": "gsam",
 }
 COMMON = {
     "matching.iterations": 10000,

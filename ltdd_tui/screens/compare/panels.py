@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from engine.run.metrics import GROUPS
+from engine.run.metrics import GROUPS, class_intervals, interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
@@ -23,15 +23,13 @@ from ltdd_tui.runs.comparison import (
     differing_settings,
     group_lines,
     seed_means,
-    smoothed,
-    window_for,
 )
 from ltdd_tui.runs.figures import Row, checks
 from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
-from ltdd_tui.widgets.curve import Curve
-from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, fit
+from ltdd_tui.widgets.curve import SMOOTHING_BINDINGS, Curve, SharedX
+from ltdd_tui.widgets.lines import BAD, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, fit
 
 SHORTEST_NAME, ROOMY_NAME = 6, 24
 TITLES = ("start", "rand", "many", "med", "few", "paper", "diff")
@@ -86,8 +84,13 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
-        figure = fit(f"{mean.mean:.1f}\u00b1{mean.std:.1f}", columns.spread, True)
-        lines.append(Content.assemble((fit(f"{'+'.join(mean.tags)} by seed", before), MUTED), (figure, STRONG)))
+        label = f"{'+'.join(mean.tags)} {f'folds {mean.folds} of {mean.of_folds}' if mean.folds else 'by seed'}"
+        spread = "" if mean.std is None else f"\u00b1{mean.std:.1f}"
+        parts = [(fit(label, before), MUTED), (fit(f"{mean.mean:.1f}{spread}", columns.spread, True), STRONG)]
+        if mean.folds:
+            parts.append((" " * (columns.spread + 2 * columns.figure), ""))
+            parts += [(fit(percent(mean.groups[group]), columns.figure, True), "") for group in GROUPS]
+        lines.append(Content.assemble(*parts))
     if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
     return lines
@@ -157,6 +160,20 @@ def classes(
     return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
 
 
+def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
+    """Below the classes of each run: every class over all test folds, with an interval where it has few images."""
+    lines = []
+    for mean in (mean for mean in means if mean.folds):
+        title = f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}: accuracy, test images"
+        lines += [EMPTY, Content.styled(title, MUTED)]
+        intervals = class_intervals([one.accuracy for one in mean.classes], [one.tested for one in mean.classes])
+        for one, interval in zip(mean.classes, intervals, strict=True):
+            between = f"  {interval_text(interval)} %" if interval else ""
+            figures = f"{percent(one.accuracy):>{VALUE + 1}}", STRONG
+            lines.append(Content.assemble(fit(one.name, 18), figures, (f"{one.tested:>8}", MUTED), (between, WARNING)))
+    return lines
+
+
 def _class_line(line: ClassLine, colors: Sequence[str], base: int, columns: ClassColumns) -> Content:
     count = fit("" if line.count is None else str(line.count), columns.count, right=True)
     parts = [Content.assemble(fit(line.name, columns.name), (count, MUTED))]
@@ -217,7 +234,7 @@ class FiguresPanel(LinesPanel):
     *best* the best check on the way; *start* is the set before the first step, *random* as many real images. *many*,
     *med* and *few* are the classes by how many images they have. *paper* is the published figure of this cell (its best
     checkpoint on the test set, which flatters it), *diff* the way from it to *final*. Runs that differ in their seed
-    alone get a line with mean and standard deviation.
+    alone get a line with mean and standard deviation; runs of several test folds are pooled into one.
     """
 
     def compare(self, comparison: Comparison) -> None:
@@ -231,12 +248,14 @@ class ClassesPanel(LinesPanel):
     NAME, NUMBER, TITLE = "classes", "4", "By class, head to tail"
     HELP: ClassVar[str] = """
     **By class**: the largest class first, with its number of real images. The first run with its accuracy, the others
-    with theirs and the difference to it; `b` takes the next run as the one that differences are to.
+    with theirs and the difference to it; `b` takes the next run as the one that differences are to. Of runs that
+    differ in their test fold, each class stands once more below, over the test images of all folds.
     """
 
     def compare(self, comparison: Comparison) -> None:
         lines, groups = compared_classes(comparison.runs), group_lines(comparison.runs)
-        self.lines.draw(lambda width: classes(comparison, lines, groups, width))
+        pooled = pooled_classes(seed_means(comparison.runs))
+        self.lines.draw(lambda width: [*classes(comparison, lines, groups, width), *pooled])
 
 
 class SettingsPanel(LinesPanel):
@@ -271,38 +290,39 @@ class ComparedLosses(CurvePanel):
     NAME, NUMBER, TITLE = "losses", "2", "Matching loss"
     HELP: ClassVar[str] = """
     **Matching loss**: how far the students still are from the experts; 1 is no closer than at the start. `w` changes
-    between the representation (rep) and the classifier (cls), `~` between a running mean and every value.
+    between the representation (rep) and the classifier (cls). The curves are exponential moving averages: `,` and `.`
+    change their weight, which the title names; EMA 0.9 averages over about ten iterations.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "which", "rep or cls", id="compare.which_loss"),
-        Binding("tilde", "smooth", "Running mean", show=False, id="compare.smooth"),
+        *SMOOTHING_BINDINGS,
     ]
 
-    def __init__(self) -> None:
-        super().__init__(Curve(log_axis=True, empty="no matching step yet"))
-        self._which, self._smooth = 0, True
+    def __init__(self, x: SharedX) -> None:
+        super().__init__(Curve(log_axis=True, smooths=True, empty="no matching step yet", x=x))
+        self._which = 0
         self._comparison = Comparison((), ())
 
     def compare(self, comparison: Comparison) -> None:
         self._comparison = comparison
-        lines, window = [], 1
+        lines = []
         for run, color in comparison.colored:
             steps = run.view.state.steps
             values = (steps.loss_rep, steps.loss_cls)[self._which]
             if not np.isnan(values).all():
-                window = window_for(len(values)) if self._smooth else 1
-                lines.append(line(run.tag, steps.iterations, smoothed(values, window), color))
+                lines.append(line(run.tag, steps.iterations, values, color))
         self.curve.plot(lines)
-        mean = f", mean of {window}" if window > 1 else ""
-        self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{mean}"
+        self.on_curve_view_changed()
+
+    def on_curve_view_changed(self) -> None:
+        self.border_title = f"{self.NUMBER} {self.TITLE} {LOSSES[self._which]}{self.curve.words}"
 
     def action_which(self) -> None:
         self._which = 1 - self._which
         self.compare(self._comparison)
 
-    def action_smooth(self) -> None:
-        self._smooth = not self._smooth
-        self.compare(self._comparison)
+    def action_smooth(self, direction: int) -> None:
+        self.curve.action_smooth(direction)
 
 
 class ComparedAccuracy(CurvePanel):
@@ -314,8 +334,11 @@ class ComparedAccuracy(CurvePanel):
     published for the cell.
     """
 
-    def __init__(self) -> None:
-        super().__init__(Curve(empty="no check yet"))
+    def __init__(self, x: SharedX) -> None:
+        super().__init__(Curve(empty="no check yet", x=x))
+
+    def on_curve_view_changed(self) -> None:
+        self.border_title = f"{self.NUMBER} {self.TITLE}{self.curve.words}"
 
     def compare(self, comparison: Comparison) -> None:
         lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]

@@ -28,6 +28,7 @@ from ltdd_tui.screens.compare.panels import (
     FiguresPanel,
     SettingsPanel,
 )
+from ltdd_tui.widgets.curve import SharedX
 from ltdd_tui.widgets.panes import KeyFooter, TitleBar
 
 READ_SECONDS, LOOK_SECONDS = 0.1, 0.5
@@ -63,10 +64,12 @@ class CompareScreen(Screen[None]):
         self._runs: list[LiveRun] = []
         self._unreadable: dict[str, str] = {}
         self._title = TitleBar("Compare")
+        # Both curves are zoomed together.
+        x = SharedX()
         self._panels: list[FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel] = [
             FiguresPanel(),
-            ComparedLosses(),
-            ComparedAccuracy(),
+            ComparedLosses(x),
+            ComparedAccuracy(x),
             ClassesPanel(),
             SettingsPanel(),
         ]

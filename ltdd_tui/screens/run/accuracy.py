@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.content import Content
 
 from engine.run.events import Evaluated
+from engine.run.metrics import interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
 from ltdd_tui.runs.state import RunView
@@ -28,11 +30,12 @@ from ltdd_tui.widgets.lines import (
     LinesView,
     fit,
     group_style,
+    spread,
     wrapped,
 )
 
 RANDOM, START, BOUND = "r", "i", "│"
-VALUE_CELLS, CHANGE_CELLS = 6, 7
+VALUE_CELLS, INTERVAL_CELLS, CHANGE_CELLS = 6, 8, 7
 NAME_CELLS, SHORTEST_BAR = 18, 8
 STEP = 10.0
 WAITING = "the classes are known once the data is loaded"
@@ -53,25 +56,38 @@ class BarColumns:
         # The axis ends at the ten above all that is drawn, and at 100 percent while there is nothing.
         self.top = math.ceil(min(100.0, accuracies.highest) / STEP) * STEP or 100.0
         longest = max((cell_len(clean(one.name)) for one in accuracies.classes), default=0)
-        self.count = max((len(str(one.count or "")) for one in accuracies.classes), default=0)
+        self.with_tests = accuracies.tests_of_each is None
+        self.count = max((len(self.images(one)) for one in accuracies.classes), default=0)
         rest = width - self.count - VALUE_CELLS - 2
+        has_interval = any(one.interval for one in accuracies.classes)
+        self.interval = (
+            INTERVAL_CELLS if has_interval and rest - min(longest, 8) - INTERVAL_CELLS >= SHORTEST_BAR else 0
+        )
+        rest -= self.interval
         self.change = CHANGE_CELLS if rest - min(longest, 8) - CHANGE_CELLS >= SHORTEST_BAR else 0
         rest -= self.change
         self.name = max(1, min(longest, NAME_CELLS, rest - SHORTEST_BAR))
         self.bar = max(0, rest - self.name)
         self.before_bar = self.name + self.count + 2
 
+    def images(self, one: ClassAccuracy) -> str:
+        """The class's train images; after a slash its test images, where these are not the same for all classes."""
+        count = "" if one.count is None else str(one.count)
+        return f"{count}/{one.tests}" if self.with_tests and one.tests is not None else count
+
 
 def class_line(one: ClassAccuracy, columns: BarColumns) -> Content:
-    """One class: name, images, bar, accuracy, and its change since the check before."""
+    """One class: name, images, bar, accuracy, its interval, and its change since the check before."""
+    interval = fit(interval_text(one.interval) if one.interval else "", columns.interval, right=True)
     change = ("", "")
     if columns.change and one.change is not None and abs(one.change) >= 0.05:
         change = (fit(f"{one.change:+.1f}", columns.change, right=True), GOOD if one.change > 0 else BAD)
     return Content.assemble(
         fit(one.name, columns.name),
-        (" " + fit("" if one.count is None else str(one.count), columns.count, right=True) + " ", MUTED),
+        (" " + fit(columns.images(one), columns.count, right=True) + " ", MUTED),
         class_bar(one, columns.bar, columns.top),
         (fit(percent(one.value), VALUE_CELLS, right=True), STRONG),
+        (interval, WARNING),
         change,
     )
 
@@ -125,8 +141,17 @@ def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
         return []
     groups = Content.styled(UNCHECKED, MUTED)
     if accuracies.last:
-        parts = [((f"{g} ", group_style(g)), (f"{percent(v)}   ", STRONG)) for g, v in accuracies.groups.items()]
+        # With how many classes are in it: of the bars, which are sorted, the color alone would not say where it ends.
+        counts = Counter(one.group for one in accuracies.classes)
+        parts = [
+            ((f"{group} ({counts[group]}) ", group_style(group)), (f"{percent(value)}   ", STRONG))
+            for group, value in accuracies.groups.items()
+        ]
         groups = Content.assemble(*itertools.chain.from_iterable(parts))
+    if tests := accuracies.tests_of_each:
+        note = Content.styled(f"{tests:,} test images a class", MUTED)
+        # Of two that do not fit, the groups say more.
+        groups = spread(groups, note, width) if groups.cell_length + note.cell_length < width else groups
     return [axis_line(BarColumns(accuracies, width)), groups] if _scale_stays(accuracies) else [groups]
 
 
@@ -145,7 +170,10 @@ Test accuracy of a fresh network that saw the synthetic images alone, class by c
 training images (head) to the one with fewest (tail).
 
 - the **bar** is the last check; its color is the class's group: many, medium or few images
+- the number before it is the class's train images; `6/1`: 6 train images and 1 test image
 - the number behind it is the accuracy in percent, then its change since the check before
+- `20-100` after an accuracy is its 95 % interval (Wilson), where a class has fewer than 10 test images: with so few
+  the accuracy of the class may lie anywhere in it
 - `r` is what as many **random** real images reach, `i` the set that distillation **started** from
 - `│` is the bound: what the experts reach, which saw **all** long-tailed images
 

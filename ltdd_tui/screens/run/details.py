@@ -8,14 +8,22 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from ltdd_tui.formatting import duration, percent, stage_name
+from ltdd_tui.runs.figures import number
 from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.screens.run.header import clock, speed
-from ltdd_tui.widgets.bars import gauge
+from ltdd_tui.widgets.bars import cells, gauge, resampled
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, WARNING, fit, spread, wrapped
 
 LABEL_CELLS, BAR_CELLS = 11, 12
 SIGNS = {"done": ("✓", GOOD), "running": ("●", ACCENT), "interrupted": ("■", WARNING), "pending": ("·", MUTED)}
+
+
+USES = (("cpu", "cpu_percent", ""), ("ram", "ram_gib", "ram_total_gib"))
+USES_OF_GPU = (("gpu", "gpu_percent", ""), ("gpu memory", "gpu_memory_gib", "memory_total_gib"))
+USE_CELLS = 20
+# Not the whole cell, or the lines of two figures would touch.
+HIGHEST = 8 / 7
 
 
 def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
@@ -25,7 +33,23 @@ def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
         lines += wrapped(value, width, first=Content.styled(fit(label, LABEL_CELLS), MUTED))
         if label == "memory" and (reading := view.state.reading):
             lines[-1] += gauge(reading.memory_gib or 0.0, reading.memory_total_gib or 0.0, BAR_CELLS, ACCENT)
+            lines += use_lines(view.state, width)
     return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
+
+
+def use_lines(state: RunState, width: int) -> Iterator[Content]:
+    """How much of CPU, memory and GPU is in use, and its course since the start; empty for runs that did not say it."""
+    for label, name, of in (*USES, *USES_OF_GPU):
+        values = [number(value) for value in state.readings.values(name)]
+        known = [value for value in values if value is not None]
+        if not known:
+            continue
+        most = number(getattr(state.reading, of)) if of else 100.0
+        value = f"{known[-1]:.1f} of {most or 0:.1f} GiB" if of else f"{known[-1]:.0f} %"
+        cells_left = max(0, width - LABEL_CELLS - USE_CELLS)
+        # Against its own highest value: against the total of a large machine it would be a flat line.
+        (course,) = cells(resampled(values, cells_left), HIGHEST * max(known), 1)
+        yield Content.assemble((fit(label, LABEL_CELLS), MUTED), fit(value, USE_CELLS), (course, ACCENT))
 
 
 def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
@@ -75,9 +99,11 @@ class DetailsPanel(LinesPanel):
     TITLE = "Device and run"
     SHOWS_TIME = True
     HELP = """\
-The device and the most memory the worker has used on it, the settings' hash (equal hashes: the same experiment), the
-seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y` copies
-the folder's path.
+The device and the most memory the worker has used on it. Below that, what is in use now and its course since the start:
+`cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which
+the GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment),
+the seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y`
+copies the folder's path.
 """
 
     def show(self, view: RunView) -> None:

@@ -17,7 +17,7 @@ from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, LazyLines, Line
 TITLES = {"all": MUTED, "many": group_style("many"), "med.": group_style("medium"), "few": group_style("few")}
 FIGURE_CELLS, NAME_CELLS, SHORTEST_NAME = 6, 14, 8
 WAITING = "no expert has been trained yet"
-CACHED = "from the cache"
+CACHED = "cached"
 
 
 def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:

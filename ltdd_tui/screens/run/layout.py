@@ -20,6 +20,7 @@ from ltdd_tui.preferences import ImageMode, PanelLayout
 from ltdd_tui.runs.state import RunState
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.accuracy import AccuracyPanel
+from ltdd_tui.screens.run.confusion import ConfusionPanel
 from ltdd_tui.screens.run.details import DetailsPanel
 from ltdd_tui.screens.run.experts import ExpertsPanel
 from ltdd_tui.screens.run.images.panel import ImagesPanel
@@ -44,14 +45,17 @@ class Need(NamedTuple):
 
 NEEDS = {
     "accuracy": Need(8, 2, 0, 0),
-    "losses": Need(11, 3, 1, 1),
+    "losses": Need(14, 4, 1, 1),
     "norms": Need(9, 2, 1, 1),
     "images": Need(8, 3, 0, 0),
     "log": Need(9, 2, 1, 2),
     "experts": Need(10, 3, 1, 1),
     "console": Need(8, 1, 1, 2),
     "details": Need(16, 3, 1, 2),
+    "confusion": Need(14, 4, 0, 0),
 }
+ON_REQUEST = frozenset({"confusion"})
+"""Panels that have a place only once they were asked for."""
 WIDTHS = {1: (1,), 2: (58, 42), 3: (43, 30, 27)}
 
 
@@ -146,7 +150,8 @@ class Arrangement:
         """Where every panel lies that is shown."""
         if are_tabs(width, height):
             return {self.active: Region(0, 0, width, height)}
-        names = dict.fromkeys((*self.raised, *self.suggested, *NEEDS))
+        by_default = (name for name in NEEDS if name not in ON_REQUEST)
+        names = dict.fromkeys((*self.raised, *self.suggested, *by_default))
         return tile([name for name in names if name not in self.hidden], width, height)
 
     def toggled(self, name: str, width: int, height: int) -> Arrangement:
@@ -174,6 +179,7 @@ PANELS: tuple[type[Panel], ...] = (
     ExpertsPanel,
     ConsolePanel,
     DetailsPanel,
+    ConfusionPanel,
 )
 
 
@@ -200,8 +206,9 @@ class PanelStrip(LinesView):
             self.post_message(self.Picked(name))
 
     def _line(self, width: int) -> Content:
-        """Every panel's name where they fit, else only of those that are seen."""
+        """Every panel's name where they fit, else without those on request, else only of those that are seen."""
         forms = [self._named(list(NEEDS), gap) for gap in (3, 2, 1)]
+        forms.append(self._named({*NEEDS} - ON_REQUEST | {*self._seen}, 1))
         return next((form for form in forms if form.cell_length <= width), self._named(self._seen, 2))
 
     def _named(self, named: Collection[str], gap: int) -> Content:

@@ -1,9 +1,9 @@
-"""Losses panel: the matching losses over the iterations, or the accuracy of the checks."""
+"""Losses panel: the matching losses over the iterations, and below them the accuracy of the checks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from textual.app import ComposeResult
@@ -17,9 +17,12 @@ from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
-from ltdd_tui.widgets.curve import Curve
+from ltdd_tui.widgets.curve import SMOOTHING_BINDINGS, Curve, SharedX
 
 LOSS_TITLE, ACCURACY_TITLE = "Matching loss", "Accuracy of the checks"
+Shows = Literal["both", "losses", "accuracy"]
+ROWS_FOR_BOTH = 12
+"""Fewer rows hold one curve that can be read, but not two."""
 
 
 class LossesPanel(Panel):
@@ -36,28 +39,35 @@ the distance at the start. **1** means that it did not come closer. `rep` is the
 of the classifier (methods without classifier experts have none). A value that is not finite is a gap. Of a run of more
 than 16,384 iterations every second one is shown, then every fourth, and so on; `events.jsonl` holds all.
 
-With `a` the panel shows the accuracy of the checks instead, with random images, the start and the experts (`bound`:
-trained on the whole long-tailed set) as dashed lines.
+Below is the accuracy of the checks, with random images, the start and the experts (`bound`: trained on the whole
+long-tailed set) as dashed lines. Where there is no room for both, `a` changes between them.
+
+The losses are drawn as an exponential moving average, corrected for its start; the values themselves are faint behind
+it. The title names the weight of the average: EMA 0.9 averages over about ten iterations. Letters on the lines are the
+first letters of their names.
 
 | key | |
 |---|---|
+| `a` | both, the losses, the accuracy |
+| `,` `.` | smooth less, smooth more |
 | `l` | logarithmic or linear axis |
-| `+` `-`, wheel | zoom in, zoom out |
+| `+` `-`, wheel | zoom in, zoom out, all curves together |
 | left, right | pan |
 | `shift` left, right, or the mouse | read off values |
 | `f` | fit: everything again |
-| `a` | losses or accuracy |
 """
     BINDINGS: ClassVar[list[BindingType]] = [
         *Curve.BINDINGS,
-        Binding("a", "toggle_accuracy", "Accuracy", id="losses.accuracy"),
+        *SMOOTHING_BINDINGS,
+        Binding("a", "cycle_curves", "Curves", tooltip="Losses, accuracy or both", id="losses.accuracy"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._losses = Curve(log_axis=True, empty="no matching step yet")
-        self._accuracy = Curve(empty="no check yet")
-        self._accuracy.display = False
+        x = SharedX()
+        self._losses = Curve(log_axis=True, smooths=True, empty="no matching step yet", x=x)
+        self._accuracy = Curve(empty="no check yet", x=x)
+        self._shows: Shows = "both"
         for curve in (self._losses, self._accuracy):
             # The panel has the focus and hands the keys on.
             curve.can_focus = False
@@ -69,25 +79,35 @@ trained on the whole long-tailed set) as dashed lines.
 
     @property
     def curve(self) -> Curve:
-        """The curve that is seen."""
-        return self._accuracy if self._accuracy.display else self._losses
+        """The curve that is seen, or the upper one."""
+        return self._losses if self._losses.display else self._accuracy
 
     def on_mount(self) -> None:
         self.watch(self.app, "theme", self._draw, init=False)
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def on_curve_view_changed(self) -> None:
+        self._draw()
 
     def show(self, view: RunView) -> None:
         if view.state is not self._state:
             self._state = view.state
             self._draw()
 
-    def action_toggle_accuracy(self) -> None:
-        self._accuracy.display = not self._accuracy.display
-        self._losses.display = not self._accuracy.display
+    def action_cycle_curves(self) -> None:
+        """Shows both curves, the losses alone, or the accuracy alone."""
+        choices: tuple[Shows, ...] = ("both", "losses", "accuracy") if self._can_show_both else ("losses", "accuracy")
+        now = choices.index(self._shows) if self._shows in choices else 0
+        self._shows = choices[(now + 1) % len(choices)]
         self._draw()
 
     def action_toggle_log(self) -> None:
         self.curve.action_toggle_log()
-        self._draw()
+
+    def action_smooth(self, direction: int) -> None:
+        self._losses.action_smooth(direction)
 
     def action_zoom(self, direction: int) -> None:
         self.curve.action_zoom(direction)
@@ -101,11 +121,19 @@ trained on the whole long-tailed set) as dashed lines.
     def action_fit(self) -> None:
         self.curve.action_fit()
 
+    @property
+    def _can_show_both(self) -> bool:
+        return self.content_size.height >= ROWS_FOR_BOTH and self._accuracy.has_lines
+
     def _draw(self) -> None:
         dark = self.app.current_theme.dark
-        title = ACCURACY_TITLE if self._accuracy.display else LOSS_TITLE
-        subtitle = self._draw_accuracy(dark) if self._accuracy.display else self._draw_losses(dark)
-        self.entitle(Content(f"{self.NUMBER} {title}{', log' if self.curve.log_axis else ''}"), subtitle)
+        of_losses, of_accuracy = self._draw_losses(dark), self._draw_accuracy(dark)
+        self._accuracy.display = self._shows == "accuracy" or (self._shows == "both" and self._can_show_both)
+        self._losses.display = self._shows != "accuracy"
+        title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE
+        below = " · accuracy" if self._losses.display and self._accuracy.display else ""
+        values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
+        self.entitle(Content(f"{self.NUMBER} {title}{self.curve.words}{below}"), Content("  ").join(values))
 
     def _draw_losses(self, dark: bool) -> Content:
         steps = self._state.steps
@@ -121,7 +149,7 @@ trained on the whole long-tailed set) as dashed lines.
         iterations, means = checks(self._state)
         named = reference_accuracies(self._state).items()
         levels = [Level(name, value, series_color(place + 3, dark)) for place, (name, value) in enumerate(named)]
-        lines = [line("check", iterations, means, series_color(2, dark))]
+        lines = [line("accuracy", iterations, means, series_color(2, dark))]
         self._accuracy.plot(lines, levels)
         return _last_values(lines, percent)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -15,11 +14,13 @@ import torch
 import torchvision
 from PIL import Image
 
-from engine.data.image_files import Source, read_images
+from engine.data.decoding import read_images
+from engine.data.image_files import Source
 from engine.data.sources import load_source
-from engine.run.datasets import natural_order, survey
 from engine.run.errors import InputError
+from engine.run.events import Event, Warned
 from engine.run.folder import exclusive
+from engine.run.image_folder import natural_order, survey
 from engine.run.settings import DatasetSettings
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -45,6 +46,10 @@ def folder_of(root: Path, train: dict[str, int], test: dict[str, int] | None = N
     return root
 
 
+def source_of(given: DatasetSettings, warnings: list[Event] | None = None) -> Source:
+    return load_source(given, [].append if warnings is None else warnings.append)
+
+
 def everything(source: Source, split: str) -> torch.Tensor:
     part = getattr(source, split)
     images: torch.Tensor = part.read(np.arange(len(part.labels)))
@@ -55,7 +60,7 @@ def everything(source: Source, split: str) -> torch.Tensor:
 
 def refused(given: DatasetSettings) -> str:
     with pytest.raises(InputError) as caught:
-        everything(load_source(given), "train")
+        everything(source_of(given), "train")
     assert all(fault.what and fault.where for fault in caught.value.faults)
     return str(caught.value)
 
@@ -64,19 +69,19 @@ def refused(given: DatasetSettings) -> str:
 
 
 def test_digits_hold_out_the_last_of_each_class_and_train_on_equally_many() -> None:
-    source = load_source(settings("digits"))
+    source = source_of(settings("digits"))
     assert np.bincount(source.train.labels).tolist() == [134] * 10
     assert np.bincount(source.test.labels).tolist() == [40] * 10
     images = everything(source, "train")
     assert (source.channels, source.image_size, int(images.max()), int(images.min())) == (1, 8, 255, 0)
     assert len(images.unique()) == 17
-    smaller = load_source(settings("digits", test_per_class=5))
+    smaller = source_of(settings("digits", test_per_class=5))
     assert np.bincount(smaller.test.labels).tolist() == [5] * 10
     assert "digits has 174" in refused(settings("digits", test_per_class=174))
 
 
 def test_resolution_resizes_images_in_memory() -> None:
-    assert everything(load_source(settings("digits", resolution=16)), "test").shape[-1] == 16
+    assert everything(source_of(settings("digits", resolution=16)), "test").shape[-1] == 16
 
 
 # --- folder
@@ -84,7 +89,7 @@ def test_resolution_resizes_images_in_memory() -> None:
 
 def test_folder_is_read_in_natural_order_and_only_what_is_asked(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"cat2": 12, "cat10": 3}, {"cat2": 2, "cat10": 1})
-    source = load_source(settings("folder", root))
+    source = source_of(settings("folder", root))
     assert source.class_names == ["cat2", "cat10"]
     assert source.image_size == 8
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [*range(12), 20, 21, 22]
@@ -95,19 +100,19 @@ def test_folder_is_read_in_natural_order_and_only_what_is_asked(tmp_path: Path) 
 
 def test_test_per_class_keeps_the_first(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 2, "b": 2}, {"a": 3, "b": 4})
-    source = load_source(settings("folder", root, test_per_class=2))
+    source = source_of(settings("folder", root, test_per_class=2))
     assert everything(source, "test")[:, 0, 0, 0].tolist() == [0, 1, 20, 21]
 
 
 def test_a_share_is_held_out_of_each_class_and_nothing_lies_in_both(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 10, "b": 5, "c": 2})
-    source = load_source(settings("folder", root))
+    source = source_of(settings("folder", root))
     assert np.bincount(source.test.labels).tolist() == [2, 1, 1]
     assert np.bincount(source.train.labels).tolist() == [8, 4, 1]
     train, test = (everything(source, split)[:, 0, 0, 0].tolist() for split in ("train", "test"))
     assert sorted(train + test) == [*range(10), *range(20, 25), 40, 41]
-    assert everything(load_source(settings("folder", root)), "test")[:, 0, 0, 0].tolist() == test
-    assert np.bincount(load_source(settings("folder", root, test_share=0.5)).test.labels).tolist() == [5, 2, 1]
+    assert everything(source_of(settings("folder", root)), "test")[:, 0, 0, 0].tolist() == test
+    assert np.bincount(source_of(settings("folder", root, test_share=0.5)).test.labels).tolist() == [5, 2, 1]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5, 7])
@@ -116,7 +121,7 @@ def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_
     root = folder_of(tmp_path, sizes)
     tested, counts = list[int](), list[list[int]]()
     for fold in range(folds):
-        source = load_source(settings("folder", root, test_folds=folds, test_fold=fold))
+        source = source_of(settings("folder", root, test_folds=folds, test_fold=fold))
         own = everything(source, "test")[:, 0, 0, 0].tolist()
         assert sorted(own + everything(source, "train")[:, 0, 0, 0].tolist()) == sorted(
             pixel for c, size in enumerate(sizes.values()) for pixel in range(20 * c, 20 * c + size)
@@ -146,7 +151,7 @@ def test_hidden_files_are_ignored(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 2, "b": 2})
     (root / "train" / "a" / ".DS_Store").write_text("no image")
     (root / "train" / ".cache").mkdir()
-    assert len(everything(load_source(settings("folder", root)), "train")) == 2
+    assert len(everything(source_of(settings("folder", root)), "train")) == 2
 
 
 def test_every_kind_of_file_becomes_rgb(tmp_path: Path) -> None:
@@ -177,10 +182,10 @@ def test_short_side_is_scaled_and_the_middle_of_the_long_side_kept(tmp_path: Pat
 
 def test_default_size_is_the_images_own_where_they_agree_else_32(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 2, "b": 2})
-    assert load_source(settings("folder", root)).image_size == 8
-    assert load_source(settings("folder", root, resolution=12)).image_size == 12
+    assert source_of(settings("folder", root)).image_size == 8
+    assert source_of(settings("folder", root, resolution=12)).image_size == 12
     picture(root / "train" / "a" / "other.png", size=(9, 8))
-    assert load_source(settings("folder", root)).image_size == 32
+    assert source_of(settings("folder", root)).image_size == 32
 
 
 def test_files_that_are_no_images_are_named_all_at_once(tmp_path: Path) -> None:
@@ -226,7 +231,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[str, int] | None) -> None:
     root = folder_of(tmp_path, {"c10": 11, "a": 3, "b": 2}, test)
     (root / "train" / "a" / ".hidden").touch()
-    folder, source = survey(str(root), 0.4), load_source(settings("folder", root, test_share=0.4))
+    folder, source = survey(str(root), 0.4), source_of(settings("folder", root, test_share=0.4))
     assert list(folder.names) == source.class_names
     assert list(folder.counts) == np.bincount(source.train.labels).tolist()
     assert folder.faults == ()
@@ -237,6 +242,18 @@ def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None
     (root / "train" / "c").mkdir()
     told = "\n".join(str(fault) for fault in survey(str(root), 0.2).faults)
     assert sorted(told.splitlines()) == sorted(refused(settings("folder", root)).splitlines())
+
+
+def test_what_is_taken_for_the_test_set_and_images_without_contrast_are_warned_of(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2}, {"a": 1, "b": 1})
+    (root / "test").rename(root / "val")
+    warnings: list[Event] = []
+    source = source_of(settings("folder", root), warnings)
+    source.train.read(np.array([0, 3]))
+    assert source.test_set == "val/"
+    told = [warning.message for warning in warnings if isinstance(warning, Warned)]
+    assert told[0] == "val/ is the test set, as there is no test/"
+    assert told[1].startswith("2 of 2 images without contrast: all their pixels are alike (")
 
 
 # --- Tiny-ImageNet and ImageNet-LT
@@ -260,7 +277,7 @@ def tiny_imagenet(root: Path) -> Path:
 def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_path: Path) -> None:
     home = tiny_imagenet(tmp_path)
     for path in (tmp_path, home):
-        source = load_source(settings("tiny-imagenet", path))
+        source = source_of(settings("tiny-imagenet", path))
         assert source.class_names == ["reel", "organ"]
         assert source.train.labels.tolist() == [0, 0, 1, 1, 1]
         assert source.test.labels.tolist() == [1, 0]
@@ -276,7 +293,7 @@ def test_tiny_imagenet_as_published_has_classes_and_files_in_text_order(tmp_path
     for i in (3, 10):
         picture(home / "train" / "n1" / "images" / f"n1_{i}.JPEG", i, (64, 64), "L")
     official = torchvision.datasets.ImageFolder(home / "train")
-    source = load_source(settings("tiny-imagenet", home, class_order="text"))
+    source = source_of(settings("tiny-imagenet", home, class_order="text"))
     assert source.class_names == ["organ", "reel"] and official.classes == ["n1", "n2"]
     assert source.train.labels.tolist() == official.targets == [0] * 5 + [1] * 2
     # n1_10 stands between n1_1 and n1_2.
@@ -297,7 +314,7 @@ def imagenet_lt(root: Path, names: tuple[str, str]) -> Path:
     "names", [("train.txt", "test.txt"), ("train.txt", "val.txt"), ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt")]
 )
 def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -> None:
-    source = load_source(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
+    source = source_of(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
     assert source.class_names == ["n1", "n2"]
     assert source.train.labels.tolist() == [0, 0, 1] and source.test.labels.tolist() == [1, 0]
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [10, 10, 20]
@@ -341,15 +358,16 @@ def test_cifar100_in_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "test_list", [["test", None]])
     meta = {"filename": "meta", "key": "fine_label_names", "md5": None}
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "meta", meta)
-    source = load_source(settings("cifar100", tmp_path))
+    source = source_of(settings("cifar100", tmp_path))
     assert source.class_names == ["apple", "bear"]
     assert source.train.labels.tolist() == [1, 0, 1, 0] and source.train.labels.dtype == np.int64
     assert everything(source, "train")[:, 2, 5, 7].tolist() == [0, 10, 20, 30]
     assert everything(source, "test").shape == (4, 3, 32, 32)
 
 
-def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
-    raw = tmp_path / "FashionMNIST" / "raw"
+def fashion_mnist(root: Path) -> Path:
+    """The folder of the raw files, which hold two images of each class."""
+    raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for name in ("train", "t10k"):
         head = b"\x00\x00\x08\x03" + b"".join(n.to_bytes(4, "big") for n in (20, 28, 28))
@@ -357,8 +375,12 @@ def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
         labels = b"\x00\x00\x08\x01" + (20).to_bytes(4, "big") + bytes([*range(10)] * 2)
         (raw / f"{name}-images-idx3-ubyte").write_bytes(images)
         (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels)
-        (raw / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-    source = load_source(settings("fashion_mnist", tmp_path))
+    return raw
+
+
+def test_fashion_mnist_in_its_own_format(tmp_path: Path) -> None:
+    fashion_mnist(tmp_path)
+    source = source_of(settings("fashion_mnist", tmp_path))
     assert (len(source.class_names), source.channels, source.image_size) == (10, 1, 28)
     assert everything(source, "train")[:3, 0, 9, 9].tolist() == [0, 10, 20]
     assert source.test.labels.tolist() == [*range(10)] * 2
@@ -371,7 +393,7 @@ def test_svhn_in_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         scipy.io.savemat(tmp_path / f"{name}_32x32.mat", {"X": images, "y": labels})
     files = {name: ["", f"{name}_32x32.mat", None] for name in ("train", "test")}
     monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", files)
-    source = load_source(settings("svhn", tmp_path, resolution=16))
+    source = source_of(settings("svhn", tmp_path, resolution=16))
     assert source.class_names == [str(digit) for digit in range(10)]
     assert source.train.labels.tolist() == [*range(1, 10), 0] * 2
     assert everything(source, "train")[:4, 1, 2, 3].tolist() == [0, 10, 20, 30]
@@ -390,6 +412,55 @@ def test_a_failed_download_says_how_to_put_the_files_there(tmp_path: Path, monke
     assert "cifar-10-python.tar.gz" in text and str(tmp_path / "data") in text
 
 
+def damaged(root: Path, name: str, *files: str) -> None:
+    """The damaged files alone are named, with what to do about them."""
+    with pytest.raises(InputError) as caught:
+        source_of(settings(name, root))
+    assert [(fault.where, fault.what) for fault in caught.value.faults] == [
+        (str(root / file), "the file is cut or damaged") for file in files
+    ]
+    assert all(fault.hint.startswith("delete it") for fault in caught.value.faults)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    for module in (torchvision.datasets.cifar, torchvision.datasets.mnist):
+        monkeypatch.setattr(module, "download_and_extract_archive", fails)
+    monkeypatch.setattr(torchvision.datasets.svhn, "download_url", fails)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_cut_archives_and_files_are_named_instead_of_being_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python.tar.gz").write_bytes(b"cut")
+    damaged(tmp_path, "cifar100", "cifar-100-python.tar.gz")
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"cut")
+    damaged(tmp_path, "cifar10", "cifar-10-batches-py/data_batch_3")
+    (tmp_path / "test_32x32.mat").touch()
+    damaged(tmp_path, "svhn", "test_32x32.mat")
+    assert "svhn is not there and could not be downloaded (no network)" in refused(settings("svhn", tmp_path / "empty"))
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x00\x00\x08\x03\xff", np.random.RandomState(0).bytes(999)])
+def test_an_empty_or_random_file_of_fashion_mnist_is_named(tmp_path: Path, content: bytes) -> None:
+    fashion_mnist(tmp_path)
+    files = "FashionMNIST/raw/train-images-idx3-ubyte", "FashionMNIST/raw/t10k-labels-idx1-ubyte"
+    for file in files:
+        (tmp_path / file).write_bytes(content)
+    damaged(tmp_path, "fashion_mnist", *files)
+
+
+def test_images_and_labels_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    raw = fashion_mnist(tmp_path)
+    labels = (raw / "train-labels-idx1-ubyte").read_bytes()
+    (raw / "train-labels-idx1-ubyte").write_bytes(labels[:7] + bytes([9]) + labels[8:17])
+    assert "20 images with 9 labels" in refused(settings("fashion_mnist", tmp_path))
+
+
 # --- real images
 
 
@@ -403,7 +474,7 @@ def unpack(archive: str, root: Path, wanted: Callable[[str], bool]) -> Path:
 @pytest.mark.shared_data
 def test_real_cifar10_folder(tmp_path: Path) -> None:
     root = unpack("cifar10-jpeg.tar.xz", tmp_path, lambda name: name[-8:] in ("0000.jpg", "0001.jpg"))
-    source = load_source(settings("folder", root))
+    source = source_of(settings("folder", root))
     assert source.class_names[0] == "airplane" and source.class_names[9] == "truck"
     assert everything(source, "train").shape == (20, 3, 32, 32)
     assert everything(source, "test").float().std() > 30
@@ -412,7 +483,7 @@ def test_real_cifar10_folder(tmp_path: Path) -> None:
 @pytest.mark.shared_data
 def test_real_tiny_imagenet(tmp_path: Path) -> None:
     root = unpack("tiny-imagenet-20.tar.xz", tmp_path, lambda name: "train" not in name or name[-7:] == "_1.JPEG")
-    source = load_source(settings("tiny-imagenet", root, test_per_class=2))
+    source = source_of(settings("tiny-imagenet", root, test_per_class=2))
     assert len(source.class_names) == 20 and "Egyptian cat" in source.class_names
     assert everything(source, "train").shape == (20, 3, 64, 64)
     assert everything(source, "test").shape == (40, 3, 64, 64)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from engine.run.datasets import survey
 from engine.run.device_profiles import cpu
 from engine.run.estimate import estimate_for_manifest, estimate_or_none, estimate_remaining
 from engine.run.expert_cache import about_representation, expert_file, experts_root
 from engine.run.folder import write_json
+from engine.run.image_folder import survey
 from engine.run.settings import RunSettings
 
 DEVICE = cpu(2)

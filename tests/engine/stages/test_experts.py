@@ -17,7 +17,7 @@ from engine.run.errors import Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
 from engine.run.expert_cache import cached_experts
 from engine.run.folder import RunFolder, exclusive, read_json, write_json
-from engine.run.settings import RunSettings
+from engine.run.settings import RunSettings, settings_hash
 from engine.stages import experts
 from engine.stages.experts import representation_store, train_classifier_experts, train_experts
 from engine.stages.initialize import initialize
@@ -77,6 +77,23 @@ def test_classifier_experts_leave_the_backbone_unchanged_to_the_bit(run):
         # What it was tested with is the representation expert's very backbone under its own classifier.
         theta = torch.cat([expert.last[network.backbone], classifier.last])
         assert torch.equal(per_class_accuracy(network, theta, data.test_images, data.test_labels), classifier.per_class)
+
+
+def test_gsam_bends_the_way_of_a_classifier_a_little_and_is_cached_apart(run):
+    context, _, data, network = run()
+    representation = train_experts(context, data, network)
+    plain = train_classifier_experts(context, data, network, representation)
+    own = context.settings.classifier_experts.model_copy(update={"optimizer": "gsam"})
+    flat = dataclasses.replace(context, settings=context.settings.model_copy(update={"classifier_experts": own}))
+    assert cached_experts(flat.settings, "cpu") == (2, 0)
+    for sgd, gsam in zip(plain, train_classifier_experts(flat, data, network, representation), strict=True):
+        assert torch.equal(sgd.at(0), gsam.at(0))
+        assert 0 < (gsam.last - sgd.last).norm() < 0.02 * (sgd.last - sgd.at(0)).norm()
+    assert cached_experts(flat.settings, "cpu") == cached_experts(context.settings, "cpu") == (2, 2)
+    # Frozen: the key that plain SGD had before there was a choice.
+    before = context.settings.classifier_experts.model_dump(exclude={"optimizer"})
+    key = settings_hash(representation_store(context, data).key, before)
+    assert (expert_cache.experts_root() / key).is_dir()
 
 
 def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_further(run):

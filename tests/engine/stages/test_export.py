@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "initialization",
         "experts",
         "grouping",
+        "test_set",
         "architectures",
         "stage_seconds",
         "estimated",
@@ -113,6 +115,24 @@ def test_every_evaluation_has_its_own_figures(finished: RunFolder) -> None:
         assert set(metrics[name]) == FIGURES | {"iteration"}
     assert set(metrics["random"]) == FIGURES
     assert metrics["best"]["iteration"] == 2
+
+
+def test_accuracies_on_few_test_images_have_intervals_in_metrics_and_card(tmp_path: Path) -> None:
+    folder = finish_run(tmp_path, tiny_settings(dataset={"name": "digits", "test_per_class": 4})).folder
+    metrics = metrics_of(tmp_path)
+    assert metrics["test_counts"] == [4] * 10
+    # 60 % of 4 images; 82 % for the classifier experts.
+    assert metrics["final"]["per_class_intervals"][0] == pytest.approx([20.46, 89.74], abs=0.01)
+    assert metrics["experts"]["classifier"]["per_class_intervals"][3][0] < 82 < 100
+    card = folder.card.read_text()
+    assert "| 0 | 170 | 2 | 4 | 60.0 (20-90) |" in card
+    assert "95 % interval (Wilson) of an accuracy on fewer than 10 test images" in card
+
+
+def test_with_enough_test_images_there_are_no_intervals(finished: RunFolder) -> None:
+    assert metrics_of(finished.root)["test_counts"] == [40] * 10
+    card = finished.card.read_text()
+    assert "| 0 | 134 | 2 | 40 | 60.0 |" in card and "Wilson" not in card
 
 
 def test_figures_of_experts_are_means_over_experts(finished: RunFolder) -> None:
@@ -160,13 +180,21 @@ def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
         "60.0 +- 1.5 (n = 2)",
         "71.0 +- 1.4 (n = 2)",
         "*on the test set*",
-        "| 0 | 134 | 2 |",
-        "| 9 | 2 | 2 |",
+        "| 0 | 0 | 134 | 2 |",
+        "| 9 | 9 | 2 | 2 |",
         "the license of its images",
         tiny_data(tiny_settings()).grouping,
     ):
         assert told in text
     assert "{" not in text.replace("{seed", "")
+
+
+def test_the_card_says_where_the_test_images_come_from_and_how_labels_are_ordered(tmp_path: Path) -> None:
+    settings = tiny_settings()
+    context, data = tiny_context(tmp_path, settings), replace(tiny_data(settings), test_set="val/")
+    card = dataset_card(collect_metrics(context, data, evaluations(), [], []), describe(settings, data))
+    assert "Percent on the test set (val/): mean" in card
+    assert "Labels follow the rows, as in `classes.txt`." in card and "`ImageFolder` sorts them as text" in card
 
 
 def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_cell(tmp_path: Path) -> None:
@@ -176,7 +204,7 @@ def test_the_card_shows_the_published_figure_and_keeps_odd_class_names_in_their_
     odd = describe(settings, data) | {"class_names": ["a|b\nc", *map(str, range(9))]}
     card = dataset_card(metrics, odd)
     assert "53.4 (table 1)" in card
-    assert "| a\\|b c | 134 | 2 |" in card
+    assert "| 0 | a\\|b c | 134 | 2 |" in card
 
 
 def test_the_cards_own_code_trains_from_the_file(finished: RunFolder) -> None:

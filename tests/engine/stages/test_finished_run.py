@@ -17,7 +17,7 @@ from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
-from engine.results.files import folder_names
+from engine.results.files import folder_names, write_image_folder
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically
@@ -89,6 +89,23 @@ def test_the_image_folder_reads_as_one_and_shows_the_pixels(tmp_path: Path) -> N
     assert torch.equal(levels, (distilled.pixels[7, 0] * 255).round().long())
 
 
+def test_the_classes_stand_in_label_order_beside_every_copy_and_the_result(tmp_path: Path) -> None:
+    context = finish_run(tmp_path / "run")
+    (context.folder.result / "classes.txt").unlink()
+    export_copies(context, tmp_path / "images", None)
+    export_copies(context, None, tmp_path / "pt")
+    export_copies(context, None, None)
+    for copy in (tmp_path / "images", tmp_path / "pt", context.folder.result):
+        assert (copy / "classes.txt").read_text() == "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"
+
+
+def test_a_line_end_in_the_name_of_a_class_breaks_no_list_of_classes(tmp_path: Path) -> None:
+    distilled = DistilledSet.load(finish_run(tmp_path / "run").folder.distilled)
+    distilled.about["class_names"][0] = "a\nb"
+    write_image_folder(tmp_path / "images", distilled)
+    assert (tmp_path / "images" / "classes.txt").read_text().splitlines() == ["a b", *"123456789"]
+
+
 @pytest.mark.parametrize(("method", "dtype"), [("ltdd", torch.float32), ("mtt", torch.int64)])
 def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str, dtype: torch.dtype) -> None:
     context = finish_run(tmp_path / "run", tiny_settings(method))
@@ -151,7 +168,7 @@ def test_the_best_set_is_copied_instead_of_the_final_one(tmp_path: Path) -> None
     )
     assert torch.equal(images, kept.images) and torch.equal(labels, kept.label_logits)
     assert float(rate) == pytest.approx(0.07)
-    assert "best (2 iterations)" in (tmp_path / "pt" / "README.md").read_text()
+    assert "the best set, of iteration 2, as .pt files" in (tmp_path / "pt" / "README.md").read_text()
     with Image.open(tmp_path / "images" / "3" / "1.png") as picture:
         levels = torch.from_numpy(np.array(picture)).float()
     pixels = final.whitening.to_pixels(kept.images).clamp(0, 1)

@@ -50,9 +50,14 @@ def test_config_holds_every_setting_with_overrides_applied(command: Callable, ru
 def test_a_relative_data_path_is_stored_as_absolute(
     command: Callable, runs_dir: Path, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "images" / "train").mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / "images" / "train" / name).mkdir(parents=True)
+        for place in range(2):
+            (tmp_path / "images" / "train" / name / f"{place}.png").touch()
     monkeypatch.chdir(tmp_path)
-    assert command("run", toy, "--set", "dataset.name=folder", "--set", "dataset.path=images", "--detach").code == 0
+    natural = "dataset.imbalance_factor=natural"
+    asks = ["--set", "dataset.name=folder", "--set", "dataset.path=images", "--set", natural]
+    assert command("run", toy, *asks, "--detach").code == 0
     config = yaml.safe_load((runs_dir / "toy" / "config.yaml").read_text())
     assert config["dataset"]["path"] == str(tmp_path / "images")
 
@@ -229,7 +234,10 @@ def test_a_saved_preset_holds_only_its_changes_and_does_not_depend_on_files_outs
     assert command("presets", "show", "alone").out == before
     # When it overwrites a preset that its base extends, extending that base would be a circle.
     assert saved("child", "mine", "--overwrite") == "extends: quickstart\nipc: 5\nseed: 3\n"
-    (tmp_path / "images" / "train").mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / "images" / "train" / name).mkdir(parents=True)
+        for place in range(2):
+            (tmp_path / "images" / "train" / name / f"{place}.png").touch()
     monkeypatch.chdir(tmp_path)
     own = saved("quickstart", "own", "--set", "dataset.name=folder", "--set", "dataset.path=images")
     assert f"path: {tmp_path / 'images'}" in own

@@ -79,6 +79,19 @@ def test_show_draws_classes_from_head_to_tail_with_bars(command: Callable, finis
     assert "published 53.4" in out
 
 
+def test_show_tells_test_images_and_intervals_where_these_are_few(command: Callable, finished: Path) -> None:
+    assert "95 % interval" not in command("show", "last").out
+    metrics = json.loads((finished / "result" / "metrics.json").read_text())
+    metrics["test_counts"] = [12, 1, 0]
+    metrics["final"]["per_class"] = [90.0, 100.0, None]
+    (finished / "result" / "metrics.json").write_text(json.dumps(metrics))
+    out = command("show", "last").out
+    classes = [line.split() for line in out.splitlines() if line.startswith(("cat", "dog", "[eel]"))]
+    assert [row[1:3] for row in classes] == [["100", "12"], ["10", "1"], ["2", "0"]]
+    assert [row[-1] for row in classes] == ["90.0", "(20-100)", "-"] and classes[1][-2] == "100.0"
+    assert "(low-high): 95 % interval (Wilson) of an accuracy on fewer than 10 test images" in out
+
+
 def test_show_prints_estimated_times_beside_measured_ones(command: Callable, finished: Path) -> None:
     assert "estimated" not in command("show", "first").out
     metrics = json.loads((finished / "result" / "metrics.json").read_text())
@@ -156,7 +169,7 @@ def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable
 
 def test_the_best_set_is_only_chosen_for_a_copy(command: Callable, finished: Path) -> None:
     done = command("export", "first", "--set", "best")
-    assert done.code == 2 and "--set best copies nothing by itself" in done.err and "--pt DIR" in done.err
+    assert done.code == 2 and "--set: best copies nothing by itself" in done.err and "--pt DIR" in done.err
     assert command("export", "first", "--set", "worst", "--pt", "x").code == 2
 
 

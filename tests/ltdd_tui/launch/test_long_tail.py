@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.run.datasets import Survey
+from engine.run.image_folder import Survey
 from engine.run.settings import RunSettings
 from ltdd_tui.launch.plan import LongTail, long_tail, shortage_note, size_summary
 from ltdd_tui.widgets.bars import bar

@@ -120,6 +120,24 @@ def test_a_folder_is_counted_anew_when_it_changes(tmp_path: Path) -> None:
     assert third.tail is None and "this class has no images" in third.faults["dataset.path"].what
 
 
+def test_a_fault_of_a_folder_is_told_at_its_path_with_the_place_below_it(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "b").symlink_to("gone")
+    form = form_of_preset("quickstart", "cpu").with_text("dataset.name", "folder")
+    told = plan_run(form.with_text("dataset.path", str(tmp_path)), tmp_path / "runs").faults["dataset.path"].what
+    assert told == "train/b: the target of this link is missing (and 1 more like this)"
+
+
+def test_a_folder_taken_as_the_test_set_is_told_in_the_plan(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.png").touch()
+    form = form_of_preset("quickstart", "cpu").with_text("dataset.name", "folder")
+    plan = plan_run(form.with_text("dataset.path", str(tmp_path)), tmp_path / "runs")
+    line = PlanLine("data", "val/ is the test set, as there is no test/", warns=True)
+    assert line in plan_lines(plan, stages_in_a_line=True)
+
+
 def test_a_dry_run_is_a_preset_with_the_origin_of_every_value() -> None:
     resolved = resolve("cifar10-lt-if100-ipc10", ["matching.image_lr=50"])
     lines = annotated(resolved)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from textual.content import Content
 
@@ -20,7 +19,6 @@ from ltdd_tui.runs.comparison import (
     differing_settings,
     group_lines,
     seed_means,
-    smoothed,
 )
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.screens.compare import panels
@@ -132,18 +130,57 @@ def test_seeds_are_averaged_only_where_nothing_else_differs(tmp_path: Path) -> N
     assert seed_means(compared(folders[0], again)) == []
 
 
+def folds_of(root: Path, folds: Sequence[int], counts: Sequence[Sequence[int]], seed: int = 0) -> list[RunFolder]:
+    """A finished run for each fold, with so many test images of each class; class c of fold f is at 8 (c + f) %."""
+    runs = []
+    for fold in folds:
+        folder = record(root / f"seed {seed} fold {fold}", "done", 3)
+        lines = [json.loads(line) for line in folder.events.read_text().splitlines()]
+        for line in lines:
+            if line["type"] == "data_ready":
+                line["test_counts"] = list(counts[fold])
+            if line["type"] == "evaluated":
+                tested = zip(range(10), counts[fold], strict=True)
+                line["per_class"] = [8.0 * (c + fold) if n else None for c, n in tested]
+        folder.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        # Not written by `varied`: the settings of the recording are of a set that has test images of its own.
+        settings = load_preset(str(folder.config))
+        dataset = settings.dataset.model_copy(update={"name": "folder", "test_folds": 3, "test_fold": fold})
+        folder.config.write_text(dump(settings.model_copy(update={"dataset": dataset, "seed": seed})))
+        runs.append(folder)
+    return runs
+
+
+def test_test_folds_are_pooled_over_all_their_images(tmp_path: Path) -> None:
+    counts = [[2, 1, 1, 1, 0, 4, 4, 4, 4, 30], [1, 1, 1, 1, 1, 4, 4, 4, 4, 30], [1, 1, 0, 1, 0, 4, 4, 4, 4, 30]]
+    runs = compared(*folds_of(tmp_path, [0, 1, 2], counts))
+    (mean,) = seed_means(runs)
+    assert (mean.tags, mean.folds, mean.of_folds, mean.std) == ("ABC", 3, 3, None)
+    by_name = {one.name: one for one in mean.classes}
+    assert [one.tested for one in mean.classes] == [4, 3, 2, 3, 1, 12, 12, 12, 12, 90]
+    assert by_name["airplane"].accuracy == pytest.approx((2 * 0 + 8 + 16) / 4), "each image counts once"
+    assert by_name["bird"].accuracy == pytest.approx((16 + 24) / 2), "it has no image in the last fold"
+    assert by_name["truck"].accuracy == pytest.approx(80)
+    assert mean.mean == pytest.approx(sum(one.accuracy for one in mean.classes) / 10)
+    drawn = plain(panels.pooled_classes([mean]))
+    assert "A+B+C pooled over test folds 3 of 3" in drawn[1]
+    assert drawn[2].split() == ["airplane", "6.0", "4", "0-55", "%"] and drawn[11].split() == ["truck", "80.0", "90"]
+    side_by_side = panels.Comparison(runs, ["#ffffff"] * 3)
+    assert "A+B+C folds 3 of 3" in "\n".join(plain(panels.figures(side_by_side, [mean], 118)))
+
+
+def test_seeds_are_averaged_after_their_folds_are_pooled(tmp_path: Path) -> None:
+    counts = [[5] * 10, [5] * 10, [5] * 10]
+    folders = folds_of(tmp_path, [0, 1], counts) + folds_of(tmp_path, [0, 2], counts, seed=1)
+    (mean,) = seed_means(compared(*folders))
+    assert (mean.tags, mean.folds) == ("ABCD", 3)
+    assert mean.mean == pytest.approx((40 + 44) / 2) and mean.std == pytest.approx(4 / 2**0.5)
+
+
 def test_the_cell_is_told_only_where_it_is_common(pair: list[ComparedRun], tmp_path: Path) -> None:
     assert common_cell(pair) == "3 runs of cifar10, IF 100, IPC 10"
     other = varied(record(tmp_path / "other", "stopped", 20), "ipc=20")
     assert common_cell([pair[0], *compared(other)]) == "2 runs"
-
-
-def test_a_running_mean_is_the_mean_of_the_last_and_keeps_gaps() -> None:
-    values = np.array([1.0, 3.0, np.nan, 5.0, 7.0])
-    assert smoothed(values, 1) is values
-    np.testing.assert_allclose(smoothed(values, 2), [1.0, 2.0, np.nan, 5.0, 6.0])
-    np.testing.assert_allclose(smoothed(values, 3), [1.0, 2.0, np.nan, 4.0, 6.0])
-    assert np.isnan(smoothed(np.full(3, np.nan), 2)).all() and not len(smoothed(np.empty(0), 5))
 
 
 @pytest.mark.parametrize("width", [20, 56, 76, 118, 196])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import class_accuracies, norms_by_class
+from ltdd_tui.runs.figures import class_accuracies, norms_by_class, rows_from_state
 from ltdd_tui.runs.state import RunState
 
 NAMES, COUNTS, GROUPS = ["tail", "head", "middle"], [5, 900, 60], ["few", "many", "medium"]
@@ -55,6 +55,29 @@ def test_classes_go_from_head_to_tail_with_their_marks() -> None:
     # The bound: the classifier experts where there are any, and their mean.
     assert (tail.bound, accuracies.bound_of) == (40.5, "classifier experts")
     assert accuracies.groups == {"many": 20.0, "medium": None, "few": 15.0}
+
+
+def test_few_test_images_give_an_interval() -> None:
+    state = state_of(evaluated("check", 50, [100.0, 20.0, 33.0]))
+    assert state.data is not None
+    state.data = replace(state.data, test_counts=[1, 10, 9])
+    accuracies = class_accuracies(state)
+    assert [(one.tests, one.interval is not None) for one in accuracies.classes] == [(10, False), (9, True), (1, True)]
+    assert accuracies.classes[-1].interval == pytest.approx([20.65, 100.0], abs=0.005)
+    assert accuracies.tests_of_each is None
+    state.data = replace(state.data, test_counts=[1, 10])
+    assert [(one.tests, one.interval) for one in class_accuracies(state).classes] == [(None, None)] * 3
+    for counts, each in (([12] * 3, 12), ([9] * 3, None), ([12, 12, 13], None)):
+        state.data = replace(state.data, test_counts=counts)
+        assert class_accuracies(state).tests_of_each == each
+
+
+def test_a_class_without_test_images_costs_a_set_no_row() -> None:
+    state = state_of(evaluated("final", 50, [None, 20.0, 33.0]))
+    assert rows_from_state(state) == []
+    assert state.data is not None
+    state.data = replace(state.data, test_counts=[0, 10, 9])
+    assert [row.per_class for row in rows_from_state(state)] == [[None, 20.0, 33.0]]
 
 
 def test_the_final_figure_comes_last_and_the_best_is_as_it_was_evaluated_at_the_end() -> None:

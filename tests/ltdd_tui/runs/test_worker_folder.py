@@ -160,7 +160,11 @@ def test_a_worker_that_does_not_stop_can_be_ended_at_once(
     assert state.status == "stopped" and state.checkpoint >= 10 and not folder.stop_request.exists()
 
 
-@pytest.mark.parametrize("holder", ["elsewhere 1", f"{os.uname().nodename} {os.getpid()}", "", "odd"])
+@pytest.mark.parametrize(
+    "holder",
+    ["elsewhere 1", f"{os.uname().nodename} {os.getpid()}", "", "odd"],
+    ids=["elsewhere", "here", "empty", "odd"],
+)
 def test_a_process_that_is_not_the_runs_worker_is_never_ended(
     runs_dir: Path, monkeypatch: pytest.MonkeyPatch, holder: str
 ) -> None:

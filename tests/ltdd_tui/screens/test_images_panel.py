@@ -162,7 +162,7 @@ async def test_the_change_since_the_start_says_how_much_it_is_amplified(view: Ca
         app = pilot.app
         app.panel.show(view(10, 15, 20))
         app.panel.focus()
-        await pilot.press("v", "comma")
+        await pilot.press("c", "comma")
         await settle(pilot)
         # The darker pictures differ by 100 at most, which twice as much would not fit into 8 bits.
         assert "all 3 classes, change since iteration 10, x1" in app.text and app.colors == set()
@@ -175,7 +175,7 @@ async def test_the_change_since_the_start_says_how_much_it_is_amplified(view: Ca
             if c and c.triplet
         }
         assert {(28, 113, 113), (113, 28, 113), (113, 113, 28)} <= shown
-        await pilot.press("v")
+        await pilot.press("c")
         await settle(pilot)
         assert "change since" not in app.text and app.colors == {*map(dimmed, COLORS)}
 

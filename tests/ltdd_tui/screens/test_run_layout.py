@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from ltdd_tui.preferences import PanelLayout
-from ltdd_tui.screens.run.layout import LOWEST, NEEDS, Arrangement, are_tabs, tile
+from ltdd_tui.screens.run.layout import LOWEST, NEEDS, ON_REQUEST, Arrangement, are_tabs, tile
 
 SIZES = list(itertools.product((100, 119, 120, 159, 160, 200, 240), (LOWEST, 24, 35, 36, 55, 80)))
 
@@ -29,7 +29,8 @@ def test_tiles_cover_the_space_without_overlap_whatever_is_hidden(width: int, he
 
 
 def test_the_sizes_of_the_sketches() -> None:
-    assert set(Arrangement().tiles(200, 55)) == set(NEEDS)
+    assert set(Arrangement().tiles(200, 55)) == set(NEEDS) - ON_REQUEST
+    assert set(Arrangement().toggled("confusion", 200, 55).tiles(200, 55)) == set(NEEDS)
     assert list(Arrangement().tiles(120, 35)) == ["accuracy", "images", "losses", "norms", "log"]
     assert list(Arrangement().tiles(80, 18)) == ["accuracy"]
 

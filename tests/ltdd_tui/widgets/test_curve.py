@@ -74,7 +74,7 @@ async def test_equal_curves_are_not_drawn_anew_and_others_are(count_drawings: li
 async def test_keys_zoom_pan_and_fit() -> None:
     async with Shown().run_test(size=(60, 18)) as pilot:
         curve = pilot.app.curve
-        await pilot.press("plus", "left", "y", "f")
+        await pilot.press("plus", "left", "l", "f")
         curve.plot(lines())
         assert curve.window == WHOLE
         await pilot.press("plus", "plus")
@@ -111,7 +111,7 @@ async def test_the_axis_is_logarithmic_until_told_otherwise() -> None:
         pilot.app.curve.plot([line("rep", np.arange(1.0, 5), np.array([1.0, 0.5, 0.2, 0.1]), "#56B4E9")])
         await pilot.pause()
         assert {"1.0", "0.5", "0.2", "0.1"} <= set(text(pilot.app.curve).split())
-        await pilot.press("y")
+        await pilot.press("l")
         assert {"0.8", "0.6", "0.4", "0.2"} <= set(text(pilot.app.curve).split())
 
 

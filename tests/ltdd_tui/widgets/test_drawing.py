@@ -11,7 +11,7 @@ from ltdd_tui.formatting import clean
 from ltdd_tui.runs.console import as_shown
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy
 from ltdd_tui.runs.state import LogEntry, RunState, Stages
-from ltdd_tui.screens.run.accuracy import BarColumns, axis_line, class_bar, class_line, class_lines
+from ltdd_tui.screens.run.accuracy import BarColumns, axis_line, class_bar, class_line, class_lines, foot_lines
 from ltdd_tui.screens.run.header import stage_line
 from ltdd_tui.screens.run.log import log_lines
 from ltdd_tui.screens.run.timeline import iteration_at, scrub_line
@@ -76,6 +76,25 @@ def test_lines_of_classes_are_of_one_width_and_the_scale_lies_below_the_bars(wid
     if columns.bar >= 12:
         scale = axis_line(columns).plain
         assert scale.rstrip().endswith("90%") and len(scale) <= columns.before_bar + columns.bar
+
+
+@pytest.mark.parametrize("width", [24, 30, 46, 67, 200])
+def test_few_test_images_and_the_interval_stand_beside_an_accuracy(width: int) -> None:
+    sure = standing(value=70.0, change=0.4, tests=12)
+    unsure = standing(value=100.0, change=0.4, tests=1, interval=[20.65, 100.0])
+    columns = BarColumns(ClassAccuracies((sure, unsure)), width)
+    lines = [class_line(one, columns) for one in (sure, unsure)]
+    assert {line.cell_length for line in lines} == {width}
+    assert f"{sure.count}/12" in lines[0].plain and f"{unsure.count}/1 " in lines[1].plain
+    assert ("100.0  20-100" in lines[1].plain) == (width >= 46), "a change goes first, then the interval"
+
+
+def test_one_number_of_test_images_is_told_once_below_the_classes() -> None:
+    found = ClassAccuracies(tuple(standing(value=70.0, tests=1000) for _ in range(3)))
+    (foot,) = foot_lines(found, 67)
+    assert foot.plain.endswith("1,000 test images a class") and foot.cell_length == 67
+    assert "1,000" not in foot_lines(found, 40)[0].plain, "the groups go first"
+    assert "1000" not in class_line(found.classes[0], BarColumns(found, 67)).plain
 
 
 def test_a_thousand_classes_are_made_only_where_they_are_looked_at() -> None:

@@ -36,7 +36,7 @@ What the run has made of the images so far: those of all classes (a line each, a
 of one class, or one image large. With them the soft label of the framed image, its likeliest classes first; the class
 that the image stands for is bold. The newest saved iteration is followed unless an older one was asked for.
 
-`v` shows how the images have changed since the start instead: gray is no change, and differences are amplified by the
+`c` shows how the images have changed since the start instead: gray is no change, and differences are amplified by the
 factor in the border.
 
 | key | |
@@ -46,7 +46,7 @@ factor in the border.
 | left, right, or a click | image |
 | `,` `.` | older, newer iteration |
 | `e`, enter | all classes, one class, one image |
-| `v` | the images, or their change since the start |
+| `c` | the images, or their change since the start |
 | `i` | how pictures are drawn: auto, kitty, sixel, halfcell, off; where `auto` shows boxes, take `halfcell` |
 """
 
@@ -66,7 +66,7 @@ factor in the border.
         Binding("comma", "step(-1)", "Older iteration", group=ITERATION, id="images.older"),
         Binding("full_stop", "step(1)", "Newer iteration", group=ITERATION, id="images.newer"),
         Binding("e,enter", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
-        Binding("v", "toggle_change", "Change", tooltip="Since the start, or the images", id="images.change"),
+        Binding("c", "toggle_change", "Change", tooltip="Since the start, or the images", id="images.change"),
         Binding("i", "cycle_renderer", "How images are drawn", show=False, id="images.renderer"),
     ]
 

@@ -1,0 +1,133 @@
+"""Image files of any kind of pixels as 8-bit RGB of one square size.
+
+Brightness is scaled by a rule of the file's type (docs/folders.md), never by the darkest and brightest pixel of one
+image: the images of a set stay comparable. What fits no rule is refused, with what was seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+from torch import Tensor
+
+from engine.run.errors import Fault, InputError
+from engine.run.events import Emit, Warned
+from engine.run.image_headers import fault_of
+
+CHANNELS = 3
+_FILES_A_TASK = 64
+"""Decoded by a thread in one go: enough that handing out work costs nothing beside it."""
+_NAMES_SHOWN = 3
+TIFF_SIGNED, TIFF_WHITE_IS_ZERO = 2, 0
+
+
+def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None) -> Tensor:
+    """The files as RGB, uint8 (n, 3, image_size, image_size): the short side scaled, the long one cropped centrally.
+
+    Emits Warned for images without contrast, and for files of several pictures, of which the first is taken. Raises
+    InputError that names every file that is missing, no image, or of pixels that fit no rule.
+    """
+    pixels = np.empty((len(files), image_size, image_size, CHANNELS), dtype=np.uint8)
+    faults, flat, several = dict[int, Fault](), list[int](), list[int]()
+
+    def decode(start: int) -> None:
+        for i in range(start, min(start + _FILES_A_TASK, len(files))):
+            try:
+                image, pictures = _decoded(files[i], image_size)
+            except Exception as error:
+                faults[i] = fault_of(files[i], error)
+                continue
+            pixels[i] = np.asarray(image)
+            if (pixels[i] == pixels[i, 0, 0]).all():
+                flat.append(i)
+            if pictures > 1:
+                several.append(i)
+
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
+        list(pool.map(decode, range(0, len(files), _FILES_A_TASK)))  # the list raises what a task raised
+    if faults:
+        raise InputError([faults[i] for i in sorted(faults)])
+    for what, which, hint in (
+        ("without contrast: all their pixels are alike", flat, "look at these files; replace them, or take them away"),
+        ("with several pictures in one file: the first is taken", several, "split the files to have them all"),
+    ):
+        if which and emit:
+            named = ", ".join(str(files[i]) for i in sorted(which)[:_NAMES_SHOWN])
+            more = ", ..." if len(which) > _NAMES_SHOWN else ""
+            emit(Warned(f"{len(which):,} of {len(files):,} images {what} ({named}{more})", hint))
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+# As numbered by EXIF. ImageOps.exif_transpose writes the EXIF data anew as well, and fails at any invalid tag in it.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _decoded(file: Path, image_size: int) -> tuple[Image.Image, int]:
+    """The image, and 2 if its file holds further pictures; the smaller copies in a camera's JPEG (MPO) are none."""
+    with Image.open(file) as image:
+        image.load()
+        pictures = 1 if image.format == "MPO" else 1 + getattr(image, "is_animated", False)
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        rgb = _rgb(_eight_bits(image, file))
+    upright = rgb if turn is None else rgb.transpose(turn)
+    if upright.size == (image_size, image_size):
+        return upright, pictures
+    return ImageOps.fit(upright, (image_size, image_size), Image.Resampling.BILINEAR), pictures
+
+
+def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
+    """The image as it is, or in 8 bits where its type has more: white is 1.0, or the type's largest whole number.
+
+    Raises InputError for values outside the type's range, and for an image that would be black by this rule.
+    """
+    tags = getattr(image, "tag_v2", {})
+    signed = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == TIFF_SIGNED
+    if image.mode != "F" and not image.mode.startswith("I") and not signed:
+        return image
+    values, white, kind = np.asarray(image), 1, "float"
+    if image.mode != "F":
+        # PNG and PGM have 16 bits at most, though Pillow may hold them in 32.
+        known = 16 if image.mode.startswith("I;16") or image.format in ("PNG", "PPM") else 32
+        bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (known,))[0]
+        signed = signed or (bits == 32 and not tags)
+        if bits == 32 and not signed:
+            values = values.view(np.uint32)
+        white, kind = 2 ** (bits - signed) - 1, f"{'signed ' if signed else ''}{bits}-bit"
+    if not np.isfinite(values).all():
+        raise InputError(f"{kind} pixels that are NaN or infinite", str(file), "replace the image, or take it away")
+    low, high = values.min().item(), values.max().item()
+    seen = [f"{value:.6g}" if kind == "float" else f"{value:,}" for value in (low, high)]
+    if low < 0 or high > white:
+        what = f"{kind} pixels from {' to '.join(seen)}, where 0 is black and {white:,} white"
+        raise InputError(what, str(file), "scale the pixels to this range, or save the image with 8 bits")
+    if 0 < high * 255 < white:
+        what = f"{kind} pixels up to {seen[1]} only: all would be black, as {white:,} is white"
+        raise InputError(what, str(file), "scale the pixels to the full range, or save the image with 8 bits")
+    scaled = np.rint(values * 255) if kind == "float" else values.astype(np.int64) * 255 // white
+    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == TIFF_WHITE_IS_ZERO:
+        scaled = 255 - scaled
+    return Image.fromarray(scaled.astype(np.uint8))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Transparent pixels lie on white; CMYK, YCbCr and palettes are converted as Pillow does it: no color profiles."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+    return image.convert("RGB")

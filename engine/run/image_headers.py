@@ -1,0 +1,66 @@
+"""The first bytes of image files: the size of the images, and files that are none. No image is decoded.
+
+Pillow is imported where it is used: the list of runs and --help need no image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from engine.run.errors import Fault, InputError
+
+_READERS = 8
+
+
+def common_size(files: Sequence[Path]) -> int | None:
+    """The side of the images where all are square and of one size, else None; read from headers. Raises InputError."""
+    from PIL import Image
+
+    sizes = set()
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                sizes.add(image.size)
+        except Exception as error:
+            raise InputError([fault_of(file, error)]) from None
+    width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
+    return width if width == height else None
+
+
+def header_faults(files: Iterable[Path]) -> list[Fault]:
+    """The fault of each file whose first bytes are those of no image."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [fault for fault in pool.map(_header_fault, files) if fault]
+
+
+def _header_fault(file: Path) -> Fault | None:
+    from PIL import Image
+
+    try:
+        with Image.open(file):
+            return None
+    except Exception as error:
+        return fault_of(file, error)
+
+
+def fault_of(file: Path, error: Exception) -> Fault:
+    """The fault of an image file that could not be read.
+
+    What Pillow raises for one depends on its format and on where it is broken, so its callers catch every exception.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, InputError):
+        return error.faults[0]
+    if isinstance(error, FileNotFoundError):
+        return Fault("the image is missing", str(file), "put it there, or take it out of the list")
+    if isinstance(error, Image.DecompressionBombError):
+        return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
+    if isinstance(error, UnidentifiedImageError):
+        return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
+    if isinstance(error, OSError) and error.strerror:
+        return Fault(f"the file cannot be read: {error.strerror}", str(file), "check its permissions, or take it away")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return Fault(f"this is no image that can be read: {reason}", str(file), "take the file away, or replace it")
