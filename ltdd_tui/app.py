@@ -53,6 +53,9 @@ SCREEN_COMMANDS = {
     "export": ("Export run", "as image folder, tensors, or for TensorBoard"),
     "rename": ("Rename run", "give it another name"),
     "delete": ("Delete run", "asks first"),
+    "tag": ("Tag run", "tags and a note of your own"),
+    "copy_table('markdown')": ("Copy table as Markdown", "what is listed or compared, through the terminal"),
+    "copy_table('csv')": ("Copy table as CSV", "with all digits, through the terminal"),
     "compare": ("Compare runs", "the ones marked in the list"),
     "copy_path": ("Copy path", "of the run's folder, through the terminal"),
     "open_folder": ("Open folder", "of the run, in the file manager"),
@@ -188,7 +191,7 @@ class LtddApp(App[None]):
         from ltdd_tui.screens.compare.screen import CompareScreen
 
         self._close_dialogs()
-        self.push_screen(CompareScreen(folders))
+        self.push_screen(CompareScreen(folders, self.preferences.images))
 
     def action_runs(self) -> None:
         """Shows the list of runs."""
@@ -246,17 +249,10 @@ class LtddApp(App[None]):
 
     @work(exclusive=True, group="leave")
     async def action_leave(self) -> None:
-        """Ends the program; asks first where something that was typed would be lost. Runs go on."""
-        from ltdd_tui.screens.dialogs import Confirm
-
-        unsaved = getattr(self.screen, "unsaved", "")
+        """Ends the program, while runs go on; the form asks first where something that was typed would be lost."""
         if self.screen.maximized:
             self.screen.minimize()
-            return
-        quits: bool | None = True
-        if unsaved:
-            quits = await self.push_screen_wait(Confirm("Quit ltdd-tui?", unsaved, "Quit", "Stay"))
-        if quits:
+        elif not isinstance(self.screen, LaunchScreen) or await self.screen.may_quit():
             self.exit()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -332,11 +328,12 @@ class LtddApp(App[None]):
 
     def use_images(self, mode: ImageMode) -> None:
         """Draws images another way, here and in the next session."""
+        from ltdd_tui.screens.compare.images import ComparedImages
         from ltdd_tui.screens.run.images.panel import ImagesPanel
 
         self._choose("images", mode)
         for screen in self.screen_stack:
-            for panel in screen.query(ImagesPanel):
+            for panel in (*screen.query(ImagesPanel), *screen.query(ComparedImages)):
                 panel.draw_as(mode)
 
     def _choose(self, name: str, value: str) -> None:

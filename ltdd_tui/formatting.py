@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,18 @@ from typing import Literal
 from rich.cells import cell_len, set_cell_size
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def _sign(sign: str, otherwise: str) -> str:
+    """The sign where the output can hold it, such as not in an ASCII locale."""
+    try:
+        sign.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return otherwise
+    return sign
+
+
+PLUS_MINUS = _sign("±", "+-")
 
 
 def duration(seconds: float | None, style: Literal["measured", "estimate", "age"] = "measured") -> str:
@@ -56,10 +69,10 @@ def units(count: float) -> str:
 
 
 def mean_and_std(mean: float | None, std: float | None, repeats: int) -> str:
-    """`86.9 +- 0.7` in percent; without the standard deviation for a single network, `-` without a mean."""
+    """`86.9 ± 0.7` in percent; without the standard deviation for a single network, `-` without a mean."""
     if mean is None:
         return "-"
-    return f"{mean:.1f} +- {std:.1f}" if repeats > 1 and std is not None else f"{mean:.1f}"
+    return f"{mean:.1f} {PLUS_MINUS} {std:.1f}" if repeats > 1 and std is not None else f"{mean:.1f}"
 
 
 def factor_name(factor: float | str | None) -> str:

@@ -160,7 +160,12 @@ def estimate_line(settings: RunSettings, device: str) -> str:
 
 
 def with_estimate(text: str, settings: RunSettings) -> str:
-    """A preset's text with its estimate recomputed; raises InputError where it has no such line."""
+    """A preset's text with its estimate recomputed; raises InputError where it has no such line.
+
+    One for a person's own folder has none: only the files tell how many images there are.
+    """
+    if settings.dataset.name == "folder":
+        return text
     line = ESTIMATE_LINE.search(text)
     if line is None or line["device"] not in ESTIMATE_DEVICES:
         raise InputError("there is no estimate", hint=f"# Estimate, {' | '.join(ESTIMATE_DEVICES)}: ...")

@@ -162,7 +162,7 @@ def _accuracy_rows(metrics: MetricsJson) -> str:
             at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
             mean, std = _percent(figures["accuracy_mean"]), _percent(figures["accuracy_std"])
             groups = " | ".join(_percent(figures["groups"][group]) for group in GROUPS)
-            rows.append(f"| {name}{at} | {arch} | {mean} +- {std} (n = {figures['repeats']}) | {groups} |")
+            rows.append(f"| {name}{at} | {arch} | {mean} ± {std} (n = {figures['repeats']}) | {groups} |")
     return "\n".join(rows)
 
 

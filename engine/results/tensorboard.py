@@ -106,7 +106,7 @@ def _values(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterato
 def _summary(event: Evaluated) -> str:
     groups = "".join(f", {name} {value:.1f}" for name, value in event.groups.items() if value is not None)
     at = "" if event.iteration is None else f", iteration {event.iteration}"
-    return f"{event.accuracy_mean:.2f} +- {event.accuracy_std:.2f} % (n={event.repeats}{groups}){at}"
+    return f"{event.accuracy_mean:.2f} ± {event.accuracy_std:.2f} % (n={event.repeats}{groups}){at}"
 
 
 def _earlier_files(target: Path, suffix: str) -> list[Path]:

@@ -55,13 +55,13 @@ License: the images derive from `{dataset}`; the license of its images holds for
 
 # What each kind draws, for each image of a batch anew.
 _AMOUNTS = {
-    "color": f"brightness +-{augment.BRIGHTNESS / 2:g}, saturation times 0 to {augment.SATURATION:g}, contrast times"
+    "color": f"brightness ±{augment.BRIGHTNESS / 2:g}, saturation times 0 to {augment.SATURATION:g}, contrast times"
     f" {augment.CONTRAST:g} to {augment.CONTRAST + 1:g}",
     "crop": f"a shift of up to {augment.CROP_SHARE:g} of the side",
     "cutout": f"a square of {augment.CUTOUT_SHARE:g} of the side becomes 0",
     "flip": f"left to right, with probability {augment.FLIP_PROBABILITY:g}",
     "scale": f"each side times {1 / augment.MAX_SCALE:.3f} to {augment.MAX_SCALE:g}",
-    "rotate": f"+-{augment.MAX_DEGREES:g} degrees",
+    "rotate": f"±{augment.MAX_DEGREES:g} degrees",
 }
 
 

@@ -110,6 +110,8 @@ class RunFolder:
         self.confusion = self.result / "confusion.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
+        # Written by the app alone: what a person notes of the run.
+        self.notes = self.root / "notes.json"
 
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""

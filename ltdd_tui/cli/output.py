@@ -120,10 +120,13 @@ def published_line(expected: Mapping[str, Any] | None, final: float | None) -> s
 
 def runs_table(runs: Iterable[Overview]) -> Table:
     """One row per run."""
-    table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", right=("accuracy %",))
+    runs = list(runs)
+    tags = ["tags"] if any(run.tags for run in runs) else []
+    table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", *tags, right=("accuracy %",))
     for run in runs:
         accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
-        table.add_row(run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+        cells = (run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+        table.add_row(*cells, *([" ".join(run.tags)] if tags else []))
     return table
 
 

@@ -31,22 +31,53 @@ from ltdd_tui.runs.find import cli_name, find_run, run_folders
 from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
+from ltdd_tui.runs.notes import parse_tags, read_notes, retagged, write_notes
 from ltdd_tui.runs.results import measured
 from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.tables import runs_as
 
 SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")
 """The sets that get a column in the table of classes: one for each step of the method."""
 
 
-def runs(runs_dir: RunsDir, as_json: AsJson = False) -> None:
-    """List the runs: name, state, cell, method and accuracy."""
+def runs(
+    runs_dir: RunsDir,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV to stdout, for a spreadsheet")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table to stdout")] = False,
+) -> None:
+    """List the runs: name, state, cell, method, accuracy and tags."""
+    if as_json + as_csv + as_markdown > 1:
+        raise InputError("only one of --json, --csv and --markdown can be printed", "runs")
     overviews = [overview(folder) for folder in run_folders(runs_dir)]
-    if as_json:
+    if as_csv or as_markdown:
+        print(runs_as("csv" if as_csv else "markdown", overviews), end="")
+    elif as_json:
         print_json([dataclasses.asdict(run) for run in overviews])
     elif overviews:
         print_data(runs_table(overviews))
     else:
         print_note(f"no runs in {runs_dir}; `ltdd-tui run quickstart` makes one")
+
+
+def tag(
+    run: RunName,
+    runs_dir: RunsDir,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="tags to add")] = None,
+    remove: Annotated[list[str] | None, typer.Option("--remove", help="a tag to take off; may be repeated")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="a note in place of the one before")] = None,
+) -> None:
+    """Tag a run, and note what it was for; without a change, print both. `runs` and the screen show and find them."""
+    folder = find_run(run, runs_dir)
+    before = read_notes(folder.notes)
+    after = retagged(before, parse_tags(tags or ()), parse_tags(remove or ()))
+    if note is not None:
+        after = dataclasses.replace(after, note=note)
+    if after != before:
+        write_notes(folder, after)
+    for line in (" ".join(after.tags), after.note):
+        if line:
+            print(line)
 
 
 def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:

@@ -14,9 +14,11 @@ from engine.run.validation import mentioned
 
 NAME, DEVICE = "run.name", "run.device"
 """The keys of the two fields that are no settings."""
-FIRST_PRESET = "quickstart"
+FIRST_PRESET, FOLDER_PRESET = "quickstart", "own-images"
 FACTOR, PATH = "dataset.imbalance_factor", "dataset.path"
 NATURAL, OWN_IMAGES = "natural", "folder"
+# What suits the 8x8 digits suits no photographs, and the other way round: choosing the data set takes its preset along.
+PRESET_OF = {"digits": FIRST_PRESET, OWN_IMAGES: FOLDER_PRESET}
 # The settings that are seen without opening "more".
 BASIC = ("dataset.name", PATH, FACTOR, "ipc", "method", "seed")
 
@@ -55,6 +57,8 @@ class Form:
             return replace(self, name=text.strip())
         if key == DEVICE:
             return replace(self, device=text)
+        if key == "dataset.name" and (over := self._over_preset_of(text)):
+            return over
         others = {known: value for known, value in self.typed.items() if known != key}
         same = text.strip() == self.preset_text(key)
         form = replace(self, typed=others if same else others | {key: text.strip()})
@@ -63,6 +67,21 @@ class Form:
             return form.with_text(FACTOR, NATURAL)
         if key == "dataset.name" and self.text(key) == OWN_IMAGES and form.typed.get(FACTOR) == NATURAL:
             return form.with_text(FACTOR, self.preset_text(FACTOR))
+        return form
+
+    def _over_preset_of(self, dataset: str) -> Form | None:
+        """What was typed, over the preset that suits another data set; None where the present one does as well."""
+        preset, at = PRESET_OF.get(dataset), self.base.dataset.name
+        if preset is None or at not in PRESET_OF or at == dataset:
+            return None
+        try:
+            form = replace(form_of_preset(preset, self.device), name=self.name)
+        except SettingsError:
+            return None
+        # What was typed of the old data set, such as its resolution, is not meant for the new one.
+        kept = {key: text for key, text in self.typed.items() if key == PATH or not key.startswith("dataset.")}
+        for key, text in kept.items():
+            form = form.with_text(key, text)
         return form
 
     def overrides(self, without: Collection[str] = ()) -> list[str]:
@@ -235,11 +254,11 @@ def _kind(leaf: Leaf) -> str:
 
 
 def fault_summary(faults: Mapping[str, Fault]) -> str:
-    """How many faults there are and where, for those that are not in sight."""
+    """How many problems there are and where, for those that are not in sight."""
     if not faults:
         return ""
     names = [LABELS.get(key, key) if key else fault.what for key, fault in faults.items()]
-    return f"{len(names)} fault{'s' if len(names) > 1 else ''} (F8): {', '.join(names)}"
+    return f"{len(names)} problem{'s' if len(names) > 1 else ''} (F8: next): {', '.join(names)}"
 
 
 def find_settings(query: str) -> list[Leaf]:

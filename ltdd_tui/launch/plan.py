@@ -183,12 +183,12 @@ class PlanLine(NamedTuple):
 
 
 def size_summary(tail: LongTail) -> tuple[str, str]:
-    """`12,406 images → 100 synthetic`, and how much smaller that is: `124 : 1, 0.81 %`."""
+    """`12,406 images → 100 synthetic`, and how much smaller that is: `1/124 of the images (0.81 %)`."""
     ratio = tail.total / tail.synthetic
-    smaller = f"{ratio:,.0f} : 1" if ratio >= 10 else f"{ratio:.1f} : 1"
     share = 100 / ratio
     percent_kept = f"{share:,.0f} %" if share >= 10 else f"{share:.2g} %"
-    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", f"{smaller}, {percent_kept}"
+    part = f"1/{ratio:,.0f} of the images ({percent_kept})" if ratio >= 10 else f"{percent_kept} of the images"
+    return f"{tail.total:,} images → {tail.synthetic:,} synthetic", part
 
 
 def shortage_note(tail: LongTail) -> PlanLine:

@@ -10,9 +10,10 @@ from typing import Any
 
 from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
-from ltdd_tui.formatting import factor_name
+from ltdd_tui.formatting import factor_name, mean_and_std, percent
 from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
 from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.tables import Cell, Table, TableFormat
 
 TAGS = "ABCDEF"
 
@@ -173,6 +174,42 @@ def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
             others = settings.model_dump_json(exclude={"seed": True, "expected": True, "dataset": {"test_fold"}})
             by_settings.setdefault(others, []).append(run)
     return [mean for alike in by_settings.values() if (mean := _seed_mean(alike)) is not None]
+
+
+# ---- The comparison as text for a paper or a spreadsheet. ----
+
+# What of a compared run is a column, by its title.
+SETS = {"final": "final", "best": "best", "start": "initialization", "random": "random"}
+
+
+def comparison_as(form: TableFormat, runs: Sequence[ComparedRun]) -> str:
+    """The figures of compared runs, and their accuracy by class from head to tail, as text: a row for each run."""
+    classes = [line for line in compared_classes(runs) if any(value is not None for value in line.values)]
+    names = (*SETS, *GROUPS)
+    titles: tuple[str, ...]
+    if form == "csv":
+        by_set = tuple(title for name in SETS for title in (f"{name}_mean", f"{name}_std"))
+        titles = ("run", *by_set, *GROUPS, "published", *(f"class:{line.name}" for line in classes))
+    else:
+        titles = ("run", *names, "published", *(line.name for line in classes))
+    rows: list[tuple[Cell, ...]] = []
+    for place, run in enumerate(runs):
+        sets = [run.latest if name == "final" else run.rows.get(row) for name, row in SETS.items()]
+        groups = [run.latest.groups.get(group) if run.latest else None for group in GROUPS]
+        numbers = [*groups, run.published, *(line.values[place] for line in classes)]
+        if form == "csv":
+            spreads = [
+                cell for row in sets for cell in ((row.accuracy_mean, row.accuracy_std) if row else (None, None))
+            ]
+            rows.append((run.name, *spreads, *numbers))
+        else:
+            rows.append((run.name, *map(_spread, sets), *map(percent, numbers)))
+    table = Table(titles, tuple(rows))
+    return table.as_csv() if form == "csv" else table.as_markdown()
+
+
+def _spread(row: Row | None) -> str:
+    return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats) if row else "-"
 
 
 def _seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:

@@ -1,4 +1,4 @@
-"""The filter of the list of runs: `running cifar10`, `state:done method:ltdd,datm if:100 acc>50 -quickstart`.
+"""The filter of the list of runs: `running cifar10`, `state:done method:ltdd,datm if:100 acc>50 tag:paper -quickstart`.
 
 Words stand for what a run's line holds, `field:value` for one field, `field>number` and the like for a number; commas
 mean or, a leading minus means not, and all terms must hold.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ltdd_tui.runs.index import Overview
 
 # Fields of a term and the attributes of an Overview that they stand for.
-TEXTS = ("name", "state", "stage", "dataset", "method")
+TEXTS = {name: name for name in ("name", "state", "stage", "dataset", "method")} | {"tag": "tags", "note": "note"}
 NUMBERS = {"if": "imbalance_factor", "ipc": "ipc", "seed": "seed", "acc": "accuracy_mean"}
 COMPARISONS = {
     ">=": operator.ge,
@@ -71,7 +71,7 @@ def _term(word: str) -> Test | None:
     if not parts:
         return None
     if field in TEXTS:
-        return lambda run: (getattr(run, field) or "").casefold().startswith(parts)
+        return lambda run: any(text.casefold().startswith(parts) for text in _texts(run, TEXTS[field]))
     if sign in ":=" and field == "if" and "natural" in parts:
         return lambda run: run.imbalance_factor in parts
     try:
@@ -86,6 +86,14 @@ def _holds(value: float | str | None, compare: Callable[[float, float], bool], n
     return isinstance(value, int | float) and any(compare(value, number) for number in numbers)
 
 
+def _texts(run: Overview, name: str) -> tuple[str, ...]:
+    """What a run has of a field: one text, or each of its tags."""
+    value = getattr(run, name) or ""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _line(run: Overview) -> str:
     """What the list shows of the run, which plain words are looked for in."""
-    return " ".join(filter(None, (run.name, run.state, run.stage, run.cell, run.method))).casefold()
+    return " ".join(
+        filter(None, (run.name, run.state, run.stage, run.cell, run.method, *run.tags, run.note))
+    ).casefold()

@@ -17,6 +17,7 @@ from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name, percent_done, stage_name
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.find import last_change
+from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
@@ -40,7 +41,8 @@ class Overview:
 
     `changed` is when its events last changed, in seconds since 1970. `progress` is how far the whole run is, from 0 to
     1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
-    `interrupted` is the stage of a finished run that a worker ended in, without finishing it.
+    `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
+    person's own.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Overview:
     seed: int | None = None
     seconds_left: float | None = None
     interrupted: str | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def status(self) -> str:
@@ -223,7 +227,8 @@ def _folders(runs_dir: Path) -> Iterator[RunFolder]:
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    return (folder.is_running(), *(_mtime_and_size(path) for path in (folder.config, folder.events, folder.metrics)))
+    files = (folder.config, folder.events, folder.metrics, folder.notes)
+    return (folder.is_running(), *(_mtime_and_size(path) for path in files))
 
 
 def _mtime_and_size(path: Path) -> tuple[int, int] | None:
@@ -280,7 +285,10 @@ def _from_settings(folder: RunFolder, run: Overview) -> Overview:
 
 def _blank(folder: RunFolder, state: str) -> Overview:
     """A line of which only the name is known."""
-    return Overview(folder.name, state, changed=last_change(folder), path=str(folder.root))
+    notes = read_notes(folder.notes)
+    return Overview(
+        folder.name, state, changed=last_change(folder), path=str(folder.root), tags=notes.tags, note=notes.note
+    )
 
 
 def _unread(folder: RunFolder) -> RunEntry:

@@ -21,6 +21,7 @@ from ltdd_tui.runs.confusion import Confusion, read_confusion
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import Feed, events_size
 from ltdd_tui.runs.messages import log_message
+from ltdd_tui.runs.notes import Notes, read_notes
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
 
 ALIVE_EVERY_SECONDS = 1.0
@@ -122,6 +123,7 @@ class LiveRun:
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
         self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
+        self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
         self._known = (True, False)
         self.view = self._with_files(RunView(folder, RunState(), None, self._log, gone=False, version=0))
 
@@ -159,13 +161,14 @@ class LiveRun:
             alive=self._watched.alive,
             console=printed_by_run(self.folder) if is_refusal(console) else console,
             manifest=self._manifest.read(),
+            notes=self._notes.read(),
             confusion=self._confusion.read(),
         )
 
 
 def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.gone, view.alive, view.settings, view.console, view.manifest, view.confusion
+    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes, view.confusion
 
 
 def read_settings(config: Path) -> SettingsAndFaults:

@@ -102,7 +102,7 @@ def progress_text(state: RunState, now: float) -> str:
 
 
 def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | None) -> str:
-    """`20 images reach 90.1 +- 0.9 %; random 84.4, start 88.3, all 371 images 92.2`; empty without a final figure."""
+    """`20 images reach 90.1 ± 0.9 %; random 84.4, start 88.3, all 371 images 92.2`; empty without a final figure."""
     by_label = {row.label: row for row in rows}
     final = by_label.get("final")
     if final is None or not class_counts or not ipc:

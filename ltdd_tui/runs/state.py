@@ -17,6 +17,7 @@ from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.notes import Notes
 from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -364,7 +365,8 @@ class RunView:
     """What panels draw: the run as it stands, or as it stood at iteration `at` while it is replayed.
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
-    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json.
+    `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
+    `notes` a person's own words on it.
     """
 
     folder: RunFolder
@@ -377,4 +379,5 @@ class RunView:
     alive: bool = False
     console: tuple[str, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None

@@ -22,11 +22,13 @@ from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.messages import worker_died
+from ltdd_tui.runs.notes import Notes, note_all, read_notes
 from ltdd_tui.runs.results import figures_of, known_networks
+from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader, stop_now
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, names_of
 from ltdd_tui.screens.live import LiveScreen
-from ltdd_tui.screens.result_dialogs import Evaluate, EvaluationPlan, Export, ExportPlan, Rename
+from ltdd_tui.screens.result_dialogs import EditNotes, Evaluate, EvaluationPlan, Export, ExportPlan, Rename
 
 
 class OpenRun(Message):
@@ -52,9 +54,15 @@ RUN_KEYS: tuple[Binding, ...] = (
     Binding("x", "export", "Export", tooltip="As image folder, tensors, or for TensorBoard", id="run.export"),
     Binding("n", "rename", "Rename", id="run.rename"),
     Binding("d", "delete", "Delete", id="run.delete"),
+    Binding("t", "tag", "Tags", tooltip="Tags and a note of your own", id="run.tag"),
     Binding("o", "open_folder", "Open folder", show=False, id="run.open_folder"),
 )
 """The same on each screen where a run is picked."""
+TABLE_KEYS: tuple[Binding, ...] = (
+    Binding("Y", "copy_table('markdown')", "Copy as Markdown", show=False, id="table.markdown"),
+    Binding("C", "copy_table('csv')", "Copy as CSV", show=False, id="table.csv"),
+)
+"""The same on each screen that is a table of runs."""
 
 STOP_DETAILS = """\
 The worker stops after the present iteration, expert's epoch or network. Finished iterations, experts and networks are \
@@ -68,6 +76,12 @@ def notify_plainly(app: App[None], text: str, title: str, severity: SeverityLeve
     """Notifies without markup, whatever screen is shown: paths and names may hold any signs at all."""
     lines = "\n".join(map(clean, text.split("\n")))
     app.notify(lines, title=clean(title), severity=severity, timeout=timeout, markup=False)
+
+
+def copy_table(app: App[None], table: str, form: TableFormat) -> None:
+    """Copies a table through the terminal, so over ssh too, and says how much."""
+    app.copy_to_clipboard(table)
+    notify_plainly(app, f"{len(table.splitlines()):,} lines of {form}", "table copied", "information", timeout=3)
 
 
 async def end_announced(
@@ -235,6 +249,21 @@ class RunActions(Screen[None]):
                 self.changed(await asyncio.to_thread(manage.rename, folder, name))
             except LtddError as error:
                 self.complain(error)
+
+    @work
+    async def action_tag(self) -> None:
+        """Asks for tags and a note, and keeps them beside each run."""
+        folders = self.all_picked()
+        if not folders:
+            return
+        before = await asyncio.to_thread(read_notes, folders[0].notes) if len(folders) == 1 else Notes()
+        notes = await self.ask(EditNotes(folders, before))
+        if notes is not None:
+            try:
+                await asyncio.to_thread(note_all, folders, notes)
+            except InputError as error:
+                self.complain(error)
+            self.changed()
 
     @work
     async def action_delete(self) -> None:

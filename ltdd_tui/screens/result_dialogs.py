@@ -18,8 +18,9 @@ from textual_fspicker import SelectDirectory
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.settings import NetworkName
-from ltdd_tui.formatting import short_path
+from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.runs import manage
+from ltdd_tui.runs.notes import Notes, parse_tags
 from ltdd_tui.screens.dialogs import FormDialog, names_of
 from ltdd_tui.widgets.toggles import RadioChoice, TickList
 
@@ -266,3 +267,33 @@ class Rename(FormDialog[str | None]):
         name = self.query_one(Input).value.strip()
         if not self.fault():
             self.dismiss(name if name != self._folder.name else None)
+
+
+# ---- Tags and a note. ----
+
+
+class EditNotes(FormDialog[Notes | None]):
+    """Gives the tags and the note of a run as they are to be, or what several get besides their own; or None."""
+
+    def __init__(self, folders: Sequence[RunFolder], notes: Notes) -> None:
+        super().__init__(heading("Tags and note of", folders), "Keep (enter)")
+        self._notes = notes
+
+    def compose_fields(self) -> ComposeResult:
+        yield Static("Tags, with spaces between them: tag:paper in the list finds them", classes="label")
+        yield Input(" ".join(self._notes.tags), placeholder="paper seed-study", id="tags", compact=True)
+        yield Static("Note", classes="label")
+        yield Input(clean(self._notes.note), id="note", compact=True)
+        yield Static(classes="fault", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#tags", Input).focus()
+
+    def give(self) -> None:
+        """Closes with tags that can be some."""
+        try:
+            tags = parse_tags([self.query_one("#tags", Input).value])
+        except InputError as error:
+            self.show_fault(f"{error.faults[0].what}: {error.faults[0].hint}")
+        else:
+            self.dismiss(Notes(tags, self.query_one("#note", Input).value.strip()))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -118,7 +119,8 @@ Control = Input | Select[str] | Switch | Choices
 class Spec:
     """What a field looks like. options: (words, value) to pick from; `is_list` where several may be picked at once.
 
-    help: the help shown elsewhere, so that a fault need not repeat it.
+    is_long: its text mostly needs the whole width, as a path does. help: the help shown elsewhere, so that a fault need
+    not repeat it.
     """
 
     key: str
@@ -128,6 +130,7 @@ class Spec:
     options: tuple[tuple[str, str], ...] = ()
     is_list: bool = False
     is_switch: bool = False
+    is_long: bool = False
     suggestions: tuple[str, ...] = ()
     help: str = ""
 
@@ -144,8 +147,8 @@ def spec_of(leaf: Leaf) -> Spec:
         options,
         leaf.is_list,
         leaf.kind == KINDS["boolean"],
-        () if options else leaf.choices,
-        leaf.help,
+        suggestions=() if options else leaf.choices,
+        help=leaf.help,
     )
 
 
@@ -163,10 +166,12 @@ class Field(Widget):
     }
     Field > Input, Field > Select, Field > Choices { width: 1fr; }
     Field SelectCurrent Static#label { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    Field SelectOverlay { text-wrap: nowrap; text-overflow: ellipsis; }
     Field > Switch { border: none; height: 1; padding: 0; background: transparent; }
     """
     NOTE_WIDTH: ClassVar[int] = 15
     ROOMY: ClassVar[int] = 56
+    ARROW_WIDTH: ClassVar[int] = 4
 
     class Edited(Message):
         """A person changed the text of a field; whoever handles it calls the field's `taken`."""
@@ -179,7 +184,7 @@ class Field(Widget):
         super().__init__()
         self.spec, self._text, self._label_width = spec, text, label_width
         self._fault: Fault | None = None
-        self._roomy = False
+        self._roomy, self._stacked = False, spec.is_list
         self._shown: tuple[str, bool, Fault | None] | None = None
         self._edits_under_way = 0
         self.control = self._make_control()
@@ -202,8 +207,11 @@ class Field(Widget):
         self._fit()
 
     def on_resize(self, event: Resize) -> None:
-        # The note is shown only where there is room beside the control.
+        # The note is shown only where there is room beside the control, which goes below the label where it has none.
         self._roomy = event.size.width >= self.ROOMY
+        room = self.content_size.width - self._label_width - self.ARROW_WIDTH - (self.NOTE_WIDTH if self._roomy else 0)
+        longest = max((cell_len(words) for words, _ in self.spec.options), default=0)
+        self._stacked = self.spec.is_list or longest > room or (self.spec.is_long and not self._roomy)
         self._fit()
 
     def show(self, text: str, changed: bool, fault: Fault | None) -> None:
@@ -236,9 +244,9 @@ class Field(Widget):
         """Label and note on the first line, the fault below what the control takes."""
         width = self.content_size.width
         mark = f"{CHANGED_MARK} " if self.has_class("-changed") else ""
-        label = f"{mark}{self.spec.label}"[: width if self.spec.is_list else self._label_width]
+        label = f"{mark}{self.spec.label}"[: width if self._stacked else self._label_width]
         note = self.spec.note if self._roomy and len(self.spec.note) < self.NOTE_WIDTH else ""
-        below = "\n" * (self.control.size.height + self.spec.is_list)
+        below = "\n" * (self.control.size.height + self._stacked)
         fault = Content(below + "\n".join(self._fault_lines()))
         return Content.assemble(label, (note.rjust(max(width - len(label), 0)), "$foreground 50%"), fault)
 
@@ -251,10 +259,10 @@ class Field(Widget):
         return [line for text in texts for line in textwrap.wrap(text, self.content_size.width)]
 
     def _fit(self) -> None:
-        """Makes room for the label, the note and the fault around the control; a list of words stands below all."""
+        """Makes room for the label, the note and the fault around the control; a stacked one stands below the label."""
         below = len(self._fault_lines())
         right = self.NOTE_WIDTH if self._roomy else 0
-        self.control.styles.margin = (1, 0, below, 2) if self.spec.is_list else (0, right, below, self._label_width)
+        self.control.styles.margin = (1, 0, below, 2) if self._stacked else (0, right, below, self._label_width)
         self.refresh()
 
     def _offered(self, text: str) -> list[tuple[str, str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from ltdd_tui.formatting import duration, short_path, shortened, size
+from ltdd_tui import formatting
+from ltdd_tui.formatting import duration, mean_and_std, short_path, shortened, size
 
 
 @pytest.mark.parametrize(
@@ -89,3 +92,15 @@ def test_a_shortened_name_keeps_both_ends_and_its_width(width: int) -> None:
 def test_a_path_in_the_home_folder_begins_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert short_path(tmp_path / "runs") == "~/runs" and short_path(Path("/elsewhere")) == "/elsewhere"
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("utf-8", "±"), ("iso-8859-1", "±"), ("ascii", "+-"), (None, "+-")])
+def test_the_sign_before_a_spread_is_one_that_the_output_can_write(
+    encoding: str | None, sign: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding) if encoding else None
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", output)
+        assert formatting._sign("±", "+-") == sign
+    monkeypatch.setattr(formatting, "PLUS_MINUS", sign)
+    assert mean_and_std(86.94, 0.71, 5) == f"86.9 {sign} 0.7"

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from engine.run.metrics import GROUPS, class_intervals, interval_text
-from ltdd_tui.formatting import clean, mean_and_std, percent, shortened
+from ltdd_tui.formatting import PLUS_MINUS, clean, mean_and_std, percent, shortened
 from ltdd_tui.runs.comparison import (
     ClassLine,
     ComparedRun,
@@ -85,7 +85,7 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
         label = f"{'+'.join(mean.tags)} {f'folds {mean.folds} of {mean.of_folds}' if mean.folds else 'by seed'}"
-        spread = "" if mean.std is None else f"\u00b1{mean.std:.1f}"
+        spread = "" if mean.std is None else f"{PLUS_MINUS}{mean.std:.1f}"
         parts = [(fit(label, before), MUTED), (fit(f"{mean.mean:.1f}{spread}", columns.spread, True), STRONG)]
         if mean.folds:
             parts.append((" " * (columns.spread + 2 * columns.figure), ""))
@@ -114,7 +114,11 @@ def _figures_of(run: ComparedRun, columns: FigureColumns) -> list[tuple[str, str
 
 def _spread(row: Row | None) -> str:
     """As `mean_and_std`, in as few cells as can be."""
-    return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(" +- ", "\u00b1") if row else "-"
+    return (
+        mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
+        if row
+        else "-"
+    )
 
 
 def _change_style(change: float | None) -> str:

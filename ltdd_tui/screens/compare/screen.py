@@ -16,9 +16,12 @@ from textual.widgets import Tab, Tabs
 
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import shortened
-from ltdd_tui.preferences import series_color
-from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs
+from ltdd_tui.preferences import ImageMode, series_color
+from ltdd_tui.runs.comparison import ComparedRun, common_cell, compared_runs, comparison_as
 from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.tables import TableFormat
+from ltdd_tui.screens.actions import TABLE_KEYS, copy_table
+from ltdd_tui.screens.compare.images import ComparedImages
 from ltdd_tui.screens.compare.panels import (
     ClassesPanel,
     ComparedAccuracy,
@@ -42,21 +45,24 @@ class CompareScreen(Screen[None]):
     Two to six runs side by side; each has a letter and a color, the same in all panels. Runs that still work go on
     being read.
 
-    `1` to `5` go to a panel, `m` shows it alone and all again. In a small terminal one is shown at a time.
+    `1` to `6` go to a panel, `m` shows it alone and all again. In a small terminal one is shown at a time; the images
+    of two runs (`6`) stand beside the others only in a large one. `Y` copies the figures as Markdown, `C` as CSV.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(place), f"go({place - 1})", "Panel", show=False, id=f"compare.panel_{place}")
-            for place in range(1, 6)
+            for place in range(1, 7)
         ),
         Binding("m", "maximize_panel", "Maximize", id="compare.maximize"),
         Binding("b", "next_base", "Next base", id="compare.base"),
+        *TABLE_KEYS,
     ]
     AUTO_FOCUS = "#figures"
     CSS_PATH = "compare.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall"), (50, "-towering")]
     ALLOW_IN_MAXIMIZED_VIEW = "#top, KeyFooter"
 
-    def __init__(self, folders: Sequence[RunFolder]) -> None:
+    def __init__(self, folders: Sequence[RunFolder], image_mode: ImageMode = "auto") -> None:
         super().__init__()
         self._folders = list(folders)
         self._base = 0
@@ -66,12 +72,15 @@ class CompareScreen(Screen[None]):
         self._title = TitleBar("Compare")
         # Both curves are zoomed together.
         x = SharedX()
-        self._panels: list[FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel] = [
+        self._panels: list[
+            FiguresPanel | ComparedLosses | ComparedAccuracy | ClassesPanel | SettingsPanel | ComparedImages
+        ] = [
             FiguresPanel(),
             ComparedLosses(x),
             ComparedAccuracy(x),
             ClassesPanel(),
             SettingsPanel(),
+            ComparedImages(image_mode),
         ]
         self._tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
         self._tabs.can_focus = False
@@ -138,7 +147,8 @@ class CompareScreen(Screen[None]):
         self._chosen = place
         for at, panel in enumerate(self._panels):
             panel.set_class(at == place, "-chosen")
-        if self.maximized:
+        # The images have no place beside the others where there is little room.
+        if self.maximized or not self._panels[place].display:
             self.maximize(self._panels[place], container=False)
         with self.prevent(Tabs.TabActivated):
             self._tabs.active = f"to-{self._panels[place].NAME}"
@@ -167,11 +177,17 @@ class CompareScreen(Screen[None]):
 
     def watch_maximized(self) -> None:
         self.on_resize()
+        if self.maximized is None and not self._panels[self._chosen].display:
+            self.action_go(0)
 
     def on_resize(self) -> None:
         small = self.size.width < SMALLEST_FOR_ALL[0] or self.size.height < SMALLEST_FOR_ALL[1]
         self.set_class(self.maximized is not None or small, "-single")
         self._draw()
+
+    def action_copy_table(self, form: TableFormat) -> None:
+        """Copies the figures and the accuracies by class, a row for each run."""
+        copy_table(self.app, comparison_as(form, compared_runs([run.view for run in self._runs])), form)
 
     def action_next_base(self) -> None:
         """Takes the next run as the one that differences are to."""

@@ -25,6 +25,7 @@ from ltdd_tui.launch.form import (
     FACTOR,
     LABELS,
     NAME,
+    OWN_IMAGES,
     PATH,
     Form,
     fault_summary,
@@ -73,7 +74,7 @@ def entitle(fold: Fold, name: str, settings: Sequence[Leaf], form: Form, faults:
     keys = {leaf.key for leaf in settings}
     faulty, changed = len(keys & faults.keys()), len(keys & form.typed.keys())
     if faulty:
-        fold.title = f"{name}: {faulty} fault{'s' if faulty > 1 else ''}"
+        fold.title = f"{name}: {faulty} problem{'s' if faulty > 1 else ''}"
     elif changed:
         fold.title = f"{name}: {changed} changed"
     else:
@@ -184,7 +185,8 @@ METHODS = {
 def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
     """The fields that everybody sees, in order; `devices` as (words, value)."""
     datasets = []
-    for name in leaves()["dataset.name"].choices:
+    # One's own images are what most people come for: in sight, and not at the end.
+    for name in sorted(leaves()["dataset.name"].choices, key=lambda name: (name != "digits", name != OWN_IMAGES)):
         facts = FACTS.get(name)  # type: ignore[call-overload]
         words = f"{len(facts.class_sizes)} classes, {facts.image_size} px" if facts else "your own images"
         datasets.append((f"{name} · {words}", name))
@@ -200,6 +202,7 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
             NOTES.get(key, ""),
             "a number, or natural" if key == FACTOR else "",
             tuple(options.get(key, ())),
+            is_long=key == PATH,
             suggestions=("natural",) if key == FACTOR else (),
             help=leaves()[key].help if key in leaves() else "",
         )

@@ -21,8 +21,9 @@ from engine.run.errors import Fault
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.presets import PresetInfo, list_presets
 from engine.run.settings import Expected
-from ltdd_tui.formatting import duration, percent
-from ltdd_tui.launch.form import FIRST_PRESET
+from ltdd_tui.formatting import DAY, duration, percent
+from ltdd_tui.launch.form import FIRST_PRESET, PRESET_OF
+from ltdd_tui.launch.machine import memory_gib
 from ltdd_tui.widgets.field import Entry
 from ltdd_tui.widgets.lines import FADED, fit
 
@@ -30,30 +31,41 @@ START, MINE = "start here", "my presets"
 
 
 class PresetRow(NamedTuple):
-    """One preset, below the title `group`; its cost is None where only the data's files tell."""
+    """One preset, below the title `group`; its cost is None where only the data's files tell.
+
+    takes_too_long: longer than anybody waits, on this machine. needs_too_much: more memory than the device has.
+    """
 
     name: str
     group: str
     expected: Expected | None
     estimate: Estimate | None
+    takes_too_long: bool = False
+    needs_too_much: bool = False
 
 
 def preset_rows(device: Device) -> tuple[list[PresetRow], list[Fault]]:
     """All presets, the quickstart first and one's own after it, and what is wrong with those that are left out."""
     presets, faults = list_presets()
-    rows = [_row(preset, device) for preset in presets]
+    memory = memory_gib(device)
+    rows = [_row(preset, device, memory) for preset in presets]
     order = {START: 0, MINE: 1}
-    return sorted(rows, key=lambda row: order.get(row.group, 2)), faults
+    return sorted(
+        rows, key=lambda row: (order.get(row.group, 2), row.group == START and row.name != FIRST_PRESET)
+    ), faults
 
 
-def _row(preset: PresetInfo, device: Device) -> PresetRow:
+def _row(preset: PresetInfo, device: Device, memory: float | None) -> PresetRow:
     dataset = preset.settings.dataset.name
     group = dataset if dataset.endswith("-lt") else f"{dataset}-lt"
     if preset.origin == "yours":
         group = MINE
-    elif preset.name == FIRST_PRESET:
+    elif preset.name in PRESET_OF.values():
         group = START
-    return PresetRow(preset.name, group, preset.settings.expected, estimate_or_none(preset.settings, device))
+    estimate = estimate_or_none(preset.settings, device)
+    too_long = estimate is not None and estimate.total_seconds > LONGEST_SECONDS
+    too_much = estimate is not None and memory is not None and estimate.memory_gib > memory
+    return PresetRow(preset.name, group, preset.settings.expected, estimate, too_long, too_much)
 
 
 def matching(rows: Sequence[PresetRow], query: str) -> list[PresetRow]:
@@ -62,11 +74,13 @@ def matching(rows: Sequence[PresetRow], query: str) -> list[PresetRow]:
     return [row for row in rows if all(word in f"{row.group} {row.name}".lower() for word in words)]
 
 
-FIGURES_WIDTH = 18
+LONGEST_SECONDS = 7 * DAY
+FIGURES_WIDTH = 19
 # A list of full names is wanted only where all of them fit.
 ROOM_TO_SPARE = 20
-HEADER = "acc %   time   GiB "
-PICKED = "●"
+HEADER = "paper %   time   GiB  "
+PICKED, TOO_MUCH = "●", "!"
+LEGEND = f"faint: over a week here, {TOO_MUCH} memory"
 
 
 class PresetList(OptionList):
@@ -94,7 +108,7 @@ class PresetPicker(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="presets")
-        self.border_title = "Presets"
+        self.border_title, self.border_subtitle = "Presets", LEGEND
         self._rows: Sequence[PresetRow] = ()
         self._picked = ""
         self._width = 0
@@ -176,6 +190,10 @@ class PresetPicker(Vertical):
         figures = f"{percent(row.expected.accuracy if row.expected else None):>5} {time:>6} {memory:>5}"
         picked = row.name == self._picked
         return Content.assemble(
-            (f"{PICKED if picked else ' '} {fit(name, width)} ", "bold" if picked else ""),
+            (
+                f"{PICKED if picked else ' '} {fit(name, width)} ",
+                "bold" if picked else FADED if row.takes_too_long else "",
+            ),
             (figures, FADED),
+            (TOO_MUCH, "bold $text-warning") if row.needs_too_much else " ",
         )

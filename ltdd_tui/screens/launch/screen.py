@@ -22,11 +22,12 @@ from engine.run.folder import RunFolder, expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, PATH, Form, fault_summary, first_form, form_of_preset
+from ltdd_tui.launch.form import DEVICE, OWN_IMAGES, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, StartBeside, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
@@ -67,7 +68,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
         Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
         Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
-        Binding("f8", "next_fault", "Next fault", show=False, id="launch.fault"),
+        Binding("f8", "next_fault", "Next problem", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
     CSS_PATH = "launch.tcss"
@@ -176,7 +177,10 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _edited(self, event: Field.Edited) -> None:
         event.stop()
         event.field.taken()
-        self.take(self.form.with_text(event.key, event.text))
+        form = self.form.with_text(event.key, event.text)
+        if form.preset != self.form.preset:
+            self.notify(f"settings of the preset {form.preset}; ctrl+z brings back the others", timeout=6)
+        self.take(form, remember=form.preset != self.form.preset)
         if event.key == DEVICE:
             self.fill_list()
 
@@ -198,11 +202,13 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         """Takes back all that was typed over the preset."""
         self.take(self.form.reset(), remember=True)
 
-    @property
-    def unsaved(self) -> str:
-        """What would be lost if the program ended now, empty where nothing would."""
-        changes = len(self.form.typed)
-        return f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved" if changes else ""
+    async def may_quit(self) -> bool:
+        """Whether the program may end: where something that was typed would be lost, it asks. In a Textual worker."""
+        if not (changes := len(self.form.typed)):
+            return True
+        what = f"{changes} setting{'s' if changes > 1 else ''} changed in the form: not saved"
+        quits: bool | None = await self.app.push_screen_wait(Confirm("Quit ltdd-tui?", what, "Quit", "Stay"))
+        return bool(quits)
 
     def action_undo(self) -> None:
         """Brings back the form that a preset or a reset has replaced."""
@@ -326,5 +332,5 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         if folder is not None:
             form = self.form
             if form.text("dataset.name") not in FROM_FILES:
-                form = form.with_text("dataset.name", "folder")
+                form = form.with_text("dataset.name", OWN_IMAGES)
             self.take(form.with_text(PATH, str(folder)))

@@ -194,7 +194,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
             return
         accuracies = class_accuracies(state)
         self.border_title = _title(accuracies)
-        self.border_subtitle = f"r random  i start  │ {accuracies.bound_of or 'bound'}"
+        self.border_subtitle = f"r random images, i start, │ {accuracies.bound_of or 'experts'} on all data"
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
         self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height))
         self._foot.draw(lambda width: foot_lines(accuracies, width))

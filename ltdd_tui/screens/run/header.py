@@ -44,7 +44,8 @@ def _joined(parts: Iterable[Content], between: Content) -> Content:
 
 def headline(view: RunView, now: float, width: int, word: str = "") -> list[Content]:
     """One line where everything fits, else two; `now` in seconds since 1970, `word` in place of the status."""
-    name = Content.styled(view.folder.name, STRONG)
+    tags = "".join(f" #{clean(tag)}" for tag in view.notes.tags)
+    name = Content.assemble((view.folder.name, STRONG), (tags, ACCENT))
     cell, status, machine = _cell(view), _status(view, now, word), _machine(view.state, now)
     left, right = _joined((name, cell), Content("  ")), _joined((status, machine), GAP)
     if left.cell_length + GAP.cell_length + right.cell_length <= width:

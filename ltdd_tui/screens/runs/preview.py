@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from engine.run.metrics import GROUPS
-from ltdd_tui.formatting import clean, duration, mean_and_std, percent, short_path, stage_name
+from ltdd_tui.formatting import PLUS_MINUS, clean, duration, mean_and_std, percent, short_path, stage_name
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.results import RunSummary, settings_lines
 from ltdd_tui.screens.runs.table import STATE_STYLES, state_text
 from ltdd_tui.widgets.bars import cells, gauge, resampled
-from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, STRONG, LinesView, fit, wrapped
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, MUTED, STRONG, LinesView, fit, wrapped
 
 TAIL_CELLS, LABEL_CELLS = 28, 13
 FIGURE_CELLS = (9, 6, 6, 6)
@@ -42,6 +42,9 @@ def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[
     yield Content.assemble(state, (aside, MUTED))
     if run.progress is not None:
         yield gauge(run.progress, 1.0, width, "$primary")
+    if run.tags or run.note:
+        tags = Content.styled(" ".join(f"#{clean(tag)}" for tag in run.tags), ACCENT)
+        yield from wrapped(run.note, width, first=tags.append("  " if run.tags and run.note else ""))
     if entry.damage:
         yield from wrapped(entry.damage, width, ERROR)
     for fault in summary.faults:
@@ -74,7 +77,7 @@ def _accuracies(summary: RunSummary, width: int) -> Iterator[Content]:
 
     yield Content.styled(line("accuracy %", "all", *("med" if group == "medium" else group for group in GROUPS)), MUTED)
     for row in summary.rows:
-        mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(" +- ", "\u00b1")
+        mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
         label = SHORT.get(row.label, row.label.replace("final on ", "on "))
         text = line(label, mean, *(percent(row.groups.get(group)) for group in GROUPS))
         yield Content.styled(text, STRONG if row.label == "final" else "")

@@ -21,13 +21,14 @@ from ltdd_tui.runs.filter import RunFilter
 from ltdd_tui.runs.filter import parse as parse_filter
 from ltdd_tui.runs.index import RunEntry, RunIndex, starting
 from ltdd_tui.runs.results import RunSummary, RunSummaryReader
+from ltdd_tui.runs.tables import TableFormat, runs_as
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.actions import RUN_KEYS, OpenCompare, OpenRun, RunActions
+from ltdd_tui.screens.actions import RUN_KEYS, TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table
 from ltdd_tui.screens.runs.preview import RunPreview
 from ltdd_tui.screens.runs.table import COLUMN_BY_KEY, COLUMNS, Order, RunList, count_states, in_order
 from ltdd_tui.widgets.panes import KeyFooter, TitleBar
 
-PLACEHOLDER = "words, state:running, method:ltdd, if:100, acc>50"
+PLACEHOLDER = "words, state:running, method:ltdd, tag:paper, if:100, acc>50"
 
 
 class FilterBar(Horizontal):
@@ -94,8 +95,8 @@ class RunsScreen(RunActions):
     Every run below the runs folder, the ones at work first, then the latest. The list keeps itself up to date.
 
     **Filter**: `/`, then type. Words match anything in a line; `state:running`, `method:ltdd,datm`, `dataset:cifar10`,
-    `name:`, `stage:` match one field; `if:100`, `ipc:10`, `seed:0`, `acc>50` numbers. A minus in front means not:
-    `-state:done`. All terms must hold. Enter goes back to the list, escape shows all again.
+    `name:`, `stage:`, `tag:`, `note:` match one field; `if:100`, `ipc:10`, `seed:0`, `acc>50` numbers. A minus in front
+    means not: `-state:done`. All terms must hold. Enter goes back to the list, escape shows all again.
 
     **Mark** runs with space: what is done then is done to all of them, until escape takes the marks off. Without a
     mark it is done to the run under the cursor.
@@ -105,6 +106,9 @@ class RunsScreen(RunActions):
     **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
     *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
     waits, and goes on with what stopped, failed or crashed from its last checkpoint.
+
+    **Tags** (`t`) and a note are yours: the list, the preview and the run's first line show them. `Y` copies the list
+    as a Markdown table, `C` as CSV.
 
     **Delete** asks first, never takes a running run, and leaves experts in the cache.
     """
@@ -117,6 +121,7 @@ class RunsScreen(RunActions):
         Binding("slash", "filter", "Filter", id="runs.filter"),
         *RUN_KEYS,
         Binding("y", "copy_path", "Copy path", show=False, id="runs.copy_path"),
+        *TABLE_KEYS,
         Binding("S", "sort", "Sort by the next column", show=False, id="runs.sort"),
         Binding("I", "reverse", "Turn the order round", show=False, id="runs.reverse"),
     ]
@@ -268,6 +273,10 @@ class RunsScreen(RunActions):
                 self._marked[folder.name] = None
             self._list.action_move(1)
             self._show()
+
+    def action_copy_table(self, form: TableFormat) -> None:
+        """Copies the runs that are listed, in their order."""
+        copy_table(self.app, runs_as(form, [entry.run for entry in self._list.entries]), form)
 
     def action_compare(self) -> None:
         """Compares the marked runs, or the one marked with the one under the cursor."""

@@ -42,7 +42,7 @@ MARKS = {
 STATE_STYLES = dict.fromkeys(("running", "starting", "queued"), "bold $text-primary") | {"done": "$text-success"}
 STATE_STYLES |= dict.fromkeys(("failed", "crashed", "damaged"), "$text-error")
 ASCENDING, DESCENDING = "\u25b2", "\u25bc"
-SHORTEST_NAME, WIDEST_DATASET = 20, 16
+SHORTEST_NAME, WIDEST_DATASET, WIDEST_TAGS = 20, 16, 24
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,13 @@ COLUMNS = (
         lambda entry: entry.run.accuracy_mean,
         right=True,
         descending=True,
+    ),
+    Column(
+        "tags",
+        "tags",
+        5,
+        lambda entry, now: " ".join(entry.run.tags),
+        lambda entry: " ".join(entry.run.tags).casefold() or None,
     ),
     Column(
         "changed",
@@ -173,7 +180,9 @@ def fit_columns(
         for column in COLUMNS
     }
     widths["dataset"] = min(WIDEST_DATASET, widths["dataset"])
-    shown = list(COLUMNS)
+    widths["tags"] = min(WIDEST_TAGS, widths["tags"])
+    tagged = any(entry.run.tags for entry in entries)
+    shown = [column for column in COLUMNS if tagged or column.key != "tags"]
     while True:
         left = width - sum(widths[column.key] + gap for column in shown if column.key != "name")
         if left >= min(widths["name"], SHORTEST_NAME) or len(shown) <= 2:

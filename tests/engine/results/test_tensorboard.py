@@ -87,7 +87,7 @@ def test_an_unfinished_run_reads_back_as_it_was_told(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(image.encoded_image_string)) as picture:
         assert image.step == 2 and np.array_equal(np.asarray(picture), RED)
     (text,) = events.Tensors("evaluation/random/convnet/text_summary")
-    assert text.tensor_proto.string_val == [b"40.00 +- 0.50 % (n=2, many 90.0, few 20.0)"]
+    assert text.tensor_proto.string_val == ["40.00 ± 0.50 % (n=2, many 90.0, few 20.0)".encode()]
     assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before, "it only reads"
 
 

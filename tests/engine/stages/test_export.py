@@ -177,8 +177,8 @@ def test_the_card_tells_what_a_reader_must_know(finished: RunFolder) -> None:
     for told in (
         "imbalance factor 50",
         "seed 0",
-        "60.0 +- 1.5 (n = 2)",
-        "71.0 +- 1.4 (n = 2)",
+        "60.0 ± 1.5 (n = 2)",
+        "71.0 ± 1.4 (n = 2)",
         "*on the test set*",
         "| 0 | 0 | 134 | 2 |",
         "| 9 | 9 | 2 | 2 |",

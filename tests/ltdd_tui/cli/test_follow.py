@@ -42,10 +42,10 @@ def test_a_pipe_gets_few_plain_lines_and_the_result_table(command: Callable, mak
     assert done.code == 0
     assert "\x1b" not in done.err + done.out
     assert len(done.err.splitlines()) < 20
-    assert "evaluated final at 30 on convnet: 86.9 +- 0.7 % (n=5; many 90.0, medium 80.0, few 70.0)" in done.err
+    assert "evaluated final at 30 on convnet: 86.9 ± 0.7 % (n=5; many 90.0, medium 80.0, few 70.0)" in done.err
     rows = done.out.splitlines()
     assert [row.split()[0] for row in rows[1:6]] == ["random", "initialization", "representation", "final", "best"]
-    assert "86.9 +- 0.7" in rows[4] and "90.0" in rows[4]
+    assert "86.9 ± 0.7" in rows[4] and "90.0" in rows[4]
     assert "published 53.4 (best checkpoint on the test set) [[R] Table 1], here 86.9 (+33.5)" in rows[6]
 
 
@@ -181,7 +181,7 @@ def test_a_terminal_gets_progress_bars_which_obey_no_color(spawn: Spawn, make_ru
             shown += chunk
     out, _ = process.communicate(timeout=30)
     os.close(terminal)
-    assert process.returncode == 0 and "86.9 +- 0.7" in out and "\x1b" not in out
+    assert process.returncode == 0 and "86.9 ± 0.7" in out and "\x1b" not in out
     assert b"30/30 iterations" in shown and "\u2501".encode() in shown
     colors = re.findall(rb"\x1b\[[0-9;]+m", shown)
     assert bool(colors) is not bool(no_color)

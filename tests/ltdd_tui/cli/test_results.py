@@ -46,7 +46,7 @@ def test_runs_lists_state_accuracy_and_cell(command: Callable, finished: Path, m
     assert found["first"]["state"] == "done" and found["second"]["state"] == "waiting"
     assert found["first"]["accuracy_mean"] == 86.9 and found["first"]["imbalance_factor"] == 50.0
     table = command("runs").out.splitlines()
-    assert table[1].split() == ["first", "done", "digits", "IF", "50", "IPC", "2", "ltdd", "86.9", "+-", "0.7"]
+    assert table[1].split() == ["first", "done", "digits", "IF", "50", "IPC", "2", "ltdd", "86.9", "±", "0.7"]
 
 
 def test_runs_lists_long_runs_from_both_ends_of_their_events(command: Callable, finished: Path) -> None:

@@ -92,6 +92,18 @@ def test_typing_what_the_preset_says_is_no_change_and_its_figure_comes_back() ->
     assert form.reset().name == "" and form.reset().device == "cpu"
 
 
+def test_choosing_ones_own_images_takes_settings_for_photographs_and_keeps_what_was_typed() -> None:
+    own = typed(("ipc", "7"), ("dataset.path", "/photos"), ("dataset.whitening", "paper"), ("dataset.name", "folder"))
+    settings = validate(own).settings
+    assert own.preset == "own-images" and own.typed == {"ipc": "7", "dataset.path": "/photos"}
+    assert (settings.dataset.resolution, settings.dataset.imbalance_factor) == (32, "natural")
+    assert settings.experts.depth == 3 and "flip" in settings.dataset.augmentation
+    back = own.with_text("dataset.name", "digits")
+    assert back.preset == "quickstart" and validate(back).settings.experts.depth == 2
+    # Whoever picked a preset for photographs has chosen already.
+    assert typed(("dataset.name", "folder"), preset="cifar10-lt-if100-ipc10").preset == "cifar10-lt-if100-ipc10"
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LTDD_HOME", str(tmp_path))

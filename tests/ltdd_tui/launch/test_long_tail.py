@@ -19,7 +19,7 @@ def test_the_published_tail_of_cifar10() -> None:
     assert tail is not None
     assert tail.counts == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
     assert tail.names[0] == "airplane" and tail.names[-1] == "truck"
-    assert size_summary(tail) == ("12,406 images → 100 synthetic", "124 : 1, 0.81 %")
+    assert size_summary(tail) == ("12,406 images → 100 synthetic", "1/124 of the images (0.81 %)")
 
 
 @pytest.mark.parametrize(("order", "head"), [("label", "1"), ("count", "1")])

@@ -152,7 +152,7 @@ def test_a_group_of_experts_tells_many_epochs_before_the_first_is_done(tmp_path:
 def test_the_closing_line_compares_with_random_start_and_all_images(tmp_path: Path) -> None:
     folder = record(tmp_path / "demo", "done", iterations=20)
     state = fold(RunState(), [e.decode(line) for line in folder.events.read_text().splitlines()])
-    reached = "100 images reach 52.9 +- 0.4 %; random 27.9, start 40.1, all 12,406 images 62.0"
+    reached = "100 images reach 52.9 ± 0.4 %; random 27.9, start 40.1, all 12,406 images 62.0"
     assert sum(COUNTS) == 12406 and closing_line_of(state) == reached
     assert closing_line_of(RunState()) == ""
 

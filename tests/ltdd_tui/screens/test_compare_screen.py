@@ -13,6 +13,7 @@ from engine.run.events import Evaluated, EventLog, MatchingStep
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.preferences import series_color
+from ltdd_tui.screens.compare.images import ComparedImages, HalfOfTwo
 from ltdd_tui.screens.compare.panels import ComparedLosses
 from ltdd_tui.screens.compare.screen import CompareScreen
 from tests.ltdd_tui.driving import sees, text, until
@@ -115,3 +116,31 @@ async def test_events_that_cannot_be_read_are_told_and_the_others_shown(add: Add
     odd.events.mkdir()
     async with shown(add("one"), odd) as pilot:
         await sees(pilot, "Is a directory: two", "A one")
+
+
+async def test_the_images_of_two_runs_stand_side_by_side_with_one_selection(add: Add) -> None:
+    async with shown(add("one"), add("two"), add("three", "empty")) as pilot:
+        await pilot.press("6")
+        await sees(pilot, "A one  iteration", "B two  iteration")
+        panel = pilot.app.screen.query_one(ComparedImages)
+        halves = [half.images for half in panel.query(HalfOfTwo)]
+        await pilot.press("right_square_bracket", "right", "e")
+        selections = [view._request.selection for view in halves]
+        assert selections[0] == selections[1] and (selections[0].row, selections[0].image) == (1, 1)
+        assert [view._request.root.name for view in halves] == ["one", "two"]
+        await pilot.press("w")
+        await until(pilot, lambda: halves[1]._request is None and "C three" in text(pilot))
+        # With the base itself empty, the other one is counted through.
+        await pilot.press("b", "b", "left_square_bracket")
+        assert halves[0]._request is None and halves[1]._request.selection.row == 0
+        await pilot.press("m")
+        await sees(pilot, "Accuracy %", "Matching loss", "Settings that differ")
+        assert not panel.display
+
+
+async def test_the_table_of_a_comparison_is_copied(add: Add) -> None:
+    async with shown(add("one"), add("two")) as pilot:
+        await pilot.press("Y")
+        assert pilot.app.clipboard.splitlines()[2].startswith("| one | 52.9 ± 0.4 | 53.1 ± 0.4 |")
+        await pilot.press("C")
+        assert pilot.app.clipboard.splitlines()[0].startswith("run,final_mean,final_std,best_mean")

@@ -55,8 +55,8 @@ async def test_what_does_harm_is_never_the_answer_of_a_mere_enter(
 
 async def test_a_plan_to_evaluate_holds_what_is_ticked() -> None:
     folder = RunFolder("/runs/one")
-    async with asked(Evaluate([folder], {"convnet": "52.9 +- 0.4"}, 3, "cpu")) as (pilot, given):
-        await sees(pilot, "convnet   52.9 +- 0.4", "resnet18  not yet")
+    async with asked(Evaluate([folder], {"convnet": "52.9 ± 0.4"}, 3, "cpu")) as (pilot, given):
+        await sees(pilot, "convnet   52.9 ± 0.4", "resnet18  not yet")
         await pilot.press("space", "down", "down", "space", "tab")
         await pilot.press("backspace", "7", "enter")
         assert given == [EvaluationPlan(("convnet", "resnet18", "vgg11"), 7, "cpu")], "the first new one was ticked"

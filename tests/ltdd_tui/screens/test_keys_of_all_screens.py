@@ -7,15 +7,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets._footer import FooterKey
 
 from engine.run.folder import RunFolder
+from ltdd_tui import app as app_module
 from ltdd_tui.app import LtddApp, load_screens
 from ltdd_tui.keys import key_places
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.launch.screen import LaunchScreen
+from ltdd_tui.screens.run.layout import PANELS
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.runs.screen import RunsScreen
 from tests.ltdd_tui.driving import all_runs_read, hears, listen, text, until
@@ -40,12 +43,12 @@ async def footer(pilot: Pilot[None], *actions: str) -> str:
     return text(pilot).split("\n")[-1]
 
 
+@pytest.mark.usefixtures("no_form")
 @pytest.mark.parametrize("size", [NARROWEST, SMALL])
 async def test_the_keys_for_help_and_the_way_back_are_seen_on_every_screen(add: Add, size: tuple[int, int]) -> None:
     for name in ("one", "two"):
         add(name)
     async with shown(size) as pilot:
-        assert "q Quit" in await footer(pilot, "leave", "help")
         await pilot.press("f2")
         await until(pilot, lambda: all_runs_read(pilot))
         for keys, screen in (((), RunsScreen), (("space", "c"), CompareScreen), (("q", "enter"), RunScreen)):
@@ -56,6 +59,7 @@ async def test_the_keys_for_help_and_the_way_back_are_seen_on_every_screen(add: 
             assert len(line) <= size[0]
 
 
+@pytest.mark.usefixtures("no_form")
 async def test_the_list_shows_all_that_can_be_done_with_a_finished_run_in_80_columns(add: Add) -> None:
     add("one")
     add("two", "stopped")
@@ -77,6 +81,8 @@ async def test_escape_never_ends_the_program_and_q_asks_only_where_something_wou
     async with shown(SMALL) as pilot:
         screen = pilot.app.screen
         assert isinstance(screen, LaunchScreen)
+        await until(pilot, lambda: screen._run_plan is not None)
+        assert "q Quit f1 Help" in await footer(pilot, "leave", "help")
         await pilot.press("escape", "escape")
         screen.take(screen.form.with_text("ipc", "3"))
         await pilot.press("q")
@@ -89,6 +95,7 @@ async def test_escape_never_ends_the_program_and_q_asks_only_where_something_wou
         await until(pilot, lambda: pilot.app._exit)
 
 
+@pytest.mark.usefixtures("no_form")
 async def test_escape_stays_on_the_run_that_the_program_was_opened_with(add: Add) -> None:
     async with shown(SMALL, add("one")) as pilot:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
@@ -99,7 +106,7 @@ async def test_escape_stays_on_the_run_that_the_program_was_opened_with(add: Add
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(pilot.app.screen, LaunchScreen))
+        await until(pilot, lambda: isinstance(pilot.app.screen, app_module.LaunchScreen))
 
 
 async def test_what_does_the_same_has_the_same_key_everywhere() -> None:
@@ -111,4 +118,13 @@ async def test_what_does_the_same_has_the_same_key_everywhere() -> None:
             same = "copy" if name.rpartition(".")[2].startswith("copy") else name
             assert keys_of.setdefault(same, keys) == keys or name.startswith("list."), name
     assert keys_of["copy"] == {"y"} and keys_of["app.back"] == {"q"}
+    # In a panel of the run screen, a key of the screen still does what it does elsewhere.
+    screen = {key for binding in RunScreen.BINDINGS for key in binding.key.split(",")}
+    for panel in PANELS:
+        taken = {
+            key
+            for binding in Binding.make_bindings(panel.__dict__.get("BINDINGS", []))
+            for key in binding.key.split(",")
+        }
+        assert not taken & screen, panel
     assert {"run.resume", "run.stop", "run.evaluate", "run.export", "run.rename", "run.delete"} <= keys_of.keys()

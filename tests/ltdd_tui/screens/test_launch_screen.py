@@ -24,7 +24,9 @@ from engine.run.presets import dump, load_preset
 from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.launch.form import BASIC, NAME
+from ltdd_tui.launch.machine import device_here
 from ltdd_tui.runs.index import overview
+from ltdd_tui.screens.launch import preset_list
 from ltdd_tui.screens.launch.form_view import Matches, MoreSettings
 from ltdd_tui.screens.launch.preset_list import PresetList
 from ltdd_tui.screens.launch.screen import LaunchScreen
@@ -122,7 +124,7 @@ def test_from_a_preset_over_a_fault_to_the_run_with_exactly_those_settings() -> 
         await pilot.press("enter", "enter")
         await sees(pilot, "cifar10-lt-if100-ipc10-small", "12,406 images", "automobile")
         await put(pilot, screen, "dataset.imbalance_factor", "0.5")
-        await sees(pilot, "must be >= 1 or natural, this is 0.5", "1 fault (F8): imbalance")
+        await sees(pilot, "must be >= 1 or natural, this is 0.5", "1 problem (F8: next): imbalance")
         assert field(screen, "dataset.imbalance_factor").has_class("-fault")
         await pilot.press("tab", "ctrl+s")
         await hears(pilot, "the run is not started")
@@ -198,7 +200,7 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
     images(home / "moles", benign=30, malignant=8, rare=3)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("f6", "down", "end", "enter")
+        await pilot.press("f6", "down", "home", "down", "enter")
         await until(pilot, lambda: screen.form.text("dataset.name") == "folder")
         await sees(pilot, "data set folder needs a path", "the folder with train/<class>/*")
         await put(pilot, screen, "dataset.path", "moles/train")
@@ -315,7 +317,7 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         await put(pilot, screen, "experts.num_experts", "0")
         for block in ("#block-matching", "#block-experts", "#more"):
             screen.query_one(block).collapsed = True  # type: ignore[attr-defined]
-        await sees(pilot, "more: 2 faults", "2 faults (F8)")
+        await sees(pilot, "more: 2 problems", "2 problems (F8: next)")
         for key in ("matching.image_lr", "experts.num_experts", "matching.image_lr"):
             await pilot.press("f8")
             await until(pilot, lambda key=key: pilot.app.focused is field(screen, key).control)
@@ -325,7 +327,7 @@ def test_a_setting_is_found_by_name_and_its_fault_when_it_is_hidden() -> None:
         await until(pilot, lambda: more.title == f"more: {len(leaves()) - len(BASIC) - 3} settings")
         assert field(screen, "matching.image_lr").control.value == "5"
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: more.title == "more: 2 faults")
+        await until(pilot, lambda: more.title == "more: 2 problems")
 
     drive(test)
 
@@ -354,9 +356,9 @@ def test_what_is_typed_is_not_put_back_by_an_older_form() -> None:
 def test_blocks_opened_by_hand_say_what_is_wrong_in_them() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         screen.take(screen.form.with_text("experts.num_experts", "0"))
-        await sees(pilot, "more: 1 fault")
+        await sees(pilot, "more: 1 problem")
         screen.query_one("#more").collapsed = False  # type: ignore[attr-defined]
-        await sees(pilot, "experts: 1 fault")
+        await sees(pilot, "experts: 1 problem")
 
     drive(test)
 
@@ -375,7 +377,7 @@ def test_a_fault_has_only_its_own_field_styled_anew(monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(Stylesheet, "apply", note)
         await put(pilot, screen, "matching.image_lr", "fast")
-        await until(pilot, lambda: own in styled and screen.query_one(MoreSettings).title == "more: 1 fault")
+        await until(pilot, lambda: own in styled and screen.query_one(MoreSettings).title == "more: 1 problem")
         assert {node for node in styled if isinstance(node, Field)} == {own}
 
     drive(test)
@@ -425,11 +427,43 @@ def test_each_kind_of_field_takes_what_the_settings_take() -> None:
     drive(test, HUGE)
 
 
+def test_no_value_is_cut_where_the_pane_has_room_below_and_own_images_stand_second() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        form = screen.query_one("#form")
+        right = [line[form.region.x : form.region.right] for line in text(pilot).split("\n")]
+        shown = "\n".join(right)
+        for words in ("digits · 10 classes, 8 px", "they come with the program", "ltdd · DAM + expert decoupling"):
+            assert words in shown, shown
+        assert "…" not in shown
+        await pilot.press("f6", "enter")
+        await sees(pilot, "folder · your own images", "imagenet-lt · 1000 classes, 64 px")
+        await pilot.press("down", "enter")
+        await hears(pilot, "settings of the preset own-images; ctrl+z brings back the others")
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: screen.form.preset == "quickstart" and not screen.form.typed)
+
+    drive(test)
+
+
+def test_presets_that_this_machine_cannot_finish_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preset_list, "memory_gib", lambda device: 16.0)
+    rows = {row.name: row for row in preset_list.preset_rows(device_here("cpu"))[0]}
+    marked = {name: (row.takes_too_long, row.needs_too_much) for name, row in rows.items()}
+    assert marked["quickstart"] == marked["own-images"] == (False, False)
+    assert marked["imagenet-lt-if5-ipc10"] == (True, True) and marked["cifar10-lt-if10-ipc10"] == (True, False)
+    picker = preset_list.PresetPicker()
+    picker._width = 60
+    large, small = (picker._line(rows[name]) for name in ("imagenet-lt-if5-ipc10", "quickstart"))
+    assert large.plain.endswith("!") and small.plain.endswith("0.8 ")
+    assert preset_list.FADED in {str(span.style) for span in large.spans if span.start == 0}
+    assert not [span for span in small.spans if span.start == 0]
+
+
 def test_choosing_another_preset_can_be_taken_back() -> None:
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await put(pilot, screen, "seed", "7")
         screen.query_one(PresetList).focus()
-        await pilot.press("g", "j", "enter")
+        await pilot.press("g", "j", "j", "enter")
         await until(pilot, lambda: screen.form.preset == "cifar10-lt-if10-ipc10")
         await sees(pilot, "58.1 %")
         assert screen.form.typed == {}
@@ -496,7 +530,7 @@ def test_typing_never_waits_for_a_large_folder_to_be_counted(home: Path) -> None
             late.append(time.thread_time() - worked)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("f6", "down", "end", "enter", "tab")
+        await pilot.press("f6", "down", "home", "down", "enter", "tab")
         await pilot.pause(0.3)
         late.clear()
         watching = asyncio.create_task(watch())

@@ -119,7 +119,7 @@ async def test_a_finished_run_at_a_glance(make: Callable[..., RunFolder]) -> Non
             "✓ done",
             "2.1/139 GiB",
             "✓ classifier experts",
-            "last 52.9 +- 0.4",
+            "last 52.9 ± 0.4",
             "│ classifier experts",
             "many 56.9",
             "head/tail 2.",
@@ -140,8 +140,8 @@ async def test_what_is_appended_is_seen_and_told(make: Callable[..., RunFolder])
         await hears(pilot, "the disk is nearly full")
         final = e.Evaluated("final", 50, "convnet", 3, 61.2, 0.1, [61.2] * 10, {"many": 61.2}, [1.0] * 10)
         emit(folder, final, e.RunFinished(61.2, 0.1))
-        await until(pilot, lambda: "✓ done" in text(pilot) and "last 61.2 +- 0.1" in text(pilot))
-        await hears(pilot, "61.2 +- 0.1 %")
+        await until(pilot, lambda: "✓ done" in text(pilot) and "last 61.2 ± 0.1" in text(pilot))
+        await hears(pilot, "61.2 ± 0.1 %")
 
 
 @pytest.mark.asyncio

@@ -24,7 +24,7 @@ from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.screens import actions
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.dialogs import Confirm
-from ltdd_tui.screens.result_dialogs import Evaluate, Export
+from ltdd_tui.screens.result_dialogs import EditNotes, Evaluate, Export
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.runs import screen as runs_screen
 from ltdd_tui.screens.runs.screen import RunsScreen
@@ -76,7 +76,7 @@ async def test_every_status_stands_in_the_list(add: Add, size: tuple[int, int]) 
         await sees(pilot, "running", "done", "failed", "stopped", "crashed", "waiting", "damaged")
         assert listed(pilot)[0] == "a-running"
         if size[0] >= 80:
-            await sees(pilot, "7 runs, 1 running, 1 failed, 1 crashed, 1 damaged", "52.9 +- 0.4", "so far")
+            await sees(pilot, "7 runs, 1 running, 1 failed, 1 crashed, 1 damaged", "52.9 ± 0.4", "so far")
 
 
 async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
@@ -409,7 +409,7 @@ async def test_resume_starts_a_worker_and_tells_how_it_ended(add: Add) -> None:
         await pilot.press("r")
         await hears(pilot, "the run done")
         assert readable_metrics(folder)["final"]["accuracy_mean"] == 86.9
-        await sees(pilot, "86.9 +- 0.7")
+        await sees(pilot, "86.9 ± 0.7")
         await pilot.press("r")
         await hears(pilot, "the run is done")
 
@@ -422,7 +422,7 @@ async def test_how_a_worker_ended_is_told_though_the_list_is_closed(add: Add, mo
         await hears(pilot, "goes on from what is finished")
         await pilot.press("f3")
         await until(pilot, lambda: not pilot.app.screen.query(RunList))
-        await hears(pilot, "paused: the run done", "86.9 +- 0.7 %")
+        await hears(pilot, "paused: the run done", "86.9 ± 0.7 %")
 
 
 async def test_a_worker_that_fails_says_why(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,7 +438,7 @@ async def test_evaluate_asks_for_networks_and_tells_their_figures(add: Add) -> N
     add("unfinished", "stopped")
     async with shown() as pilot:
         await pilot.press("v")
-        await sees(pilot, "Evaluate good", "convnet   52.9 +- 0.4", "not yet")
+        await sees(pilot, "Evaluate good", "convnet   52.9 ± 0.4", "not yet")
         assert isinstance(pilot.app.screen, Evaluate)
         await pilot.press("space", "tab")
         await pilot.click("#yes")
@@ -490,3 +490,32 @@ async def test_five_hundred_runs_hold_nothing_up(add: Add, tmp_path: Path, monke
         await pilot.press("G")
         assert runs.current is runs.entries[-1]
         await asyncio.sleep(0)
+
+
+async def test_tags_and_a_note_are_typed_shown_found_and_copied_with_the_table(add: Add) -> None:
+    for name in ("one", "two"):
+        add(name)
+    async with shown() as pilot:
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EditNotes))
+        await typed(pilot, "a:b")
+        await pilot.press("enter")
+        await sees(pilot, "cannot be a tag")
+        await pilot.press("ctrl+u")
+        await typed(pilot, "paper")
+        await pilot.press("tab")
+        await typed(pilot, "table 2")
+        await pilot.press("enter")
+        await sees(pilot, "#paper  table 2")
+        await pilot.press("slash")
+        await typed(pilot, "tag:paper")
+        await pilot.press("enter")
+        await until(pilot, lambda: listed(pilot) == ["one"])
+        await pilot.press("Y")
+        lines = pilot.app.clipboard.splitlines()
+        assert len(lines) == 3 and lines[2].startswith("| one | done |") and lines[2].endswith("| paper | table 2 |")
+        await pilot.press("C")
+        assert pilot.app.clipboard.splitlines()[1].startswith("one,done,")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        await sees(pilot, "one #paper")

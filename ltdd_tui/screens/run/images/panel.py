@@ -17,10 +17,20 @@ from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderedImages, RenderRequest, valid_previews
-from ltdd_tui.screens.run.images.terminal_graphics import next_mode, renderer_of
+from ltdd_tui.screens.run.images.terminal_graphics import Renderer, next_mode, renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
 
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
+
+
+def request_of(
+    view: RunView, preview: Preview, selection: ImageSelection, renderer: Renderer, since: Preview | None = None
+) -> RenderRequest:
+    """What is to be drawn of a run's preview, with what the run says of its classes."""
+    data = view.state.data
+    names = tuple(data.class_names) if data else ()
+    groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
+    return RenderRequest(view.folder.root, preview, selection, names, groups, renderer, since)
 
 
 class ImagesPanel(Panel):
@@ -139,14 +149,9 @@ factor in the border.
             self._images_view.request(None)
             self.entitle(Content(f"{self.NUMBER} {self.TITLE}"), Content())
             return
-        data = self._view.state.data
-        names = tuple(data.class_names) if data else ()
-        groups = tuple(data.groups) if data and len(data.groups) == len(names) else ()
         selection = replace(selection.within(preview), iteration=None)
         renderer = renderer_of(self._mode, self.app)
-        request = RenderRequest(
-            self._view.folder.root, preview, selection, names, groups, renderer, self._since(preview)
-        )
+        request = request_of(self._view, preview, selection, renderer, self._since(preview))
         self._images_view.request(request)
         self._entitle(request)
 

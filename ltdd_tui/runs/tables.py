@@ -1,0 +1,75 @@
+"""Runs as a table for a paper or a spreadsheet: Markdown with figures as they are read, CSV with all their digits."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ltdd_tui.formatting import clean, factor_name, mean_and_std
+from ltdd_tui.runs.index import Overview
+
+TableFormat = Literal["markdown", "csv"]
+Cell = str | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells below their titles; None is an empty cell."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def as_csv(self) -> str:
+        """Comma-separated values with a header line, numbers with all their digits."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.titles)
+        writer.writerows(["" if cell is None else cell for cell in row] for row in self.rows)
+        return text.getvalue()
+
+    def as_markdown(self) -> str:
+        """A table of GitHub's Markdown; numbers are set to the right."""
+        numeric = [any(_is_figure(row[place]) for row in self.rows) for place in range(len(self.titles))]
+        lines = [self.titles, tuple("---:" if right else "---" for right in numeric), *self.rows]
+        return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+
+
+def _is_figure(cell: Cell) -> bool:
+    return isinstance(cell, int | float) or bool(cell and cell[0].isdigit() and cell[-1].isdigit())
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return "" if cell is None else clean(str(cell)).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def runs_as(form: TableFormat, runs: Sequence[Overview]) -> str:
+    """The list of runs as text."""
+    if form == "csv":
+        fields: tuple[str, ...] = (
+            "name",
+            "state",
+            "dataset",
+            "imbalance_factor",
+            "ipc",
+            "method",
+            "seed",
+            "accuracy_mean",
+        )
+        fields += ("accuracy_std", "tags", "note", "path")
+        rows = [tuple(_plain(getattr(run, name)) for name in fields) for run in runs]
+        return Table(fields, tuple(rows)).as_csv()
+    titles = ("run", "state", "data set", "IF", "IPC", "method", "seed", "accuracy %", "tags", "note")
+    markdown_rows = []
+    for run in runs:
+        factor = None if run.imbalance_factor is None else factor_name(run.imbalance_factor)
+        accuracy = mean_and_std(run.accuracy_mean, run.accuracy_std, 2 if run.accuracy_std else 1)
+        cells: tuple[Cell, ...] = (run.name, run.state, run.dataset, factor, run.ipc, run.method, run.seed, accuracy)
+        markdown_rows.append((*cells, " ".join(run.tags), run.note))
+    return Table(titles, tuple(markdown_rows)).as_markdown()
+
+
+def _plain(value: object) -> Cell:
+    return " ".join(value) if isinstance(value, tuple) else value  # type: ignore[return-value]
