@@ -32,6 +32,13 @@ class MethodTraits:
     learns_labels: bool
     distills: bool = True
 
+    @property
+    def skipped_stages(self) -> frozenset[str]:
+        """The stages of a run that the method does without."""
+        if not self.distills:
+            return frozenset({"experts", "classifier_experts", "distill"})
+        return frozenset() if self.decoupled else frozenset({"classifier_experts"})
+
 
 METHODS: dict[MethodName, MethodTraits] = {
     "ltdd": MethodTraits("dam", decoupled=True, matched="backbone", learns_labels=True),
