@@ -56,7 +56,7 @@ def two_cats_and_dogs(root: Path) -> None:
             Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
 
 
-def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> BadInput:
+def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str, more: str = "") -> BadInput:
     """A stopped run that began with other images than there are now."""
     record = (
         f'{{"class_names": {classes}, "train_counts": [{cats}, {dogs}], "test_images": 4, "test_counts": [2, 2],'
@@ -65,7 +65,7 @@ def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> 
     return BadInput(
         "python -m engine run runs/mine --device cpu",
         f"error: images: the data has changed since the run began: {changes}\n"
-        "hint: put the images (and the settings of dataset) back as they were, or start a new run",
+        f"hint: put the images (and the settings of dataset) back as they were, or start a new run{more}",
         files={
             "runs/mine/config.yaml": "dataset: {name: folder, path: images}\n",
             "runs/mine/data.json": record,
@@ -292,7 +292,14 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
     "Data: changed since the run began": [
         begun_with("images were added", 1, 2, '["cat", "dog"]', "train/cat: 2, was 1"),
         begun_with("a class was renamed", 2, 2, '["cat", "wolf"]', "class dog is new; class wolf is gone"),
-        begun_with("an image was replaced", 2, 2, '["cat", "dog"]', "same counts, other pixels"),
+        begun_with(
+            "an image was replaced",
+            2,
+            2,
+            '["cat", "dog"]',
+            "same counts, other pixels",
+            "; another machine or version of Pillow may decode a file differently",
+        ),
     ],
     "Runs and presets": [
         BadInput(
@@ -307,6 +314,19 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --name: 'a/b' cannot be a run's name\n"
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
         ),
+    ],
+    "Tags and tables": [
+        BadInput(
+            "ltdd-tui tag mine paper a:b",
+            "error: 'a:b' cannot be a tag\nhint: letters, digits and _ . / + -, 40 at most",
+            files={"runs/mine/config.yaml": "{}"},
+        ),
+        BadInput(
+            "ltdd-tui tag mine paper",
+            "error: runs/mine/notes.json: the notes are damaged\nhint: mend the file, or delete it",
+            files={"runs/mine/config.yaml": "{}", "runs/mine/notes.json": "{"},
+        ),
+        BadInput("ltdd-tui runs --csv --json", "error: runs: only one of --json, --csv and --markdown can be printed"),
     ],
     "Folders of images": [
         images(

@@ -121,7 +121,7 @@ class DatasetSettings(Strict):
         unit="images",
         ge=1,
     )
-    test_share: float = ours(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+    test_share: float = ours(0.2, "share of each class held out where the folder has no test/ or val/", gt=0, lt=1)
     test_folds: int | None = ours(
         None,
         "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"

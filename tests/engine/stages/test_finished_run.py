@@ -145,12 +145,12 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
         "2 in a row for each of 10 classes",
         "Epsilon 0.1",
         "`dataset.subset_seed` 42",
-        "brightness +-0.5, saturation times 0 to 2, contrast times 0.5 to 1.5",
+        "brightness ±0.5, saturation times 0 to 2, contrast times 0.5 to 1.5",
         "a shift of up to 0.125 of the side",
         "a square of 0.5 of the side",
         "with probability 0.5",
         "each side times 0.833 to 1.2",
-        "+-15 degrees",
+        "±15 degrees",
         "a tenth of the learning rate from epoch 1 on",
     ):
         assert told in readme
