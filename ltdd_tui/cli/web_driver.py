@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -34,4 +35,4 @@ class WholePacketDriver(WebDriver):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._write = whole_writes(self.fileno)
+        self._write = partial(whole_writes(self.fileno))
