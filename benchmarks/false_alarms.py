@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
+from engine.manifest import commit, device_name, versions
 from engine.run.events import MatchingStep, RunStarted, Stamped
 from engine.run.folder import RunFolder, write_json
 from ltdd_tui.launch.create import prepare
@@ -114,7 +117,8 @@ def main() -> None:
         spinner.kill()
     figures = {"starts": rounds, "resumes": rounds, "stops": 2 * rounds, "spinning_processes": SPINNERS}
     figures |= {"false_alarms": len(alarms), "lost_iterations": lost + unkept}
-    write_json(Path(__file__).parent / "results" / "false_alarms.json", figures | {"stopped_at": kept})
+    made_with = {"device": device_name(torch.device("cpu")), "versions": versions(), "commit": commit()}
+    write_json(Path(__file__).parent / "results" / "false_alarms.json", made_with | figures | {"stopped_at": kept})
     print(json.dumps(figures), *alarms, sep="\n")
 
 

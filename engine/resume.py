@@ -1,4 +1,4 @@
-"""The data of a run, held to what the run began with: data.json in its folder.
+"""Whether a run may go on: with the settings (manifest.json) and the images (data.json) that it began with.
 
 The checkpoint, the baselines, the experts and every figure of a run are of one set of images. With other images a
 resumed run, or a finished one that is evaluated again, would mix figures of both without a word.
@@ -7,15 +7,32 @@ resumed run, or a finished one that is evaluated again, would mix figures of bot
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 
+import yaml
 from pydantic import BaseModel
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData, listed, load_long_tailed
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, write_json
+from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.settings import RunSettings, settings_hash
+
+OTHER_PIXELS = "same counts, other pixels"
+
+
+def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
+    """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
+    manifest = read_json(folder.manifest)
+    began_with = manifest.get("settings_hash") if isinstance(manifest, dict) else None
+    if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
+        # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
+        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
+            return
+        hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
+        raise InputError("the settings were changed since the run began", str(folder.config), hint)
 
 
 class DataRecord(BaseModel, strict=True, frozen=True):
@@ -47,11 +64,11 @@ def load_run_data(context: Context) -> LongTailedData:
     )
     before = _began_with(folder)
     if before is not None and (changes := list(_changes(before, now))):
-        raise InputError(
-            f"the data has changed since the run began: {listed(changes, '; ')}",
-            settings.dataset.path or settings.dataset.name,
-            "put the images (and the settings of dataset) back as they were, or start a new run",
-        )
+        hint = "put the images (and the settings of dataset) back as they were, or start a new run"
+        if changes == [OTHER_PIXELS]:
+            hint += "; another machine or version of Pillow may decode a file differently"
+        what = f"the data has changed since the run began: {listed(changes, '; ')}"
+        raise InputError(what, settings.dataset.path or settings.dataset.name, hint)
     recorded = before is not None and before.fingerprint != ""
     # Only now: a refused worker must not leave events of other data in the run.
     for event in told:
@@ -86,7 +103,9 @@ def _from_events(folder: RunFolder) -> DataRecord | None:
                     first = first or ready
     if first is None:
         return None
-    return DataRecord(class_names=first.class_names, train_counts=first.class_counts, test_images=first.test_images)
+    # Older versions kept the names as the file system stores them.
+    names = [unicodedata.normalize("NFC", name) for name in first.class_names]
+    return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)
 
 
 def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
@@ -110,4 +129,4 @@ def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
     elif before.test_images != now.test_images:
         yield f"test: {now.test_images} images, was {before.test_images}"
     elif before.fingerprint and before.fingerprint != now.fingerprint:
-        yield "same counts, other pixels"
+        yield OTHER_PIXELS
