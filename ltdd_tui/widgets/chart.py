@@ -258,7 +258,7 @@ def draw(lines: Sequence[Line], levels: Sequence[Level], view: ChartView, width:
     shown = [level for level in levels if abs(level.y) < LARGEST and (level.y >= SMALLEST or not view.log)]
     bottom, top = _extent([*ends, *(level.y for level in shown)], scale)
     marks = _marks(bottom, top, view.log, down)
-    left = 1 + max(LABEL_CELLS, *map(len, marks.values())) if labeled else 0
+    left = 1 + max([LABEL_CELLS, *map(len, marks.values())]) if labeled else 0
     canvas = Canvas(width - left, down, bottom, top, scale)
     canvas.rule(marks)
     for level in shown:
