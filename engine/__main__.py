@@ -28,7 +28,7 @@ from engine.results.tensorboard import write_tensorboard
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
@@ -65,8 +65,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
-    """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run."""
+    """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run.
+
+    Not of a copy: nothing has broken in the run that it is taken from.
+    """
     log, check_stop = EventLog(folder.events), _stop_check(folder)
+    emit = log.emit if arguments.command != "export" else lambda event: None
     try:
         if arguments.command == "run" and arguments.after:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
@@ -82,21 +86,21 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         log.emit(RunStopped(log.stage))
         raise
     except LtddError as error:
-        _emit_faults(log, error)
+        _emit_faults(emit, error)
         raise
     except BaseException as error:
         if failure := as_failure(error, folder, log.stage, arguments.device):
             # The disk that is full may be the very one that holds the events.
             with contextlib.suppress(OSError):
-                _emit_faults(log, failure)
+                _emit_faults(emit, failure)
             raise failure from None
-        log.emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
+        emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
 
-def _emit_faults(log: EventLog, error: LtddError) -> None:
+def _emit_faults(emit: Emit, error: LtddError) -> None:
     for fault in error.faults:
-        log.emit(RunBroke(fault.what, fault.where, fault.hint))
+        emit(RunBroke(fault.what, fault.where, fault.hint))
 
 
 def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from pathlib import Path
@@ -25,7 +26,7 @@ PLUS_MINUS = _sign("±", "+-")
 
 
 def duration(seconds: float | None, style: Literal["measured", "estimate", "age"] = "measured") -> str:
-    """A time as text, `-` where it is None.
+    """A time as text, `-` where it is None; a negative one, from clocks that differ, counts as none.
 
     measured  to the second             1.3 s   42 s   3:07     2:05:09   44 days
     estimate  two digits, one unit      40 s    85 s   14 min   3.2 h     6 days
@@ -33,6 +34,7 @@ def duration(seconds: float | None, style: Literal["measured", "estimate", "age"
     """
     if seconds is None:
         return "-"
+    seconds = max(0.0, seconds)
     if seconds >= 2 * DAY:
         return f"{seconds / DAY:.0f} days"
     if style == "measured":
@@ -107,7 +109,7 @@ def shortened(text: str, width: int) -> str:
 
 def short_path(path: Path) -> str:
     """The path with ~ for the home folder."""
-    absolute, home = path.absolute(), Path.home()
+    absolute, home = path.absolute(), Path(os.path.expanduser("~"))
     return f"~/{absolute.relative_to(home)}" if absolute.is_relative_to(home) else str(absolute)
 
 

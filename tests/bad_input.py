@@ -56,7 +56,7 @@ def two_cats_and_dogs(root: Path) -> None:
             Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
 
 
-def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> BadInput:
+def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str, more: str = "") -> BadInput:
     """A stopped run that began with other images than there are now."""
     record = (
         f'{{"class_names": {classes}, "train_counts": [{cats}, {dogs}], "test_images": 4, "test_counts": [2, 2],'
@@ -65,7 +65,7 @@ def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str) -> 
     return BadInput(
         "python -m engine run runs/mine --device cpu",
         f"error: images: the data has changed since the run began: {changes}\n"
-        "hint: put the images (and the settings of dataset) back as they were, or start a new run",
+        f"hint: put the images (and the settings of dataset) back as they were, or start a new run{more}",
         files={
             "runs/mine/config.yaml": "dataset: {name: folder, path: images}\n",
             "runs/mine/data.json": record,
@@ -189,6 +189,26 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " digits\nhint: use label, or count",
         ),
     ],
+    "Settings: values that do not fit together": [
+        override(
+            "experts.depth=4",
+            "error: --set: experts.depth: 4 blocks (experts.depth) halve images of 8 pixels (dataset.name,"
+            " dataset.resolution) to nothing\n"
+            "hint: experts.depth at most 3, or raise dataset.resolution",
+        ),
+        mine(
+            "extends: quickstart\nexperts:\n  epochs: 10\n",
+            "error: mine.yaml:3: experts.epochs: matching.max_start_epoch 20 + matching.expert_epochs 2 reaches past"
+            " experts.epochs 10\n"
+            "hint: change one of them",
+        ),
+        override(
+            "matching.sequential_from=30",
+            "error: --set: matching.sequential_from: matching.sequential_from 30 lies above matching.max_start_epoch"
+            " 20\n"
+            "hint: the bound of start epochs grows: lower it, or leave it empty",
+        ),
+    ],
     "Settings: keys and files": [
         mine(
             "matching:\n  imag_lr: 3.0\n",
@@ -208,6 +228,47 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: mine.yaml:1: aliases (*name) are not taken\nhint: write it out, or share settings with `extends`",
         ),
         override("matching", "error: --set: 'matching' is no KEY=VALUE\nhint: for example: matching.iterations=500"),
+    ],
+    "Paths": [
+        BadInput(
+            "ltdd-tui run quickstart --dry-run --json --set dataset.name=folder --set \"dataset.path='file:///no/such'\"",
+            "error: dataset.path 'file:///no/such': there is no such folder\nhint: give the folder that holds the data",
+        ),
+        BadInput(
+            "ltdd-tui runs --runs-dir mine.yaml",
+            "error: mine.yaml: this is a file, and no folder that holds runs\n"
+            "hint: --runs-dir or LTDD_RUNS_DIR names another place",
+            files={"mine.yaml": ""},
+        ),
+    ],
+    "Damaged runs": [
+        BadInput(
+            "ltdd-tui watch old",
+            "warning: a line that is no event was skipped\nhint: a crash may have cut it short\n"
+            "error: runs/old/events.jsonl: 13 bytes hold no start of a run\nhint: its file of events is damaged",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/events.jsonl": b"\x00\xff no events\n"},
+        ),
+        BadInput(
+            "ltdd-tui show old",
+            "error: runs/old/result/metrics.json: the metrics hold no final figures\n"
+            "hint: `ltdd-tui resume old` writes them anew",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/metrics.json": "{}"},
+        ),
+        BadInput(
+            "ltdd-tui export old",
+            "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
+        BadInput(
+            "python -m engine run runs/old",
+            "error: runs/old/config.yaml:1: ipc: must be >= 1, this is 0\nhint: synthetic images per class (IPC)",
+            files={"runs/old/config.yaml": "ipc: 0\n"},
+        ),
+        BadInput(
+            "ltdd-tui stop old",
+            "error: runs/old: no worker is at work on this run\nhint: `ltdd-tui runs` lists those that run",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
     ],
     "Data: test folds": [
         override(
@@ -231,7 +292,14 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
     "Data: changed since the run began": [
         begun_with("images were added", 1, 2, '["cat", "dog"]', "train/cat: 2, was 1"),
         begun_with("a class was renamed", 2, 2, '["cat", "wolf"]', "class dog is new; class wolf is gone"),
-        begun_with("an image was replaced", 2, 2, '["cat", "dog"]', "same counts, other pixels"),
+        begun_with(
+            "an image was replaced",
+            2,
+            2,
+            '["cat", "dog"]',
+            "same counts, other pixels",
+            "; another machine or version of Pillow may decode a file differently",
+        ),
     ],
     "Runs and presets": [
         BadInput(
@@ -246,6 +314,19 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --name: 'a/b' cannot be a run's name\n"
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
         ),
+    ],
+    "Tags and tables": [
+        BadInput(
+            "ltdd-tui tag mine paper a:b",
+            "error: 'a:b' cannot be a tag\nhint: letters, digits and _ . / + -, 40 at most",
+            files={"runs/mine/config.yaml": "{}"},
+        ),
+        BadInput(
+            "ltdd-tui tag mine paper",
+            "error: runs/mine/notes.json: the notes are damaged\nhint: mend the file, or delete it",
+            files={"runs/mine/config.yaml": "{}", "runs/mine/notes.json": "{"},
+        ),
+        BadInput("ltdd-tui runs --csv --json", "error: runs: only one of --json, --csv and --markdown can be printed"),
     ],
     "Folders of images": [
         images(

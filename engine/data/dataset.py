@@ -25,6 +25,10 @@ from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
 """Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""
+HINT_FEW_TESTS = (
+    "accuracy by class is shown with 95 % intervals; more test images tell more, or dataset.test_folds, which tests"
+    " every image of a folder without test/ once"
+)
 NAMES_SHOWN = 8
 """Classes that a message names before it counts the others."""
 
@@ -143,7 +147,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:
         what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
-        emit(Warned(what, "their accuracies are shown with 95 % intervals; dataset.test_folds tests every image once"))
+        emit(Warned(what, HINT_FEW_TESTS))
     compression = len(train) / (ipc * data.num_classes)
     emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts))
     return data

@@ -24,40 +24,47 @@ CHANNELS = 3
 _FILES_A_TASK = 64
 """Decoded by a thread in one go: enough that handing out work costs nothing beside it."""
 _NAMES_SHOWN = 3
+REMARKS = {
+    "flat": ("without contrast: all their pixels are alike", "look at these files; replace them, or take them away"),
+    "several": ("with several pictures in one file: the first is taken", "split the files to have them all"),
+    "dark": (
+        "of more than 8 bits that use less than an eighth of the range of their type: they become dark",
+        "scale their pixels to the full range, or save them with 8 bits",
+    ),
+}
+"""What a person should know of images that are used all the same, and what can be done about it."""
 TIFF_SIGNED, TIFF_WHITE_IS_ZERO = 2, 0
 
 
 def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None) -> Tensor:
     """The files as RGB, uint8 (n, 3, image_size, image_size): the short side scaled, the long one cropped centrally.
 
-    Emits Warned for images without contrast, and for files of several pictures, of which the first is taken. Raises
-    InputError that names every file that is missing, no image, or of pixels that fit no rule.
+    Emits Warned for each of REMARKS that fits images, counted. Raises InputError that names every file that is missing,
+    no image, or of pixels that fit no rule.
     """
     pixels = np.empty((len(files), image_size, image_size, CHANNELS), dtype=np.uint8)
-    faults, flat, several = dict[int, Fault](), list[int](), list[int]()
+    faults, remarks = dict[int, Fault](), {remark: list[int]() for remark in REMARKS}
 
     def decode(start: int) -> None:
         for i in range(start, min(start + _FILES_A_TASK, len(files))):
             try:
-                image, pictures = _decoded(files[i], image_size)
+                image, own_remarks = _decoded(files[i], image_size)
             except Exception as error:
                 faults[i] = fault_of(files[i], error)
                 continue
             pixels[i] = np.asarray(image)
             if (pixels[i] == pixels[i, 0, 0]).all():
-                flat.append(i)
-            if pictures > 1:
-                several.append(i)
+                own_remarks.append("flat")
+            for remark in own_remarks:
+                remarks[remark].append(i)
 
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
         list(pool.map(decode, range(0, len(files), _FILES_A_TASK)))  # the list raises what a task raised
     if faults:
         raise InputError([faults[i] for i in sorted(faults)])
-    for what, which, hint in (
-        ("without contrast: all their pixels are alike", flat, "look at these files; replace them, or take them away"),
-        ("with several pictures in one file: the first is taken", several, "split the files to have them all"),
-    ):
+    for remark, which in remarks.items():
         if which and emit:
+            what, hint = REMARKS[remark]
             named = ", ".join(str(files[i]) for i in sorted(which)[:_NAMES_SHOWN])
             more = ", ..." if len(which) > _NAMES_SHOWN else ""
             emit(Warned(f"{len(which):,} of {len(files):,} images {what} ({named}{more})", hint))
@@ -76,17 +83,21 @@ _UPRIGHT = {
 }
 
 
-def _decoded(file: Path, image_size: int) -> tuple[Image.Image, int]:
-    """The image, and 2 if its file holds further pictures; the smaller copies in a camera's JPEG (MPO) are none."""
+def _decoded(file: Path, image_size: int) -> tuple[Image.Image, list[str]]:
+    """The image, and the remarks on it that its decoding shows."""
     with Image.open(file) as image:
         image.load()
-        pictures = 1 if image.format == "MPO" else 1 + getattr(image, "is_animated", False)
+        # The further pictures in a camera's JPEG (MPO) are smaller copies of the first.
+        remarks = ["several"] if image.format != "MPO" and getattr(image, "is_animated", False) else []
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        rgb = _rgb(_eight_bits(image, file))
+        scaled = _eight_bits(image, file)
+        if scaled is not image and np.asarray(scaled).max() < 256 // 8:
+            remarks.append("dark")
+        rgb = _rgb(scaled)
     upright = rgb if turn is None else rgb.transpose(turn)
     if upright.size == (image_size, image_size):
-        return upright, pictures
-    return ImageOps.fit(upright, (image_size, image_size), Image.Resampling.BILINEAR), pictures
+        return upright, remarks
+    return ImageOps.fit(upright, (image_size, image_size), Image.Resampling.BILINEAR), remarks
 
 
 def _eight_bits(image: Image.Image, file: Path) -> Image.Image:

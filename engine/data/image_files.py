@@ -31,7 +31,7 @@ from engine.run.image_folder import (
     survey,
 )
 from engine.run.image_headers import common_size
-from engine.run.image_lists import Files, names_of_classes, read_lists, text_lines
+from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
 from engine.run.settings import DatasetSettings
 
 # --- What every data set becomes --------------------------------------------------------------------------------------
@@ -153,9 +153,10 @@ def load_imagenet_lt(settings: DatasetSettings, emit: Emit) -> Source:
     """The images of the two lists; a class is named by the folder of its images where that tells classes apart."""
     train, test = read_lists(settings)
     size = settings.resolution or FACTS["imagenet-lt"].image_size
-    return Source(
-        names_of_classes(train), split_of_files(train, size, emit), split_of_files(test, size, emit), size, CHANNELS
-    )
+    train_split, test_split = split_of_files(train, size, emit), split_of_files(test, size, emit)
+    # The list of the validation images is taken where there is no other.
+    test_set = find_list(expanded(settings.path or ""), TEST_LISTS).name
+    return Source(names_of_classes(train), train_split, test_split, size, CHANNELS, test_set)
 
 
 # --- Tiny-ImageNet-200 in its original layout; the validation images are the test set ---------------------------------

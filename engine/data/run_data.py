@@ -7,6 +7,7 @@ resumed run, or a finished one that is evaluated again, would mix figures of bot
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ from engine.data.dataset import LongTailedData, listed, load_long_tailed
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder, write_json
+
+OTHER_PIXELS = "same counts, other pixels"
 
 
 class DataRecord(BaseModel, strict=True, frozen=True):
@@ -47,11 +50,11 @@ def load_run_data(context: Context) -> LongTailedData:
     )
     before = _began_with(folder)
     if before is not None and (changes := list(_changes(before, now))):
-        raise InputError(
-            f"the data has changed since the run began: {listed(changes, '; ')}",
-            settings.dataset.path or settings.dataset.name,
-            "put the images (and the settings of dataset) back as they were, or start a new run",
-        )
+        hint = "put the images (and the settings of dataset) back as they were, or start a new run"
+        if changes == [OTHER_PIXELS]:
+            hint += "; another machine or version of Pillow may decode a file differently"
+        what = f"the data has changed since the run began: {listed(changes, '; ')}"
+        raise InputError(what, settings.dataset.path or settings.dataset.name, hint)
     recorded = before is not None and before.fingerprint != ""
     # Only now: a refused worker must not leave events of other data in the run.
     for event in told:
@@ -86,7 +89,9 @@ def _from_events(folder: RunFolder) -> DataRecord | None:
                     first = first or ready
     if first is None:
         return None
-    return DataRecord(class_names=first.class_names, train_counts=first.class_counts, test_images=first.test_images)
+    # Older versions kept the names as the file system stores them.
+    names = [unicodedata.normalize("NFC", name) for name in first.class_names]
+    return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)
 
 
 def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
@@ -110,4 +115,4 @@ def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:
     elif before.test_images != now.test_images:
         yield f"test: {now.test_images} images, was {before.test_images}"
     elif before.fingerprint and before.fingerprint != now.fingerprint:
-        yield "same counts, other pixels"
+        yield OTHER_PIXELS

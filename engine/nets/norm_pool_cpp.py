@@ -77,16 +77,22 @@ def _build_with(compiler: str) -> BuiltLibrary:
 
 
 def _compile(compiler: str, flags: tuple[str, ...]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="ltdd-build-") as folder:
-        library = Path(folder) / "library.so"
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="ltdd-build-")
+    except OSError as error:
+        raise CannotBuild(f"no temporary folder: {error.strerror}", "TMPDIR names one that can be written") from None
+    with folder as name:
+        library = Path(name) / "library.so"
         _run([compiler, *flags, "-o", str(library), str(NATIVE_SOURCE)])
+        if not library.is_file():
+            raise _FlagsRefused(f"{compiler}: it wrote no library")
         return library.read_bytes()
 
 
 def _run(command: list[str]) -> str:
     """What the command prints; raises _FlagsRefused with the first line of its errors."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     except OSError as error:
         raise _FlagsRefused(f"{command[0]}: {error.strerror}") from None
     if done.returncode != 0:
@@ -109,7 +115,7 @@ def _load_if_good(path: Path) -> ctypes.CDLL | None:
     if not path.exists():
         return None
     try:
-        return ctypes.CDLL(str(path))
+        return _open(path)
     except OSError:
         if not _is_noexec(path.parent):
             with contextlib.suppress(OSError):
@@ -117,9 +123,17 @@ def _load_if_good(path: Path) -> ctypes.CDLL | None:
         return None
 
 
+def _open(path: Path) -> ctypes.CDLL:
+    """The library; raises OSError where it cannot be loaded or is another one."""
+    library = ctypes.CDLL(str(path))
+    if missing := [name for name in _FUNCTIONS if not hasattr(library, name)]:
+        raise OSError(f"{path}: it has no function {missing[0]}")
+    return library
+
+
 def _load(path: Path) -> ctypes.CDLL:
     try:
-        return ctypes.CDLL(str(path))
+        return _open(path)
     except OSError as error:
         if _is_noexec(path.parent):
             hint = "set LTDD_CACHE to a folder on another file system"
@@ -144,6 +158,8 @@ def _describe(library: ctypes.CDLL, path: Path) -> BuiltLibrary:
 # Below so many numbers the work is done before a second thread has woken up.
 _NUMBERS_WORTH_THREADS = 2**16
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+_NAMES = ("forward", "backward", "forward_jvp", "backward_jvp")
+_FUNCTIONS = [f"{name}_{suffix}" for name in _NAMES for suffix in _SUFFIX.values()]
 
 
 def cpp_norm_pool() -> NormPool:

@@ -23,7 +23,7 @@ from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
-from engine.run.metrics import MetricsJson
+from engine.run.metrics import MetricsJson, readable_metrics
 from engine.run.settings import METHODS, DatasetSettings
 
 CLASSES = "classes.txt"
@@ -37,11 +37,14 @@ def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, 
     if not (folder.distilled.exists() and folder.metrics.exists()):
         raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
     distilled = DistilledSet.load(folder.distilled, device)
+    hint = f"`ltdd-tui resume {folder.name}` writes them anew"
     try:
-        return distilled, json.loads(folder.metrics.read_text())
+        metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        hint = f"`ltdd-tui resume {folder.name}` writes them anew"
         raise InputError(f"the metrics cannot be read: {error}", str(folder.metrics), hint) from None
+    if not readable_metrics(folder):
+        raise InputError("the metrics hold no final figures", str(folder.metrics), hint)
+    return distilled, metrics
 
 
 def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[str, Any]) -> None:

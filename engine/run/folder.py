@@ -7,10 +7,13 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
@@ -50,8 +53,36 @@ def _below_home(place: Callable[[str], Path]) -> Path:
 
 
 def expanded(path: str) -> Path:
-    """The path with its ~ replaced. Unlike Path.expanduser it raises nothing for an unknown user: the ~ stays."""
-    return Path(os.path.expanduser(path))
+    """The path that a person means by a text: ~ is replaced, and its wrapping goes unless the text itself is there.
+
+    Paths are pasted in quotes, with the escapes of a shell, as file:// or with a line end, and the same name has two
+    forms in Unicode (NFC and NFD). Unlike Path.expanduser it raises nothing for an unknown user: the ~ stays.
+    """
+    as_typed = os.path.expanduser(path)
+    if os.path.lexists(as_typed):
+        return Path(as_typed)
+    return _in_form_that_exists(Path(os.path.expanduser(_unwrapped(path.strip()))))
+
+
+def _unwrapped(text: str) -> str:
+    """A pasted path without quotes, escapes and file://."""
+    if text.startswith("file://"):
+        # What stands between the slashes is a host: none, or this one.
+        return unquote(text.removeprefix("file://").removeprefix("localhost"))
+    if text[:1] in ("'", '"') or "\\" in text:
+        with contextlib.suppress(ValueError):
+            words = shlex.split(text)
+            return words[0] if len(words) == 1 else text
+    return text
+
+
+def _in_form_that_exists(path: Path) -> Path:
+    """The path with each name in the form of Unicode in which it is there; as it is from the first that is missing."""
+    there = Path(path.anchor)
+    for name in path.relative_to(path.anchor).parts:
+        forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+        there /= next((form for form in forms if os.path.lexists(there / form)), name)
+    return there
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -135,8 +135,14 @@ def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
 
 
 def class_files(folder: Path, key: Callable[[str], Any] = natural_order) -> list[Path]:
-    """The files of a class in the order of `key` of their names; hidden ones (.DS_Store) are left out."""
-    files = [Path(entry.path) for entry in _usable_entries(folder, []) if entry.is_file()]
+    """The files of a class in the order of `key` of their names; hidden ones (.DS_Store) are left out.
+
+    Raises InputError for what cannot be used, such as a link whose target is missing.
+    """
+    faults = list[Fault]()
+    files = [Path(entry.path) for entry in _usable_entries(folder, faults) if entry.is_file()]
+    if faults:
+        raise InputError(faults)
     return sorted(files, key=lambda file: key(file.name))
 
 
@@ -290,5 +296,9 @@ def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fau
         return list(error.faults), ()
     # With an empty class among them, the tail's fault would only repeat that one.
     tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    files = chain.from_iterable(map(class_files, (*folder.train, *folder.test))) if open_images else ()
+    classes = (*folder.train, *folder.test) if open_images else ()
+    entries = chain.from_iterable(_usable_entries(own, []) for own in classes if own.is_dir())
+    files = sorted(
+        (Path(entry.path) for entry in entries if entry.is_file()), key=lambda file: natural_order(str(file))
+    )
     return [*folder.faults, *tail, *header_faults(files)], folder.notes

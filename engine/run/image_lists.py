@@ -50,17 +50,22 @@ def read_lists(dataset: DatasetSettings) -> tuple[Files, Files]:
         hint = "give the folder of the images and of train.txt and test.txt"
         raise InputError("dataset imagenet-lt needs a path", "dataset.path", hint)
     root, faults = expanded(dataset.path), list[Fault]()
-    train, test = (_files(root, names, faults) for names in (TRAIN_LISTS, TEST_LISTS))
+    train, test = (_files(find_list(root, names), faults) for names in (TRAIN_LISTS, TEST_LISTS))
     if faults:
         raise InputError(faults)
     return train, test
 
 
-def _files(root: Path, names: Sequence[str], faults: list[Fault]) -> Files:
-    """The files of the first list that is there; a line that does not fit is a fault."""
-    path = next((root / name for name in names if (root / name).is_file()), None)
-    if path is None:
-        raise InputError(f"none of {', '.join(names)} is there", str(root), _EXAMPLE)
+def find_list(root: Path, names: Sequence[str]) -> Path:
+    """The first of these lists that is there; raises InputError without one."""
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    raise InputError(f"none of {', '.join(names)} is there", str(root), _EXAMPLE)
+
+
+def _files(path: Path, faults: list[Fault]) -> Files:
+    """The files of a list; a line that does not fit is a fault."""
     files, known = list[tuple[Path, int]](), len(faults)
     for number, line in text_lines(path):
         match = _LINE.fullmatch(line)
@@ -70,7 +75,7 @@ def _files(root: Path, names: Sequence[str], faults: list[Fault]) -> Files:
             what = f"the label {match['label'][:20]} is too large: at most {MOST_CLASSES:,} classes"
             faults.append(Fault(what, f"{path}:{number}", "labels are 0, 1, 2, ... without a gap"))
         else:
-            files.append((root / match["image"], int(match["label"])))
+            files.append((path.parent / match["image"], int(match["label"])))
     if not files and len(faults) == known:
         faults.append(Fault("the list is empty", str(path), _EXAMPLE))
     return files

@@ -32,6 +32,13 @@ class MethodTraits:
     learns_labels: bool
     distills: bool = True
 
+    @property
+    def skipped_stages(self) -> frozenset[str]:
+        """The stages of a run that the method does without."""
+        if not self.distills:
+            return frozenset({"experts", "classifier_experts", "distill"})
+        return frozenset() if self.decoupled else frozenset({"classifier_experts"})
+
 
 METHODS: dict[MethodName, MethodTraits] = {
     "ltdd": MethodTraits("dam", decoupled=True, matched="backbone", learns_labels=True),
@@ -114,7 +121,7 @@ class DatasetSettings(Strict):
         unit="images",
         ge=1,
     )
-    test_share: float = ours(0.2, "share of each class held out where the folder has no test/", gt=0, lt=1)
+    test_share: float = ours(0.2, "share of each class held out where the folder has no test/ or val/", gt=0, lt=1)
     test_folds: int | None = ours(
         None,
         "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"

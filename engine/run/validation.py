@@ -196,8 +196,8 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
     size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
     if size is not None and "convnet" in networks and size >> experts.depth < 1:
         yield Fault(
-            f"experts.depth {experts.depth}: so many blocks halve images of {size} pixels (dataset.name,"
-            " dataset.resolution) to nothing",
+            f"{experts.depth} blocks (experts.depth) halve images of {size} pixels (dataset.name, dataset.resolution)"
+            " to nothing",
             "experts.depth",
             f"experts.depth at most {size.bit_length() - 1}, or raise dataset.resolution",
         )

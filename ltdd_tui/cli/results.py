@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
@@ -198,7 +198,9 @@ def export(
     --tensorboard exports the course of a run, which may still be running.
     """
     folder = find_run(run, runs_dir)
-    copies = {option: path for option, path in (("--images", images), ("--pt", pt)) if path is not None}
+    asked = (("--images", images), ("--pt", pt), ("--tensorboard", tensorboard))
+    copies = {option: expanded(str(path)) for option, path in asked if path is not None}
+    tensorboard = copies.pop("--tensorboard", None)
     if which == "best" and not copies:
         raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.

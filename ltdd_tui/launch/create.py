@@ -68,7 +68,7 @@ def suggested_name(form: Form, settings: RunSettings, runs_dir: Path) -> str:
 def cell_name(settings: RunSettings) -> str:
     """`cifar10-lt-if100-ipc10`, with the method behind it where it is not ltdd."""
     dataset, factor = settings.dataset, settings.dataset.imbalance_factor
-    name = Path(dataset.path or "").name if dataset.name == "folder" else dataset.name
+    name = expanded(dataset.path or "").name if dataset.name == "folder" else dataset.name
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:40] or "folder"
     tail = "natural" if factor == "natural" else f"if{factor:g}"
     lt = "" if factor == "natural" or plain.endswith("-lt") else "-lt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine.run.events import Stamped, Warned, decode
@@ -11,6 +12,7 @@ from engine.run.folder import RunFolder
 
 CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
+MOST_WARNINGS = 10
 GONE = (-1, -1)
 
 
@@ -40,6 +42,7 @@ class Feed:
         self._offset = 0
         self._file_id: tuple[int, int] | None = None
         self._torn = b""
+        self._skipped_lines = 0
 
     def read_new(self, budget_seconds: float = 0.1) -> list[Stamped | Warned]:
         """The events since the last call, in file order; stops early, to be called again, when the time is spent."""
@@ -92,4 +95,15 @@ class Feed:
             self._torn = b""
         text = (self._torn + whole).decode("utf-8", errors="replace")
         self._torn = rest
-        return [decode(line) for line in text.split("\n") if line.strip()]
+        return list(self._told(decode(line) for line in text.split("\n") if line.strip()))
+
+    def _told(self, items: Iterable[Stamped | Warned]) -> Iterator[Stamped | Warned]:
+        """The items, with only the first warnings of lines that are no events: a foreign file holds nothing else."""
+        for item in items:
+            if isinstance(item, Warned):
+                self._skipped_lines += 1
+                if self._skipped_lines > MOST_WARNINGS:
+                    continue
+                if self._skipped_lines == MOST_WARNINGS:
+                    item = Warned(f"{item.message}; more such lines are skipped and not told", item.hint)
+            yield item

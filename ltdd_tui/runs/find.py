@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, expanded
 
 
 def default_runs_dir() -> Path:
     """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
-    return Path(os.environ.get("LTDD_RUNS_DIR") or "runs")
+    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
 
 
 def folder_of_runs(path: Path) -> Path:
-    """The path, which need not be there yet; raises InputError where it can hold no runs."""
+    """The path as it is meant, which need not be there yet; raises InputError where it can hold no runs."""
+    path = expanded(str(path))
     if path.exists() and not path.is_dir():
         raise InputError(
             "this is a file, and no folder that holds runs",
@@ -34,7 +35,7 @@ def find_run(run: str, runs_dir: Path) -> RunFolder:
         if newest := max(run_folders(runs_dir), key=last_change, default=None):
             return newest
         raise InputError("there are no runs yet", str(runs_dir), "`ltdd-tui run quickstart` makes one")
-    for path in (runs_dir / run, Path(run)) if run else ():
+    for path in (expanded(str(runs_dir / run)), expanded(run)) if run else ():
         # A name may be longer than the system allows.
         with contextlib.suppress(OSError, ValueError):
             if (folder := RunFolder(path)).exists():

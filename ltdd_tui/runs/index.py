@@ -19,7 +19,7 @@ from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
-from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold, planned_stages
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -101,7 +101,8 @@ def overview(folder: RunFolder) -> Overview:
         _blank(folder, state.status),
         stage=f"{overall.stage.name} {round(overall.stage.done, 1):g}/{overall.stage.total}" if overall else None,
         accuracy_mean=final.get("accuracy_mean"),
-        accuracy_std=final.get("accuracy_std"),
+        # One network has no spread.
+        accuracy_std=final.get("accuracy_std") if final.get("repeats") != 1 else None,
         progress=overall.share if overall else None,
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
@@ -142,7 +143,7 @@ def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStar
 def _add_start(state: RunState, started: RunStarted) -> None:
     """Takes in what the end of a long file no longer tells: which stages there are, and that the present one began."""
     state.started = state.started or started
-    state.stages.plan(started.stages)
+    state.stages.plan(planned_stages(started))
     stage = next(
         (one for one in reversed(state.stages.by_name.values()) if one.status == "pending" and one.samples), None
     )

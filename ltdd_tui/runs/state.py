@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from engine.run.settings import RunSettings
+from engine.run.settings import METHODS, RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.loss_history import LossHistory
 from ltdd_tui.runs.notes import Notes
@@ -127,6 +127,13 @@ class Stages:
             stage.seconds = stage.elapsed(seconds)
             stage.status, stage.since, stage.samples = "interrupted", None, ()
         self.running = None
+
+
+def planned_stages(started: e.RunStarted) -> list[str]:
+    """The stages that the run goes through, in order: not those that its method does without."""
+    # A run of another version may have a method that this one does not know.
+    skipped = {str(name): traits.skipped_stages for name, traits in METHODS.items()}.get(started.method, frozenset())
+    return [name for name in started.stages if name not in skipped]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -273,7 +280,7 @@ class RunState:
             case e.RunStarted(resumed=False):
                 # The run begins anew; what was wrong with its files stays told.
                 vars(self).update(vars(RunState("running", event, seconds, warnings=self.warnings)))
-                self.stages.plan(event.stages)
+                self.stages.plan(planned_stages(event))
             case e.RunStarted():
                 self._resume(event, seconds)
             case e.RunFinished():
@@ -293,7 +300,7 @@ class RunState:
         # An expert that was being trained begins anew.
         self.training = {}
         self.stages.interrupt(self.last_seconds or seconds)
-        self.stages.plan(event.stages)
+        self.stages.plan(planned_stages(event))
         distill = self.stages.by_name.get(DISTILL)
         if distill and distill.status == "interrupted":
             distill.done = float(at)

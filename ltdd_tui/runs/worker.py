@@ -43,8 +43,9 @@ def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> W
 def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
+        stopping = "a worker was asked to stop and is still at work on this run"
         raise InputError(
-            "a worker is at work on this run",
+            stopping if folder.stop_request.exists() else "a worker is at work on this run",
             str(folder.root),
             f"`ltdd-tui watch {cli_name(folder)}` shows it, "
             f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
@@ -196,8 +197,10 @@ class WorkerHandle:
         self._stopping_pid: int | None = None
         self._stopping_since = 0.0
         self._last_end: tuple[int, int] | None = None
-        # A run that was made a moment ago, by another program, most likely has a worker that is about to start.
-        self._young_until = time.monotonic() + YOUNG_SECONDS - (time.time() - last_change(folder))
+        # A run that was made a moment ago, by another program, most likely has a worker that is about to start. The
+        # clock of a file server may be ahead of ours, but the run is no younger than this first look at it.
+        age = max(0.0, time.time() - last_change(folder))
+        self._young_until = time.monotonic() + YOUNG_SECONDS - age
 
     def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""

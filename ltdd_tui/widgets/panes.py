@@ -201,9 +201,8 @@ class KeyFooter(Footer):
     def _key(self, of_entry: list[ActiveBinding]) -> FooterKey:
         first = of_entry[0].binding
         # Of several keys that do the same, the first is enough.
-        keys = dict.fromkeys(
-            self.app.get_key_display(active.binding) for active in of_entry[: None if first.group else 1]
-        )
+        by_action = {active.binding.action: active.binding for active in reversed(of_entry)}
+        keys = reversed([self.app.get_key_display(binding) for binding in by_action.values()])
         description = first.group.description if first.group else first.description
         key = FooterKey(first.key, "".join(keys), description, first.action, tooltip=first.tooltip)
         return key.data_bind(compact=Footer.compact)

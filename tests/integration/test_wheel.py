@@ -49,5 +49,6 @@ def test_the_wheel_carries_types_and_presets_and_no_tests(site: Path) -> None:
     assert {path.stem for path in shipped.rglob("*.yaml")} == FILES
     assert (site / "engine" / "py.typed").exists()
     assert (site / "ltdd_tui" / "py.typed").exists()
+    assert (site / "ltdd_tui_start.py").exists() and "ltdd_tui_start" in (site / "bin" / "ltdd-tui").read_text()
     assert not (site / "tests").exists()
     assert sorted(path.name for path in site.glob("bin/*")) == ["ltdd-tui"]

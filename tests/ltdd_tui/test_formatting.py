@@ -94,6 +94,10 @@ def test_a_path_in_the_home_folder_begins_with_a_tilde(monkeypatch: pytest.Monke
     assert short_path(tmp_path / "runs") == "~/runs" and short_path(Path("/elsewhere")) == "/elsewhere"
 
 
+def test_clocks_that_differ_show_no_negative_time() -> None:
+    assert (duration(-3600), duration(-3600, "age"), duration(-3, "estimate")) == ("0.0 s", "now", "0 s")
+
+
 @pytest.mark.parametrize(("encoding", "sign"), [("utf-8", "±"), ("iso-8859-1", "±"), ("ascii", "+-"), (None, "+-")])
 def test_the_sign_before_a_spread_is_one_that_the_output_can_write(
     encoding: str | None, sign: str, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,8 @@ from ltdd_tui.widgets.field import Field
 from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 DEBOUNCE_SECONDS = 0.15
+SMALLEST_FOR_MORE = (160, 50)
+"""From this size on, all settings are in sight from the beginning."""
 
 
 class LaunchScreen(Screen[None]):
@@ -102,7 +104,8 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self.fill_list()
         self.plan_run()
         self._count()
-        if self.has_class("-huge") and self.has_class("-tall"):
+        # By the size and not by its classes, which come only after this.
+        if self.size.width >= SMALLEST_FOR_MORE[0] and self.size.height >= SMALLEST_FOR_MORE[1]:
             self.call_after_refresh(self._fields.more.open)
 
     @on(Resize)

@@ -86,7 +86,7 @@ def _halves(
 
 def _pairs(confusion: Confusion, width: int) -> list[Content]:
     worst = confusion.most_confused(PAIRS_SHOWN)
-    told = ", ".join(f"{true} taken for {predicted} {percent:.0f} %" for true, predicted, percent in worst)
+    told = ", ".join(f"{true} taken for {predicted} ({percent:.0f} %)" for true, predicted, percent in worst)
     return wrapped(told or "no error", width, first=Content.styled("most: ", ACCENT))
 
 

@@ -32,7 +32,8 @@ def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
     for label, value in _facts(view, now):
         lines += wrapped(value, width, first=Content.styled(fit(label, LABEL_CELLS), MUTED))
         if label == "memory" and (reading := view.state.reading):
-            lines[-1] += gauge(reading.memory_gib or 0.0, reading.memory_total_gib or 0.0, BAR_CELLS, ACCENT)
+            room = max(0, min(BAR_CELLS, width - lines[-1].cell_length))
+            lines[-1] += gauge(reading.memory_gib or 0.0, reading.memory_total_gib or 0.0, room, ACCENT)
             lines += use_lines(view.state, width)
     return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
 

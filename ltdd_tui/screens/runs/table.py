@@ -71,7 +71,7 @@ def accuracy_text(entry: RunEntry) -> str:
     run = entry.run
     if run.accuracy_mean is not None:
         # A final figure is always one of several networks, unless its spread is none.
-        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2 if run.accuracy_std else 1)
+        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
     return f"{percent(run.check_mean)} so far" if run.check_mean is not None else ""
 
 

@@ -122,6 +122,16 @@ def test_images_without_contrast_and_files_of_several_pictures_are_warned_of(tmp
     ]
 
 
+def test_images_that_use_little_of_the_range_of_their_type_are_warned_of(tmp_path: Path) -> None:
+    twelve_bits = save(tmp_path / "camera.tif", (RAMP * 16).astype(np.uint16))
+    warnings: list[Event] = []
+    assert read(twelve_bits, save(tmp_path / "dark.png", (RAMP // 9).astype(np.uint8)), warnings=warnings).max() == 28
+    assert [warning.message for warning in warnings if isinstance(warning, Warned)] == [
+        "1 of 2 images of more than 8 bits that use less than an eighth of the range of their type: they become dark"
+        f" ({twelve_bits})"
+    ]
+
+
 def test_a_turned_photo_stands_upright_though_another_tag_of_it_is_invalid(tmp_path: Path) -> None:
     photo = Image.new("RGB", (32, 16), "blue")
     photo.paste("red", (0, 0, 16, 16))

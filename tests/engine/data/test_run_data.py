@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +180,17 @@ def test_a_finished_run_stays_as_it_was_when_it_is_evaluated_on_other_data(image
     assert main([*run, "--device", "cpu"]) == 0
     assert main([*evaluate, "--device", "cpu"]) == 0
     assert replayed(folder).status == "done"
+
+
+def test_names_of_an_older_version_may_hold_accents_in_another_form(images: Path, tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFD", "r\u00e9nard")
+    for split in images.iterdir():
+        (split / "fox").rename(split / name)
+    context, events = begun(tmp_path, settings_for(images))
+    log = EventLog(context.folder.events)
+    log.emit(RunStarted("run", "ltdd", "folder", 1.0, 2, 0, "convnet", "cpu", [], 3, "", 1, resumed=False))
+    ready = next(event for event in events if isinstance(event, DataReady))
+    log.emit(replace(ready, class_names=[unicodedata.normalize("NFD", given) for given in ready.class_names]))
+    context.folder.data.unlink()
+    load_run_data(context)
+    assert unicodedata.normalize("NFC", name) in json.loads(context.folder.data.read_text())["class_names"]

@@ -283,6 +283,10 @@ def test_tiny_imagenet_keeps_the_order_of_wnids_and_classes_that_are_there(tmp_p
         assert source.test.labels.tolist() == [1, 0]
         assert everything(source, "train")[:, 0, 0, 0].tolist() == [0, 0, 100, 100, 100]
         assert everything(source, "test")[:, 2, 0, 0].tolist() == [0, 20]
+    lost = home / "train" / "n1" / "images" / "n1_9.JPEG"
+    lost.symlink_to("gone")
+    assert "n1_9.JPEG: the target of this link is missing" in refused(settings("tiny-imagenet", home))
+    lost.unlink()
     (home / "words.txt").unlink()
     assert "words.txt" in refused(settings("tiny-imagenet", home))
     assert "wnids.txt" in refused(settings("tiny-imagenet", tmp_path / "train"))
@@ -317,6 +321,7 @@ def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -
     source = source_of(settings("imagenet-lt", imagenet_lt(tmp_path, names)))
     assert source.class_names == ["n1", "n2"]
     assert source.train.labels.tolist() == [0, 0, 1] and source.test.labels.tolist() == [1, 0]
+    assert source.test_set == names[1]
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [10, 10, 20]
     assert source.image_size == 64
 

@@ -66,6 +66,28 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(tmp_path) -> None:
     assert not (tmp_path / "cache" / "native").exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exit 0", "it wrote no library"),
+        ("test $1 = --version && exit\nwhile test $1 != -o; do shift; done; echo garbage > $2", "file too short"),
+        ("printf 'b\\351' >&2; exit 1", "quick-c++: b\ufffd"),
+    ],
+    ids=["nothing", "garbage", "latin-1"],
+)
+def test_a_compiler_that_is_none_is_a_reason_and_no_traceback(
+    script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "quick-c++"
+    compiler.write_text(f"#!/bin/sh\n{script}\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(CannotBuild) as refused:
+        build()
+    assert says in str(refused.value)
+
+
 @pytest.fixture
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A compiler of no time: it gives what the real one built, and refuses the flags that it is told to refuse."""

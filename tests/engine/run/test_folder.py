@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import unicodedata
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import LockHeld, RunFolder, exclusive
+from engine.run.folder import LockHeld, RunFolder, exclusive, expanded
+from engine.run.presets import load_preset
+from engine.run.validation import check_runnable
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
@@ -34,3 +38,47 @@ def test_whoever_comes_second_is_told_what_the_first_one_does(tmp_path: Path) ->
     second = exclusive(lock, "it is read", "wait")
     with exclusive(lock, ""), pytest.raises(LockHeld, match="it is read\nhint: wait"), second:
         pass
+
+
+@pytest.fixture
+def my_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose name has a space, a percent sign and an e with an accent as macOS writes it (NFD)."""
+    folder = tmp_path / "my images 5% e\u0301"
+    (folder / "train").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return folder
+
+
+PASTED = [
+    "{}",
+    "'{}'",
+    '"{}"',
+    "  {}\n",
+    "'{}' ",
+    "{escaped}",
+    "file://{url}",
+    "file://localhost{url}",
+    "{nfc}",
+    "'{nfc}/'",
+    "file://{nfc}",
+    "~/my images 5% e\u0301",
+    "'~/my images 5% \u00e9'",
+    "~/my\\ images\\ 5%\\ \u00e9",
+]
+
+
+@pytest.mark.parametrize("pasted", PASTED)
+def test_a_pasted_path_is_understood(pasted: str, my_images: Path) -> None:
+    text = str(my_images)
+    forms = {"escaped": text.replace(" ", "\\ "), "url": quote(text), "nfc": unicodedata.normalize("NFC", text)}
+    written = pasted.format(text, **forms)
+    assert expanded(written).absolute() == my_images
+    settings = load_preset("quickstart", ["dataset.name=folder", f"dataset.path={written}"])
+    assert check_runnable(settings) == []
+
+
+def test_a_path_that_is_there_as_it_stands_is_taken_as_it_stands(tmp_path: Path) -> None:
+    for name in ("'quoted'", "a\\ b", " blank ", "file:", "\u00e9", "e\u0301"):
+        (tmp_path / name).mkdir()
+        assert expanded(str(tmp_path / name)) == tmp_path / name
+    assert expanded("it's") == Path("it's") and expanded("") == Path()

@@ -145,12 +145,12 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
         "2 in a row for each of 10 classes",
         "Epsilon 0.1",
         "`dataset.subset_seed` 42",
-        "brightness +-0.5, saturation times 0 to 2, contrast times 0.5 to 1.5",
+        "brightness ±0.5, saturation times 0 to 2, contrast times 0.5 to 1.5",
         "a shift of up to 0.125 of the side",
         "a square of 0.5 of the side",
         "with probability 0.5",
         "each side times 0.833 to 1.2",
-        "+-15 degrees",
+        "±15 degrees",
         "a tenth of the learning rate from epoch 1 on",
     ):
         assert told in readme
@@ -231,11 +231,20 @@ def test_damaged_evaluations_are_redone_and_damaged_checks_and_sets_are_refused(
         load_set(context.folder, 7, context.device)
 
 
-def test_an_unusable_cache_is_reported_with_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_cache_is_reported_with_its_variable_and_not_as_the_runs_own_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     context = finish_run(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr("engine.__main__.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    before = context.folder.events.read_text() if context.folder.events.exists() else ""
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
-    events = context.folder.events.read_text()
-    assert "the cache cannot be used" in events and "LTDD_CACHE" in events
+    told = capsys.readouterr().err
+    assert "the cache cannot be used" in told and "LTDD_CACHE" in told
+    assert context.folder.events.read_text() == before, "the run has not broken"
+    monkeypatch.undo()
+    for foreign in ("{}", "[1]", '{"final": 3}', "{"):
+        context.folder.metrics.write_text(foreign)
+        assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 2
+        assert "the metrics" in capsys.readouterr().err and context.folder.events.read_text() == before

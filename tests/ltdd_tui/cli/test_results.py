@@ -225,3 +225,11 @@ def test_an_os_error_is_reported_without_traceback(command: Callable, make_run: 
     (make_run("first") / "stop").mkdir()
     done = command("resume", "first")
     assert done.code == 1 and done.err.startswith("error: ") and "stop" in done.err
+
+
+def test_one_network_has_no_spread_in_the_list(command: Callable, finished: Path) -> None:
+    metrics = json.loads((finished / "result" / "metrics.json").read_text())
+    metrics["final"] |= {"repeats": 1, "accuracy_std": 0.0}
+    (finished / "result" / "metrics.json").write_text(json.dumps(metrics))
+    assert "86.9" in command("runs").out and "+-" not in command("runs").out
+    assert json.loads(command("runs", "--json").out)[0]["accuracy_std"] is None

@@ -55,7 +55,7 @@ def test_the_form_has_every_setting_once() -> None:
         ("matching.image_lr", "{a: 1}", "this is a block"),
         ("compile", "maybe", "is not known"),
         ("experts.depth", "7", "must be >= 1 and <= 6"),
-        ("experts.depth", "5", "blocks halve images of 8 pixels"),
+        ("experts.depth", "5", "halve images of 8 pixels"),
         ("evaluate.arch", "convnet, vgg19", "is not known"),
         ("evaluate.arch", "[]", "at least one is needed"),
         ("dataset.resolution", "4", "must be >= 8"),

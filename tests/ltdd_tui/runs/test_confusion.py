@@ -58,7 +58,7 @@ def test_figures_stand_in_their_cells_where_they_fit() -> None:
     texts = [lines[place].plain.split() for place in range(len(lines))]
     assert texts[:4] == [["truc", "cat", "dog"], ["truck", "50", "40", "10"], ["cat", "100"], ["dog", "25", "75"]]
     told = " ".join(" ".join(lines[place].plain.split()) for place in range(5, len(lines)))
-    assert told == "most: truck taken for cat 40 %, dog taken for cat 25 %, truck taken for dog 10 %"
+    assert told == "most: truck taken for cat (40 %), dog taken for cat (25 %), truck taken for dog (10 %)"
     right, wrong = ({str(span.style) for span in lines[row].spans} for row in (2, 3))
     # Half the share is more than half the color; what is right is blue, what is wrong is red.
     assert SHADES.of(100.0, True) == "#0000BF" and f"on {SHADES.of(100.0, True)}" in right

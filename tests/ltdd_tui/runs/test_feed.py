@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.events import Checkpointed, Event, EventLog, MatchingStep, Stamped, Warned, encode
-from ltdd_tui.runs.feed import Feed
+from ltdd_tui.runs.feed import MOST_WARNINGS, Feed
 from ltdd_tui.runs.state import RunState, fold
 
 
@@ -157,3 +157,10 @@ def test_a_number_without_end_is_a_broken_line(path: Path) -> None:
     path.write_text('{"seq": Infinity, "t": 0, "type": "run_stopped", "stage": ""}\n')
     (item,) = Feed(path).read_all()
     assert isinstance(item, Warned)
+
+
+def test_a_foreign_file_gives_a_few_warnings_and_not_one_a_line(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("garbage\n" * 5000 + line(7))
+    *warnings, event = Feed(tmp_path / "events.jsonl").read_all()
+    assert len(warnings) == MOST_WARNINGS and isinstance(event, Stamped) and event.seq == 7
+    assert isinstance(warnings[-1], Warned) and "more such lines are skipped" in warnings[-1].message

@@ -6,6 +6,7 @@ import copy
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,15 @@ def check(iteration: int | None, subject: str = "check", mean: float = 50.0) -> 
 
 def expert(number: int, accuracy: float) -> e.ExpertDone:
     return e.ExpertDone("classifier", number, False, accuracy, [accuracy, accuracy - 10], [1.0, 1.0])
+
+
+def test_a_run_has_only_the_stages_of_its_method() -> None:
+    every = ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate", "export"]
+    counts = {"ltdd": 8, "ed": 8, "dam": 7, "datm": 7, "mtt": 7, "random": 5, "of-a-later-version": 8}
+    for method, count in counts.items():
+        state = fold(RunState(), stamp(replace(started(), method=method, stages=every)))
+        assert len(state.stages.by_name) == count, method
+        assert list(state.stages.by_name) == [name for name in every if name in state.stages.by_name]
 
 
 def whole_run() -> list[e.Stamped | e.Warned]:

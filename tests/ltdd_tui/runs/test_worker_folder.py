@@ -17,6 +17,8 @@ from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import open_console, printed
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.live import replayed
+from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.worker import WorkerHandle
 
 
 @pytest.mark.parametrize(
@@ -174,3 +176,14 @@ def test_a_process_that_is_not_the_runs_worker_is_never_ended(
         folder.lock.write_text(holder)
         with pytest.raises(InputError, match="its worker"):
             worker.stop_now(folder)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_of_the_file_server_that_is_off_says_starting_no_longer_than_usual(
+    hours: int, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = manage.create("one", runs_dir, "ipc: 2\n")
+    os.utime(folder.config, (time.time() + 3600 * hours,) * 2)
+    handle, first_look = WorkerHandle(folder, "cpu"), time.monotonic()
+    monkeypatch.setattr(worker.time, "monotonic", lambda: first_look + worker.YOUNG_SECONDS + 1)
+    assert not handle.is_starting(RunView(folder, RunState(), None, [], gone=False, version=0))

@@ -14,7 +14,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.preferences import series_color
 from ltdd_tui.screens.compare.images import ComparedImages, HalfOfTwo
-from ltdd_tui.screens.compare.panels import ComparedLosses
+from ltdd_tui.screens.compare.panels import ComparedAccuracy, ComparedLosses
 from ltdd_tui.screens.compare.screen import CompareScreen
 from tests.ltdd_tui.driving import sees, text, until
 from tests.ltdd_tui.runs.test_comparison import varied
@@ -96,6 +96,11 @@ async def test_losses_of_the_classifier_and_every_value(add: Add) -> None:
             ("A", series_color(0, True)),
             ("B", series_color(1, True)),
         ]
+        # The keys of the run screen smooth both runs alike, and zoom the curve beside too.
+        await pilot.press("full_stop", "plus")
+        await sees(pilot, "Matching loss cls, log, EMA 0.5, zoomed", "Accuracy of the checks, zoomed")
+        curves = [pilot.app.screen.query_one(panel).curve for panel in (ComparedLosses, ComparedAccuracy)]
+        assert curves[0].window == curves[1].window
 
 
 async def test_a_run_that_is_deleted_or_damaged_meanwhile_is_told(add: Add) -> None:

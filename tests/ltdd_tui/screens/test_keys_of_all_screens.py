@@ -38,8 +38,12 @@ async def shown(size: tuple[int, int], folder: RunFolder | None = None) -> Async
 
 async def footer(pilot: Pilot[None], *actions: str) -> str:
     """The last line of the screen, once it has keys for these."""
-    keys = pilot.app.screen.query(FooterKey)
-    await until(pilot, lambda: {*actions} <= {key.action for key in keys} and "Help" in text(pilot).split("\n")[-1])
+
+    def is_shown() -> bool:
+        keys = {key.action for key in pilot.app.screen.query(FooterKey)}
+        return {*actions} <= keys and "Help" in text(pilot).split("\n")[-1]
+
+    await until(pilot, is_shown)
     return text(pilot).split("\n")[-1]
 
 

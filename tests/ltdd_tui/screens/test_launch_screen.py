@@ -445,6 +445,13 @@ def test_no_value_is_cut_where_the_pane_has_room_below_and_own_images_stand_seco
     drive(test)
 
 
+def test_in_a_large_terminal_all_blocks_of_settings_are_in_sight() -> None:
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await sees(pilot, "find a setting", "classifier experts: ", "evaluate: ")
+
+    drive(test, HUGE)
+
+
 def test_presets_that_this_machine_cannot_finish_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preset_list, "memory_gib", lambda device: 16.0)
     rows = {row.name: row for row in preset_list.preset_rows(device_here("cpu"))[0]}

@@ -22,7 +22,7 @@ WORDS = {
     "running": "● running",
     "stopped": "stopped during",
     "failed": "the run failed",
-    "crashed": "without an error message",
+    "crashed": "the worker process died",
     "done": "✓ done",
 }
 

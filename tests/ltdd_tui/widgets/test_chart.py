@@ -85,6 +85,11 @@ def test_marks_are_where_their_values_are() -> None:
     assert {row for row, _ in drawn(chart, RED)} == {labels["0.5"]}
 
 
+def test_an_axis_too_low_for_any_mark_has_none() -> None:
+    chart = draw([curve([0.57, 0.37, 0.32, 0.22, 0.19])], [], ChartView(Window(1, 5), True), 46, 6)
+    assert all(row.cell_length == 46 for row in chart.rows[1:]) and drawn(chart, BLUE)
+
+
 def test_a_gap_is_seen_as_a_gap() -> None:
     values = [0.5] * 100
     values[40:60] = [NAN] * 20
@@ -94,6 +99,17 @@ def test_a_gap_is_seen_as_a_gap() -> None:
     edges = [(x - 1) / 99 * chart.across for x in (40, 61)]
     missing = {column for column in range(chart.across) if column not in columns}
     assert missing == set(range(int(edges[0]) + 1, int(edges[1])))
+
+
+def test_lines_that_colors_alone_would_tell_apart_have_letters() -> None:
+    lines = [curve([0.9] * 50), curve([0.3] * 50, "cls", RED)]
+    chart = draw(lines, [Level("bound", 0.6, BLUE)], ChartView(Window(1, 50)), 60, 14)
+    assert "━r━ rep   ━c━ cls   ╍b╍ bound" in texts(chart)[0]
+    lettered = {letter: {row for row, text in enumerate(texts(chart)[1:-1]) if letter in text} for letter in "rcb"}
+    assert sorted(lettered.values(), key=min) == [lettered["r"], lettered["b"], lettered["c"]]
+    assert all(len(rows) == 1 for rows in lettered.values())
+    alone = texts(draw(lines[:1], [], ChartView(Window(1, 50)), 60, 14))
+    assert "━━ rep" in alone[0] and not any("r" in text for text in alone[1:])
 
 
 def test_levels_are_dashed_and_named_with_their_values() -> None:
