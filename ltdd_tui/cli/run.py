@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from engine.run.errors import BAD_INPUT, DONE, FAILED, Fault, InputError
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
@@ -213,7 +213,12 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
     if len(signals) > 1:
         print_note(f"killed; the last checkpoint is kept\n{resume_hint}")
         return exit_code_after(signals)
-    begun = state.started is not None and (own is None or state.started.pid == own.process.pid)
+    # Also one that was stopped while it waited in the queue, and never began.
+    if state.status == "stopped" and code in (None, STOPPED):
+        print_note(f"stopped at a safe point\n{resume_hint}")
+        return exit_code_after(signals)
+    pid = state.started.pid if state.started else None
+    begun = pid == own.process.pid if own else state.status != "waiting"
     if not begun and state.failures == before:
         # What the events say is of an earlier worker, or of another one that has the run.
         return _report_no_begin(folder, own)
@@ -223,9 +228,6 @@ def follow_run(watched: RunStateReader, start: Callable[[], WorkerProcess] | Non
         else:
             print_result(folder, by_class=False)
         return DONE
-    if state.status == "stopped":
-        print_note(f"stopped at a safe point\n{resume_hint}")
-        return exit_code_after(signals)
     if state.status == "failed":
         # Displays print failures as they come, except the one whose lines are JSON.
         if as_json:
