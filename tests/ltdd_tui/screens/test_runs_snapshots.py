@@ -74,7 +74,7 @@ def test_runs_found_by_what_is_typed(snap_compare: Callable[..., bool]) -> None:
 @pytest.mark.usefixtures("every_status")
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("v", "vgg11"), ("x", "TensorBoard"), ("n", "New name"), ("d", "cannot be undone"), ("f1", "Find")],
+    [("v", "vgg11"), ("x", "TensorBoard"), ("n", "New name"), ("d", "cannot be undone"), ("f1", "Filter")],
     ids=["evaluate", "export", "rename", "delete", "help"],
 )
 def test_dialogs(snap_compare: Callable[..., bool], key: str, words: str) -> None:
