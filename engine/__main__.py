@@ -23,8 +23,9 @@ from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.manifest import estimated_seconds, refuse_changed_settings, write_manifest
+from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
+from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
 from engine.run.estimate import estimate_for_manifest

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from engine.run.device_profiles import processor
-from engine.run.errors import InputError
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
 
@@ -69,17 +67,6 @@ def estimated_seconds(folder: RunFolder) -> dict[str, float]:
         seconds["distill"] += checks
         seconds["evaluate"] -= checks
     return seconds
-
-
-def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
-    """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
-    began_with = _read(folder).get("settings_hash")
-    if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
-        # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
-        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
-            return
-        hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
-        raise InputError("the settings were changed since the run began", str(folder.config), hint)
 
 
 def versions() -> dict[str, str]:

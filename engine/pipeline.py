@@ -10,10 +10,10 @@ from __future__ import annotations
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.data.run_data import load_run_data
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
 from engine.results.files import save_preview
+from engine.resume import load_run_data
 from engine.run.events import Evaluated, RunFinished
 from engine.stages.distill import distill, student_matcher
 from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
@@ -33,7 +33,7 @@ def run(context: Context) -> None:
 
     # The long-tailed subset, whitened. All stages work on whitened images; pixels return in what is exported.
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
-    with context.stage("data", 1, "set"):  # data/run_data.py, data/dataset.py, data/whitening.py
+    with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
     network, _ = fresh_network(settings, data, settings.experts.network)
 

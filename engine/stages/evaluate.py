@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData, pick_real_images
-from engine.data.run_data import load_run_data
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets import known_network
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, write_confusion, write_metrics_and_card
 from engine.results.metrics import with_evaluation
+from engine.resume import load_run_data
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import read_json, write_json

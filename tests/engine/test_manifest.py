@@ -11,7 +11,8 @@ import yaml
 
 from engine import manifest
 from engine.__main__ import main
-from engine.manifest import refuse_changed_settings, write_manifest
+from engine.manifest import write_manifest
+from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import InputError
 from engine.run.estimate import estimate_for_manifest

@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.__main__ import main
 from engine.context import Context
-from engine.data.run_data import load_run_data
+from engine.resume import load_run_data
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, EventLog, RunStarted, Warned
 from engine.run.folder import RunFolder

@@ -1,4 +1,4 @@
-"""The data of a run, held to what the run began with: data.json in its folder.
+"""Whether a run may go on: with the settings (manifest.json) and the images (data.json) that it began with.
 
 The checkpoint, the baselines, the experts and every figure of a run are of one set of images. With other images a
 resumed run, or a finished one that is evaluated again, would mix figures of both without a word.
@@ -10,15 +10,29 @@ import contextlib
 import unicodedata
 from collections.abc import Iterator
 
+import yaml
 from pydantic import BaseModel
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData, listed, load_long_tailed
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, write_json
+from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
+
+
+def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
+    """Raises InputError where config.yaml is not what the run began with and there are checkpoints of that."""
+    manifest = read_json(folder.manifest)
+    began_with = manifest.get("settings_hash") if isinstance(manifest, dict) else None
+    if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
+        # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
+        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
+            return
+        hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
+        raise InputError("the settings were changed since the run began", str(folder.config), hint)
 
 
 class DataRecord(BaseModel, strict=True, frozen=True):
