@@ -310,6 +310,15 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: runs: there is no run 'nothing'\nhint: `ltdd-tui runs` lists them; --runs-dir looks elsewhere",
         ),
         BadInput(
+            "ltdd-tui run quickstart --after nothing",
+            "error: runs: there is no run 'nothing'\nhint: `ltdd-tui runs` lists them; --runs-dir looks elsewhere",
+        ),
+        BadInput(
+            "ltdd-tui resume one --after one",
+            "error: --after: a run cannot wait for itself\nhint: name another run",
+            files={"runs/one/config.yaml": "method: ltdd\n"},
+        ),
+        BadInput(
             "ltdd-tui run quickstart --name a/b",
             "error: --name: 'a/b' cannot be a run's name\n"
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",

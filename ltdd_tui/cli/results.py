@@ -28,7 +28,7 @@ from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, fo
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.find import cli_name, find_run, run_folders
-from ltdd_tui.runs.index import overview
+from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.notes import parse_tags, read_notes, retagged, write_notes
@@ -49,7 +49,7 @@ def runs(
     """List the runs: name, state, cell, method, accuracy and tags."""
     if as_json + as_csv + as_markdown > 1:
         raise InputError("only one of --json, --csv and --markdown can be printed", "runs")
-    overviews = [overview(folder) for folder in run_folders(runs_dir)]
+    overviews = [examined(folder).run for folder in run_folders(runs_dir)]
     if as_csv or as_markdown:
         print(runs_as("csv" if as_csv else "markdown", overviews), end="")
     elif as_json:
