@@ -83,7 +83,7 @@ def survey(path: str | None, share: float, folds: int | None = None, fold: int =
         test = _test_folders(folder, train, faults)
         tests_by_class, test_set = [_image_count(own, faults) for own in test], f"{folder.name}/"
     else:
-        part = f"{share:.0%} of each class" if folds is None else f"fold {fold} of {folds}"
+        part = f"{100 * share:g} % of each class" if folds is None else f"fold {fold} of {folds}"
         test, test_set = [], f"{part} of {splits[TRAIN].name}/, held out"
         tests_by_class = [len(places) for places in held_out_places(counts, share, folds, fold)]
         faults += [

@@ -23,7 +23,15 @@ from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.image_folder import natural_order
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
-from engine.run.validation import combination_faults, infeasible_faults, last_written, location, mentioned, value_faults
+from engine.run.validation import (
+    combination_faults,
+    infeasible_faults,
+    last_written,
+    location,
+    mentioned,
+    shortened,
+    value_faults,
+)
 from engine.run.yaml_text import (
     NULLS,
     KeyPath,
@@ -149,12 +157,14 @@ def _put_override(layers: WrittenSettings, override: str) -> None:
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        layers.faults.append(Fault(f"{override!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500"))
+        layers.faults.append(
+            Fault(f"{shortened(override)!r} is no KEY=VALUE", OVERRIDE, "for example: matching.iterations=500")
+        )
         return
     try:
         layers.add({path: _typed(key.strip(), text.strip())}, {path: OVERRIDE})
     except ValueError as error:
-        layers.faults.append(Fault(f"{text!r} is no value: {error}", f"{OVERRIDE}: {key}"))
+        layers.faults.append(Fault(f"{shortened(text)!r} is no value: {error}", f"{OVERRIDE}: {key}"))
 
 
 def _typed(key: str, text: str) -> Any:

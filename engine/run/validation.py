@@ -30,6 +30,7 @@ WHAT = {
     "too_large": "must be 2^53 at most, this is larger",
     "no_text": "must be UTF-8 text, this is not",
 }
+LONGEST_QUOTED = 80
 
 
 # From pydantic's errors to faults: one for each wrong value.
@@ -118,7 +119,7 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         ratio = leaf.key == "dataset.imbalance_factor" and isinstance(value, float) and 0 < value < 1
         return what, f"it is the largest class over the smallest: use {1 / value:g}" if ratio else leaf.help
     if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
-        return f"{value!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
+        return f"{shortened(value)!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)
 
 
@@ -161,9 +162,14 @@ def _nearest(path: KeyPath) -> str:
     return f"did you mean {' or '.join(near)}?" if near else "`ltdd-tui presets show quickstart` shows all settings"
 
 
+def shortened(text: str) -> str:
+    """The text as messages quote it: no more than its begin."""
+    return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}..."
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, str):
-        return f"the text {value!r}"
+        return f"the text {shortened(value)!r}"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value}, not a finite number"
     if isinstance(value, bool):

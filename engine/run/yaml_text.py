@@ -24,6 +24,8 @@ NO_ALIASES = "aliases (*name) are not taken"
 NOT_OF_ITS_TAG = "this is no value of its tag"
 # What PyYAML raises where a tag such as !!bool stands before something else.
 TAG_ERRORS = (KeyError, IndexError, AttributeError, TypeError)
+# Python converts no more than 4300, in a time that grows with their square.
+MOST_DIGITS = 400
 TOO_DEEP = "brackets or blocks are nested too deep"
 NOTHING_SO_DEEP = "no setting needs that"
 # libyaml has a limit of its own since 0.2.6 and words it so; older ones and Python's parser end in a RecursionError.
@@ -57,6 +59,8 @@ class _Loader(_CSafeLoader):  # type: ignore[misc]
         """A decimal number; raises ValueError for one of YAML 1.1 behind a tag, as in `!!int 0x10`."""
         if not _NOT_TEXT["int"].match(node.value):
             raise ValueError(f"{node.value!r} is no decimal number")
+        if len(node.value) > MOST_DIGITS:
+            raise ValueError(f"a number of {len(node.value)} digits is too large")
         return int(node.value)
 
     def construct_yaml_float(self, node: Any) -> float:
@@ -96,6 +100,8 @@ class WrittenSettings:
     def add(self, values: Mapping[KeyPath, Any], places: dict[KeyPath, str]) -> None:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
         for path, value in values.items():
+            if value == {} and any(old != path and overlap(old, path) for old in self.values):
+                continue  # an empty block changes nothing of what is below it
             self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
             self.values[path] = value
         # In the order of the layers, the uppermost last: a fault is of the key that was written last.
@@ -227,7 +233,8 @@ def _read_mapping(
             parsed.faults.append(Fault(what, where_key, "keep one of the two"))
             continue
         parsed.places[path] = where
-        if isinstance(value_node, yaml.MappingNode) and len(path) < DEEPEST:
+        # An empty one is a value, which a setting that is no block refuses.
+        if isinstance(value_node, yaml.MappingNode) and value_node.value and len(path) < DEEPEST:
             _read_mapping(value_node, path, loader, parsed, is_text)
             continue
         if isinstance(value_node, yaml.ScalarNode) and value_node.tag != f"{_TAG}null" and is_text(path):

@@ -21,6 +21,7 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 SHUTDOWN_SECONDS = 2.0
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "ltdd_tui")
 """What each tab runs."""
+DRIVER = "ltdd_tui.cli.web_driver:WholePacketDriver"
 
 
 def serve(
@@ -78,6 +79,8 @@ def listen(command: str, host: str, port: int) -> None:
     url_host = f"[{host}]" if ":" in host else host
     public_url = f"http://{url_host}:{port}"
     templates = Path(__file__).parent
+    # In the command, since textual-serve sets the variable to Textual's own driver.
+    command = f"TEXTUAL_DRIVER={DRIVER} {command}"
     ScreenServer(command, host, port, title="ltdd-tui", public_url=public_url, templates_path=templates).serve()
 
 

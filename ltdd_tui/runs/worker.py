@@ -218,8 +218,11 @@ class WorkerHandle:
             raise InputError("no worker is at work on this run any more", self._folder.name)
         await asyncio.to_thread(request_stop, self._folder)
 
-    async def resume(self) -> WorkerProcess | None:
-        """Launches a worker that goes on where the last one ended; None where one is at work or on its way."""
+    async def resume(self, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:
+        """Launches a worker that goes on where the last one ended; None where one is at work or on its way.
+
+        It waits for the runs `behind` which it is queued.
+        """
         if self.is_launched:
             return None
         # Before anything is waited for, so that a second key press in between launches no second worker.
@@ -227,7 +230,7 @@ class WorkerHandle:
         try:
             if await asyncio.to_thread(self._folder.is_running):
                 return None
-            process = await asyncio.to_thread(start, self._folder, self._device)
+            process = await asyncio.to_thread(start, self._folder, self._device, behind)
             self.launched(process)
             return process
         finally:

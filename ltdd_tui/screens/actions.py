@@ -21,12 +21,13 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
+from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.notes import Notes, note_all, read_notes
 from ltdd_tui.runs.results import figures_of, known_networks
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader, stop_now
-from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, names_of
+from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, StartBeside, names_of
 from ltdd_tui.screens.live import LiveScreen
 from ltdd_tui.screens.result_dialogs import EditNotes, Evaluate, EvaluationPlan, Export, ExportPlan, Rename
 
@@ -64,6 +65,7 @@ TABLE_KEYS: tuple[Binding, ...] = (
 )
 """The same on each screen that is a table of runs."""
 
+HOLDS_AFTER_SECONDS = 0.1
 STOP_DETAILS = """\
 The worker stops after the present iteration, expert's epoch or network. Finished iterations, experts and networks are \
 kept, and `r` goes on from there."""
@@ -150,28 +152,51 @@ class RunActions(Screen[None]):
         """The answer to a dialog; none where another one is open already: a key that repeats asks once."""
         return await self.app.push_screen_wait(dialog) if self.is_active else None
 
-    def action_resume(self) -> None:
-        """Starts a worker that goes on from where the run stopped."""
-        for folder in self.all_picked():
-            # By the app, so that it goes on where the screen is closed meanwhile.
-            self.app.run_worker(self._resume(folder), group="resume")
+    @work(group="resume")
+    async def action_resume(self) -> None:
+        """Starts workers that go on from where the runs stopped, asking first where several would be at work."""
+        folders = self.all_picked()
+        working = await asyncio.to_thread(_others_at_work, folders)
+        behind = None
+        if working or len(folders) > 1:
+            answer = await self.ask(StartBeside(working, folders))
+            if answer is None:
+                return
+            behind = working if answer == "queue" else None
+        # By the app, so that it goes on where the screen is closed meanwhile.
+        self.app.run_worker(self._resume(folders, behind), group="resume")
 
-    async def _resume(self, folder: RunFolder) -> None:
+    async def _resume(self, folders: Sequence[RunFolder], behind: list[RunFolder] | None) -> None:
+        """Resumes the runs at once, or `behind` these and each other."""
+        for folder in folders:
+            process = await self._resume_one(folder, behind or ())
+            if process is None:
+                continue
+            end = end_announced(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
+            self.app.run_worker(end, group="worker end")
+            if behind is not None:
+                # The next one waits for whoever holds this run, which takes the worker some seconds.
+                while process.process.poll() is None and not await asyncio.to_thread(folder.is_running):
+                    await asyncio.sleep(HOLDS_AFTER_SECONDS)
+                behind = [*behind, folder]
+
+    async def _resume_one(self, folder: RunFolder, behind: Sequence[RunFolder]) -> WorkerProcess | None:
+        """The launched worker; None where there is none to launch, after a notification that says why."""
         if folder.distilled.exists() and readable_metrics(folder):
             self.tell("the run is done; v evaluates it on further networks", title=folder.name)
-            return
+            return None
         try:
-            process = await self.worker_handles.of(folder).resume()
+            process = await self.worker_handles.of(folder).resume(behind)
         except (LtddError, OSError) as error:
             self.complain(error)
-            return
+            return None
         if process is None:
             self.tell("a worker is at work on it already", title=folder.name)
-            return
-        self.tell("goes on from what is finished", title=folder.name, timeout=3)
+            return None
+        self.tell("queued" if behind else "goes on from what is finished", title=folder.name, timeout=3)
         if self.is_attached:
             self.worker_changed(folder)
-        await end_announced(self.app, self.worker_handles, process, folder, "the run", unless_shown=True)
+        return process
 
     @work(group="worker")
     async def action_stop(self) -> None:
@@ -323,6 +348,13 @@ class RunActions(Screen[None]):
         except OSError as error:
             self.complain(InputError(f"no worker can be started: {error.strerror}", str(error.filename or folder.root)))
         return None
+
+
+def _others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs beside these that a worker holds."""
+    known = {folder.root for folder in folders}
+    below = {folder.root.parent for folder in folders}
+    return [other for path in below for other in run_folders(path) if other.root not in known and other.is_running()]
 
 
 def _file_manager() -> str | None:

@@ -1,9 +1,9 @@
-"""What all dialogs share: a titled box in the middle of the screen, closed by escape; and a yes-or-no question."""
+"""What all dialogs share: a titled box in the middle of the screen, closed by escape; and two questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -143,3 +143,48 @@ class Confirm(Dialog[bool]):
 
     def action_cancel(self) -> None:
         self.dismiss(False)
+
+
+Beside = Literal["queue", "beside"]
+TOGETHER = """\
+Runs at once share the processor and the memory of this machine, so that each takes longer. In the queue a run begins \
+once those before it are over, also when this program is closed."""
+
+
+class StartBeside(Dialog[Beside]):
+    """Asks whether a run waits for the runs at work or starts beside them; `starting` are several that are to start."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "answer('beside')", "Start beside", id="dialog.beside"),
+        Binding("u", "answer('queue')", "Queue", id="dialog.queue"),
+        Binding("left,h", "app.focus_previous", "Left", show=False, id="dialog.left"),
+        Binding("right,l", "app.focus_next", "Right", show=False, id="dialog.right"),
+    ]
+
+    def __init__(self, working: Sequence[RunFolder], starting: Sequence[RunFolder] = ()) -> None:
+        super().__init__()
+        self._working, self._starting = working, starting
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog", can_focus=False) as box:
+            box.border_title = "More than one run at once"
+            if self._working:
+                yield Static(f"At work: {names_of(self._working)}", markup=False)
+            if self._starting:
+                yield Static(f"To start: {names_of(self._starting)}", markup=False)
+            yield Static(TOGETHER, classes="hint")
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel (esc)", id="no", compact=True)
+                yield Button("All at once (b)", id="beside", compact=True)
+                yield Button("Queue (u)", id="queue", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#queue").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        chosen: dict[str | None, Beside] = {"queue": "queue", "beside": "beside"}
+        self.dismiss(chosen.get(event.button.id))
+
+    def action_answer(self, answer: Beside) -> None:
+        """Closes with an answer given by key."""
+        self.dismiss(answer)

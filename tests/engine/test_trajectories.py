@@ -46,7 +46,7 @@ def test_a_hundred_experts_of_cifar10_take_three_gigabytes_and_half_of_that_in_f
 
 def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_last():
     theta = torch.zeros(2, 3)
-    recorder = Recorder(theta, keep=2)
+    recorder = Recorder(theta, last_epoch=2)
     for _ in range(5):
         theta += 1
         recorder.record(theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -52,9 +53,9 @@ def main() -> int:
                 log.emit(evaluated("final", 30, arch, 75.0))
             return 0
         if "--after" in sys.argv:
-            other = RunFolder(sys.argv[sys.argv.index("--after") + 1])
-            log.emit(e.Queued([other.name]))
-            while other.is_running():
+            after = [RunFolder(path) for option, path in itertools.pairwise(sys.argv) if option == "--after"]
+            log.emit(e.Queued([other.name for other in after]))
+            while any(other.is_running() for other in after):
                 if folder.stop_request.exists():
                     folder.stop_request.unlink()
                     log.emit(e.RunStopped(""))

@@ -1,25 +1,24 @@
-"""The dialogs of the form: all settings with their origins, the name of a new preset, and what if another run works."""
+"""The dialogs of the form: all settings with where each comes from, and the name of a new preset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, ScrollableContainer, Vertical, VerticalScroll
+from textual.containers import ScrollableContainer, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from engine.run.errors import LtddError
-from engine.run.folder import RunFolder
 from engine.run.presets import DEFAULT, OVERRIDE, Resolved, extending, preset_files, save_preset, user_folder
 from engine.run.settings import RunSettings
 from engine.run.yaml_text import dump_yaml
 from ltdd_tui.formatting import short_path
-from ltdd_tui.screens.dialogs import Dialog, FormDialog, names_of
+from ltdd_tui.screens.dialogs import Dialog, FormDialog
 from ltdd_tui.widgets.lines import FADED
 
 # ---- Dry run. ----
@@ -178,47 +177,3 @@ class SavePreset(FormDialog[str]):
             return extending(self._settings, self._base, name)
         except LtddError as error:
             return str(error)
-
-
-# ---- Another run at work. ----
-
-Beside = Literal["queue", "beside"]
-
-
-class StartBeside(Dialog[Beside]):
-    """Asks whether a new run waits for the runs at work or starts beside them."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("b", "answer('beside')", "Start beside", id="dialog.beside"),
-        Binding("u", "answer('queue')", "Queue", id="dialog.queue"),
-        Binding("left,h", "app.focus_previous", "Left", show=False, id="dialog.left"),
-        Binding("right,l", "app.focus_next", "Right", show=False, id="dialog.right"),
-    ]
-
-    def __init__(self, working: Sequence[RunFolder]) -> None:
-        super().__init__()
-        self._working = working
-
-    def compose(self) -> ComposeResult:
-        one = len(self._working) == 1
-        with VerticalScroll(classes="dialog", can_focus=False) as box:
-            box.border_title = "Another run is at work" if one else "Other runs are at work"
-            yield Static(names_of(self._working), markup=False)
-            text = "Runs at once share the processor and the memory of this machine, so that each takes longer. In the "
-            text += f"queue the new run begins once {'that one is' if one else 'they are'} over, also when this "
-            yield Static(f"{text}program is closed.", classes="hint")
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel (esc)", id="no", compact=True)
-                yield Button("Start beside (b)", id="beside", compact=True)
-                yield Button("Queue behind (u)", id="queue", variant="primary", compact=True)
-
-    def on_mount(self) -> None:
-        self.query_one("#queue").focus()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        chosen: dict[str | None, Beside] = {"queue": "queue", "beside": "beside"}
-        self.dismiss(chosen.get(event.button.id))
-
-    def action_answer(self, answer: Beside) -> None:
-        """Closes with an answer given by key."""
-        self.dismiss(answer)

@@ -27,8 +27,8 @@ from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_h
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import run_folders
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.dialogs import Confirm
-from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, StartBeside, annotated
+from ltdd_tui.screens.dialogs import Confirm, StartBeside
+from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows

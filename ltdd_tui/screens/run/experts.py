@@ -50,7 +50,8 @@ class _Columns:
 
 
 def _row_line(row: ExpertRow, columns: _Columns) -> Content:
-    label, loss = fit(f"#{row.number}", 5), fit("" if row.loss is None else f"{row.loss:.3f}", 6, right=True)
+    label = fit(f"#{row.number}", 5)
+    loss = "" if row.loss is None else fit(f"{row.loss:.3f}", 6, right=True)
     room = max(0, columns.name - len(label) - len(loss))
     trend = CACHED if row.cached else _trend(row, room - 1)
     return Content.assemble(

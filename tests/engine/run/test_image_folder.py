@@ -68,7 +68,7 @@ def test_the_split_that_is_not_used_is_named(root: Path) -> None:
 
 
 def test_without_test_images_a_share_is_held_out(root: Path) -> None:
-    assert (found(root).counts, found(root).test_set) == ((4, 4), "20% of each class of train/, held out")
+    assert (found(root).counts, found(root).test_set) == ((4, 4), "20 % of each class of train/, held out")
     assert survey(str(root), 0.2, 5, 1).test_set == "fold 1 of 5 of train/, held out"
     assert found((root / "train").rename(root / "Train").parent).counts == (4, 4)
 

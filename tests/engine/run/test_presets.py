@@ -341,6 +341,16 @@ def test_a_fault_is_of_the_layer_that_made_it_and_not_of_the_preset_below(
     assert {fault.where for fault in faults("./m.yaml", *overrides)} == {where}
 
 
+def test_an_empty_block_changes_nothing_and_is_no_value_of_a_setting() -> None:
+    text = "extends: quickstart\nexperts: {}\nmatching: {}\n"
+    assert load_preset(write("m.yaml", text)).experts == load_preset("quickstart").experts
+    assert load_preset("quickstart", ["experts={}"]) == load_preset("quickstart")
+    assert (
+        only_fault(write("m.yaml", "extends: quickstart\nipc: {}\n")).what
+        == "a whole number is needed, this is a block"
+    )
+
+
 def test_faults_of_combinations_are_listed_with_those_of_single_values() -> None:
     path = write("m.yaml", "extends: quickstart\nipc: 0\nexperts:\n  depth: 4\n")
     assert [fault.where for fault in faults(path)] == ["m.yaml:2: ipc", "m.yaml:4: experts.depth"]

@@ -151,7 +151,7 @@ def test_while_a_run_is_at_work_another_can_be_queued_behind_it(key: str, state:
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("ctrl+s")
-        await sees(pilot, "Another run is at work", "busy", "Queue behind (u)")
+        await sees(pilot, "More than one run at once", "At work: busy", "Queue (u)")
         await pilot.press(key)
         if state is None:
             await until(pilot, lambda: pilot.app.screen is screen)

@@ -313,6 +313,22 @@ async def test_with_marks_evaluate_takes_them_one_after_the_other(add: Add) -> N
         assert not any(note.startswith("three") for note in told(pilot))
 
 
+async def test_with_marks_resume_can_put_them_into_a_queue(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = add("busy", "running")
+    folders = [add(name, "empty") for name in ("one", "two")]
+    async with shown() as pilot:
+        await marked(pilot, "one", "two")
+        await pilot.press("r")
+        await sees(pilot, "At work: busy", "To start: 2 runs: one, two")
+        await pilot.press("u")
+        await until(pilot, lambda: all(folder.is_running() for folder in folders))
+        await until(pilot, lambda: [index.overview(folder).state for folder in folders] == ["queued", "queued"])
+        let_go(busy)
+        await until(pilot, lambda: [index.overview(folder).state for folder in folders] == ["done", "done"])
+    lines = [[json.loads(line) for line in folder.events.read_text().splitlines()] for folder in folders]
+    assert lines[1][1]["type"] == "run_started" and lines[0][-1]["t"] <= lines[1][1]["t"], "one after the other"
+
+
 async def test_with_marks_export_writes_each_into_a_folder_of_its_own(
     add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
