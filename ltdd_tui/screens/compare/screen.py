@@ -82,6 +82,8 @@ class CompareScreen(Screen[None]):
             SettingsPanel(),
             ComparedImages(image_mode),
         ]
+        # Before the first layout: where one panel is shown alone, it is the one that is seen.
+        self._panels[0].add_class("-chosen")
         self._tabs = Tabs(*(Tab(f"{panel.NUMBER} {panel.NAME}", id=f"to-{panel.NAME}") for panel in self._panels))
         self._tabs.can_focus = False
 
@@ -95,7 +97,6 @@ class CompareScreen(Screen[None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        self._panels[0].add_class("-chosen")
         self.watch(self.app, "theme", self._draw, init=False)
         self._follow()
 
@@ -177,7 +178,8 @@ class CompareScreen(Screen[None]):
 
     def watch_maximized(self) -> None:
         self.on_resize()
-        if self.maximized is None and not self._panels[self._chosen].display:
+        # Not on the way out, when the tabs may be gone already.
+        if self.is_running and self.maximized is None and not self._panels[self._chosen].display:
             self.action_go(0)
 
     def on_resize(self) -> None:
