@@ -12,7 +12,6 @@ from rich.style import Style
 from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import RadioButton, SelectionList
-from textual.widgets.option_list import OptionDoesNotExist
 
 Value = TypeVar("Value")
 TICKED, NOT_TICKED = "[x]", "[ ]"
@@ -23,15 +22,14 @@ class TickList(SelectionList[Value]):
     """A SelectionList whose boxes are empty unless they are ticked."""
 
     def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
-        try:
-            option = self.get_option_at_index(self.scroll_offset.y + y)
-        except OptionDoesNotExist:
+        # The line of an OptionList, to which SelectionList would add its box; its style knows what a click ticks.
+        strip = super(SelectionList, self).render_line(y)
+        style = next((segment.style for segment in strip if segment.style), Style.null())
+        place = style.meta.get("option")
+        if place is None:
             return strip
-        # The box in three segments, the middle one of which knows what a click ticks; then a space and the text.
-        _, inner, _, space, *text = strip
-        style = (space.style or Style.null()) + Style(meta=inner.style.meta if inner.style else None)
-        return Strip([Segment(TICKED if option.value in self.selected else NOT_TICKED, style), space, *text])
+        ticked = self.get_option_at_index(place).value in self.selected
+        return Strip([Segment(f"{TICKED if ticked else NOT_TICKED} ", style), *strip])
 
 
 class RadioChoice(RadioButton):

@@ -196,11 +196,9 @@ def test_a_worker_that_is_refused_the_run_says_so_and_nothing_of_an_earlier_end(
         command("resume", "first")
         RunFolder(root).metrics.unlink(missing_ok=True)
         # As for the slower one of two that resume at once: both find no worker.
-        monkeypatch.setattr(RunFolder, "is_running", lambda folder: False)
-        with RunFolder(root).held():
+        with monkeypatch.context() as patch, RunFolder(root).held():
+            patch.setattr(RunFolder, "is_running", lambda folder: False)
             refused = command("resume", "first")
-        monkeypatch.undo()
-        monkeypatch.setenv("LTDD_RUNS_DIR", str(root.parent))
         assert refused.code == 2
         assert refused.err.splitlines()[1:] == [f"error: {root}: {HELD}", "hint: `ltdd-tui watch` shows it"]
 

@@ -14,8 +14,10 @@ from ltdd_tui.widgets.toggles import RadioChoice, TickList
 
 
 class Shown(App[None]):
+    CSS = "TickList { text-wrap: wrap; width: 20; height: 5; }"
+
     def compose(self) -> ComposeResult:
-        yield TickList(Selection("one", 1, True), Selection("two", 2))
+        yield TickList(Selection("one, in two lines", 1, True), Selection("two", 2))
         with RadioSet():
             yield RadioChoice("this", value=True)
             yield RadioChoice("that")
@@ -32,8 +34,8 @@ async def test_what_is_not_ticked_holds_no_sign() -> None:
         await pilot.pause()
         assert boxes() == {"one": "[x]", "two": "[ ]", "this": "(●)", "that": "( )"}
         await pilot.press("down", "space", "tab", "down", "space")
-        await pilot.click(TickList, offset=(2, 1))
-        await pilot.click(TickList, offset=(2, 1))
+        await pilot.click(TickList, offset=(2, 2))
+        await pilot.click(TickList, offset=(2, 2))
         await pilot.pause()
         assert boxes() == {"one": "[x]", "two": "[x]", "this": "( )", "that": "(●)"}
 
