@@ -148,9 +148,9 @@ class PooledClass:
 class SeedMean:
     """Runs that differ in nothing but their seed, or the test fold: the mean of their final accuracies over seeds.
 
-    `std` is the sample standard deviation, None of a single seed, and where seeds have different folds: their images
-    are not the same, so all runs are pooled as if they were of one seed. Folds are not averaged but pooled, since the few
+    `std` is the sample standard deviation, None of a single seed. Folds are not averaged but pooled, since the few
     images of one class are not spread evenly over them: `folds` of `of_folds` test folds, and every class over these.
+    Seeds that do not all have the same folds were tested on different images: their runs are pooled as of one seed.
     """
 
     tags: str

@@ -125,7 +125,11 @@ def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(
     process = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
     wait_for(lambda: has_distilled_three_steps(root))
     process.send_signal(number)
-    time.sleep(0.5)
+    assert process.stderr is not None
+    while "again kills the worker" not in process.stderr.readline():
+        assert process.poll() is None
+    if number == signal.SIGTERM:
+        time.sleep(progress.ONE_REQUEST_SECONDS)
     assert process.poll() is None and RunFolder(root).is_running()
     process.send_signal(number)
     _, err = process.communicate(timeout=30)

@@ -155,7 +155,8 @@ async def test_every_key_has_an_id_of_its_own_screen_or_panel() -> None:
 
 
 async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer: Callable[[str], Path]) -> None:
-    prefer("theme: ltdd-darc\nimages: 3\nkeys:\n  runs.opne: l\n  runs.stop: x\n  runs.mark: ctrl+entr\n  app.runs: f9\ncolor: red\n")
+    keys = "  runs.opne: l\n  runs.stop: x\n  runs.mark: ctrl+entr\n  app.runs: f9\n"
+    prefer(f"theme: ltdd-darc\nimages: 3\nkeys:\n{keys}color: red\n")
     async with shown() as pilot:
         await hears(pilot, "theme: there is no theme 'ltdd-darc'", "did you mean ltdd-dark?")
         (note,) = told(pilot)

@@ -10,7 +10,7 @@ from textual.widgets import RadioSet
 from textual.widgets.selection_list import Selection
 
 import ltdd_tui
-from ltdd_tui.widgets.toggles import RadioChoice, TickList
+from ltdd_tui.widgets.field import RadioChoice, TickList
 
 
 class Shown(App[None]):
@@ -41,7 +41,7 @@ async def test_what_is_not_ticked_holds_no_sign() -> None:
 
 
 def test_no_other_boxes_are_used() -> None:
-    sources = [path for path in Path(ltdd_tui.__file__).parent.rglob("*.py") if path.name != "toggles.py"]
+    sources = [path for path in Path(ltdd_tui.__file__).parent.rglob("*.py") if path.name != "field.py"]
     used = {
         name
         for path in sources
