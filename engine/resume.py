@@ -65,6 +65,8 @@ def load_run_data(context: Context) -> LongTailedData:
     before = _began_with(folder)
     if before is not None and (changes := list(_changes(before, now))):
         hint = "put the images (and the settings of dataset) back as they were, or start a new run"
+        if _tail_is_rounded_otherwise(before, now) and settings.dataset.imbalance_factor != "natural":
+            hint += "; or it began with another version of ltdd-tui, which counted the tail otherwise and can resume it"
         if changes == [OTHER_PIXELS]:
             hint += "; another machine or version of Pillow may decode a file differently"
         what = f"the data has changed since the run began: {listed(changes, '; ')}"
@@ -77,6 +79,17 @@ def load_run_data(context: Context) -> LongTailedData:
     if not recorded:
         write_json(folder.data, now.model_dump())
     return data
+
+
+def _tail_is_rounded_otherwise(before: DataRecord, now: DataRecord) -> bool:
+    """Whether some classes have one train image more and all else is equal.
+
+    So it is where a version before FLOAT_ERROR (engine/run/datasets.py) took one image too few.
+    """
+    if before.class_names != now.class_names or before.test_images != now.test_images:
+        return False
+    more = [new - old for old, new in zip(before.train_counts, now.train_counts, strict=True)]
+    return set(more) == {0, 1} and before.test_counts in ([], now.test_counts)
 
 
 def _began_with(folder: RunFolder) -> DataRecord | None:

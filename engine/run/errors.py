@@ -9,6 +9,8 @@ LtddError
 
 from __future__ import annotations
 
+import signal
+import time
 from dataclasses import dataclass
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -68,3 +70,23 @@ class Stopped(LtddError):
     """The run was asked to stop and did so at a safe point; `resume` continues from there."""
 
     exit_code = STOPPED
+
+
+ONE_REQUEST_SECONDS = 0.2
+
+
+class StopSignals:
+    """The requests to stop that came as signals: a first one asks for a safe point, a second one for an end at once.
+
+    `timeout` sends SIGTERM to its child and to the child's process group: those two are one request.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._last = float("-inf")
+
+    def take(self, number: int) -> None:
+        """To be called by the handler of the signal `number`."""
+        if number != signal.SIGTERM or time.monotonic() - self._last > ONE_REQUEST_SECONDS:
+            self.numbers.append(number)
+        self._last = time.monotonic()
