@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.run.errors import ONE_REQUEST_SECONDS
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.cli import progress
 
@@ -129,7 +130,7 @@ def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(
     while "again kills the worker" not in process.stderr.readline():
         assert process.poll() is None
     if number == signal.SIGTERM:
-        time.sleep(progress.ONE_REQUEST_SECONDS)
+        time.sleep(ONE_REQUEST_SECONDS)
     assert process.poll() is None and RunFolder(root).is_running()
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
