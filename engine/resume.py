@@ -14,13 +14,16 @@ import yaml
 from pydantic import BaseModel
 
 from engine.context import Context
-from engine.data.dataset import LongTailedData, listed, load_long_tailed
-from engine.run.errors import InputError
+from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.run.errors import InputError, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
+OLDER_COUNTS = (
+    "older versions took one image less of some classes, by an error of rounding; finish the run with such a version"
+)
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
@@ -67,7 +70,9 @@ def load_run_data(context: Context) -> LongTailedData:
         hint = "put the images (and the settings of dataset) back as they were, or start a new run"
         if changes == [OTHER_PIXELS]:
             hint += "; another machine or version of Pillow may decode a file differently"
-        what = f"the data has changed since the run began: {listed(changes, '; ')}"
+        elif settings.dataset.imbalance_factor != "natural" and _one_more_each(before, now):
+            hint += f"; if nothing was changed: {OLDER_COUNTS}"
+        what = f"the data has changed since the run began: {listed(changes, separator='; ')}"
         raise InputError(what, settings.dataset.path or settings.dataset.name, hint)
     recorded = before is not None and before.fingerprint != ""
     # Only now: a refused worker must not leave events of other data in the run.
@@ -106,6 +111,13 @@ def _from_events(folder: RunFolder) -> DataRecord | None:
     # Older versions kept the names as the file system stores them.
     names = [unicodedata.normalize("NFC", name) for name in first.class_names]
     return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)
+
+
+def _one_more_each(before: DataRecord, now: DataRecord) -> bool:
+    """Whether nothing differs but train images of some classes, by one more: as class_counts was corrected."""
+    if (before.class_names, before.test_images) != (now.class_names, now.test_images):
+        return False
+    return {new - old for old, new in zip(before.train_counts, now.train_counts, strict=True)} == {0, 1}
 
 
 def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:

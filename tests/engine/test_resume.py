@@ -118,6 +118,16 @@ def test_other_data_is_refused_with_what_changed(
     load_run_data(context)
 
 
+def test_a_run_with_counts_of_before_their_correction_is_told_of_it(images: Path, tmp_path: Path) -> None:
+    context, _ = begun(tmp_path, settings_for(images, imbalance_factor=2.0))
+    record = json.loads(context.folder.data.read_text())
+    for counts, told in (([6, 5, 3], False), ([6, 4, 1], False), ([6, 3, 2], True)):
+        context.folder.data.write_text(json.dumps(record | {"train_counts": counts}))
+        with pytest.raises(InputError) as refused:
+            load_run_data(context)
+        assert ("older versions took one image less" in refused.value.faults[0].hint) == told
+
+
 def test_of_many_changes_the_first_are_named(tmp_path: Path, images: Path) -> None:
     for i in range(20):
         for split in ("train", "test"):
