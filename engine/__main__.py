@@ -27,7 +27,7 @@ from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
-from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped
+from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.estimate import estimate_for_manifest
 from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
@@ -105,9 +105,9 @@ def _emit_faults(emit: Emit, error: LtddError) -> None:
 
 
 def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
-    """Waits until no worker holds any of these runs; raises Stopped when asked to."""
+    """Waits until no worker holds any of these runs or is about to; raises Stopped when asked to."""
     log.emit(Queued([other.name for other in others]))
-    while any(other.is_running() for other in others):
+    while any(other.is_running() or other.is_starting() for other in others):
         check_stop()
         time.sleep(QUEUE_SECONDS)
 
@@ -131,14 +131,14 @@ def _context(
 def _stop_check(folder: RunFolder) -> Callable[[], None]:
     """Installs signal handlers; returns what stages call at safe points, which raises Stopped after a stop request.
 
-    SIGINT, SIGTERM and the stop file ask for a stop; a second signal ends the process at once.
+    SIGINT, SIGTERM and the stop file ask for a stop; a second request by signal ends the process at once.
     """
-    signals: list[int] = []
+    requests = StopSignals()
 
     def on_signal(number: int, _frame: object) -> None:
-        if signals:
+        requests.take(number)
+        if len(requests.numbers) > 1:
             os._exit(STOPPED)
-        signals.append(number)
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
@@ -146,7 +146,7 @@ def _stop_check(folder: RunFolder) -> Callable[[], None]:
     def check() -> None:
         if not folder.config.exists():
             raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
-        if signals or folder.stop_request.exists():
+        if requests.numbers or folder.stop_request.exists():
             # Removed before the run ends, or resuming it would stop it again.
             folder.stop_request.unlink(missing_ok=True)
             raise Stopped("stopped on request", folder.name, f"`ltdd-tui resume {folder.name}` goes on from here")
@@ -198,4 +198,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # The app puts this Python's library there, in which a tool that is written for another Python would not run.
+    os.environ.pop("PYTHONPATH", None)
     sys.exit(main())

@@ -21,9 +21,6 @@ from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
-OLDER_COUNTS = (
-    "older versions took one image less of some classes, by an error of rounding; finish the run with such a version"
-)
 
 
 def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
@@ -68,10 +65,10 @@ def load_run_data(context: Context) -> LongTailedData:
     before = _began_with(folder)
     if before is not None and (changes := list(_changes(before, now))):
         hint = "put the images (and the settings of dataset) back as they were, or start a new run"
+        if _tail_is_rounded_otherwise(before, now) and settings.dataset.imbalance_factor != "natural":
+            hint += "; or it began with another version of ltdd-tui, which counted the tail otherwise and can resume it"
         if changes == [OTHER_PIXELS]:
             hint += "; another machine or version of Pillow may decode a file differently"
-        elif settings.dataset.imbalance_factor != "natural" and _one_more_each(before, now):
-            hint += f"; if nothing was changed: {OLDER_COUNTS}"
         what = f"the data has changed since the run began: {listed(changes, separator='; ')}"
         raise InputError(what, settings.dataset.path or settings.dataset.name, hint)
     recorded = before is not None and before.fingerprint != ""
@@ -82,6 +79,17 @@ def load_run_data(context: Context) -> LongTailedData:
     if not recorded:
         write_json(folder.data, now.model_dump())
     return data
+
+
+def _tail_is_rounded_otherwise(before: DataRecord, now: DataRecord) -> bool:
+    """Whether some classes have one train image more and all else is equal.
+
+    So it is where a version before FLOAT_ERROR (engine/run/datasets.py) took one image too few.
+    """
+    if before.class_names != now.class_names or before.test_images != now.test_images:
+        return False
+    more = [new - old for old, new in zip(before.train_counts, now.train_counts, strict=True)]
+    return set(more) == {0, 1} and before.test_counts in ([], now.test_counts)
 
 
 def _began_with(folder: RunFolder) -> DataRecord | None:
@@ -111,13 +119,6 @@ def _from_events(folder: RunFolder) -> DataRecord | None:
     # Older versions kept the names as the file system stores them.
     names = [unicodedata.normalize("NFC", name) for name in first.class_names]
     return DataRecord(class_names=names, train_counts=first.class_counts, test_images=first.test_images)
-
-
-def _one_more_each(before: DataRecord, now: DataRecord) -> bool:
-    """Whether nothing differs but train images of some classes, by one more: as class_counts was corrected."""
-    if (before.class_names, before.test_images) != (now.class_names, now.test_images):
-        return False
-    return {new - old for old, new in zip(before.train_counts, now.train_counts, strict=True)} == {0, 1}
 
 
 def _changes(before: DataRecord, now: DataRecord) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The errors of a run, each with what is wrong, where, and a hint for the person who can correct it.
 
 LtddError
-|- SettingsError     a preset, an override or a form: every fault at once      (exit code 2)
+|- SettingsError     a preset, an override or a form: faults of all at once   (exit code 2)
 |- InputError        a folder, a file or a name that does not fit              (exit code 2)
 |- RunFailed         the run itself went wrong: a loss that is not finite, no memory  (exit code 1)
 `- Stopped           somebody asked the run to stop; it can be resumed         (exit code 130)
@@ -9,6 +9,8 @@ LtddError
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +54,7 @@ class LtddError(Exception):
 
 
 class SettingsError(LtddError):
-    """Settings are refused, with all their faults."""
+    """Settings are refused, with the faults of all of them."""
 
     exit_code = BAD_INPUT
 
@@ -71,3 +73,23 @@ class Stopped(LtddError):
     """The run was asked to stop and did so at a safe point; `resume` continues from there."""
 
     exit_code = STOPPED
+
+
+ONE_REQUEST_SECONDS = 0.2
+
+
+class StopSignals:
+    """The requests to stop that came as signals: a first one asks for a safe point, a second one for an end at once.
+
+    `timeout` sends SIGTERM to its child and to the child's process group: those two are one request.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._last = float("-inf")
+
+    def take(self, number: int) -> None:
+        """To be called by the handler of the signal `number`."""
+        if number != signal.SIGTERM or time.monotonic() - self._last > ONE_REQUEST_SECONDS:
+            self.numbers.append(number)
+        self._last = time.monotonic()

@@ -22,6 +22,9 @@ from engine.run.errors import InputError
 HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
 
+STARTING_SECONDS = 20.0
+"""A worker that does not hold its run after that time will not come any more."""
+
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Why nothing can be written, whatever the file."""
 
@@ -169,6 +172,18 @@ class RunFolder:
         except OSError:
             return False
         return False
+
+    def is_starting(self) -> bool:
+        """Whether a worker was launched a moment ago that does not hold the folder yet: it loads its libraries first.
+
+        The app gives each worker a new console.log, and it has printed nothing so far.
+        """
+        try:
+            console = self.console.stat()
+            taken_before = self.lock.exists() and self.lock.stat().st_mtime >= console.st_mtime
+        except OSError:
+            return False
+        return not console.st_size and not taken_before and abs(time.time() - console.st_mtime) < STARTING_SECONDS
 
     def holder(self) -> tuple[str, int] | None:
         """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""

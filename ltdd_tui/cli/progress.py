@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress
 from rich.text import Text
 
-from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault
+from engine.run.errors import BAD_INPUT, FAILED, STOPPED, Fault, StopSignals
 from engine.run.events import Stamped, Warned, encode
 from engine.run.folder import RunFolder
 from ltdd_tui.cli.output import console, print_note
@@ -203,8 +203,6 @@ def follow(watched: RunStateReader, display: Display, start: Callable[[], Worker
 
 
 AGAIN: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-# `timeout` sends SIGTERM to its child and to the child's process group: that is one request, not two.
-ONE_REQUEST_SECONDS = 0.2
 
 
 @contextlib.contextmanager
@@ -213,17 +211,14 @@ def _caught_signals() -> Iterator[list[int]]:
 
     Not SIGHUP: a terminal that is closed ends this program, and the worker goes on.
     """
-    caught, last = list[int](), float("-inf")
+    requests = StopSignals()
 
     def catch(number: int, _frame: object) -> None:
-        nonlocal last
-        if number != signal.SIGTERM or time.monotonic() - last > ONE_REQUEST_SECONDS:
-            caught.append(number)
-        last = time.monotonic()
+        requests.take(number)
 
     before = {number: signal.signal(number, catch) for number in AGAIN}
     try:
-        yield caught
+        yield requests.numbers
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,8 @@ CHUNK_BYTES = 1 << 16
 LONGEST_LINE_BYTES = 1 << 24
 MOST_WARNINGS = 10
 GONE = (-1, -1)
+MOST_LOOKS = 3
+"""A file may grow though no worker is seen, where a file system shows no locks: no look would ever be the last."""
 
 
 def events_size(folder: RunFolder) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
@@ -49,6 +49,13 @@ def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Every run below `runs_dir`, by name; nothing where there is no such folder."""
     if runs_dir.is_dir():
         yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
+
+
+def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs beside these that a worker holds."""
+    known = {folder.root for folder in folders}
+    below = {folder.root.parent for folder in folders}
+    return [other for path in below for other in run_folders(path) if other.root not in known and other.is_running()]
 
 
 def last_change(folder: RunFolder) -> float:

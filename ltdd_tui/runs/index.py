@@ -15,7 +15,7 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name, percent_done, stage_name
-from ltdd_tui.runs.feed import events_size
+from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
@@ -82,7 +82,7 @@ class Overview:
 
 def overview(folder: RunFolder) -> Overview:
     """One run in a line, from the two ends of its events, so that a list of long runs stays quick."""
-    while True:
+    for _ in range(MOST_LOOKS):
         size, alive = events_size(folder), folder.is_running()
         started, state = _started_and_last_state(folder, WORKING_TAIL_BYTES if alive else TAIL_BYTES)
         if alive or size == events_size(folder):

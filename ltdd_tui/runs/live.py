@@ -19,7 +19,7 @@ from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion, read_confusion
 from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
-from ltdd_tui.runs.feed import Feed, events_size
+from ltdd_tui.runs.feed import MOST_LOOKS, Feed, events_size
 from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.notes import Notes, read_notes
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
@@ -79,8 +79,9 @@ class RunStateReader:
 
     def skip_old(self) -> None:
         """Takes in, without showing it, everything up to now."""
-        while not self.take_new(None):
-            pass
+        looks = 0
+        while not self.take_new(None) and looks < MOST_LOOKS:
+            looks += self._feed.caught_up
 
 
 def replayed(folder: RunFolder) -> RunState:

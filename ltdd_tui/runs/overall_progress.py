@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ltdd_tui.runs.state import DISTILL, RunState, Stage
+from ltdd_tui.runs.state import DISTILL, EXPERT_STAGES, RunState, Stage
 
 # Of a run that has no estimate: about what the stages of the default settings take of a hundred seconds (ours).
 TYPICAL_SECONDS = {
@@ -23,6 +23,8 @@ TYPICAL_SECONDS = {
 }
 # A machine that is this much slower or faster than it was estimated to be is not believed to be more so.
 MOST_CORRECTION = 5.0
+# That share of the whole estimate counts as kept: a second in which all went slowly says little of hours.
+KEPT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,16 @@ def _seconds_left(state: RunState, estimated: Mapping[str, float | None], now: f
     if not estimated or state.status != "running":
         return None
     stages = state.stages.by_name.values()
-    # Distilling is left out: checks are made during it, which its own seconds do not count.
-    over = [stage for stage in stages if stage.status == "done" and stage.name != DISTILL and estimated.get(stage.name)]
-    measured, expected = sum(stage.seconds for stage in over), sum(estimated[stage.name] or 0.0 for stage in over)
-    correction = min(MOST_CORRECTION, max(1 / MOST_CORRECTION, measured / expected)) if measured and expected else 1.0
+    # Checks are made while it distills, which its own seconds do not count; a disk's pace is not that of training; and
+    # experts that were found in the cache took no time.
+    from_cache = {EXPERT_STAGES[kind] for (kind, _), expert in state.experts_done.items() if expert.cached}
+    left_out = {DISTILL, "data"} | from_cache
+    estimated_ones = [stage for stage in stages if estimated.get(stage.name) and stage.name not in left_out]
+    over = [stage for stage in estimated_ones if stage.status == "done"]
+    kept = KEPT_SHARE * sum(seconds or 0.0 for seconds in estimated.values())
+    measured = kept + sum(stage.seconds for stage in over)
+    expected = kept + sum(estimated.get(stage.name) or 0.0 for stage in over)
+    correction = min(MOST_CORRECTION, max(1 / MOST_CORRECTION, measured / expected)) if expected else 1.0
     left = 0.0
     for stage in stages:
         if stage.status != "done":

@@ -255,7 +255,9 @@ class RunState:
             case e.ExpertDone():
                 self._own("experts_done", "training", "stages")
                 key = (event.kind, event.expert)
-                self.experts_done[key] = event
+                # A worker that goes on loads what an earlier one trained: that was not in the cache before the run.
+                if not event.cached or key not in self.experts_done:
+                    self.experts_done[key] = event
                 self.stages.named(EXPERT_STAGES[event.kind]).part_units -= self.training.pop(key, 0.0)
             case e.Checkpointed():
                 self.checkpoint = event.iteration

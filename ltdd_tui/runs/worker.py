@@ -20,7 +20,7 @@ from typing import IO
 
 from engine.run.errors import InputError
 from engine.run.events import EventLog, RunStopped
-from engine.run.folder import HELD, RunFolder
+from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
@@ -28,6 +28,7 @@ from ltdd_tui_start import own_code_first
 
 END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
+NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 
 
@@ -113,8 +114,10 @@ def kill(pid: int) -> None:
 def stop_now(folder: RunFolder) -> None:
     """Ends the worker that holds the run at once; what came after the last checkpoint is lost.
 
-    Raises InputError where that worker cannot be ended from here.
+    Raises InputError where it has ended by itself, and where it cannot be ended from here.
     """
+    if not folder.is_running():
+        raise InputError(NO_WORKER, folder.name)
     machine, pid = folder.holder() or ("", 0)
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"
@@ -141,13 +144,15 @@ def _is_worker_of(folder: RunFolder, pid: int) -> bool:
         # A worker leads a group of its own.
         if os.getpgid(pid) != pid:
             return False
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+        words, between = Path(f"/proc/{pid}/cmdline").read_bytes(), b"\0"
     except FileNotFoundError:
         # No Linux.
-        arguments = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout
+        process = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)
+        words, between = process.stdout.strip(), b" "
     except OSError:
         return False
-    return os.fsencode(folder.root) in arguments
+    # A whole word: the run `a` lies at the start of the path of the run `ab`.
+    return between + os.fsencode(folder.root) + between in words + between
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -180,9 +185,6 @@ class WorkerProcess:
 # ---------------------------------------------------------------------------------------------------------------------
 # What is known of a run's worker before the run's events say it
 
-YOUNG_SECONDS = 20.0
-"""A worker loads its libraries before it takes hold of the run."""
-
 
 class WorkerHandle:
     """Handle for one run's worker: start, stop, and state not yet in the event log. All screens share it.
@@ -200,7 +202,7 @@ class WorkerHandle:
         # A run that was made a moment ago, by another program, most likely has a worker that is about to start. The
         # clock of a file server may be ahead of ours, but the run is no younger than this first look at it.
         age = max(0.0, time.time() - last_change(folder))
-        self._young_until = time.monotonic() + YOUNG_SECONDS - age
+        self._young_until = time.monotonic() + STARTING_SECONDS - age
 
     def is_launched_but_not_begun(self, status: str) -> bool:
         """Whether a worker launched here has neither exited nor begun, for callers who know the run's status alone."""
@@ -215,7 +217,7 @@ class WorkerHandle:
     async def stop(self) -> None:
         """Asks the worker to stop at its next safe point."""
         if not await asyncio.to_thread(self._folder.is_running):
-            raise InputError("no worker is at work on this run any more", self._folder.name)
+            raise InputError(NO_WORKER, self._folder.name)
         await asyncio.to_thread(request_stop, self._folder)
 
     async def resume(self, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:

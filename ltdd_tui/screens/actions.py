@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from rich.text import Text
 from textual import work
 from textual.app import App
 from textual.binding import Binding
@@ -21,7 +22,7 @@ from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
 from ltdd_tui.runs import manage
-from ltdd_tui.runs.find import run_folders
+from ltdd_tui.runs.find import others_at_work
 from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.notes import Notes, note_all, read_notes
 from ltdd_tui.runs.results import figures_of, known_networks
@@ -95,18 +96,18 @@ async def end_announced(
     archs: Sequence[str] = (),
     result: str = "",
     unless_shown: bool = False,
-) -> None:
+) -> int:
     """Notifies how a worker's task ended, once the worker has exited and whatever screen is shown by then.
 
     result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
     the run tells of its end itself. Run it as a Textual worker of the app and not of a screen: the end is told though
-    the screen is closed meanwhile.
+    the screen is closed meanwhile. Returns the worker's exit code.
     """
     code = await process.wait()
     if unless_shown and any(
         isinstance(screen, LiveScreen) and screen.folder.root == folder.root for screen in app.screen_stack
     ):
-        return
+        return code
     worker_handles.of(folder).forget(process)
     if code == 0:
         figures = result or await asyncio.to_thread(figures_of, folder, archs)
@@ -114,6 +115,7 @@ async def end_announced(
     elif code != STOPPED:
         words = process.last_output() or worker_died(code)
         notify_plainly(app, words, f"{task} of {folder.name} failed", "error", timeout=20)
+    return code
 
 
 class RunActions(Screen[None]):
@@ -155,8 +157,10 @@ class RunActions(Screen[None]):
     @work(group="resume")
     async def action_resume(self) -> None:
         """Starts workers that go on from where the runs stopped, asking first where several would be at work."""
-        folders = self.all_picked()
-        working = await asyncio.to_thread(_others_at_work, folders)
+        folders = [folder for folder in self.all_picked() if not self._told_done(folder)]
+        if not folders:
+            return
+        working = await asyncio.to_thread(others_at_work, folders)
         behind = None
         if working or len(folders) > 1:
             answer = await self.ask(StartBeside(working, folders))
@@ -180,11 +184,14 @@ class RunActions(Screen[None]):
                     await asyncio.sleep(HOLDS_AFTER_SECONDS)
                 behind = [*behind, folder]
 
+    def _told_done(self, folder: RunFolder) -> bool:
+        """Whether the run is done, which is then said."""
+        if done := folder.distilled.exists() and bool(readable_metrics(folder)):
+            self.tell("the run is done; v evaluates it on further networks", title=folder.name)
+        return done
+
     async def _resume_one(self, folder: RunFolder, behind: Sequence[RunFolder]) -> WorkerProcess | None:
         """The launched worker; None where there is none to launch, after a notification that says why."""
-        if folder.distilled.exists() and readable_metrics(folder):
-            self.tell("the run is done; v evaluates it on further networks", title=folder.name)
-            return None
         try:
             process = await self.worker_handles.of(folder).resume(behind)
         except (LtddError, OSError) as error:
@@ -239,10 +246,14 @@ class RunActions(Screen[None]):
                 self.app.run_worker(self._evaluate(folders, plan), group="evaluate")
 
     async def _evaluate(self, folders: Sequence[RunFolder], plan: EvaluationPlan) -> None:
-        for folder in folders:
-            if process := await self._launch(folder, plan.arguments(folder)):
-                self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-                await end_announced(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
+        async def evaluate(folder: RunFolder) -> int | None:
+            process = await self._launch(folder, plan.arguments(folder))
+            if process is None:
+                return None
+            self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
+            return await end_announced(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
+
+        await self._one_after_another(evaluate, folders, "evaluated")
 
     @work
     async def action_export(self) -> None:
@@ -253,11 +264,34 @@ class RunActions(Screen[None]):
                 self.app.run_worker(self._export(folders, plan), group="export")
 
     async def _export(self, folders: Sequence[RunFolder], plan: ExportPlan) -> None:
-        for folder in folders:
+        async def export(folder: RunFolder) -> int | None:
             process = await self._launch(folder, plan.arguments(folder), reads_only=plan.form == "tensorboard")
-            if process:
-                result = str(plan.target_of(folder))
-                await end_announced(self.app, self.worker_handles, process, folder, "export", result=result)
+            if process is None:
+                return None
+            result = str(plan.target_of(folder))
+            return await end_announced(self.app, self.worker_handles, process, folder, "export", result=result)
+
+        await self._one_after_another(export, folders, "exported")
+
+    async def _one_after_another(
+        self, task: Callable[[RunFolder], Awaitable[int | None]], folders: Sequence[RunFolder], done: str
+    ) -> None:
+        """Does a task on each run until one is stopped, or the program ends; names the runs that are left then.
+
+        task: returns the exit code of its worker. done: what a run is after it, such as "evaluated".
+        """
+        left = list(folders)
+        try:
+            while left and await task(left.pop(0)) != STOPPED:
+                pass
+        except asyncio.CancelledError:
+            if left:
+                # Printed below the screen when that is closed.
+                words = Text(f"not {done}, since this program was left: {names_of(left)}")
+                self.app.exit(return_code=self.app.return_code or 0, message=words)
+            raise
+        if left:
+            self.tell(f"not {done}, since the one before was stopped", title=names_of(left), severity="warning")
 
     @work
     async def action_rename(self) -> None:
@@ -348,13 +382,6 @@ class RunActions(Screen[None]):
         except OSError as error:
             self.complain(InputError(f"no worker can be started: {error.strerror}", str(error.filename or folder.root)))
         return None
-
-
-def _others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs beside these that a worker holds."""
-    known = {folder.root for folder in folders}
-    below = {folder.root.parent for folder in folders}
-    return [other for path in below for other in run_folders(path) if other.root not in known and other.is_running()]
 
 
 def _file_manager() -> str | None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import os
+import runpy
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine import __main__ as worker
+from engine.run import errors
 from engine.run.errors import Stopped
 from engine.run.events import EventLog
 from engine.run.folder import RunFolder
@@ -45,3 +52,74 @@ def test_it_can_be_stopped_while_it_waits(tmp_path: Path) -> None:
     other = RunFolder(tmp_path / "other")
     with other.held(), pytest.raises(Stopped):
         wait(tmp_path, [other], stop)
+
+
+@pytest.mark.parametrize(
+    ("printed", "old", "held_before", "waits"),
+    [
+        ("", False, False, True),
+        ("error: no such device", False, False, False),
+        ("", True, False, False),
+        ("", False, True, False),
+    ],
+    ids=["starting", "refused", "long ago", "over"],
+)
+def test_a_worker_that_still_loads_its_libraries_is_waited_for(
+    printed: str, old: bool, held_before: bool, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WaitedError(Exception):
+        """Ends the waiting."""
+
+    def stop() -> None:
+        raise WaitedError
+
+    other = RunFolder(tmp_path / "other")
+    other.root.mkdir()
+    other.console.write_text(printed)
+    if held_before:
+        with other.held():
+            pass
+    if old:
+        os.utime(other.console, (1e9, 1e9))
+    with pytest.raises(WaitedError) if waits else contextlib.nullcontext():
+        wait(tmp_path, [other], stop)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seconds", "ends"),
+    [
+        ((signal.SIGTERM, signal.SIGTERM), 0.1, 0),
+        ((signal.SIGTERM, signal.SIGTERM), 0.3, 1),
+        ((signal.SIGINT, signal.SIGINT), 0.1, 1),
+        ((signal.SIGINT, signal.SIGTERM), 0.1, 0),
+    ],
+)
+def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
+    numbers: tuple[int, ...], seconds: float, ends: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`timeout` sends SIGTERM twice: the worker stops at a safe point all the same."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    times = itertools.count(100.0, seconds)
+    monkeypatch.setattr(errors.time, "monotonic", lambda: now)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    (tmp_path / "config.yaml").touch()
+    try:
+        check_stop = worker._stop_check(RunFolder(tmp_path))
+        for number in numbers:
+            now = next(times)
+            signal.raise_signal(number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert len(ended) == ends
+    with pytest.raises(Stopped):
+        check_stop()
+
+
+def test_what_the_worker_starts_is_not_given_this_pythons_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/usr/lib/python3.11")
+    monkeypatch.setattr(sys, "argv", ["engine", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(worker.__file__, run_name="__main__")
+    assert "PYTHONPATH" not in os.environ

@@ -11,6 +11,7 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
+from ltdd_tui.runs import index, live
 from ltdd_tui.runs.index import RunIndex
 from ltdd_tui.runs.live import LiveRun, replayed
 from tests.ltdd_tui.recorded import hold, let_go, record
@@ -120,3 +121,15 @@ def test_a_run_begun_anew_in_the_same_folder_has_a_log_of_its_own(tmp_path: Path
         pass
     said = [entry for entry in live.view.log if entry.seconds is not None]
     assert len(said) == count
+
+
+def test_a_file_that_grows_though_no_worker_is_seen_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file system shows no locks, a run at work on another machine looks like that."""
+    folder = record(tmp_path / "one", "crashed", iterations=20)
+    sizes = count()
+    for module in (index, live):
+        monkeypatch.setattr(module, "events_size", lambda _: next(sizes))
+    assert index.overview(folder).state == replayed(folder).status == "crashed"
+    assert next(sizes) < 20

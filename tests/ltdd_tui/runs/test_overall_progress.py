@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import closing_line_of, progress_text, terminal_title
 from ltdd_tui.runs.overall_progress import overall_progress
-from ltdd_tui.runs.state import RunState, fold
+from ltdd_tui.runs.state import DISTILL, RunState, fold
 from tests.ltdd_tui.recorded import COUNTS, STAGES, hold, let_go, record
 
 ESTIMATED = {"data": 2.0, "experts": 40.0, "distill": 50.0, "evaluate": 8.0}
@@ -107,11 +108,45 @@ def test_the_time_left_is_that_of_the_whole_run() -> None:
     assert progress_text(state, state.last_seconds or 0.0) == "67 %, about 18 s left"
 
 
-def test_a_machine_that_is_slower_than_estimated_makes_what_comes_longer() -> None:
-    slow = [started(), *stage("data", 1)[:-1], e.StageDone("data", 6.0), e.StageStarted("experts", 4, "experts")]
-    *_, state = states_after_each(slow)
+HOURS = {"data": 5.0, "experts": 40.0, "classifier_experts": 4000.0, "initialize": 100.0, DISTILL: 6000.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "expected", "least", "most"),
+    [
+        ({"data": 0.2}, HOURS, 10140, 10140),
+        ({"data": 50.0}, HOURS, 10140, 10140),
+        ({"data": 5.0, "experts": 200.0}, HOURS, 10100, 13500),
+        ({"data": 5.0, "experts": 4.0}, HOURS, 9400, 10100),
+        ({"data": 5.0, "experts": 80.0, "classifier_experts": 8000.0}, HOURS, 11500, 12200),
+        ({"data": 0.1, "experts": 2.0}, {"data": 0.0, "experts": 0.0, DISTILL: 100.0}, 100, 100),
+    ],
+)
+def test_the_time_left_is_corrected_as_far_as_enough_is_done_to_tell(
+    before: dict[str, float], expected: dict[str, float], least: float, most: float
+) -> None:
+    told = [started(estimated=expected)]
+    for name, seconds in before.items():
+        told += [e.StageStarted(name, 1, "units"), e.StageDone(name, seconds)]
+    *_, state = states_after_each([*told, e.StageStarted("initialize", 10, "images")])
     overall = overall_progress(state, state.last_seconds or 0.0)
-    assert overall is not None and overall.seconds_left == pytest.approx(3 * 98)
+    assert overall is not None and overall.seconds_left is not None
+    assert least <= overall.seconds_left <= most
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_experts_from_the_cache_say_nothing_of_the_machine(resumed: bool) -> None:
+    """A run that goes on finds the experts that it trained itself: those took their time."""
+    trained = e.ExpertDone("representation", 0, False, 50.0, [], [])
+    again = [e.StageStarted("experts", 1, "experts"), replace(trained, cached=True), e.StageDone("experts", 80.0)]
+    took = e.StageDone("experts", 80.0 if resumed else 0.1)
+    told = [started(), *stage("experts", 1, trained if resumed else again[1])[:-1], took]
+    told += [started(resumed=True), *again] if resumed else []
+    *_, state = states_after_each([*told, e.StageStarted(DISTILL, 20, "iterations")])
+    overall = overall_progress(state, state.last_seconds or 0.0)
+    assert overall is not None
+    # 58 s were estimated; experts that took 80 instead of 40 s nearly double them. `data` is not done here: 2 s.
+    assert overall.seconds_left == pytest.approx(60 * 85 / 45 if resumed else 60)
 
 
 def test_a_finished_run_that_is_evaluated_again_shows_that(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, write_atomically
+from engine.run.folder import STARTING_SECONDS, RunFolder, write_atomically
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.console import open_console, printed
 from ltdd_tui.runs.feed import events_size
@@ -178,6 +179,34 @@ def test_a_process_that_is_not_the_runs_worker_is_never_ended(
             worker.stop_now(folder)
 
 
+def test_a_worker_that_has_just_ended_is_no_other_process(runs_dir: Path) -> None:
+    folder = manage.create("one", runs_dir, "method: ltdd\n")
+    with folder.held():
+        pass
+    with pytest.raises(InputError, match="no worker is at work on this run any more"):
+        worker.stop_now(folder)
+
+
+@pytest.mark.parametrize("linux", [True, False])
+def test_a_worker_is_that_of_the_run_whose_whole_path_it_was_given(
+    linux: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["python", "-m", "engine", "run", str(tmp_path / "ab"), "--device", "cpu"]
+
+    def read(path: Path) -> bytes:
+        if not linux:
+            raise FileNotFoundError
+        return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+    answer = subprocess.CompletedProcess([], 0, os.fsencode(" ".join(words)) + b"\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpgid", lambda pid: pid)
+        patched.setattr(Path, "read_bytes", read)
+        patched.setattr(subprocess, "run", lambda *_, **__: answer)
+        found = [worker._is_worker_of(RunFolder(tmp_path / name), 7) for name in ("ab", "a", "b")]
+    assert found == [True, False, False]
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_clock_of_the_file_server_that_is_off_says_starting_no_longer_than_usual(
     hours: int, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -185,5 +214,5 @@ def test_a_clock_of_the_file_server_that_is_off_says_starting_no_longer_than_usu
     folder = manage.create("one", runs_dir, "ipc: 2\n")
     os.utime(folder.config, (time.time() + 3600 * hours,) * 2)
     handle, first_look = WorkerHandle(folder, "cpu"), time.monotonic()
-    monkeypatch.setattr(worker.time, "monotonic", lambda: first_look + worker.YOUNG_SECONDS + 1)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: first_look + STARTING_SECONDS + 1)
     assert not handle.is_starting(RunView(folder, RunState(), None, [], gone=False, version=0))

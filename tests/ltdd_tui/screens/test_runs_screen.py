@@ -8,12 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.run.errors import STOPPED
 from engine.run.events import EventLog, RunFinished
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
@@ -311,6 +313,46 @@ async def test_with_marks_evaluate_takes_them_one_after_the_other(add: Add) -> N
         for name in ("two", "one"):
             await hears(pilot, f"{name}: evaluation done")
         assert not any(note.startswith("three") for note in told(pilot))
+
+
+async def stopped_worker() -> int:
+    return STOPPED
+
+
+async def working_worker() -> int:
+    await asyncio.sleep(60)
+    return 0
+
+
+@pytest.mark.parametrize(("task", "ends"), [("_evaluate", stopped_worker), ("_export", working_worker)])
+async def test_runs_that_a_stopped_task_or_a_closed_program_leaves_out_are_named(
+    task: str, ends: Callable, add: Add, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [add(name, "done") for name in ("one", "[two]", "three")]
+    begun: list[str] = []
+    process = SimpleNamespace(wait=ends)
+    monkeypatch.setattr(actions, "launch", lambda folder, arguments: begun.append(folder.name) or process)
+    plan = SimpleNamespace(arguments=lambda folder: [], archs=["mlp"], form="images", target_of=lambda folder: "")
+    async with shown() as pilot:
+        pilot.app.run_worker(getattr(screen(pilot), task)(folders, plan), group=task)
+        done = {"_evaluate": "evaluated", "_export": "exported"}[task]
+        if ends is stopped_worker:
+            await hears(pilot, f"2 runs: [two], three: not {done}, since the one before was stopped")
+        else:
+            await until(pilot, lambda: begun == ["one"])
+    assert begun == ["one"]
+    if ends is working_worker:
+        assert f"not {done}, since this program was left: 2 runs: [two], three" in capsys.readouterr().err
+
+
+async def test_a_done_run_is_not_asked_about_when_others_are_at_work(add: Add) -> None:
+    add("busy", "running")
+    add("one", "done")
+    async with shown() as pilot:
+        await marked(pilot, "one")
+        await pilot.press("r")
+        await hears(pilot, "one: the run is done")
+        assert pilot.app.screen is screen(pilot)
 
 
 async def test_with_marks_resume_can_put_them_into_a_queue(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
