@@ -1,7 +1,7 @@
 """The errors of a run, each with what is wrong, where, and a hint for the person who can correct it.
 
 LtddError
-|- SettingsError     a preset, an override or a form: faults of all at once   (exit code 2)
+|- SettingsError     a preset, an override or a form: every fault at once      (exit code 2)
 |- InputError        a folder, a file or a name that does not fit              (exit code 2)
 |- RunFailed         the run itself went wrong: a loss that is not finite, no memory  (exit code 1)
 `- Stopped           somebody asked the run to stop; it can be resumed         (exit code 130)
@@ -54,7 +54,7 @@ class LtddError(Exception):
 
 
 class SettingsError(LtddError):
-    """Settings are refused, with the faults of all of them."""
+    """Settings are refused, with all their faults."""
 
     exit_code = BAD_INPUT
 
