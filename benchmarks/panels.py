@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from engine.run.events import MatchingStep, Preview
 from ltdd_tui.preferences import series_color
-from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.history import LossHistory
 from ltdd_tui.screens.run.images.renderer import ImageSelection, RenderRequest
 from ltdd_tui.screens.run.images.view import ImagesView
 from ltdd_tui.widgets.chart import line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -105,6 +106,12 @@ def shortened(text: str, width: int) -> str:
     # A character may take two cells, so the end is cut off by cells, not by index.
     start = next(index for index in range(len(text) + 1) if cell_len(text[index:]) <= (width - 1) // 2)
     return f"{set_cell_size(text, width - 1 - cell_len(text[start:]))}\u2026{text[start:]}"
+
+
+def first_few(texts: Sequence[str], most: int, of_the_others: str = "") -> list[str]:
+    """The first texts, at most so many, then how many others there are, as `and 4 more`, with words about them."""
+    others = len(texts) - most
+    return [*texts[:most], f"and {others:,} more{of_the_others}"] if others > 0 else list(texts)
 
 
 def short_path(path: Path) -> str:

@@ -24,6 +24,20 @@ from engine.run.errors import Fault
 
 NAMED_KEYS = {key.value for key in Keys} | {"space", "slash", "question_mark", "full_stop", "comma", "plus", "minus"}
 EVERYWHERE = "everywhere"
+RENAMED_IDS = {
+    "launch.next_pane": "panes.next",
+    "launch.previous_pane": "panes.previous",
+    "run.back": "app.step_back",
+    "runs.back": "app.step_back",
+    "compare.back": "app.step_back",
+    "run.leave": "app.back",
+    "compare.smooth": "curve.smoother",
+    **{
+        f"runs.{action}": f"run.{action}"
+        for action in ("resume", "stop", "evaluate", "export", "rename", "delete", "open_folder")
+    },
+}
+"""Ids of earlier versions, which a preferences.yaml may still hold, and what each is called now."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,9 @@ def checked(chosen: Mapping[str, str], places: Places, where: str) -> tuple[dict
 def _faults(binding_id: str, keys: str, ids: set[str], where: str) -> Iterator[Fault]:
     place = f"{where}: keys.{binding_id}"
     if binding_id not in ids:
+        if binding_id in RENAMED_IDS:
+            yield Fault("this id has another name now", place, f"write {RENAMED_IDS[binding_id]}")
+            return
         near = difflib.get_close_matches(binding_id, ids, 1)
         yield Fault("nothing has this id", place, f"did you mean {near[0]}?" if near else "F1 lists the ids")
         return

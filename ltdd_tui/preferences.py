@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +46,8 @@ def preferences_file() -> Path:
 def load_preferences() -> tuple[Preferences, list[Fault]]:
     """The preferences, and what is wrong with the file; a faulty setting counts as not set, so the screen opens."""
     path = preferences_file()
-    if not path.exists():
+    # Not path.exists(): that raises PermissionError for a file in a folder that may not be read.
+    if not os.path.lexists(path):
         return Preferences(), []
     # Every preference is text: a key may be `1`, and images may be `off`.
     written = parse_file(path, is_text=lambda key: True, may_be_empty=True)
@@ -102,7 +104,7 @@ def load_layout() -> tuple[PanelLayout, list[Fault]]:
         return PanelLayout.model_validate(read_json(path)), []
     except ValidationError:
         what = "damaged: defaults are used, and the next change overwrites it"
-        return PanelLayout(), [Fault(what, str(path))] if path.exists() else []
+        return PanelLayout(), [Fault(what, str(path))] if os.path.lexists(path) else []
 
 
 # ---- Themes, and the colors of series: Okabe and Ito's, which color-blind eyes tell apart. ----

@@ -26,6 +26,7 @@ from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, Preset
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
+from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import prepare
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
@@ -70,11 +71,10 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
 def closing_notes(runs_dir: Path, watched: RunFolder | None = None) -> list[str]:
     """What to print once the screen is closed: how to get back to runs that still work and to the one watched."""
     working = [folder for folder in run_folders(runs_dir) if folder.is_running()]
-    lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working[:MOST_NAMED]]
+    lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working]
+    lines = first_few(lines, MOST_NAMED, ": `ltdd-tui runs` lists them")
     if watched is not None and watched.exists() and watched.root not in [folder.root for folder in working]:
         lines.insert(0, f"{watched.name}: `ltdd-tui watch {cli_name(watched)}` shows it again")
-    if len(working) > MOST_NAMED:
-        lines.append(f"and {len(working) - MOST_NAMED} more: `ltdd-tui runs` lists them")
     return lines
 
 
@@ -107,9 +107,9 @@ def run(
     # Before the run is made: a name that is not there must leave nothing behind.
     behind = [find_run(other, runs_dir) for other in after or []]
     if not behind and (working := [folder for folder in run_folders(runs_dir) if folder.is_running()]):
+        names = ", ".join(first_few([folder.name for folder in working], MOST_NAMED))
         print_note(
-            f"{', '.join(folder.name for folder in working[:MOST_NAMED])}: at work as well, so that each takes longer; "
-            f"--after {cli_name(working[-1])} would wait for it"
+            f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
         )
     _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach, behind)
 

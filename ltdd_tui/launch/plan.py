@@ -61,7 +61,7 @@ def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
         facts = FACTS[dataset.name]
         names, sizes = facts.class_names or [f"class {c}" for c in range(len(facts.class_sizes))], facts.class_sizes
     # `counts` follows the order of classes that the settings ask for; the names have to follow it too.
-    if dataset.class_order != "label":
+    if dataset.class_order == "count":
         names = [names[c] for c in sorted(range(len(sizes)), key=lambda c: (-sizes[c], c))]
     order = sorted(range(len(counts)), key=lambda c: (-counts[c], c))
     return LongTail(tuple(names[c] for c in order), tuple(counts[c] for c in order), settings.ipc)

@@ -150,6 +150,7 @@ class SeedMean:
 
     `std` is the sample standard deviation, None of a single seed. Folds are not averaged but pooled, since the few
     images of one class are not spread evenly over them: `folds` of `of_folds` test folds, and every class over these.
+    Seeds that do not all have the same folds were tested on different images: their runs are pooled as of one seed.
     """
 
     tags: str
@@ -221,7 +222,11 @@ def _seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
         by_fold.setdefault(run.view.settings.dataset.test_fold, []).append(run)
     if sum(map(len, by_seed.values())) < 2:
         return None
-    folds = {fold for by_fold in by_seed.values() for fold in by_fold}
+    folds: dict[int, list[ComparedRun]] = {}
+    for fold, same in chain.from_iterable(by_fold.items() for by_fold in by_seed.values()):
+        folds.setdefault(fold, []).extend(same)
+    if any(by_fold.keys() != folds.keys() for by_fold in by_seed.values()):
+        by_seed = {0: folds}
     classes: tuple[PooledClass, ...] = ()
     if len(folds) > 1:
         pooled = [_pooled(by_fold) for by_fold in by_seed.values()]
@@ -258,8 +263,9 @@ def _pooled(by_fold: Mapping[int, Sequence[ComparedRun]]) -> list[PooledClass]:
             data = run.view.state.data
             if data is None:
                 continue
+            accuracies = run.by_class()
             for name, group, count in zip(data.class_names, data.groups, data.test_counts, strict=False):
                 groups.setdefault(name, group)
-                right[name] = right.get(name, 0.0) + (run.by_class().get(name) or 0.0) * count / len(same)
+                right[name] = right.get(name, 0.0) + (accuracies.get(name) or 0.0) * count / len(same)
                 tested[name] = tested.get(name, 0) + (count if place == 0 else 0)
     return [PooledClass(name, groups[name], right[name] / n, n) for name, n in tested.items() if n]

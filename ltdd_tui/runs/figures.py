@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, class_intervals, expert_figures, group_means
-from ltdd_tui.runs.loss_history import Floats
+from ltdd_tui.runs.history import Floats
 from ltdd_tui.runs.state import RunState
 
 KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")

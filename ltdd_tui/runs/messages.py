@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.run import events as e
 from engine.run.errors import Fault
-from ltdd_tui.formatting import duration, mean_and_std, percent, percent_done, stage_name
+from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS, Row, rows_from_state
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.state import RunState, RunView
@@ -49,13 +49,9 @@ def new_notifications(before: RunView, after: RunView, exit_code: int | None = N
     """New warnings with their hints, and how the run ended; `exit_code` is the worker's, where it is known."""
     name = after.folder.name
     new = after.state.warnings[len(before.state.warnings) :]
-    notifications = [
-        Notification(warning.message + (f"\nhint: {warning.hint}" if warning.hint else ""), "warning", name)
-        for warning in new[:MOST_WARNINGS]
-    ]
-    if len(new) > MOST_WARNINGS:
-        more = f"and {len(new) - MOST_WARNINGS} more warnings, which the log shows"
-        notifications.append(Notification(more, "warning", name))
+    told = [warning.message + (f"\nhint: {warning.hint}" if warning.hint else "") for warning in new]
+    told = first_few(told, MOST_WARNINGS, " warnings, which the log shows")
+    notifications = [Notification(text, "warning", name) for text in told]
     if after.gone and not before.gone:
         notifications.append(Notification(f"{after.folder.root} is gone", "error", name, rings=True))
     if before.state.status != after.state.status and (ending := _ending(after, exit_code)):

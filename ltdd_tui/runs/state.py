@@ -16,9 +16,8 @@ from engine.run import events as e
 from engine.run.folder import RunFolder
 from engine.run.settings import METHODS, RunSettings
 from ltdd_tui.runs.confusion import Confusion
-from ltdd_tui.runs.loss_history import LossHistory
+from ltdd_tui.runs.history import LossHistory, ReadingHistory
 from ltdd_tui.runs.notes import Notes
-from ltdd_tui.runs.readings import ReadingHistory
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Stages: how far each is, since when, and how long it still takes at its recent pace

@@ -132,6 +132,10 @@ class RunActions(Screen[None]):
         folder = self.picked()
         return [folder] if folder else []
 
+    def hidden_picked(self) -> int:
+        """How many of the runs that an action is for are not in sight."""
+        return 0
+
     def worker_changed(self, folder: RunFolder) -> None:
         """Called when a worker is on its way, or has been asked to stop."""
 
@@ -152,6 +156,8 @@ class RunActions(Screen[None]):
 
     async def ask(self, dialog: Dialog[Answer]) -> Answer | None:
         """The answer to a dialog; none where another one is open already: a key that repeats asks once."""
+        if hidden := self.hidden_picked():
+            dialog.sub_title = f"{hidden} of the runs {'is' if hidden == 1 else 'are'} hidden by the filter"
         return await self.app.push_screen_wait(dialog) if self.is_active else None
 
     @work(group="resume")

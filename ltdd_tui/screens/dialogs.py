@@ -14,7 +14,7 @@ from textual.widgets import Button, Static
 from textual.widgets.button import ButtonVariant
 
 from engine.run.folder import RunFolder
-from ltdd_tui.formatting import clean
+from ltdd_tui.formatting import clean, first_few
 
 Answer = TypeVar("Answer")
 
@@ -23,16 +23,15 @@ MOST_NAMED = 8
 
 
 def names_of(folders: Sequence[RunFolder]) -> str:
-    """The runs that a dialog is for: `one`, or `3 runs: one, other, third`, or with `and 4 more` at the end."""
+    """The runs that a dialog is for: `one`, or `3 runs: one, other, third`, or with `, and 4 more` at the end."""
     names = [clean(folder.name) for folder in folders]
     if len(names) == 1:
         return names[0]
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{len(names)} runs: {', '.join(names[:MOST_NAMED])}{more}"
+    return f"{len(names)} runs: {', '.join(first_few(names, MOST_NAMED))}"
 
 
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
-    """A modal screen whose content lies in one container of the class `dialog`."""
+    """A modal screen whose content lies in one container of the class `dialog`; `sub_title` is shown in its border."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="dialog.cancel")]
     DEFAULT_CSS = """
@@ -41,6 +40,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         .dialog {
             width: 72; max-width: 96%; height: auto; max-height: 96%;
             padding: 1 2; background: $surface; border: round $primary; border-title-color: $text;
+            border-subtitle-color: $text-warning;
         }
         .dialog > .hint, .dialog > .buttons { margin-top: 1; }
         .hint { color: $text-muted; height: auto; }
@@ -54,6 +54,9 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         Input:focus { background: $primary-muted; }
     }
     """
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_subtitle = Content(self.sub_title or "")
 
     def show_fault(self, text: str) -> None:
         """Says what is wrong with the answer so far, in the widget of the class `fault`; nothing where it is empty."""

@@ -22,7 +22,7 @@ from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.notes import Notes, parse_tags
 from ltdd_tui.screens.dialogs import FormDialog, names_of
-from ltdd_tui.widgets.toggles import RadioChoice, TickList
+from ltdd_tui.widgets.field import RadioChoice, TickList
 
 
 def heading(what: str, folders: Sequence[RunFolder]) -> str:

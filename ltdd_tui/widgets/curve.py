@@ -1,4 +1,4 @@
-"""The Curve widget: any number of points, zoomed and panned by keys and mouse, on a linear or logarithmic axis."""
+"""The Curve widget: any number of points, smoothed, zoomed and panned, on a linear or logarithmic axis."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -14,10 +15,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ltdd_tui.widgets.axis import Window
+from ltdd_tui.widgets.axis import Floats, Window
 from ltdd_tui.widgets.chart import Chart, ChartView, Level, Line, draw, whole
 from ltdd_tui.widgets.lines import strip_of
-from ltdd_tui.widgets.smoothing import next_weight, smoothed, weight_for
 
 ZOOM, SMOOTHING = Binding.Group("Zoom", compact=True), Binding.Group("Smoothing", compact=True)
 ZOOM_STEP, PAN_STEP, CURSOR_STEP = 0.7, 0.2, 1 / 60
@@ -27,6 +27,47 @@ SMOOTHING_BINDINGS = [
     Binding("comma", "smooth(-1)", "Less smooth", group=SMOOTHING, id="curve.less_smooth"),
     Binding("full_stop", "smooth(1)", "Smoother", group=SMOOTHING, id="curve.smoother"),
 ]
+
+
+# ---- Smoothing: an exponential moving average with bias correction. ----
+
+WEIGHTS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+"""Weight of the average before against the new value; 0 smooths nothing. 0.9 averages over about 10 points."""
+POINTS_SHOWN = 80
+"""A chart is some 50 to 100 columns wide: what is noisier than that many points can show is averaged."""
+
+
+def smoothed(values: Floats, weight: float) -> Floats:
+    """The exponential moving average at each place, of the values so far that are numbers; NaN stays NaN.
+
+    Divided by the sum of its weights, which is the bias correction of Kingma and Ba (2015, section 3): without it, its
+    start would be pulled to 0.
+    """
+    known = np.isfinite(values)
+    if not weight or not known.any():
+        return values
+    sums, span = values[known], 1
+    # A sum over `span` values, and the one before it with smaller weights, give the sum over twice as many.
+    while span < len(sums) and weight**span > np.finfo(float).eps:
+        sums[span:] += weight**span * sums[:-span]
+        span *= 2
+    average = np.full(len(values), np.nan)
+    average[known] = sums * (1 - weight) / (1 - weight ** np.arange(1.0, len(sums) + 1))
+    return average
+
+
+def weight_for(points: int) -> float:
+    """The smallest weight under which so many points look like a line."""
+    return next((weight for weight in WEIGHTS if (1 - weight) * points <= POINTS_SHOWN), WEIGHTS[-1])
+
+
+def next_weight(weight: float, direction: int) -> float:
+    """The next smaller (-1) or larger (1) weight."""
+    place = WEIGHTS.index(weight) + direction
+    return WEIGHTS[min(max(place, 0), len(WEIGHTS) - 1)]
+
+
+# ---- The widget. ----
 
 
 class SharedX:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style as RichStyle
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Blur, Click, Focus, Mount, Resize
 from textual.message import Message
+from textual.strip import Strip
 from textual.style import Style
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Collapsible, Input, Select, Static, Switch
+from textual.widgets import Collapsible, Input, RadioButton, Select, SelectionList, Static, Switch
 from textual.widgets.collapsible import CollapsibleTitle
 
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
 from ltdd_tui.widgets.lines import FADED
+
+Value = TypeVar("Value")
 
 # ---- Controls that Textual does not have. ----
 
@@ -100,6 +105,34 @@ class Choices(Static, can_focus=True):
             style = Style.parse(("" if on else FADED) + (" reverse" if self.has_focus and place == self._at else ""))
             parts.append(Content.styled(f"{ON if on else OFF}{word}", style + Style.from_meta({"word": word})))
         self.update(Content("  ").join(parts))
+
+
+# Textual 8.2.8 draws the same X or dot in a box whether it is ticked or not: with NO_COLOR, or to a color-blind eye,
+# each looks ticked.
+TICKED, NOT_TICKED = "[x]", "[ ]"
+CHOSEN, NOT_CHOSEN = "(●)", "( )"
+
+
+class TickList(SelectionList[Value]):
+    """A SelectionList whose boxes are empty unless they are ticked."""
+
+    def render_line(self, y: int) -> Strip:
+        # The line of an OptionList, to which SelectionList would add its box; its style knows what a click ticks.
+        strip = super(SelectionList, self).render_line(y)
+        style = next((segment.style for segment in strip if segment.style), RichStyle.null())
+        place = style.meta.get("option")
+        if place is None:
+            return strip
+        ticked = self.get_option_at_index(place).value in self.selected
+        return Strip([Segment(f"{TICKED if ticked else NOT_TICKED} ", style), *strip])
+
+
+class RadioChoice(RadioButton):
+    """A RadioButton that is empty unless it is the one chosen."""
+
+    @property
+    def _button(self) -> Content:
+        return Content.styled(CHOSEN if self.value else NOT_CHOSEN, self.get_visual_style("toggle--label"))
 
 
 class Entry(Input, inherit_bindings=False):

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from ltdd_tui import formatting
-from ltdd_tui.formatting import duration, mean_and_std, short_path, shortened, size
+from ltdd_tui.formatting import duration, first_few, mean_and_std, short_path, shortened, size
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,9 @@ def test_the_sign_before_a_spread_is_one_that_the_output_can_write(
         assert formatting._sign("±", "+-") == sign
     monkeypatch.setattr(formatting, "PLUS_MINUS", sign)
     assert mean_and_std(86.94, 0.71, 5) == f"86.9 {sign} 0.7"
+
+
+def test_of_many_texts_the_first_ones_are_named_and_the_others_counted() -> None:
+    names = [f"run {number}" for number in range(1_005)]
+    assert first_few(names[:5], 5) == names[:5] and first_few([], 5) == []
+    assert first_few(names, 5, " runs") == [*names[:5], "and 1,000 more runs"]

@@ -207,6 +207,10 @@ class RunsScreen(RunActions):
         """The marked runs, else the one under the cursor; a mark that the filter hides counts."""
         return [RunFolder(self._runs_dir / name) for name in self._marked] or super().all_picked()
 
+    def hidden_picked(self) -> int:
+        """How many marked runs the filter hides."""
+        return len(self._marked.keys() - {entry.run.name for entry in self._list.entries})
+
     def changed(self, renamed: RunFolder | None = None) -> None:
         """Looks again at once, and stays with a run that has another name now."""
         if renamed is not None:

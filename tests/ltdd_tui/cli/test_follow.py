@@ -125,7 +125,11 @@ def test_a_second_interrupt_kills_a_worker_that_ignores_the_stop_request(
     process = spawn("resume", "first", FAKE_WORKER='{"pause": 0.05, "iterations": 400, "deaf": true}')
     wait_for(lambda: has_distilled_three_steps(root))
     process.send_signal(number)
-    time.sleep(0.5)
+    assert process.stderr is not None
+    while "again kills the worker" not in process.stderr.readline():
+        assert process.poll() is None
+    if number == signal.SIGTERM:
+        time.sleep(progress.ONE_REQUEST_SECONDS)
     assert process.poll() is None and RunFolder(root).is_running()
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
@@ -196,11 +200,9 @@ def test_a_worker_that_is_refused_the_run_says_so_and_nothing_of_an_earlier_end(
         command("resume", "first")
         RunFolder(root).metrics.unlink(missing_ok=True)
         # As for the slower one of two that resume at once: both find no worker.
-        monkeypatch.setattr(RunFolder, "is_running", lambda folder: False)
-        with RunFolder(root).held():
+        with monkeypatch.context() as patch, RunFolder(root).held():
+            patch.setattr(RunFolder, "is_running", lambda folder: False)
             refused = command("resume", "first")
-        monkeypatch.undo()
-        monkeypatch.setenv("LTDD_RUNS_DIR", str(root.parent))
         assert refused.code == 2
         assert refused.err.splitlines()[1:] == [f"error: {root}: {HELD}", "hint: `ltdd-tui watch` shows it"]
 

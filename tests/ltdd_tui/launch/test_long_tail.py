@@ -34,7 +34,12 @@ def test_the_head_is_the_largest_class_under_its_own_name(order: str, head: str)
 def test_what_only_files_tell_is_not_made_up() -> None:
     assert long_tail(settings(name="folder"), None) is None
     assert long_tail(settings(name="imagenet-lt"), None) is None
-    tail = long_tail(settings(name="folder", imbalance_factor=4), Survey(("a", "b", "c"), (3, 40, 40), (), 10))
+
+
+@pytest.mark.parametrize("order", ["label", "text"])
+def test_only_the_order_by_count_moves_names(order: str) -> None:
+    dataset = settings(name="folder", imbalance_factor=4, class_order=order)
+    tail = long_tail(dataset, Survey(("a", "b", "c"), (3, 40, 40), (), 10))
     # The factor thins by the order of the classes: the first has no more to give than it has.
     assert tail == LongTail(("b", "c", "a"), (20, 10, 3), 10)
 

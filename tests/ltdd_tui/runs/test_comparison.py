@@ -170,11 +170,25 @@ def test_test_folds_are_pooled_over_all_their_images(tmp_path: Path) -> None:
 
 
 def test_seeds_are_averaged_after_their_folds_are_pooled(tmp_path: Path) -> None:
-    counts = [[5] * 10, [5] * 10, [5] * 10]
-    folders = folds_of(tmp_path, [0, 1], counts) + folds_of(tmp_path, [0, 2], counts, seed=1)
+    folders = folds_of(tmp_path, [0, 1], [[5] * 10, [5] * 10])
+    folders += folds_of(tmp_path, [0, 1], [[5] * 10, [15] * 10], seed=1)
     (mean,) = seed_means(compared(*folders))
-    assert (mean.tags, mean.folds) == ("ABCD", 3)
-    assert mean.mean == pytest.approx((40 + 44) / 2) and mean.std == pytest.approx(4 / 2**0.5)
+    assert (mean.tags, mean.folds) == ("ABCD", 2)
+    assert mean.mean == pytest.approx((40 + 42) / 2) and mean.std == pytest.approx(2 / 2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("folds", "more_folds", "accuracy"),
+    [([0, 1], [2], (36 + 44 + 52) / 3), ([0], [1], (36 + 44) / 2), ([0, 1], [0], (36 + 44) / 2)],
+)
+def test_seeds_with_different_folds_have_no_spread(
+    tmp_path: Path, folds: list[int], more_folds: list[int], accuracy: float
+) -> None:
+    counts = [[5] * 10] * 3
+    (mean,) = seed_means(compared(*folds_of(tmp_path, folds, counts), *folds_of(tmp_path, more_folds, counts, seed=1)))
+    assert mean.std is None, "their images are not the same"
+    assert mean.folds == len({*folds, *more_folds}) and mean.mean == pytest.approx(accuracy)
+    assert {one.tested for one in mean.classes} == {5 * mean.folds}
 
 
 def test_the_cell_is_told_only_where_it_is_common(pair: list[ComparedRun], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,8 +19,8 @@ from textual.widgets import Input
 from engine.run.folder import RunFolder
 from ltdd_tui import app
 from ltdd_tui.app import LtddApp, load_screens
-from ltdd_tui.keys import checked, key_places
-from ltdd_tui.preferences import Preferences, load_preferences, template
+from ltdd_tui.keys import RENAMED_IDS, checked, key_places
+from ltdd_tui.preferences import PanelLayout, Preferences, load_layout, load_preferences, template
 from ltdd_tui.screens.help import HelpScreen
 from ltdd_tui.screens.run.images.panel import ImagesPanel
 from ltdd_tui.screens.run.screen import RunScreen
@@ -149,11 +150,13 @@ async def test_keys_are_changed_by_id(prefer: Callable[[str], Path], add: Add) -
 async def test_every_key_has_an_id_of_its_own_screen_or_panel() -> None:
     load_screens()
     ids = {binding_id for place in key_places() for binding_id in place}
+    assert set(RENAMED_IDS.values()) <= ids and not RENAMED_IDS.keys() & ids
     assert {"app.help", "runs.open", "runs.filter", "compare.base", "curve.log", "dialog.yes", "help.close"} <= ids
 
 
 async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer: Callable[[str], Path]) -> None:
-    prefer("theme: ltdd-darc\nimages: 3\nkeys:\n  runs.opne: l\n  runs.mark: ctrl+entr\n  app.runs: f9\ncolor: red\n")
+    keys = "  runs.opne: l\n  runs.stop: x\n  runs.mark: ctrl+entr\n  app.runs: f9\n"
+    prefer(f"theme: ltdd-darc\nimages: 3\nkeys:\n{keys}color: red\n")
     async with shown() as pilot:
         await hears(pilot, "theme: there is no theme 'ltdd-darc'", "did you mean ltdd-dark?")
         (note,) = told(pilot)
@@ -161,6 +164,7 @@ async def test_what_is_wrong_with_preferences_is_told_and_the_rest_counts(prefer
             "home/preferences.yaml:2: images: input should be 'auto'",
             "color: there is no such setting",
             "keys.runs.opne: nothing has this id; did you mean runs.open?",
+            "keys.runs.stop: this id has another name now; write run.stop",
             "keys.runs.mark: there is no key 'ctrl+entr'",
         ):
             assert words in note
@@ -213,6 +217,23 @@ async def test_no_preferences_keep_the_app_from_opening(prefer: Callable[[str], 
     async with shown() as pilot:
         await hears(pilot, "home/preferences.yaml")
         assert pilot.app.theme == "ltdd-dark"
+
+
+async def test_preferences_in_a_folder_that_may_not_be_read_are_told(
+    prefer: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = prefer("theme: ltdd-light\n")
+
+    # Denied here and not by the mode of the folder, which does not hold for root.
+    def denied(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    for name in ("stat", "lstat", "read_text"):
+        monkeypatch.setattr(Path, name, denied)
+    preferences, (fault,) = load_preferences()
+    assert preferences == Preferences() and fault.what == "cannot be read: Permission denied"
+    assert path.name in fault.where
+    assert load_layout()[0] == PanelLayout()
 
 
 async def test_a_preference_is_the_text_as_it_is_written(prefer: Callable[[str], Path]) -> None:

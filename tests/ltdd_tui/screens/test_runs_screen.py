@@ -292,6 +292,15 @@ async def test_with_marks_delete_takes_the_marked_runs_and_leaves_the_one_under_
         await until(pilot, lambda: listed(pilot) == ["three"])
 
 
+async def test_that_the_filter_hides_marked_runs_is_told_before_anything_is_done_to_them(add: Add) -> None:
+    for name in ("one", "two"):
+        add(name, "done")
+    async with shown() as pilot:
+        await marked(pilot, "one", "two")
+        await pilot.press("slash", "t", "w", "enter", "d")
+        await sees(pilot, "Delete 2 runs: one, two?", "1 of the runs is hidden by the filter")
+
+
 async def test_with_marks_a_run_at_work_keeps_all_of_them_from_being_deleted(add: Add) -> None:
     for name, status in (("one", "done"), ("busy", "running"), ("other", "done")):
         add(name, status)

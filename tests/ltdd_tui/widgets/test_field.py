@@ -10,12 +10,14 @@ from textual.widgets import RadioSet
 from textual.widgets.selection_list import Selection
 
 import ltdd_tui
-from ltdd_tui.widgets.toggles import RadioChoice, TickList
+from ltdd_tui.widgets.field import RadioChoice, TickList
 
 
 class Shown(App[None]):
+    CSS = "TickList { text-wrap: wrap; width: 20; height: 5; }"
+
     def compose(self) -> ComposeResult:
-        yield TickList(Selection("one", 1, True), Selection("two", 2))
+        yield TickList(Selection("one, in two lines", 1, True), Selection("two", 2))
         with RadioSet():
             yield RadioChoice("this", value=True)
             yield RadioChoice("that")
@@ -32,14 +34,14 @@ async def test_what_is_not_ticked_holds_no_sign() -> None:
         await pilot.pause()
         assert boxes() == {"one": "[x]", "two": "[ ]", "this": "(●)", "that": "( )"}
         await pilot.press("down", "space", "tab", "down", "space")
-        await pilot.click(TickList, offset=(2, 1))
-        await pilot.click(TickList, offset=(2, 1))
+        await pilot.click(TickList, offset=(2, 2))
+        await pilot.click(TickList, offset=(2, 2))
         await pilot.pause()
         assert boxes() == {"one": "[x]", "two": "[x]", "this": "( )", "that": "(●)"}
 
 
 def test_no_other_boxes_are_used() -> None:
-    sources = [path for path in Path(ltdd_tui.__file__).parent.rglob("*.py") if path.name != "toggles.py"]
+    sources = [path for path in Path(ltdd_tui.__file__).parent.rglob("*.py") if path.name != "field.py"]
     used = {
         name
         for path in sources

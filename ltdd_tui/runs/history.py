@@ -1,16 +1,18 @@
-"""The outer iterations of a run as numpy arrays, in order of iteration, whatever order they were written in.
+"""What a run has measured over its time, as much of it as a chart can show: losses by iteration, device readings.
 
-New steps wait in a list and are merged into one array when somebody looks: appending costs a tenth of a microsecond,
-and a merge copies a megabyte at most. The array itself is never written to, only replaced, so arrays that were handed
-out keep their values. Memory is bounded: of very many iterations only every second is kept, then every fourth, ...
+Losses are numpy arrays in order of iteration, whatever order they were written in. New steps wait in a list and are
+merged into one array when somebody looks: appending costs a tenth of a microsecond, and a merge copies a megabyte at
+most. The array itself is never written to, only replaced, so arrays that were handed out keep their values. Memory is
+bounded: of very many iterations only every second is kept, then every fourth, ...
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from engine.run.events import MatchingStep
+from engine.run.events import DeviceReading, MatchingStep
 
 if TYPE_CHECKING:
     # numpy takes a tenth of a second to import: the list of runs and --help do without it.
@@ -139,3 +141,32 @@ class LossHistory:
         columns, others = self.merge(), other.merge()
         same = self.latest == other.latest and self.stride == other.stride
         return same and np.array_equal(columns, others, equal_nan=True)
+
+
+# Some times the columns of a panel.
+MOST_READINGS = 512
+
+
+@dataclass
+class ReadingHistory:
+    """Device readings in their order; of very many only every second is kept, then every fourth, ..."""
+
+    kept: list[DeviceReading] = field(default_factory=list)
+    count: int = 0
+    stride: int = 1
+
+    def append(self, reading: DeviceReading) -> None:
+        """Takes one more reading."""
+        if self.count % self.stride == 0:
+            self.kept.append(reading)
+        self.count += 1
+        if len(self.kept) > MOST_READINGS:
+            self.kept, self.stride = self.kept[::2], 2 * self.stride
+
+    def copy(self) -> ReadingHistory:
+        """Another history of the same readings."""
+        return ReadingHistory(self.kept.copy(), self.count, self.stride)
+
+    def values(self, name: str) -> list[float | None]:
+        """One figure of all readings that are kept."""
+        return [getattr(reading, name) for reading in self.kept]
