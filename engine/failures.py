@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def as_failure(error: BaseException, folder: RunFolder, stage: str, device: torc
         return _memory_full("the GPU's memory is full", stage, f"{device}", "use --device cpu, ")
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and NO_MEMORY.search(str(error))):
         return _memory_full("the memory is full", stage, "cpu", "")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "end other programs, or raise the limit (`ulimit -n 4096`), and resume"
+        return RunFailed("too many files are open", f"stage {stage}" if stage else "", hint)
     if isinstance(error, OSError):
         return _disk_failure(error, folder)
     return None

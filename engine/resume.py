@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from engine.context import Context
-from engine.data.dataset import LongTailedData, listed, load_long_tailed
-from engine.run.errors import InputError
+from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.run.errors import InputError, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
@@ -69,7 +69,7 @@ def load_run_data(context: Context) -> LongTailedData:
             hint += "; or it began with another version of ltdd-tui, which counted the tail otherwise and can resume it"
         if changes == [OTHER_PIXELS]:
             hint += "; another machine or version of Pillow may decode a file differently"
-        what = f"the data has changed since the run began: {listed(changes, '; ')}"
+        what = f"the data has changed since the run began: {listed(changes, separator='; ')}"
         raise InputError(what, settings.dataset.path or settings.dataset.name, hint)
     recorded = before is not None and before.fingerprint != ""
     # Only now: a refused worker must not leave events of other data in the run.

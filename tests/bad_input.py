@@ -134,6 +134,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: it is the largest class over the smallest: use 100",
         ),
         override(
+            "dataset.imbalance_factor=1/100",
+            "error: --set: dataset.imbalance_factor: a number or natural is needed, this is the text '1/100'\n"
+            "hint: it is the largest class over the smallest: use 100",
+        ),
+        override(
             "method=ltdp",
             "error: --set: method: 'ltdp' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
             "hint: did you mean ltdd?",
@@ -177,7 +182,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: `ltdd-tui presets show quickstart` shows all settings",
         ),
     ],
-    "Settings: values that do not fit each other": [
+    "Settings: values that do not fit together": [
         override(
             "dataset.whitening=published",
             "error: --set: dataset.whitening: published takes the mean and std of CIFAR-10's three channels,"
@@ -188,8 +193,6 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: dataset.class_order: text sorts the classes of dataset.name tiny-imagenet alone, this is"
             " digits\nhint: use label, or count",
         ),
-    ],
-    "Settings: values that do not fit together": [
         override(
             "experts.depth=4",
             "error: --set: experts.depth: 4 blocks (experts.depth) halve images of 8 pixels (dataset.name,"
@@ -274,7 +277,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         override(
             "dataset.test_fold=1",
             "error: --set: dataset.test_fold: dataset.test_fold must lie below dataset.test_folds\n"
-            "hint: change one of them",
+            "hint: set dataset.test_folds, the number of folds, as well",
         ),
         override(
             "dataset.test_folds=3",
@@ -353,6 +356,23 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: move its images into train/ or test/, or take it out of this folder",
             "data/train2/cat holds images, too",
             lambda data: shutil.copytree(data / "train", data / "train2"),
+        ),
+        images(
+            "note: images that are not used lie beside train/: logo.png, more/\n"
+            "error: data/eval: this folder holds classes of train/, but it would not be used\n"
+            "hint: move its images into train/ or test/, or take it out of this folder",
+            "data/eval/part1/cat holds images, too; data/more other ones, and data/logo.png is one",
+            lambda data: [
+                shutil.copytree(data / "train", data / "eval" / "part1"),
+                shutil.copytree(data / "train" / "cat", data / "more"),
+                (data / "logo.png").write_bytes(PNG),
+            ],
+        ),
+        images(
+            "error: data/test: this has the name of a split, but it is a file\n"
+            "hint: rename it, or make it a folder that holds a folder of images for each class",
+            "data/test is a file",
+            lambda data: (data / "test").write_text("later"),
         ),
         images(
             "note: val/ is the test set, as there is no test/\n"

@@ -18,7 +18,7 @@ from engine.data.image_files import Source
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
 from engine.run.datasets import wanted_counts
-from engine.run.errors import InputError
+from engine.run.errors import InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.settings import DatasetSettings
@@ -29,8 +29,6 @@ HINT_FEW_TESTS = (
     "accuracy by class is shown with 95 % intervals; more test images tell more, or dataset.test_folds, which tests"
     " every image of a folder without test/ once"
 )
-NAMES_SHOWN = 8
-"""Classes that a message names before it counts the others."""
 
 
 # --- The long tail ----------------------------------------------------------------------------------------------------
@@ -177,12 +175,6 @@ def _fingerprint(
     for part in (train.numpy(), labels, test.numpy(), test_labels):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]
-
-
-def listed(names: list[str], separator: str = ", ") -> str:
-    """The first NAMES_SHOWN of the names, and how many more there are."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return separator.join(names[:NAMES_SHOWN]) + more
 
 
 # --- Real images that stand for a class -------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, listed
 from engine.run.events import Emit, Warned
 from engine.run.image_headers import fault_of
 
@@ -28,12 +29,15 @@ REMARKS = {
     "flat": ("without contrast: all their pixels are alike", "look at these files; replace them, or take them away"),
     "several": ("with several pictures in one file: the first is taken", "split the files to have them all"),
     "dark": (
-        "of more than 8 bits that use less than an eighth of the range of their type: they become dark",
-        "scale their pixels to the full range, or save them with 8 bits",
+        "that are dark all over: no pixel reaches an eighth of white",
+        "scale the pixels to the full range of their type, where they are masks or have fewer bits than it",
     ),
 }
 """What a person should know of images that are used all the same, and what can be done about it."""
 TIFF_SIGNED, TIFF_WHITE_IS_ZERO = 2, 0
+_DARK = 256 // 8
+_FLOAT_SLACK = 1e-3
+"""Floats may lie so far outside of 0 to 1, a quarter of a level of 8 bits: resizing leaves such. They are clipped."""
 
 
 def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None) -> Tensor:
@@ -55,6 +59,8 @@ def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None
             pixels[i] = np.asarray(image)
             if (pixels[i] == pixels[i, 0, 0]).all():
                 own_remarks.append("flat")
+            elif pixels[i].max() < _DARK:
+                own_remarks.append("dark")
             for remark in own_remarks:
                 remarks[remark].append(i)
 
@@ -65,9 +71,8 @@ def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None
     for remark, which in remarks.items():
         if which and emit:
             what, hint = REMARKS[remark]
-            named = ", ".join(str(files[i]) for i in sorted(which)[:_NAMES_SHOWN])
-            more = ", ..." if len(which) > _NAMES_SHOWN else ""
-            emit(Warned(f"{len(which):,} of {len(files):,} images {what} ({named}{more})", hint))
+            named = listed([str(files[i]) for i in sorted(which)], _NAMES_SHOWN)
+            emit(Warned(f"{len(which):,} of {len(files):,} images {what} ({named})", hint))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
@@ -86,18 +91,34 @@ _UPRIGHT = {
 def _decoded(file: Path, image_size: int) -> tuple[Image.Image, list[str]]:
     """The image, and the remarks on it that its decoding shows."""
     with Image.open(file) as image:
+        # How the file stores its pixels, such as RGB;16B; known until they are loaded.
+        stored = str(image.tile[0].args) if image.tile else ""
         image.load()
         # The further pictures in a camera's JPEG (MPO) are smaller copies of the first.
         remarks = ["several"] if image.format != "MPO" and getattr(image, "is_animated", False) else []
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-        scaled = _eight_bits(image, file)
-        if scaled is not image and np.asarray(scaled).max() < 256 // 8:
-            remarks.append("dark")
-        rgb = _rgb(scaled)
+        if ";16" in stored:
+            _refuse_lost_color(image, file)
+        rgb = _rgb(_eight_bits(image, file))
     upright = rgb if turn is None else rgb.transpose(turn)
     if upright.size == (image_size, image_size):
         return upright, remarks
     return ImageOps.fit(upright, (image_size, image_size), Image.Resampling.BILINEAR), remarks
+
+
+def _refuse_lost_color(image: Image.Image, file: Path) -> None:
+    """Raises InputError for color of 16 bits, of which Pillow keeps the upper 8, where nothing is in these.
+
+    A black drawing on a transparent ground shows in its alpha band.
+    """
+    if len(image.getbands()) == 1:
+        return
+    extrema: Any = image.getextrema()
+    bands = dict(zip(image.getbands(), extrema, strict=True))
+    low, high = bands.pop("A", (0, 0))
+    if low == high and not any(most for _, most in bands.values()):
+        what = "16-bit color with nothing in the upper 8 bits: no pixel would be seen"
+        raise InputError(what, str(file), "scale the pixels to the full range, or save the image with 8 bits")
 
 
 def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
@@ -122,13 +143,14 @@ def _eight_bits(image: Image.Image, file: Path) -> Image.Image:
         raise InputError(f"{kind} pixels that are NaN or infinite", str(file), "replace the image, or take it away")
     low, high = values.min().item(), values.max().item()
     seen = [f"{value:.6g}" if kind == "float" else f"{value:,}" for value in (low, high)]
-    if low < 0 or high > white:
+    slack = _FLOAT_SLACK if kind == "float" else 0
+    if low < -slack or high > white + slack:
         what = f"{kind} pixels from {' to '.join(seen)}, where 0 is black and {white:,} white"
         raise InputError(what, str(file), "scale the pixels to this range, or save the image with 8 bits")
     if 0 < high * 255 < white:
         what = f"{kind} pixels up to {seen[1]} only: all would be black, as {white:,} is white"
         raise InputError(what, str(file), "scale the pixels to the full range, or save the image with 8 bits")
-    scaled = np.rint(values * 255) if kind == "float" else values.astype(np.int64) * 255 // white
+    scaled = np.rint(values.clip(0, 1) * 255) if kind == "float" else values.astype(np.int64) * 255 // white
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == TIFF_WHITE_IS_ZERO:
         scaled = 255 - scaled
     return Image.fromarray(scaled.astype(np.uint8))

@@ -130,7 +130,7 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
 
 def _write_class_names(folder: Path, names: Sequence[str]) -> None:
     """Writes classes.txt: one name a line, in label order; a line end in a name becomes a blank."""
-    write_atomically(folder / CLASSES, "".join(" ".join(name.split()) + "\n" for name in names))
+    write_atomically(folder / CLASSES, "".join(" ".join(name.splitlines()) + "\n" for name in names))
 
 
 def _png(pixels: Tensor) -> bytes:

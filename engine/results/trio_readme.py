@@ -28,7 +28,7 @@ The images are in class order, {ipc} in a row for each of {classes} classes: row
 
 ## Test images
 
-Whitening: {whitening} Epsilon {epsilon:g}. The training images are {source:,}, long-tailed with imbalance factor
+Whitening: {whitening} The training images are {source:,}, long-tailed with imbalance factor
 {imbalance}, chosen with `dataset.subset_seed` {subset_seed}. Test images have to go through the same map; on untreated
 ones a good network looks like a random one.
 
@@ -70,6 +70,7 @@ def trio_readme(
 ) -> str:
     """The text; `about`: the set's metadata, `epsilon` its whitening's, `dataset`: for what neither of them holds."""
     soft = METHODS[about["method"]].learns_labels
+    whitening = WHITENING_TEXT[about["whitening"]]
     classes, ipc = len(about["class_names"]), about["ipc"]
     count = classes * ipc
     kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
@@ -88,8 +89,7 @@ def trio_readme(
             if soft
             else f"int64 ({count},), class indices",
             "learning_rate": learning_rate,
-            "whitening": WHITENING_TEXT[about["whitening"]],
-            "epsilon": epsilon,
+            "whitening": f"{whitening} Epsilon {epsilon:g}." if "ZCA" in whitening else whitening,
             "source": sum(about["class_counts"]),
             "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
             "subset_seed": dataset.subset_seed,

@@ -11,10 +11,20 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """Exit codes of the worker and of `ltdd-tui`; 130 is what a shell reports after Ctrl-C, and 143 after SIGTERM."""
+
+FAULTS_SHOWN, NAMES_SHOWN = 20, 8
+"""Faults that an error tells, and names that a sentence gives, before the others are only counted."""
+
+
+def listed(names: Sequence[str], most: int = NAMES_SHOWN, separator: str = ", ") -> str:
+    """The first `most` of the names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,15 @@ class Fault:
 
 
 class LtddError(Exception):
-    """The base of errors that are shown without a traceback; carries one or more faults."""
+    """The base of errors that are shown without a traceback; of its many faults, the first FAULTS_SHOWN are kept."""
 
     exit_code = FAILED
 
     def __init__(self, what: str | list[Fault], where: str = "", hint: str = "") -> None:
-        self.faults = [Fault(what, where, hint)] if isinstance(what, str) else list(what)
+        faults = [Fault(what, where, hint)] if isinstance(what, str) else what
+        # One more than shown is let through: a capped list, raised again, stays as it is.
+        more = len(faults) - FAULTS_SHOWN if len(faults) > FAULTS_SHOWN + 1 else 0
+        self.faults = [*faults[:FAULTS_SHOWN], Fault(f"{more:,} more like these")] if more else list(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
@@ -46,20 +59,10 @@ class SettingsError(LtddError):
     exit_code = BAD_INPUT
 
 
-FAULTS_SHOWN = 10
-"""Faults of one kind of input that are told; a list of files may have hundreds of thousands."""
-
-
 class InputError(LtddError):
-    """A folder, a file or a name that cannot be used as given; of many faults, the first FAULTS_SHOWN are kept."""
+    """A folder, a file or a name that cannot be used as given."""
 
     exit_code = BAD_INPUT
-
-    def __init__(self, what: str | list[Fault], where: str = "", hint: str = "") -> None:
-        # One more than shown is let through: a capped list, raised again, stays as it is.
-        if isinstance(what, list) and len(what) > FAULTS_SHOWN + 1:
-            what = [*what[:FAULTS_SHOWN], Fault(f"{len(what) - FAULTS_SHOWN:,} more like these")]
-        super().__init__(what, where, hint)
 
 
 class RunFailed(LtddError):

@@ -11,14 +11,14 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
 from engine.run.datasets import empty_tail, kept_counts
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.image_headers import common_size, header_faults
 from engine.run.settings import DatasetSettings
@@ -26,6 +26,8 @@ from engine.run.settings import DatasetSettings
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
 """Names of the splits, in upper or lower case; the first of TESTS that is there is the test set."""
+LEVELS, LOOKED_AT = 4, 5000
+"""How deep, and at how many names, it is looked for images in a folder that is no split."""
 _IMAGE_NAME = re.compile(r"\.(png|jpe?g|jfif|gif|bmp|tiff?|webp|avif|heic|jp2|p[bgp]m)$", re.IGNORECASE)
 
 
@@ -60,7 +62,7 @@ def survey(path: str | None, share: float, folds: int | None = None, fold: int =
     root, faults = expanded(path), list[Fault]()
     if not root.is_dir():
         raise InputError("there is no such folder", str(root), LAYOUT)
-    splits, others = _splits(root, faults)
+    splits, others, notes = _splits(root, faults)
     if TRAIN not in splits:
         raise InputError(faults or [Fault("the folder holds no train/", str(root), LAYOUT)])
     train = _class_folders(splits[TRAIN], faults)
@@ -71,7 +73,7 @@ def survey(path: str | None, share: float, folds: int | None = None, fold: int =
         raise InputError([*faults, Fault(what, str(splits[TRAIN]), hint)])
     counts = [_image_count(folder, faults) for folder in train.values()]
     tests = [name for name in TESTS if name in splits]
-    notes = _same_but_for_case(train)
+    notes += _same_but_for_case(train)
     notes += [f"{splits[name].name}/ is not used: {splits[tests[0]].name}/ is the test set" for name in tests[1:]]
     notes += _unused(others, train, faults)
     if tests:
@@ -186,21 +188,28 @@ def _entry_fault(entry: os.DirEntry[str]) -> Fault | None:
     return None if known else Fault("this is neither a file nor a folder", where, "take it away")
 
 
-def _splits(root: Path, faults: list[Fault]) -> tuple[dict[str, Path], list[Path]]:
-    """The folders of the splits by their names in lower case, and the other folders of the root."""
-    splits, others = dict[str, Path](), list[Path]()
+def _splits(root: Path, faults: list[Fault]) -> tuple[dict[str, Path], list[os.DirEntry[str]], list[str]]:
+    """The folders of the splits by their names in lower case, what else lies in the root, and what to say of links."""
+    splits, others, unusable = dict[str, Path](), list[os.DirEntry[str]](), list[str]()
     for entry in _visible_entries(root, faults):
         name, fault = entry.name.lower(), _entry_fault(entry)
         if name not in (TRAIN, *TESTS):
             # Beside the splits anything may lie about, whatever its state.
-            others += [Path(entry.path)] if fault is None and entry.is_dir() else []
+            if fault is None:
+                others.append(entry)
+            else:
+                unusable.append(f"{Path(fault.where).name} ({fault.what})")
         elif fault:
             faults.append(fault)
         elif name in splits:
             faults.append(Fault(f"there is also {splits[name].name}/", entry.path, "join the two folders"))
         elif entry.is_dir():
             splits[name] = Path(entry.path)
-    return splits, sorted(others)
+        else:
+            hint = "rename it, or make it a folder that holds a folder of images for each class"
+            faults.append(Fault("this has the name of a split, but it is a file", entry.path, hint))
+    notes = [f"not used, beside {TRAIN}/: {listed(sorted(unusable))}"] if unusable else []
+    return splits, sorted(others, key=lambda entry: natural_order(entry.name)), notes
 
 
 def _class_folders(split: Path, faults: list[Fault]) -> dict[str, Path]:
@@ -247,30 +256,40 @@ def _image_count(folder: Path, faults: list[Fault]) -> int:
 def _same_but_for_case(names: Iterable[str]) -> list[str]:
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
-    return [f"classes that differ only in upper and lower case stay apart: {', '.join(alike[:8])}"] if alike else []
+    return [f"classes that differ only in upper and lower case stay apart: {listed(alike)}"] if alike else []
 
 
-def _unused(folders: Iterable[Path], train: dict[str, Path], faults: list[Fault]) -> list[str]:
-    """What to say of folders that are no split but hold images; one with classes of train is a fault."""
-    notes = []
-    for folder in filter(_holds_images, folders):
-        if any((folder / own.name).is_dir() for own in train.values()):
+def _unused(entries: Iterable[os.DirEntry[str]], train: dict[str, Path], faults: list[Fault]) -> list[str]:
+    """What to say of images that lie beside the splits; a folder with classes of train among them is a fault."""
+    names, unused = {own.name for own in train.values()} | train.keys(), list[str]()
+    for entry in entries:
+        if not entry.is_dir():
+            unused += [entry.name] if _IMAGE_NAME.search(entry.name) else []
+            continue
+        inside = list(_first_entries_below(Path(entry.path)))
+        if not any(_IMAGE_NAME.search(below.name) for below in inside):
+            continue
+        if any(below.name in names and below.is_dir() for below in inside):
             hint = "move its images into train/ or test/, or take it out of this folder"
-            faults.append(Fault("this folder holds classes of train/, but it would not be used", str(folder), hint))
+            faults.append(Fault("this folder holds classes of train/, but it would not be used", entry.path, hint))
         else:
-            notes.append(f"{folder.name}/ holds images that are not used")
-    return notes
+            unused.append(f"{entry.name}/")
+    return [f"images that are not used lie beside {TRAIN}/: {listed(unused)}"] if unused else []
 
 
-def _holds_images(folder: Path, depth: int = 1) -> bool:
-    """Whether a name in the folder, or in a folder of it, is that of an image."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return any(
-            _IMAGE_NAME.search(entry.name) or (depth and entry.is_dir() and _holds_images(Path(entry.path), depth - 1))
-            for entry in entries
-            if not entry.name.startswith(".")
-        )
-    return False
+def _first_entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The visible entries of a folder and of the folders in it, level by level; LEVELS deep, LOOKED_AT at most."""
+    left, level = LOOKED_AT, [folder]
+    for _ in range(LEVELS):
+        deeper = list[Path]()
+        for place in level:
+            with contextlib.suppress(OSError), os.scandir(place) as entries:
+                for entry in islice((entry for entry in entries if not entry.name.startswith(".")), left):
+                    left -= 1
+                    yield entry
+                    if not _IMAGE_NAME.search(entry.name) and entry.is_dir():
+                        deeper.append(Path(entry.path))
+        level = deeper
 
 
 # --- What the first bytes of the images add ---------------------------------------------------------------------------
@@ -284,7 +303,7 @@ def sampled_side(folder: Survey) -> int:
     firsts = [Path(entry.path) for own in folder.train[:SAMPLED_CLASSES] for entry in _visible_entries(own, [])[:1]]
     try:
         return common_size(firsts) or DEFAULT_SIDE
-    except InputError:
+    except (InputError, OSError):
         return DEFAULT_SIDE
 
 

@@ -5,6 +5,7 @@ Pillow is imported where it is used: the list of runs and --help need no image.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from engine.run.errors import Fault, InputError
 
 _READERS = 8
+_EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def common_size(files: Sequence[Path]) -> int | None:
@@ -46,12 +48,14 @@ def _header_fault(file: Path) -> Fault | None:
 
 
 def fault_of(file: Path, error: Exception) -> Fault:
-    """The fault of an image file that could not be read.
+    """The fault of an image file that could not be read; raises the error again where the system is to blame.
 
     What Pillow raises for one depends on its format and on where it is broken, so its callers catch every exception.
     """
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+        raise error
     if isinstance(error, InputError):
         return error.faults[0]
     if isinstance(error, FileNotFoundError):
@@ -61,6 +65,8 @@ def fault_of(file: Path, error: Exception) -> Fault:
     if isinstance(error, UnidentifiedImageError):
         return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
     if isinstance(error, OSError) and error.strerror:
-        return Fault(f"the file cannot be read: {error.strerror}", str(file), "check its permissions, or take it away")
+        own = isinstance(error, PermissionError)
+        hint = "check its permissions, or take it away" if own else "check the disk or network drive that it lies on"
+        return Fault(f"the file cannot be read: {error.strerror}", str(file), hint)
     reason = str(error).partition("\n")[0] or type(error).__name__
     return Fault(f"this is no image that can be read: {reason}", str(file), "take the file away, or replace it")

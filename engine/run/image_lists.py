@@ -29,7 +29,7 @@ _EXAMPLE = "a line is a path and a label, for example: train/n01440764/1.JPEG 0"
 def text_lines(file: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, stripped, each with its number; raises InputError for a file that is no text."""
     try:
-        content = file.read_bytes()
+        content = re.sub(rb"\r\n?", b"\n", file.read_bytes())
         if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
             raise InputError("the list is UTF-16 text", str(file), "save it as UTF-8")
         text = content.decode("utf-8-sig")
@@ -71,11 +71,11 @@ def _files(path: Path, faults: list[Fault]) -> Files:
         match = _LINE.fullmatch(line)
         if match is None:
             faults.append(Fault("this line is no path and label", f"{path}:{number}", _EXAMPLE))
-        elif len(match["label"]) >= len(str(MOST_CLASSES)):
-            what = f"the label {match['label'][:20]} is too large: at most {MOST_CLASSES:,} classes"
+        elif len(label := match["label"].lstrip("0") or "0") >= len(str(MOST_CLASSES)):
+            what = f"the label {label[:20]} is too large: at most {MOST_CLASSES:,} classes"
             faults.append(Fault(what, f"{path}:{number}", "labels are 0, 1, 2, ... without a gap"))
         else:
-            files.append((path.parent / match["image"], int(match["label"])))
+            files.append((path.parent / match["image"], int(label)))
     if not files and len(faults) == known:
         faults.append(Fault("the list is empty", str(path), _EXAMPLE))
     return files

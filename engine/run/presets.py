@@ -287,7 +287,12 @@ def _faults_between_values(layers: WrittenSettings, wrong: Collection[KeyPath]) 
 
     A fault that names such a wrong value is left out: correcting the value may correct the combination.
     """
-    right = {path: value for path, value in layers.values.items() if not any(overlap(path, bad) for bad in wrong)}
+    doubtful = {bad[:length] for bad in wrong for length in range(1, len(bad) + 1)}
+    right = {
+        path: value
+        for path, value in layers.values.items()
+        if path not in doubtful and not any(path[:length] in wrong for length in range(1, len(path)))
+    }
     try:
         faults = list(infeasible_faults(RunSettings.model_validate(nested(right))))
     except ValidationError as error:

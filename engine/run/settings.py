@@ -323,7 +323,8 @@ class RunSettings(Strict):
     @model_validator(mode="after")
     def _fold_exists(self) -> RunSettings:
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
-            raise ValueError("dataset.test_fold must lie below dataset.test_folds")
+            hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
+            raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
         return self
 
     @model_validator(mode="after")

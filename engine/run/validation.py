@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
-from engine.run.errors import Fault
+from engine.run.errors import FAULTS_SHOWN, Fault
 from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import folder_faults
 from engine.run.image_lists import list_faults
@@ -31,6 +31,8 @@ WHAT = {
     "no_text": "must be UTF-8 text, this is not",
 }
 LONGEST_QUOTED = 80
+RATIO = re.compile(r"\s*(?:1\s*[/:]\s*([1-9]\d*)|([1-9]\d*)\s*[/:]\s*1)\s*")
+RATIO_HINT = "it is the largest class over the smallest"
 
 
 # From pydantic's errors to faults: one for each wrong value.
@@ -44,20 +46,23 @@ def value_faults(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[
         if one["loc"]:  # without a location it is of several values together
             path = tuple(map(str, one["loc"])) if one["type"] == "extra_forbidden" else _key_path(one["loc"])
             errors_by_path.setdefault(path, []).append(one)
-    faults = {}
+    faults: dict[KeyPath, Fault] = {}
     for path, errors in errors_by_path.items():
+        if len(faults) > FAULTS_SHOWN:  # these are only counted; to look for near names takes a millisecond each
+            faults[path] = Fault("this is wrong as well", ".".join(path))
+            continue
         what, hint = _what_and_hint(path, errors)
         faults[path] = Fault(what, location(path, places), hint)
     return faults
 
 
 def combination_faults(error: ValidationError) -> list[Fault]:
-    """The faults of values that are allowed one by one but not together, in the words of the model's validator."""
-    return [
-        Fault(one["msg"].removeprefix("Value error, "), hint="change one of them")
-        for one in error.errors(include_url=False)
-        if not one["loc"]
-    ]
+    """The faults of values that are allowed one by one but not together, in the words of the model's validator.
+
+    It raises ValueError with what is wrong, and a hint where there is a better one than to change one of them.
+    """
+    words = [one["ctx"]["error"].args for one in error.errors(include_url=False) if not one["loc"]]
+    return [Fault(what, hint="".join(hint) or "change one of them") for what, *hint in words]
 
 
 def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
@@ -117,7 +122,9 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         what = f"must be {' or '.join([leaf.bounds, *leaf.choices])}, this is {_shown(value)}"
         # The papers also write this factor as a ratio of the smallest class to the largest, 0.01 for 100.
         ratio = leaf.key == "dataset.imbalance_factor" and isinstance(value, float) and 0 < value < 1
-        return what, f"it is the largest class over the smallest: use {1 / value:g}" if ratio else leaf.help
+        return what, f"{RATIO_HINT}: use {1 / value:g}" if ratio else leaf.help
+    if isinstance(value, str) and leaf.key == "dataset.imbalance_factor" and (match := RATIO.fullmatch(value)):
+        return f"{leaf.kind} is needed, this is {_shown(value)}", f"{RATIO_HINT}: use {match[1] or match[2]}"
     if isinstance(value, str) and leaf.choices and not (reads_as_number(value) or _in_decimal(value)):
         return f"{shortened(value)!r} is not known; {known}", f"did you mean {near[0]}?" if near else leaf.help
     return f"{leaf.kind} is needed, this is {_shown(value)}", _hint(leaf, value)

@@ -99,11 +99,19 @@ class WrittenSettings:
 
     def add(self, values: Mapping[KeyPath, Any], places: dict[KeyPath, str]) -> None:
         """Lays values over those that are there; a block and a value of the same key replace each other."""
+        # By sets, not by comparing each with each: a file of thousands of wrong keys is refused at once.
+        blocks = {old[:length] for old in self.values for length in range(1, len(old))}
         for path, value in values.items():
-            if value == {} and any(old != path and overlap(old, path) for old in self.values):
+            above = [path[:length] for length in range(1, len(path))]
+            if value == {} and (path in blocks or any(block in self.values for block in above)):
                 continue  # an empty block changes nothing of what is below it
-            self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
+            if path in blocks:
+                self.values = {old: other for old, other in self.values.items() if not overlap(old, path)}
+                blocks = {block for block in blocks if not overlap(block, path)}
+            for old in (*above, path):
+                self.values.pop(old, None)
             self.values[path] = value
+            blocks.update(above)
         # In the order of the layers, the uppermost last: a fault is of the key that was written last.
         self.places = {old: place for old, place in self.places.items() if old not in places} | places
 

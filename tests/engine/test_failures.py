@@ -24,6 +24,7 @@ from engine.run.schema import leaves
         (MemoryError(), "the memory is full", "a lower dataset.resolution"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"), "the memory is full", "lower"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory is full", "end other programs"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open", "raise the limit"),
         (torch.OutOfMemoryError("CUDA out of memory"), "the GPU's memory is full", "use --device cpu"),
     ],
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from engine.data import decoding
 from engine.data.decoding import read_images
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
+from engine.run.image_headers import common_size, fault_of, header_faults
 
 RAMP = np.arange(256).reshape(16, 16)
 """Every level of 8 bits once, in one image."""
@@ -44,6 +48,20 @@ def unsigned_32(file: Path, values: np.ndarray) -> Path:
     head = struct.pack("<2sHI", b"II", 42, 8 + len(content))
     tags = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
     file.write_bytes(head + content + struct.pack("<H", len(entries)) + tags + bytes(4))
+    return file
+
+
+def color_of_16_bits(file: Path, values: np.ndarray, alpha: np.ndarray | None = None) -> Path:
+    """A PNG that Pillow can read but not write."""
+    bands = [values] * 3 + ([] if alpha is None else [alpha])
+    rows = np.stack(bands, axis=-1).astype(">u2")
+    content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    head = struct.pack(">IIBBBBB", *values.shape[::-1], 16, 2 if alpha is None else 6, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", content), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(own)) + kind + own + struct.pack(">I", zlib.crc32(kind + own)) for kind, own in chunks
+    ]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     return file
 
 
@@ -116,20 +134,41 @@ def test_images_without_contrast_and_files_of_several_pictures_are_warned_of(tmp
     images = read(*several, tmp_path / "camera.jpg", *flat, warnings=warnings)
     assert all(image.std() > 60 for image in images[:4]), "the first picture is taken"
     assert [warning.message for warning in warnings if isinstance(warning, Warned)] == [
-        f"5 of 10 images without contrast: all their pixels are alike ({flat[0]}, {flat[1]}, {flat[2]}, ...)",
+        f"5 of 10 images without contrast: all their pixels are alike ({flat[0]}, {flat[1]}, {flat[2]} and 2 more)",
         "4 of 10 images with several pictures in one file: the first is taken"
-        f" ({several[0]}, {several[1]}, {several[2]}, ...)",
+        f" ({several[0]}, {several[1]}, {several[2]} and 1 more)",
     ]
 
 
-def test_images_that_use_little_of_the_range_of_their_type_are_warned_of(tmp_path: Path) -> None:
-    twelve_bits = save(tmp_path / "camera.tif", (RAMP * 16).astype(np.uint16))
+def test_images_that_are_dark_all_over_are_warned_of_whatever_their_type(tmp_path: Path) -> None:
+    dark = [
+        save(tmp_path / "camera.tif", (RAMP * 16).astype(np.uint16)),
+        color_of_16_bits(tmp_path / "camera.png", RAMP * 16),
+        save(tmp_path / "mask.png", (RAMP % 2).astype(np.uint8)),
+    ]
     warnings: list[Event] = []
-    assert read(twelve_bits, save(tmp_path / "dark.png", (RAMP // 9).astype(np.uint8)), warnings=warnings).max() == 28
+    images = read(*dark, save(tmp_path / "light.png", (RAMP // 7).astype(np.uint8)), warnings=warnings)
+    assert [image.max() for image in images] == [15, 15, 1, 36]
     assert [warning.message for warning in warnings if isinstance(warning, Warned)] == [
-        "1 of 2 images of more than 8 bits that use less than an eighth of the range of their type: they become dark"
-        f" ({twelve_bits})"
+        "3 of 4 images that are dark all over: no pixel reaches an eighth of white"
+        f" ({', '.join(str(file) for file in dark)})"
     ]
+
+
+def test_color_of_16_bits_that_would_be_lost_is_refused_and_a_black_drawing_is_not(tmp_path: Path) -> None:
+    lost = "16-bit color with nothing in the upper 8 bits: no pixel would be seen"
+    assert refused(color_of_16_bits(tmp_path / "lost.png", RAMP)) == lost
+    assert refused(color_of_16_bits(tmp_path / "opaque.png", RAMP, alpha=RAMP * 0 + 255)) == lost
+    drawing = color_of_16_bits(tmp_path / "drawing.png", RAMP * 0, alpha=RAMP * 257)
+    assert (read(drawing) == 255 - RAMP).all()
+    assert (read(color_of_16_bits(tmp_path / "full.png", RAMP * 257)) == RAMP).all()
+
+
+def test_floats_a_hair_outside_of_0_to_1_are_clipped(tmp_path: Path) -> None:
+    floats = np.where(RAMP == 0, -2e-7, np.where(RAMP == 255, 1.0009, RAMP / 255)).astype(np.float32)
+    assert (read(save(tmp_path / "resized.tif", floats)) == RAMP).all()
+    told = "float pixels from 0 to 1.0012, where 0 is black and 1 white"
+    assert refused(save(tmp_path / "odd.tif", (RAMP / 255 * 1.0012).astype(np.float32))) == told
 
 
 def test_a_turned_photo_stands_upright_though_another_tag_of_it_is_invalid(tmp_path: Path) -> None:
@@ -155,8 +194,32 @@ def test_any_error_while_a_file_is_decoded_names_the_file(
     assert refused(file) == f"this is no image that can be read: {error}"
 
 
+@pytest.mark.parametrize("code", [None, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_what_the_system_lacks_is_blamed_on_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None
+) -> None:
+    error = MemoryError() if code is None else OSError(code, os.strerror(code))
+
+    def fails(*_: object) -> None:
+        raise error
+
+    file = save(tmp_path / "ramp.png", RAMP.astype(np.uint8))
+    monkeypatch.setattr(Image, "open", fails)
+    for reading in (read, lambda file: header_faults([file]), lambda file: common_size([file])):
+        with pytest.raises(type(error)) as raised:
+            reading(file)
+        assert raised.value is error
+
+
+@pytest.mark.parametrize(("code", "hint"), [(errno.EACCES, "permissions"), (errno.EIO, "disk"), (errno.ESTALE, "disk")])
+def test_a_file_that_the_system_cannot_read_is_named(tmp_path: Path, code: int, hint: str) -> None:
+    fault = fault_of(tmp_path / "a.png", OSError(code, os.strerror(code)))
+    assert fault.where == str(tmp_path / "a.png") and hint in fault.hint
+    assert ("take it away" in fault.hint) == (code == errno.EACCES)
+
+
 def test_of_many_unreadable_files_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(*(tmp_path / f"{i}.png" for i in range(2000)))
-    assert len(caught.value.faults) == 11
-    assert [fault.what for fault in caught.value.faults[9:]] == ["the image is missing", "1,990 more like these"]
+    assert len(caught.value.faults) == 21
+    assert [fault.what for fault in caught.value.faults[19:]] == ["the image is missing", "1,980 more like these"]

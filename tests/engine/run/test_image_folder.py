@@ -79,9 +79,27 @@ def test_other_folders_with_images_are_named_and_those_with_classes_of_train_are
     (root / "figures" / "overview.PDF").touch()
     (root / "logo.png").touch()
     link(root / "latest", "gone")
-    assert found(root).notes == ("unlabeled/ holds images that are not used",) and told(root) == []
+    assert found(root).notes == (
+        "not used, beside train/: latest (the target of this link is missing)",
+        "images that are not used lie beside train/: logo.png, unlabeled/",
+    )
+    assert told(root) == []
     fill(root, "train2", b=1)
-    assert told(root) == ["train2: this folder holds classes of train/, but it would not be used"]
+    fill(root, "eval/part1", a=1)
+    refused = "this folder holds classes of train/, but it would not be used"
+    assert told(root) == [f"eval: {refused}", f"train2: {refused}"]
+
+
+def test_how_far_it_is_looked_for_images_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(root, "deep/1/2/3/4", a=1)
+    fill(root, "other", **{f"class {i}": 3 for i in range(10)})
+    link(root / "other" / "round", root)
+    asked: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(image_folder.os, "scandir", lambda folder: asked.append(str(folder)) or scandir(folder))
+    monkeypatch.setattr(image_folder, "LOOKED_AT", 15)
+    assert found(root).notes == ("images that are not used lie beside train/: other/",)
+    assert len(asked) < 40
 
 
 def test_two_folders_of_one_split_are_refused(root: Path) -> None:
@@ -105,6 +123,7 @@ def test_two_folders_of_one_split_are_refused(root: Path) -> None:
         ),
         (lambda root: link(root / "train" / "a" / "9.png", "9.png"), "train/a/9.png: this link leads back to itself"),
         (lambda root: link(root / "test", "gone"), "test: the target of this link is missing"),
+        (lambda root: (root / "Test").touch(), "Test: this has the name of a split, but it is a file"),
         (lambda root: link(root / "val", "val"), "val: this link leads back to itself"),
         (lambda root: fill(root, "train", **{LATIN_1: 1}), r"train/caf\xe9: the name is not UTF-8 text"),
         (lambda root: (root / "train" / "a" / LATIN_1).touch(), r"train/a/caf\xe9: the name is not UTF-8 text"),

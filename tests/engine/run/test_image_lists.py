@@ -38,6 +38,13 @@ def test_paths_may_hold_blanks_and_a_tab_may_come_before_the_label(tmp_path: Pat
     assert train == [(tmp_path / "a/b c.d/e f.png", 0), (tmp_path / "plain", 1)]
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_labels_may_begin_with_zeros_and_lines_end_as_on_any_system(tmp_path: Path, end: str) -> None:
+    assert told(tmp_path, end.join(["a/1.png 00000", f"b/2.png {'1':0>5000}", "c/3.png 9 7"])) == [
+        "train.txt:3: this line is no path and label"
+    ]
+
+
 def test_a_number_that_is_no_label_is_refused_before_anything_is_sized_by_it(tmp_path: Path) -> None:
     assert told(tmp_path, GOOD + "b/2.JPEG 99999999999999999999") == [
         "train.txt:3: the label 99999999999999999999 is too large: at most 10,000 classes"
@@ -46,7 +53,7 @@ def test_a_number_that_is_no_label_is_refused_before_anything_is_sized_by_it(tmp
 
 def test_many_bad_lines_are_one_short_report(tmp_path: Path) -> None:
     faults = told(tmp_path, "a/1.JPEG 0 7\n" * 20_000)
-    assert len(faults) == 11 and faults[10] == "19,990 more like these"
+    assert len(faults) == 21 and faults[20] == "19,980 more like these"
 
 
 @pytest.mark.parametrize(

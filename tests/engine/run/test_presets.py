@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engine.run import presets
+from engine.run import presets, validation
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.presets import (
     DELETED_SETTINGS,
@@ -23,6 +23,7 @@ from engine.run.presets import (
 from engine.run.schema import flat
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
+from engine.run.yaml_text import WrittenSettings
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,21 @@ def test_the_origin_of_every_value_is_known() -> None:
 
 
 # What is wrong
+
+
+def test_thousands_of_wrong_keys_are_one_short_report_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for: list[object] = []
+    monkeypatch.setattr(validation, "_nearest", lambda path: looked_for.append(path) or "")
+    found = faults(write("m.yaml", "".join(f"key_{i}: 1\n" for i in range(2000))))
+    assert (len(found), found[-1].what) == (21, "1,980 more like these")
+    assert len(looked_for) <= 21, "near names take a millisecond each"
+
+
+def test_a_later_layer_replaces_a_block_by_a_value_and_a_value_by_a_block() -> None:
+    layers = WrittenSettings("")
+    for values in ({("a", "b"): 1, ("c",): 2}, {("a",): 3, ("c", "d"): 4}, {("a",): {}, ("c",): {}, ("e",): {}}):
+        layers.add(values, {})
+    assert layers.values == {("a",): {}, ("c", "d"): 4, ("e",): {}}
 
 
 def test_every_fault_at_once_with_line_key_and_hint() -> None:

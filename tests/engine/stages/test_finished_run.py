@@ -18,6 +18,7 @@ from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.files import folder_names, write_image_folder
+from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically
@@ -101,9 +102,9 @@ def test_the_classes_stand_in_label_order_beside_every_copy_and_the_result(tmp_p
 
 def test_a_line_end_in_the_name_of_a_class_breaks_no_list_of_classes(tmp_path: Path) -> None:
     distilled = DistilledSet.load(finish_run(tmp_path / "run").folder.distilled)
-    distilled.about["class_names"][0] = "a\nb"
+    distilled.about["class_names"][:2] = ["a\nb", "two  blanks"]
     write_image_folder(tmp_path / "images", distilled)
-    assert (tmp_path / "images" / "classes.txt").read_text().splitlines() == ["a b", *"123456789"]
+    assert (tmp_path / "images" / "classes.txt").read_text().splitlines() == ["a b", "two  blanks", *"23456789"]
 
 
 @pytest.mark.parametrize(("method", "dtype"), [("ltdd", torch.float32), ("mtt", torch.int64)])
@@ -137,7 +138,8 @@ def test_the_readme_beside_the_pt_files_prepares_test_images_as_the_run_did(tmp_
 
 def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path) -> None:
     settings = tiny_settings()
-    export_copies(finish_run(tmp_path / "run", settings), None, tmp_path / "pt")
+    context = finish_run(tmp_path / "run", settings)
+    export_copies(context, None, tmp_path / "pt")
     readme = " ".join((tmp_path / "pt" / "README.md").read_text().split())
     for told in (
         "**logits**: the targets are `labels.softmax(1)`",
@@ -155,6 +157,9 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
     ):
         assert told in readme
     assert "{" not in readme
+    about = DistilledSet.load(context.folder.distilled).about
+    for whitening in ("none", "raw"):
+        assert "Epsilon" not in trio_readme(about | {"whitening": whitening}, 0.1, 1, 0.1, settings.dataset)
 
 
 def test_the_best_set_is_copied_instead_of_the_final_one(tmp_path: Path) -> None:
