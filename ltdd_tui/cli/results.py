@@ -165,7 +165,9 @@ def evaluate(
         ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device],
         plain,
     )
-    evaluations = [event for name in archs for event in state.evaluated("final") if event.arch == name]
+    # What was asked for, also where the run keeps an evaluation over more networks.
+    asked = [event for event in state.evaluations.values() if event.subject == "final" and event.repeats == repeats]
+    evaluations = [event for name in archs for event in asked if event.arch == name]
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return

@@ -139,7 +139,7 @@ def planned_stages(started: e.RunStarted) -> list[str]:
 # The state of a run
 
 Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed", "done"]
-EvaluationKey = tuple[str, int | None, str]
+EvaluationKey = tuple[str, int | None, str, int]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
 EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
@@ -149,7 +149,7 @@ EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifi
 class RunState:
     """What a screen or a table draws. Times are seconds since 1970, accuracies percent, iterations count from 1.
 
-    `evaluations` are keyed by (subject, iteration, architecture), `previews` by iteration, `expert_epochs` and
+    `evaluations` are keyed by (subject, iteration, architecture, repeats), `previews` by iteration, `expert_epochs` and
     `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
     `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
     that evaluated it again and did not finish that. `queued_behind` are the runs that its worker waits for.
@@ -193,9 +193,16 @@ class RunState:
         return [done for (own, _), done in self.experts_done.items() if own == kind]
 
     def evaluated(self, subject: str) -> list[e.Evaluated]:
-        """The evaluations of one subject (random, initialization, check, final or best), by iteration."""
-        evaluations = [event for event in self.evaluations.values() if event.subject == subject]
-        return sorted(evaluations, key=lambda event: event.iteration or 0)
+        """The evaluations of one subject (random, initialization, check, final or best), by iteration.
+
+        Of several of one set on one architecture the one over the most networks stays, as in metrics.json.
+        """
+        most: dict[tuple[int | None, str], e.Evaluated] = {}
+        for event in self.evaluations.values():
+            known = most.get((event.iteration, event.arch))
+            if event.subject == subject and (known is None or event.repeats > known.repeats):
+                most[event.iteration, event.arch] = event
+        return sorted(most.values(), key=lambda event: event.iteration or 0)
 
     def snapshot(self) -> RunState:
         """This state as it is now; what is applied to either of the two later, the other does not see."""
@@ -247,7 +254,7 @@ class RunState:
                 stage.progress(seconds)
             case e.Evaluated():
                 self._own("evaluations")
-                self.evaluations[event.subject, event.iteration, event.arch] = event
+                self.evaluations[event.subject, event.iteration, event.arch, event.repeats] = event
             case e.Preview():
                 self._own("previews")
                 self.previews[event.iteration] = event
@@ -307,7 +314,9 @@ class RunState:
             distill.done = float(at)
         self.steps = self.steps.until(at)
         self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
-        self.evaluations = {key: event for key, event in self.evaluations.items() if (key[1] or 0) <= at}
+        # The final figures, and metrics.json with them, are made anew.
+        kept = [key for key in self.evaluations if (key[1] or 0) <= at and key[0] != "final"]
+        self.evaluations = {key: self.evaluations[key] for key in kept}
 
     def end(self, status: Status, seconds: float) -> None:
         """The worker ended at `seconds`, or was found dead."""

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
@@ -50,7 +50,8 @@ def main() -> int:
         log = e.EventLog(folder.events)
         if command == "evaluate":
             for arch in sys.argv[sys.argv.index("--arch") + 1].split(","):
-                log.emit(evaluated("final", 30, arch, 75.0))
+                repeats = int(sys.argv[sys.argv.index("--repeats") + 1])
+                log.emit(replace(evaluated("final", 30, arch, 75.0), repeats=repeats))
             return 0
         if "--after" in sys.argv:
             after = [RunFolder(path) for option, path in itertools.pairwise(sys.argv) if option == "--after"]

@@ -158,6 +158,8 @@ def test_evaluate_prints_only_the_requested_networks(command: Callable, finished
     assert [result["arch"] for result in found] == ["vgg11", "resnet18"]
     assert found[0]["accuracy_mean"] == 75.0
     assert "final on vgg11" in command("evaluate", "first", "--arch", "vgg11").out
+    fewer = json.loads(command("evaluate", "first", "--arch", "vgg11", "--repeats", "1", "--json").out)
+    assert [result["repeats"] for result in fewer] == [1], "the run keeps the one over 5"
 
 
 def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable) -> None:

@@ -22,7 +22,7 @@ def evaluated(subject: str, iteration: int | None, per_class: list[Any], mean: f
 def state_of(*events: e.Evaluated, experts: dict[Any, e.ExpertDone] | None = None) -> RunState:
     return RunState(
         data=e.DataReady(NAMES, COUNTS, GROUPS, "by images", 30, 9.0),
-        evaluations={(event.subject, event.iteration, event.arch): event for event in events},
+        evaluations={(event.subject, event.iteration, event.arch, event.repeats): event for event in events},
         experts_done=experts or {},
     )
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import rows_from_state
+from ltdd_tui.runs.figures import class_accuracies, rows_from_state
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 STAGES = ["data", "experts", "distill", "evaluate"]
@@ -288,3 +288,22 @@ def test_rows_on_the_way_hold_the_last_and_the_best_check_and_the_experts() -> N
 def test_of_a_finished_run_the_checks_give_way_to_final_and_best() -> None:
     items = stamp(started(), check(20), check(20, "final", 61.0), check(10, "best", 62.0))
     assert [row.label for row in rows_from_state(fold(RunState(), items))] == ["final", "best"]
+
+
+def test_the_final_evaluation_over_the_most_networks_counts_as_in_metrics_json() -> None:
+    def final(repeats: int, mean: float, arch: str = "convnet") -> e.Evaluated:
+        return replace(check(20, "final", mean), repeats=repeats, arch=arch)
+
+    data = e.DataReady(["a", "b"], [9, 1], ["many", "few"], "thirds", 4, 2.0)
+    events = [started(), data, final(5, 61.0), final(5, 50.0, "vgg11"), final(1, 70.0), final(1, 80.0, "vgg11")]
+    state = fold(RunState(), stamp(*events))
+    rows = {row.label: (row.accuracy_mean, row.repeats) for row in rows_from_state(state)}
+    assert rows == {"final": (61.0, 5), "final on vgg11": (50.0, 5)}
+    shown = class_accuracies(state)
+    assert [one.value for one in shown.classes] == [61.0, 61.0] and shown.groups["many"] == 61.0
+    for repeats, mean in ((5, 62.0), (9, 63.0)):
+        state.apply(stamp(final(repeats, mean))[0])
+        assert rows_from_state(state)[0].accuracy_mean == mean, "of equally many the later one"
+    # A resumed run measures its final figures anew, and writes metrics.json anew with them.
+    state = fold(state, stamp(e.Checkpointed(20), started(resumed=True), final(5, 64.0)))
+    assert [row.accuracy_mean for row in rows_from_state(state)] == [64.0]
