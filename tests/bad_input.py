@@ -81,7 +81,7 @@ PNG = base64.b64decode(
 )
 
 
-def images(message: str, given: str, spoil: Callable[[Path], object]) -> BadInput:
+def images(message: str, given: str, spoil: Callable[[Path], object], more: str = "") -> BadInput:
     """A dry run on a folder of one's own, two classes of five images, that `spoil` has spoiled."""
 
     def make(folder: Path) -> None:
@@ -91,7 +91,7 @@ def images(message: str, given: str, spoil: Callable[[Path], object]) -> BadInpu
                 (folder / "data" / "train" / name / f"{number}.png").write_bytes(PNG)
         spoil(folder / "data")
 
-    files = {"mine.yaml": "dataset: {name: folder, path: data}\n"}
+    files = {"mine.yaml": f"dataset: {{name: folder, path: data{more}}}\n"}
     return BadInput("ltdd-tui run mine.yaml --dry-run", message, files=files, make=make, given=given)
 
 
@@ -290,6 +290,13 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"mine.yaml": "extends: quickstart\ndataset: {name: folder, path: images, test_folds: 2}\n"},
             make=two_cats_and_dogs,
             given="images/ has a test/",
+        ),
+        images(
+            "error: dataset.test_folds: test_folds 6 is more than the 5 images of class cat\n"
+            "hint: at most 5, so that each fold tests every class",
+            "two classes of five images",
+            lambda data: None,
+            ", test_folds: 6",
         ),
     ],
     "Data: changed since the run began": [

@@ -7,7 +7,10 @@ build CIFAR-10-LT and the others; the test set stays whole.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,14 +24,14 @@ from engine.run.datasets import wanted_counts
 from engine.run.errors import InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
+from engine.run.repeated_images import HINT_REPEATED
 from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
 """Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""
-HINT_FEW_TESTS = (
-    "accuracy by class is shown with 95 % intervals; more test images tell more, or dataset.test_folds, which tests"
-    " every image of a folder without test/ once"
-)
+_COPIES_SHOWN = 3
+HINT_FEW_TESTS = "accuracy by class is shown with 95 % intervals; more test images tell more"
+HINT_FOLDS = ", or dataset.test_folds, which tests every image of a folder without test/ once"
 
 
 # --- The long tail ----------------------------------------------------------------------------------------------------
@@ -122,6 +125,9 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     if short:
         emit(Warned(f"fewer train images than ipc {ipc}: {listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
+    # The known sets are taken as published; a person's own files are not.
+    if settings.name in ("folder", "imagenet-lt"):
+        _warn_of_copies(train, [source.train.files[i] for i in chosen], test, source.test.files, emit)
     # ZCA needs float64, which not every accelerator has.
     whitening_device = device if device.type == "cuda" else torch.device("cpu")
     train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
@@ -145,7 +151,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:
         what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
-        emit(Warned(what, HINT_FEW_TESTS))
+        emit(Warned(what, HINT_FEW_TESTS + (HINT_FOLDS if settings.test_folds is None else "")))
     compression = len(train) / (ipc * data.num_classes)
     emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts))
     return data
@@ -165,6 +171,20 @@ def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray
         what = f"classes smaller than their place in the tail asks for: {listed(too_small)}"
         emit(Warned(what, "all their images are taken; dataset.class_order count puts the largest class first"))
     return select_long_tailed(source.train.labels, len(available), settings.imbalance_factor, settings.subset_seed)
+
+
+def _warn_of_copies(
+    train: Tensor, train_files: Sequence[Path], test: Tensor, test_files: Sequence[Path], emit: Emit
+) -> None:
+    """Warns of test images whose pixels are those of a train image in another file, as a copy has."""
+    trained = {hash(image.tobytes()): file for image, file in zip(train.numpy(), train_files, strict=True)}
+    alike = [(trained.get(hash(image.tobytes())), file) for image, file in zip(test.numpy(), test_files, strict=True)]
+    # One file in train and test was told of when the files were listed.
+    copies = [f"{file} = {copied}" for copied, file in alike if copied and not os.path.samefile(copied, file)]
+    if copies:
+        named = listed(copies, _COPIES_SHOWN)
+        what = f"{len(copies):,} of {len(test):,} test images have the same pixels as a train image ({named})"
+        emit(Warned(what, HINT_REPEATED))
 
 
 def _fingerprint(

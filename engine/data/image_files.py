@@ -32,6 +32,7 @@ from engine.run.image_folder import (
 )
 from engine.run.image_headers import common_size
 from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
+from engine.run.repeated_images import HINT_REPEATED, repeated_files
 from engine.run.settings import DatasetSettings
 
 # --- What every data set becomes --------------------------------------------------------------------------------------
@@ -39,14 +40,19 @@ from engine.run.settings import DatasetSettings
 
 @dataclass(frozen=True)
 class Split:
-    """Labels (N,) int64, and `read`, which decodes the images at the given indices to uint8 (n, channels, H, W)."""
+    """Labels (N,) int64, and `read`, which decodes the images at the given indices to uint8 (n, channels, H, W).
+
+    files: where each image lies; empty for images that are no files of their own.
+    """
 
     labels: np.ndarray
     read: Callable[[np.ndarray], Tensor]
+    files: Sequence[Path] = ()
 
     def keep(self, indices: np.ndarray) -> Split:
         """The split of the images at `indices` alone, in this order."""
-        return Split(self.labels[indices], lambda chosen: self.read(indices[chosen]))
+        files = [self.files[i] for i in indices] if self.files else ()
+        return Split(self.labels[indices], lambda chosen: self.read(indices[chosen]), files)
 
     def first_per_class(self, count: int) -> Split:
         """The split of the first `count` images of each class, in their order."""
@@ -99,7 +105,7 @@ def split_of_files(files: Files, image_size: int, emit: Emit) -> Split:
     def read(indices: np.ndarray) -> Tensor:
         return read_images([files[i][0] for i in indices], image_size, emit)
 
-    return Split(np.array([label for _, label in files], dtype=np.int64), read)
+    return Split(np.array([label for _, label in files], dtype=np.int64), read, [file for file, _ in files])
 
 
 # --- A folder of one's own images: train/<class>/* and test/<class>/*, or a held-out share of each class --------------
@@ -119,6 +125,8 @@ def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
     train, test = _labeled(folder.train), _labeled(folder.test)
     if not test:
         train, test = _held_out(train, held_out(settings))
+    if repeated := repeated_files(train, test):
+        emit(Warned(repeated, HINT_REPEATED))
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
     size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(
@@ -152,6 +160,8 @@ def _held_out(files: Files, which: HeldOut) -> tuple[Files, Files]:
 def load_imagenet_lt(settings: DatasetSettings, emit: Emit) -> Source:
     """The images of the two lists; a class is named by the folder of its images where that tells classes apart."""
     train, test = read_lists(settings)
+    if repeated := repeated_files(train, test):
+        emit(Warned(repeated, HINT_REPEATED))
     size = settings.resolution or FACTS["imagenet-lt"].image_size
     train_split, test_split = split_of_files(train, size, emit), split_of_files(test, size, emit)
     # The list of the validation images is taken where there is no other.

@@ -36,9 +36,7 @@ def load_source(settings: DatasetSettings, emit: Emit) -> Source:
     else:
         source = load_digits_source(settings) if settings.name == "digits" else load_torchvision_set(settings)
     labels = {"train": source.train.labels.tolist(), "test": source.test.labels.tolist()}
-    # A class with fewer images than there are folds is tested in some folds alone.
-    may_lack = settings.test_folds is not None
-    if faults := class_faults(source.class_names, labels, settings.path or settings.name, may_lack):
+    if faults := class_faults(source.class_names, labels, settings.path or settings.name):
         raise InputError(faults)
     if settings.test_per_class is None:
         return source

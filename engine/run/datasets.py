@@ -104,20 +104,14 @@ def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Faul
         )
 
 
-def class_faults(
-    names: Sequence[str], labels_by_split: Mapping[str, Iterable[int]], where: str, untested: bool = False
-) -> list[Fault]:
-    """The faults of the labels of a set, train and test: labels of no class, and classes without images.
-
-    untested: classes without test images are none.
-    """
+def class_faults(names: Sequence[str], labels_by_split: Mapping[str, Iterable[int]], where: str) -> list[Fault]:
+    """The faults of the labels of a set, train and test: labels of no class, and classes without images."""
     faults = []
     for split, own in labels_by_split.items():
         labels = Counter(own)
         hint = "add images, or leave the class out; labels are 0, 1, 2, ... without a gap"
         empty = [name for c, name in enumerate(names) if not labels[c]]
-        if split == "train" or not untested:
-            faults += [Fault(f"class {name} has no {split} images", where, hint) for name in empty]
+        faults += [Fault(f"class {name} has no {split} images", where, hint) for name in empty]
         hint = f"labels run from 0 to {len(names) - 1}"
         unknown = sorted(label for label in labels if not 0 <= label < len(names))
         faults += [Fault(f"{split} label {label} is unknown to train", where, hint) for label in unknown]

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from engine.run.datasets import empty_tail, kept_counts
 from engine.run.errors import Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.image_headers import common_size, header_faults
+from engine.run.repeated_images import repeated_files
 from engine.run.settings import DatasetSettings
 
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
@@ -93,8 +94,13 @@ def survey(path: str | None, share: float, folds: int | None = None, fold: int =
             for own, count in zip(train.values(), counts, strict=True)
             if count == 1
         ]
-        if folds and not any(tests_by_class):
-            faults.append(Fault(f"fold {fold} of {folds} has no image", "dataset.test_folds", f"at most {sum(counts)}"))
+        # A class of one image has its fault above.
+        smallest, name = min(
+            ((count, name) for name, count in zip(train, counts, strict=True) if count > 1), default=(0, "")
+        )
+        if folds and 0 < smallest < folds:
+            what = f"test_folds {folds} is more than the {smallest} images of class {name}"
+            faults.append(Fault(what, "dataset.test_folds", f"at most {smallest}, so that each fold tests every class"))
         counts = [count - held for count, held in zip(counts, tests_by_class, strict=True)]
     return Survey(
         tuple(train),
@@ -121,8 +127,7 @@ def held_out_places(sizes: Sequence[int], share: float, folds: int | None = None
     """Where the images that are held out for testing stand in the shuffled images of each class.
 
     A share: at least one image, never all. One of several folds: all images are dealt in turn, class after class, so
-    that neither the folds of a class nor whole folds differ by more than one image; a class with fewer images than
-    there are folds has none in some of them.
+    that neither the folds of a class nor whole folds differ by more than one image.
     """
     if folds is None:
         return [range(min(max(round(share * size), 1), size - 1) if size else 0) for size in sizes]
@@ -315,9 +320,18 @@ def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fau
         return list(error.faults), ()
     # With an empty class among them, the tail's fault would only repeat that one.
     tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    classes = (*folder.train, *folder.test) if open_images else ()
-    entries = chain.from_iterable(_usable_entries(own, []) for own in classes if own.is_dir())
-    files = sorted(
-        (Path(entry.path) for entry in entries if entry.is_file()), key=lambda file: natural_order(str(file))
+    if not open_images:
+        return [*folder.faults, *tail], folder.notes
+    train, test = (
+        [
+            (Path(entry.path), label)
+            for label, own in enumerate(classes)
+            if own.is_dir()
+            for entry in _usable_entries(own, [])
+            if entry.is_file()
+        ]
+        for classes in (folder.train, folder.test)
     )
-    return [*folder.faults, *tail, *header_faults(files)], folder.notes
+    files = sorted((file for file, _ in train + test), key=lambda file: natural_order(str(file)))
+    repeated = repeated_files(train, test)
+    return [*folder.faults, *tail, *header_faults(files)], (*folder.notes, *([repeated] if repeated else []))

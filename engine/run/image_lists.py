@@ -13,6 +13,7 @@ from engine.run.datasets import class_faults
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.image_headers import header_faults
+from engine.run.repeated_images import repeated_files
 from engine.run.settings import DatasetSettings
 
 Files = list[tuple[Path, int]]
@@ -89,12 +90,15 @@ def names_of_classes(train: Files) -> list[str]:
     return [folders.get(c, str(c)) if named else str(c) for c in classes]
 
 
-def list_faults(dataset: DatasetSettings, open_images: bool) -> list[Fault]:
-    """Every fault of the lists, with those of the first bytes of their images if `open_images`."""
+def list_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault], tuple[str, ...]]:
+    """Every fault of the lists, and a note of files that stand in them twice; those of all images if `open_images`."""
     try:
         train, test = read_lists(dataset)
     except InputError as error:
-        return list(error.faults)
+        return list(error.faults), ()
     labels = {"train": [label for _, label in train], "test": [label for _, label in test]}
     faults = class_faults(names_of_classes(train), labels, str(dataset.path))
-    return faults or header_faults([file for file, _ in train + test] if open_images else [])
+    if faults or not open_images:
+        return faults, ()
+    repeated = repeated_files(train, test)
+    return header_faults([file for file, _ in train + test]), (repeated,) if repeated else ()

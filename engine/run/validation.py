@@ -271,4 +271,4 @@ def data_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault
     """
     if dataset.name == "folder":
         return folder_faults(dataset, open_images)
-    return list_faults(dataset, open_images) if dataset.name == "imagenet-lt" else [], ()
+    return list_faults(dataset, open_images) if dataset.name == "imagenet-lt" else ([], ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,24 @@ def test_classes_with_few_test_images_are_named_with_how_many(uneven: str) -> No
     assert data.test_counts == [3, 9, 3, 6]
     warning = next(event for event in events if isinstance(event, Warned) and "test images" in event.message)
     assert warning.message == "fewer than 10 test images: a (3), b (9), c (3), d (6)"
-    assert "95 % intervals" in warning.hint
+    assert "95 % intervals" in warning.hint and "dataset.test_folds" in warning.hint
+
+
+def test_folds_are_not_recommended_where_they_are_in_use(uneven: str) -> None:
+    shutil.rmtree(Path(uneven) / "test")
+    warned = [event for event in load(1, name="folder", path=uneven, test_folds=3)[1] if isinstance(event, Warned)]
+    assert warned[-1].message.startswith("fewer than 10 test images") and "test_folds" not in warned[-1].hint
+
+
+def test_copies_of_train_images_among_the_test_images_are_counted(uneven: str) -> None:
+    shutil.copy(f"{uneven}/train/b/0.png", f"{uneven}/test/b/copy.png")
+    (Path(uneven) / "test" / "c" / "link.png").symlink_to(Path(uneven) / "train" / "c" / "0.png")
+    told = [event.message for event in load(name="folder", path=uneven)[1] if isinstance(event, Warned)]
+    assert told[0].startswith("image files used more than once: 1 in train and test (")
+    pair = f"{uneven}/test/b/copy.png = {uneven}/train/b/0.png"
+    assert [what for what in told if "pixels as" in what] == [
+        f"1 of 23 test images have the same pixels as a train image ({pair})"
+    ]
 
 
 def test_natural_keeps_every_image_and_label_order(uneven: str) -> None:

@@ -19,6 +19,7 @@ from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.image_folder import natural_order, survey
 from engine.run.settings import DatasetSettings
+from engine.run.validation import data_faults
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -112,9 +113,9 @@ def test_a_share_is_held_out_of_each_class_and_nothing_lies_in_both(tmp_path: Pa
     assert np.bincount(source_of(settings("folder", root, test_share=0.5)).test.labels).tolist() == [5, 2, 1]
 
 
-@pytest.mark.parametrize("folds", [2, 3, 5, 7])
+@pytest.mark.parametrize("folds", [2, 3, 4])
 def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_path: Path, folds: int) -> None:
-    sizes = {"a": 11, "b": 5, "c": 4, "d": 2}
+    sizes = {"a": 11, "b": 5, "c": 6, "d": 4}
     root = folder_of(tmp_path, sizes)
     tested, counts = list[int](), list[list[int]]()
     for fold in range(folds):
@@ -125,6 +126,7 @@ def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_
         )
         tested += own
         counts.append(np.bincount(source.test.labels, minlength=4).tolist())
+        assert min(counts[-1]) >= 1, "every class is tested in every fold"
         assert np.bincount(source.train.labels).min() >= 1, "never emptied of train images"
         found = survey(str(root), 0.2, folds, fold)
         assert (found.faults, found.test_images) == ((), len(own))
@@ -135,13 +137,18 @@ def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_
     assert max(map(sum, counts)) - min(map(sum, counts)) <= 1
 
 
-def test_folds_beside_a_test_folder_and_folds_without_any_image_are_refused(tmp_path: Path) -> None:
+def test_folds_beside_a_test_folder_and_more_folds_than_a_class_has_images_are_refused(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "tested", {"a": 2, "b": 2}, {"a": 1, "b": 1})
     told = refused(settings("folder", root, test_folds=2))
     assert "dataset.test_folds" in told and "test is there, so no fold is held out" in told
-    assert refused(settings("folder", folder_of(tmp_path / "few", {"a": 2, "b": 2}), test_folds=7, test_fold=5)) == (
-        "error: dataset.test_folds: fold 5 of 7 has no image\nhint: at most 4"
+    few = settings("folder", folder_of(tmp_path / "few", {"cat": 9, "eel": 5}), test_folds=6)
+    told = (
+        "error: dataset.test_folds: test_folds 6 is more than the 5 images of class eel\n"
+        "hint: at most 5, so that each fold tests every class"
     )
+    assert refused(few) == told
+    assert [str(fault) for fault in data_faults(few, open_images=False)[0]] == [told]
+    assert source_of(few.model_copy(update={"test_folds": 5})).test_set
 
 
 def test_hidden_files_are_ignored(tmp_path: Path) -> None:
@@ -253,6 +260,20 @@ def test_what_is_taken_for_the_test_set_and_images_without_contrast_are_warned_o
     assert told[1].startswith("2 of 2 images without contrast: all their pixels are alike (")
 
 
+def test_a_file_at_several_places_of_a_folder_is_warned_of(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 2, "b": 2}, {"a": 1, "b": 1})
+    (root / "test" / "a" / "7.png").symlink_to(root / "train" / "a" / "0.png")
+    (root / "train" / "b" / "8.png").hardlink_to(root / "train" / "a" / "1.png")
+    given, warnings = settings("folder", root), list[Event]()
+    source_of(given, warnings)
+    what = (
+        f"image files used more than once: 1 in train and test ({root}/train/a/0.png = {root}/test/a/7.png);"
+        f" 1 under two or more labels ({root}/train/a/1.png = {root}/train/b/8.png)"
+    )
+    assert [warning.message for warning in warnings if isinstance(warning, Warned)] == [what]
+    assert data_faults(given, open_images=True) == ([], (what,))
+
+
 # --- Tiny-ImageNet and ImageNet-LT
 
 
@@ -321,6 +342,17 @@ def test_imagenet_lt_follows_its_lists(tmp_path: Path, names: tuple[str, str]) -
     assert source.test_set == names[1]
     assert everything(source, "train")[:, 0, 0, 0].tolist() == [10, 10, 20]
     assert source.image_size == 64
+
+
+def test_a_file_that_stands_twice_in_lists_is_warned_of(tmp_path: Path) -> None:
+    given, warnings = settings("imagenet-lt", imagenet_lt(tmp_path, ("train.txt", "test.txt"))), list[Event]()
+    with open(tmp_path / "train.txt", "a") as file:
+        file.write("images/n2/../n2/0.JPEG 1\n" * 2)
+    source_of(given, warnings)
+    (what,) = (warning.message for warning in warnings if isinstance(warning, Warned))
+    assert what.startswith("image files used more than once: 1 in train and test (")
+    assert "; 1 twice or more under one label (" in what
+    assert data_faults(given, open_images=True) == ([], (what,))
 
 
 @pytest.mark.parametrize(

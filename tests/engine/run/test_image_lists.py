@@ -81,6 +81,6 @@ def test_labels_have_no_gap_and_test_labels_are_known(tmp_path: Path) -> None:
 
 def test_a_dry_run_checks_the_lines_then_the_labels_then_the_files(tmp_path: Path) -> None:
     dataset = DatasetSettings(name="imagenet-lt", path=str(tmp_path))
-    assert told(tmp_path, "a/1.JPEG 0 7") and "no path and label" in list_faults(dataset, True)[0].what
-    assert told(tmp_path, "a/1.JPEG 1") == [] and "no train images" in list_faults(dataset, True)[0].what
-    assert told(tmp_path, GOOD) == [] and list_faults(dataset, True)[0].what == "the image is missing"
+    assert told(tmp_path, "a/1.JPEG 0 7") and "no path and label" in list_faults(dataset, True)[0][0].what
+    assert told(tmp_path, "a/1.JPEG 1") == [] and "no train images" in list_faults(dataset, True)[0][0].what
+    assert told(tmp_path, GOOD) == [] and list_faults(dataset, True)[0][0].what == "the image is missing"
