@@ -23,9 +23,10 @@ from engine.data.dataset import LongTailedData
 from engine.data.whitening import Whitening
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
-from engine.nets import build_network, known_network
+from engine.nets import build_network
 from engine.run.errors import InputError
 from engine.run.settings import RunSettings
+from engine.run.validation import known_network
 
 FORMAT = 1
 METADATA_KEY = "ltdd"

@@ -143,6 +143,14 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: method: 'ltdp' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
             "hint: did you mean ltdd?",
         ),
+        mine(
+            "evaluate: {arch: resnet18}\n",
+            "error: mine.yaml:1: evaluate.arch: a list is needed, this is the text 'resnet18'\nhint: write [resnet18]",
+        ),
+        mine(
+            "evaluate: {arch: [resnet81]}\n",
+            "error: mine.yaml:1: evaluate.arch.0: the text 'resnet81' is not known\nhint: did you mean resnet18?",
+        ),
     ],
     "Settings: numbers that are not decimal": [
         mine(
@@ -258,6 +266,12 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/metrics.json": "{}"},
         ),
         BadInput(
+            "ltdd-tui evaluate old --arch ConvNet",
+            "error: --arch: there is no network 'ConvNet'; known: convnet, resnet18, vgg11, alexnet\n"
+            "hint: did you mean convnet?",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
             "ltdd-tui export old",
             "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
             files={"runs/old/config.yaml": "ipc: 1\n"},
@@ -357,6 +371,18 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             r"error: data/train/caf\xe9: the name is not UTF-8 text" "\nhint: rename it; convmv renames many",
             "a class folder with a name in Latin-1",
             lambda data: os.mkdir(os.fsencode(data) + b"/train/caf\xe9"),
+        ),
+        images(
+            r"error: data/train/a\nb\x1b[31m: the name of this class has control characters" "\nhint: rename it",
+            "a class folder whose name has a line break and an escape sequence",
+            lambda data: (data / "train" / "cat").rename(data / "train" / "a\nb\x1b[31m"),
+        ),
+        images(
+            r"error: data/train/cat/a\nb\x1b[31m.png: "
+            "the target of this link is missing\n"
+            "hint: mend the link, or take it away",
+            "an image whose name has a line break and an escape sequence is a broken link",
+            lambda data: (data / "train" / "cat" / "a\nb\x1b[31m.png").symlink_to("gone"),
         ),
         images(
             "error: data/train2: this folder holds classes of train/, but it would not be used\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
 import torch
 from torch import nn
 
@@ -35,11 +33,3 @@ def build_network(
                 return VGG11(channels, classes, image_size)
             case "alexnet":
                 return AlexNet(channels, classes, image_size)
-
-
-def known_network(name: str) -> NetworkName:
-    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
-    known = get_args(NetworkName)
-    if name not in known:
-        raise InputError(f"there is no network {name!r}", "arch", f"the networks are {', '.join(known)}")
-    return cast(NetworkName, name)

@@ -9,6 +9,7 @@ LtddError
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -27,6 +28,15 @@ def listed(names: Sequence[str], most: int = NAMES_SHOWN, separator: str = ", ")
     return separator.join(names[:most]) + more
 
 
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What moves the cursor, recolors the terminal or breaks a line: a file's name may hold it."""
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as Python writes them in quotes, such as \\x1b and \\n."""
+    return CONTROL_CHARACTER.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing that is wrong: `what`, `where` (file, line and key), and a `hint` how to correct it."""
@@ -36,8 +46,8 @@ class Fault:
     hint: str = ""
 
     def __str__(self) -> str:
-        head = f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}"
-        return f"{head}\nhint: {self.hint}" if self.hint else head
+        head = escaped(f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}")
+        return f"{head}\nhint: {escaped(self.hint)}" if self.hint else head
 
 
 class LtddError(Exception):

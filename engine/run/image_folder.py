@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.datasets import empty_tail, kept_counts
-from engine.run.errors import Fault, InputError, listed
+from engine.run.errors import CONTROL_CHARACTER, Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.image_headers import common_size, header_faults
 from engine.run.repeated_images import repeated_files
@@ -226,6 +226,8 @@ def _class_folders(split: Path, faults: list[Fault]) -> dict[str, Path]:
             if name in folders:
                 hint = "the two names differ only in how their accents are stored: join the two folders"
                 faults.append(Fault("this class has two folders", entry.path, hint))
+            if CONTROL_CHARACTER.search(name):  # classes.txt has one name a line, and terminals show the names
+                faults.append(Fault("the name of this class has control characters", entry.path, "rename it"))
             folders[name] = Path(entry.path)
         elif _IMAGE_NAME.search(entry.name):
             hint = "move it into the folder of its class, or take it away"

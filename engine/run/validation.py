@@ -9,17 +9,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
 from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
-from engine.run.errors import FAULTS_SHOWN, Fault
+from engine.run.errors import FAULTS_SHOWN, Fault, InputError
 from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import folder_faults
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import DatasetSettings, NetworkName, RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
@@ -43,7 +43,9 @@ def value_faults(error: ValidationError, places: Mapping[KeyPath, str]) -> dict[
     # A setting that takes a number or a word is a union: pydantic reports one error for each alternative.
     errors_by_path: dict[KeyPath, list[Any]] = {}
     for one in error.errors(include_url=False):
-        if one["loc"]:  # without a location it is of several values together
+        # Without a location it is of several values together. pydantic also finds a list too short whose elements it
+        # has refused one by one.
+        if one["loc"] and not (one["type"] == "too_short" and one["input"]):
             path = tuple(map(str, one["loc"])) if one["type"] == "extra_forbidden" else _key_path(one["loc"])
             errors_by_path.setdefault(path, []).append(one)
     faults: dict[KeyPath, Fault] = {}
@@ -115,6 +117,8 @@ def _what_and_hint(path: KeyPath, errors: list[Any]) -> tuple[str, str]:
         return f"{_shown(value)} is not known", f"did you mean {near[0]}?" if near else known
     if "too_short" in kinds:
         return "at least one is needed, this is an empty list", known
+    if isinstance(value, str) and leaf.is_list:
+        return f"a list is needed, this is {_shown(value)}", f"write [{near[0]}]" if near else f"write [a, b]; {known}"
     for kind, what in WHAT.items():
         if kind in kinds:
             return what, leaf.help
@@ -167,6 +171,16 @@ def _nearest(path: KeyPath) -> str:
             return f"did you mean {by_name[near[0]]}?"
     near = same_name or difflib.get_close_matches(key, known, n=1)
     return f"did you mean {' or '.join(near)}?" if near else "`ltdd-tui presets show quickstart` shows all settings"
+
+
+def known_network(name: str, where: str = "arch") -> NetworkName:
+    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
+    known = get_args(NetworkName)
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "name one of these"
+        raise InputError(f"there is no network {shortened(name)!r}; known: {', '.join(known)}", where, hint)
+    return cast(NetworkName, name)
 
 
 def shortened(text: str) -> str:

@@ -19,7 +19,6 @@ from engine.context import Context, generator
 from engine.data.dataset import LongTailedData, pick_real_images
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
-from engine.nets import known_network
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, write_confusion, write_metrics_and_card
 from engine.results.metrics import with_evaluation
@@ -29,6 +28,7 @@ from engine.run.events import Evaluated, RunFinished
 from engine.run.folder import read_json, write_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.settings import NetworkName
+from engine.run.validation import known_network
 from engine.training.accuracy import balanced, confusion_matrix, per_class
 from engine.training.from_scratch import (
     Names,

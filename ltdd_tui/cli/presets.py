@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.run.device_profiles import Device as DeviceProfile
+from engine.run.errors import escaped
 from engine.run.estimate import estimate_or_none, estimate_remaining
 from engine.run.expert_cache import CachedExperts
 from engine.run.presets import dump, extending, list_presets, load_preset, save_preset
@@ -66,7 +67,8 @@ def check(preset: PresetName, overrides: Overrides = None) -> None:
     print_note(f"{preset}: no faults")
     # The preset is right, but this machine may lack something, such as the images.
     for fault in check_runnable(settings):
-        print_note(f"not runnable on this machine yet: {fault.where}: {fault.what}\nhint: {fault.hint}")
+        what = escaped(f"{fault.where}: {fault.what}")
+        print_note(f"not runnable on this machine yet: {what}\nhint: {fault.hint}")
 
 
 @app.command("save")

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from engine.run.errors import InputError
+from engine.run.errors import InputError, escaped
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
+from engine.run.validation import known_network
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
@@ -122,7 +123,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
     for fault in result.faults:
-        print_note(f"left out: {fault.where}: {fault.what}")
+        print_note(escaped(f"left out: {fault.where}: {fault.what}"))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
 
@@ -160,6 +161,8 @@ def evaluate(
     folder = find_run(run, runs_dir)
     _check_has_result(folder)
     archs = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
+    for name in archs or [arch]:
+        known_network(name, "--arch")  # before a worker, whose torch takes seconds to load
     state = _run_worker(
         folder,
         ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device],
