@@ -25,6 +25,7 @@ from textual.widgets.collapsible import CollapsibleTitle
 
 from engine.run.errors import Fault
 from engine.run.schema import KINDS, Leaf
+from ltdd_tui.formatting import clean
 from ltdd_tui.widgets.lines import FADED
 
 Value = TypeVar("Value")
@@ -288,7 +289,8 @@ class Field(Widget):
         if self._fault is None or self.content_size.width < 8:
             return []
         hint = "" if self._fault.hint == self.spec.help else self._fault.hint
-        texts = [text for text in (self._fault.what, hint) if text]
+        # Names of files stand in faults, and may hold what moves a terminal's cursor.
+        texts = [clean(text) for text in (self._fault.what, hint) if text]
         return [line for text in texts for line in textwrap.wrap(text, self.content_size.width)]
 
     def _fit(self) -> None:

@@ -221,12 +221,17 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
 
 
 def test_class_folders_of_any_name_stand_in_their_columns(home: Path) -> None:
-    wide, sizes = "\u6f22\u5b57\u306e\u540d\u524d", {"[b]x[b]": 8, "two\nlines": 6, "esc\x1b[31m": 5, "x" * 60: 4}
+    wide, sizes = "\u6f22\u5b57\u306e\u540d\u524d", {"[b]x[b]": 8, "two  blanks": 6, "x" * 60: 4}
     images(home / "odd", **{wide: 12}, **sizes)
+    images(home / "controls", **{"esc\x1b[31m": 5, "dog": 5})
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         screen.take(screen.form.with_text("dataset.name", "folder").with_text("dataset.path", "odd"))
-        await sees(pilot, wide, "[b]x[b]", "two lines", "esc[31m", "xxx\u2026")
+        await sees(pilot, wide, "[b]x[b]", "two  blanks", "xxx\u2026")
+        assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
+        # A name that would write to the terminal is refused, and shown without what it would do.
+        screen.take(screen.form.with_text("dataset.path", "controls"))
+        await sees(pilot, "esc[31m: the name of this", "control characters")
         assert {cell_len(line) for line in text(pilot).splitlines()} == {WIDE[0]}
 
     drive(test)
