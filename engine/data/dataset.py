@@ -21,7 +21,7 @@ from engine.data.image_files import Source
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
 from engine.run.datasets import wanted_counts
-from engine.run.errors import InputError, listed
+from engine.run.errors import FILES_SHOWN, InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.repeated_images import HINT_REPEATED
@@ -29,7 +29,6 @@ from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
 """Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""
-_COPIES_SHOWN = 3
 HINT_FEW_TESTS = "accuracy by class is shown with 95 % intervals; more test images tell more"
 HINT_FOLDS = ", or dataset.test_folds, which tests every image of a folder without test/ once"
 
@@ -182,7 +181,7 @@ def _warn_of_copies(
     # One file in train and test was told of when the files were listed.
     copies = [f"{file} = {copied}" for copied, file in alike if copied and not os.path.samefile(copied, file)]
     if copies:
-        named = listed(copies, _COPIES_SHOWN)
+        named = listed(copies, FILES_SHOWN)
         what = f"{len(copies):,} of {len(test):,} test images have the same pixels as a train image ({named})"
         emit(Warned(what, HINT_REPEATED))
 

@@ -17,14 +17,13 @@ import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from engine.run.errors import Fault, InputError, listed
+from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
 from engine.run.events import Emit, Warned
 from engine.run.image_headers import fault_of
 
 CHANNELS = 3
 _FILES_A_TASK = 64
 """Decoded by a thread in one go: enough that handing out work costs nothing beside it."""
-_NAMES_SHOWN = 3
 REMARKS = {
     "flat": ("without contrast: all their pixels are alike", "look at these files; replace them, or take them away"),
     "several": ("with several pictures in one file: the first is taken", "split the files to have them all"),
@@ -71,7 +70,7 @@ def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None
     for remark, which in remarks.items():
         if which and emit:
             what, hint = REMARKS[remark]
-            named = listed([str(files[i]) for i in sorted(which)], _NAMES_SHOWN)
+            named = listed([str(files[i]) for i in sorted(which)], FILES_SHOWN)
             emit(Warned(f"{len(which):,} of {len(files):,} images {what} ({named})", hint))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 

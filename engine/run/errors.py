@@ -18,8 +18,8 @@ from dataclasses import dataclass
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """Exit codes of the worker and of `ltdd-tui`; 130 is what a shell reports after Ctrl-C, and 143 after SIGTERM."""
 
-FAULTS_SHOWN, NAMES_SHOWN = 20, 8
-"""Faults that an error tells, and names that a sentence gives, before the others are only counted."""
+FAULTS_SHOWN, NAMES_SHOWN, FILES_SHOWN = 20, 8, 3
+"""Faults that an error tells, names that a sentence gives, and whole paths, before the others are only counted."""
 
 
 def listed(names: Sequence[str], most: int = NAMES_SHOWN, separator: str = ", ") -> str:

@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.run.errors import listed
+from engine.run.errors import FILES_SHOWN, listed
 
 HINT_REPEATED = "an image that is trained on and tested makes the accuracy too high: keep each image once"
-_NAMES_SHOWN = 3
 
 
 def repeated_files(train: Sequence[tuple[Path, int]], test: Sequence[tuple[Path, int]]) -> str:
@@ -33,5 +32,5 @@ def repeated_files(train: Sequence[tuple[Path, int]], test: Sequence[tuple[Path,
         told += ["under two or more labels"] if len(set(labels)) > 1 else []
         for kind in told or ["twice or more under one label"]:
             kinds.setdefault(kind, []).append(" = ".join(dict.fromkeys(map(str, (files[0], files[-1])))))
-    parts = [f"{len(own):,} {kind} ({listed(own, _NAMES_SHOWN)})" for kind, own in kinds.items()]
+    parts = [f"{len(own):,} {kind} ({listed(own, FILES_SHOWN)})" for kind, own in kinds.items()]
     return f"image files used more than once: {'; '.join(parts)}" if parts else ""

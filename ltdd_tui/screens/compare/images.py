@@ -18,7 +18,7 @@ from ltdd_tui.preferences import ImageMode
 from ltdd_tui.runs.comparison import ComparedRun
 from ltdd_tui.screens.compare.panels import Comparison
 from ltdd_tui.screens.panel import Panel
-from ltdd_tui.screens.run.images.panel import CLASS, request_of
+from ltdd_tui.screens.run.images.panel import SELECTION_BINDINGS, request_of
 from ltdd_tui.screens.run.images.renderer import ImageSelection, valid_previews
 from ltdd_tui.screens.run.images.terminal_graphics import renderer_of
 from ltdd_tui.screens.run.images.view import ImagesView
@@ -51,10 +51,7 @@ class ComparedImages(Panel):
     from all classes to one class and to one image large.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
-        Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
-        Binding("left", "move(0, -1)", "Image before", show=False, id="images.previous"),
-        Binding("right", "move(0, 1)", "Next image", show=False, id="images.next"),
+        *SELECTION_BINDINGS,
         Binding("e,enter", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
         Binding("w", "next_other", "Other run", id="compare.other_images"),
     ]

@@ -21,6 +21,13 @@ from ltdd_tui.screens.run.images.terminal_graphics import Renderer, next_mode, r
 from ltdd_tui.screens.run.images.view import ImagesView
 
 CLASS, ITERATION = Binding.Group("Class", compact=True), Binding.Group("Iteration", compact=True)
+SELECTION_BINDINGS = [
+    Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
+    Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
+    Binding("left", "move(0, -1)", "Image before", show=False, id="images.previous"),
+    Binding("right", "move(0, 1)", "Next image", show=False, id="images.next"),
+]
+"""Keys that move the framed image, here and in the comparison."""
 
 
 def request_of(
@@ -67,10 +74,7 @@ factor in the border.
         mode: ImageMode
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket,up", "move(-1, 0)", "Class before", group=CLASS, id="images.previous_class"),
-        Binding("right_square_bracket,down", "move(1, 0)", "Next class", group=CLASS, id="images.next_class"),
-        Binding("left", "move(0, -1)", "Image before", show=False, id="images.previous"),
-        Binding("right", "move(0, 1)", "Next image", show=False, id="images.next"),
+        *SELECTION_BINDINGS,
         Binding("pageup", "page(-1)", "Page of classes before", show=False, id="images.previous_page"),
         Binding("pagedown", "page(1)", "Next page of classes", show=False, id="images.next_page"),
         Binding("comma", "step(-1)", "Older iteration", group=ITERATION, id="images.older"),
