@@ -8,7 +8,7 @@ checkpoint/checks.json                  accuracy in percent of each check, by it
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,11 +23,15 @@ from engine.run.folder import RunFolder, write_atomically, write_json
 
 @dataclass(frozen=True)
 class DistillState:
-    """Everything that the next iteration depends on: iterations done, the set, and the momentum of its parts."""
+    """Everything that the next iteration depends on: iterations done, the set, and the momentum of its parts.
+
+    `extra`: what else a method carries from one iteration to the next, such as an optimizer's second moments.
+    """
 
     iteration: int
     synthetic: Synthetic
     velocity: Synthetic
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
     def at_start(synthetic: Synthetic) -> DistillState:
@@ -38,6 +42,7 @@ class DistillState:
 def save_state(folder: RunFolder, state: DistillState) -> None:
     """Writes the state atomically and deletes all but the last two."""
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
+    tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
     write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
     for old in _state_files(folder)[:-2]:
@@ -52,7 +57,8 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
         except (OSError, KeyError, SafetensorError):
             continue
-        return DistillState(int(path.stem.split("-")[1]), *parts)
+        extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
+        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], extra)
     return None
 
 

@@ -193,7 +193,7 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
     tensors = {
         "images": synthetic.images,
         "pixels": data.whitening.to_pixels(synthetic.images).clamp(0, 1),
-        "soft_labels": target_probabilities(synthetic.label_logits, settings.traits.learns_labels),
+        "soft_labels": target_probabilities(synthetic.label_logits, settings.has_soft_labels),
         "label_logits": synthetic.label_logits,
         "labels": torch.arange(data.num_classes).repeat_interleave(synthetic.ipc),
         "learning_rate": synthetic.beta if rate == "learnt" else torch.tensor(rate),

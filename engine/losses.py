@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.run.settings import MatchingSettings, MethodTraits
+from engine.run.methods import MethodTraits
+from engine.run.settings import MatchingSettings
 
 StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The student's loss, a scalar, at weights (P,) on augmented images (B, channels, H, W) with label logits (B, C)."""

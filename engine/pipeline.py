@@ -20,6 +20,7 @@ from engine.stages.evaluate import evaluate, random_target, summed_confusion, sy
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
+from engine.stages.teacher import train_teacher
 from engine.training.from_scratch import fresh_network
 
 
@@ -40,12 +41,15 @@ def run(context: Context) -> None:
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
     # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
     # of each one again on class-balanced batches.
-    representation = train_experts(context, data, network) if method.distills else []  # stages/experts.py
-    classifiers = train_classifier_experts(context, data, network, representation) if method.decoupled else []
+    representation = train_experts(context, data, network) if settings.trains_experts else []  # stages/experts.py
+    decouples = settings.trains_classifier_experts
+    classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
 
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     experts = last_weights(network, representation, classifiers, context.device)
-    start = initialize(context, data, network, experts)  # stages/initialize.py
+    # A debiased teacher labels images better than they can be labelled by their class.
+    teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
+    start = initialize(context, data, network, experts, teacher)  # stages/initialize.py
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py

@@ -19,8 +19,9 @@ from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
+from engine.run.methods import MethodTraits
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
-from engine.run.settings import AugmentationName, MatchingSettings, MethodTraits
+from engine.run.settings import AugmentationName, MatchingSettings
 from engine.trajectories import Trajectory
 
 

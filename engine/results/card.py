@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
-from engine.run.settings import METHODS
 
 _TEXT = """\
 # {title}
@@ -103,13 +103,15 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     cells = [" ".join(name.split()).replace("|", "\\|") for name in about["class_names"]]
     counts = zip(cells, about["class_counts"], strict=True)
     values = about | about["recipe"] | about["network"]
+    chosen = "randomly selected" if about["method"] == "random" else f"selected by {about['method']}"
+    kind = "synthetic" if METHODS[about["method"]].distills else f"real, {chosen}"
     values |= {
         "title": title,
         "count": count,
         "classes": len(about["class_names"]),
         "size": about["image_size"],
         "source_count": f"{sum(about['class_counts']):,}",
-        "kind": "synthetic" if METHODS[about["method"]].distills else "real, randomly selected",
+        "kind": kind,
         "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
         "arch": metrics["arch"],
         "accuracy_rows": _accuracy_rows(metrics),

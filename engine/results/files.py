@@ -23,8 +23,9 @@ from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.methods import METHODS
 from engine.run.metrics import MetricsJson, readable_metrics
-from engine.run.settings import METHODS, DatasetSettings
+from engine.run.settings import DatasetSettings
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from engine.data import augment
 from engine.results.card import WHITENING_TEXT
-from engine.run.settings import METHODS, DatasetSettings
+from engine.run.methods import METHODS
+from engine.run.settings import DatasetSettings
 
 _TEXT = """\
 # {count} images of {dataset}, distilled by {method}: the {which} as .pt files

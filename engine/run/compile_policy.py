@@ -45,7 +45,7 @@ def should_compile_student(settings: RunSettings, cost: NetworkCost, device_kind
     batch = min(matching.batch_syn, settings.ipc * cost.classes)
     step_seconds = _STEP_SECONDS[device_kind] + _STEP_PASSES * batch * cost.flops / _FLOPS[device_kind]
     pays = _pays(matching.iterations * steps * step_seconds, settings.experts.network, device_kind)
-    return settings.traits.distills and compile_or_not(settings.compile, pays)
+    return settings.traits.matches_trajectories and compile_or_not(settings.compile, pays)
 
 
 def should_compile_experts(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
@@ -85,7 +85,7 @@ def compiled_backend(network: NetworkName, device: str) -> StepBackend:
 def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     """Whether matching may be compiled by torch, as far as that is known without the images' shape."""
     by_torch = compiled_backend(settings.experts.network, device) == "torch"
-    return settings.traits.distills and settings.compile != "never" and by_torch
+    return settings.traits.matches_trajectories and settings.compile != "never" and by_torch
 
 
 def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:

@@ -284,7 +284,7 @@ def _testing(work: Workload) -> float:
 
 def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
-    if not method.distills:
+    if not method.matches_trajectories:
         return 0.0
     cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)
     trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
@@ -306,7 +306,7 @@ def _matching(work: Workload) -> float:
 def _snapshots(work: Workload) -> float:
     """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier."""
     settings, method = work.settings, work.settings.traits
-    if not method.distills:
+    if not method.matches_trajectories:
         return 0.0
     backbone, classifier = work.expert_cost.parameters
     numbers = (representation_epochs(settings) + 2) * (backbone + classifier)

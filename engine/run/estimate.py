@@ -87,15 +87,15 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    distills, decoupled = settings.traits.distills, settings.traits.decoupled
+    matches, decoupled = settings.traits.matches_trajectories, settings.traits.decoupled
     compiling = work.compile_seconds()
     stages = (
         work.data_seconds(),
-        work.experts_seconds() + compiling["experts"] if distills else 0.0,
+        work.experts_seconds() + compiling["experts"] if matches else 0.0,
         work.classifier_experts_seconds() if decoupled else 0.0,
-        work.initialize_seconds() if distills else 0.0,
+        work.initialize_seconds() if matches else 0.0,
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if distills else 0.0,
+        work.matching_seconds() + compiling["distill"] if matches else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(
@@ -105,7 +105,7 @@ def estimate(
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
-        check_seconds=work.check_seconds() if distills else 0.0,
+        check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
     )
 
 

@@ -107,7 +107,7 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
         form_here = form if installed and compile_or_not(settings.compile, pays) else "eager"
         descriptions.append(about_representation(settings, device_type, class_counts, form_here, pays))
     folder = _newest(*descriptions)
-    if folder is None or not settings.traits.distills:
+    if folder is None or not settings.traits.matches_trajectories:
         return NONE_CACHED
     count = settings.experts.num_experts
     representation = _complete(folder, count, representation_epochs(settings))

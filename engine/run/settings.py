@@ -5,50 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-# The methods: LTDD, its ablations and the baselines, as the traits that the stages look at.
-
-MethodName = Literal["ltdd", "dam", "ed", "datm", "mtt", "random"]
-
-
-@dataclass(frozen=True)
-class MethodTraits:
-    """The traits of one method.
-
-    student_loss: what the student minimizes in phase rep. decoupled: whether classifier experts are trained and phase
-    cls is run (expert decoupling). matched: the weights that phase rep matches. learns_labels: whether labels are soft
-    and learnt, or class indices. distills: false if real images are only selected.
-    """
-
-    student_loss: Literal["dam", "soft", "hard"]
-    decoupled: bool
-    matched: Literal["backbone", "all"]
-    learns_labels: bool
-    distills: bool = True
-
-    @property
-    def skipped_stages(self) -> frozenset[str]:
-        """The stages of a run that the method does without."""
-        if not self.distills:
-            return frozenset({"experts", "classifier_experts", "distill"})
-        return frozenset() if self.decoupled else frozenset({"classifier_experts"})
-
-
-METHODS: dict[MethodName, MethodTraits] = {
-    "ltdd": MethodTraits("dam", decoupled=True, matched="backbone", learns_labels=True),
-    "dam": MethodTraits("dam", decoupled=False, matched="all", learns_labels=True),
-    "ed": MethodTraits("soft", decoupled=True, matched="backbone", learns_labels=True),
-    "datm": MethodTraits("soft", decoupled=False, matched="all", learns_labels=True),
-    "mtt": MethodTraits("hard", decoupled=False, matched="all", learns_labels=False),
-    "random": MethodTraits("hard", decoupled=False, matched="all", learns_labels=False, distills=False),
-}
-
+from engine.run.methods import METHODS, MethodName, MethodTraits
 
 # The fields of a block. `paper`, `official` (official code) and `ours` say where a default comes from.
 
@@ -82,6 +45,7 @@ DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
 NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
+LabelRegime = Literal["hard", "stored", "online"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
@@ -173,16 +137,38 @@ class ClassifierExpertSettings(Strict):
     )
 
 
+class TeacherSettings(Strict):
+    """The teacher: networks trained on all images, debiased, whose mean logits label images.
+
+    It is trained only where the method, the labels of the start or a label regime needs it.
+    """
+
+    kind: Literal["classifier_experts", "balanced_softmax", "glmc"] = ours(
+        "classifier_experts",
+        "the run's classifier experts, a network trained with balanced softmax, or one trained by GLMC",
+    )
+    networks: int = ours(1, "networks of the teacher; their mean logits are the label", unit="networks", ge=1)
+    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    batch_size: int = ours(128, "real images a batch", unit="images", ge=1)
+    learning_rate: float = ours(0.05, "peak of the one-cycle SGD step size", gt=0)
+    momentum: float = ours(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = ours(5.0e-4, "SGD weight decay", ge=0)
+    precision: Precision = ours("float32", "products in training: float32, or of bfloat16")
+    label_adjustment: Literal["none", "adsa"] = ours(
+        "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
+    )
+
+
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
     images: Literal["correct", "real", "noise"] = paper(
         "correct", "real images that an expert predicts correctly, any real images, or noise"
     )
-    labels: Literal["experts", "one_expert", "class"] = paper(
+    labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
-        ", or the class itself",
+        ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -261,6 +247,13 @@ class EvaluateSettings(Strict):
     check_from: int = official(
         0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
     )
+    labels: tuple[LabelRegime, ...] = ours(
+        ("stored",),
+        "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
+        " teacher that labels every augmented batch (online); the first one gives final and best",
+        min_length=1,
+        strict=False,
+    )
     check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
     repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
     arch: tuple[NetworkName, ...] = paper(
@@ -299,6 +292,7 @@ class RunSettings(Strict):
     seed: int = ours(0, "the one seed; every stage draws its own generator from it", ge=0)
     experts: ExpertSettings = ExpertSettings()
     classifier_experts: ClassifierExpertSettings = ClassifierExpertSettings()
+    teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -313,6 +307,27 @@ class RunSettings(Strict):
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether images are chosen or labelled by a teacher."""
+        online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
+        return self.traits.uses_teacher or online or labelled
+
+    @property
+    def has_soft_labels(self) -> bool:
+        """Whether the set's labels are probabilities; else they are its classes alone."""
+        return self.traits.learns_labels or self.initialize.labels == "teacher"
+
+    @property
+    def trains_experts(self) -> bool:
+        """Whether there are representation experts: to be matched, or as what the teacher is made from."""
+        return self.traits.matches_trajectories or self.trains_classifier_experts
+
+    @property
+    def trains_classifier_experts(self) -> bool:
+        """Whether there are classifier experts: to be matched, or as the teacher."""
+        return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
 
     @property
     def checks(self) -> int:
@@ -332,7 +347,8 @@ class RunSettings(Strict):
         matching = self.matching
         if matching.min_start_epoch >= matching.max_start_epoch:
             raise ValueError("matching.min_start_epoch must lie below matching.max_start_epoch")
-        if self.traits.distills and matching.max_start_epoch - 1 + matching.expert_epochs > self.experts.epochs:
+        last_epoch = matching.max_start_epoch - 1 + matching.expert_epochs
+        if self.traits.matches_trajectories and last_epoch > self.experts.epochs:
             raise ValueError(
                 f"matching.max_start_epoch {matching.max_start_epoch} + matching.expert_epochs"
                 f" {matching.expert_epochs} reaches past experts.epochs {self.experts.epochs}"

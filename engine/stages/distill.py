@@ -95,7 +95,7 @@ def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -
     momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
     velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
     synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - rate * v)
-    return DistillState(state.iteration + 1, synthetic, velocity)
+    return DistillState(state.iteration + 1, synthetic, velocity, state.extra)
 
 
 def rate_decay(settings: MatchingSettings, iteration: int) -> float:

@@ -128,7 +128,7 @@ def summed_confusion(
 def synthetic_target(context: Context, name: str, key: str, iteration: int, synthetic: Synthetic) -> EvaluationTarget:
     """A synthetic set with its soft labels; the step size is the learnt beta unless the settings name one."""
     rate = context.settings.evaluate.learning_rate
-    targets = target_probabilities(synthetic.label_logits, context.settings.traits.learns_labels)
+    targets = target_probabilities(synthetic.label_logits, context.settings.has_soft_labels)
     training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
     return EvaluationTarget(name, key, iteration, lambda number: training_set)
 

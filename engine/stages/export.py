@@ -89,7 +89,7 @@ def _best(context: Context, final: DistilledSet, metrics: MetricsJson) -> Distil
         images=best.images,
         pixels=final.whitening.to_pixels(best.images).clamp(0, 1),
         label_logits=best.label_logits,
-        soft_labels=target_probabilities(best.label_logits, context.settings.traits.learns_labels),
+        soft_labels=target_probabilities(best.label_logits, context.settings.has_soft_labels),
         learning_rate=float(best.beta) if learnt else final.learning_rate,
         about=final.about | {"set": "best", "iteration": iteration},
     )

@@ -11,10 +11,13 @@ from engine.data.dataset import LongTailedData, pick_real_images
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
+from engine.teachers import Teacher
 from engine.training.accuracy import in_test_batches, predictions
 
 
-def initialize(context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]) -> Synthetic:
+def initialize(
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None = None
+) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
     A method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
@@ -22,8 +25,11 @@ def initialize(context: Context, data: LongTailedData, network: FlatNetwork, exp
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         chosen, images = _choose_images(context, data, network, experts)
-        logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
-        rate = settings.matching.beta if settings.traits.distills else settings.evaluate.real_learning_rate
+        if settings.initialize.labels == "teacher" and teacher:
+            logits, unrecognized = teacher.logits(images), 0
+        else:
+            logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+        rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
             what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"

@@ -239,7 +239,7 @@ def _cost_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
 def _experts_line(run_plan: RunPlan) -> PlanLine:
     """How many experts the run would take from the cache."""
     settings, cached = run_plan.settings, run_plan.cached
-    if not settings.traits.distills:
+    if not settings.traits.matches_trajectories:
         return PlanLine("experts", "none: real images are only picked")
     wanted = settings.experts.num_experts
     if not cached.representation:

@@ -147,7 +147,7 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
         ("method", settings.method),
         ("seed", str(settings.seed)),
     ]
-    if settings.traits.distills:
+    if settings.traits.matches_trajectories:
         lines += [
             ("experts", f"{experts.num_experts} of {experts.epochs} epochs, {experts.network}"),
             ("matching", f"{matching.iterations:,} iterations of {matching.syn_steps} steps"),

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from engine.run.settings import METHODS, RunSettings
+from engine.run.methods import METHODS
+from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.history import LossHistory, ReadingHistory
 from ltdd_tui.runs.notes import Notes

@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 
 from engine.run.datasets import FACTS, FROM_FILES
 from engine.run.errors import Fault
+from engine.run.methods import METHODS
 from engine.run.schema import Leaf, leaves
 from ltdd_tui.formatting import stage_name
 from ltdd_tui.launch.form import (
@@ -172,14 +173,6 @@ class MoreSettings(Fold):
 
 BASIC_LABEL_WIDTH = 13
 NOTES = {FACTOR: "head : tail", "ipc": "images a class"}
-METHODS = {
-    "ltdd": "DAM + expert decoupling",
-    "dam": "DAM alone",
-    "ed": "expert decoupling alone",
-    "datm": "plain matching, soft labels",
-    "mtt": "plain matching, hard labels",
-    "random": "real images, picked",
-}
 
 
 def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
@@ -190,9 +183,9 @@ def basic_specs(devices: list[tuple[str, str]]) -> list[Spec]:
         facts = FACTS.get(name)  # type: ignore[call-overload]
         words = f"{len(facts.class_sizes)} classes, {facts.image_size} px" if facts else "your own images"
         datasets.append((f"{name} · {words}", name))
-    options = {
+    options: dict[str, list[tuple[str, str]]] = {
         "dataset.name": datasets,
-        "method": [(f"{name} · {words}", name) for name, words in METHODS.items()],
+        "method": [(f"{name} · {traits.summary}", name) for name, traits in METHODS.items()],
         DEVICE: devices,
     }
     return [

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from engine.matching.matcher import Matcher, PlainMatcher
-from engine.run.settings import METHODS, MatchingSettings
+from engine.run.methods import METHODS
+from engine.run.settings import MatchingSettings
 from engine.trajectories import Trajectory
 from tests.engine.matching.toy import ALL, CLASSES, toy
 

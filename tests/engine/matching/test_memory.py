@@ -18,7 +18,8 @@ from engine.matching.representation_phase import match_representation
 from engine.matching.student import SavedActivations, activation_bytes
 from engine.run.errors import RunFailed
 from engine.run.events import Warned
-from engine.run.settings import METHODS, MatchingSettings
+from engine.run.methods import METHODS
+from engine.run.settings import MatchingSettings
 from engine.trajectories import Trajectory
 from tests.engine.matching.toy import ALL, CLASSES, Toy, assert_equal, toy
 

@@ -1,0 +1,87 @@
+"""The methods: LTDD, its ablations, the baselines and ours, as the traits that the stages look at. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MethodName = Literal[
+    "ltdd-plus",
+    "ltdd",
+    "dam",
+    "ed",
+    "datm",
+    "mtt",
+    "dm",
+    "idm",
+    "rldd",
+    "random",
+    "k-center",
+    "herding",
+    "graph-cut",
+    "confident",
+]
+
+Synthesis = Literal["trajectory matching", "distribution matching", "recovery", "selection"]
+
+
+@dataclass(frozen=True)
+class MethodTraits:
+    """The traits of one method.
+
+    summary: the method in a few words, for lists. synthesis: what the images follow. Trajectory matching follows
+    experts, distribution matching the features of real images, recovery a trained network's statistics; a selection
+    takes real images as they are. student_loss: what the student of trajectory matching minimizes in phase rep.
+    decoupled: whether classifier experts are trained and phase cls is run (expert decoupling). matched: the weights
+    that phase rep matches. learns_labels: whether labels are soft and learnt, or class indices. uses_teacher: whether
+    images are chosen, or synthesized, by networks that were trained on all images.
+    """
+
+    summary: str
+    synthesis: Synthesis
+    student_loss: Literal["dam", "soft", "hard"] = "hard"
+    decoupled: bool = False
+    matched: Literal["backbone", "all"] = "all"
+    learns_labels: bool = False
+    uses_teacher: bool = False
+
+    @property
+    def matches_trajectories(self) -> bool:
+        """Whether the method needs experts."""
+        return self.synthesis == "trajectory matching"
+
+    @property
+    def distills(self) -> bool:
+        """Whether images are synthesized, in outer iterations; else real images are only selected."""
+        return self.synthesis != "selection"
+
+    @property
+    def skipped_stages(self) -> frozenset[str]:
+        """The stages of a run that the method does without."""
+        skipped = set() if self.matches_trajectories else {"experts", "classifier_experts"}
+        if not self.decoupled:
+            skipped.add("classifier_experts")
+        return frozenset(skipped if self.distills else skipped | {"distill"})
+
+
+MATCHING: Synthesis = "trajectory matching"
+DISTRIBUTION: Synthesis = "distribution matching"
+
+METHODS: dict[MethodName, MethodTraits] = {
+    "ltdd-plus": MethodTraits(
+        "ltdd with a teacher's labels (ours)", MATCHING, "dam", True, "backbone", learns_labels=True, uses_teacher=True
+    ),
+    "ltdd": MethodTraits("DAM + expert decoupling", MATCHING, "dam", True, "backbone", learns_labels=True),
+    "dam": MethodTraits("DAM alone", MATCHING, "dam", learns_labels=True),
+    "ed": MethodTraits("expert decoupling alone", MATCHING, "soft", True, "backbone", learns_labels=True),
+    "datm": MethodTraits("plain matching, soft labels", MATCHING, "soft", learns_labels=True),
+    "mtt": MethodTraits("plain matching, hard labels", MATCHING, "hard"),
+    "dm": MethodTraits("mean features, random networks", DISTRIBUTION),
+    "idm": MethodTraits("mean features, 2x2 mini-images", DISTRIBUTION),
+    "rldd": MethodTraits("statistics of a teacher", "recovery", learns_labels=True, uses_teacher=True),
+    "random": MethodTraits("real images, picked", "selection"),
+    "k-center": MethodTraits("real images, far apart", "selection", uses_teacher=True),
+    "herding": MethodTraits("real images, nearest the mean", "selection", uses_teacher=True),
+    "graph-cut": MethodTraits("real images, typical and diverse", "selection", uses_teacher=True),
+    "confident": MethodTraits("real images, the teacher's surest", "selection", uses_teacher=True),
+}
