@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from engine.data.dataset import LongTailedData
 from engine.run.methods import SelectionRule
 
+View = Callable[[Tensor], Tensor]
+"""Features (n, F) or logits (n, C) of images (n, channels, H, W)."""
+
 # --- Images of every class --------------------------------------------------------------------------------------------
 
 
@@ -33,16 +36,27 @@ def pick_real_images(data: LongTailedData, ipc: int, draw: torch.Generator, allo
     return _of_every_class(data, ipc, choose)
 
 
-def select_real_images(data: LongTailedData, ipc: int, rule: SelectionRule, features: Tensor, logits: Tensor) -> Tensor:
-    """Indices (C * IPC,) of the real images that the rule chooses, class after class.
+def select_real_images(data: LongTailedData, ipc: int, rule: SelectionRule, features: View, logits: View) -> Tensor:
+    """Indices (C * IPC,) of the real images that the rule chooses, class after class, by a teacher's view of them.
 
-    By a network's features (N, F) and logits (N, C) of all train images. A class with fewer than IPC images repeats
-    them, in the order of their choice.
+    A class with fewer than IPC images repeats them, in the order of their choice.
     """
-    features, logits = features.cpu(), logits.cpu()
 
     def choose(c: int, members: Tensor) -> Tensor:
-        return members[_chosen(rule, features[members].double(), logits[members].double(), c, ipc)]
+        images = data.train_images[members]  # of one class, whose features take less memory than those of all
+
+        def seen(view: View) -> Tensor:
+            return view(images).double().cpu()
+
+        match rule:
+            case "confident":
+                return members[confident(seen(logits), c, ipc)]
+            case "herding":
+                return members[herding(seen(features), ipc)]
+            case "k-center":
+                return members[k_center(seen(features), ipc)]
+            case "graph-cut":
+                return members[graph_cut(seen(features), seen(logits), c, ipc)]
 
     return _of_every_class(data, ipc, choose)
 
@@ -54,16 +68,6 @@ def _of_every_class(data: LongTailedData, ipc: int, choose: Callable[[int, Tenso
         order = choose(c, torch.nonzero(data.train_labels == c).flatten().cpu())
         picked.append(order.repeat(-(-ipc // len(order)))[:ipc])
     return torch.cat(picked).to(data.train_labels.device)
-
-
-def _chosen(rule: SelectionRule, features: Tensor, logits: Tensor, c: int, count: int) -> Tensor:
-    if rule == "herding":
-        return herding(features, count)
-    if rule == "k-center":
-        return k_center(features, count)
-    if rule == "graph-cut":
-        return graph_cut(features, logits, c, count)
-    return confident(logits, c, count)
 
 
 # --- The rules: at most `count` images of a class, by (n, F) features or (n, C) logits, in the order of their choice --

@@ -45,8 +45,7 @@ def _choose_images(
     kind, ipc = context.settings.starting_images, context.settings.ipc
     if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
         assert teacher
-        view = teacher.features(data.train_images), teacher.logits(data.train_images)
-        chosen = select_real_images(data, ipc, kind, *view)
+        chosen = select_real_images(data, ipc, kind, teacher.features, teacher.logits)
         return chosen, data.train_images[chosen].clone()
     draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":

@@ -52,6 +52,14 @@ def by_definition(rule: SelectionRule, features: Tensor, logits: Tensor, c: int,
     return taken
 
 
+def select(rule: SelectionRule, labels: Tensor, features: Tensor, logits: Tensor, ipc: int) -> Tensor:
+    """The choice among images whose one pixel is their number, by which a teacher finds their features and logits."""
+    images = torch.arange(len(labels))[:, None, None, None]
+    names = [str(c) for c in labels.unique().tolist()]
+    data = replace(tiny_data(tiny_settings()), train_images=images, train_labels=labels, class_names=names)
+    return select_real_images(data, ipc, rule, lambda of: features[of.flatten()], lambda of: logits[of.flatten()])
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("copies", [1, 2])
 def test_a_rule_equals_its_definition_in_every_class(rule: SelectionRule, copies: int) -> None:
@@ -61,8 +69,7 @@ def test_a_rule_equals_its_definition_in_every_class(rule: SelectionRule, copies
     logits = 3 * torch.randn(32, 3, generator=draw, dtype=torch.float64)
     # Every image as often as there are copies: which of two equal images comes first does not matter.
     labels, features, logits = (each.repeat_interleave(copies, dim=0) for each in (labels, features, logits))
-    data = replace(tiny_data(tiny_settings()), train_labels=labels, class_names=["a", "b", "c"])
-    chosen = select_real_images(data, 10, rule, features, logits)
+    chosen = select(rule, labels, features, logits, 10)
     for c, own in enumerate(chosen.split(10)):
         members = torch.nonzero(labels == c).flatten()
         expected = members[by_definition(rule, features[members], logits[members], c, 10)].tolist()
@@ -75,8 +82,7 @@ def test_a_rule_equals_its_definition_in_every_class(rule: SelectionRule, copies
 def test_images_that_the_teacher_is_sure_of_are_told_apart(rule: SelectionRule) -> None:
     """Their probabilities are all 1 by rounding."""
     sure = torch.tensor([[100.0, 0.0, 0.0], [300.0, 1.0, 0.0], [200.0, 0.0, 1.0]]).double()
-    data = replace(tiny_data(tiny_settings()), train_labels=torch.zeros(3, dtype=torch.int64), class_names=["a"])
-    chosen = select_real_images(data, 3, rule, torch.eye(3).double() + 1, sure).tolist()
+    chosen = select(rule, torch.zeros(3, dtype=torch.int64), torch.eye(3).double() + 1, sure, 3).tolist()
     assert sorted(chosen) == [0, 1, 2]
     if rule == "confident":
         assert chosen == [1, 2, 0]

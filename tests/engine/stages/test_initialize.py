@@ -52,7 +52,7 @@ def test_a_selection_is_a_method_and_a_start_for_matching(tmp_path: Path, rule: 
     data, (network, experts) = tiny_data(chosen_by), untrained(2)
     teacher = Teacher(network, experts, [])
     assert chosen_by.needs_teacher and starts_with.needs_teacher
-    expected = select_real_images(data, 2, rule, teacher.features(data.train_images), teacher.logits(data.train_images))
+    expected = select_real_images(data, 2, rule, teacher.features, teacher.logits)
     own, start = (
         initialize(tiny_context(tmp_path, settings), data, network, experts, teacher)
         for settings in (chosen_by, starts_with)
