@@ -1,4 +1,4 @@
-"""`runs`, `show`, `evaluate`, `scores` and `export`: which runs there are, how good they are, and what to make of them."""
+"""`runs`, `show`, `evaluate`, `scores`, `export`: which runs there are, how good they are, and what to make of them."""
 
 from __future__ import annotations
 
