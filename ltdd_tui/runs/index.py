@@ -19,7 +19,8 @@ from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
-from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold, planned_stages
+from ltdd_tui.runs.stages import planned_stages
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
