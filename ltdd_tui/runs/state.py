@@ -144,8 +144,8 @@ class RunState:
                 stage.progress(seconds)
             case e.Evaluated():
                 self._own("evaluations")
-                key = event.subject, event.iteration, event.arch, event.repeats, event.labels
-                self.evaluations[key] = event
+                of_set = event.subject, event.iteration
+                self.evaluations[*of_set, event.arch, event.repeats, event.labels] = event
             case e.Preview():
                 self._own("previews")
                 self.previews[event.iteration] = event
@@ -274,7 +274,7 @@ class RunView:
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
     `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
-    `notes` a person's own words on it.
+    `notes` a person's own words on it, `stored` what the result takes where it is kept.
     """
 
     folder: RunFolder
@@ -289,3 +289,4 @@ class RunView:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
+    stored: str = ""
