@@ -12,7 +12,7 @@ from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name, mean_and_std, percent
 from ltdd_tui.runs.figures import beyond_published
-from ltdd_tui.runs.rows import Row, by_label, rows_from_state
+from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table, TableFormat
 

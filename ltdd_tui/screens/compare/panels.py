@@ -168,11 +168,11 @@ def classes(
         heads.append((fit(title, columns.of_run(place == base), True), color))
     drawn = [_class_line(line, comparison.colors, base, columns) for line in (*lines, *groups)]
     head = Content.assemble(" " * (columns.name + columns.count), *heads)
-    regimes = (
-        [f"{run.tag} {run.labels}" for run in comparison.runs] if any(run.regimes for run in comparison.runs) else []
-    )
-    told = [EMPTY, Content.styled(f"labels: {', '.join(regimes)}", MUTED)] if regimes else []
-    return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :], *told]
+    below = [EMPTY, *drawn[len(lines) :]]
+    if any(run.regimes for run in comparison.runs):
+        regimes = ", ".join(f"{run.tag} {run.labels}" for run in comparison.runs)
+        below += [EMPTY, Content.styled(f"labels: {regimes}", MUTED)]
+    return [head, *drawn[: len(lines)], *below]
 
 
 def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
@@ -180,9 +180,8 @@ def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
     lines = []
     for mean in (mean for mean in means if mean.folds):
         how = "" if mean.labels == "stored" else f", {mean.labels} labels"
-        title = (
-            f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}{how}: accuracy, test images"
-        )
+        title = f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}"
+        title += f"{how}: accuracy, test images"
         lines += [EMPTY, Content.styled(title, MUTED)]
         intervals = class_intervals([one.accuracy for one in mean.classes], [one.tested for one in mean.classes])
         for one, interval in zip(mean.classes, intervals, strict=True):
