@@ -177,6 +177,7 @@ def _run_started(context: Context) -> RunStarted:
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
         estimated_seconds=estimated_seconds(context.folder),
+        labels=list(settings.evaluate.labels),
     )
 
 
