@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -31,6 +32,16 @@ class Recipe:
     cutmix: float = 0.0
     ema: float = 0.0
     teacher_weight: float | None = None
+
+    @property
+    def decay_epochs(self) -> list[int]:
+        """The epochs, counted from 0, from which on the rate is multiplied once more."""
+        return [math.ceil(share * self.epochs) for share in self.decay_at]
+
+    @property
+    def decay_epoch(self) -> int:
+        """The first of them."""
+        return self.decay_epochs[0]
 
 
 class EvaluateSettings(Strict):
