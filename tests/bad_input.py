@@ -152,6 +152,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "evaluate: {arch: [resnet81]}\n",
             "error: mine.yaml:1: evaluate.arch.0: the text 'resnet81' is not known\nhint: did you mean resnet18?",
         ),
+        mine(
+            "evaluate: {labels: [soft]}\n",
+            "error: mine.yaml:1: evaluate.labels.0: the text 'soft' is not known\nhint: known: hard, stored, online",
+        ),
     ],
     "Settings: numbers that are not decimal": [
         mine(

@@ -82,6 +82,18 @@ def test_a_selection_looks_at_all_images_with_the_networks_that_it_needs(images:
         assert counted("test", run).initialize_seconds / LAYERS == passes * -(-TRAIN // 50)
 
 
+@pytest.mark.parametrize(("step", "passes"), [("evaluate", 1), ("classifier", 3)])
+def test_online_labels_cost_their_own_epochs_and_a_pass_of_each_network_of_the_teacher(
+    step: StepKind, passes: int
+) -> None:
+    """Of random images: two baselines, and no set beside the start; batches of 25 from 100 images."""
+    teacher = {"kind": "balanced_softmax", "networks": 3}
+    labels = {"labels": ["stored", "online"], "repeats": 2, "epochs": 10, "batch_size": 100}
+    run = settings(method="random", evaluate=labels, online={"epochs": 7}, teacher=teacher)
+    stored = 10 if step == "evaluate" else 0
+    assert counted(step, run).baselines_seconds == 2 * 2 * LAYERS * (stored + passes * 7 * 4)
+
+
 def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:
     # 100 images in batches of 40, 40 and 20: a third of the passes over all.
     run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40}, method="datm")
