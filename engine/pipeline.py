@@ -20,7 +20,7 @@ from engine.stages.evaluate import evaluate, random_target, summed_confusion, sy
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.stages.teacher import train_teacher
+from engine.stages.teacher import adjust_labels, train_teacher
 from engine.training.from_scratch import fresh_network
 
 
@@ -48,8 +48,13 @@ def run(context: Context) -> None:
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class.
-    teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
+    needs_teacher = settings.needs_teacher
+    teacher = (
+        train_teacher(context, data, network, classifiers, experts) if needs_teacher else None
+    )  # stages/teacher.py
     start = initialize(context, data, network, experts, teacher)  # stages/initialize.py
+    if teacher:
+        teacher, start = adjust_labels(context, data, teacher, start)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py
