@@ -54,14 +54,14 @@ def train_teacher(
 
 def adjust_labels(
     context: Context, data: LongTailedData, teacher: Teacher, start: Synthetic
-) -> tuple[Teacher, Synthetic]:
-    """The teacher less the tau that ADSA finds on the starting images, and these with its labels, if it labels them.
+) -> tuple[Synthetic, Teacher]:
+    """The starting images with the teacher's labels, if it labels them, and the teacher: less the tau of ADSA on these.
 
-    Unchanged without `teacher.label_adjustment`. Emits LabelsAdjusted.
+    Both unchanged without `teacher.label_adjustment`. Emits LabelsAdjusted.
     """
     settings = context.settings
     if settings.teacher.label_adjustment == "none":
-        return teacher, start
+        return start, teacher
     classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
     logits = teacher.logits(start.images)
     tau = search_tau(logits, classes, data.class_counts)
@@ -71,8 +71,8 @@ def adjust_labels(
     by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
     if settings.initialize.labels != "teacher":
-        return adjusted, start
-    return adjusted, start._replace(label_logits=adjusted.logits(start.images))
+        return start, adjusted
+    return start._replace(label_logits=adjusted.logits(start.images)), adjusted
 
 
 # ---- Networks of its own ----

@@ -111,16 +111,17 @@ def test_adsa_adjusts_the_teacher_and_the_labels_that_are_its_own(tmp_path: Path
     teacher = Teacher(network, [theta], [])
     start = tiny_set(data)
     start = start._replace(label_logits=teacher.logits(start.images))
-    adjusted, labelled = adjust_labels(context, data, teacher, start)
+    labelled, adjusted = adjust_labels(context, data, teacher, start)
     (told,) = events
     assert isinstance(told, LabelsAdjusted) and told.spread <= told.spread_before and told.tau != 0
     shares = torch.tensor(data.class_counts) / sum(data.class_counts)
     torch.testing.assert_close(adjusted.logits(start.images), start.label_logits - told.tau * shares.log())
     wanted = adjusted.logits(start.images) if labelled_by == "teacher" else start.label_logits
     assert torch.equal(labelled.label_logits, wanted) and isinstance(labelled, Synthetic)
-    assert adjust_labels(context, data, teacher, start)[0].adjustment is not None
+    again, _ = adjust_labels(context, data, teacher, labelled)
+    assert torch.equal(again.label_logits, wanted), "a set that is adjusted already stays as it is"
     plain = tiny_context(tmp_path, with_teacher())
-    assert adjust_labels(plain, data, teacher, start) == (teacher, start)
+    assert adjust_labels(plain, data, teacher, start) == (start, teacher)
 
 
 @pytest.mark.parametrize(
