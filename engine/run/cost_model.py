@@ -21,7 +21,6 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.recipes import recipe_of
 from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
@@ -124,9 +123,13 @@ class Workload:
         return testing + left * (training + self._test(network, self.test_images))
 
     def initialize_seconds(self) -> float:
-        """One expert classifies all train images, and every expert the chosen ones."""
-        network, start = self.settings.experts.network, self.settings.initialize
-        judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
+        """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
+        network, start, images = self.settings.experts.network, self.settings.initialize, self.settings.starting_images
+        by_experts = self.settings.teacher.kind == "classifier_experts"
+        teachers = self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
+        # The teacher gives the features of one network, or the logits of all.
+        passes = {"real": 0, "noise": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
+        judging = passes * self._test(network, sum(self.counts))
         labels = start.labels == "experts" and self.settings.traits.learns_labels
         labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
         return judging + labelling
@@ -236,7 +239,7 @@ class Workload:
 
     def _network(self, network: NetworkName, regime: LabelRegime) -> float:
         """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
-        recipe, compiled = recipe_of(self.settings, regime), self._should_compile_evaluation(network, regime)
+        recipe, compiled = self.settings.recipe(regime), self._should_compile_evaluation(network, regime)
         epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
         if regime == "online":
             # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
@@ -314,7 +317,7 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    evaluations = [recipe_of(work.settings, regime).batch_size for regime in work.settings.evaluate.labels]
+    evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
     images, teacher = sum(work.counts), work.settings.teacher
     batches = [(work.settings.experts.batch_size, images), (max(evaluations), work.synthetic)]
     if work.settings.trains_teacher:

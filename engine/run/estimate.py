@@ -96,7 +96,7 @@ def estimate(
         work.data_seconds(),
         work.experts_seconds() + compiling["experts"] if settings.trains_experts else 0.0,
         work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
-        work.initialize_seconds() if matches else 0.0,
+        work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
         work.matching_seconds() + compiling["distill"] if matches else 0.0,
         work.evaluation_seconds(),
