@@ -7,6 +7,7 @@ folder, under keys of its own, so that an interrupted scoring goes on where it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -82,7 +83,7 @@ def _trials(
     """All PARTS in their order; a step size is searched where neither the set nor its recipe brings one."""
     # The evaluations of a run are told as events and drawn; these are other ones, which belong to no curve.
     quiet = replace(context, emit=lambda event: None)
-    on_all = replace(quiet, settings=_teachers_recipe(context.settings))
+    on_all = replace(quiet, settings=_recipe_for_all(context.settings, data))
     plain = replace(quiet, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
@@ -173,11 +174,14 @@ def _all_images(data: LongTailedData, learning_rate: float) -> EvaluationTarget:
     return EvaluationTarget("all", "all", None, lambda number: everything, "hard")
 
 
-def _teachers_recipe(settings: RunSettings) -> RunSettings:
-    """The hard regime with the epochs, batches and SGD of a teacher: so many images need fewer epochs than a few."""
-    names = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
-    recipe = {name: getattr(settings.teacher, name) for name in names}
-    return settings.model_copy(update={"hard": settings.hard.model_copy(update=recipe)})
+def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
+    """The hard regime with the batches and SGD of a teacher, for as many epochs, and no fewer steps than a small set."""
+    teacher, hard = settings.teacher, settings.hard
+    steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
+    epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
+    names = ("batch_size", "learning_rate", "momentum", "weight_decay")
+    recipe = {name: getattr(teacher, name) for name in names} | {"epochs": epochs}
+    return settings.model_copy(update={"hard": hard.model_copy(update=recipe)})
 
 
 def _without_augmentation(settings: RunSettings) -> RunSettings:
