@@ -175,7 +175,7 @@ def _all_images(data: LongTailedData, learning_rate: float) -> EvaluationTarget:
 
 
 def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
-    """The hard regime with the batches and SGD of a teacher, for as many epochs, and no fewer steps than a small set."""
+    """The hard regime with a teacher's batches, SGD and epochs, but no fewer steps than a small set gets."""
     teacher, hard = settings.teacher, settings.hard
     steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
     epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
