@@ -23,7 +23,6 @@ from typing import get_args
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
-from engine.evaluate_again import evaluate_again
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
@@ -83,8 +82,9 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             pipeline.run(context)
         elif arguments.command == "evaluate":
             archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
-            # Given neither, the set is evaluated on all networks.
-            evaluate_again(context, archs or (None if labels else get_args(NetworkName)), arguments.repeats, labels)
+            if not archs and not labels:
+                archs = list(get_args(NetworkName))
+            pipeline.evaluate_again(context, archs, arguments.repeats, labels)
         elif arguments.command == "scores":
             score(context, arguments.repeats)
         else:
@@ -177,6 +177,7 @@ def _run_started(context: Context) -> RunStarted:
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
         estimated_seconds=estimated_seconds(context.folder),
+        labels=list(settings.evaluate.labels),
     )
 
 

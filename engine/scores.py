@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.evaluate_again import evaluated_in
 from engine.matching.synthetic import Synthetic
-from engine.pipeline import prepare
+from engine.pipeline import evaluated_in, prepare
 from engine.results.files import read_result
 from engine.resume import load_run_data
 from engine.run.errors import InputError

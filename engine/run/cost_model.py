@@ -21,7 +21,6 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.recipes import recipe_of
 from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
@@ -210,7 +209,7 @@ class Workload:
 
     def _network(self, network: NetworkName, regime: LabelRegime) -> float:
         """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
-        recipe, compiled = recipe_of(self.settings, regime), self._should_compile_evaluation(network, regime)
+        recipe, compiled = self.settings.recipe(regime), self._should_compile_evaluation(network, regime)
         epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
         if regime == "online":
             # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
@@ -288,7 +287,7 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    evaluations = [recipe_of(work.settings, regime).batch_size for regime in work.settings.evaluate.labels]
+    evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
     batches = [(work.settings.experts.batch_size, sum(work.counts)), (max(evaluations), work.synthetic)]
     return max(min(batch, images) for batch, images in batches) * kept
 
