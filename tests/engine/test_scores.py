@@ -11,12 +11,12 @@ import torch
 from engine import scores as scoring
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.pipeline import score
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, Event, RunFinished, StageStarted
 from engine.run.folder import write_json
 from engine.run.scores import PARTS, STEP_SIZES
 from engine.run.settings import RunSettings
-from engine.scores import score
 from engine.stages.evaluate import EvaluationTarget, evaluate
 from tests.engine.tiny_run import figures, finish_run, tiny_context, tiny_data, tiny_settings
 
