@@ -30,14 +30,8 @@ from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.recipes import Recipe, recipe_of
-from engine.run.settings import (
-    DatasetSettings,
-    EvaluateSettings,
-    HardSettings,
-    OnlineSettings,
-    RunSettings,
-)
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.settings import RunSettings
 from engine.run.validation import known_network, known_regime
 from engine.teachers import Teacher
 from engine.training.accuracy import balanced
@@ -55,7 +49,8 @@ class DistilledSet:
 
     `images` (S, channels, H, W): whitened, what networks see; `pixels`: the same in [0, 1]. `soft_labels` (S, C):
     probabilities, the softmax of `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
-    `learning_rate`: SGD's. `about`: the file's metadata (see `describe`).
+    `learning_rate` and `recipe`: how the run's evaluation trains on the stored labels. `about`: the file's metadata
+    (see `describe`).
     """
 
     images: Tensor
@@ -65,6 +60,7 @@ class DistilledSet:
     labels: Tensor
     learning_rate: float
     whitening: Whitening
+    recipe: Recipe
     about: dict[str, Any]
 
     @staticmethod
@@ -78,11 +74,11 @@ class DistilledSet:
                 if name.startswith(WHITENING_PREFIX)
             }
             named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
-            _training_settings(about)  # refuses what is no recipe
             return DistilledSet(
                 **named,
                 learning_rate=float(tensors["learning_rate"]),
                 whitening=Whitening.from_state(whitening),
+                recipe=EvaluateSettings(**about["recipe"]).recipe(tuple(about["augmentation"])),
                 about=about,
             )
         except (KeyError, TypeError, IndexError, ValidationError) as error:
@@ -98,11 +94,6 @@ class DistilledSet:
     def has_soft_labels(self) -> bool:
         """Whether the stored labels are more than the classes."""
         return not torch.equal(self.soft_labels, one_hot(self.labels, self.soft_labels))
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the run's evaluation trains networks on the set with its stored labels."""
-        return recipe_of(_training_settings(self.about), "stored")
 
     @property
     def ipc(self) -> int:
@@ -149,18 +140,18 @@ class DistilledSet:
 
         Raises InputError for another regime, and for `online` without a teacher.
         """
-        regime, settings = known_regime(labels), _training_settings(self.about)
-        if regime == "online" and teacher is None:
-            hint = 'training("online", load_teacher("teacher.safetensors"))'
-            raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
-        recipe, classes = recipe_of(settings, regime), one_hot(self.labels, self.soft_labels)
-        match regime:
-            case "hard":
-                return Training(self, recipe, settings.hard.learning_rate, classes)
+        classes, augmentation = one_hot(self.labels, self.soft_labels), self.recipe.augmentation
+        match known_regime(labels):
             case "stored":
-                return Training(self, recipe, self.learning_rate, self.soft_labels)
-            case "online":
-                return Training(self, recipe, settings.online.learning_rate, classes, teacher)
+                return Training(self, self.recipe, self.learning_rate, self.soft_labels)
+            case "hard":
+                hard = HardSettings(**self.about.get("hard", {}))
+                return Training(self, hard.recipe(augmentation), hard.learning_rate, classes)
+            case "online" if teacher is not None:
+                online = OnlineSettings(**self.about.get("online", {}))
+                return Training(self, online.recipe(augmentation), online.learning_rate, classes, teacher)
+        hint = 'training("online", load_teacher("teacher.safetensors"))'
+        raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
 
     def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
         """A fresh network for this set, on its device; the ConvNet has the run's width and depth."""
@@ -243,16 +234,6 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Teache
         return Teacher(network, members, list(tensors["per_class"].cpu()), tensors.get("adjustment"))
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"a part of the teacher is missing: {error}", str(path), "export it anew") from None
-
-
-def _training_settings(about: dict[str, Any]) -> RunSettings:
-    """Settings with the recipes in a set's metadata; those that it does not have are the defaults."""
-    return RunSettings(
-        dataset=DatasetSettings(augmentation=tuple(about["augmentation"])),
-        evaluate=EvaluateSettings(**about["recipe"]),
-        hard=HardSettings(**about.get("hard", {})),
-        online=OnlineSettings(**about.get("online", {})),
-    )
 
 
 def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

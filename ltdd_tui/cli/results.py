@@ -186,12 +186,14 @@ def evaluate(
     regimes = [known_regime(name, "--labels") for name in _named(labels, known.first_regime)]
     arguments = ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device]
     state = _run_worker(folder, arguments if labels is None else [*arguments, "--labels", ",".join(regimes)], plain)
-    subjects = ("final",) if labels is None else ("random", "initialization", "final")
+    # Random images and the initialization are evaluated on the run's first network alone.
+    baselines = [] if labels is None else [(known.first_network, name) for name in ("random", "initialization")]
+    sets = [*baselines, *((name, "final") for name in archs)]
     # What was asked for, also where the run keeps an evaluation over more networks.
     asked = [event for event in state.evaluations.values() if event.repeats == repeats]
     evaluations = [
         event
-        for regime, name, subject in itertools.product(regimes, archs, subjects)
+        for regime, (name, subject) in itertools.product(regimes, sets)
         for event in asked
         if (event.labels, event.arch, event.subject) == (regime, name, subject)
     ]
