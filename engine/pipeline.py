@@ -190,7 +190,7 @@ def evaluate_again(
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
-    context = _evaluated_in(context, tuple(regimes or [first]))
+    context = evaluated_in(context, tuple(regimes or [first]))
     beta = torch.tensor(distilled.learning_rate, device=context.device)
     final = Synthetic(distilled.images, distilled.label_logits, beta)
     start = _kept_start(context, final)
@@ -229,7 +229,7 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
-def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+def evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
     """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
     evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
     return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))

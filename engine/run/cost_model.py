@@ -109,9 +109,13 @@ class Workload:
         return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
     def initialize_seconds(self) -> float:
-        """One expert classifies all train images, and every expert the chosen ones."""
-        network, start = self.settings.experts.network, self.settings.initialize
-        judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
+        """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
+        network, start, images = self.settings.experts.network, self.settings.initialize, self.settings.starting_images
+        by_experts = self.settings.teacher.kind == "classifier_experts"
+        teachers = self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
+        # The teacher gives the features of one network, or the logits of all.
+        passes = {"real": 0, "noise": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
+        judging = passes * self._test(network, sum(self.counts))
         labels = start.labels == "experts" and self.settings.traits.learns_labels
         labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
         return judging + labelling

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -14,12 +14,13 @@ from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
 from engine.run.fields import NetworkName as NetworkName
 from engine.run.fields import Strict, official, ours, paper
-from engine.run.methods import METHODS, MethodName, MethodTraits
+from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
+StartingImages = Literal["correct", "real", "noise", SelectionRule]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
@@ -135,8 +136,10 @@ class TeacherSettings(Strict):
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
-    images: Literal["correct", "real", "noise"] = paper(
-        "correct", "real images that an expert predicts correctly, any real images, or noise"
+    images: StartingImages = paper(
+        "correct",
+        "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
+        " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
     )
     labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
         "experts",
@@ -247,7 +250,16 @@ class RunSettings(Strict):
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled
+        return self.traits.uses_teacher or online or labelled or self.starting_images in get_args(SelectionRule)
+
+    @property
+    def starting_images(self) -> StartingImages:
+        """What the set starts from: a selection method's own rule, else `initialize.images`."""
+        if not self.traits.distills:
+            return "real" if self.method == "random" else cast(SelectionRule, self.method)
+        images = self.initialize.images
+        # What is correct is decided by experts.
+        return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
     def has_soft_labels(self) -> bool:

@@ -14,6 +14,7 @@ from rich.table import Table
 from engine.run.estimate import Estimate
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, interval_text
 from engine.run.presets import DEFAULT
+from engine.run.scores import PARTS, Scores
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
 from ltdd_tui.runs.figures import beyond_published, head_to_tail
 from ltdd_tui.runs.index import Overview
@@ -129,6 +130,27 @@ def published_line(
     remark = f"; {expected['note']}" if expected.get("note") else ""
     published = f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}]"
     return f"{published}, {here}{remark}"
+
+
+def scores_table(scores: Scores) -> Table:
+    """One row for each evaluation that the scores are made from."""
+    figures = ("accuracy %", "n", "step size")
+    table = plain_table("trained on", *figures, "", right=figures)
+    for name, part in scores.parts.items():
+        accuracy = mean_and_std(part.accuracy_mean, part.accuracy_std, part.repeats)
+        searched = "searched" if part.searched else ""
+        table.add_row(PARTS.get(name, name), accuracy, str(part.repeats), f"{part.learning_rate:g}", searched)
+    return table
+
+
+def scores_lines(scores: Scores) -> list[str]:
+    """Both scores with what they are made from, in percentage points, a line each."""
+    ior, plain, hlr = f"{100 * scores.ior:+.1f}", f"{100 * scores.plain_gain:+.1f}", f"{100 * scores.hlr:.1f}"
+    under = f"{scores.labels} labels, {scores.arch}, n={scores.repeats}"
+    return [
+        f"LRS {scores.lrs:.3f}: {ior} over random images (IOR), {hlr} below all images with hard labels (HLR); {under}",
+        f"ARS {scores.ars:.3f}: {ior} over random images, {plain} without augmentation; {under}",
+    ]
 
 
 def runs_table(runs: Iterable[Overview]) -> Table:

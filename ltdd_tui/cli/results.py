@@ -1,4 +1,4 @@
-"""`runs`, `show`, `evaluate` and `export`: which runs there are, how good they are, and what else to make of them."""
+"""`runs`, `show`, `evaluate`, `scores`, `export`: which runs there are, how good they are, and what to make of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from engine.run.errors import InputError, escaped
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
+from engine.run.scores import read_scores
 from engine.run.validation import known_network, known_regime
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
@@ -24,6 +25,8 @@ from ltdd_tui.cli.output import (
     published_line,
     result_table,
     runs_table,
+    scores_lines,
+    scores_table,
     seconds_table,
 )
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
@@ -119,13 +122,16 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(published)
     if result.stored:
         print_data(f"stored: {result.stored}")
+    scores, unread = read_scores(folder)
+    for line in scores_lines(scores) if scores else ():
+        print_data(line)
     if by_class:
         print_data("")
         rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
         print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
-    for fault in result.faults:
+    for fault in (*result.faults, *unread):
         print_note(escaped(f"left out: {fault.where}: {fault.what}"))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
@@ -259,6 +265,35 @@ def export(
     _run_worker(folder, arguments, plain)
     for path in list(copies.values()) or [folder.grid, folder.card]:
         print(path)
+
+
+def score(
+    run: RunName,
+    runs_dir: RunsDir,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks for each accuracy")] = 5,
+    device: Device = "auto",
+    plain: Plain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run's set beside random images and all images: LRS and ARS, as DD-Ranking defines them; `show` has them.
+
+    Trains seven kinds of networks: on the set, on random images and on all images with hard labels; on the set and on
+    random images by the set's own recipe, and by that without augmentation. Step sizes that do not belong to the set
+    are searched on held-out training images, never on test images. What was trained before is read back.
+    """
+    folder = find_run(run, runs_dir)
+    _check_has_result(folder)
+    _run_worker(folder, ["scores", str(folder.root), "--repeats", str(repeats), "--device", device], plain)
+    scores, faults = read_scores(folder)
+    if scores is None:
+        raise InputError("the scores cannot be read", str(folder.scores), "".join(fault.hint for fault in faults))
+    if as_json:
+        print_json(scores.model_dump(by_alias=True))
+        return
+    print_data(scores_table(scores))
+    for line in scores_lines(scores):
+        print_data(line)
+    print_note(f"{scores.rule}; scores: {folder.scores}")
 
 
 def _check_has_result(folder: RunFolder) -> None:
