@@ -268,9 +268,14 @@ def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor]
 def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
     """The file's metadata as plain JSON values: what was distilled, from what, and how to train on it."""
     recipe = settings.evaluate
-    # What is as published, and what no label regime of the run needs, is left out: so older sets keep their bytes.
+    # What is as by default, and what no label regime of the run needs, is left out: so older sets keep their bytes.
     differing = recipe.model_dump(include={"optimizer", "cutmix", "ema"}, exclude_defaults=True)
-    blocks = {regime: getattr(settings, regime).model_dump() for regime in recipe.labels if regime != "stored"}
+    named = {"hard": settings.hard, "online": settings.online}
+    blocks = {
+        regime: block.model_dump()
+        for regime, block in named.items()
+        if regime in recipe.labels or block.model_dump(exclude_defaults=True)
+    }
     return {
         "format": FORMAT,
         "method": settings.method,
