@@ -192,9 +192,7 @@ def _teacher_text(metrics: MetricsJson) -> str:
     regimes, teacher = metrics.get("regimes") or {}, metrics.get("teacher")
     lines = [_REGIMES] if regimes.keys() - {"stored"} else []
     if teacher:
-        lines.append(
-            f"- **teacher**: {teacher['repeats']} networks that label images ({teacher['kind']}), each by itself."
-        )
+        lines.append(f"- **teacher**: {teacher['repeats']} networks that label images ({teacher['kind']}), each alone.")
     return "".join(f"\n{line}" for line in lines)
 
 
@@ -236,9 +234,7 @@ def _recipe_text(recipe: Recipe, rate: str) -> str:
     optimizer = f"SGD with momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "AdamW"
     decays = ", ".join(f"{share:.0%}" for share in recipe.decay_at)
     mixing = f", CutMix with alpha {recipe.cutmix:g}" if recipe.cutmix else ""
-    average = (
-        f" The average of the weights is tested, which keeps {recipe.ema:g} of itself a step." if recipe.ema else ""
-    )
+    average = f" The average of the weights, with {recipe.ema:g} of itself a step, is tested." if recipe.ema else ""
     return (
         f"{loss}, {recipe.epochs} epochs, batches of {recipe.batch_size}{mixing}, {optimizer}, weight decay"
         f" {recipe.weight_decay:g} and {rate}, times {recipe.decay_factor:g} after {decays} of the epochs.{average}"
