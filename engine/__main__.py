@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
-from engine.context import STAGES, Clock, Context
+from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, write_manifest
@@ -171,7 +171,7 @@ def _run_started(context: Context) -> RunStarted:
         settings.seed,
         settings.experts.network,
         str(context.device),
-        STAGES,
+        stages_of(settings),
         settings.matching.iterations,
         settings_hash(settings),
         os.getpid(),

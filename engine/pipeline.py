@@ -32,7 +32,7 @@ from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, su
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.stages.teacher import train_teacher
+from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
@@ -73,6 +73,17 @@ def prepare(context: Context) -> Prepared:
     return Prepared(data, network, representation, classifiers, experts, teacher)
 
 
+def _starting_set(
+    context: Context, prepared: Prepared, kept: Synthetic | None = None
+) -> tuple[Synthetic, Teacher | None]:
+    """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    # Labels of a teacher that leans to some classes by their images would teach that as well.
+    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+
+
 def run(context: Context) -> None:
     """Does all stages of a run, each from where an interrupted worker left it.
 
@@ -80,10 +91,9 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, network = prepared.data, prepared.network
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    start = initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start, teacher = _starting_set(context, prepared)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
@@ -197,8 +207,8 @@ def evaluate_again(
     by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
-        start = start or initialize(context, data, prepared.network, prepared.experts, teacher)
+        data = prepared.data
+        start, teacher = _starting_set(context, prepared, start)
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
