@@ -121,10 +121,10 @@ class DistilledSet:
         return self._epoch(self.soft_labels, batch_size or self.recipe.batch_size, seed)
 
     def _epoch(
-        self, targets: Tensor, batch_size: int, seed: int, cutmix: float = 0.0
+        self, targets: Tensor, batch_size: int, seed: int | torch.Generator, cutmix: float = 0.0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of augmented images with their targets (S, C), mixed by CutMix of this alpha where it is not 0."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
         order, side = torch.randperm(len(self.images), generator=generator), self.images.shape[-1]
         for chosen in order.split(batch_size):
             augmentation = draw(self.about["augmentation"], len(chosen), side, generator)
@@ -191,8 +191,8 @@ class Training:
         """The loss of logits (B, C) and the targets of a batch: to the teacher's logits, else soft cross-entropy."""
         return CrossEntropy() if self.recipe.teacher_weight is None else TeacherLoss(self.recipe.teacher_weight)
 
-    def batches(self, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of (images, targets), shuffled, augmented and mixed; give each epoch another seed.
+    def batches(self, seed: int | torch.Generator = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of (images, targets), shuffled, augmented and mixed; give each epoch another seed, or a generator.
 
         Targets are class probabilities (B, C); from a teacher its logits and then the classes, (B, 2 C).
         """

@@ -94,8 +94,11 @@ Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_I
 """
 
 
-def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
-    """README.md of a result; `about` is the metadata inside its distilled.safetensors."""
+def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool = False) -> str:
+    """README.md of a result; `about` is the metadata inside its distilled.safetensors.
+
+    `with_teacher`: whether teacher.safetensors lies beside it.
+    """
     count = len(about["class_names"]) * about["ipc"]
     title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
@@ -119,11 +122,11 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "accuracy_table": _accuracy_table(metrics),
         "random_labels": " with their classes as labels" if regimes == ["stored"] else "",
         "teacher_text": _teacher_text(metrics),
-        "stored": _stored(metrics),
+        "stored": _stored(metrics, regimes),
         "protocols": _protocols(about, regimes),
         "imports": "DistilledSet, load_teacher" if regimes[0] == "online" else "DistilledSet",
         "arguments": '"online", load_teacher("teacher.safetensors")' if regimes[0] == "online" else f'"{regimes[0]}"',
-        "teacher_file": _TEACHER_FILE if "online" in regimes else "",
+        "teacher_file": _TEACHER_FILE if with_teacher else "",
         "grouping": metrics["grouping"],
         # Runs of older versions do not have it, known sets have a test set of their own.
         "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
@@ -201,14 +204,14 @@ _REGIMES = """\
   it; **online**: on what a teacher makes of each augmented, mixed batch."""
 
 
-def _stored(metrics: MetricsJson) -> str:
-    """The bytes of what has to be kept; an older version did not write them."""
+def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
+    """The bytes of what has to be kept for these regimes; an older version did not write them."""
     kept = metrics.get("stored_bytes")
     if not kept:
         return ""
     parts = [f"images {kept['images_float32']:,} (float32; {kept['images_uint8']:,} as pixels of 8 bits)"]
     parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
-    parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] else []
+    parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
     return f"- bytes to keep: {', '.join(parts)}.\n"
 
 

@@ -80,8 +80,8 @@ Without ltdd-tui: the tensors are the parameters of its ConvNets by name, each b
 metadata of the file names width and depth. Take the mean of their logits, less `adjustment` where it is there. The loss
 is the mean squared error to them plus {cross_entropy_weight:g} times the cross-entropy to the classes; AdamW for
 {epochs} epochs in batches of {batch_size}, learning rate {learning_rate:g}, weight decay {weight_decay:g}, the rate
-halved from the epochs {decay_epochs} on; CutMix with alpha {cutmix:g}. The average of the weights is tested, which keeps
-{ema:g} of itself at each step.
+halved from the epochs {decay_epochs} on; CutMix with alpha {cutmix:g}. The average of the weights, which keeps {ema:g}
+of itself at each step, is tested.
 """
 
 
