@@ -1,8 +1,8 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
-[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a
-finished run, `export FOLDER --tensorboard DIR` on any.
+[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]`
+work on a finished run, `export FOLDER --tensorboard DIR` on any.
 `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
             # Without the lock and without events: it only reads, so another worker may be running the run.
             for warning in write_tensorboard(folder, arguments.tensorboard):
                 print(f"warning: {warning.message}", file=sys.stderr)
-            if arguments.images is None and arguments.pt is None:
+            if arguments.images is None and arguments.pt is None and not arguments.teacher:
                 return DONE
         with folder.held():
             _do_command(arguments, folder)
@@ -87,6 +87,8 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         elif arguments.command == "scores":
             pipeline.score(context, arguments.repeats)
         else:
+            if arguments.teacher:
+                pipeline.keep_teacher(context)
             export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
@@ -203,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--pt", type=Path)
             command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
+            command.add_argument("--teacher", action="store_true")
     return parser
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.distilled import DistilledSet, teacher_bytes
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
@@ -25,6 +26,8 @@ from engine.results.metrics import stored_bytes, teacher_figures, with_evaluatio
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.folder import write_atomically
+from engine.run.metrics import MetricsJson
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
@@ -202,8 +205,7 @@ def evaluate_again(
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, tuple(regimes or [first]))
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    final = _as_synthetic(distilled)
     start = _kept_start(context, final)
     by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
@@ -213,9 +215,9 @@ def evaluate_again(
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
-        kept = stored_bytes(context.settings, data, teacher).model_dump()
-        of_teacher = teacher_figures(context.settings, data, teacher)
-        metrics |= {"teacher": of_teacher and finite(of_teacher.model_dump()), "stored_bytes": kept}
+        metrics |= _figures_of_teacher(context, data, teacher)
+    if teacher and "online" in context.settings.evaluate.labels:
+        write_atomically(context.folder.teacher, teacher_bytes(context.settings, data, teacher))
 
     first_arch: NetworkName = metrics["arch"]
     pairs = []
@@ -240,6 +242,34 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
+def keep_teacher(context: Context) -> None:
+    """Writes result/teacher.safetensors of a finished run; the teacher is trained where the cache has none.
+
+    Raises InputError for an unfinished run, or data that has changed since the run.
+    """
+    distilled, metrics = read_result(context.folder, context.device)
+    context = _evaluated_in(context, ("online",))
+    prepared = prepare(context)
+    _, teacher = _starting_set(context, prepared, _kept_start(context, _as_synthetic(distilled)))
+    assert teacher is not None, "the online regime has a teacher"
+    write_atomically(context.folder.teacher, teacher_bytes(context.settings, prepared.data, teacher))
+    metrics |= _figures_of_teacher(context, prepared.data, teacher)
+    write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
+    """What metrics.json says of a teacher, and of the bytes that have to be kept."""
+    figures = teacher_figures(context.settings, data, teacher)
+    kept = stored_bytes(context.settings, data, teacher)
+    return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
+
+
+def _as_synthetic(distilled: DistilledSet) -> Synthetic:
+    """The exported set in the form that distillation has."""
+    beta = torch.tensor(distilled.learning_rate, device=distilled.images.device)
+    return Synthetic(distilled.images, distilled.label_logits, beta)
+
+
 def score(context: Context, repeats: int) -> None:
     """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
 
@@ -256,9 +286,7 @@ def score(context: Context, repeats: int) -> None:
         data, teacher = prepared.data, prepared.teacher
     else:
         data, teacher = load_run_data(context), None
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
-    score_set(context, data, final, teacher, metrics, repeats)
+    score_set(context, data, _as_synthetic(distilled), teacher, metrics, repeats)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
