@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
+from engine.data.partition import Partition
 from engine.data.whitening import Whitening
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
@@ -55,7 +57,8 @@ class DistilledSet:
 
     `images` (S, channels, H, W): whitened, what networks see; `pixels`: the same in [0, 1]. `soft_labels` (S, C):
     probabilities, the softmax of `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
-    `learning_rate`: SGD's. `about`: the file's metadata (see `describe`).
+    `learning_rate`: SGD's. `about`: the file's metadata (see `describe`). Where images hold mini-images (`partition` a
+    side), networks see `training_images`, one for each mini-image, and labels are those of these.
     """
 
     images: Tensor
@@ -89,6 +92,12 @@ class DistilledSet:
         except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
 
+    @cached_property
+    def training_images(self) -> Tensor:
+        """The images that networks see, one for each label: `images`, or their mini-images, each enlarged."""
+        partition = Partition.into(self.about.get("partition", 1), self.whitening, self.images)
+        return partition.decoded(self.images)
+
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the labels."""
@@ -119,11 +128,12 @@ class DistilledSet:
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of (images, soft labels), shuffled and augmented as in the run; give each epoch another seed."""
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self.images), generator=generator)
+        images = self.training_images
+        order = torch.randperm(len(images), generator=generator)
         for chosen in order.split(batch_size or self.recipe.batch_size):
-            augmentation = draw(self.about["augmentation"], len(chosen), self.images.shape[-1], generator)
-            indices = chosen.to(self.images.device)
-            yield apply(augmentation, self.images[indices]), self.soft_labels[indices]
+            augmentation = draw(self.about["augmentation"], len(chosen), images.shape[-1], generator)
+            indices = chosen.to(images.device)
+            yield apply(augmentation, images[indices]), self.soft_labels[indices]
 
     def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
         """A fresh network for this set, on its device; the ConvNet has the run's width and depth."""
@@ -184,7 +194,7 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "whitening": settings.dataset.whitening,
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
         "recipe": recipe.model_dump(include={"epochs", "batch_size", "momentum", "weight_decay", "decay_at"}),
-    }
+    } | ({"partition": settings.partition} if settings.partition > 1 else {})
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:
@@ -195,7 +205,7 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
         "pixels": data.whitening.to_pixels(synthetic.images).clamp(0, 1),
         "soft_labels": target_probabilities(synthetic.label_logits, settings.has_soft_labels),
         "label_logits": synthetic.label_logits,
-        "labels": torch.arange(data.num_classes).repeat_interleave(synthetic.ipc),
+        "labels": torch.arange(data.num_classes).repeat_interleave(len(synthetic.label_logits) // data.num_classes),
         "learning_rate": synthetic.beta if rate == "learnt" else torch.tensor(rate),
     }
     tensors |= {WHITENING_PREFIX + name: value for name, value in data.whitening.state().items()}

@@ -71,8 +71,8 @@ def run(context: Context) -> None:
 
 def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic) -> list[Evaluated]:
     """Evaluations of random real images and of the starting set, in this order."""
-    recipe = context.settings.evaluate
-    targets = [random_target(context, data), synthetic_target(context, "initialization", "set", 0, start)]
+    recipe, decoded = context.settings.evaluate, start.decoded(data.partition)
+    targets = [random_target(context, data), synthetic_target(context, "initialization", "set", 0, decoded)]
     with context.stage("baselines", len(targets) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
@@ -81,14 +81,15 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):
-        for state in distill(context, start, matcher):
+        for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
                 save_preview(context, data, state.synthetic, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
-                target = synthetic_target(context, "check", "check", state.iteration, state.synthetic)
+                decoded = state.synthetic.decoded(data.partition)
+                target = synthetic_target(context, "check", "check", state.iteration, decoded)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -103,11 +104,11 @@ def _evaluate_result(
     Also the confusion matrix of the first one.
     """
     recipe = context.settings.evaluate
-    final = best = synthetic_target(context, "final", "set", end.iteration, end.synthetic)
+    final = best = synthetic_target(context, "final", "set", end.iteration, end.synthetic.decoded(data.partition))
     best_iteration = best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
-        best_set = load_set(context.folder, best_iteration, context.device)
+        best_set = load_set(context.folder, best_iteration, context.device).decoded(data.partition)
         best = synthetic_target(context, "best", "set", best_iteration, best_set)
     with context.stage("evaluate", (1 + len(recipe.arch)) * recipe.repeats, "networks") as progress:
         pairs = [(final, recipe.arch[0]), (best, recipe.arch[0]), *((final, arch) for arch in recipe.arch[1:])]

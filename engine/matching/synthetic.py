@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from engine.data.augment import Augmentation, adjoint, apply, draw
+from engine.data.partition import Partition
 from engine.run.settings import AugmentationName
 
 
 class Synthetic(NamedTuple):
     """The synthetic set: images (S, channels, H, W), label logits (S, C), beta (). IPC images a class, class by class.
 
-    A gradient in the set, and the velocity of its SGD, have the same three parts.
+    A stored set with mini-images (engine/data/partition.py) has a row of label logits for each of these. A gradient in
+    the set, and the velocity of its SGD, have the same three parts.
     """
 
     images: Tensor
@@ -28,6 +30,10 @@ class Synthetic(NamedTuple):
     def ipc(self) -> int:
         """Images per class."""
         return self.images.shape[0] // self.label_logits.shape[1]
+
+    def decoded(self, partition: Partition) -> Synthetic:
+        """The set as networks see it: an image for each row of label logits."""
+        return self._replace(images=partition.decoded(self.images))
 
     def map(self, *others: tuple[Any, Any, Any], by: Callable[..., Tensor]) -> Synthetic:
         """A set whose three parts are by(own part, the same part of each other set or triple ...)."""

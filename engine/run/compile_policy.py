@@ -42,7 +42,7 @@ def should_compile_student(settings: RunSettings, cost: NetworkCost, device_kind
     """Whether matching is to be compiled if a compiler works; `device_kind` is cpu or cuda."""
     matching = settings.matching
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
-    batch = min(matching.batch_syn, settings.ipc * cost.classes)
+    batch = min(matching.batch_syn, settings.images_per_class * cost.classes)
     step_seconds = _STEP_SECONDS[device_kind] + _STEP_PASSES * batch * cost.flops / _FLOPS[device_kind]
     pays = _pays(matching.iterations * steps * step_seconds, settings.experts.network, device_kind)
     return settings.traits.matches_trajectories and compile_or_not(settings.compile, pays)
@@ -64,7 +64,7 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
 
 def should_compile_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
     """Whether networks of evaluations are to be trained by compiled steps; decided for all evaluations of a run."""
-    recipe, images = settings.evaluate, settings.ipc * cost.classes
+    recipe, images = settings.evaluate, settings.images_per_class * cost.classes
     # random, initialization, final, best; checks
     networks = 4 * recipe.repeats + settings.checks * recipe.check_repeats
     epochs = networks * recipe.epochs

@@ -51,8 +51,13 @@ class Workload:
 
     @property
     def synthetic(self) -> int:
-        """Images of the synthetic set."""
+        """Stored images of the synthetic set."""
         return self.settings.ipc * len(self.counts)
+
+    @property
+    def decoded(self) -> int:
+        """Images that networks see of the synthetic set: its mini-images, where it is partitioned."""
+        return self.settings.images_per_class * len(self.counts)
 
     @property
     def from_files(self) -> bool:
@@ -113,7 +118,7 @@ class Workload:
         network, start = self.settings.experts.network, self.settings.initialize
         judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
         labels = start.labels == "experts" and self.settings.traits.learns_labels
-        labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
+        labelling = self.settings.experts.num_experts * self._test(network, self.decoded) if labels else 0.0
         return judging + labelling
 
     def baselines_seconds(self) -> float:
@@ -168,7 +173,7 @@ class Workload:
         shares = {
             "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
             "baselines": (arch, self._should_compile_evaluation(arch), TRAINING_SHARE),
-            "distill": (experts.network, self.should_compile_student, _batch_sizes(self.synthetic, batch_syn)),
+            "distill": (experts.network, self.should_compile_student, _batch_sizes(self.decoded, batch_syn)),
         }
         seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
         for stage, (network, compiled, share) in shares.items():
@@ -184,7 +189,7 @@ class Workload:
     def _student(self, step: StepKind) -> float:
         """One student step, as the mean over an epoch: its last batch may be smaller."""
         network = self.settings.experts.network
-        batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
+        batch = self.decoded / math.ceil(self.decoded / self.settings.matching.batch_syn)
         # The unrolled gradient has no compiled form.
         compiled = self.should_compile_student and self.settings.matching.gradient != "unrolled"
         seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
@@ -202,7 +207,7 @@ class Workload:
     def _network(self, network: NetworkName) -> float:
         """One network of an evaluation, trained and tested."""
         recipe, compiled = self.settings.evaluate, self._should_compile_evaluation(network)
-        epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
+        epoch = self._epoch("evaluate", network, self.decoded, recipe.batch_size, compiled)
         return recipe.epochs * epoch + self._test(network, self.test_images)
 
     def _whitening(self, images: int) -> float:
@@ -239,7 +244,7 @@ def memory_bytes(work: Workload) -> float:
 def disk_bytes(work: Workload) -> float:
     """Experts in the cache, and the run folder: sets at checks and checkpoints, previews, results and events."""
     matching, recipe = work.settings.matching, work.settings.evaluate
-    one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
+    one_set = (work.synthetic * work.pixels + work.decoded * len(work.counts)) * FLOAT_BYTES
     previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
     networks = (2 + 2 + len(recipe.arch) - 1) * recipe.repeats + work.settings.checks * recipe.check_repeats
     files = networks + 2 * previews + work.settings.checks + 12
@@ -271,7 +276,7 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
+    batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.decoded)
     return max(min(batch, images) for batch, images in batches) * kept
 
 
@@ -286,7 +291,7 @@ def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
     if not method.matches_trajectories:
         return 0.0
-    cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)
+    cost, batch = work.expert_cost, min(work.decoded, matching.batch_syn)
     trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     around = FLOAT_BYTES * (trajectory + features)

@@ -170,6 +170,11 @@ class InitializeSettings(Strict):
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
     )
+    partition: Annotated[int, Field(ge=1, le=8)] | Literal["method"] = ours(
+        "method",
+        "mini-images along a side of each stored image, each of them enlarged to an image of its own before a network"
+        " sees it (IDC, IDM): 2 stores four real images in one; method: 2 for idm, else 1",
+    )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
@@ -235,6 +240,31 @@ class MatchingSettings(Strict):
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
+class DistributionSettings(Strict):
+    """Distribution matching (dm, idm): what is matched, and idm's queue of networks; the rest is as of matching."""
+
+    image_lr: Annotated[float, Field(ge=0)] | Literal["published"] = official(
+        "published", "step size of the synthetic images; published: 1 for dm, 0.2 for idm", unit="whitened pixel"
+    )
+    real_batch: int = official(
+        256, "real images of a class whose mean feature is matched; at most all of the class", unit="images", ge=1
+    )
+    cross_entropy_weight: float = official(
+        0.5,
+        "idm: weight of the set's cross-entropy, times the network's train accuracy in percent (0.1 at IPC 50)",
+        ge=0,
+    )
+    first_networks: int = official(3, "idm: networks in the queue at the start", unit="networks", ge=1)
+    most_networks: int = official(100, "idm: networks in the queue at most; then the oldest goes", ge=1)
+    network_every: int = official(30, "idm: iterations between new networks in the queue", unit="iterations", ge=1)
+    trained_networks: int = official(2, "idm: networks of the queue that are trained after an iteration", ge=0)
+    training_steps: int = official(10, "idm: steps by which each of them is trained", unit="steps", ge=1)
+    training_batch: int = official(256, "idm: real images of a step, of all classes", unit="images", ge=1)
+    learning_rate: float = official(0.01, "idm: SGD step size of the networks", gt=0)
+    momentum: float = official(0.9, "idm: SGD momentum of the networks", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "idm: SGD weight decay of the networks", ge=0)
+
+
 class EvaluateSettings(Strict):
     """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
 
@@ -295,6 +325,7 @@ class RunSettings(Strict):
     teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
+    distribution: DistributionSettings = DistributionSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     compile: Compile = ours(
         "auto",
@@ -307,6 +338,25 @@ class RunSettings(Strict):
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
+
+    @property
+    def partition(self) -> int:
+        """Mini-images along a side of each stored image."""
+        asked = self.initialize.partition
+        return self.traits.partition if asked == "method" else asked
+
+    @property
+    def image_lr(self) -> float:
+        """Step size of the synthetic images."""
+        asked = self.distribution.image_lr
+        if not self.traits.matches_distributions:
+            return self.matching.image_lr
+        return self.traits.image_lr if asked == "published" else asked
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of each class that networks see of the set: its mini-images, each enlarged."""
+        return self.ipc * self.partition**2
 
     @property
     def needs_teacher(self) -> bool:

@@ -15,6 +15,7 @@ from engine.checkpoints import DistillState, load_state, save_state
 from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
+from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.losses import StudentLoss
 from engine.matching.matcher import IterationResult, Matcher
 from engine.matching.synthetic import Synthetic
@@ -50,8 +51,12 @@ def student_matcher(
     )
 
 
-def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
+def distill(
+    context: Context, start: Synthetic, matcher: Matcher, partition: Partition = WHOLE_IMAGES
+) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
+
+    The matcher sees the decoded set; the step is taken in the stored one.
 
     Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
     loss or gradient is not finite or beta is not positive, before such a state is saved.
@@ -64,8 +69,9 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
         began = time.monotonic()
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
-        result = matcher.gradient(state.synthetic, state.iteration, draw)
-        state = step(state, result.gradient, settings)
+        result = matcher.gradient(state.synthetic.decoded(partition), state.iteration, draw)
+        gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
+        state = step(state, gradient, settings)
         _emit_step(context, state, result, time.monotonic() - began)
         # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
         intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)

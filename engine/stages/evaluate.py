@@ -134,13 +134,17 @@ def synthetic_target(context: Context, name: str, key: str, iteration: int, synt
 
 
 def random_target(context: Context, data: LongTailedData) -> EvaluationTarget:
-    """Random real images at the same IPC, drawn anew for every network, with their classes as labels."""
+    """Random real images at the same IPC, drawn anew for every network, with their classes as labels.
+
+    They are stored as the set is: of mini-images there are as many, and they look as they do when decoded.
+    """
     settings = context.settings
 
     def draw_set(number: int) -> TrainingSet:
-        chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))
+        chosen = pick_real_images(data, settings.images_per_class, generator(settings.seed, "random", number))
         targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(data.train_images.dtype)
-        return TrainingSet(data.train_images[chosen], targets, settings.evaluate.real_learning_rate)
+        images = data.partition.decoded(data.partition.encoded(data.train_images[chosen]))
+        return TrainingSet(images, targets, settings.evaluate.real_learning_rate)
 
     return EvaluationTarget("random", "random", None, draw_set)
 
@@ -197,7 +201,7 @@ def evaluate_architectures(context: Context, archs: list[str], repeats: int | No
     distilled, metrics = read_result(folder, context.device)
     data = load_run_data(context)
     beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    final = Synthetic(distilled.training_images, distilled.label_logits, beta)
     # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
     target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
     with context.stage("evaluate", len(names) * repeats, "networks") as progress:

@@ -20,15 +20,17 @@ def initialize(
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
-    A method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
+    Where a stored image holds mini-images, each is another real image, and it is labelled as it looks when decoded. A
+    method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         chosen, images = _choose_images(context, data, network, experts)
+        seen = data.partition.decoded(images)
         if settings.initialize.labels == "teacher" and teacher:
-            logits, unrecognized = teacher.logits(images), 0
+            logits, unrecognized = teacher.logits(seen), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+            logits, unrecognized = _label_logits(context, data, network, experts, seen, data.train_labels[chosen])
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
@@ -40,15 +42,18 @@ def initialize(
 def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Indices (S,) of the train images that give the classes, and the images: those, or noise in their place."""
+    """Indices of the train images that give the classes, one for each label, and the stored images (S, ...).
+
+    Those hold the train images, or noise in their place.
+    """
     draw = generator(context.settings.seed, "initialize")
     kind = context.settings.initialize.images if experts else "real"
     allowed = None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, context.settings.ipc, draw, allowed)
-    images = data.train_images[chosen].clone()
+    chosen = pick_real_images(data, context.settings.images_per_class, draw, allowed)
+    images = data.partition.encoded(data.train_images[chosen])
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
     return chosen, images

@@ -76,7 +76,7 @@ class TrainingSet:
 def networks_at_once(context: Context, data: LongTailedData, arch: NetworkName, networks: int) -> int:
     """How many of `networks` an evaluation trains at once."""
     settings = context.settings
-    batch = min(settings.ipc * data.num_classes, settings.evaluate.batch_size)
+    batch = min(settings.images_per_class * data.num_classes, settings.evaluate.batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 
