@@ -194,7 +194,7 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "whitening": settings.dataset.whitening,
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
         "recipe": recipe.model_dump(include={"epochs", "batch_size", "momentum", "weight_decay", "decay_at"}),
-    } | ({"partition": settings.partition} if settings.partition > 1 else {})
+    } | ({"partition": settings.initialize.partition} if settings.initialize.partition > 1 else {})
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 MethodName = Literal[
     "ltdd-plus",
@@ -34,9 +34,8 @@ class MethodTraits:
     takes real images as they are. student_loss: what the student of trajectory matching minimizes in phase rep.
     decoupled: whether classifier experts are trained and phase cls is run (expert decoupling). matched: the weights
     that phase rep matches. learns_labels: whether labels are soft and learnt, or class indices. uses_teacher: whether
-    images are chosen, or synthesized, by networks that were trained on all images. partition, image_lr: of
-    distribution matching, as published: mini-images along a side of each stored image, and the step size of the images.
-    trains_networks: whether the networks whose features are matched are trained on the way, or random.
+    images are chosen, or synthesized, by networks that were trained on all images. trains_networks:
+    whether the networks whose features are matched are trained on the way, or random (distribution matching).
     """
 
     summary: str
@@ -46,8 +45,6 @@ class MethodTraits:
     matched: Literal["backbone", "all"] = "all"
     learns_labels: bool = False
     uses_teacher: bool = False
-    partition: int = 1
-    image_lr: float = 1.0
     trains_networks: bool = False
 
     @property
@@ -87,9 +84,7 @@ METHODS: dict[MethodName, MethodTraits] = {
     "datm": MethodTraits("plain matching, soft labels", MATCHING, "soft", learns_labels=True),
     "mtt": MethodTraits("plain matching, hard labels", MATCHING, "hard"),
     "dm": MethodTraits("mean features, random networks", DISTRIBUTION),
-    "idm": MethodTraits(
-        "mean features, 2x2 mini-images", DISTRIBUTION, partition=2, image_lr=0.2, trains_networks=True
-    ),
+    "idm": MethodTraits("mean features, 2x2 mini-images", DISTRIBUTION, trains_networks=True),
     "rldd": MethodTraits("statistics of a teacher", "recovery", learns_labels=True, uses_teacher=True),
     "random": MethodTraits("real images, picked", "selection"),
     "k-center": MethodTraits("real images, far apart", "selection", uses_teacher=True),
@@ -97,3 +92,9 @@ METHODS: dict[MethodName, MethodTraits] = {
     "graph-cut": MethodTraits("real images, typical and diverse", "selection", uses_teacher=True),
     "confident": MethodTraits("real images, the teacher's surest", "selection", uses_teacher=True),
 }
+
+METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
+    "idm": {("initialize", "partition"): 2, ("distribution", "image_lr"): 0.2},
+    "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
+}
+"""What a method has other defaults for; presets may still say else."""

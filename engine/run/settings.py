@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.run.methods import METHODS, MethodName, MethodTraits
 
-# The fields of a block. `paper`, `official` (official code) and `ours` say where a default comes from.
+# The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.
 
 
 def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
@@ -23,6 +23,7 @@ def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: 
 
 paper = partial(_setting, source="paper")
 official = partial(_setting, source="official code")
+rldd = partial(_setting, source="RLDD")
 ours = partial(_setting, source="ours")
 
 
@@ -170,10 +171,13 @@ class InitializeSettings(Strict):
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
     )
-    partition: Annotated[int, Field(ge=1, le=8)] | Literal["method"] = ours(
-        "method",
+    partition: int = ours(
+        1,
         "mini-images along a side of each stored image, each of them enlarged to an image of its own before a network"
-        " sees it (IDC, IDM): 2 stores four real images in one; method: 2 for idm, else 1",
+        " sees it (IDC): 2 stores four real images in one, as idm does",
+        unit="images",
+        ge=1,
+        le=8,
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -243,9 +247,7 @@ class MatchingSettings(Strict):
 class DistributionSettings(Strict):
     """Distribution matching (dm, idm): what is matched, and idm's queue of networks; the rest is as of matching."""
 
-    image_lr: Annotated[float, Field(ge=0)] | Literal["published"] = official(
-        "published", "step size of the synthetic images; published: 1 for dm, 0.2 for idm", unit="whitened pixel"
-    )
+    image_lr: float = official(1.0, "step size of the synthetic images; 0.2 for idm", unit="whitened pixel", ge=0)
     real_batch: int = official(
         256, "real images of a class whose mean feature is matched; at most all of the class", unit="images", ge=1
     )
@@ -266,7 +268,10 @@ class DistributionSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
+    """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
+
+    From `epochs` on, the recipe of the stored label regime; hard and online have blocks of their own.
+    """
 
     every: int = official(
         500,
@@ -280,7 +285,8 @@ class EvaluateSettings(Strict):
     labels: tuple[LabelRegime, ...] = ours(
         ("stored",),
         "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
-        " teacher that labels every augmented batch (online); the first one gives final and best",
+        " teacher that labels every augmented batch (online, several times the work of stored); the first one gives"
+        " final, best, checks on the way and further networks",
         min_length=1,
         strict=False,
     )
@@ -303,6 +309,49 @@ class EvaluateSettings(Strict):
     decay_at: float = official(
         0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
     )
+    optimizer: Literal["sgd", "adamw"] = official(
+        "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
+    )
+    cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _each_regime_once(cls, labels: tuple[LabelRegime, ...]) -> tuple[LabelRegime, ...]:
+        return tuple(dict.fromkeys(labels))
+
+
+class HardSettings(Strict):
+    """The recipe of the hard label regime: SGD on images whose only label is their class."""
+
+    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = official(128, "images a batch", unit="images", ge=1)
+    learning_rate: float = ours(0.01, "SGD step size, of all sets: a learnt one belongs to soft labels", gt=0)
+    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
+    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+
+
+class OnlineSettings(Strict):
+    """The recipe of the online label regime: the teacher labels each augmented, mixed batch (RLDD's on CIFAR-10).
+
+    The loss is the mean squared error to the teacher's logits, and a little cross-entropy to the classes.
+    """
+
+    epochs: int = rldd(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = rldd(25, "images a batch", unit="images", ge=1)
+    learning_rate: float = rldd(1.0e-3, "AdamW step size", gt=0)
+    weight_decay: float = rldd(0.01, "AdamW weight decay", ge=0)
+    decay_at: float = rldd(
+        0.8,
+        "share of the epochs after which the rate is halved; halved again each time that half of the rest is over,"
+        " twice (0.8: at 0.8, 0.9 and 0.95)",
+        gt=0,
+        le=1,
+    )
+    cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
+    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
 
 
 class Expected(Strict):
@@ -327,6 +376,8 @@ class RunSettings(Strict):
     matching: MatchingSettings = MatchingSettings()
     distribution: DistributionSettings = DistributionSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    hard: HardSettings = HardSettings()
+    online: OnlineSettings = OnlineSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -340,23 +391,14 @@ class RunSettings(Strict):
         return METHODS[self.method]
 
     @property
-    def partition(self) -> int:
-        """Mini-images along a side of each stored image."""
-        asked = self.initialize.partition
-        return self.traits.partition if asked == "method" else asked
-
-    @property
     def image_lr(self) -> float:
         """Step size of the synthetic images."""
-        asked = self.distribution.image_lr
-        if not self.traits.matches_distributions:
-            return self.matching.image_lr
-        return self.traits.image_lr if asked == "published" else asked
+        return self.distribution.image_lr if self.traits.matches_distributions else self.matching.image_lr
 
     @property
     def images_per_class(self) -> int:
         """Images of each class that networks see of the set: its mini-images, each enlarged."""
-        return self.ipc * self.partition**2
+        return self.ipc * self.initialize.partition**2
 
     @property
     def needs_teacher(self) -> bool:
@@ -378,6 +420,12 @@ class RunSettings(Strict):
     def trains_classifier_experts(self) -> bool:
         """Whether there are classifier experts: to be matched, or as the teacher."""
         return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
+
+    @property
+    def teacher_networks(self) -> int:
+        """Networks of the teacher."""
+        own = self.teacher.kind == "classifier_experts"
+        return self.experts.num_experts if own else self.teacher.networks
 
     @property
     def checks(self) -> int:
