@@ -14,14 +14,13 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import save_preview
 from engine.resume import load_run_data
 from engine.run.events import Evaluated, RunFinished
 from engine.run.settings import LabelRegime
-from engine.stages.distill import distill, student_matcher
+from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
@@ -85,7 +84,11 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
-        matcher = student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        matcher = (
+            distribution_matcher(context, data, network)  # matching/distribution.py
+            if context.settings.traits.matches_distributions
+            else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        )
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
@@ -119,7 +122,7 @@ def baseline_targets(
 
 
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher, teacher: Teacher | None = None
+    context: Context, data: LongTailedData, start: Synthetic, matcher: AnyMatcher, teacher: Teacher | None = None
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
@@ -149,8 +152,7 @@ def _evaluate_result(
     arch, *further_archs = recipe.arch
     decoded = end.synthetic.decoded(data.partition)
     final, *in_other_regimes = (
-        synthetic_target(context, "final", "set", end.iteration, decoded, regime, teacher)
-        for regime in recipe.labels
+        synthetic_target(context, "final", "set", end.iteration, decoded, regime, teacher) for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:

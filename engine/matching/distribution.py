@@ -10,7 +10,7 @@ network does on real ones. Both are first order: one pass forward and one back t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -146,7 +146,7 @@ class QueueMatcher:
         trained = torch.randperm(len(queue["weights"]), generator=generator)[: settings.trained_networks]
         for number in trained.tolist():
             self._train(queue, number, generator)
-        return result._replace(extra=queue)
+        return replace(result, extra=queue)
 
     def _with_new_networks(self, extra: Mapping[str, Tensor], iteration: int) -> dict[str, Tensor]:
         """The queue, with those networks that are new in this iteration, and without the oldest if there are too many.

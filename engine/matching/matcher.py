@@ -5,7 +5,8 @@ Formulas: docs/method.md, section 4. `PlainMatcher` at the end is the same by pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,12 +28,16 @@ from engine.trajectories import Trajectory
 
 @dataclass(frozen=True)
 class IterationResult:
-    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn."""
+    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn.
+
+    `extra`: what the method carries on to the next iteration, by name.
+    """
 
     gradient: Synthetic
     loss_rep: Tensor
     loss_cls: Tensor | None
     drawn: str
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,9 +68,16 @@ class Matcher:
         self._images_at_once: int | None = None
         self._backend: Backend | None = None
 
-    def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
+    def gradient(
+        self,
+        synthetic: Synthetic,
+        iteration: int,
+        generator: torch.Generator,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> IterationResult:
         """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`.
 
+        `extra`, from the iteration before, is always empty: nothing but the set is carried on.
         Raises RunFailed if the unrolled gradient does not fit in a GPU's memory, and torch.OutOfMemoryError if a
         single image at a time does not.
         """

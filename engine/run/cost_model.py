@@ -130,12 +130,33 @@ class Workload:
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
         matching = self.settings.matching
+        previews = (1 + matching.iterations / matching.preview_every) * self._whitening(self.synthetic)
+        # Decoding mini-images, and its adjoint, take as long as whitening the stored images and turning them back.
+        decoding = 2 * self._whitening(self.synthetic) if self.settings.initialize.partition > 1 else 0.0
+        return previews + matching.iterations * (decoding + self._iteration_seconds())
+
+    def _iteration_seconds(self) -> float:
+        """One outer iteration on decoded images."""
+        if self.settings.traits.matches_distributions:
+            return self._distribution_seconds()
+        matching = self.settings.matching
         step: StepKind = "student" if matching.gradient == "published" else "student_exact"
         iteration = matching.syn_steps * self._student(step)
         if self.settings.traits.decoupled:
             iteration += matching.syn_steps_cls * self._student("head")
-        previews = 1 + matching.iterations / matching.preview_every
-        return matching.iterations * iteration + previews * self._whitening(self.synthetic)
+        return iteration
+
+    def _distribution_seconds(self) -> float:
+        """The real images forward, the synthetic ones forward and back, and the queue's networks trained (idm)."""
+        own, network = self.settings.distribution, self.settings.experts.network
+        real = sum(min(count, own.real_batch) for count in self.counts)
+        # A forward pass is about a third of a training step.
+        seconds = self._epoch("train", network, self.decoded + real // 3, 50, self.should_compile_student)
+        if self.settings.traits.trains_networks:
+            batch = min(own.training_batch, sum(self.counts))
+            steps = own.trained_networks * own.training_steps
+            seconds += steps * self._epoch("train", network, batch, batch, self.should_compile_student)
+        return seconds / self.device.faster(self.settings.matching.precision)
 
     def evaluation_seconds(self) -> float:
         """Checks on the way, then final and best, and final on the other networks and in the other label regimes."""
@@ -264,7 +285,8 @@ def disk_bytes(work: Workload) -> float:
     pictures = previews * work.synthetic * (work.pixels + 8 * len(work.counts))
     lines = matching.iterations + work.settings.experts.num_experts * work.settings.experts.epochs
     basis = work.pixels * work.directions * FLOAT_BYTES
-    folder = (work.settings.checks + 5) * one_set + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
+    states = (work.settings.checks + 5) * one_set + 2 * _queue(work)
+    folder = states + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
     return folder + _snapshots(work)
 
 
@@ -303,6 +325,9 @@ def _testing(work: Workload) -> float:
 
 def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
+    if method.matches_distributions:
+        kept = STUDENT_COMPILED if work.should_compile_student else STUDENT
+        return _queue(work) + kept * work.decoded * work.expert_cost.activations * FLOAT_BYTES
     if not method.matches_trajectories:
         return 0.0
     cost, batch = work.expert_cost, min(work.decoded, matching.batch_syn)
@@ -320,6 +345,15 @@ def _matching(work: Workload) -> float:
     # A batch that is worked on in parts saves no activations.
     saved = matching.syn_steps * SAVED * batch * image if at_once == batch else 0.0
     return around + STUDENT_COMPILED * at_once * image + min(saved, SAVED_ACTIVATIONS_BYTES)
+
+
+def _queue(work: Workload) -> float:
+    """Weights and velocities of the networks that are trained on the way (idm), as many as there are at the end."""
+    if not work.settings.traits.trains_networks:
+        return 0.0
+    own = work.settings.distribution
+    joined = own.first_networks + 1 + (work.settings.matching.iterations - 1) // own.network_every
+    return float(2 * FLOAT_BYTES * min(joined, own.most_networks) * sum(work.expert_cost.parameters))
 
 
 def _snapshots(work: Workload) -> float:

@@ -95,7 +95,7 @@ def estimate(
         work.classifier_experts_seconds() if decoupled else 0.0,
         work.initialize_seconds() if matches else 0.0,
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if matches else 0.0,
+        work.matching_seconds() + compiling["distill"] if settings.traits.distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(

@@ -24,7 +24,9 @@ START = Synthetic(torch.ones(4, 1, 2, 2), torch.zeros(4, 2), torch.tensor(0.5))
 class RandomGradient:
     """A matcher whose gradient is noise, drawn as the real one draws its batches."""
 
-    def gradient(self, synthetic: Synthetic, iteration: int, draw: torch.Generator) -> IterationResult:
+    def gradient(
+        self, synthetic: Synthetic, iteration: int, draw: torch.Generator, extra: dict[str, torch.Tensor]
+    ) -> IterationResult:
         noise = synthetic.map(by=lambda part: 1e-3 * torch.randn(part.shape, generator=draw))
         return IterationResult(noise, torch.tensor(0.9), None, "")
 
