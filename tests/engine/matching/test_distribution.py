@@ -79,13 +79,13 @@ def plain_loss(
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("compile", ["never", "always"])
+@pytest.mark.parametrize("compiled", ["never", "always"])
 @pytest.mark.parametrize("weight", [0.0, 3.0])
 def test_the_gradient_is_that_of_plain_autograd(
-    name: str, compile: str, weight: float, tmp_path: Path, in_float64: None
+    name: str, compiled: str, weight: float, tmp_path: Path, in_float64: None
 ) -> None:
     dataset = {"name": "digits", "imbalance_factor": 50.0, "augmentation": [name]}
-    settings = settings_of("dm", compile=compile, dataset=dataset)
+    settings = settings_of("dm", compile=compiled, dataset=dataset)
     matcher, data, network, theta, synthetic = feature_matcher(tmp_path, settings)
     result = matcher.match(theta, synthetic, torch.Generator().manual_seed(7), weight, "")
     images = synthetic.images.clone().requires_grad_()
