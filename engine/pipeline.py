@@ -1,4 +1,4 @@
-"""The order of the stages, and the checks in the middle of distillation: read this first.
+"""The order of the stages, the checks in the middle of distillation, and later evaluations: read this first.
 
 A run goes from a long-tailed data set to a small balanced one and its report. Each step below says why it is there and
 which file does it; docs/method.md gives the symbols and formulas. Every stage writes what it has done into the run
@@ -7,8 +7,11 @@ folder or the cache and, called again, goes on from there: resuming a run is run
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
@@ -16,16 +19,20 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.results.files import save_preview
+from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
+from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
 from engine.resume import load_run_data
-from engine.run.events import Evaluated, RunFinished
-from engine.run.settings import LabelRegime
+from engine.run.errors import InputError, RunFailed
+from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.settings import LabelRegime, NetworkName
+from engine.run.validation import known_network, known_regime
+from engine.scores import score_set
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.stages.teacher import train_teacher
+from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
@@ -66,6 +73,17 @@ def prepare(context: Context) -> Prepared:
     return Prepared(data, network, representation, classifiers, experts, teacher)
 
 
+def _starting_set(
+    context: Context, prepared: Prepared, kept: Synthetic | None = None
+) -> tuple[Synthetic, Teacher | None]:
+    """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    # Labels of a teacher that leans to some classes by their images would teach that as well.
+    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+
+
 def run(context: Context) -> None:
     """Does all stages of a run, each from where an interrupted worker left it.
 
@@ -73,10 +91,9 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, network = prepared.data, prepared.network
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    start = initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start, teacher = _starting_set(context, prepared)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
@@ -106,18 +123,19 @@ def _evaluate_baselines(
 ) -> list[Evaluated]:
     """Evaluations of random real images and of the starting set, in each label regime."""
     recipe = context.settings.evaluate
-    targets = [target for regime in recipe.labels for target in baseline_targets(context, data, start, regime, teacher)]
+    by_regime = (_baseline_targets(context, data, start, regime, teacher) for regime in recipe.labels)
+    targets = list(itertools.chain.from_iterable(by_regime))
     with context.stage("baselines", len(targets) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
 
-def baseline_targets(
+def _baseline_targets(
     context: Context, data: LongTailedData, start: Synthetic, regime: LabelRegime, teacher: Teacher | None
 ) -> list[EvaluationTarget]:
     """Random real images and the starting set, in one label regime."""
     return [
         random_target(context, data, regime, teacher),
-        synthetic_target(context, "initialization", "set", 0, start.decoded(data.partition), regime, teacher),
+        synthetic_target(context, data, "initialization", "set", 0, start, regime, teacher),
     ]
 
 
@@ -134,8 +152,8 @@ def _distill_and_check(
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic.decoded(data.partition)
-                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
+                regime, checked = recipe.labels[0], state.synthetic
+                target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -150,17 +168,114 @@ def _evaluate_result(
     """
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
-    decoded = end.synthetic.decoded(data.partition)
     final, *in_other_regimes = (
-        synthetic_target(context, "final", "set", end.iteration, decoded, regime, teacher) for regime in recipe.labels
+        synthetic_target(context, data, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
-        best_set = load_set(context.folder, best_iteration, context.device).decoded(data.partition)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+        best_set = load_set(context.folder, best_iteration, context.device)
+        best = synthetic_target(context, data, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
     pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
     pairs += [(target, arch) for target in in_other_regimes]
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
         evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
     return evaluations, summed_confusion(context, final, arch, recipe.repeats)
+
+
+# ---- A finished run, evaluated again: on further networks, over more of them, or in further label regimes ----
+
+
+def evaluate_again(
+    context: Context, archs: Sequence[str] | None, repeats: int | None = None, labels: Sequence[str] | None = None
+) -> None:
+    """Evaluates a finished run's set once more; adds each result to metrics.json and the card at once.
+
+    archs: the networks, by default the run's first one. repeats: networks of each kind, by default the run's number.
+    labels: label regimes, in each of which random images and the start are evaluated as well, on the run's first
+    network; by default the run's first regime, with the final set alone. What was evaluated before is read back.
+    Raises InputError for an unfinished run, an unknown network or regime, or data that has changed since the run.
+    """
+    names = None if archs is None else [known_network(name) for name in dict.fromkeys(map(str.strip, archs))]
+    regimes = None if labels is None else [known_regime(name) for name in dict.fromkeys(map(str.strip, labels))]
+    repeats = context.settings.evaluate.repeats if repeats is None else repeats
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    first: LabelRegime = metrics.get("labels") or "stored"
+    context = _evaluated_in(context, tuple(regimes or [first]))
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    start = _kept_start(context, final)
+    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
+        prepared = prepare(context)
+        data = prepared.data
+        start, teacher = _starting_set(context, prepared, start)
+    else:
+        data, teacher = load_run_data(context), None
+    if teacher or not metrics.get("stored_bytes"):
+        kept = stored_bytes(context.settings, data, teacher).model_dump()
+        of_teacher = teacher_figures(context.settings, data, teacher)
+        metrics |= {"teacher": of_teacher and finite(of_teacher.model_dump()), "stored_bytes": kept}
+
+    first_arch: NetworkName = metrics["arch"]
+    pairs = []
+    for regime in context.settings.evaluate.labels:
+        if regimes is not None and start is not None:
+            pairs += [(target, first_arch) for target in _baseline_targets(context, data, start, regime, teacher)]
+        # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
+        at = metrics["final"]["iteration"]
+        target = synthetic_target(context, data, "final", "set", at, final, regime, teacher)
+        pairs += [(target, arch) for arch in names or [first_arch]]
+    with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
+        for target, arch in pairs:
+            result = evaluate(context, data, target, arch, repeats, progress)
+            metrics = with_evaluation(metrics, result, data.test_counts)
+            write_metrics_and_card(context.folder, metrics, distilled.about)
+            is_final = (result.subject, result.labels, arch) == ("final", first, first_arch)
+            if is_final and metrics["final"]["repeats"] == result.repeats:
+                confusion = summed_confusion(context, target, arch, result.repeats)
+                write_confusion(context.folder, data.class_names, confusion)
+    # The clock has counted the stage only now that it is over.
+    write_metrics_and_card(context.folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def score(context: Context, repeats: int) -> None:
+    """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
+
+    repeats: networks for each accuracy. Raises InputError for an unfinished run, or data that has changed since.
+    """
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    regime: LabelRegime = metrics.get("labels") or "stored"
+    context = _evaluated_in(context, (regime,))
+    # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
+    if regime == "online" or context.settings.initialize.labels == "teacher":
+        prepared = prepare(context)
+        data, teacher = prepared.data, prepared.teacher
+    else:
+        data, teacher = load_run_data(context), None
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    score_set(context, data, final, teacher, metrics, repeats)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+    """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
+    evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
+    return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))
+
+
+def _kept_start(context: Context, final: Synthetic) -> Synthetic | None:
+    """The set that the run began with, where it needs no experts: kept by a check, or the final set itself."""
+    if not context.settings.traits.distills:
+        return final
+    try:
+        return load_set(context.folder, 0, context.device)
+    except RunFailed:
+        return None

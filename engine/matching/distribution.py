@@ -20,7 +20,7 @@ from engine.data.augment import Augmentation, adjoint, apply, draw
 from engine.data.dataset import LongTailedData
 from engine.losses import one_hot
 from engine.matching.classifier_phase import Backbone
-from engine.matching.matcher import IterationResult
+from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE

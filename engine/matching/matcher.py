@@ -6,7 +6,7 @@ Formulas: docs/method.md, section 4. `PlainMatcher` at the end is the same by pl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.losses import StudentLoss, soft_cross_entropy
 from engine.matching.backends import Backend, BackendBuilder
 from engine.matching.classifier_phase import match_classifier
-from engine.matching.plain import PhaseGradient, match_plainly
+from engine.matching.plain import IterationResult, PhaseGradient, match_plainly
 from engine.matching.representation_phase import match_representation
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets.functional import FlatNetwork, matmul_precision
@@ -24,20 +24,6 @@ from engine.run.methods import MethodTraits
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
 from engine.run.settings import AugmentationName, MatchingSettings
 from engine.trajectories import Trajectory
-
-
-@dataclass(frozen=True)
-class IterationResult:
-    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn.
-
-    `extra`: what the method carries on to the next iteration, by name.
-    """
-
-    gradient: Synthetic
-    loss_rep: Tensor
-    loss_cls: Tensor | None
-    drawn: str
-    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from engine.data.augment import Augmentation, adjoint, apply, draw
-from engine.data.partition import Partition
 from engine.run.settings import AugmentationName
 
 
@@ -30,10 +29,6 @@ class Synthetic(NamedTuple):
     def ipc(self) -> int:
         """Images per class."""
         return self.images.shape[0] // self.label_logits.shape[1]
-
-    def decoded(self, partition: Partition) -> Synthetic:
-        """The set as networks see it: an image for each row of label logits."""
-        return self._replace(images=partition.decoded(self.images))
 
     def map(self, *others: tuple[Any, Any, Any], by: Callable[..., Tensor]) -> Synthetic:
         """A set whose three parts are by(own part, the same part of each other set or triple ...)."""

@@ -21,7 +21,6 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.recipes import recipe_of
 from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
@@ -39,7 +38,7 @@ def _batch_sizes(images: int, batch_size: int) -> int:
 class Workload:
     """One run on one device; counts are train images of each class, images are (channels, image_size, image_size).
 
-    cached: experts that need no training.
+    cached: experts and networks of the teacher that need no training.
     """
 
     settings: RunSettings
@@ -114,10 +113,28 @@ class Workload:
         left = experts.num_experts - self.cached.classifier
         return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
+    def teacher_seconds(self) -> float:
+        """Training the teacher's networks, unless they are the classifier experts, and testing their mean logits."""
+        teacher, network = self.settings.teacher, self.settings.experts.network
+        testing = self.settings.teacher_networks * self._test(network, self.test_images)
+        if not self.settings.trains_teacher:
+            return testing
+        # GLMC sees two views of every batch.
+        views = 2 if teacher.kind == "glmc" else 1
+        images, compiled = views * sum(self.counts), self._should_compile_teacher
+        epoch = self._epoch("train", network, images, views * teacher.batch_size, compiled)
+        training = teacher.epochs * epoch / self.device.faster(teacher.precision)
+        left = teacher.networks - self.cached.teacher
+        return testing + left * (training + self._test(network, self.test_images))
+
     def initialize_seconds(self) -> float:
-        """One expert classifies all train images, and every expert the chosen ones."""
-        network, start = self.settings.experts.network, self.settings.initialize
-        judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
+        """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
+        network, start, images = self.settings.experts.network, self.settings.initialize, self.settings.starting_images
+        by_experts = self.settings.teacher.kind == "classifier_experts"
+        teachers = self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
+        # The teacher gives the features of one network, or the logits of all.
+        passes = {"real": 0, "noise": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
+        judging = passes * self._test(network, sum(self.counts))
         labels = start.labels == "experts" and self.settings.traits.learns_labels
         labelling = self.settings.experts.num_experts * self._test(network, self.decoded) if labels else 0.0
         return judging + labelling
@@ -187,6 +204,11 @@ class Workload:
         images, kind = sum(self.counts), self.device.kind
         return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
+    @property
+    def _should_compile_teacher(self) -> bool:
+        images, kind = sum(self.counts), self.device.kind
+        return compile_policy.should_compile_teacher(self.settings, self.expert_cost, images, kind)
+
     def _should_compile_evaluation(self, network: NetworkName, regime: LabelRegime) -> bool:
         cost, kind = self.cost(network), self.device.kind
         return compile_policy.should_compile_evaluation(self.settings, network, cost, kind, regime)
@@ -195,9 +217,20 @@ class Workload:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
         experts, arch, regime = self.settings.experts, self.settings.evaluate.arch[0], self.settings.evaluate.labels[0]
         batch_syn = self.settings.matching.batch_syn
-        training = self.should_compile_experts and self.cached.representation < experts.num_experts
+        images, teacher = sum(self.counts), self.settings.teacher
+        experts_compiled = self.should_compile_experts and self.cached.representation < experts.num_experts
+        teacher_compiled = self._should_compile_teacher and self.cached.teacher < teacher.networks
         shares = {
-            "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
+            "experts": (
+                experts.network,
+                experts_compiled and self.settings.trains_experts,
+                TRAINING_SHARE * _batch_sizes(images, experts.batch_size),
+            ),
+            "teacher": (
+                experts.network,
+                teacher_compiled and self.settings.trains_teacher,
+                TRAINING_SHARE * _batch_sizes(images, teacher.batch_size),
+            ),
             "baselines": (arch, self._should_compile_evaluation(arch, regime), TRAINING_SHARE),
             "distill": (experts.network, self.should_compile_student, _batch_sizes(self.decoded, batch_syn)),
         }
@@ -232,7 +265,7 @@ class Workload:
 
     def _network(self, network: NetworkName, regime: LabelRegime) -> float:
         """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
-        recipe, compiled = recipe_of(self.settings, regime), self._should_compile_evaluation(network, regime)
+        recipe, compiled = self.settings.recipe(regime), self._should_compile_evaluation(network, regime)
         epoch = self._epoch("evaluate", network, self.decoded, recipe.batch_size, compiled)
         if regime == "online":
             # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
@@ -311,8 +344,12 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    evaluations = [recipe_of(work.settings, regime).batch_size for regime in work.settings.evaluate.labels]
-    batches = [(work.settings.experts.batch_size, sum(work.counts)), (max(evaluations), work.decoded)]
+    evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
+    images, teacher = sum(work.counts), work.settings.teacher
+    batches = [(work.settings.experts.batch_size, images), (max(evaluations), work.decoded)]
+    if work.settings.trains_teacher:
+        views = 2 if teacher.kind == "glmc" else 1
+        batches.append((views * teacher.batch_size, views * images))
     return max(min(batch, images) for batch, images in batches) * kept
 
 
@@ -357,13 +394,16 @@ def _queue(work: Workload) -> float:
 
 
 def _snapshots(work: Workload) -> float:
-    """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier."""
-    settings, method = work.settings, work.settings.traits
-    if not method.matches_trajectories:
-        return 0.0
+    """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier.
+
+    Of the teacher's networks the end.
+    """
+    settings, numbers = work.settings, 0
     backbone, classifier = work.expert_cost.parameters
-    numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
-    if method.decoupled:
+    if settings.trains_experts:
+        numbers += (representation_epochs(settings) + 2) * (backbone + classifier)
+    if settings.trains_classifier_experts:
         numbers += (classifier_epochs(settings) + 2) * classifier
     size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
-    return float(settings.experts.num_experts * numbers * size)
+    of_teacher = settings.teacher.networks * (backbone + classifier) if settings.trains_teacher else 0
+    return float(settings.experts.num_experts * numbers * size + of_teacher * FLOAT_BYTES)

@@ -22,6 +22,9 @@ MethodName = Literal[
     "confident",
 ]
 
+SelectionRule = Literal["confident", "herding", "k-center", "graph-cut"]
+"""Rules by which a teacher chooses real images: each is a method of its own, and a start for the others."""
+
 Synthesis = Literal["trajectory matching", "distribution matching", "recovery", "selection"]
 
 

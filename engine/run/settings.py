@@ -5,52 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, model_validator
 
-from engine.run.methods import METHODS, MethodName, MethodTraits
-
-# The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.
-
-
-def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help, unit and source; the form, docs/settings.md and error hints are made from these."""
-    return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
-
-
-paper = partial(_setting, source="paper")
-official = partial(_setting, source="official code")
-rldd = partial(_setting, source="RLDD")
-ours = partial(_setting, source="ours")
-
-
-class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _within_limits(cls, value: Any) -> Any:
-        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
-        if isinstance(value, int) and value > 2**53:
-            raise PydanticCustomError("too_large", "too large")
-        # Python reads bytes of a path that are not UTF-8 as surrogates, which cannot be written into a config.yaml.
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise PydanticCustomError("no_text", "no text")
-        return value
-
+# The names of `fields` are a part of the settings: as such they are imported from here.
+from engine.run.fields import AugmentationName as AugmentationName
+from engine.run.fields import LabelRegime as LabelRegime
+from engine.run.fields import NetworkName as NetworkName
+from engine.run.fields import Strict, official, ours, paper
+from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.synthesis import DistributionSettings
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
-NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
-LabelRegime = Literal["hard", "stored", "online"]
+LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
+StartingImages = Literal["correct", "real", "noise", SelectionRule]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
-AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 # Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
@@ -151,10 +126,14 @@ class TeacherSettings(Strict):
     networks: int = ours(1, "networks of the teacher; their mean logits are the label", unit="networks", ge=1)
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
     batch_size: int = ours(128, "real images a batch", unit="images", ge=1)
-    learning_rate: float = ours(0.05, "peak of the one-cycle SGD step size", gt=0)
+    learning_rate: float = ours(
+        0.05, "SGD step size: the peak of one cycle, or with GLMC the first one, which falls by a cosine", gt=0
+    )
     momentum: float = ours(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = ours(5.0e-4, "SGD weight decay", ge=0)
-    precision: Precision = ours("float32", "products in training: float32, or of bfloat16")
+    precision: Precision = ours(
+        "float32", "products in training: float32, with TF32 where a GPU has it, or of bfloat16"
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
@@ -163,8 +142,10 @@ class TeacherSettings(Strict):
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
-    images: Literal["correct", "real", "noise"] = paper(
-        "correct", "real images that an expert predicts correctly, any real images, or noise"
+    images: StartingImages = paper(
+        "correct",
+        "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
+        " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
     )
     labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
         "experts",
@@ -244,116 +225,6 @@ class MatchingSettings(Strict):
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
-class DistributionSettings(Strict):
-    """Distribution matching (dm, idm): what is matched, and idm's queue of networks; the rest is as of matching."""
-
-    image_lr: float = official(1.0, "step size of the synthetic images; 0.2 for idm", unit="whitened pixel", ge=0)
-    real_batch: int = official(
-        256, "real images of a class whose mean feature is matched; at most all of the class", unit="images", ge=1
-    )
-    cross_entropy_weight: float = official(
-        0.5,
-        "idm: weight of the set's cross-entropy, times the network's train accuracy in percent (0.1 at IPC 50)",
-        ge=0,
-    )
-    first_networks: int = official(3, "idm: networks in the queue at the start", unit="networks", ge=1)
-    most_networks: int = official(100, "idm: networks in the queue at most; then the oldest goes", ge=1)
-    network_every: int = official(30, "idm: iterations between new networks in the queue", unit="iterations", ge=1)
-    trained_networks: int = official(2, "idm: networks of the queue that are trained after an iteration", ge=0)
-    training_steps: int = official(10, "idm: steps by which each of them is trained", unit="steps", ge=1)
-    training_batch: int = official(256, "idm: real images of a step, of all classes", unit="images", ge=1)
-    learning_rate: float = official(0.01, "idm: SGD step size of the networks", gt=0)
-    momentum: float = official(0.9, "idm: SGD momentum of the networks", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "idm: SGD weight decay of the networks", ge=0)
-
-
-class EvaluateSettings(Strict):
-    """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
-
-    From `epochs` on, the recipe of the stored label regime; hard and online have blocks of their own.
-    """
-
-    every: int = official(
-        500,
-        "iterations between checks of the synthetic set on the way; `best` is the best check",
-        unit="iterations",
-        ge=1,
-    )
-    check_from: int = official(
-        0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
-    )
-    labels: tuple[LabelRegime, ...] = ours(
-        ("stored",),
-        "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
-        " teacher that labels every augmented batch (online, several times the work of stored); the first one gives"
-        " final, best, checks on the way and further networks",
-        min_length=1,
-        strict=False,
-    )
-    check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
-    repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
-    arch: tuple[NetworkName, ...] = paper(
-        ("convnet",),
-        "networks that are trained on the result; the first gives final, best, random, initialization",
-        min_length=1,
-        strict=False,
-    )
-    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = official(128, "synthetic images a batch", unit="images", ge=1)
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
-        "learnt", "SGD step size; learnt: the synthetic set's own beta"
-    )
-    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
-    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(
-        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
-    )
-    optimizer: Literal["sgd", "adamw"] = official(
-        "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
-    )
-    cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
-
-    @field_validator("labels", mode="after")
-    @classmethod
-    def _each_regime_once(cls, labels: tuple[LabelRegime, ...]) -> tuple[LabelRegime, ...]:
-        return tuple(dict.fromkeys(labels))
-
-
-class HardSettings(Strict):
-    """The recipe of the hard label regime: SGD on images whose only label is their class."""
-
-    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = official(128, "images a batch", unit="images", ge=1)
-    learning_rate: float = ours(0.01, "SGD step size, of all sets: a learnt one belongs to soft labels", gt=0)
-    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
-
-
-class OnlineSettings(Strict):
-    """The recipe of the online label regime: the teacher labels each augmented, mixed batch (RLDD's on CIFAR-10).
-
-    The loss is the mean squared error to the teacher's logits, and a little cross-entropy to the classes.
-    """
-
-    epochs: int = rldd(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = rldd(25, "images a batch", unit="images", ge=1)
-    learning_rate: float = rldd(1.0e-3, "AdamW step size", gt=0)
-    weight_decay: float = rldd(0.01, "AdamW weight decay", ge=0)
-    decay_at: float = rldd(
-        0.8,
-        "share of the epochs after which the rate is halved; halved again each time that half of the rest is over,"
-        " twice (0.8: at 0.8, 0.9 and 0.95)",
-        gt=0,
-        le=1,
-    )
-    cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
-    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
-
-
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
@@ -404,7 +275,16 @@ class RunSettings(Strict):
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled
+        return self.traits.uses_teacher or online or labelled or self.starting_images in get_args(SelectionRule)
+
+    @property
+    def starting_images(self) -> StartingImages:
+        """What the set starts from: a selection method's own rule, else `initialize.images`."""
+        if not self.traits.distills:
+            return "real" if self.method == "random" else cast(SelectionRule, self.method)
+        images = self.initialize.images
+        # What is correct is decided by experts.
+        return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
     def has_soft_labels(self) -> bool:
@@ -420,6 +300,16 @@ class RunSettings(Strict):
     def trains_classifier_experts(self) -> bool:
         """Whether there are classifier experts: to be matched, or as the teacher."""
         return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
+
+    def recipe(self, regime: LabelRegime) -> Recipe:
+        """How networks are trained in a label regime."""
+        blocks = {"hard": self.hard.recipe, "stored": self.evaluate.recipe, "online": self.online.recipe}
+        return blocks[regime](self.dataset.augmentation)
+
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether there are networks that are trained as the teacher alone."""
+        return self.needs_teacher and self.teacher.kind != "classifier_experts"
 
     @property
     def teacher_networks(self) -> int:

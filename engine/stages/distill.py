@@ -21,7 +21,8 @@ from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.losses import StudentLoss
 from engine.matching.backends import BackendBuilder
 from engine.matching.distribution import DistributionMatcher, FeatureMatcher, QueueMatcher
-from engine.matching.matcher import IterationResult, Matcher
+from engine.matching.matcher import Matcher
+from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed, Stopped
@@ -109,7 +110,8 @@ def distill(
         began = time.monotonic()
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
-        result = matcher.gradient(state.synthetic.decoded(partition), state.iteration, draw, state.extra)
+        decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
+        result = matcher.gradient(decoded, state.iteration, draw, state.extra)
         gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
         state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
         _emit_step(context, state, result, time.monotonic() - began)

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.dataset import LongTailedData
+from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
@@ -131,6 +132,7 @@ def summed_confusion(
 
 def synthetic_target(
     context: Context,
+    data: LongTailedData,
     name: str,
     key: str,
     iteration: int,
@@ -142,15 +144,15 @@ def synthetic_target(
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings = context.settings
+    settings, images = context.settings, data.partition.decoded(synthetic.images)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
-        training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
+        training_set = TrainingSet(images, targets, float(synthetic.beta) if rate == "learnt" else rate)
     else:
         like = synthetic.label_logits
-        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(synthetic.ipc)
-        training_set = TrainingSet(synthetic.images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
+        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(settings.images_per_class)
+        training_set = TrainingSet(images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
     return EvaluationTarget(name, key, iteration, lambda number: training_set, regime, teacher)
 
 

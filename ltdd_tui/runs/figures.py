@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
-from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, class_intervals, expert_figures, group_means
+from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, group_means
 from ltdd_tui.runs.history import Floats
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.state import EXPERT_STAGES, RunState
 
 KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
@@ -54,68 +54,6 @@ def class_means(lists: Iterable[Sequence[float | None]], count: int) -> list[flo
 def head_to_tail(counts: Sequence[float | None]) -> list[int]:
     """The places of the classes, the largest first; equal ones, and those of unknown size, in their own order."""
     return sorted(range(len(counts)), key=lambda place: -(counts[place] or 0))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Rows of one table of results
-
-
-@dataclass(frozen=True)
-class Row:
-    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
-
-    `per_class` is None for a class without test images.
-    """
-
-    label: str
-    accuracy_mean: float
-    accuracy_std: float
-    repeats: int
-    per_class: list[float | None]
-    groups: Mapping[str, float | None]
-    iteration: int | None = None
-
-
-def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
-    """Whether all its accuracies are known and can be accuracies, so that it gives a row."""
-    return are_percents(figures.accuracy_mean, figures.accuracy_std, *_tested(figures.per_class, test_counts))
-
-
-def _tested(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[float | None]:
-    """The accuracies of the classes that have test images; of all where these are not counted."""
-    counts = test_counts if len(test_counts) == len(per_class) else [1] * len(per_class)
-    return [value for value, count in zip(per_class, counts, strict=True) if count]
-
-
-def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1) -> Row:
-    """The row of one sound set; `repeats` counts where the figures do not say over how many networks they are."""
-    assert figures.accuracy_mean is not None and figures.accuracy_std is not None
-    spread, count = figures.accuracy_std, figures.repeats or repeats
-    return Row(label, figures.accuracy_mean, spread, count, [*figures.per_class], figures.groups, figures.iteration)
-
-
-def rows_from_state(state: RunState) -> list[Row]:
-    """random, initialization, the experts, final, best, then final on further networks; before final, two checks."""
-    groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
-    finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
-    checks = [event for event in state.evaluated("check") if is_sound(event, tests)]
-    named: list[tuple[str, Evaluated | Figures]] = []
-    for subject in ("random", "initialization"):
-        named += [(subject, event) for event in state.evaluated(subject)]
-    for kind in KINDS:
-        experts = [
-            done for done in state.done_experts(kind) if are_percents(done.accuracy, *_tested(done.per_class, tests))
-        ]
-        if experts:
-            accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
-            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups, tests)))
-    if checks and not finals:
-        named.append(("last check", checks[-1]))
-        named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
-    named += [("final", event) for event in finals if event.arch == finals[0].arch]
-    named += [("best", event) for event in state.evaluated("best")]
-    named += [(f"final on {event.arch}", event) for event in finals if event.arch != finals[0].arch]
-    return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -182,9 +120,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     values, values_before, of_random, of_start = (
         numbers(event.per_class if event else (), count) for event in (last, before, random, start)
     )
-    # The classifier experts decouple head from tail, and so reach more than the others.
-    bound_kind: ExpertKind = "classifier" if state.done_experts("classifier") else "representation"
-    experts = state.done_experts(bound_kind)
+    bound_of, experts = bounding_experts(state)
     bound = class_means([done.per_class for done in experts], count)
     intervals, classes = class_intervals(values, tests), []
     for place in head_to_tail(counts):
@@ -199,7 +135,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
         _first(state, "best") or best_check(state),
-        f"{bound_kind} experts" if experts else "",
+        bound_of,
         tuple(
             f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
             f" names {len(event.per_class)} classes of {count}"
@@ -207,6 +143,20 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
             if event and len(event.per_class) != count
         ),
     )
+
+
+def bounding_experts(state: RunState) -> tuple[str, list[ExpertDone]]:
+    """The networks that saw all long-tailed images, and what they are called; those that do best by design.
+
+    Classifier experts decouple head from tail, and so reach more than the others. A teacher is debiased too, but is
+    not what a set is made from where there are experts.
+    """
+    kinds: tuple[tuple[ExpertKind, str], ...] = (
+        ("classifier", "classifier experts"),
+        ("representation", "representation experts"),
+        ("teacher", "teacher"),
+    )
+    return next(((name, done) for kind, name in kinds if (done := state.done_experts(kind))), ("", []))
 
 
 def checks_and_final(state: RunState) -> list[Evaluated]:
@@ -311,7 +261,8 @@ class ExpertRow:
 
 @dataclass(frozen=True)
 class ExpertSplit:
-    """All experts of a kind: how many are done, and their mean accuracy by group, in percent."""
+    """All experts of a kind, or networks of the teacher: how many are done, and their mean accuracy by group, in
+    percent."""
 
     kind: ExpertKind
     done: int
@@ -320,16 +271,21 @@ class ExpertSplit:
     groups: Mapping[str, float | None]
     rows: tuple[ExpertRow, ...]
 
+    @property
+    def title(self) -> str:
+        """What they are called."""
+        return "networks of the teacher" if self.kind == "teacher" else f"{self.kind} experts"
+
 
 def expert_splits(state: RunState) -> list[ExpertSplit]:
     """The kinds of which something is known, in the order they are trained."""
-    return [split for kind in KINDS if (split := _expert_split(state, kind)).rows]
+    return [split for kind in EXPERT_STAGES if (split := _expert_split(state, kind)).rows]
 
 
 def _expert_split(state: RunState, kind: ExpertKind) -> ExpertSplit:
     experts = sorted(expert for own, expert in {*state.expert_epochs, *state.experts_done} if own == kind)
     rows = tuple(_expert_row(state, kind, expert) for expert in experts)
-    stage = state.stages.by_name.get("experts" if kind == "representation" else "classifier_experts")
+    stage = state.stages.by_name.get(EXPERT_STAGES[kind])
     return ExpertSplit(
         kind,
         len(state.done_experts(kind)),
@@ -373,7 +329,7 @@ def reference_accuracies(state: RunState) -> dict[str, float]:
         event.subject: _float(event.accuracy_mean)
         for event in state.evaluated("random") + state.evaluated("initialization")
     }
-    if done := state.done_experts("classifier") or state.done_experts("representation"):
+    if done := bounding_experts(state)[1]:
         named["bound"] = statistics.fmean(_float(expert.accuracy) for expert in done)
     return {name: value for name, value in named.items() if not math.isnan(value)}
 

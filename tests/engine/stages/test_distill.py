@@ -10,7 +10,7 @@ import torch
 
 from engine.checkpoints import DistillState, load_state
 from engine.context import Context
-from engine.matching.matcher import IterationResult
+from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
 from engine.run.errors import Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.context import Context
-from engine.evaluate_again import evaluate_again
-from engine.pipeline import run
+from engine.pipeline import evaluate_again, run
 from engine.run.events import Evaluated
 from engine.stages import evaluate as stage
 from engine.stages.evaluate import evaluate, summed_confusion, synthetic_target
@@ -18,7 +17,7 @@ from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settin
 
 def evaluated(context: Context, key: str) -> tuple[Evaluated, list[list[int]] | None]:
     data = tiny_data(context.settings)
-    target = synthetic_target(context, "final", key, 3, tiny_set(data))
+    target = synthetic_target(context, data, "final", key, 3, tiny_set(data))
     return evaluate(context, data, target, "convnet", 2), summed_confusion(context, target, "convnet", 2)
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import class_accuracies, rows_from_state
+from ltdd_tui.runs.figures import class_accuracies
+from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 STAGES = ["data", "experts", "distill", "evaluate"]
@@ -44,6 +45,19 @@ def test_a_run_has_only_the_stages_of_its_method() -> None:
         state = fold(RunState(), stamp(replace(started(), method=method, stages=every)))
         assert len(state.stages.by_name) == count, method
         assert list(state.stages.by_name) == [name for name in every if name in state.stages.by_name]
+
+
+def test_a_run_with_a_teacher_has_the_stages_that_it_names() -> None:
+    named = ["data", "experts", "classifier_experts", "teacher", "evaluate"]
+    state = fold(RunState(), stamp(replace(started(), method="random", stages=named)))
+    assert list(state.stages.by_name) == named
+    told = e.StageStarted("teacher", 2, "networks"), e.ExpertEpoch("teacher", 0, 3, 4, 0.7)
+    assert fold(state, stamp(*told)).stages.by_name["teacher"].done == 0.75
+    # A resumed worker goes on from the last epoch, and an epoch counts once.
+    again = stamp(
+        *told, replace(started(True), method="random", stages=named), told[0], e.ExpertEpoch("teacher", 0, 4, 4, 0.6)
+    )
+    assert fold(state, again).stages.by_name["teacher"].done == 1.0
 
 
 def whole_run() -> list[e.Stamped | e.Warned]:
