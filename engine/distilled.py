@@ -296,22 +296,30 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
     differing = recipe.model_dump(include={"optimizer", "cutmix", "ema"}, exclude_defaults=True)
     blocks = {regime: getattr(settings, regime).model_dump() for regime in recipe.labels if regime != "stored"}
     mini_images = settings.initialize.model_dump(include={"partition"}, exclude_defaults=True)
-    return {
-        "format": FORMAT,
-        "method": settings.method,
-        "dataset": settings.dataset.name,
-        "imbalance_factor": settings.dataset.imbalance_factor,
-        "ipc": settings.ipc,
-        "seed": settings.seed,
-        "class_names": data.class_names,
-        "class_counts": data.class_counts,
-        "channels": data.channels,
-        "image_size": data.image_size,
-        "augmentation": list(settings.dataset.augmentation),
-        "whitening": settings.dataset.whitening,
-        "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
-        "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
-    } | blocks | mini_images
+    return (
+        {
+            "format": FORMAT,
+            "method": settings.method,
+            "dataset": settings.dataset.name,
+            "imbalance_factor": settings.dataset.imbalance_factor,
+            "ipc": settings.ipc,
+            "seed": settings.seed,
+            "class_names": data.class_names,
+            "class_counts": data.class_counts,
+            "channels": data.channels,
+            "image_size": data.image_size,
+            "augmentation": list(settings.dataset.augmentation),
+            "whitening": settings.dataset.whitening,
+            "network": {
+                "name": settings.experts.network,
+                "width": settings.experts.width,
+                "depth": settings.experts.depth,
+            },
+            "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
+        }
+        | blocks
+        | mini_images
+    )
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:

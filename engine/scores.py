@@ -77,7 +77,7 @@ def _trials(
     plain = replace(quiet, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
-        target = synthetic_target(context, "final", key, iteration, final, regime, teacher)
+        target = synthetic_target(context, data, "final", key, iteration, final, regime, teacher)
         return lambda data: target
 
     def of_random(regime: LabelRegime, key: str = "random") -> Callable[[LongTailedData], EvaluationTarget]:

@@ -146,22 +146,18 @@ class Workload:
 
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
-        matching = self.settings.matching
-        previews = (1 + matching.iterations / matching.preview_every) * self._whitening(self.synthetic)
-        # Decoding mini-images, and its adjoint, take as long as whitening the stored images and turning them back.
-        decoding = 2 * self._whitening(self.synthetic) if self.settings.initialize.partition > 1 else 0.0
-        return previews + matching.iterations * (decoding + self._iteration_seconds())
-
-    def _iteration_seconds(self) -> float:
-        """One outer iteration on decoded images."""
-        if self.settings.traits.matches_distributions:
-            return self._distribution_seconds()
-        matching = self.settings.matching
+        matching, method = self.settings.matching, self.settings.traits
         step: StepKind = "student" if matching.gradient == "published" else "student_exact"
         iteration = matching.syn_steps * self._student(step)
-        if self.settings.traits.decoupled:
+        if method.decoupled:
             iteration += matching.syn_steps_cls * self._student("head")
-        return iteration
+        if method.matches_distributions:
+            iteration = self._distribution_seconds()
+        whitening = self._whitening(self.synthetic)
+        if self.settings.initialize.partition > 1:
+            # Decoding, and its adjoint, take as long as whitening the stored images and turning them back.
+            iteration += 2 * whitening
+        return matching.iterations * iteration + (1 + matching.iterations / matching.preview_every) * whitening
 
     def _distribution_seconds(self) -> float:
         """The real images forward, the synthetic ones forward and back, and the queue's networks trained (idm)."""
@@ -170,9 +166,8 @@ class Workload:
         # A forward pass is about a third of a training step.
         seconds = self._epoch("train", network, self.decoded + real // 3, 50, self.should_compile_student)
         if self.settings.traits.trains_networks:
-            batch = min(own.training_batch, sum(self.counts))
-            steps = own.trained_networks * own.training_steps
-            seconds += steps * self._epoch("train", network, batch, batch, self.should_compile_student)
+            trained = own.trained_networks * own.training_steps * own.training_batch
+            seconds += self._epoch("train", network, trained, own.training_batch, self.should_compile_student)
         return seconds / self.device.faster(self.settings.matching.precision)
 
     def evaluation_seconds(self) -> float:
@@ -363,8 +358,8 @@ def _testing(work: Workload) -> float:
 def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
     if method.matches_distributions:
-        kept = STUDENT_COMPILED if work.should_compile_student else STUDENT
-        return _queue(work) + kept * work.decoded * work.expert_cost.activations * FLOAT_BYTES
+        # As in a training step of all images: what each saves on the way forward is read on the way back.
+        return _queue(work) + TRAINING * work.decoded * work.expert_cost.activations * FLOAT_BYTES
     if not method.matches_trajectories:
         return 0.0
     cost, batch = work.expert_cost, min(work.decoded, matching.batch_syn)
@@ -386,11 +381,10 @@ def _matching(work: Workload) -> float:
 
 def _queue(work: Workload) -> float:
     """Weights and velocities of the networks that are trained on the way (idm), as many as there are at the end."""
-    if not work.settings.traits.trains_networks:
-        return 0.0
-    own = work.settings.distribution
-    joined = own.first_networks + 1 + (work.settings.matching.iterations - 1) // own.network_every
-    return float(2 * FLOAT_BYTES * min(joined, own.most_networks) * sum(work.expert_cost.parameters))
+    own, iterations = work.settings.distribution, work.settings.matching.iterations
+    networks = min(own.first_networks + 1 + (iterations - 1) // own.network_every, own.most_networks)
+    of_all = 2.0 * FLOAT_BYTES * networks * sum(work.expert_cost.parameters)
+    return of_all if work.settings.traits.trains_networks else 0.0
 
 
 def _snapshots(work: Workload) -> float:

@@ -89,7 +89,6 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    matches = settings.traits.matches_trajectories
     compiling = work.compile_seconds()
     teacher = work.teacher_seconds() + compiling["teacher"] if settings.needs_teacher else 0.0
     stages = (
