@@ -89,7 +89,6 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    matches = settings.traits.matches_trajectories
     compiling = work.compile_seconds()
     teacher = work.teacher_seconds() + compiling["teacher"] if settings.needs_teacher else 0.0
     stages = (
@@ -98,7 +97,7 @@ def estimate(
         work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
         work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if matches else 0.0,
+        work.matching_seconds() + compiling["distill"] if settings.traits.distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(

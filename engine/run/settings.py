@@ -16,6 +16,7 @@ from engine.run.fields import NetworkName as NetworkName
 from engine.run.fields import Strict, official, ours, paper
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.synthesis import DistributionSettings
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
@@ -151,6 +152,14 @@ class InitializeSettings(Strict):
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
     )
+    partition: int = ours(
+        1,
+        "mini-images along a side of each stored image, each of them enlarged to an image of its own before a network"
+        " sees it (IDC): 2 stores four real images in one, as idm does",
+        unit="images",
+        ge=1,
+        le=8,
+    )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
@@ -236,6 +245,7 @@ class RunSettings(Strict):
     teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
+    distribution: DistributionSettings = DistributionSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
@@ -250,6 +260,16 @@ class RunSettings(Strict):
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
+
+    @property
+    def image_lr(self) -> float:
+        """Step size of the synthetic images."""
+        return self.distribution.image_lr if self.traits.matches_distributions else self.matching.image_lr
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of each class that networks see of the set: its mini-images, each enlarged."""
+        return self.ipc * self.initialize.partition**2
 
     @property
     def needs_teacher(self) -> bool:

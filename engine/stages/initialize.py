@@ -21,15 +21,18 @@ def initialize(
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
+    Where stored images hold mini-images, each of those is another real image, and has a row of label logits.
     `teacher`: where it chooses the images or labels them. Emits Initialized, and Warned where no expert knows an image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         chosen, images = _choose_images(context, data, network, experts, teacher)
+        # What a real image was before it was shrunk is labelled best (docs/log.md).
+        whole = data.partition.decoded(images) if settings.starting_images == "noise" else data.train_images[chosen]
         if settings.initialize.labels == "teacher" and teacher:
-            logits, unrecognized = teacher.logits(images), 0
+            logits, unrecognized = teacher.logits(whole), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+            logits, unrecognized = _label_logits(context, data, network, experts, whole, data.train_labels[chosen])
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
@@ -41,18 +44,21 @@ def initialize(
 def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
 ) -> tuple[Tensor, Tensor]:
-    """Indices (S,) of the train images that give the classes, and the images: those, or noise in their place."""
-    kind, ipc = context.settings.starting_images, context.settings.ipc
+    """Indices of the train images that give the classes, one a label, and the stored images (S, channels, H, W).
+
+    Those hold the train images, or noise in their place.
+    """
+    kind, of_class = context.settings.starting_images, context.settings.images_per_class
     if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
         assert teacher
-        chosen = select_real_images(data, ipc, kind, teacher.features, teacher.logits)
-        return chosen, data.train_images[chosen].clone()
+        chosen = select_real_images(data, of_class, kind, teacher.features, teacher.logits)
+        return chosen, data.partition.encoded(data.train_images[chosen])
     draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, ipc, draw, allowed)
-    images = data.train_images[chosen].clone()
+    chosen = pick_real_images(data, of_class, draw, allowed)
+    images = data.partition.encoded(data.train_images[chosen])
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
     return chosen, images
