@@ -196,6 +196,7 @@ STOPS_AFTER = {
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
+    "bounds": "the present epoch, which is kept",
     "scores": "the networks that are being trained, which are kept",
 }
 EVALUATES_ON = "`v` evaluates again; finished networks are kept"
