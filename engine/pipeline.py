@@ -27,6 +27,7 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
+from engine.scores import score_set
 from engine.stages.distill import distill, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
@@ -200,7 +201,7 @@ def evaluate_again(
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
-    context = evaluated_in(context, tuple(regimes or [first]))
+    context = _evaluated_in(context, tuple(regimes or [first]))
     beta = torch.tensor(distilled.learning_rate, device=context.device)
     final = Synthetic(distilled.images, distilled.label_logits, beta)
     start = _kept_start(context, final)
@@ -239,7 +240,29 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
-def evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+def score(context: Context, repeats: int) -> None:
+    """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
+
+    repeats: networks for each accuracy. Raises InputError for an unfinished run, or data that has changed since.
+    """
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    regime: LabelRegime = metrics.get("labels") or "stored"
+    context = _evaluated_in(context, (regime,))
+    # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
+    if regime == "online" or context.settings.initialize.labels == "teacher":
+        prepared = prepare(context)
+        data, teacher = prepared.data, prepared.teacher
+    else:
+        data, teacher = load_run_data(context), None
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    score_set(context, data, final, teacher, metrics, repeats)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
     """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
     evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
     return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))
