@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from engine.run.events import BOUND
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 
@@ -158,6 +159,8 @@ def _accuracy_rows(metrics: MetricsJson) -> str:
     sets = [(name, metrics["arch"], metrics[name]) for name in ("final", "best", "random", "initialization")]
     sets += [("final", arch, figures) for arch, figures in metrics["architectures"].items()]
     sets += [(f"{kind} experts", "-", figures) for kind, figures in metrics["experts"].items()]
+    bounds = metrics.get("bounds") or {}
+    sets += [(f"{BOUND}{loss}".replace("_", " "), metrics["arch"], figures) for loss, figures in bounds.items()]
     rows = []
     for name, arch, figures in sets:
         if figures is not None:

@@ -120,8 +120,8 @@ class Workload:
 
     def bounds_seconds(self) -> float:
         """Training networks on all long-tailed images, as bounds."""
-        bounds = self.settings.bounds
-        return len(bounds.losses) * bounds.networks * self._by_teachers_recipe(self.settings.evaluate.arch[0], bounds.epochs)
+        bounds, network = self.settings.bounds, self.settings.evaluate.arch[0]
+        return len(bounds.losses) * bounds.networks * self._by_teachers_recipe(network, bounds.epochs)
 
     def _by_teachers_recipe(self, network: NetworkName, epochs: int, views: int = 1) -> float:
         """One network that is trained on all images and tested."""
