@@ -30,6 +30,7 @@ from engine.run.metrics import MetricsJson
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
+from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
@@ -114,9 +115,12 @@ def run(context: Context) -> None:
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
 
+    # What there is to reach at all, by networks that see every image.
+    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
+    export(context, data, end.synthetic, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 

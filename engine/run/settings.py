@@ -139,6 +139,21 @@ class TeacherSettings(Strict):
     )
 
 
+class BoundSettings(Strict):
+    """Bounds of what a set can reach: networks trained on all long-tailed images by the teacher's recipe.
+
+    They are tested like those of a set, and of the first network of evaluations; nothing else depends on them.
+    """
+
+    losses: tuple[LongTailLoss, ...] = ours(
+        (),
+        "plain cross-entropy, the same on class-balanced batches, and balanced softmax; empty: no bounds",
+        strict=False,
+    )
+    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
+
+
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
@@ -249,6 +264,7 @@ class RunSettings(Strict):
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
+    bounds: BoundSettings = BoundSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
