@@ -120,7 +120,7 @@ def run(context: Context) -> None:
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results + bounds, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -155,11 +155,11 @@ def _distill_and_check(
         for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.synthetic, state.iteration)
+                save_preview(context, data, state.result, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic
+                save_set(context.folder, state.iteration, state.result)
+                regime, checked = recipe.labels[0], state.result
                 target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
@@ -176,7 +176,7 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, data, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.result, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)

@@ -236,6 +236,12 @@ class MatchingSettings(Strict):
         unit="GPUs",
         ge=1,
     )
+    average: float = ours(
+        0.0,
+        "what the average of the set over the iterations keeps of itself at each; it is the result then (0: none)",
+        ge=0,
+        lt=1,
+    )
     checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
