@@ -2,7 +2,7 @@
 
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER --arch A,B --repeats N` and
 `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished run, `export FOLDER --tensorboard DIR` on any.
-`calibrate [--compiler]` measures the machine, for estimates.
+`calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
+from engine.given_sets import keep_given_set, read_given_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
@@ -50,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
 
             calibrate(pick_device(arguments.device), arguments.compiler)
             return DONE
+        if arguments.command == "inspect":
+            return _inspect(arguments.path)
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
@@ -65,6 +69,16 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
+def _inspect(path: Path) -> int:
+    """Prints as JSON what a set made elsewhere holds, or its faults; returns the exit code."""
+    try:
+        answer, code = read_given_set(path).describe(), DONE
+    except LtddError as error:
+        answer, code = {"faults": [vars(fault) for fault in error.faults]}, error.exit_code
+    print(json.dumps(answer))
+    return code
+
+
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run.
 
@@ -73,6 +87,8 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     log, check_stop = EventLog(folder.events), _stop_check(folder)
     emit = log.emit if arguments.command != "export" else lambda event: None
     try:
+        if arguments.command == "run":
+            _keep_given_set(folder)
         if arguments.command == "run" and arguments.after:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
         context = _context(arguments, folder, log, check_stop)
@@ -102,6 +118,13 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 def _emit_faults(emit: Emit, error: LtddError) -> None:
     for fault in error.faults:
         emit(RunBroke(fault.what, fault.where, fault.hint))
+
+
+def _keep_given_set(folder: RunFolder) -> None:
+    """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeletedSettingWarning)
+        keep_given_set(folder, load_preset(str(folder.config)))
 
 
 def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
@@ -177,6 +200,7 @@ def _run_started(context: Context) -> RunStarted:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("inspect").add_argument("path", type=Path)
     for name in ("run", "evaluate", "export", "calibrate"):
         command = commands.add_parser(name)
         command.add_argument("--device", default="auto")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.given_sets import starting_set
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
 from engine.results.files import save_preview
@@ -36,6 +37,8 @@ def run(context: Context) -> None:
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
+        # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
+        given = starting_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -49,7 +52,7 @@ def run(context: Context) -> None:
     experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class.
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    start = initialize(context, data, network, experts, teacher)  # stages/initialize.py
+    start = initialize(context, data, network, experts, teacher, given)  # stages/initialize.py
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py

@@ -135,6 +135,8 @@ class RunFolder:
         self.console = self.root / "console.log"
         self.lock = self.root / "lock"
         self.stop_request = self.root / "stop"
+        # The set made elsewhere that the run starts from, where there is one.
+        self.start_set = self.root / "start.safetensors"
         self.checkpoint = self.root / "checkpoint"
         self.evaluations = self.checkpoint / "evaluations"
         self.previews = self.root / "previews"

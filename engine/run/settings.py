@@ -45,6 +45,7 @@ DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
 NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
+StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
 LabelRegime = Literal["hard", "stored", "online"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
@@ -165,10 +166,21 @@ class InitializeSettings(Strict):
     images: Literal["correct", "real", "noise"] = paper(
         "correct", "real images that an expert predicts correctly, any real images, or noise"
     )
-    labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
+    labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
-        ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
+        ", mean logits of the teacher, which then label the random images of a report too, the class itself, or what"
+        " is stored with start_set",
+    )
+    start_set: str | None = ours(
+        None,
+        "a set to start from in place of real images: a run's folder, its distilled.safetensors, images.pt with"
+        " labels.pt and lr.pt, or a folder of images a class; copied into the run's folder when it begins",
+    )
+    start_space: StartSpace = ours(
+        "auto",
+        "what the values of start_set's images are: as dataset.whitening prepares train images (whitened), less the"
+        " channels' mean over their std (normalized), 0 to 1 (pixels), or what the set itself tells (auto)",
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -317,7 +329,7 @@ class RunSettings(Strict):
     @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.initialize.labels == "teacher"
+        return self.traits.learns_labels or self.initialize.labels in ("teacher", "stored")
 
     @property
     def trains_experts(self) -> bool:
@@ -340,6 +352,13 @@ class RunSettings(Strict):
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
             raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _start_set_is_named(self) -> RunSettings:
+        if self.initialize.start_set is None and (self.method == "imported" or self.initialize.labels == "stored"):
+            needing = "method imported" if self.method == "imported" else "initialize.labels stored"
+            raise ValueError(f"{needing} needs initialize.start_set", "`ltdd-tui import PATH` and `run --from` set it")
         return self
 
     @model_validator(mode="after")

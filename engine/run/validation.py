@@ -261,7 +261,10 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
 
 def check_runnable(settings: RunSettings) -> list[Fault]:
     """Faults about data that this machine does not have; shipped presets leave dataset.path empty."""
-    dataset, where = settings.dataset, "dataset.path"
+    dataset, where, start_set = settings.dataset, "dataset.path", settings.initialize.start_set
+    if start_set is not None and not os.path.exists(expanded(start_set)):
+        hint = "give a run's folder, a file, or a folder of images a class"
+        return [Fault("there is no such set", f"initialize.start_set {start_set}", hint)]
     if dataset.path is not None:
         if os.path.isdir(expanded(dataset.path)):
             return []

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData, pick_real_images
+from engine.given_sets import StartingSet
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
@@ -16,20 +17,35 @@ from engine.training.accuracy import in_test_batches, predictions
 
 
 def initialize(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None = None
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    experts: list[Tensor],
+    teacher: Teacher | None = None,
+    given: StartingSet | None = None,
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
-    A method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
+    A method without experts gets random real images. `given`: a set made elsewhere, whose images and rate, and with
+    initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
+    image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        chosen, images = _choose_images(context, data, network, experts)
-        if settings.initialize.labels == "teacher" and teacher:
+        if given:
+            images = given.images
+            classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
+        else:
+            chosen, images = _choose_images(context, data, network, experts)
+            classes = data.train_labels[chosen]
+        if given and given.label_logits is not None and settings.initialize.labels == "stored":
+            logits, unrecognized = given.label_logits, 0
+        elif settings.initialize.labels == "teacher" and teacher:
             logits, unrecognized = teacher.logits(images), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+            logits, unrecognized = _label_logits(context, data, network, experts, images, classes)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
+        rate = given.learning_rate if given and given.learning_rate else rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
             what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"

@@ -19,7 +19,7 @@ from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputErro
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
-from engine.run.presets import DEFAULT, resolve
+from engine.run.presets import DEFAULT, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
@@ -28,6 +28,7 @@ from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, fo
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import prepare
+from ltdd_tui.launch.given_set import check_start, inspect_set, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
@@ -97,12 +98,27 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
     after: After = None,
+    start_set: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN_OR_FILE",
+            help="start from this set in place of real images: a run, its distilled.safetensors, images.pt, or a folder"
+            " of images a class",
+        ),
+    ] = None,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
+    overrides = overrides or []
+    if start_set is not None:
+        facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
+        print_note(facts.sentence())
+        overrides = [*start_overrides(facts, method.learns_labels), *overrides]
+        check_start(facts, load_preset(preset, overrides))
     if dry_run:
         if name is not None:
             manage.check_free(name, runs_dir)
-        _print_plan(preset, overrides or [], device, as_json)
+        _print_plan(preset, overrides, device, as_json)
         return
     # Before the run is made: a name that is not there must leave nothing behind.
     behind = [find_run(other, runs_dir) for other in after or []]
@@ -111,7 +127,7 @@ def run(
         print_note(
             f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
         )
-    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach, behind)
+    start_and_follow(prepare(preset, overrides, runs_dir, name), device, plain, as_json, detach, behind)
 
 
 def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:
@@ -158,10 +174,10 @@ def resume(
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")
         return
-    _start(folder, device, plain, as_json, detach, behind)
+    start_and_follow(folder, device, plain, as_json, detach, behind)
 
 
-def _start(
+def start_and_follow(
     folder: RunFolder, device: str, plain: bool, as_json: bool, detach: bool, behind: Sequence[RunFolder]
 ) -> None:
     """Starts a worker and exits as it does; with `detach`, returns as soon as the worker holds the folder."""
