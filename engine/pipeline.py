@@ -1,4 +1,4 @@
-"""The order of the stages, and the checks in the middle of distillation: read this first.
+"""The order of the stages, the checks in the middle of distillation, and later evaluations: read this first.
 
 A run goes from a long-tailed data set to a small balanced one and its report. Each step below says why it is there and
 which file does it; docs/method.md gives the symbols and formulas. Every stage writes what it has done into the run
@@ -7,31 +7,54 @@ folder or the cache and, called again, goes on from there: resuming a run is run
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.given_sets import starting_set
+from engine.given_sets import StartingSet, starting_set
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import Synthetic
-from engine.results.files import save_preview
+from engine.nets.functional import FlatNetwork
+from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
+from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
 from engine.resume import load_run_data
-from engine.run.events import Evaluated, RunFinished
+from engine.run.errors import InputError, RunFailed
+from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.settings import LabelRegime, NetworkName
+from engine.run.validation import known_network, known_regime
 from engine.stages.distill import distill, student_matcher
-from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
+from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
 from engine.stages.teacher import train_teacher
+from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
+from engine.trajectories import Trajectory
 
 
-def run(context: Context) -> None:
-    """Does all stages of a run, each from where an interrupted worker left it.
+@dataclass(frozen=True)
+class Prepared:
+    """What comes before a set: data, network of experts, experts, teacher and a set to start from, if there are any."""
 
-    Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
-    if distillation diverges or a checkpoint is damaged.
-    """
-    settings, method = context.settings, context.settings.traits
+    data: LongTailedData
+    network: FlatNetwork
+    representation: list[Trajectory]
+    classifiers: list[Trajectory]
+    experts: list[Tensor]
+    teacher: Teacher | None
+    given: StartingSet | None
+
+
+def prepare(context: Context) -> Prepared:
+    """The data, the experts and the teacher, trained or from the cache; raises as `run`."""
+    settings = context.settings
 
     # The long-tailed subset, whitened. All stages work on whitened images; pixels return in what is exported.
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
@@ -48,39 +71,67 @@ def run(context: Context) -> None:
     decouples = settings.trains_classifier_experts
     classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class.
+    experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    start = initialize(context, data, network, experts, teacher, given)  # stages/initialize.py
+    return Prepared(data, network, representation, classifiers, experts, teacher, given)
+
+
+def run(context: Context) -> None:
+    """Does all stages of a run, each from where an interrupted worker left it.
+
+    Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
+    if distillation diverges or a checkpoint is damaged.
+    """
+    prepared = prepare(context)
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    start = initialize(context, data, network, prepared.experts, teacher, prepared.given)  # stages/initialize.py
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
-    baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py
+    baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
-    if method.distills:
-        matcher = student_matcher(context, data, network, representation, classifiers, start)  # matching/matcher.py
-        end = _distill_and_check(context, data, start, matcher)
+    if context.settings.traits.distills:
+        matcher = student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
-    results, confusion = _evaluate_result(context, data, end)
+    results, confusion = _evaluate_result(context, data, end, teacher)
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
-    export(context, data, end.synthetic, baselines + results, representation, classifiers, confusion)
+    experts = prepared.representation, prepared.classifiers
+    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
 
-def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic) -> list[Evaluated]:
-    """Evaluations of random real images and of the starting set, in this order."""
+def _evaluate_baselines(
+    context: Context, data: LongTailedData, start: Synthetic, teacher: Teacher | None
+) -> list[Evaluated]:
+    """Evaluations of random real images and of the starting set, in each label regime."""
     recipe = context.settings.evaluate
-    targets = [random_target(context, data), synthetic_target(context, "initialization", "set", 0, start)]
+    by_regime = (_baseline_targets(context, data, start, regime, teacher) for regime in recipe.labels)
+    targets = list(itertools.chain.from_iterable(by_regime))
     with context.stage("baselines", len(targets) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
 
-def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher) -> DistillState:
+def _baseline_targets(
+    context: Context, data: LongTailedData, start: Synthetic, regime: LabelRegime, teacher: Teacher | None
+) -> list[EvaluationTarget]:
+    """Random real images and the starting set, in one label regime."""
+    return [
+        random_target(context, data, regime, teacher),
+        synthetic_target(context, "initialization", "set", 0, start, regime, teacher),
+    ]
+
+
+def _distill_and_check(
+    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher, teacher: Teacher | None = None
+) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):
@@ -91,7 +142,8 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
-                target = synthetic_target(context, "check", "check", state.iteration, state.synthetic)
+                regime, checked = recipe.labels[0], state.synthetic
+                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -99,20 +151,99 @@ def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic,
 
 
 def _evaluate_result(
-    context: Context, data: LongTailedData, end: DistillState
+    context: Context, data: LongTailedData, end: DistillState, teacher: Teacher | None
 ) -> tuple[list[Evaluated], list[list[int]] | None]:
-    """Evaluations of the final set, of the best-checked one, then of the final set on each further architecture.
-
-    Also the confusion matrix of the first one.
+    """Evaluations in the first label regime of the final set, of the best-checked one, then of the final set on each
+    further architecture; then of the final set in the other regimes. Also the confusion matrix of the first one.
     """
     recipe = context.settings.evaluate
-    final = best = synthetic_target(context, "final", "set", end.iteration, end.synthetic)
-    best_iteration = best_check(context.folder)
+    arch, *further_archs = recipe.arch
+    final, *in_other_regimes = (
+        synthetic_target(context, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        for regime in recipe.labels
+    )
+    best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set)
-    with context.stage("evaluate", (1 + len(recipe.arch)) * recipe.repeats, "networks") as progress:
-        pairs = [(final, recipe.arch[0]), (best, recipe.arch[0]), *((final, arch) for arch in recipe.arch[1:])]
+        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+    pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
+    pairs += [(target, arch) for target in in_other_regimes]
+    with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
         evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
-    return evaluations, summed_confusion(context, final, recipe.arch[0], recipe.repeats)
+    return evaluations, summed_confusion(context, final, arch, recipe.repeats)
+
+
+# ---- A finished run, evaluated again: on further networks, over more of them, or in further label regimes ----
+
+
+def evaluate_again(
+    context: Context, archs: Sequence[str] | None, repeats: int | None = None, labels: Sequence[str] | None = None
+) -> None:
+    """Evaluates a finished run's set once more; adds each result to metrics.json and the card at once.
+
+    archs: the networks, by default the run's first one. repeats: networks of each kind, by default the run's number.
+    labels: label regimes, in each of which random images and the start are evaluated as well, on the run's first
+    network; by default the run's first regime, with the final set alone. What was evaluated before is read back.
+    Raises InputError for an unfinished run, an unknown network or regime, or data that has changed since the run.
+    """
+    names = None if archs is None else [known_network(name) for name in dict.fromkeys(map(str.strip, archs))]
+    regimes = None if labels is None else [known_regime(name) for name in dict.fromkeys(map(str.strip, labels))]
+    repeats = context.settings.evaluate.repeats if repeats is None else repeats
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    first: LabelRegime = metrics.get("labels") or "stored"
+    context = evaluated_in(context, tuple(regimes or [first]))
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    start = _kept_start(context, final)
+    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
+        prepared = prepare(context)
+        data, teacher = prepared.data, prepared.teacher
+        start = start or initialize(context, data, prepared.network, prepared.experts, teacher, prepared.given)
+    else:
+        data, teacher = load_run_data(context), None
+    if teacher or not metrics.get("stored_bytes"):
+        kept = stored_bytes(context.settings, data, teacher).model_dump()
+        of_teacher = teacher_figures(context.settings, data, teacher)
+        metrics |= {"teacher": of_teacher and finite(of_teacher.model_dump()), "stored_bytes": kept}
+
+    first_arch: NetworkName = metrics["arch"]
+    pairs = []
+    for regime in context.settings.evaluate.labels:
+        if regimes is not None and start is not None:
+            pairs += [(target, first_arch) for target in _baseline_targets(context, data, start, regime, teacher)]
+        # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
+        at = metrics["final"]["iteration"]
+        target = synthetic_target(context, "final", "set", at, final, regime, teacher)
+        pairs += [(target, arch) for arch in names or [first_arch]]
+    with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
+        for target, arch in pairs:
+            result = evaluate(context, data, target, arch, repeats, progress)
+            metrics = with_evaluation(metrics, result, data.test_counts)
+            write_metrics_and_card(context.folder, metrics, distilled.about)
+            is_final = (result.subject, result.labels, arch) == ("final", first, first_arch)
+            if is_final and metrics["final"]["repeats"] == result.repeats:
+                confusion = summed_confusion(context, target, arch, result.repeats)
+                write_confusion(context.folder, data.class_names, confusion)
+    # The clock has counted the stage only now that it is over.
+    write_metrics_and_card(context.folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+    """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
+    evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
+    return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))
+
+
+def _kept_start(context: Context, final: Synthetic) -> Synthetic | None:
+    """The set that the run began with, where it needs no experts: kept by a check, or the final set itself."""
+    if not context.settings.traits.distills:
+        return final
+    try:
+        return load_set(context.folder, 0, context.device)
+    except RunFailed:
+        return None

@@ -49,7 +49,8 @@ class Event:
 @dataclass(frozen=True)
 class RunStarted(Event):
     """A worker begins; `resumed` says whether it continues from a checkpoint. `estimated_seconds` is what each stage of
-    the whole run should take, with checks counted where they are made: in `distill`."""
+    the whole run should take, with checks counted where they are made: in `distill`. `labels` are the label regimes
+    that it evaluates in; the checks, best and final figures are those of the first."""
 
     name: Text
     method: Text
@@ -65,6 +66,7 @@ class RunStarted(Event):
     pid: Integer
     resumed: Flag = False
     estimated_seconds: dict[Text, Number] = field(default_factory=dict)
+    labels: list[Text] = field(default_factory=lambda: ["stored"])
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,10 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best.
+
+    `labels`: the label regime in which they were trained, hard, stored or online.
+    """
 
     subject: Text
     iteration: Integer | None
@@ -183,6 +188,7 @@ class Evaluated(Event):
     per_class: list[Number]
     groups: dict[Text, Number | None]
     classifier_norms: list[Number]
+    labels: Text = "stored"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 MethodName = Literal[
     "ltdd-plus",
@@ -22,6 +22,9 @@ MethodName = Literal[
     "confident",
     "imported",
 ]
+
+SelectionRule = Literal["confident", "herding", "k-center", "graph-cut"]
+"""Rules by which a teacher chooses real images: each is a method of its own, and a start for the others."""
 
 Synthesis = Literal["trajectory matching", "distribution matching", "recovery", "selection"]
 
@@ -87,3 +90,8 @@ METHODS: dict[MethodName, MethodTraits] = {
     "confident": MethodTraits("real images, the teacher's surest", "selection", uses_teacher=True),
     "imported": MethodTraits("a set made elsewhere, as it is", "selection"),
 }
+
+METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
+    "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
+}
+"""What a method has other defaults for; presets may still say else."""

@@ -5,52 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, model_validator
 
-from engine.run.methods import METHODS, MethodName, MethodTraits
-
-# The fields of a block. `paper`, `official` (official code) and `ours` say where a default comes from.
-
-
-def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help, unit and source; the form, docs/settings.md and error hints are made from these."""
-    return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
-
-
-paper = partial(_setting, source="paper")
-official = partial(_setting, source="official code")
-ours = partial(_setting, source="ours")
-
-
-class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _within_limits(cls, value: Any) -> Any:
-        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
-        if isinstance(value, int) and value > 2**53:
-            raise PydanticCustomError("too_large", "too large")
-        # Python reads bytes of a path that are not UTF-8 as surrogates, which cannot be written into a config.yaml.
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise PydanticCustomError("no_text", "no text")
-        return value
-
+# The names of `fields` are a part of the settings: as such they are imported from here.
+from engine.run.fields import AugmentationName as AugmentationName
+from engine.run.fields import LabelRegime as LabelRegime
+from engine.run.fields import NetworkName as NetworkName
+from engine.run.fields import Strict, official, ours, paper
+from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
-NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
+StartingImages = Literal["correct", "real", "noise", SelectionRule]
 StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
-LabelRegime = Literal["hard", "stored", "online"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
-AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 # Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
@@ -163,8 +137,10 @@ class TeacherSettings(Strict):
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
-    images: Literal["correct", "real", "noise"] = paper(
-        "correct", "real images that an expert predicts correctly, any real images, or noise"
+    images: StartingImages = paper(
+        "correct",
+        "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
+        " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
     )
     labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
@@ -247,46 +223,6 @@ class MatchingSettings(Strict):
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
-class EvaluateSettings(Strict):
-    """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
-
-    every: int = official(
-        500,
-        "iterations between checks of the synthetic set on the way; `best` is the best check",
-        unit="iterations",
-        ge=1,
-    )
-    check_from: int = official(
-        0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
-    )
-    labels: tuple[LabelRegime, ...] = ours(
-        ("stored",),
-        "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
-        " teacher that labels every augmented batch (online); the first one gives final and best",
-        min_length=1,
-        strict=False,
-    )
-    check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
-    repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
-    arch: tuple[NetworkName, ...] = paper(
-        ("convnet",),
-        "networks that are trained on the result; the first gives final, best, random, initialization",
-        min_length=1,
-        strict=False,
-    )
-    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = official(128, "synthetic images a batch", unit="images", ge=1)
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
-        "learnt", "SGD step size; learnt: the synthetic set's own beta"
-    )
-    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
-    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(
-        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
-    )
-
-
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
@@ -308,6 +244,8 @@ class RunSettings(Strict):
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    hard: HardSettings = HardSettings()
+    online: OnlineSettings = OnlineSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -324,7 +262,16 @@ class RunSettings(Strict):
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled
+        return self.traits.uses_teacher or online or labelled or self.starting_images in get_args(SelectionRule)
+
+    @property
+    def starting_images(self) -> StartingImages:
+        """What the set starts from: a selection method's own rule, else `initialize.images`."""
+        if not self.traits.distills and self.method != "imported":
+            return "real" if self.method == "random" else cast(SelectionRule, self.method)
+        images = self.initialize.images
+        # What is correct is decided by experts.
+        return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
     def has_soft_labels(self) -> bool:
@@ -340,6 +287,17 @@ class RunSettings(Strict):
     def trains_classifier_experts(self) -> bool:
         """Whether there are classifier experts: to be matched, or as the teacher."""
         return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
+
+    def recipe(self, regime: LabelRegime) -> Recipe:
+        """How networks are trained in a label regime."""
+        blocks = {"hard": self.hard.recipe, "stored": self.evaluate.recipe, "online": self.online.recipe}
+        return blocks[regime](self.dataset.augmentation)
+
+    @property
+    def teacher_networks(self) -> int:
+        """Networks of the teacher."""
+        own = self.teacher.kind == "classifier_experts"
+        return self.experts.num_experts if own else self.teacher.networks
 
     @property
     def checks(self) -> int:
@@ -359,6 +317,9 @@ class RunSettings(Strict):
         if self.initialize.start_set is None and (self.method == "imported" or self.initialize.labels == "stored"):
             needing = "method imported" if self.method == "imported" else "initialize.labels stored"
             raise ValueError(f"{needing} needs initialize.start_set", "`ltdd-tui import PATH` and `run --from` set it")
+        if self.initialize.start_set is not None and not self.traits.distills and self.method != "imported":
+            what = f"method {self.method} chooses its own images, and takes no initialize.start_set"
+            raise ValueError(what, "use method imported, or one that distills")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The set that matching starts from: real images that an expert classifies correctly, labelled by the experts."""
+"""The set that a method starts from, or ends with: real images, and labels for them by experts or a teacher."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.dataset import LongTailedData
+from engine.data.selection import pick_real_images, select_real_images
 from engine.given_sets import StartingSet
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
@@ -26,8 +27,8 @@ def initialize(
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
-    A method without experts gets random real images. `given`: a set made elsewhere, whose images and rate, and with
-    initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
+    `teacher`: where it chooses the images or labels them. `given`: a set made elsewhere, whose images and rate, and
+    with initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
     image.
     """
     settings = context.settings
@@ -36,7 +37,7 @@ def initialize(
             images = given.images
             classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
         else:
-            chosen, images = _choose_images(context, data, network, experts)
+            chosen, images = _choose_images(context, data, network, experts, teacher)
             classes = data.train_labels[chosen]
         if given and given.label_logits is not None and settings.initialize.labels == "stored":
             logits, unrecognized = given.label_logits, 0
@@ -54,16 +55,19 @@ def initialize(
 
 
 def _choose_images(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
 ) -> tuple[Tensor, Tensor]:
     """Indices (S,) of the train images that give the classes, and the images: those, or noise in their place."""
-    draw = generator(context.settings.seed, "initialize")
-    kind = context.settings.initialize.images if experts else "real"
-    allowed = None
+    kind, ipc = context.settings.starting_images, context.settings.ipc
+    if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
+        assert teacher
+        chosen = select_real_images(data, ipc, kind, teacher.features, teacher.logits)
+        return chosen, data.train_images[chosen].clone()
+    draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, context.settings.ipc, draw, allowed)
+    chosen = pick_real_images(data, ipc, draw, allowed)
     images = data.train_images[chosen].clone()
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)

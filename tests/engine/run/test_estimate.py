@@ -71,6 +71,17 @@ def test_an_estimate_counts_the_steps_of_each_stage() -> None:
     assert tested.initialize_seconds / LAYERS == -(-TRAIN // 50) + 3 * 2
 
 
+@pytest.mark.parametrize(
+    ("images", "passes"), [("real", 0), ("k-center", 1), ("herding", 1), ("confident", 3), ("graph-cut", 4)]
+)
+def test_a_selection_looks_at_all_images_with_the_networks_that_it_needs(images: str, passes: int) -> None:
+    experts = {"num_experts": 3}
+    start = settings(initialize={"images": images, "labels": "class"}, experts=experts)
+    method = settings(method="random" if images == "real" else images, experts=experts)
+    for run in (start, method):
+        assert counted("test", run).initialize_seconds / LAYERS == passes * -(-TRAIN // 50)
+
+
 def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:
     # 100 images in batches of 40, 40 and 20: a third of the passes over all.
     run = settings(matching={"iterations": 1, "syn_steps": 3, "batch_syn": 40}, method="datm")

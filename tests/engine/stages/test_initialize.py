@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from engine.context import generator
+from engine.data.selection import pick_real_images, select_real_images
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Event, Initialized
+from engine.run.methods import SelectionRule
 from engine.stages.initialize import initialize
+from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_settings
 
@@ -38,3 +43,32 @@ def test_the_other_labels_always_name_the_images_class(tmp_path: Path, labels: s
     network, experts = untrained(3)
     start = initialize(tiny_context(tmp_path, settings), tiny_data(settings), network, experts)
     assert start.label_logits.argmax(dim=1).tolist() == [c for c in range(10) for _ in range(2)]
+
+
+@pytest.mark.parametrize("rule", get_args(SelectionRule))
+@pytest.mark.parametrize("labels", ["experts", "teacher"])
+def test_a_selection_is_a_method_and_a_start_for_matching(tmp_path: Path, rule: SelectionRule, labels: str) -> None:
+    chosen_by, starts_with = tiny_settings(rule), tiny_settings(initialize={"images": rule, "labels": labels})
+    data, (network, experts) = tiny_data(chosen_by), untrained(2)
+    teacher = Teacher(network, experts, [])
+    assert chosen_by.needs_teacher and starts_with.needs_teacher
+    expected = select_real_images(data, 2, rule, teacher.features, teacher.logits)
+    own, start = (
+        initialize(tiny_context(tmp_path, settings), data, network, experts, teacher)
+        for settings in (chosen_by, starts_with)
+    )
+    assert torch.equal(own.images, data.train_images[expected]) and torch.equal(start.images, own.images)
+    classes = [c for c in range(10) for _ in range(2)]
+    assert own.label_logits.argmax(dim=1).tolist() == classes, "a selection's labels are classes"
+    if labels == "teacher":
+        assert torch.equal(start.label_logits, teacher.logits(start.images))
+
+
+def test_random_images_are_random_also_where_a_teacher_labels_them(tmp_path: Path) -> None:
+    settings = tiny_settings("random", initialize={"images": "confident", "labels": "teacher"})
+    data, (network, experts) = tiny_data(settings), untrained(1)
+    teacher = Teacher(network, experts, [])
+    start = initialize(tiny_context(tmp_path, settings), data, network, experts, teacher)
+    drawn = pick_real_images(data, 2, generator(settings.seed, "initialize"))
+    assert torch.equal(start.images, data.train_images[drawn])
+    assert torch.equal(start.label_logits, teacher.logits(start.images))
