@@ -30,12 +30,9 @@ from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.recipes import Recipe, recipe_of
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 from engine.run.settings import (
     DatasetSettings,
-    EvaluateSettings,
-    HardSettings,
-    OnlineSettings,
     RunSettings,
 )
 from engine.run.validation import known_network, known_regime
@@ -102,7 +99,7 @@ class DistilledSet:
     @property
     def recipe(self) -> Recipe:
         """How the run's evaluation trains networks on the set with its stored labels."""
-        return recipe_of(_training_settings(self.about), "stored")
+        return _training_settings(self.about).recipe("stored")
 
     @property
     def ipc(self) -> int:
@@ -153,7 +150,7 @@ class DistilledSet:
         if regime == "online" and teacher is None:
             hint = 'training("online", load_teacher("teacher.safetensors"))'
             raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
-        recipe, classes = recipe_of(settings, regime), one_hot(self.labels, self.soft_labels)
+        recipe, classes = settings.recipe(regime), one_hot(self.labels, self.soft_labels)
         match regime:
             case "hard":
                 return Training(self, recipe, settings.hard.learning_rate, classes)

@@ -10,7 +10,8 @@ from typing import Any
 from engine.run.errors import Fault
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
-from engine.run.settings import EvaluateSettings, RunSettings
+from engine.run.recipes import EvaluateSettings
+from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
