@@ -25,7 +25,7 @@ from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.given_sets import keep_given_set, read_given_set
+from engine.given_sets import keep_given_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
@@ -37,6 +37,7 @@ from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
 from engine.scores import score
+from engine.set_files import read_given_set
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images, select_real_images
-from engine.given_sets import StartingSet
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
 from engine.teachers import Teacher

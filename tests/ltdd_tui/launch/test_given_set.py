@@ -12,7 +12,7 @@ import pytest
 from engine.run.folder import RunFolder
 from engine.run.presets import dump, load_preset
 from engine.run.settings import RunSettings
-from ltdd_tui.cli import imports, run
+from ltdd_tui.cli import run
 from ltdd_tui.runs import worker
 
 DIGITS = {
@@ -30,8 +30,7 @@ DIGITS = {
 @pytest.fixture
 def finds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what the worker finds in any file. No worker is started with the run that is made of it."""
-    for module in (imports, run):
-        monkeypatch.setattr(module, "start_and_follow", lambda *_: None)
+    monkeypatch.setattr(run, "_start", lambda *_: None)
     return lambda **more: monkeypatch.setattr(worker, "answer", lambda arguments: json.dumps(DIGITS | more))
 
 
