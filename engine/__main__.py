@@ -3,7 +3,8 @@
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
 [--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a
 finished run, `export FOLDER --tensorboard DIR` on any.
-`calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds.
+`calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds,
+`import-experts PATH --preset P` takes over experts from replay buffers.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -32,7 +33,7 @@ from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.events import Emit, Event, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
 
             calibrate(pick_device(arguments.device), arguments.compiler)
             return DONE
-        if arguments.command == "inspect":
-            return _inspect(arguments.path)
+        if arguments.command in ("inspect", "import-experts"):
+            return _answer(arguments)
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
@@ -71,14 +72,26 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _inspect(path: Path) -> int:
-    """Prints as JSON what a set made elsewhere holds, or its faults; returns the exit code."""
+def _answer(arguments: argparse.Namespace) -> int:
+    """Prints as JSON what came of reading files made elsewhere, or their faults; returns the exit code."""
     try:
-        answer, code = read_given_set(path).describe(), DONE
+        if arguments.command == "inspect":
+            answer, code = read_given_set(arguments.path).describe(), DONE
+        else:
+            # Imported here: no other command needs it.
+            from engine.replay_buffers import import_experts
+
+            settings, device = load_preset(arguments.preset, arguments.set), pick_device(arguments.device)
+            answer, code = {"imported": import_experts(arguments.path, settings, device, _tell_warning)}, DONE
     except LtddError as error:
         answer, code = {"faults": [vars(fault) for fault in error.faults]}, error.exit_code
     print(json.dumps(answer))
     return code
+
+
+def _tell_warning(event: Event) -> None:
+    if isinstance(event, Warned):
+        print(f"warning: {event.message}", file=sys.stderr)
 
 
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
@@ -209,6 +222,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("inspect").add_argument("path", type=Path)
+    importing = commands.add_parser("import-experts")
+    importing.add_argument("path", type=Path)
+    importing.add_argument("--preset", required=True)
+    importing.add_argument("--set", action="append", default=[])
+    importing.add_argument("--device", default="auto")
     for name in ("run", "evaluate", "scores", "export", "calibrate"):
         command = commands.add_parser(name)
         command.add_argument("--device", default="auto")

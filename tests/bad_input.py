@@ -312,6 +312,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: initialize.start_set sets/images.pt: there is no such set\n"
             "hint: give a run's folder, a file, or a folder of images a class",
         ),
+        BadInput(
+            "ltdd-tui run quickstart --set experts.imported=ab12",
+            "error: experts.imported ab12: there are no such experts in cache/experts\n"
+            "hint: `ltdd-tui import-experts PATH` imports them, and names them",
+        ),
         start_set(
             "error: set/images.pt: the file holds pickled code (print), which was not run: only tensors are"
             " read\nhint: where you trust it, open it yourself and save its tensors:"

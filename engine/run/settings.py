@@ -95,6 +95,11 @@ class ExpertSettings(Strict):
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
     )
+    imported: str | None = ours(
+        None,
+        "experts trained elsewhere, by the name that `ltdd-tui import-experts` gives them; they are taken in place of"
+        " trained ones, whatever the other settings of experts say of training",
+    )
     storage: Storage = ours("float32", "snapshots on disk; float16 takes half the room")
 
 

@@ -83,13 +83,23 @@ def run_and_wait(arguments: Sequence[str]) -> int:
             signal.signal(number, handler)
 
 
-def answer(arguments: Sequence[str]) -> str:
-    """What a worker that holds no run prints to stdout; raises RunFailed where it ends without an answer."""
+def answer(arguments: Sequence[str], errors_here: bool = False) -> str:
+    """What a worker that holds no run prints to stdout; raises RunFailed where it ends without an answer.
+
+    errors_here: its stderr is ours, for the progress that it tells there.
+    """
+    errors = None if errors_here else subprocess.PIPE
     done = subprocess.run(
-        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), check=False
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=environment(),
+        check=False,
     )
     if not done.stdout:
-        last = done.stderr.strip().rpartition("\n")[2]
+        last = (done.stderr or "").strip().rpartition("\n")[2]
         raise RunFailed(f"the worker process failed: {last or f'exit code {done.returncode}'}", " ".join(arguments))
     return done.stdout
 
