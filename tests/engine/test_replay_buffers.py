@@ -21,6 +21,7 @@ from engine.trajectories import Trajectory
 from tests.engine.tiny_run import CPU, tiny_context, tiny_data, tiny_set, tiny_settings
 
 EXPERTS = {"width": 4, "depth": 2, "num_experts": 2, "epochs": 2}
+FEW_STEPS = {"iterations": 3, "max_start_epoch": 1, "syn_steps": 2, "syn_steps_cls": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +50,13 @@ def buffer(folder: Path, change: int | None = None, epochs: int = 2) -> Path:
 
 
 def test_the_matching_gradient_is_that_of_the_same_weights_in_our_cache(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path / "own", tiny_settings(compile="never"))
+    context = tiny_context(tmp_path / "own", tiny_settings(compile="never", matching=FEW_STEPS))
     data = tiny_data(context.settings)
     network, _ = fresh_network(context.settings, data, "convnet")
     own = train_experts(context, data, network)
     torch.save([as_buffer(network, expert) for expert in own], tmp_path / "replay_buffer_0.pt")
     key = import_experts(tmp_path, context.settings, CPU, lambda event: None)
-    settings = tiny_settings(experts=EXPERTS | {"imported": key}, compile="never")
+    settings = tiny_settings(experts=EXPERTS | {"imported": key}, compile="never", matching=FEW_STEPS)
     taken = tiny_context(tmp_path / "taken", settings)
     imported = train_experts(taken, data, network)
     assert all(torch.equal(one.at(1), two.at(1)) for one, two in zip(own, imported, strict=True))
