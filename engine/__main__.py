@@ -1,8 +1,8 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
-[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a
-finished run, `export FOLDER --tensorboard DIR` on any.
+[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]`
+work on a finished run, `export FOLDER --tensorboard DIR` on any.
 `calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds,
 `import-experts PATH --preset P` takes over experts from replay buffers.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
-from engine.context import STAGES, Clock, Context
+from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
 from engine.given_sets import keep_given_set
@@ -37,7 +37,6 @@ from engine.run.events import Emit, Event, EventLog, Queued, RunBroke, RunStarte
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
-from engine.scores import score
 from engine.set_files import read_given_set
 from engine.stages.export import export_copies
 
@@ -62,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             # Without the lock and without events: it only reads, so another worker may be running the run.
             for warning in write_tensorboard(folder, arguments.tensorboard):
                 print(f"warning: {warning.message}", file=sys.stderr)
-            if arguments.images is None and arguments.pt is None:
+            if arguments.images is None and arguments.pt is None and not arguments.teacher:
                 return DONE
         with folder.held():
             _do_command(arguments, folder)
@@ -116,8 +115,10 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
                 archs = list(get_args(NetworkName))
             pipeline.evaluate_again(context, archs, arguments.repeats, labels)
         elif arguments.command == "scores":
-            score(context, arguments.repeats)
+            pipeline.score(context, arguments.repeats)
         else:
+            if arguments.teacher:
+                pipeline.keep_teacher(context)
             export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
@@ -208,7 +209,7 @@ def _run_started(context: Context) -> RunStarted:
         settings.seed,
         settings.experts.network,
         str(context.device),
-        STAGES,
+        stages_of(settings),
         settings.matching.iterations,
         settings_hash(settings),
         os.getpid(),
@@ -247,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--pt", type=Path)
             command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
+            command.add_argument("--teacher", action="store_true")
     return parser
 
 

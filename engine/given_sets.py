@@ -69,7 +69,7 @@ def kept_given_set(folder: RunFolder) -> GivenSet:
 # --- As this run needs it ---------------------------------------------------------------------------------------------
 
 
-def starting_set(context: Context, data: LongTailedData) -> StartingSet | None:
+def load_given_set(context: Context, data: LongTailedData) -> StartingSet | None:
     """The set that the run starts from in place of real images, if any; emits Warned for what it lacks.
 
     Raises InputError where it does not fit the run's data or IPC.
@@ -82,7 +82,7 @@ def starting_set(context: Context, data: LongTailedData) -> StartingSet | None:
 
 
 def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit) -> StartingSet:
-    """The set, class by class and whitened as the run's images are; raises and emits as `starting_set`."""
+    """The set, class by class and whitened as the run's images are; raises and emits as `load_given_set`."""
     source = str(given.about.get("source", "initialize.start_set"))
     if data.channels == 1 and bool((given.images == given.images[:, :1]).all()):
         given = replace(given, images=given.images[:, :1])  # files of gray images are decoded to three equal channels

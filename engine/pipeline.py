@@ -17,7 +17,8 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.given_sets import starting_set
+from engine.distilled import DistilledSet, teacher_bytes
+from engine.given_sets import load_given_set
 from engine.matching.matcher import Matcher
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
@@ -26,14 +27,17 @@ from engine.results.metrics import stored_bytes, teacher_figures, with_evaluatio
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.folder import write_atomically
+from engine.run.metrics import MetricsJson
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
+from engine.scores import score_set
 from engine.stages.distill import distill, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.stages.teacher import train_teacher
+from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
@@ -61,7 +65,7 @@ def prepare(context: Context) -> Prepared:
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
         # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
-        given = starting_set(context, data)
+        given = load_given_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -77,6 +81,19 @@ def prepare(context: Context) -> Prepared:
     return Prepared(data, network, representation, classifiers, experts, teacher, given)
 
 
+def _starting_set(
+    context: Context, prepared: Prepared, kept: Synthetic | None = None
+) -> tuple[Synthetic, Teacher | None]:
+    """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    start = kept or initialize(
+        context, data, network, prepared.experts, teacher, prepared.given
+    )  # stages/initialize.py
+    # Labels of a teacher that leans to some classes by their images would teach that as well.
+    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+
+
 def run(context: Context) -> None:
     """Does all stages of a run, each from where an interrupted worker left it.
 
@@ -84,10 +101,9 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, network = prepared.data, prepared.network
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    start = initialize(context, data, network, prepared.experts, teacher, prepared.given)  # stages/initialize.py
+    start, teacher = _starting_set(context, prepared)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
@@ -194,21 +210,20 @@ def evaluate_again(
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
-    context = evaluated_in(context, tuple(regimes or [first]))
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    context = _evaluated_in(context, tuple(regimes or [first]))
+    final = _as_synthetic(distilled)
     start = _kept_start(context, final)
     by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
-        start = start or initialize(context, data, prepared.network, prepared.experts, teacher, prepared.given)
+        data = prepared.data
+        start, teacher = _starting_set(context, prepared, start)
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
-        kept = stored_bytes(context.settings, data, teacher).model_dump()
-        of_teacher = teacher_figures(context.settings, data, teacher)
-        metrics |= {"teacher": of_teacher and finite(of_teacher.model_dump()), "stored_bytes": kept}
+        metrics |= _figures_of_teacher(context, data, teacher)
+    if teacher and "online" in context.settings.evaluate.labels:
+        write_atomically(context.folder.teacher, teacher_bytes(context.settings, data, teacher))
 
     first_arch: NetworkName = metrics["arch"]
     pairs = []
@@ -233,7 +248,55 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
-def evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+def keep_teacher(context: Context) -> None:
+    """Writes result/teacher.safetensors of a finished run; the teacher is trained where the cache has none.
+
+    Raises InputError for an unfinished run, or data that has changed since the run.
+    """
+    distilled, metrics = read_result(context.folder, context.device)
+    context = _evaluated_in(context, ("online",))
+    prepared = prepare(context)
+    _, teacher = _starting_set(context, prepared, _kept_start(context, _as_synthetic(distilled)))
+    assert teacher is not None, "the online regime has a teacher"
+    write_atomically(context.folder.teacher, teacher_bytes(context.settings, prepared.data, teacher))
+    metrics |= _figures_of_teacher(context, prepared.data, teacher)
+    write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
+    """What metrics.json says of a teacher, and of the bytes that have to be kept."""
+    figures = teacher_figures(context.settings, data, teacher)
+    kept = stored_bytes(context.settings, data, teacher)
+    return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
+
+
+def _as_synthetic(distilled: DistilledSet) -> Synthetic:
+    """The exported set in the form that distillation has."""
+    beta = torch.tensor(distilled.learning_rate, device=distilled.images.device)
+    return Synthetic(distilled.images, distilled.label_logits, beta)
+
+
+def score(context: Context, repeats: int) -> None:
+    """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
+
+    repeats: networks for each accuracy. Raises InputError for an unfinished run, or data that has changed since.
+    """
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    regime: LabelRegime = metrics.get("labels") or "stored"
+    context = _evaluated_in(context, (regime,))
+    # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
+    if regime == "online" or context.settings.initialize.labels == "teacher":
+        prepared = prepare(context)
+        data, teacher = prepared.data, prepared.teacher
+    else:
+        data, teacher = load_run_data(context), None
+    score_set(context, data, _as_synthetic(distilled), teacher, metrics, repeats)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
     """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
     evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
     return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))

@@ -194,6 +194,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "evaluate: {arch: [resnet81]}\n",
             "error: mine.yaml:1: evaluate.arch.0: the text 'resnet81' is not known\nhint: did you mean resnet18?",
         ),
+        mine(
+            "evaluate: {labels: [soft]}\n",
+            "error: mine.yaml:1: evaluate.labels.0: the text 'soft' is not known\nhint: known: hard, stored, online",
+        ),
     ],
     "Settings: numbers that are not decimal": [
         mine(
@@ -383,6 +387,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --arch: there is no network 'ConvNet'; known: convnet, resnet18, vgg11, alexnet\n"
             "hint: did you mean convnet?",
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui scores old",
+            "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
         ),
         BadInput(
             "ltdd-tui export old",

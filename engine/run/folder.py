@@ -145,6 +145,7 @@ class RunFolder:
         self.previews = self.root / "previews"
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
+        self.teacher = self.result / "teacher.safetensors"
         self.metrics = self.result / "metrics.json"
         self.confusion = self.result / "confusion.json"
         self.scores = self.result / "scores.json"

@@ -78,7 +78,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         (sound.estimated and sound.estimated.stage_seconds) or {},
         sound.expected.model_dump() if sound.expected else None,
         tuple(faults),
-        stored_text(sound.stored_bytes) if sound.stored_bytes else "",
+        stored_text(sound),
     )
 
 
