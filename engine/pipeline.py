@@ -18,7 +18,8 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.matching.synthetic import Synthetic
+from engine.given_sets import load_given_set
+from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
@@ -44,7 +45,7 @@ from engine.trajectories import Trajectory
 
 @dataclass(frozen=True)
 class Prepared:
-    """What comes before a set: the data, the network of experts, the experts, and the teacher where one is needed."""
+    """What comes before a set: data, network of experts, experts, teacher and a set to start from, if there are any."""
 
     data: LongTailedData
     network: FlatNetwork
@@ -52,6 +53,7 @@ class Prepared:
     classifiers: list[Trajectory]
     experts: list[Tensor]
     teacher: Teacher | None
+    given: StartingSet | None
 
 
 def prepare(context: Context) -> Prepared:
@@ -62,6 +64,8 @@ def prepare(context: Context) -> Prepared:
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
+        # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
+        given = load_given_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -74,7 +78,7 @@ def prepare(context: Context) -> Prepared:
     # A debiased teacher labels images better than they can be labelled by their class.
     experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    return Prepared(data, network, representation, classifiers, experts, teacher)
+    return Prepared(data, network, representation, classifiers, experts, teacher, given)
 
 
 def _starting_set(
@@ -83,7 +87,9 @@ def _starting_set(
     """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
-    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start = kept or initialize(
+        context, data, network, prepared.experts, teacher, prepared.given
+    )  # stages/initialize.py
     # Labels of a teacher that leans to some classes by their images would teach that as well.
     return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
 
@@ -120,7 +126,7 @@ def run(context: Context) -> None:
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results + bounds, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -155,11 +161,11 @@ def _distill_and_check(
         for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.synthetic, state.iteration)
+                save_preview(context, data, state.result, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic
+                save_set(context.folder, state.iteration, state.result)
+                regime, checked = recipe.labels[0], state.result
                 target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
@@ -176,7 +182,7 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, data, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.result, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)

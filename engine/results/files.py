@@ -22,7 +22,7 @@ from engine.results.card import dataset_card
 from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
 from engine.run.settings import DatasetSettings
 
@@ -30,8 +30,6 @@ CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
 TEACHER = "teacher.safetensors"
 """Beside a set whose images it labels while networks train on them."""
-MARKER = "distilled.json"
-"""In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
 
 
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
