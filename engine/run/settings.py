@@ -90,6 +90,12 @@ class TeacherSettings(Strict):
     precision: Precision = ours(
         "float32", "products in training: float32, with TF32 where a GPU has it, or of bfloat16"
     )
+    cutmix: float = ours(
+        0.0,
+        "alpha of CutMix's Beta distribution, which mixes each batch after its augmentation; 0: no mixing (GLMC mixes"
+        " batches in its own way)",
+        ge=0,
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
