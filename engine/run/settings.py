@@ -23,6 +23,7 @@ DatasetName = Literal[
 ]
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", SelectionRule]
+StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
@@ -96,6 +97,11 @@ class ExpertSettings(Strict):
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
     )
+    imported: str | None = ours(
+        None,
+        "experts trained elsewhere, by the name that `ltdd-tui import-experts` gives them; they are taken in place of"
+        " trained ones, whatever the other settings of experts say of training",
+    )
     storage: Storage = ours("float32", "snapshots on disk; float16 takes half the room")
 
 
@@ -139,6 +145,21 @@ class TeacherSettings(Strict):
     )
 
 
+class BoundSettings(Strict):
+    """Bounds of what a set can reach: networks trained on all long-tailed images by the teacher's recipe.
+
+    They are tested like those of a set, and of the first network of evaluations; nothing else depends on them.
+    """
+
+    losses: tuple[LongTailLoss, ...] = ours(
+        (),
+        "plain cross-entropy, the same on class-balanced batches, and balanced softmax; empty: no bounds",
+        strict=False,
+    )
+    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
+
+
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
@@ -147,10 +168,21 @@ class InitializeSettings(Strict):
         "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
         " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
     )
-    labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
+    labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
-        ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
+        ", mean logits of the teacher, which then label the random images of a report too, the class itself, or what"
+        " is stored with start_set",
+    )
+    start_set: str | None = ours(
+        None,
+        "a set to start from in place of real images: a run's folder, its distilled.safetensors, images.pt with"
+        " labels.pt and lr.pt, or a folder of images a class; copied into the run's folder when it begins",
+    )
+    start_space: StartSpace = ours(
+        "auto",
+        "what the values of start_set's images are: as dataset.whitening prepares train images (whitened), less the"
+        " channels' mean over their std (normalized), 0 to 1 (pixels), or what the set itself tells (auto)",
     )
     partition: int = ours(
         1,
@@ -221,6 +253,12 @@ class MatchingSettings(Strict):
         unit="GPUs",
         ge=1,
     )
+    average: float = ours(
+        0.0,
+        "what the average of the set over the iterations keeps of itself at each; it is the result then (0: none)",
+        ge=0,
+        lt=1,
+    )
     checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
@@ -249,6 +287,7 @@ class RunSettings(Strict):
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
+    bounds: BoundSettings = BoundSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -280,7 +319,7 @@ class RunSettings(Strict):
     @property
     def starting_images(self) -> StartingImages:
         """What the set starts from: a selection method's own rule, else `initialize.images`."""
-        if not self.traits.distills:
+        if not self.traits.distills and self.method != "imported":
             return "real" if self.method == "random" else cast(SelectionRule, self.method)
         images = self.initialize.images
         # What is correct is decided by experts.
@@ -289,7 +328,7 @@ class RunSettings(Strict):
     @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.initialize.labels == "teacher"
+        return self.traits.learns_labels or self.initialize.labels in ("teacher", "stored")
 
     @property
     def trains_experts(self) -> bool:
@@ -328,6 +367,16 @@ class RunSettings(Strict):
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
             raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _start_set_is_named(self) -> RunSettings:
+        if self.initialize.start_set is None and (self.method == "imported" or self.initialize.labels == "stored"):
+            needing = "method imported" if self.method == "imported" else "initialize.labels stored"
+            raise ValueError(f"{needing} needs initialize.start_set", "`ltdd-tui import PATH` and `run --from` set it")
+        if self.initialize.start_set is not None and not self.traits.distills and self.method != "imported":
+            what = f"method {self.method} chooses its own images, and takes no initialize.start_set"
+            raise ValueError(what, "use method imported, or one that distills")
         return self
 
     @model_validator(mode="after")
