@@ -20,11 +20,11 @@ from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
 from engine.results.trio_readme import trio_readme
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
 from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
-from engine.run.settings import DatasetSettings
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""

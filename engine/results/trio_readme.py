@@ -9,8 +9,8 @@ from __future__ import annotations
 from engine.data import augment
 from engine.distilled import DistilledSet
 from engine.results.card import WHITENING_TEXT
+from engine.run.data_settings import DatasetSettings
 from engine.run.recipes import OnlineSettings
-from engine.run.settings import DatasetSettings
 
 _TEXT = """\
 # {count} images of {dataset}, distilled by {method}: the {which} as .pt files

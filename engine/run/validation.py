@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError
 from engine.run.expert_cache import imported_faults
@@ -20,7 +21,7 @@ from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import folder_faults
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import DatasetSettings, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, FROM_FILES, image_size_for
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.image_folder import held_out, survey
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import RunSettings
 from ltdd_tui.runs import worker
 
 
