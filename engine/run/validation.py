@@ -229,6 +229,13 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             "dataset.resolution",
             "raise dataset.resolution",
         )
+    if size is not None and size % settings.initialize.partition:
+        yield Fault(
+            f"images of {size} pixels (dataset.name, dataset.resolution) cannot be cut into"
+            f" {settings.initialize.partition} equal parts a side",
+            "initialize.partition",
+            f"choose a divisor of {size}, or another dataset.resolution",
+        )
     if dataset.class_order == "text" and dataset.name != "tiny-imagenet":
         yield Fault(
             f"text sorts the classes of dataset.name tiny-imagenet alone, this is {dataset.name}",
