@@ -200,9 +200,9 @@ def _teacher_text(metrics: MetricsJson) -> str:
 
 
 _REGIMES = """\
-- labels **hard**: networks are trained on the classes alone, all sets at one step size; **stored**: on one soft label an
-  image, which is kept with it (random images: their class, or the teacher's label where `initialize.labels` is
-  `teacher`); **online**: on what a teacher makes of each augmented, mixed batch, all sets at one step size."""
+- labels **hard**: networks are trained on the classes alone; **stored**: on one soft label an image, which is kept with
+  it (random images: on their class, or the teacher's label where `initialize.labels` is `teacher`); **online**: on what
+  a teacher makes of each augmented, mixed batch. In hard and online all sets have one step size."""
 
 
 def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
