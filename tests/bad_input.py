@@ -272,6 +272,12 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " 20\n"
             "hint: the bound of start epochs grows: lower it, or leave it empty",
         ),
+        override(
+            "initialize.partition=3",
+            "error: --set: initialize.partition: images of 8 pixels (dataset.name, dataset.resolution) cannot be cut"
+            " into 3 equal parts a side\n"
+            "hint: choose a divisor of 8, or another dataset.resolution",
+        ),
     ],
     "Settings: keys and files": [
         mine(

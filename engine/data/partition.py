@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.data.whitening import Whitening
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import InputError
-from engine.run.settings import WITHOUT_ZCA
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class Partition:
         """
         size = like.shape[-1]
         if size % side:
+            # Where the side of the images is known beforehand, infeasible_faults in run/validation.py says so earlier.
             what = f"images of {size} pixels cannot be cut into {side} equal parts a side"
             raise InputError(what, "initialize.partition", f"choose a divisor of {size}, or another dataset.resolution")
         return Partition(side, _Maps.compose(side, whitening, torch.zeros_like(like[:1]))) if side > 1 else Partition()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run import compile_policy
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, StepKind
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
@@ -21,7 +22,7 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8

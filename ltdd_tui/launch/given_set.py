@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, FROM_FILES, image_size_for
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, expanded
 from engine.run.image_folder import held_out, survey
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import RunSettings
 from ltdd_tui.runs import worker
 
 
 @dataclass(frozen=True)
 class GivenSetFacts:
-    """What the worker tells of a set (`engine.given_sets.GivenSet.describe`). shape: (count, channels, side, side).
+    """What the worker tells of a set (`GivenSet.describe`). shape: (count, channels, side, side).
 
     classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
     set of ours. config: the settings of the run that it is a result of, where that run is here.
