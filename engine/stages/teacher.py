@@ -46,8 +46,9 @@ def train_teacher(
             weights, per_class = [own.last.to(context.device) for own in trained], [own.per_class for own in trained]
         else:
             weights, per_class = last_weights, [expert.per_class for expert in classifiers]
-        teacher = Teacher(network, weights, per_class)
-        by_class = teacher.accuracy_by_class(data.test_images, data.test_labels)
+        teacher = Teacher(network, weights, per_class).tested(data.test_images, data.test_labels)
+        assert teacher.mean_per_class is not None
+        by_class = teacher.mean_per_class
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
     return teacher
 
@@ -65,10 +66,11 @@ def adjust_labels(
     classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
     logits = teacher.logits(start.images)
     tau = search_tau(logits, classes, data.class_counts)
-    adjusted = teacher.adjusted(tau, data.class_counts)
+    adjusted = teacher.adjusted(tau, data.class_counts).tested(data.test_images, data.test_labels)
+    assert adjusted.mean_per_class is not None
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
-    by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
+    by_class = adjusted.mean_per_class
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
     if settings.initialize.labels != "teacher":
         return start, adjusted
