@@ -11,6 +11,7 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.matching.matcher import Matcher
+from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
 from engine.results.files import save_preview
 from engine.resume import load_run_data
@@ -57,7 +58,11 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if method.distills:
-        matcher = student_matcher(context, data, network, representation, classifiers, start)  # matching/matcher.py
+        matcher = (
+            Recovery(settings.recovery, settings.matching.iterations, teacher, data)  # matching/recovery.py
+            if method.synthesis == "recovery" and teacher
+            else student_matcher(context, data, network, representation, classifiers, start)  # matching/matcher.py
+        )
         end = _distill_and_check(context, data, start, matcher)
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
@@ -77,7 +82,9 @@ def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
 
-def _distill_and_check(context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher) -> DistillState:
+def _distill_and_check(
+    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher | Recovery
+) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):

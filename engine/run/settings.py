@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from engine.run.methods import METHODS, MethodName, MethodTraits
 
-# The fields of a block. `paper`, `official` (official code) and `ours` say where a default comes from.
+# The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.
 
 
 def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
@@ -24,6 +24,7 @@ def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: 
 paper = partial(_setting, source="paper")
 official = partial(_setting, source="official code")
 ours = partial(_setting, source="ours")
+rldd = partial(_setting, source="RLDD")
 
 
 class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -235,6 +236,32 @@ class MatchingSettings(Strict):
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
+class RecoverySettings(Strict):
+    """Recovery by the statistics of the teacher (RLDD), over matching.iterations: published are 75 for CIFAR-10, 2000
+    for CIFAR-100 and Tiny-ImageNet."""
+
+    crops: int = rldd(
+        5,
+        "random-resized square crops of each real image, of which the start takes those that the teacher is surest of;"
+        " 0: the start is that of initialize.images",
+        ge=0,
+    )
+    crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
+    smallest_crop: float = rldd(0.08, "smallest share of an image in a random-resized crop", gt=0, le=1)
+    batch_size: int = rldd(100, "synthetic images whose statistics are taken together", unit="images", ge=1)
+    learning_rate: float = rldd(
+        0.05,
+        "Adam's step size, which falls to 0 along half a cosine",
+        unit="standard deviation of the pixels",
+        gt=0,
+    )
+    statistics_weight: float = rldd(0.01, "weight of the distances of statistics, beside the cross-entropy", ge=0)
+    first_layer_weight: float = rldd(10.0, "weight of the first layer's distances among those of all layers", ge=0)
+    statistics_momentum: float = rldd(
+        0.8, "share of the earlier iterations in the synthetic images' statistics", ge=0, lt=1
+    )
+
+
 class EvaluateSettings(Strict):
     """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
 
@@ -295,6 +322,7 @@ class RunSettings(Strict):
     teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
+    recovery: RecoverySettings = RecoverySettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     compile: Compile = ours(
         "auto",

@@ -1,6 +1,7 @@
 """Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
 
 The loss and its gradient are in matching/ (docs/method.md sections 4, 6); the step that is taken with it is here.
+Recovery takes steps of its own, in the same loop.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.losses import StudentLoss
 from engine.matching.matcher import IterationResult, Matcher
+from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed, Stopped
@@ -50,7 +52,7 @@ def student_matcher(
     )
 
 
-def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
+def distill(context: Context, start: Synthetic, matcher: Matcher | Recovery) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
 
     Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
@@ -64,8 +66,13 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
         began = time.monotonic()
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
-        result = matcher.gradient(state.synthetic, state.iteration, draw)
-        state = step(state, result.gradient, settings)
+        result: IterationResult | RecoveryStep
+        if isinstance(matcher, Recovery):
+            result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
+            state = DistillState(state.iteration + 1, result.synthetic, state.velocity, result.extra)
+        else:
+            result = matcher.gradient(state.synthetic, state.iteration, draw)
+            state = step(state, result.gradient, settings)
         _emit_step(context, state, result, time.monotonic() - began)
         # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
         intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
@@ -104,7 +111,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.rate_decay]
 
 
-def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
+def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:
     """Emits MatchingStep; raises RunFailed if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
@@ -112,7 +119,8 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult, s
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        hint = "lower matching.image_lr or matching.beta; the last checkpoint is untouched"
+        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else "matching.image_lr or matching.beta"
+        hint = f"lower {lower}; the last checkpoint is untouched"
         raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
         raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
+from engine.data.crops import surest_crops
 from engine.data.dataset import LongTailedData, pick_real_images
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
@@ -25,7 +26,10 @@ def initialize(
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         chosen, images = _choose_images(context, data, network, experts)
-        if settings.initialize.labels == "teacher" and teacher:
+        recovers = settings.traits.synthesis == "recovery"
+        if recovers and teacher and settings.recovery.crops:
+            images = _surest_crops(context, data, teacher)
+        if teacher and (recovers or settings.initialize.labels == "teacher"):
             logits, unrecognized = teacher.logits(images), 0
         else:
             logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
@@ -52,6 +56,17 @@ def _choose_images(
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
     return chosen, images
+
+
+def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher) -> Tensor:
+    """The crops of real images (C * IPC, channels, H, W) with the teacher's lowest cross-entropies."""
+
+    def cross_entropies(images: Tensor, label: int) -> Tensor:
+        return -teacher.logits(images).log_softmax(dim=1)[:, label]
+
+    settings, own = context.settings, context.settings.recovery
+    draw = generator(settings.seed, "initialize", "crops")
+    return surest_crops(data, settings.ipc, own.crop_images, own.crops, own.smallest_crop, cross_entropies, draw)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from engine.run.settings import MatchingSettings, RunSettings, settings_hash
 from scripts.generate_docs import range_of, settings_page
 
 ROOT = Path(__file__).parents[3]
-SOURCES = {"paper", "official code", "ours"}
+SOURCES = {"paper", "official code", "RLDD", "ours"}
 
 
 def test_every_setting_has_help_and_a_source() -> None:
