@@ -25,6 +25,8 @@ from engine.run.settings import WITHOUT_ZCA, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
+# What the statistics of recovery add to a pass, as measured.
+STATISTICS = 2.0
 # Compiling a training step takes this share of compiling a student step.
 TRAINING_SHARE = 0.3
 
@@ -111,6 +113,8 @@ class Workload:
     def initialize_seconds(self) -> float:
         """One expert classifies all train images, and every expert the chosen ones."""
         network, start = self.settings.experts.network, self.settings.initialize
+        if self.settings.traits.synthesis == "recovery":
+            return self._crops()
         judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
         labels = start.labels == "experts" and self.settings.traits.learns_labels
         labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
@@ -130,6 +134,30 @@ class Workload:
             iteration += matching.syn_steps_cls * self._student("head")
         previews = 1 + matching.iterations / matching.preview_every
         return matching.iterations * iteration + previews * self._whitening(self.synthetic)
+
+    def recovery_seconds(self) -> float:
+        """The statistics of the real images, then all iterations, each with the teacher's labels at its end."""
+        matching, network = self.settings.matching, self.settings.experts.network
+        targets = STATISTICS * self._teacher_networks * self._test(network, sum(self.counts))
+        step = STATISTICS * self._epoch("train", network, self.synthetic, self.settings.recovery.batch_size)
+        labels = self._teacher_networks * self._test(network, self.synthetic)
+        # There and back within the step, then the new images.
+        whitening = 3 * self._whitening(self.synthetic)
+        previews = 1 + matching.iterations / matching.preview_every
+        return targets + matching.iterations * (step + labels + whitening) + previews * self._whitening(self.synthetic)
+
+    def _crops(self) -> float:
+        """The crops that recovery starts from: made of pixels, whitened and scored by the teacher."""
+        own = self.settings.recovery
+        images = sum(min(count, max(own.crop_images, self.settings.ipc)) for count in self.counts)
+        scored = self._teacher_networks * self._test(self.settings.experts.network, own.crops * images)
+        return self._whitening((1 + own.crops) * images) + scored
+
+    @property
+    def _teacher_networks(self) -> int:
+        """Networks of the teacher."""
+        by_experts = self.settings.teacher.kind == "classifier_experts"
+        return self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
 
     def evaluation_seconds(self) -> float:
         """Checks on the way, then final and best, and final on the other networks."""
@@ -284,6 +312,9 @@ def _testing(work: Workload) -> float:
 
 def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
+    if method.synthesis == "recovery":
+        batch = min(work.synthetic, work.settings.recovery.batch_size)
+        return STATISTICS * TRAINING * batch * work.expert_cost.activations * FLOAT_BYTES
     if not method.matches_trajectories:
         return 0.0
     cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)

@@ -88,14 +88,15 @@ def estimate(
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
     matches, decoupled = settings.traits.matches_trajectories, settings.traits.decoupled
+    recovers = settings.traits.synthesis == "recovery"
     compiling = work.compile_seconds()
     stages = (
         work.data_seconds(),
         work.experts_seconds() + compiling["experts"] if matches else 0.0,
         work.classifier_experts_seconds() if decoupled else 0.0,
-        work.initialize_seconds() if matches else 0.0,
+        work.initialize_seconds() if matches or recovers else 0.0,
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if matches else 0.0,
+        work.matching_seconds() + compiling["distill"] if matches else work.recovery_seconds() if recovers else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(

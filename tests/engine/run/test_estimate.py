@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from engine.run.cost_model import STATISTICS
 from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, StepKind, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
@@ -69,6 +70,18 @@ def test_an_estimate_counts_the_steps_of_each_stage() -> None:
     tested = counted("test", run)
     assert tested.experts_seconds / LAYERS == 3 * 200
     assert tested.initialize_seconds / LAYERS == -(-TRAIN // 50) + 3 * 2
+
+
+def test_an_estimate_of_recovery_counts_crops_statistics_steps_and_labels() -> None:
+    teacher, recovery = {"kind": "balanced_softmax", "networks": 2}, {"batch_size": 40, "crop_images": 100, "crops": 3}
+    run = settings(method="rldd", matching={"iterations": 10}, teacher=teacher, recovery=recovery)
+    assert counted("train", run).matching_seconds / LAYERS == STATISTICS * 10 * 3
+    tested = counted("test", run)
+    assert tested.matching_seconds / LAYERS == 2 * (STATISTICS * -(-TRAIN // 50) + 10 * 2)
+    crops = 3 * (8 * 100 + 83 + 50)
+    assert tested.initialize_seconds / LAYERS == 2 * -(-crops // 50)
+    low, high = (settings(method="rldd", ipc=100, recovery={"batch_size": batch}) for batch in (100, 1000))
+    assert estimate(low, TWO_CORES).memory_gib < estimate(high, TWO_CORES).memory_gib
 
 
 def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:

@@ -10,6 +10,7 @@ import torch
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Event, Initialized
 from engine.stages.initialize import initialize
+from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_settings
 
@@ -38,3 +39,21 @@ def test_the_other_labels_always_name_the_images_class(tmp_path: Path, labels: s
     network, experts = untrained(3)
     start = initialize(tiny_context(tmp_path, settings), tiny_data(settings), network, experts)
     assert start.label_logits.argmax(dim=1).tolist() == [c for c in range(10) for _ in range(2)]
+
+
+def test_recovery_starts_from_crops_that_its_teacher_is_sure_of_and_labels(tmp_path: Path) -> None:
+    settings, noise = (
+        tiny_settings("rldd", recovery={"crops": crops}, initialize={"images": "noise"}) for crops in (3, 0)
+    )
+    network, weights = untrained(2)
+    data, teacher, classes = tiny_data(settings), Teacher(network, weights, []), torch.arange(10).repeat_interleave(2)
+    start, again, from_noise = (
+        initialize(tiny_context(tmp_path, of), data, network, weights, teacher) for of in (settings, settings, noise)
+    )
+    assert torch.equal(start.images, again.images)
+    torch.testing.assert_close(start.label_logits, teacher.logits(start.images))
+    of_own_class = teacher.logits(data.train_images).softmax(dim=1)[range(len(data.train_labels)), data.train_labels]
+    sure = start.label_logits.softmax(dim=1)[range(20), classes]
+    assert sure.mean() > of_own_class.mean()
+    torch.testing.assert_close(from_noise.label_logits, teacher.logits(from_noise.images))
+    assert not torch.equal(from_noise.images, start.images)
