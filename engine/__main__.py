@@ -1,7 +1,8 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER --arch A,B --repeats N` and
-`export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished run, `export FOLDER --tensorboard DIR` on any.
+With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
+[--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished run, `export FOLDER
+--tensorboard DIR` on any.
 `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
@@ -22,6 +23,7 @@ from typing import get_args
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
+from engine.evaluate_again import evaluate_again
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
@@ -33,7 +35,6 @@ from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunS
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
-from engine.stages.evaluate import evaluate_architectures
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5
@@ -80,7 +81,9 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             log.emit(_run_started(context))
             pipeline.run(context)
         elif arguments.command == "evaluate":
-            evaluate_architectures(context, arguments.arch.split(","), arguments.repeats)
+            archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
+            # Given neither, the set is evaluated on all networks.
+            evaluate_again(context, archs or (None if labels else get_args(NetworkName)), arguments.repeats, labels)
         else:
             export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
@@ -187,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "run":
             command.add_argument("--after", type=Path, action="append")
         if name == "evaluate":
-            command.add_argument("--arch", default=",".join(get_args(NetworkName)))
+            command.add_argument("--arch")
+            command.add_argument("--labels")
             command.add_argument("--repeats", type=int)
         if name == "export":
             command.add_argument("--images", type=Path)

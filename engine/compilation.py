@@ -15,7 +15,7 @@ from engine.run import compile_policy
 from engine.run.events import Warned
 from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
-from engine.run.settings import NetworkName
+from engine.run.settings import LabelRegime, NetworkName
 
 
 def why_not_compile(device: torch.device) -> str | None:
@@ -59,10 +59,11 @@ def experts_backend(context: Context, cost: NetworkCost, images: int) -> compile
     return _step_backend(context, "experts", settings.experts.network, wanted)
 
 
-def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost) -> bool:
+def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost, regime: LabelRegime) -> bool:
     """Whether the networks of evaluations are trained by compiled steps: they should, and a compiler works here."""
-    wanted = compile_policy.should_compile_evaluation(context.settings, arch, cost, context.device.type)
-    return _step_backend(context, f"evaluation of {arch}", arch, wanted) != "eager"
+    wanted = compile_policy.should_compile_evaluation(context.settings, arch, cost, context.device.type, regime)
+    part = f"evaluation of {arch}" + ("" if regime == "stored" else f", {regime} labels")
+    return _step_backend(context, part, arch, wanted) != "eager"
 
 
 @functools.cache

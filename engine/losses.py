@@ -1,12 +1,14 @@
-"""The student's loss: DAM, whose special cases are soft and hard cross-entropy, with its derivatives in closed form.
+"""Losses with their derivatives in closed form: of the student (DAM), and of the training of other networks.
 
-Formulas: docs/method.md, section 4 (the loss) and section 7 (its derivatives).
+DAM's special cases are soft and hard cross-entropy. Formulas: docs/method.md, sections 4 and 5 (the losses) and section
+7 (derivatives).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -99,3 +101,53 @@ class StudentLoss:
 def softmax_jacobian(p: Tensor, u: Tensor) -> Tensor:
     """J_p u by rows, (B, C): p * (u - p.u), the tangent of a softmax of value p along u, and its own transpose."""
     return p * (u - (p * u).sum(dim=1, keepdim=True))
+
+
+# ---- Losses of ordinary training ----
+
+
+class TrainingLoss(Hashable, Protocol):
+    """A loss of logits (B, C) and targets (B, ...), the mean over the batch."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss, a scalar, which autograd can differentiate."""
+
+    def with_derivative(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, and its derivative in the logits (B, C) in closed form."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy to class indices (B,) or class probabilities (B, C)."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets)
+
+    def with_derivative(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative is (p - q) / B."""
+        log_p = logits.log_softmax(dim=1)
+        q = targets if targets.dim() == 2 else one_hot(targets, log_p)
+        grad_logits = (log_p.exp() - q) / len(q)
+        return -(q * log_p).sum() / len(q), grad_logits
+
+
+@dataclass(frozen=True)
+class TeacherLoss:
+    """Mean squared error to a teacher's logits t, plus `weight` * cross-entropy to class probabilities q (RLDD).
+
+    Targets are both side by side, (B, 2 C): t, then q.
+    """
+
+    weight: float
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        wanted, q = targets.chunk(2, dim=1)
+        return F.mse_loss(logits, wanted) + self.weight * F.cross_entropy(logits, q)
+
+    def with_derivative(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative is 2 (z - t) / (B C) + weight * (p - q) / B."""
+        wanted, q = targets.chunk(2, dim=1)
+        difference = logits - wanted
+        cross_entropy, grad_logits = CrossEntropy().with_derivative(logits, q)
+        loss = difference.square().mean() + self.weight * cross_entropy
+        return loss, 2 / difference.numel() * difference + self.weight * grad_logits

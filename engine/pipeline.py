@@ -7,31 +7,47 @@ folder or the cache and, called again, goes on from there: resuming a run is run
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from torch import Tensor
+
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.matching.matcher import Matcher
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
+from engine.nets.functional import FlatNetwork
 from engine.results.files import save_preview
 from engine.resume import load_run_data
 from engine.run.events import Evaluated, RunFinished
+from engine.run.settings import LabelRegime
 from engine.stages.distill import distill, student_matcher
-from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
+from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
 from engine.stages.teacher import train_teacher
+from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
+from engine.trajectories import Trajectory
 
 
-def run(context: Context) -> None:
-    """Does all stages of a run, each from where an interrupted worker left it.
+@dataclass(frozen=True)
+class Prepared:
+    """What comes before a set: the data, the network of experts, the experts, and the teacher where one is needed."""
 
-    Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
-    if distillation diverges or a checkpoint is damaged.
-    """
-    settings, method = context.settings, context.settings.traits
+    data: LongTailedData
+    network: FlatNetwork
+    representation: list[Trajectory]
+    classifiers: list[Trajectory]
+    experts: list[Tensor]
+    teacher: Teacher | None
+
+
+def prepare(context: Context) -> Prepared:
+    """The data, the experts and the teacher, trained or from the cache; raises as `run`."""
+    settings = context.settings
 
     # The long-tailed subset, whitened. All stages work on whitened images; pixels return in what is exported.
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
@@ -46,44 +62,73 @@ def run(context: Context) -> None:
     decouples = settings.trains_classifier_experts
     classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class.
+    experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    start = initialize(context, data, network, experts, teacher)  # stages/initialize.py
+    return Prepared(data, network, representation, classifiers, experts, teacher)
+
+
+def run(context: Context) -> None:
+    """Does all stages of a run, each from where an interrupted worker left it.
+
+    Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
+    if distillation diverges or a checkpoint is damaged.
+    """
+    prepared = prepare(context)
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    start = initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
-    baselines = _evaluate_baselines(context, data, start)  # stages/evaluate.py
+    baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
-    if method.distills:
+    if context.settings.traits.distills:
         matcher = (
-            Recovery(settings.recovery, settings.matching.iterations, teacher, data)  # matching/recovery.py
-            if method.synthesis == "recovery" and teacher
-            else student_matcher(context, data, network, representation, classifiers, start)  # matching/matcher.py
+            Recovery(context.settings.recovery, context.settings.matching.iterations, teacher, data)
+            if context.settings.traits.synthesis == "recovery" and teacher
+            else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
         )
-        end = _distill_and_check(context, data, start, matcher)
+        end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
-    results, confusion = _evaluate_result(context, data, end)
+    results, confusion = _evaluate_result(context, data, end, teacher)
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
-    export(context, data, end.synthetic, baselines + results, representation, classifiers, confusion)
+    experts = prepared.representation, prepared.classifiers
+    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
 
-def _evaluate_baselines(context: Context, data: LongTailedData, start: Synthetic) -> list[Evaluated]:
-    """Evaluations of random real images and of the starting set, in this order."""
+def _evaluate_baselines(
+    context: Context, data: LongTailedData, start: Synthetic, teacher: Teacher | None
+) -> list[Evaluated]:
+    """Evaluations of random real images and of the starting set, in each label regime."""
     recipe = context.settings.evaluate
-    targets = [random_target(context, data), synthetic_target(context, "initialization", "set", 0, start)]
+    targets = [target for regime in recipe.labels for target in baseline_targets(context, data, start, regime, teacher)]
     with context.stage("baselines", len(targets) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
 
+def baseline_targets(
+    context: Context, data: LongTailedData, start: Synthetic, regime: LabelRegime, teacher: Teacher | None
+) -> list[EvaluationTarget]:
+    """Random real images and the starting set, in one label regime."""
+    return [
+        random_target(context, data, regime, teacher),
+        synthetic_target(context, "initialization", "set", 0, start, regime, teacher),
+    ]
+
+
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher | Recovery
+    context: Context,
+    data: LongTailedData,
+    start: Synthetic,
+    matcher: Matcher | Recovery,
+    teacher: Teacher | None = None,
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
@@ -95,7 +140,8 @@ def _distill_and_check(
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
-                target = synthetic_target(context, "check", "check", state.iteration, state.synthetic)
+                regime, checked = recipe.labels[0], state.synthetic
+                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -103,20 +149,24 @@ def _distill_and_check(
 
 
 def _evaluate_result(
-    context: Context, data: LongTailedData, end: DistillState
+    context: Context, data: LongTailedData, end: DistillState, teacher: Teacher | None
 ) -> tuple[list[Evaluated], list[list[int]] | None]:
-    """Evaluations of the final set, of the best-checked one, then of the final set on each further architecture.
-
-    Also the confusion matrix of the first one.
+    """Evaluations in the first label regime of the final set, of the best-checked one, then of the final set on each
+    further architecture; then of the final set in the other regimes. Also the confusion matrix of the first one.
     """
     recipe = context.settings.evaluate
-    final = best = synthetic_target(context, "final", "set", end.iteration, end.synthetic)
-    best_iteration = best_check(context.folder)
+    arch, *further_archs = recipe.arch
+    final, *in_other_regimes = (
+        synthetic_target(context, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        for regime in recipe.labels
+    )
+    best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set)
-    with context.stage("evaluate", (1 + len(recipe.arch)) * recipe.repeats, "networks") as progress:
-        pairs = [(final, recipe.arch[0]), (best, recipe.arch[0]), *((final, arch) for arch in recipe.arch[1:])]
+        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+    pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
+    pairs += [(target, arch) for target in in_other_regimes]
+    with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
         evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
-    return evaluations, summed_confusion(context, final, recipe.arch[0], recipe.repeats)
+    return evaluations, summed_confusion(context, final, arch, recipe.repeats)

@@ -36,8 +36,8 @@ the command line a key is dotted: `--set matching.image_lr=20`. Unknown keys and
 Numbers are decimal (`010` is ten) and may have an exponent, with or without dot and sign: `1e-3`, `2.5e3`. \
 `expected` is never inherited.
 
-Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `RLDD` the method \
-of that name (paper or code), `ours` a choice made here.
+Sources: `paper` is LTDD (arXiv 2408.14506), `official code` its published configs or code, `RLDD` that paper (arXiv \
+2511.18858) and its code, `ours` a choice made here.
 """
 SETTINGS_HEAD = "| key | default | unit | range | source | help |\n| --- | --- | --- | --- | --- | --- |"
 

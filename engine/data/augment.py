@@ -1,14 +1,17 @@
 """DSA, differentiable augmentation (Zhao and Bilen, 2021): one kind a batch, with amounts drawn for each image.
 
 An augmentation is kept as its amounts, not as its images: it can be applied again, on any device, and its derivative is
-known (`adjoint`). Every range is DSA's published default, the one that trajectory matching uses.
+known (`adjoint`). Every range is DSA's published default, the one that trajectory matching uses. CutMix, which mixes
+the images of a batch and their labels, may follow it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import scipy.special
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -150,3 +153,41 @@ def _resample(images: Tensor, rows: Tensor, columns: Tensor, interpolation: int)
     # Not F.affine_grid: it has a matrix product, which TF32 on a GPU would round to a hundredth of a pixel. Not
     # F.grid_sample: it calls cuDNN's sampler, which refuses batches of 65,536 images.
     return torch.grid_sampler_2d(images, grid, interpolation, _ZEROS, True)
+
+
+# ---- CutMix ----
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """The mixing of one batch (Yun et al., 2019): each image gets its partner's pixels in a box, the same for all.
+
+    partners (B,): the indices of the partners. rows, columns: the box. share: the part of the pixels that it covers.
+    """
+
+    partners: Tensor
+    rows: slice
+    columns: slice
+    share: float
+
+    @staticmethod
+    def draw(alpha: float, batch: int, image_size: int, generator: torch.Generator) -> CutMix:
+        """The wanted share of the own pixels is drawn from Beta(alpha, alpha), the middle of the box uniformly."""
+        uniform, row, column = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        own = float(scipy.special.betaincinv(alpha, alpha, uniform))
+        half = int(image_size * math.sqrt(1 - own)) // 2
+        middles = int(row * image_size), int(column * image_size)
+        rows, columns = (slice(max(0, at - half), min(image_size, at + half)) for at in middles)
+        # A box that reaches over the border is cut off, so the share is counted, not that which was drawn.
+        share = (rows.stop - rows.start) * (columns.stop - columns.start) / image_size**2
+        return CutMix(torch.randperm(batch, generator=generator), rows, columns, share)
+
+    def images(self, images: Tensor) -> Tensor:
+        """The mixed images, (B, C, H, W)."""
+        mixed = images.clone()
+        mixed[:, :, self.rows, self.columns] = images[:, :, self.rows, self.columns][self.partners.to(images.device)]
+        return mixed
+
+    def targets(self, targets: Tensor) -> Tensor:
+        """The class probabilities (B, C) of the mixed images: of the partners by the box's share, else the own ones."""
+        return targets.lerp(targets[self.partners.to(targets.device)], self.share)

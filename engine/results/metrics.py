@@ -11,10 +11,23 @@ from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
 from engine.run.events import Evaluated, finite
 from engine.run.folder import read_json
-from engine.run.metrics import Figures, Metrics, MetricsJson, Published, evaluation_figures, expert_figures
-from engine.run.settings import settings_hash
+from engine.run.metrics import (
+    Figures,
+    Metrics,
+    MetricsJson,
+    Published,
+    RegimeFigures,
+    StoredBytes,
+    TeacherFigures,
+    evaluation_figures,
+    expert_figures,
+)
+from engine.run.settings import RunSettings, settings_hash
+from engine.teachers import Teacher
 from engine.training.accuracy import balanced
 from engine.trajectories import Trajectory
+
+FLOAT_BYTES = 4
 
 
 def collect_metrics(
@@ -23,13 +36,25 @@ def collect_metrics(
     evaluations: Sequence[Evaluated],
     representation: Sequence[Trajectory],
     classifiers: Sequence[Trajectory],
+    teacher: Teacher | None = None,
 ) -> MetricsJson:
-    """All of metrics.json; `evaluations` are random, initialization, final, best, then final on further networks.
+    """All of metrics.json.
 
-    Where nothing was distilled, best is final once more. A figure that does not exist is None.
+    `evaluations` are, in the run's first label regime, random, initialization, final, best, then final on further
+    networks; and anywhere between them random, initialization and final in other regimes. Where nothing was distilled,
+    best is final once more. A figure that does not exist is None.
     """
     settings = context.settings
-    random, initialization, final, best, *others = evaluations
+    labels, arch = settings.evaluate.labels, settings.evaluate.arch[0]
+    random, initialization, final, best, *others = (event for event in evaluations if event.labels == labels[0])
+    by_regime: dict[str, dict[str, Any]] = {
+        regime: {
+            event.subject: evaluation_figures(event, data.test_counts)
+            for event in evaluations
+            if event.labels == regime and event.arch == arch and event.subject in RegimeFigures.model_fields
+        }
+        for regime in labels
+    }
     return Metrics.model_construct(
         method=settings.method,
         dataset=settings.dataset.name,
@@ -41,7 +66,7 @@ def collect_metrics(
         grouping=data.grouping,
         test_set=data.test_set,
         repeats=settings.evaluate.repeats,
-        arch=settings.evaluate.arch[0],
+        arch=arch,
         seed=settings.seed,
         settings_hash=settings_hash(settings),
         final=evaluation_figures(final, data.test_counts),
@@ -50,6 +75,10 @@ def collect_metrics(
         initialization=evaluation_figures(initialization, data.test_counts),
         experts={"representation": _experts(representation, data), "classifier": _experts(classifiers, data)},
         architectures={result.arch: evaluation_figures(result, data.test_counts) for result in others},
+        labels=labels[0],
+        regimes={regime: RegimeFigures.model_construct(**figures) for regime, figures in by_regime.items()},
+        teacher=teacher_figures(settings, data, teacher),
+        stored_bytes=stored_bytes(settings, data, teacher),
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
@@ -67,14 +96,48 @@ def _experts(experts: Sequence[Trajectory], data: LongTailedData) -> Figures | N
     return expert_figures([balanced(expert.per_class) for expert in experts], per_class, data.groups, data.test_counts)
 
 
+def teacher_figures(settings: RunSettings, data: LongTailedData, teacher: Teacher | None) -> TeacherFigures | None:
+    """The figures of the teacher's networks; None without a teacher."""
+    if teacher is None:
+        return None
+    per_class = [accuracies.tolist() for accuracies in teacher.per_class]
+    accuracies = [balanced(own) for own in teacher.per_class]
+    figures = expert_figures(accuracies, per_class, data.groups, data.test_counts)
+    return TeacherFigures.model_construct(**vars(figures), kind=settings.teacher.kind)
+
+
+def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher | None) -> StoredBytes:
+    """What has to be kept to train on a set of these settings in each label regime."""
+    images = settings.ipc * data.num_classes
+    pixels = images * data.channels * data.image_size**2
+    return StoredBytes.model_construct(
+        images_float32=FLOAT_BYTES * pixels,
+        images_uint8=pixels,
+        labels_float32=FLOAT_BYTES * images * data.num_classes if settings.has_soft_labels else 0,
+        teacher_float32=FLOAT_BYTES * sum(theta.numel() for theta in teacher.weights) if teacher else None,
+    )
+
+
 def with_evaluation(metrics: MetricsJson, result: Evaluated, test_counts: list[int]) -> MetricsJson:
-    """The metrics with one more evaluation of the final set; of two on one network the one over more stays."""
+    """The metrics with one more evaluation, of random, initialization or final; of two on one network the one over more
+    stays."""
     metrics = metrics | {"test_counts": test_counts}  # which an older version did not write
     figures = finite(evaluation_figures(result, test_counts).model_dump())
-    if result.arch == metrics["arch"]:
-        return metrics | {"final": _over_more(metrics["final"], figures)}
-    known = metrics["architectures"]
-    return metrics | {"architectures": known | {result.arch: _over_more(known.get(result.arch), figures)}}
+    first = metrics.get("labels") or "stored"
+    own = {name: metrics[name] for name in ("random", "initialization", "final")}
+    regimes = metrics.get("regimes") or {first: RegimeFigures().model_dump() | own}
+    of_regime = regimes.get(result.labels) or RegimeFigures().model_dump()
+    in_first, on_first = result.labels == first, result.arch == metrics["arch"]
+    if not on_first:
+        holder = metrics if in_first else of_regime
+        known = holder.get("architectures") or {}
+        holder = holder | {"architectures": known | {result.arch: _over_more(known.get(result.arch), figures)}}
+        if in_first:
+            return holder
+        return metrics | {"labels": first, "regimes": regimes | {result.labels: holder}}
+    more = {result.subject: _over_more(of_regime.get(result.subject), figures)}
+    metrics = metrics | {"labels": first, "regimes": regimes | {result.labels: of_regime | more}}
+    return metrics | more if in_first else metrics
 
 
 def _over_more(known: dict[str, Any] | None, figures: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import Literal
 from engine.run.device_profiles import GPU_ARITHMETIC, GPU_LAUNCHES, features
 from engine.run.folder import cache_root
 from engine.run.network_cost import NetworkCost
-from engine.run.settings import Compile, NetworkName, RunSettings
+from engine.run.recipes import recipe_of
+from engine.run.settings import Compile, LabelRegime, NetworkName, RunSettings
 
 StepBackend = Literal["eager", "cpp", "torch"]
 """How steps are run: operation by operation, in C++ built for the machine, or compiled by torch."""
@@ -62,11 +63,16 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
     return _training_pays(experts.network, cost, batch * gradients, gradients, device_kind)
 
 
-def should_compile_evaluation(settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str) -> bool:
-    """Whether networks of evaluations are to be trained by compiled steps; decided for all evaluations of a run."""
-    recipe, images = settings.evaluate, settings.ipc * cost.classes
+def should_compile_evaluation(
+    settings: RunSettings, arch: NetworkName, cost: NetworkCost, device_kind: str, regime: LabelRegime = "stored"
+) -> bool:
+    """Whether networks of evaluations are to be trained by compiled steps; decided for all of a run in a label regime.
+
+    The regimes that the run itself is evaluated in have no part in it: others may be asked for later.
+    """
+    counts, recipe, images = settings.evaluate, recipe_of(settings, regime), settings.ipc * cost.classes
     # random, initialization, final, best; checks
-    networks = 4 * recipe.repeats + settings.checks * recipe.check_repeats
+    networks = 4 * counts.repeats + settings.checks * counts.check_repeats
     epochs = networks * recipe.epochs
     steps = epochs * math.ceil(images / recipe.batch_size)
     return compile_or_not(settings.compile, _training_pays(arch, cost, epochs * images, steps, device_kind))

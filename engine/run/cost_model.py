@@ -21,7 +21,8 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.settings import WITHOUT_ZCA, NetworkName, RunSettings
+from engine.run.recipes import recipe_of
+from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
@@ -121,9 +122,9 @@ class Workload:
         return judging + labelling
 
     def baselines_seconds(self) -> float:
-        """Evaluating random images and the initialization."""
+        """Evaluating random images and the initialization, in each label regime."""
         recipe = self.settings.evaluate
-        return 2 * recipe.repeats * self._network(recipe.arch[0])
+        return 2 * recipe.repeats * sum(self._network(recipe.arch[0], regime) for regime in recipe.labels)
 
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
@@ -160,19 +161,22 @@ class Workload:
         return self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
 
     def evaluation_seconds(self) -> float:
-        """Checks on the way, then final and best, and final on the other networks."""
+        """Checks on the way, then final and best, and final on the other networks and in the other label regimes."""
         recipe = self.settings.evaluate
-        first, others = self._network(recipe.arch[0]), sum(map(self._network, recipe.arch[1:]))
+        arch, *further_archs = recipe.arch
+        regime, *further_regimes = recipe.labels
+        first, others = self._network(arch, regime), sum(self._network(other, regime) for other in further_archs)
         if not self.settings.traits.distills:
             return recipe.repeats * others
         # The best check has networks of its own unless it is the first or the last one, which are evaluated anyway.
         apart = 1 - (2 if recipe.check_from == 0 else 1) / self.settings.checks
+        others += sum(self._network(arch, other) for other in further_regimes)
         return self.check_seconds() + recipe.repeats * ((1 + apart) * first + others)
 
     def check_seconds(self) -> float:
         """Checks of the set while it is distilled."""
         recipe = self.settings.evaluate
-        return self.settings.checks * recipe.check_repeats * self._network(recipe.arch[0])
+        return self.settings.checks * recipe.check_repeats * self._network(recipe.arch[0], recipe.labels[0])
 
     @property
     def should_compile_student(self) -> bool:
@@ -185,17 +189,18 @@ class Workload:
         images, kind = sum(self.counts), self.device.kind
         return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
-    def _should_compile_evaluation(self, network: NetworkName) -> bool:
-        return compile_policy.should_compile_evaluation(self.settings, network, self.cost(network), self.device.kind)
+    def _should_compile_evaluation(self, network: NetworkName, regime: LabelRegime) -> bool:
+        cost, kind = self.cost(network), self.device.kind
+        return compile_policy.should_compile_evaluation(self.settings, network, cost, kind, regime)
 
     def compile_seconds(self) -> dict[str, float]:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
-        experts, arch = self.settings.experts, self.settings.evaluate.arch[0]
+        experts, arch, regime = self.settings.experts, self.settings.evaluate.arch[0], self.settings.evaluate.labels[0]
         batch_syn = self.settings.matching.batch_syn
         training = self.should_compile_experts and self.cached.representation < experts.num_experts
         shares = {
             "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
-            "baselines": (arch, self._should_compile_evaluation(arch), TRAINING_SHARE),
+            "baselines": (arch, self._should_compile_evaluation(arch, regime), TRAINING_SHARE),
             "distill": (experts.network, self.should_compile_student, _batch_sizes(self.synthetic, batch_syn)),
         }
         seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
@@ -227,10 +232,16 @@ class Workload:
     def _test(self, network: NetworkName, images: int) -> float:
         return self._epoch("test", network, images, TEST_IMAGES_AT_ONCE[self.device.kind])
 
-    def _network(self, network: NetworkName) -> float:
-        """One network of an evaluation, trained and tested."""
-        recipe, compiled = self.settings.evaluate, self._should_compile_evaluation(network)
+    def _network(self, network: NetworkName, regime: LabelRegime) -> float:
+        """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
+        recipe, compiled = recipe_of(self.settings, regime), self._should_compile_evaluation(network, regime)
         epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
+        if regime == "online":
+            # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
+            own = self.settings.experts.network
+            compiled = self._should_compile_evaluation(own, regime)
+            labelling = self._epoch("classifier", own, self.synthetic, recipe.batch_size, compiled)
+            epoch += self.settings.teacher_networks * labelling
         return recipe.epochs * epoch + self._test(network, self.test_images)
 
     def _whitening(self, images: int) -> float:
@@ -269,7 +280,9 @@ def disk_bytes(work: Workload) -> float:
     matching, recipe = work.settings.matching, work.settings.evaluate
     one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
     previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
-    networks = (2 + 2 + len(recipe.arch) - 1) * recipe.repeats + work.settings.checks * recipe.check_repeats
+    # random, initialization and final in each regime, and best; final on the further networks
+    evaluations = 3 * len(recipe.labels) + len(recipe.arch)
+    networks = evaluations * recipe.repeats + work.settings.checks * recipe.check_repeats
     files = networks + 2 * previews + work.settings.checks + 12
     pictures = previews * work.synthetic * (work.pixels + 8 * len(work.counts))
     lines = matching.iterations + work.settings.experts.num_experts * work.settings.experts.epochs
@@ -299,7 +312,8 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    batches = (work.settings.experts.batch_size, sum(work.counts)), (work.settings.evaluate.batch_size, work.synthetic)
+    evaluations = [recipe_of(work.settings, regime).batch_size for regime in work.settings.evaluate.labels]
+    batches = [(work.settings.experts.batch_size, sum(work.counts)), (max(evaluations), work.synthetic)]
     return max(min(batch, images) for batch, images in batches) * kept
 
 

@@ -172,7 +172,10 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best."""
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best.
+
+    `labels`: the label regime in which they were trained, hard, stored or online.
+    """
 
     subject: Text
     iteration: Integer | None
@@ -183,6 +186,7 @@ class Evaluated(Event):
     per_class: list[Number]
     groups: dict[Text, Number | None]
     classifier_norms: list[Number]
+    labels: Text = "stored"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 MethodName = Literal[
     "ltdd-plus",
@@ -85,3 +85,9 @@ METHODS: dict[MethodName, MethodTraits] = {
     "graph-cut": MethodTraits("real images, typical and diverse", "selection", uses_teacher=True),
     "confident": MethodTraits("real images, the teacher's surest", "selection", uses_teacher=True),
 }
+
+METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
+    "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
+    "rldd": {("matching", "iterations"): 75},
+}
+"""What a method has other defaults for; presets may still say else."""

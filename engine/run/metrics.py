@@ -60,6 +60,35 @@ class Figures(Accuracy):
         return figures
 
 
+class TeacherFigures(Figures):
+    """The accuracies of the teacher's networks, each by itself; `kind`: how they were trained."""
+
+    kind: Any = None
+
+
+class RegimeFigures(BaseModel, strict=True):
+    """Sets that were trained on in one label regime; `architectures`: the final set on further networks."""
+
+    random: Figures | None = None
+    initialization: Figures | None = None
+    final: Figures | None = None
+    architectures: dict[str, Figures | None] | None = None
+
+
+class StoredBytes(BaseModel, strict=True):
+    """What has to be kept to train on the set, in bytes without compression: each part under its type.
+
+    images: whitened floats as in distilled.safetensors, or pixels of 8 bits. labels: the soft labels, 0 where there are
+    none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher. Hard
+    labels need the images alone, stored ones the labels, online ones the teacher as well.
+    """
+
+    images_float32: Count | None = None
+    images_uint8: Count | None = None
+    labels_float32: Count | None = None
+    teacher_float32: Count | None = None
+
+
 class Published(BaseModel, strict=True):
     """What a publication reports for the run's cell."""
 
@@ -75,7 +104,11 @@ class Estimated(BaseModel, strict=True):
 
 
 class Metrics(BaseModel, strict=True):
-    """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty."""
+    """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
+
+    final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
+    name one, are of `stored`.
+    """
 
     schema_version: Any = Field(1, alias="schema")
     method: Any = None
@@ -97,6 +130,10 @@ class Metrics(BaseModel, strict=True):
     initialization: Figures | None = None
     experts: dict[str, Figures | None] | None = None
     architectures: dict[str, Figures | None] | None = None
+    labels: Any = None
+    regimes: dict[str, RegimeFigures] | None = None
+    teacher: TeacherFigures | None = None
+    stored_bytes: StoredBytes | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
     estimated: Estimated | None = None
@@ -235,7 +272,7 @@ def sound_metrics(metrics: Mapping[str, Any]) -> tuple[Metrics, list[Fault]]:
             faults.append(Fault(what, f"metrics.json: {'.'.join(map(str, path))}"))
             # Left out is the figure set or list that it stands in, and nothing beside that.
             holder: Any = rest
-            if path[0] in ("experts", "architectures", "estimated") and len(path) > 1:
+            if path[0] in ("experts", "architectures", "regimes", "estimated") and len(path) > 1:
                 holder = rest[path[0]]
                 path = path[1:]
             del holder[path[0]]

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.image_folder import natural_order
+from engine.run.methods import METHOD_DEFAULTS
 from engine.run.schema import KINDS, flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import (
@@ -267,9 +268,21 @@ def _replace_deleted(layers: WrittenSettings) -> None:
             warnings.warn(text, DeletedSettingWarning, stacklevel=5)
 
 
+def _add_defaults_of_method(layers: WrittenSettings) -> None:
+    """Adds what the method has other defaults for, where no layer says anything of it."""
+    method = layers.values.get(("method",))
+    defaults = METHOD_DEFAULTS.get(method, {}) if isinstance(method, str) else {}  # type: ignore[call-overload]
+    # A block that is wrong as a whole stays as it is, or its fault would be lost.
+    missing: dict[KeyPath, Any] = {
+        path: value for path, value in defaults.items() if not {path, path[:1]} & layers.values.keys()
+    }
+    layers.add(missing, dict.fromkeys(missing, f"default of {method}"))
+
+
 def _checked(layers: WrittenSettings) -> RunSettings:
     """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
     _replace_deleted(layers)
+    _add_defaults_of_method(layers)
     settings: RunSettings | None = None
     wrong: dict[KeyPath, Fault] = {}
     try:
@@ -340,9 +353,14 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
     own = next((place for place, file in enumerate(files, 1) if file.resolve() == saved.resolve()), 0)
     parent = next((file.stem for file in files[own:] if _found_by_name(file, saved)), "")
     head = {"extends": parent} if parent else {}
+    base = load_preset(parent) if parent else RunSettings()
+    if base.method != settings.method:
+        # What the method has other defaults for must be compared with those.
+        head |= {"method": settings.method}
+        alone = WrittenSettings("", {("method",): settings.method})
+        base = load_preset(parent, [f"method={settings.method}"]) if parent else _checked(alone)
     # `expected` is not inherited, so it is written again.
-    base = load_preset(parent).model_copy(update={"expected": None}) if parent else RunSettings()
-    inherited = flat(base.model_dump(mode="json"))
+    inherited = flat(base.model_copy(update={"expected": None}).model_dump(mode="json"))
     differing = {
         tuple(key.split(".")): value
         for key, value in flat(settings.model_dump(mode="json")).items()

@@ -263,7 +263,10 @@ class RecoverySettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """Fresh networks trained only on the synthetic set, then tested on the balanced test set."""
+    """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
+
+    From `epochs` on, the recipe of the stored label regime; hard and online have blocks of their own.
+    """
 
     every: int = official(
         500,
@@ -277,7 +280,8 @@ class EvaluateSettings(Strict):
     labels: tuple[LabelRegime, ...] = ours(
         ("stored",),
         "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
-        " teacher that labels every augmented batch (online); the first one gives final and best",
+        " teacher that labels every augmented batch (online, several times the work of stored); the first one gives"
+        " final, best, checks on the way and further networks",
         min_length=1,
         strict=False,
     )
@@ -300,6 +304,49 @@ class EvaluateSettings(Strict):
     decay_at: float = official(
         0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
     )
+    optimizer: Literal["sgd", "adamw"] = official(
+        "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
+    )
+    cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _each_regime_once(cls, labels: tuple[LabelRegime, ...]) -> tuple[LabelRegime, ...]:
+        return tuple(dict.fromkeys(labels))
+
+
+class HardSettings(Strict):
+    """The recipe of the hard label regime: SGD on images whose only label is their class."""
+
+    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = official(128, "images a batch", unit="images", ge=1)
+    learning_rate: float = ours(0.01, "SGD step size, of all sets: a learnt one belongs to soft labels", gt=0)
+    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
+    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+
+
+class OnlineSettings(Strict):
+    """The recipe of the online label regime: the teacher labels each augmented, mixed batch (RLDD's on CIFAR-10).
+
+    The loss is the mean squared error to the teacher's logits, and a little cross-entropy to the classes.
+    """
+
+    epochs: int = rldd(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = rldd(25, "images a batch", unit="images", ge=1)
+    learning_rate: float = rldd(1.0e-3, "AdamW step size", gt=0)
+    weight_decay: float = rldd(0.01, "AdamW weight decay", ge=0)
+    decay_at: float = rldd(
+        0.8,
+        "share of the epochs after which the rate is halved; halved again each time that half of the rest is over,"
+        " twice (0.8: at 0.8, 0.9 and 0.95)",
+        gt=0,
+        le=1,
+    )
+    cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
+    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
 
 
 class Expected(Strict):
@@ -324,6 +371,8 @@ class RunSettings(Strict):
     matching: MatchingSettings = MatchingSettings()
     recovery: RecoverySettings = RecoverySettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    hard: HardSettings = HardSettings()
+    online: OnlineSettings = OnlineSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -356,6 +405,12 @@ class RunSettings(Strict):
     def trains_classifier_experts(self) -> bool:
         """Whether there are classifier experts: to be matched, or as the teacher."""
         return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
+
+    @property
+    def teacher_networks(self) -> int:
+        """Networks of the teacher."""
+        own = self.teacher.kind == "classifier_experts"
+        return self.experts.num_experts if own else self.teacher.networks
 
     @property
     def checks(self) -> int:

@@ -19,7 +19,7 @@ from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import folder_faults
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import DatasetSettings, NetworkName, RunSettings
+from engine.run.settings import DatasetSettings, LabelRegime, NetworkName, RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
@@ -175,12 +175,20 @@ def _nearest(path: KeyPath) -> str:
 
 def known_network(name: str, where: str = "arch") -> NetworkName:
     """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
-    known = get_args(NetworkName)
+    return cast(NetworkName, _known(name, "network", get_args(NetworkName), where))
+
+
+def known_regime(name: str, where: str = "labels") -> LabelRegime:
+    """A name from outside as that of a label regime; raises InputError, which lists the regimes, for any other name."""
+    return cast(LabelRegime, _known(name, "label regime", get_args(LabelRegime), where))
+
+
+def _known(name: str, kind: str, known: tuple[str, ...], where: str) -> str:
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f"did you mean {near[0]}?" if near else "name one of these"
-        raise InputError(f"there is no network {shortened(name)!r}; known: {', '.join(known)}", where, hint)
-    return cast(NetworkName, name)
+        raise InputError(f"there is no {kind} {shortened(name)!r}; known: {', '.join(known)}", where, hint)
+    return name
 
 
 def shortened(text: str) -> str:

@@ -17,18 +17,14 @@ from torch.nn import functional as F
 
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData, pick_real_images
-from engine.losses import target_probabilities
+from engine.losses import one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.results.files import read_result, write_confusion, write_metrics_and_card
-from engine.results.metrics import with_evaluation
-from engine.resume import load_run_data
-from engine.run.errors import InputError
-from engine.run.events import Evaluated, RunFinished
+from engine.run.events import Evaluated
 from engine.run.folder import read_json, write_json
 from engine.run.metrics import group_means, sample_std
-from engine.run.settings import NetworkName
-from engine.run.validation import known_network
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.teachers import Teacher
 from engine.training.accuracy import balanced, confusion_matrix, per_class
 from engine.training.from_scratch import (
     Names,
@@ -61,12 +57,15 @@ class EvaluationTarget:
 
     `name` and `iteration` identify it in events. `key` and `iteration` seed its networks and name their files, so that
     two targets that share both (a final set that is also the best) share their networks, while checks share none.
+    regime: how its images are labelled; teacher: who labels them in the online regime.
     """
 
     name: str
     key: str
     iteration: int | None
     training_set: Callable[[int], TrainingSet]
+    regime: LabelRegime = "stored"
+    teacher: Teacher | None = None
 
 
 def evaluate(
@@ -84,13 +83,18 @@ def evaluate(
     results = _read_results(context, target, arch)[:repeats]
     for _ in results:
         progress()
-    group = networks_at_once(context, data, arch, repeats)
+    group = networks_at_once(context, data, arch, repeats, target.regime)
+    teacher = target.teacher if target.regime == "online" else None
 
     def train(numbers: Sequence[int]) -> list[NetworkResult]:
         sets = [target.training_set(number) for number in numbers]
         # The seed of a network names what it is trained on, so that no result depends on what was evaluated before.
-        names: list[Names] = [("evaluate", target.key, target.iteration or 0, arch, number) for number in numbers]
-        network, weights = train_from_scratch(context, data, sets, arch, names)
+        # Stored labels have no name of their own: so a run that knew no regimes keeps its networks.
+        regime = () if target.regime == "stored" else (target.regime,)
+        names: list[Names] = [
+            ("evaluate", target.key, target.iteration or 0, *regime, arch, number) for number in numbers
+        ]
+        network, weights = train_from_scratch(context, data, sets, arch, names, target.regime, teacher)
         return [_tested(network, theta, data, target) for theta in weights]
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
@@ -125,24 +129,61 @@ def summed_confusion(
     return summed
 
 
-def synthetic_target(context: Context, name: str, key: str, iteration: int, synthetic: Synthetic) -> EvaluationTarget:
-    """A synthetic set with its soft labels; the step size is the learnt beta unless the settings name one."""
-    rate = context.settings.evaluate.learning_rate
-    targets = target_probabilities(synthetic.label_logits, context.settings.has_soft_labels)
-    training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
-    return EvaluationTarget(name, key, iteration, lambda number: training_set)
+def synthetic_target(
+    context: Context,
+    name: str,
+    key: str,
+    iteration: int,
+    synthetic: Synthetic,
+    regime: LabelRegime = "stored",
+    teacher: Teacher | None = None,
+) -> EvaluationTarget:
+    """A synthetic set, with its soft labels in the stored regime, else with its classes, in whose order it lies.
 
-
-def random_target(context: Context, data: LongTailedData) -> EvaluationTarget:
-    """Random real images at the same IPC, drawn anew for every network, with their classes as labels."""
+    The stored regime's step size is the learnt beta unless the settings name one.
+    """
     settings = context.settings
+    if regime == "stored":
+        rate = settings.evaluate.learning_rate
+        targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
+        training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
+    else:
+        like = synthetic.label_logits
+        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(synthetic.ipc)
+        training_set = TrainingSet(synthetic.images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
+    return EvaluationTarget(name, key, iteration, lambda number: training_set, regime, teacher)
+
+
+def random_target(
+    context: Context, data: LongTailedData, regime: LabelRegime = "stored", teacher: Teacher | None = None
+) -> EvaluationTarget:
+    """Random real images at the same IPC, drawn anew for every network, but the same ones in each regime.
+
+    Their labels are their classes; in the stored regime a teacher's where the run's start has those.
+    """
+    settings = context.settings
+    by_teacher = teacher if regime == "stored" and settings.initialize.labels == "teacher" else None
 
     def draw_set(number: int) -> TrainingSet:
         chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))
-        targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(data.train_images.dtype)
-        return TrainingSet(data.train_images[chosen], targets, settings.evaluate.real_learning_rate)
+        images = data.train_images[chosen]
+        targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(images.dtype)
+        if by_teacher:
+            targets = by_teacher.logits(images).softmax(dim=1)
+        return TrainingSet(images, targets, _rate_of_all_sets(settings, regime))
 
-    return EvaluationTarget("random", "random", None, draw_set)
+    return EvaluationTarget("random", "random", None, draw_set, regime, teacher)
+
+
+def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
+    """The step size of sets without a learnt one."""
+    match regime:
+        case "hard":
+            return settings.hard.learning_rate
+        case "stored":
+            return settings.evaluate.real_learning_rate
+        case "online":
+            return settings.online.learning_rate
 
 
 def _summary(
@@ -161,6 +202,7 @@ def _summary(
         by_class,
         group_means(by_class, data.groups),
         [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
+        target.regime,
     )
 
 
@@ -177,36 +219,5 @@ def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName)
 
 def _results_path(context: Context, target: EvaluationTarget, arch: NetworkName, first: int) -> Path:
     at = "" if target.iteration is None else f"-{target.iteration:06d}"
-    return context.folder.evaluations / f"{target.key}{at}-{arch}-{first}.json"
-
-
-# --- A finished run, evaluated again ----------------------------------------------------------------------------------
-
-
-def evaluate_architectures(context: Context, archs: list[str], repeats: int | None = None) -> None:
-    """Evaluates a finished run's set on further networks; adds each result to metrics.json and the card at once.
-
-    `repeats`: networks of each architecture, the run's own number by default. Networks that were trained before are
-    read back. Raises InputError for an unfinished run, an unknown network, or data that has changed since the run.
-    """
-    names = [known_network(name) for name in dict.fromkeys(arch.strip() for arch in archs)]
-    repeats = context.settings.evaluate.repeats if repeats is None else repeats
-    if repeats < 1:
-        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
-    folder = context.folder
-    distilled, metrics = read_result(folder, context.device)
-    data = load_run_data(context)
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
-    # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
-    target = synthetic_target(context, "final", "set", metrics["final"]["iteration"], final)
-    with context.stage("evaluate", len(names) * repeats, "networks") as progress:
-        for name in names:
-            result = evaluate(context, data, target, name, repeats, progress)
-            metrics = with_evaluation(metrics, result, data.test_counts)
-            write_metrics_and_card(folder, metrics, distilled.about)
-            if name == metrics["arch"] and metrics["final"]["repeats"] == result.repeats:
-                write_confusion(folder, data.class_names, summed_confusion(context, target, name, result.repeats))
-    # The clock has counted the stage only now that it is over.
-    write_metrics_and_card(folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
-    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+    regime = "" if target.regime == "stored" else f"-{target.regime}"
+    return context.folder.evaluations / f"{target.key}{at}{regime}-{arch}-{first}.json"

@@ -26,6 +26,7 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
+from engine.teachers import Teacher
 from engine.trajectories import Trajectory
 
 
@@ -37,8 +38,9 @@ def export(
     representation: Sequence[Trajectory],
     classifiers: Sequence[Trajectory],
     confusion: list[list[int]] | None = None,
+    teacher: Teacher | None = None,
 ) -> None:
-    """Writes result/; `evaluations`: random, initialization, final, best, then final on further networks.
+    """Writes result/ with the figures of `evaluations`, which are in the order that `collect_metrics` needs.
 
     `confusion`: the final set's confusion matrix, where there is one.
     """
@@ -47,7 +49,7 @@ def export(
         write_atomically(folder.distilled, distilled_bytes(context.settings, data, synthetic))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
         write_confusion(folder, data.class_names, confusion)
-        metrics = collect_metrics(context, data, evaluations, representation, classifiers)
+        metrics = collect_metrics(context, data, evaluations, representation, classifiers, teacher)
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))
         progress()

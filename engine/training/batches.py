@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.data.augment import Augmentation, apply, draw
+from engine.data.augment import Augmentation, CutMix, apply, draw
 from engine.run.settings import AugmentationName
 from engine.training.sgd import Batch
 
@@ -53,21 +53,23 @@ def _reshuffled(members: Tensor, length: int, generator: torch.Generator) -> Ten
 class TrainingStream:
     """What one network is shown: images (N, channels, H, W), targets (N,) or (N, C), and in which order.
 
-    order: the indices (B,) of batch after batch; the augmentations are drawn from `generator` in between.
+    order: the indices (B,) of batch after batch; the augmentations are drawn from `generator` in between. cutmix: alpha
+    of the CutMix that follows the augmentation, 0 for none; it needs targets (N, C).
     """
 
     images: Tensor
     targets: Tensor
     order: Iterator[Tensor]
     generator: torch.Generator
+    cutmix: float = 0.0
 
     @staticmethod
     def shuffled(
-        images: Tensor, targets: Tensor, batch_size: int, epochs: int, generator: torch.Generator
+        images: Tensor, targets: Tensor, batch_size: int, epochs: int, generator: torch.Generator, cutmix: float = 0.0
     ) -> TrainingStream:
         """All images in random order, each once an epoch."""
         order = (shuffled_batches(len(images), batch_size, generator) for _ in range(epochs))
-        return TrainingStream(images, targets, itertools.chain.from_iterable(order), generator)
+        return TrainingStream(images, targets, itertools.chain.from_iterable(order), generator, cutmix)
 
 
 # ---- Augmented batches, prepared ahead ----
@@ -78,10 +80,11 @@ _AHEAD_BYTES = {"cpu": 2**22, "cuda": 2**26}
 
 @dataclass(frozen=True)
 class _NetworkStep:
-    """The indices (B,) and the augmentation of one step of one network."""
+    """The indices (B,), the augmentation and the mixing, if any, of one step of one network."""
 
     indices: Tensor
     augmentation: Augmentation
+    cutmix: CutMix | None
 
 
 def augmented_batches(streams: Sequence[TrainingStream], augmentation: Sequence[AugmentationName]) -> Iterator[Batch]:
@@ -105,19 +108,23 @@ def _prepared(streams: Sequence[TrainingStream], block: list[tuple[_NetworkStep,
     # From one tuple of networks a step to one list of steps a network, and back to one batch a step.
     by_network = list(zip(streams, zip(*block, strict=True), strict=True))
     images = zip(*(_augmented(stream.images, steps) for stream, steps in by_network), strict=True)
-    targets = zip(*(_selected(stream.targets, steps) for stream, steps in by_network), strict=True)
+    targets = zip(*(_mixed_targets(stream.targets, steps) for stream, steps in by_network), strict=True)
     return [(_stacked(of_images), _stacked(of_targets)) for of_images, of_targets in zip(images, targets, strict=True)]
 
 
 def _network_steps(stream: TrainingStream, augmentation: Sequence[AugmentationName]) -> Iterator[_NetworkStep]:
     # A generator, so that a network's draws come in the order in which they would if it were trained alone: the
     # augmentation of a step before the shuffle of the next epoch.
+    draws, side = stream.generator, stream.images.shape[-1]
     for indices in stream.order:
-        yield _NetworkStep(indices, draw(augmentation, len(indices), stream.images.shape[-1], stream.generator))
+        drawn = draw(augmentation, len(indices), side, draws)
+        yield _NetworkStep(
+            indices, drawn, CutMix.draw(stream.cutmix, len(indices), side, draws) if stream.cutmix else None
+        )
 
 
 def _augmented(images: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:
-    """One network's augmented images at each step; steps with the same kind of augmentation go through it together."""
+    """One network's augmented, mixed images at each step; steps with the same kind of augmentation go together."""
     augmented: dict[int, Tensor] = {}
     for kind in dict.fromkeys(step.augmentation.name for step in steps):
         numbers = [number for number, step in enumerate(steps) if step.augmentation.name == kind]
@@ -125,7 +132,13 @@ def _augmented(images: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:
         amounts = torch.cat([step.augmentation.amounts for step in of_kind])
         together = apply(Augmentation(kind, amounts), torch.cat(_selected(images, of_kind)))
         augmented.update(zip(numbers, together.split([len(step.indices) for step in of_kind]), strict=True))
-    return [augmented[number] for number in range(len(steps))]
+    in_order = [(augmented[number], step.cutmix) for number, step in enumerate(steps)]
+    return [cutmix.images(own) if cutmix else own for own, cutmix in in_order]
+
+
+def _mixed_targets(targets: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:
+    own = zip(_selected(targets, steps), steps, strict=True)
+    return [step.cutmix.targets(chosen) if step.cutmix else chosen for chosen, step in own]
 
 
 def _selected(values: Tensor, steps: Sequence[_NetworkStep]) -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,15 +15,18 @@ from torch import Tensor
 from engine.compilation import evaluation_is_compiled
 from engine.context import Context, derived_seed, generator
 from engine.data.dataset import LongTailedData
+from engine.losses import TeacherLoss, TrainingLoss
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, Forward
 from engine.run.events import Emit
 from engine.run.network_cost import NetworkCost, network_cost
-from engine.run.settings import NetworkName, RunSettings
-from engine.training.batches import TrainingStream, augmented_batches
-from engine.training.gradients import training_gradient
+from engine.run.recipes import Recipe, recipe_of
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.teachers import Teacher
+from engine.training.batches import TrainingStream, augmented_blocks
+from engine.training.gradients import CROSS_ENTROPY, features_function, training_gradient
 from engine.training.groups import group_size
-from engine.training.sgd import Gradient, Sgd, Step, TrainingState
+from engine.training.sgd import AdamW, Batch, Gradient, Sgd, Step, TrainingState
 
 # ---- Networks for a data set ----
 
@@ -66,17 +69,22 @@ Names = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A small set to train on: images (S, channels, H, W), target probabilities (S, C), and the learning rate."""
+    """A small set to train on: images (S, channels, H, W), target probabilities (S, C), and the learning rate.
+
+    With a teacher, which labels each batch, the targets are the classes.
+    """
 
     images: Tensor
     targets: Tensor
     learning_rate: float
 
 
-def networks_at_once(context: Context, data: LongTailedData, arch: NetworkName, networks: int) -> int:
+def networks_at_once(
+    context: Context, data: LongTailedData, arch: NetworkName, networks: int, regime: LabelRegime = "stored"
+) -> int:
     """How many of `networks` an evaluation trains at once."""
     settings = context.settings
-    batch = min(settings.ipc * data.num_classes, settings.evaluate.batch_size)
+    batch = min(settings.ipc * data.num_classes, recipe_of(settings, regime).batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 
@@ -86,32 +94,68 @@ def train_from_scratch(
     training_sets: Sequence[TrainingSet],
     arch: NetworkName,
     names: Sequence[Names],
+    regime: LabelRegime = "stored",
+    teacher: Teacher | None = None,
+    recipe: Recipe | None = None,
 ) -> tuple[FlatNetwork, Tensor]:
-    """One fresh network for each set, trained by `settings.evaluate`; the network, and the weights of all (G, P).
+    """One fresh network for each set, trained by the recipe; the network, and the weights of all (G, P).
 
-    All sets must have the same size. SGD with a tenth of the rate after the share `decay_at` of the epochs.
+    All sets must have the same size. regime: the label regime, whose recipe it is unless another is given. teacher:
+    labels each batch, in the online regime.
     """
-    settings, recipe = context.settings, context.settings.evaluate
-    compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch))
+    settings, recipe = context.settings, recipe or recipe_of(context.settings, regime)
+    compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch), regime)
     # Whether one or several, not how many: groups of any larger size share one compiled gradient.
-    shape, group = _shape(settings, data), min(2, len(names))
-    network, gradient = _network_and_gradient(arch, shape, group, context.device, compiled, context.emit)
+    shape, group, loss = _shape(settings, data), min(2, len(names)), _loss(recipe, teacher)
+    network, gradient = _network_and_gradient(arch, shape, group, context.device, compiled, loss, context.emit)
     weights = [fresh_network(settings, data, arch, *of_network)[1] for of_network in names]
     state = TrainingState.started(weights, [training_set.learning_rate for training_set in training_sets])
-    step = Step(state, gradient, Sgd(recipe.momentum, recipe.weight_decay))
+    by_sgd = recipe.optimizer == "sgd"
+    optimizer = Sgd(recipe.momentum, recipe.weight_decay) if by_sgd else AdamW(recipe.weight_decay)
+    step = Step(state, gradient, optimizer)
     generators = [generator(settings.seed, *of_network, "order") for of_network in names]
     streams = [
-        TrainingStream.shuffled(own.images, own.targets, recipe.batch_size, recipe.epochs, draws)
+        TrainingStream.shuffled(own.images, own.targets, recipe.batch_size, recipe.epochs, draws, recipe.cutmix)
         for own, draws in zip(training_sets, generators, strict=True)
     ]
-    batches = augmented_batches(streams, settings.dataset.augmentation)
+    blocks = augmented_blocks(streams, recipe.augmentation)
+    if teacher:
+        blocks = _with_teacher_logits(blocks, teacher, _teacher_features(context, data, teacher, regime))
     steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
-    for images, targets in itertools.islice(batches, steps * math.ceil(recipe.decay_at * recipe.epochs)):
+    decay_steps = [steps * math.ceil(share * recipe.epochs) for share in recipe.decay_at]
+    average = state.theta.clone()
+    for number, (images, targets) in enumerate(itertools.chain.from_iterable(blocks)):
+        for _ in range(decay_steps.count(number)):
+            state.rate.mul_(recipe.decay_factor)
         step(images, targets)
-    state.rate.mul_(0.1)
-    for images, targets in batches:
-        step(images, targets)
-    return network, state.theta
+        if recipe.ema:
+            average.lerp_(state.theta, 1 - recipe.ema)
+    return network, average if recipe.ema else state.theta
+
+
+def _loss(recipe: Recipe, teacher: Teacher | None) -> TrainingLoss:
+    if recipe.teacher_weight is None:
+        return CROSS_ENTROPY
+    assert teacher is not None, "only a teacher can label while a network trains"
+    return TeacherLoss(recipe.teacher_weight)
+
+
+def _teacher_features(context: Context, data: LongTailedData, teacher: Teacher, regime: LabelRegime) -> Forward:
+    arch = context.settings.experts.network
+    compiled = evaluation_is_compiled(context, arch, cost_of(context.settings, data, arch), regime)
+    return features_function(teacher.network, context.device, compiled)
+
+
+def _with_teacher_logits(blocks: Iterator[list[Batch]], teacher: Teacher, features: Forward) -> Iterator[list[Batch]]:
+    """The batches with targets (G, B, 2 C) as TeacherLoss takes them: the teacher's logits of the images are added."""
+    for block in blocks:
+        # All batches that were prepared together at once: a teacher is fastest on many images.
+        shown = [images.flatten(0, 1) for images, _ in block]
+        logits = teacher.logits(torch.cat(shown), features).split([len(images) for images in shown])
+        yield [
+            (images, torch.cat([own.view_as(targets), targets], dim=-1))
+            for (images, targets), own in zip(block, logits, strict=True)
+        ]
 
 
 def release_compiled_networks() -> None:
@@ -121,8 +165,14 @@ def release_compiled_networks() -> None:
 
 @functools.cache
 def _network_and_gradient(
-    arch: NetworkName, shape: _NetworkShape, group: int, device: torch.device, compiled: bool, emit: Emit
+    arch: NetworkName,
+    shape: _NetworkShape,
+    group: int,
+    device: torch.device,
+    compiled: bool,
+    loss: TrainingLoss,
+    emit: Emit,
 ) -> tuple[FlatNetwork, Gradient]:
     """Cached, so that a process compiles it once; its arguments are all that the compiled code depends on."""
     network = FlatNetwork(build_network(arch, **shape._asdict(), seed=0))
-    return network, training_gradient(network, group, device, compiled, emit=emit)
+    return network, training_gradient(network, group, device, compiled, emit=emit, loss=loss)

@@ -1,7 +1,7 @@
 """Loss and gradient of training, for one network or several at once: by autograd, by torch.func, or in closed form.
 
-The loss is the cross-entropy against class indices or class probabilities, the mean over a batch. All forms are tested
-to be equal; `training_gradient` picks the fastest for a device and network.
+The loss is the mean over a batch, by default the cross-entropy against class indices or class probabilities. All forms
+are tested to be equal; `training_gradient` picks the fastest for a device and network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.func import grad_and_value
 from torch.nn import functional as F
 
 from engine.cuda_graphs import CudaGraphs
-from engine.losses import one_hot
+from engine.losses import CrossEntropy, TrainingLoss
 from engine.nets.architectures import ConvNet
 from engine.nets.convnet_derivatives import ConvNetDerivatives
 from engine.nets.functional import FlatNetwork, Forward, in_precision
@@ -25,49 +25,49 @@ from engine.run.settings import Precision
 from engine.training.sgd import Gradient
 
 NetworkGradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Loss () and gradient (P,) of one network at weights (P,), of images (B, ...) and targets (B,) or (B, C)."""
+"""Loss () and gradient (P,) of one network at weights (P,), of images (B, ...) and targets (B, ...)."""
+
+CROSS_ENTROPY = CrossEntropy()
 
 # ---- One network ----
 
 
-def autograd_gradient(forward: Forward) -> NetworkGradient:
+def autograd_gradient(forward: Forward, loss: TrainingLoss = CROSS_ENTROPY) -> NetworkGradient:
     """The plain form, which the others are tested against."""
 
     def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         leaf = theta.detach().requires_grad_()
-        loss = F.cross_entropy(forward(leaf, images), targets)
-        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+        value = loss(forward(leaf, images), targets)
+        return value.detach(), torch.autograd.grad(value, leaf)[0]
 
     return gradient
 
 
-def functional_gradient(forward: Forward) -> NetworkGradient:
+def functional_gradient(forward: Forward, loss: TrainingLoss = CROSS_ENTROPY) -> NetworkGradient:
     """The same as a transform of torch.func, which vmap can vectorize and torch can compile."""
 
-    def loss(theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(forward(theta, images), targets)
+    def of_weights(theta: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        return loss(forward(theta, images), targets)
 
     def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        of_theta, value = grad_and_value(loss)(theta, images, targets)
+        of_theta, value = grad_and_value(of_weights)(theta, images, targets)
         return value, of_theta
 
     return gradient
 
 
-def analytic_gradient(passes: ConvNetDerivatives) -> NetworkGradient:
-    """The ConvNet's own passes, with the derivative of the cross-entropy in the logits, (p - q) / B."""
+def analytic_gradient(passes: ConvNetDerivatives, loss: TrainingLoss = CROSS_ENTROPY) -> NetworkGradient:
+    """The ConvNet's own passes, with the derivative of the loss in the logits in closed form."""
 
     @torch.no_grad()
     def gradient(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         blocks, (weight, bias) = passes.blocks(theta), passes.classifier(theta)
         saved, features = passes.forward(blocks, images)
-        log_p = ((features @ weight.T).to(theta.dtype) + bias).log_softmax(dim=1)
-        q = targets if targets.dim() == 2 else one_hot(targets, log_p)
-        grad_logits = (log_p.exp() - q) / len(q)
+        value, grad_logits = loss.with_derivative((features @ weight.T).to(theta.dtype) + bias, targets)
         low = passes.lower(grad_logits)
         backbone = passes.backward(blocks, saved, low @ weight, weights=True).weights
         classifier = {"classifier.weight": (low.T @ features).to(theta.dtype), "classifier.bias": grad_logits.sum(0)}
-        return -(q * log_p).sum() / len(q), passes.network.join(backbone | classifier)
+        return value, passes.network.join(backbone | classifier)
 
     return gradient
 
@@ -107,6 +107,7 @@ def training_gradient(
     compiled: bool,
     precision: Precision = "float32",
     emit: Emit = lambda event: None,
+    loss: TrainingLoss = CROSS_ENTROPY,
 ) -> Gradient:
     """The fastest form for groups of up to `group` networks. Make it once: it may be compiled at its first call.
 
@@ -114,17 +115,18 @@ def training_gradient(
     """
     forward = in_precision(network, precision, device)
     if not compiled:
-        gradient = looped(autograd_gradient(forward)) if group == 1 else vectorized(functional_gradient(forward))
+        of_one = (autograd_gradient if group == 1 else functional_gradient)(forward, loss)
+        gradient = looped(of_one) if group == 1 else vectorized(of_one)
     elif network.architecture is ConvNet:
         low_dtype = torch.bfloat16 if precision == "bf16" else None
         if group > 1:
             # Several small networks: launches are the cost, and one CUDA graph has a single launch.
-            gradient = vectorized(analytic_gradient(ConvNetDerivatives(network, eager_norm_pool(), low_dtype)))
+            gradient = vectorized(analytic_gradient(ConvNetDerivatives(network, eager_norm_pool(), low_dtype), loss))
         else:
             norm_pool = cpp_norm_pool() if device.type == "cpu" else compiled_norm_pool()
-            gradient = looped(analytic_gradient(ConvNetDerivatives(network, norm_pool, low_dtype)))
+            gradient = looped(analytic_gradient(ConvNetDerivatives(network, norm_pool, low_dtype), loss))
     else:
-        of_one = functional_gradient(forward)
+        of_one = functional_gradient(forward, loss)
         # An epoch's last batch may be smaller: two shapes, each compiled for itself.
         gradient = torch.compile(looped(of_one) if group == 1 else vectorized(of_one), dynamic=False)
     return _replayed_on_gpu(gradient, device, emit)

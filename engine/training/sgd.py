@@ -1,7 +1,8 @@
-"""One SGD step of several networks at once, optionally with GSAM: for experts, classifier experts and evaluation."""
+"""One step of several networks at once, by SGD, optionally with GSAM, or by AdamW: for all training of networks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -46,14 +47,6 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Sgd:
-    """The settings of torch.optim.SGD beside its learning rate."""
-
-    momentum: float
-    weight_decay: float
-
-
-@dataclass(frozen=True)
 class TrainingState:
     """G networks in training, updated in place: weights and velocity (G, P), learning rates (G, 1)."""
 
@@ -69,27 +62,65 @@ class TrainingState:
 
 
 @dataclass(frozen=True)
+class Sgd:
+    """The update of torch.optim.SGD, with its settings beside the learning rate."""
+
+    momentum: float
+    weight_decay: float
+
+    def update(self, state: TrainingState, direction: Tensor) -> None:
+        """Moves the weights along gradients (G, P)."""
+        if self.weight_decay:
+            direction = direction.add(state.theta, alpha=self.weight_decay)
+        if self.momentum:
+            direction = state.velocity.mul_(self.momentum).add_(direction)
+        # addcmul_ instead of add_: each network has a rate of its own.
+        state.theta.addcmul_(state.rate, direction, value=-1)
+
+
+@dataclass
+class AdamW:
+    """The update of torch.optim.AdamW (Loshchilov and Hutter, 2019) with its usual betas and eps; of one training.
+
+    The velocity is its mean of gradients; the mean of their squares and the number of steps are its own.
+    """
+
+    weight_decay: float
+    steps: int = 0
+    squares: Tensor | None = None
+
+    _BETA_1, _BETA_2, _EPS = 0.9, 0.999, 1e-8
+
+    def update(self, state: TrainingState, direction: Tensor) -> None:
+        """Moves the weights by gradients (G, P)."""
+        theta, mean, rate = state.theta, state.velocity, state.rate
+        if self.squares is None:
+            self.squares = torch.zeros_like(theta)
+        self.steps += 1
+        theta.mul_(1 - rate * self.weight_decay)
+        mean.lerp_(direction, 1 - self._BETA_1)
+        self.squares.mul_(self._BETA_2).addcmul_(direction, direction, value=1 - self._BETA_2)
+        root = (self.squares.sqrt() / math.sqrt(1 - self._BETA_2**self.steps)).add_(self._EPS)
+        theta.addcmul_(mean / root, rate, value=-1 / (1 - self._BETA_1**self.steps))
+
+
+@dataclass(frozen=True)
 class Step:
-    """One SGD step of `state` with a batch, as torch.optim.SGD makes it; returns the losses (G,) before the step."""
+    """One step of `state` with a batch, as torch.optim makes it; returns the losses (G,) before the step."""
 
     state: TrainingState
     gradient: Gradient
-    sgd: Sgd
+    optimizer: Sgd | AdamW
     gsam: Gsam | None = None
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
-        theta, velocity = self.state.theta, self.state.velocity
+        theta = self.state.theta
 
         def gradient_at(weights: Tensor) -> tuple[Tensor, Tensor]:
             return self.gradient(weights, images, targets)
 
         losses, direction = self.gsam.gradient(theta, gradient_at) if self.gsam else gradient_at(theta)
-        if self.sgd.weight_decay:
-            direction = direction.add(theta, alpha=self.sgd.weight_decay)
-        if self.sgd.momentum:
-            direction = velocity.mul_(self.sgd.momentum).add_(direction)
-        # addcmul_ instead of add_: each network has a rate of its own.
-        theta.addcmul_(self.state.rate, direction, value=-1)
+        self.optimizer.update(self.state, direction)
         return losses
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,10 +47,20 @@ class Form:
 
     def preset_text(self, key: str) -> str:
         """The text of a field before anything is typed."""
-        value: Any = self.base
+        value: Any = self.base if key == "method" else self._with_method
         for part in key.split("."):
             value = getattr(value, part)
         return text_of(value)
+
+    @functools.cached_property
+    def _with_method(self) -> RunSettings:
+        """The preset with the method that was typed, which may have defaults of its own."""
+        if (method := self.typed.get("method")) is None:
+            return self.base
+        try:
+            return load_preset(self.preset, [f"method={method}"])
+        except SettingsError:
+            return self.base
 
     def with_text(self, key: str, text: str) -> Form:
         """The form after something was typed; the preset's own text counts as nothing typed."""

@@ -559,3 +559,17 @@ def test_an_impossible_file_name_is_a_missing_preset(name: str) -> None:
 def test_brackets_nested_too_deep_are_a_fault() -> None:
     assert "too deep" in only_fault(write("deep.yaml", "ipc: " + "[" * 3000 + "]" * 3000)).what
     assert "too deep" in only_fault("quickstart", "ipc=" + "[" * 3000).what
+
+
+def test_a_method_has_defaults_of_its_own_which_a_preset_may_change(tmp_path: Path) -> None:
+    plain = load_preset("quickstart")
+    ours = resolve("quickstart", ["method=ltdd-plus"])
+    assert (plain.initialize.labels, ours.settings.initialize.labels) == ("experts", "teacher")
+    assert ours.origins["initialize.labels"] == "default of ltdd-plus"
+    assert load_preset("quickstart", ["method=ltdd-plus", "initialize.labels=class"]).initialize.labels == "class"
+    # Written as the few lines in which it differs, it reads back to the same settings.
+    changed = load_preset("quickstart", ["method=ltdd-plus", "initialize.labels=experts"])
+    for settings in (ours.settings, changed):
+        file = tmp_path / "mine.yaml"
+        file.write_text(presets.extending(settings, "quickstart", "mine"))
+        assert load_preset(str(file)) == settings

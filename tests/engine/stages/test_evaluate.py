@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.context import Context
+from engine.evaluate_again import evaluate_again
 from engine.pipeline import run
 from engine.run.events import Evaluated
 from engine.stages import evaluate as stage
-from engine.stages.evaluate import evaluate, evaluate_architectures, summed_confusion, synthetic_target
+from engine.stages.evaluate import evaluate, summed_confusion, synthetic_target
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 
@@ -58,4 +59,4 @@ def test_a_run_writes_it_beside_its_metrics_and_a_later_evaluation_keeps_both_of
         assert [sum(row) for row in written["final"]] == [40 * networks] * 10
         accuracies = [100 * row[c] / sum(row) for c, row in enumerate(written["final"])]
         assert accuracies == pytest.approx(metrics["final"]["per_class"])
-        evaluate_architectures(context, ["convnet"], 3)
+        evaluate_again(context, ["convnet"], 3)

@@ -16,13 +16,13 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet
+from engine.evaluate_again import evaluate_again
 from engine.matching.synthetic import Synthetic
 from engine.results.files import folder_names, write_image_folder
 from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
 from engine.run.folder import cache_root, write_atomically
-from engine.stages.evaluate import evaluate_architectures
 from engine.stages.export import export_copies
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
 
@@ -32,7 +32,7 @@ def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_pat
     events: list[Event] = []
     context = tiny_context(tmp_path, tiny_settings(), events)
     before = json.loads(context.folder.metrics.read_text())
-    evaluate_architectures(context, ["vgg11", "alexnet", "vgg11"], 1)
+    evaluate_again(context, ["vgg11", "alexnet", "vgg11"], 1)
     metrics = json.loads(context.folder.metrics.read_text())
     evaluated = [event for event in events if isinstance(event, Evaluated)]
     named = [(event.subject, event.arch, event.iteration) for event in evaluated]
@@ -49,7 +49,7 @@ def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_pat
 def test_more_networks_of_the_runs_own_kind_replace_final(tmp_path: Path) -> None:
     finish_run(tmp_path)
     context = tiny_context(tmp_path, tiny_settings())
-    evaluate_architectures(context, ["convnet"], 3)
+    evaluate_again(context, ["convnet"], 3)
     metrics = json.loads(context.folder.metrics.read_text())
     assert (metrics["final"]["repeats"], metrics["best"]["repeats"]) == (3, 2)
     assert "convnet" not in metrics["architectures"]
@@ -67,13 +67,13 @@ def test_unknown_networks_and_repeats_below_one_are_refused(
     tmp_path: Path, archs: list[str], repeats: int | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        evaluate_architectures(tiny_context(tmp_path, tiny_settings()), archs, repeats)
+        evaluate_again(tiny_context(tmp_path, tiny_settings()), archs, repeats)
 
 
 def test_an_unfinished_run_is_refused_with_how_to_finish_it(tmp_path: Path) -> None:
     context = tiny_context(tmp_path, tiny_settings())
     with pytest.raises(InputError, match="resume"):
-        evaluate_architectures(context, ["convnet"])
+        evaluate_again(context, ["convnet"])
     with pytest.raises(InputError, match="resume"):
         export_copies(context, tmp_path / "x", None)
     assert not (tmp_path / "x").exists()
@@ -225,10 +225,10 @@ def test_a_place_where_no_copy_can_lie_is_refused(tmp_path: Path) -> None:
 
 def test_damaged_evaluations_are_redone_and_damaged_checks_and_sets_are_refused(tmp_path: Path) -> None:
     context = finish_run(tmp_path)
-    evaluate_architectures(context, ["vgg11"], 1)
+    evaluate_again(context, ["vgg11"], 1)
     for file in [*context.folder.evaluations.iterdir(), context.folder.checkpoint / "seconds.json"]:
         file.write_text('{"per')
-    evaluate_architectures(tiny_context(tmp_path, tiny_settings()), ["vgg11"], 1)
+    evaluate_again(tiny_context(tmp_path, tiny_settings()), ["vgg11"], 1)
     write_atomically(context.folder.checkpoint / "checks.json", "")
     with pytest.raises(RunFailed, match="damaged"):
         best_check(context.folder)
