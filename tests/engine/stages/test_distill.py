@@ -13,7 +13,7 @@ from engine.context import Context
 from engine.matching.matcher import IterationResult
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep
 from engine.run.settings import RecoverySettings
 from engine.stages.distill import distill
@@ -69,3 +69,12 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int,
         assert all(map(torch.equal, ours, theirs))
     assert resumed.extra.keys() == whole.extra.keys() and bool(resumed.extra) == recovers
     assert all(torch.equal(resumed.extra[name], own) for name, own in whole.extra.items())
+
+
+def test_a_recovery_that_diverges_names_the_rate_to_lower(tmp_path: Path) -> None:
+    teacher, data = toy_teacher()
+    start = Synthetic(torch.full((6, 2, 12, 12), torch.nan, dtype=torch.float64), torch.zeros(6, 3), torch.tensor(0.5))
+    recovery = Recovery(RecoverySettings(), ITERATIONS, teacher, data)
+    with pytest.raises(RunFailed) as failed:
+        list(distill(run_context(tmp_path, []), start, recovery))
+    assert "lower recovery.learning_rate" in failed.value.faults[0].hint
