@@ -1,8 +1,8 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
-[--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a finished run, `export FOLDER
---tensorboard DIR` on any.
+[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best]` work on a
+finished run, `export FOLDER --tensorboard DIR` on any.
 `calibrate [--compiler]` measures the machine, for estimates.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
@@ -23,7 +23,6 @@ from typing import get_args
 from engine import pipeline
 from engine.context import STAGES, Clock, Context
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
-from engine.evaluate_again import evaluate_again
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
@@ -35,6 +34,7 @@ from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunS
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
+from engine.scores import score
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
-    """Runs run, evaluate or export; an error is also written to the events, for whoever watches the run.
+    """Runs run, evaluate, scores or export; an error is also written to the events, for whoever watches the run.
 
     Not of a copy: nothing has broken in the run that it is taken from.
     """
@@ -82,8 +82,11 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             pipeline.run(context)
         elif arguments.command == "evaluate":
             archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
-            # Given neither, the set is evaluated on all networks.
-            evaluate_again(context, archs or (None if labels else get_args(NetworkName)), arguments.repeats, labels)
+            if not archs and not labels:
+                archs = list(get_args(NetworkName))
+            pipeline.evaluate_again(context, archs, arguments.repeats, labels)
+        elif arguments.command == "scores":
+            score(context, arguments.repeats)
         else:
             export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
@@ -174,13 +177,14 @@ def _run_started(context: Context) -> RunStarted:
         os.getpid(),
         resumed=context.folder.checkpoint.exists(),
         estimated_seconds=estimated_seconds(context.folder),
+        labels=list(settings.evaluate.labels),
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "evaluate", "export", "calibrate"):
+    for name in ("run", "evaluate", "scores", "export", "calibrate"):
         command = commands.add_parser(name)
         command.add_argument("--device", default="auto")
         if name == "calibrate":
@@ -193,6 +197,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--arch")
             command.add_argument("--labels")
             command.add_argument("--repeats", type=int)
+        if name == "scores":
+            command.add_argument("--repeats", type=int, default=5)
         if name == "export":
             command.add_argument("--images", type=Path)
             command.add_argument("--pt", type=Path)

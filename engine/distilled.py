@@ -1,52 +1,49 @@
-"""distilled.safetensors: written by a run, and read by whoever has only the file and wants to train on it.
+"""distilled.safetensors and teacher.safetensors: written by a run, read by whoever has only them and wants to train.
 
 distilled = DistilledSet.load("distilled.safetensors")
-for images, soft_labels in distilled.batches(seed=epoch): ...
+training = distilled.training("online", load_teacher("teacher.safetensors"))  # or "hard", "stored", without a teacher
+for images, targets in training.batches(seed=epoch): ...
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from engine.data.augment import apply, draw
+from engine.data.augment import CutMix, apply, draw
 from engine.data.dataset import LongTailedData
 from engine.data.whitening import Whitening
-from engine.losses import target_probabilities
+from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
+from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.settings import RunSettings
-from engine.run.validation import known_network
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.settings import (
+    DatasetSettings,
+    RunSettings,
+)
+from engine.run.validation import known_network, known_regime
+from engine.teachers import Teacher
+from engine.training.accuracy import balanced
 
 FORMAT = 1
-METADATA_KEY = "ltdd"
+METADATA_KEY, TEACHER_KEY = "ltdd", "ltdd-teacher"
 WHITENING_PREFIX = "whitening."
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the run's evaluation trains networks on the set: by SGD, at a tenth of the rate from `decay_epoch` on."""
-
-    epochs: int
-    batch_size: int
-    momentum: float
-    weight_decay: float
-    decay_at: float
-
-    @property
-    def decay_epoch(self) -> int:
-        """The first epoch, counted from 0, at a tenth of the rate."""
-        return math.ceil(self.decay_at * self.epochs)
+# The recipe of stored labels as published; what differs from it is written beside it.
+PUBLISHED_RECIPE = {"epochs", "batch_size", "momentum", "weight_decay", "decay_at"}
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,12 @@ class DistilledSet:
     labels: Tensor
     learning_rate: float
     whitening: Whitening
-    recipe: Recipe
     about: dict[str, Any]
 
     @staticmethod
     def load(path: str | Path, device: str | torch.device = "cpu") -> DistilledSet:
         """Reads the file onto a device; raises InputError where it is missing, damaged or something else."""
-        tensors, about = _read(Path(path), torch.device(device))
+        tensors, about = _read(Path(path), torch.device(device), METADATA_KEY)
         try:
             whitening = {
                 name.removeprefix(WHITENING_PREFIX): value.cpu()
@@ -79,14 +75,14 @@ class DistilledSet:
                 if name.startswith(WHITENING_PREFIX)
             }
             named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
+            _training_settings(about)  # refuses what is no recipe
             return DistilledSet(
                 **named,
                 learning_rate=float(tensors["learning_rate"]),
                 whitening=Whitening.from_state(whitening),
-                recipe=Recipe(**about["recipe"]),
                 about=about,
             )
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, ValidationError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
 
     @property
@@ -94,6 +90,16 @@ class DistilledSet:
         """The names of the classes, in the order of the labels."""
         names: list[str] = self.about["class_names"]
         return names
+
+    @property
+    def has_soft_labels(self) -> bool:
+        """Whether the stored labels are more than the classes."""
+        return not torch.equal(self.soft_labels, one_hot(self.labels, self.soft_labels))
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the run's evaluation trains networks on the set with its stored labels."""
+        return _training_settings(self.about).recipe("stored")
 
     @property
     def ipc(self) -> int:
@@ -118,12 +124,40 @@ class DistilledSet:
 
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of (images, soft labels), shuffled and augmented as in the run; give each epoch another seed."""
+        return self._epoch(self.soft_labels, batch_size or self.recipe.batch_size, seed)
+
+    def _epoch(
+        self, targets: Tensor, batch_size: int, seed: int, cutmix: float = 0.0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of augmented images with their targets (S, C), mixed by CutMix of this alpha where it is not 0."""
         generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self.images), generator=generator)
-        for chosen in order.split(batch_size or self.recipe.batch_size):
-            augmentation = draw(self.about["augmentation"], len(chosen), self.images.shape[-1], generator)
+        order, side = torch.randperm(len(self.images), generator=generator), self.images.shape[-1]
+        for chosen in order.split(batch_size):
+            augmentation = draw(self.about["augmentation"], len(chosen), side, generator)
             indices = chosen.to(self.images.device)
-            yield apply(augmentation, self.images[indices]), self.soft_labels[indices]
+            images, own = apply(augmentation, self.images[indices]), targets[indices]
+            if cutmix:
+                mix = CutMix.draw(cutmix, len(chosen), side, generator)
+                images, own = mix.images(images), mix.targets(own)
+            yield images, own
+
+    def training(self, labels: str = "stored", teacher: Teacher | None = None) -> Training:
+        """How networks are trained on the set in a label regime: hard, stored or online, which needs the teacher.
+
+        Raises InputError for another regime, and for `online` without a teacher.
+        """
+        regime, settings = known_regime(labels), _training_settings(self.about)
+        if regime == "online" and teacher is None:
+            hint = 'training("online", load_teacher("teacher.safetensors"))'
+            raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
+        recipe, classes = settings.recipe(regime), one_hot(self.labels, self.soft_labels)
+        match regime:
+            case "hard":
+                return Training(self, recipe, settings.hard.learning_rate, classes)
+            case "stored":
+                return Training(self, recipe, self.learning_rate, self.soft_labels)
+            case "online":
+                return Training(self, recipe, settings.online.learning_rate, classes, teacher)
 
     def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
         """A fresh network for this set, on its device; the ConvNet has the run's width and depth."""
@@ -139,10 +173,91 @@ class DistilledSet:
         ).to(self.images.device)
 
 
-def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of the file, and its metadata; raises InputError where it is missing, damaged or something else."""
+@dataclass(frozen=True)
+class Training:
+    """How networks are trained on a set in one label regime, as in the run's evaluation; `recipe` says it in numbers.
+
+    learning_rate: of the first epoch. targets: class probabilities (S, C) of the images. teacher: labels each batch in
+    the online regime, else None.
+    """
+
+    distilled: DistilledSet
+    recipe: Recipe
+    learning_rate: float
+    targets: Tensor
+    teacher: Teacher | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a network."""
+        return self.recipe.epochs
+
+    @property
+    def loss(self) -> TrainingLoss:
+        """The loss of logits (B, C) and the targets of a batch: to the teacher's logits, else soft cross-entropy."""
+        return CrossEntropy() if self.recipe.teacher_weight is None else TeacherLoss(self.recipe.teacher_weight)
+
+    def batches(self, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of (images, targets), shuffled, augmented and mixed; give each epoch another seed.
+
+        Targets are class probabilities (B, C); from a teacher its logits and then the classes, (B, 2 C).
+        """
+        for images, own in self.distilled._epoch(self.targets, self.recipe.batch_size, seed, self.recipe.cutmix):
+            yield images, own if self.teacher is None else torch.cat([self.teacher.logits(images), own], dim=1)
+
+    def optimizer(self, network: nn.Module) -> tuple[Optimizer, LambdaLR]:
+        """The optimizer, and the schedule of its rate, which steps once an epoch."""
+        recipe, weights = self.recipe, network.parameters()
+        optimizer: Optimizer
+        if recipe.optimizer == "sgd":
+            optimizer = SGD(weights, self.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay)
+        else:
+            optimizer = AdamW(weights, self.learning_rate, weight_decay=recipe.weight_decay)
+        begins = recipe.decay_epochs
+        return optimizer, LambdaLR(optimizer, lambda epoch: recipe.decay_factor ** sum(at <= epoch for at in begins))
+
+    def averaged(self, network: nn.Module) -> AveragedModel:
+        """The network that is tested: the average of the weights over the steps; without one, the latest weights."""
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.recipe.ema))
+        # It holds the weights at the start: without this, the first update would replace them.
+        average.n_averaged.fill_(1)
+        return average
+
+
+def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Teacher:
+    """Reads teacher.safetensors onto a device; `logits(images)` labels whitened images (N, channels, H, W).
+
+    Raises InputError where the file is missing, damaged or something else.
+    """
+    tensors, about = _read(Path(path), torch.device(device), TEACHER_KEY)
+    try:
+        shape = {name: about[name] for name in ("channels", "classes", "image_size", "width", "depth")}
+        module = build_network(known_network(about["arch"]), **shape, seed=0)
+        network, names = FlatNetwork(module), [name for name, _ in module.named_parameters()]
+        members = [
+            network.join({name: tensors[f"{member}.{name}"] for name in names}) for member in range(about["networks"])
+        ]
+        return Teacher(network, members, list(tensors["per_class"].cpu()), tensors.get("adjustment"))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"a part of the teacher is missing: {error}", str(path), "export it anew") from None
+
+
+def _training_settings(about: dict[str, Any]) -> RunSettings:
+    """Settings with the recipes in a set's metadata; those that it does not have are the defaults."""
+    return RunSettings(
+        dataset=DatasetSettings(augmentation=tuple(about["augmentation"])),
+        evaluate=EvaluateSettings(**about["recipe"]),
+        hard=HardSettings(**about.get("hard", {})),
+        online=OnlineSettings(**about.get("online", {})),
+    )
+
+
+def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file and its metadata under `key`; raises InputError if missing, damaged or something else."""
+    wanted, name = ("teacher", "teacher") if key == TEACHER_KEY else ("distilled set", "distilled")
     if not path.is_file():
-        raise InputError("there is no such file", str(path), "a finished run has result/distilled.safetensors")
+        where = "`ltdd-tui export RUN --teacher` writes" if key == TEACHER_KEY else "a finished run has"
+        raise InputError("there is no such file", str(path), f"{where} result/{name}.safetensors")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
@@ -150,11 +265,11 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str
     except (SafetensorError, OSError) as error:
         raise InputError(f"the file is damaged: {error}", str(path), "export it, or download it, anew") from None
     try:
-        about = json.loads(metadata[METADATA_KEY])
+        about = json.loads(metadata[key])
         file_format = int(about["format"])
     except (KeyError, ValueError, TypeError):
-        what = "the file holds tensors, but no distilled set of ltdd-tui"
-        raise InputError(what, str(path), "use a run's result/distilled.safetensors") from None
+        what = f"the file holds tensors, but no {wanted} of ltdd-tui"
+        raise InputError(what, str(path), f"use a run's result/{name}.safetensors") from None
     if file_format > FORMAT:
         what = f"the file has format {file_format}, this version reads up to {FORMAT}"
         raise InputError(what, str(path), "update ltdd-tui")
@@ -169,6 +284,9 @@ def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str
 def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
     """The file's metadata as plain JSON values: what was distilled, from what, and how to train on it."""
     recipe = settings.evaluate
+    # What is as published, and what no label regime of the run needs, is left out: so older sets keep their bytes.
+    differing = recipe.model_dump(include={"optimizer", "cutmix", "ema"}, exclude_defaults=True)
+    blocks = {regime: getattr(settings, regime).model_dump() for regime in recipe.labels if regime != "stored"}
     return {
         "format": FORMAT,
         "method": settings.method,
@@ -183,8 +301,8 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "augmentation": list(settings.dataset.augmentation),
         "whitening": settings.dataset.whitening,
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
-        "recipe": recipe.model_dump(include={"epochs", "batch_size", "momentum", "weight_decay", "decay_at"}),
-    }
+        "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
+    } | blocks
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:
@@ -199,6 +317,42 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
         "learning_rate": synthetic.beta if rate == "learnt" else torch.tensor(rate),
     }
     tensors |= {WHITENING_PREFIX + name: value for name, value in data.whitening.state().items()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return _bytes(tensors, METADATA_KEY, describe(settings, data))
+
+
+def teacher_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher) -> bytes:
+    """The safetensors file of a teacher: each network's parameters by name, below its number, and what it was made of.
+
+    Beside them `per_class`, each network's test accuracy by class (networks, C), and the adjustment (C,), if any.
+    """
+    tensors = {
+        f"{number}.{name}": value
+        for number, theta in enumerate(teacher.weights)
+        for name, value in teacher.network.unflatten(theta).items()
+    }
+    tensors["per_class"] = torch.stack(list(teacher.per_class))
+    if teacher.adjustment is not None:
+        tensors["adjustment"] = teacher.adjustment
+    experts = settings.experts
+    about = {
+        "format": FORMAT,
+        "kind": settings.teacher.kind,
+        "networks": len(teacher.weights),
+        "label_adjustment": settings.teacher.label_adjustment,
+        "arch": experts.network,
+        "width": experts.width,
+        "depth": experts.depth,
+        "channels": data.channels,
+        "classes": data.num_classes,
+        "image_size": data.image_size,
+        "class_names": data.class_names,
+        "test_accuracy": [round(balanced(own), 4) for own in teacher.per_class],
+    }
+    return _bytes(tensors, TEACHER_KEY, about)
+
+
+def _bytes(tensors: dict[str, Tensor], key: str, about: dict[str, Any]) -> bytes:
+    # Cloned: the parameters of a network are views of one vector.
+    plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     # All metadata under one key: safetensors writes several keys in an order that changes from process to process.
-    return save(plain, {METADATA_KEY: json.dumps(describe(settings, data), sort_keys=True)})
+    return save(plain, {key: json.dumps(about, sort_keys=True)})

@@ -140,7 +140,8 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         override(
             "method=ltdp",
-            "error: --set: method: 'ltdp' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
+            "error: --set: method: 'ltdp' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
+            " random, k-center, herding, graph-cut, confident\n"
             "hint: did you mean ltdd?",
         ),
         mine(
@@ -179,9 +180,15 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: mine.yaml:1: seed: a whole number is needed, this is the text '2026-11-28'\n"
             "hint: the one seed; every stage draws its own generator from it",
         ),
+        override(
+            "initialize.images=kcenter",
+            "error: --set: initialize.images: 'kcenter' is not known; known: correct, real, noise, confident, herding,"
+            " k-center, graph-cut\nhint: did you mean k-center?",
+        ),
         mine(
             "method: off\n",
-            "error: mine.yaml:1: method: 'off' is not known; known: ltdd, dam, ed, datm, mtt, random\n"
+            "error: mine.yaml:1: method: 'off' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
+            " random, k-center, herding, graph-cut, confident\n"
             "hint: ltdd, one of its ablations (dam, ed) or a baseline",
         ),
         mine(

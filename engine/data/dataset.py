@@ -194,22 +194,3 @@ def _fingerprint(
     for part in (train.numpy(), labels, test.numpy(), test_labels):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]
-
-
-# --- Real images that stand for a class -------------------------------------------------------------------------------
-
-
-def pick_real_images(data: LongTailedData, ipc: int, draw: torch.Generator, allowed: Tensor | None = None) -> Tensor:
-    """Indices (C * IPC,) of random real images, class after class: the random baseline, and where matching starts.
-
-    In a class that has any images marked in `allowed` (N,), only those are taken. A class with fewer than IPC images
-    repeats them.
-    """
-    picked = []
-    for c in range(data.num_classes):
-        members = torch.nonzero(data.train_labels == c).flatten().cpu()
-        if allowed is not None and allowed[members].any():
-            members = members[allowed[members]]
-        order = members[torch.randperm(len(members), generator=draw)]
-        picked.append(order.repeat(-(-ipc // len(order)))[:ipc])
-    return torch.cat(picked).to(data.train_labels.device)

@@ -19,7 +19,6 @@ from typing import Literal
 from engine.run.device_profiles import GPU_ARITHMETIC, GPU_LAUNCHES, features
 from engine.run.folder import cache_root
 from engine.run.network_cost import NetworkCost
-from engine.run.recipes import recipe_of
 from engine.run.settings import Compile, LabelRegime, NetworkName, RunSettings
 
 StepBackend = Literal["eager", "cpp", "torch"]
@@ -70,7 +69,7 @@ def should_compile_evaluation(
 
     The regimes that the run itself is evaluated in have no part in it: others may be asked for later.
     """
-    counts, recipe, images = settings.evaluate, recipe_of(settings, regime), settings.ipc * cost.classes
+    counts, recipe, images = settings.evaluate, settings.recipe(regime), settings.ipc * cost.classes
     # random, initialization, final, best; checks
     networks = 4 * counts.repeats + settings.checks * counts.check_repeats
     epochs = networks * recipe.epochs

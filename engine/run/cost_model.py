@@ -21,7 +21,6 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.recipes import recipe_of
 from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
@@ -112,11 +111,18 @@ class Workload:
         return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
 
     def initialize_seconds(self) -> float:
-        """One expert classifies all train images, and every expert the chosen ones."""
-        network, start = self.settings.experts.network, self.settings.initialize
-        if self.settings.traits.synthesis == "recovery":
-            return self._crops()
-        judging = self._test(network, sum(self.counts)) if start.images == "correct" else 0.0
+        """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
+        network, start, images = self.settings.experts.network, self.settings.initialize, self.settings.starting_images
+        teachers = self.settings.teacher_networks
+        # The teacher gives the features of one network, or the logits of all.
+        passes = {"real": 0, "noise": 0, "crops": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
+        judging = passes * self._test(network, sum(self.counts))
+        if images == "crops":
+            of_class = max(start.crop_images, self.settings.ipc)
+            cropped = sum(min(count, of_class) for count in self.counts)
+            judging = self._whitening((1 + start.crops) * cropped) + teachers * self._test(
+                network, start.crops * cropped
+            )
         labels = start.labels == "experts" and self.settings.traits.learns_labels
         labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
         return judging + labelling
@@ -139,26 +145,14 @@ class Workload:
     def recovery_seconds(self) -> float:
         """The statistics of the real images, then all iterations, each with the teacher's labels at its end."""
         matching, network = self.settings.matching, self.settings.experts.network
-        targets = STATISTICS * self._teacher_networks * self._test(network, sum(self.counts))
+        networks = self.settings.teacher_networks
+        targets = STATISTICS * networks * self._test(network, sum(self.counts))
         step = STATISTICS * self._epoch("train", network, self.synthetic, self.settings.recovery.batch_size)
-        labels = self._teacher_networks * self._test(network, self.synthetic)
+        labels = networks * self._test(network, self.synthetic)
         # There and back within the step, then the new images.
         whitening = 3 * self._whitening(self.synthetic)
         previews = 1 + matching.iterations / matching.preview_every
         return targets + matching.iterations * (step + labels + whitening) + previews * self._whitening(self.synthetic)
-
-    def _crops(self) -> float:
-        """The crops that recovery starts from: made of pixels, whitened and scored by the teacher."""
-        own = self.settings.recovery
-        images = sum(min(count, max(own.crop_images, self.settings.ipc)) for count in self.counts)
-        scored = self._teacher_networks * self._test(self.settings.experts.network, own.crops * images)
-        return self._whitening((1 + own.crops) * images) + scored
-
-    @property
-    def _teacher_networks(self) -> int:
-        """Networks of the teacher."""
-        by_experts = self.settings.teacher.kind == "classifier_experts"
-        return self.settings.experts.num_experts if by_experts else self.settings.teacher.networks
 
     def evaluation_seconds(self) -> float:
         """Checks on the way, then final and best, and final on the other networks and in the other label regimes."""
@@ -234,7 +228,7 @@ class Workload:
 
     def _network(self, network: NetworkName, regime: LabelRegime) -> float:
         """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
-        recipe, compiled = recipe_of(self.settings, regime), self._should_compile_evaluation(network, regime)
+        recipe, compiled = self.settings.recipe(regime), self._should_compile_evaluation(network, regime)
         epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
         if regime == "online":
             # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
@@ -312,7 +306,7 @@ def _loading(work: Workload) -> float:
 def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
-    evaluations = [recipe_of(work.settings, regime).batch_size for regime in work.settings.evaluate.labels]
+    evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
     batches = [(work.settings.experts.batch_size, sum(work.counts)), (max(evaluations), work.synthetic)]
     return max(min(batch, images) for batch, images in batches) * kept
 

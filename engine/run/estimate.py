@@ -94,7 +94,7 @@ def estimate(
         work.data_seconds(),
         work.experts_seconds() + compiling["experts"] if matches else 0.0,
         work.classifier_experts_seconds() if decoupled else 0.0,
-        work.initialize_seconds() if matches or recovers else 0.0,
+        work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
         work.matching_seconds() + compiling["distill"] if matches else work.recovery_seconds() if recovers else 0.0,
         work.evaluation_seconds(),

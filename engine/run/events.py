@@ -49,7 +49,8 @@ class Event:
 @dataclass(frozen=True)
 class RunStarted(Event):
     """A worker begins; `resumed` says whether it continues from a checkpoint. `estimated_seconds` is what each stage of
-    the whole run should take, with checks counted where they are made: in `distill`."""
+    the whole run should take, with checks counted where they are made: in `distill`. `labels` are the label regimes
+    that it evaluates in; the checks, best and final figures are those of the first."""
 
     name: Text
     method: Text
@@ -65,6 +66,7 @@ class RunStarted(Event):
     pid: Integer
     resumed: Flag = False
     estimated_seconds: dict[Text, Number] = field(default_factory=dict)
+    labels: list[Text] = field(default_factory=lambda: ["stored"])
 
 
 @dataclass(frozen=True)

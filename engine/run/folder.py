@@ -142,6 +142,7 @@ class RunFolder:
         self.distilled = self.result / "distilled.safetensors"
         self.metrics = self.result / "metrics.json"
         self.confusion = self.result / "confusion.json"
+        self.scores = self.result / "scores.json"
         self.grid = self.result / "grid.png"
         self.card = self.result / "README.md"
         # Written by the app alone: what a person notes of the run.

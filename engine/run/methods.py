@@ -22,6 +22,9 @@ MethodName = Literal[
     "confident",
 ]
 
+SelectionRule = Literal["confident", "herding", "k-center", "graph-cut"]
+"""Rules by which a teacher chooses real images: each is a method of its own, and a start for the others."""
+
 Synthesis = Literal["trajectory matching", "distribution matching", "recovery", "selection"]
 
 
@@ -88,6 +91,6 @@ METHODS: dict[MethodName, MethodTraits] = {
 
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
     "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
-    "rldd": {("matching", "iterations"): 75},
+    "rldd": {("initialize", "images"): "crops", ("initialize", "labels"): "teacher", ("matching", "iterations"): 75},
 }
 """What a method has other defaults for; presets may still say else."""

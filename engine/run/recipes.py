@@ -1,11 +1,14 @@
-"""The recipe by which an evaluation trains a network on a small set, in each label regime. No torch."""
+"""Evaluation: how networks are trained on a small set in each label regime, as settings and as one recipe for all."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from engine.run.settings import AugmentationName, LabelRegime, RunSettings
+from pydantic import Field, field_validator
+
+from engine.run.fields import AugmentationName, LabelRegime, NetworkName, Strict, official, ours, paper, rldd
 
 
 @dataclass(frozen=True)
@@ -30,51 +33,135 @@ class Recipe:
     ema: float = 0.0
     teacher_weight: float | None = None
 
+    @property
+    def decay_epochs(self) -> list[int]:
+        """The epochs, counted from 0, from which on the rate is multiplied once more."""
+        return [math.ceil(share * self.epochs) for share in self.decay_at]
 
-def recipe_of(settings: RunSettings, regime: LabelRegime) -> Recipe:
-    """The recipe of a label regime: hard, stored or online."""
-    augmentation = settings.dataset.augmentation
-    match regime:
-        case "hard":
-            hard = settings.hard
-            return Recipe(
-                hard.epochs,
-                hard.batch_size,
-                "sgd",
-                hard.momentum,
-                hard.weight_decay,
-                (hard.decay_at,),
-                0.1,
-                augmentation,
-            )
-        case "stored":
-            stored = settings.evaluate
-            return Recipe(
-                stored.epochs,
-                stored.batch_size,
-                stored.optimizer,
-                stored.momentum,
-                stored.weight_decay,
-                (stored.decay_at,),
-                0.1,
-                augmentation,
-                stored.cutmix,
-                stored.ema,
-            )
-        case "online":
-            online = settings.online
-            # At 0.8 of the epochs, and when half of what is left is done, twice: 0.8, 0.9 and 0.95.
-            decay_at = tuple(1 - (1 - online.decay_at) / 2**halvings for halvings in range(3))
-            return Recipe(
-                online.epochs,
-                online.batch_size,
-                "adamw",
-                0.0,
-                online.weight_decay,
-                decay_at,
-                0.5,
-                augmentation,
-                online.cutmix,
-                online.ema,
-                online.cross_entropy_weight,
-            )
+    @property
+    def decay_epoch(self) -> int:
+        """The first of them."""
+        return self.decay_epochs[0]
+
+
+class EvaluateSettings(Strict):
+    """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
+
+    From `epochs` on, the recipe of the stored label regime; hard and online have blocks of their own.
+    """
+
+    every: int = official(
+        500,
+        "iterations between checks of the synthetic set on the way; `best` is the best check",
+        unit="iterations",
+        ge=1,
+    )
+    check_from: int = official(
+        0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
+    )
+    labels: tuple[LabelRegime, ...] = ours(
+        ("stored",),
+        "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
+        " teacher that labels every augmented batch (online, several times the work of stored); the first one gives"
+        " final, best, checks on the way and further networks",
+        min_length=1,
+        strict=False,
+    )
+    check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
+    repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
+    arch: tuple[NetworkName, ...] = paper(
+        ("convnet",),
+        "networks that are trained on the result; the first gives final, best, random, initialization",
+        min_length=1,
+        strict=False,
+    )
+    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = official(128, "synthetic images a batch", unit="images", ge=1)
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
+        "learnt", "SGD step size; learnt: the synthetic set's own beta"
+    )
+    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
+    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
+    decay_at: float = official(
+        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
+    )
+    optimizer: Literal["sgd", "adamw"] = official(
+        "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
+    )
+    cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
+
+    def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
+        """The recipe of the stored regime."""
+        return Recipe(
+            self.epochs,
+            self.batch_size,
+            self.optimizer,
+            self.momentum,
+            self.weight_decay,
+            (self.decay_at,),
+            0.1,
+            augmentation,
+            self.cutmix,
+            self.ema,
+        )
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _each_regime_once(cls, labels: tuple[LabelRegime, ...]) -> tuple[LabelRegime, ...]:
+        return tuple(dict.fromkeys(labels))
+
+
+class HardSettings(Strict):
+    """The recipe of the hard label regime: SGD on images whose only label is their class."""
+
+    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = official(128, "images a batch", unit="images", ge=1)
+    learning_rate: float = ours(0.01, "SGD step size, of all sets: a learnt one belongs to soft labels", gt=0)
+    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
+    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
+
+    def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
+        """The recipe of the hard regime."""
+        weight_decay, decay_at = self.weight_decay, (self.decay_at,)
+        return Recipe(self.epochs, self.batch_size, "sgd", self.momentum, weight_decay, decay_at, 0.1, augmentation)
+
+
+class OnlineSettings(Strict):
+    """The recipe of the online label regime: the teacher labels each augmented, mixed batch (RLDD's on CIFAR-10).
+
+    The loss is the mean squared error to the teacher's logits, and a little cross-entropy to the classes.
+    """
+
+    epochs: int = rldd(1000, "epochs of a network", unit="epochs", ge=1)
+    batch_size: int = rldd(25, "images a batch", unit="images", ge=1)
+    learning_rate: float = rldd(1.0e-3, "AdamW step size", gt=0)
+    weight_decay: float = rldd(0.01, "AdamW weight decay", ge=0)
+    decay_at: float = rldd(
+        0.8,
+        "share of the epochs after which the rate is halved; halved again each time that half of the rest is over,"
+        " twice (0.8: at 0.8, 0.9 and 0.95)",
+        gt=0,
+        le=1,
+    )
+    cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
+    cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
+    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
+
+    def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
+        """The recipe of the online regime."""
+        return Recipe(
+            self.epochs,
+            self.batch_size,
+            "adamw",
+            0.0,
+            self.weight_decay,
+            tuple(1 - (1 - self.decay_at) / 2**halvings for halvings in range(3)),
+            0.5,
+            augmentation,
+            self.cutmix,
+            self.ema,
+            self.cross_entropy_weight,
+        )

@@ -5,52 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, model_validator
 
-from engine.run.methods import METHODS, MethodName, MethodTraits
-
-# The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.
-
-
-def _setting(default: Any, help: str, *, source: str, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help, unit and source; the form, docs/settings.md and error hints are made from these."""
-    return Field(default, description=help, json_schema_extra={"unit": unit, "source": source}, **bounds)
-
-
-paper = partial(_setting, source="paper")
-official = partial(_setting, source="official code")
-ours = partial(_setting, source="ours")
-rldd = partial(_setting, source="RLDD")
-
-
-class Strict(BaseModel, strict=True, frozen=True, extra="forbid", allow_inf_nan=False):
-    """A frozen block of settings that refuses unknown keys, wrong types and numbers that are not finite."""
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _within_limits(cls, value: Any) -> Any:
-        # Beyond 2^53 a whole number is no exact float any more, and times and sizes are estimated with floats.
-        if isinstance(value, int) and value > 2**53:
-            raise PydanticCustomError("too_large", "too large")
-        # Python reads bytes of a path that are not UTF-8 as surrogates, which cannot be written into a config.yaml.
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise PydanticCustomError("no_text", "no text")
-        return value
-
+# The names of `fields` are a part of the settings: as such they are imported from here.
+from engine.run.fields import AugmentationName as AugmentationName
+from engine.run.fields import LabelRegime as LabelRegime
+from engine.run.fields import NetworkName as NetworkName
+from engine.run.fields import Strict, official, ours, paper, rldd
+from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
-NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
-LabelRegime = Literal["hard", "stored", "online"]
+StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
-AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 # Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
@@ -163,9 +136,15 @@ class TeacherSettings(Strict):
 class InitializeSettings(Strict):
     """Where the synthetic set starts."""
 
-    images: Literal["correct", "real", "noise"] = paper(
-        "correct", "real images that an expert predicts correctly, any real images, or noise"
+    images: StartingImages = paper(
+        "correct",
+        "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
+        " chooses: its most confident ones, by herding, k-center or graph-cut, or the crops it is surest of (RLDD); a"
+        " selection method chooses its own",
     )
+    crops: int = rldd(5, "random square crops of each real image, where crops are the start", unit="crops", ge=1)
+    crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
+    smallest_crop: float = rldd(0.08, "smallest share of an image in such a crop", gt=0, le=1)
     labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
@@ -237,116 +216,22 @@ class MatchingSettings(Strict):
 
 
 class RecoverySettings(Strict):
-    """Recovery by the statistics of the teacher (RLDD), over matching.iterations: published are 75 for CIFAR-10, 2000
+    """Recovery by the teacher's statistics (method rldd), over matching.iterations; published are 75 for CIFAR-10, 2000
     for CIFAR-100 and Tiny-ImageNet."""
 
-    crops: int = rldd(
-        5,
-        "random-resized square crops of each real image, of which the start takes those that the teacher is surest of;"
-        " 0: the start is that of initialize.images",
-        ge=0,
-    )
-    crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
-    smallest_crop: float = rldd(0.08, "smallest share of an image in a random-resized crop", gt=0, le=1)
     batch_size: int = rldd(100, "synthetic images whose statistics are taken together", unit="images", ge=1)
     learning_rate: float = rldd(
         0.05,
         "Adam's step size, which falls to 0 along half a cosine",
-        unit="standard deviation of the pixels",
+        unit="standard deviation of pixels",
         gt=0,
     )
+    smallest_crop: float = rldd(0.08, "smallest share of an image in the random crop of each iteration", gt=0, le=1)
     statistics_weight: float = rldd(0.01, "weight of the distances of statistics, beside the cross-entropy", ge=0)
     first_layer_weight: float = rldd(10.0, "weight of the first layer's distances among those of all layers", ge=0)
     statistics_momentum: float = rldd(
-        0.8, "share of the earlier iterations in the synthetic images' statistics", ge=0, lt=1
+        0.8, "share of earlier iterations in the statistics of the synthetic images", ge=0, lt=1
     )
-
-
-class EvaluateSettings(Strict):
-    """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
-
-    From `epochs` on, the recipe of the stored label regime; hard and online have blocks of their own.
-    """
-
-    every: int = official(
-        500,
-        "iterations between checks of the synthetic set on the way; `best` is the best check",
-        unit="iterations",
-        ge=1,
-    )
-    check_from: int = official(
-        0, "first iteration that is checked; at 0 the starting set can be `best`", unit="iterations", ge=0
-    )
-    labels: tuple[LabelRegime, ...] = ours(
-        ("stored",),
-        "label regimes: classes alone (hard), one soft label stored with each image (stored, as published), or a"
-        " teacher that labels every augmented batch (online, several times the work of stored); the first one gives"
-        " final, best, checks on the way and further networks",
-        min_length=1,
-        strict=False,
-    )
-    check_repeats: int = official(1, "networks of a check on the way", unit="networks", ge=1)
-    repeats: int = ours(5, "networks of every reported figure", unit="networks", ge=1)
-    arch: tuple[NetworkName, ...] = paper(
-        ("convnet",),
-        "networks that are trained on the result; the first gives final, best, random, initialization",
-        min_length=1,
-        strict=False,
-    )
-    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = official(128, "synthetic images a batch", unit="images", ge=1)
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
-        "learnt", "SGD step size; learnt: the synthetic set's own beta"
-    )
-    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
-    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(
-        0.5, "share of the epochs after which the rate falls to a tenth (official code: 502 of 1001)", gt=0, le=1
-    )
-    optimizer: Literal["sgd", "adamw"] = official(
-        "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
-    )
-    cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
-
-    @field_validator("labels", mode="after")
-    @classmethod
-    def _each_regime_once(cls, labels: tuple[LabelRegime, ...]) -> tuple[LabelRegime, ...]:
-        return tuple(dict.fromkeys(labels))
-
-
-class HardSettings(Strict):
-    """The recipe of the hard label regime: SGD on images whose only label is their class."""
-
-    epochs: int = paper(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = official(128, "images a batch", unit="images", ge=1)
-    learning_rate: float = ours(0.01, "SGD step size, of all sets: a learnt one belongs to soft labels", gt=0)
-    momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
-    decay_at: float = official(0.5, "share of the epochs after which the rate falls to a tenth", gt=0, le=1)
-
-
-class OnlineSettings(Strict):
-    """The recipe of the online label regime: the teacher labels each augmented, mixed batch (RLDD's on CIFAR-10).
-
-    The loss is the mean squared error to the teacher's logits, and a little cross-entropy to the classes.
-    """
-
-    epochs: int = rldd(1000, "epochs of a network", unit="epochs", ge=1)
-    batch_size: int = rldd(25, "images a batch", unit="images", ge=1)
-    learning_rate: float = rldd(1.0e-3, "AdamW step size", gt=0)
-    weight_decay: float = rldd(0.01, "AdamW weight decay", ge=0)
-    decay_at: float = rldd(
-        0.8,
-        "share of the epochs after which the rate is halved; halved again each time that half of the rest is over,"
-        " twice (0.8: at 0.8, 0.9 and 0.95)",
-        gt=0,
-        le=1,
-    )
-    cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
-    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
 
 
 class Expected(Strict):
@@ -389,7 +274,17 @@ class RunSettings(Strict):
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled
+        chosen = self.starting_images in (*get_args(SelectionRule), "crops")
+        return self.traits.uses_teacher or online or labelled or chosen
+
+    @property
+    def starting_images(self) -> StartingImages:
+        """What the set starts from: a selection method's own rule, else `initialize.images`."""
+        if not self.traits.distills:
+            return "real" if self.method == "random" else cast(SelectionRule, self.method)
+        images = self.initialize.images
+        # What is correct is decided by experts.
+        return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
     def has_soft_labels(self) -> bool:
@@ -405,6 +300,11 @@ class RunSettings(Strict):
     def trains_classifier_experts(self) -> bool:
         """Whether there are classifier experts: to be matched, or as the teacher."""
         return self.traits.decoupled or (self.needs_teacher and self.teacher.kind == "classifier_experts")
+
+    def recipe(self, regime: LabelRegime) -> Recipe:
+        """How networks are trained in a label regime."""
+        blocks = {"hard": self.hard.recipe, "stored": self.evaluate.recipe, "online": self.online.recipe}
+        return blocks[regime](self.dataset.augmentation)
 
     @property
     def teacher_networks(self) -> int:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.dataset import LongTailedData
+from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork

@@ -1,4 +1,4 @@
-"""The set that matching starts from: real images that an expert classifies correctly, labelled by the experts."""
+"""The set that a method starts from, or ends with: real images, and labels for them by experts or a teacher."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.context import Context, generator
-from engine.data.crops import surest_crops
-from engine.data.dataset import LongTailedData, pick_real_images
+from engine.data.dataset import LongTailedData
+from engine.data.selection import pick_real_images, select_real_images, surest_crops
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
@@ -21,18 +21,17 @@ def initialize(
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
-    A method without experts gets random real images. Emits Initialized, and Warned where no expert knows an image.
+    `teacher`: where it chooses the images or labels them. Emits Initialized, and Warned where no expert knows an image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        chosen, images = _choose_images(context, data, network, experts)
-        recovers = settings.traits.synthesis == "recovery"
-        if recovers and teacher and settings.recovery.crops:
-            images = _surest_crops(context, data, teacher)
-        if teacher and (recovers or settings.initialize.labels == "teacher"):
+        images = _choose_images(context, data, network, experts, teacher)
+        # What recovery makes of them is labelled by the teacher, and so are they.
+        by_teacher = settings.initialize.labels == "teacher" or settings.traits.synthesis == "recovery"
+        if by_teacher and teacher:
             logits, unrecognized = teacher.logits(images), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, images, data.train_labels[chosen])
+            logits, unrecognized = _label_logits(context, data, network, experts, images)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
@@ -42,42 +41,49 @@ def initialize(
 
 
 def _choose_images(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Indices (S,) of the train images that give the classes, and the images: those, or noise in their place."""
-    draw = generator(context.settings.seed, "initialize")
-    kind = context.settings.initialize.images if experts else "real"
-    allowed = None
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
+) -> Tensor:
+    """IPC images for each class, (S, channels, H, W): real ones, crops of some, or noise."""
+    kind, ipc = context.settings.starting_images, context.settings.ipc
+    if kind == "crops":
+        return _surest_crops(context, data, teacher)
+    if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
+        assert teacher
+        chosen = select_real_images(data, ipc, kind, teacher.features, teacher.logits)
+        return data.train_images[chosen].clone()
+    draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, context.settings.ipc, draw, allowed)
+    chosen = pick_real_images(data, ipc, draw, allowed)
     images = data.train_images[chosen].clone()
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
-    return chosen, images
+    return images
 
 
-def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher) -> Tensor:
+def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher | None) -> Tensor:
     """The crops of real images (C * IPC, channels, H, W) with the teacher's lowest cross-entropies."""
+    assert teacher
 
     def cross_entropies(images: Tensor, label: int) -> Tensor:
         return -teacher.logits(images).log_softmax(dim=1)[:, label]
 
-    settings, own = context.settings, context.settings.recovery
-    draw = generator(settings.seed, "initialize", "crops")
-    return surest_crops(data, settings.ipc, own.crop_images, own.crops, own.smallest_crop, cross_entropies, draw)
+    start, draw = context.settings.initialize, generator(context.settings.seed, "initialize", "crops")
+    ipc, most = context.settings.ipc, start.crop_images
+    return surest_crops(data, ipc, most, start.crops, start.smallest_crop, cross_entropies, draw)
 
 
 @torch.no_grad()
 def _label_logits(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor, classes: Tensor
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor
 ) -> tuple[Tensor, int]:
     """For each image the mean logits (S, C) of the experts that classify it correctly; and for how many none does.
 
     Those get the logits of their class, as do all images where the settings or the method want hard labels. With
     `one_expert`, the logits are those of the first expert, and none are replaced.
     """
+    classes = torch.arange(data.num_classes, device=images.device).repeat_interleave(context.settings.ipc)
     by_class = F.one_hot(classes, data.num_classes) * context.settings.initialize.class_logit
     if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
         return by_class, 0

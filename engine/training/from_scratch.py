@@ -20,7 +20,7 @@ from engine.nets import build_network
 from engine.nets.functional import FlatNetwork, Forward
 from engine.run.events import Emit
 from engine.run.network_cost import NetworkCost, network_cost
-from engine.run.recipes import Recipe, recipe_of
+from engine.run.recipes import Recipe
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.teachers import Teacher
 from engine.training.batches import TrainingStream, augmented_blocks
@@ -84,7 +84,7 @@ def networks_at_once(
 ) -> int:
     """How many of `networks` an evaluation trains at once."""
     settings = context.settings
-    batch = min(settings.ipc * data.num_classes, recipe_of(settings, regime).batch_size)
+    batch = min(settings.ipc * data.num_classes, settings.recipe(regime).batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 
@@ -103,7 +103,7 @@ def train_from_scratch(
     All sets must have the same size. regime: the label regime, whose recipe it is unless another is given. teacher:
     labels each batch, in the online regime.
     """
-    settings, recipe = context.settings, recipe or recipe_of(context.settings, regime)
+    settings, recipe = context.settings, recipe or context.settings.recipe(regime)
     compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch), regime)
     # Whether one or several, not how many: groups of any larger size share one compiled gradient.
     shape, group, loss = _shape(settings, data), min(2, len(names)), _loss(recipe, teacher)

@@ -14,9 +14,12 @@ from rich.table import Table
 from engine.run.estimate import Estimate
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, interval_text
 from engine.run.presets import DEFAULT
+from engine.run.scores import PARTS, Scores
 from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, stage_name
-from ltdd_tui.runs.figures import Row, beyond_published, head_to_tail
+from ltdd_tui.runs.figures import beyond_published, head_to_tail
 from ltdd_tui.runs.index import Overview
+from ltdd_tui.runs.rows import Row, has_regimes
+from ltdd_tui.runs.tables import accuracy_in, regimes_of
 
 PIPE_COLUMNS = 200
 
@@ -64,12 +67,18 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def result_table(rows: Iterable[Row]) -> Table:
-    """One row per set: accuracy with its standard deviation, and by class group, in percent."""
+    """One row per set: accuracy with its standard deviation, and by class group, in percent.
+
+    A column tells the label regime of each row where there is another than `stored`.
+    """
+    rows = list(rows)
+    labels = ("labels",) if has_regimes(rows) else ()
     figures = ("accuracy %", "n", *GROUPS, "iteration")
-    table = plain_table("set", *figures, right=figures)
+    table = plain_table("set", *labels, *figures, right=figures)
     for row in rows:
         table.add_row(
             row.label,
+            *([row.labels or "-"] if labels else []),
             mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats),
             str(row.repeats),
             *(percent(row.groups.get(group)) for group in GROUPS),
@@ -107,25 +116,54 @@ def class_table(
     return Group(table, note)
 
 
-def published_line(expected: Mapping[str, Any] | None, final: float | None) -> str | None:
-    """The published accuracy beside the one measured here, in percent; None where nothing was published."""
+def published_line(
+    expected: Mapping[str, Any] | None, final: float | None, otherwise: str = "not reached yet"
+) -> str | None:
+    """The published accuracy beside the one measured here, in percent; None where nothing was published.
+
+    `otherwise`: what is said where there is no final accuracy.
+    """
     if not expected:
         return None
     beyond = beyond_published(final, expected["accuracy"])
-    here = "not reached yet" if beyond is None else f"here {percent(final)} ({beyond:+.1f})"
+    here = otherwise if beyond is None else f"here {percent(final)} ({beyond:+.1f})"
     remark = f"; {expected['note']}" if expected.get("note") else ""
     published = f"published {expected['accuracy']:.1f} (best checkpoint on the test set) [{expected['source']}]"
     return f"{published}, {here}{remark}"
 
 
+def scores_table(scores: Scores) -> Table:
+    """One row for each evaluation that the scores are made from."""
+    figures = ("accuracy %", "n", "step size")
+    table = plain_table("trained on", *figures, "", right=figures)
+    for name, part in scores.parts.items():
+        accuracy = mean_and_std(part.accuracy_mean, part.accuracy_std, part.repeats)
+        searched = "searched" if part.searched else ""
+        table.add_row(PARTS.get(name, name), accuracy, str(part.repeats), f"{part.learning_rate:g}", searched)
+    return table
+
+
+def scores_lines(scores: Scores) -> list[str]:
+    """Both scores with what they are made from, in percentage points, a line each."""
+    ior, plain, hlr = f"{100 * scores.ior:+.1f}", f"{100 * scores.plain_gain:+.1f}", f"{100 * scores.hlr:.1f}"
+    under = f"{scores.labels} labels, {scores.arch}, n={scores.repeats}"
+    return [
+        f"LRS {scores.lrs:.3f}: {ior} over random images (IOR), {hlr} below all images with hard labels (HLR); {under}",
+        f"ARS {scores.ars:.3f}: {ior} over random images, {plain} without augmentation; {under}",
+    ]
+
+
 def runs_table(runs: Iterable[Overview]) -> Table:
-    """One row per run."""
+    """One row per run; where there are label regimes beside `stored`, with a column for each."""
     runs = list(runs)
     tags = ["tags"] if any(run.tags for run in runs) else []
-    table = plain_table("name", "state", "stage", "cell", "method", "accuracy %", *tags, right=("accuracy %",))
+    regimes = regimes_of(runs)
+    titles = [f"{labels} labels %" for labels in regimes] or ["accuracy %"]
+    table = plain_table("name", "state", "stage", "cell", "method", *titles, *tags, right=titles)
     for run in runs:
-        accuracy = "" if run.accuracy_mean is None else mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
-        cells = (run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", accuracy)
+        figures = [accuracy_in(run, labels) for labels in regimes or [run.labels]]
+        accuracies = ["" if mean is None else mean_and_std(mean, std, 2) for mean, std in figures]
+        cells = (run.name, run.status, stage_name(run.stage or ""), run.cell, run.method or "?", *accuracies)
         table.add_row(*cells, *([" ".join(run.tags)] if tags else []))
     return table
 

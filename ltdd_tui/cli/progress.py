@@ -25,7 +25,8 @@ from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.figures import best_check
 from ltdd_tui.runs.live import RunStateReader
 from ltdd_tui.runs.messages import log_message, losses, progress_text, worker_died
-from ltdd_tui.runs.state import RunState, Stage, crashed_if_worker_died
+from ltdd_tui.runs.stages import Stage
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died
 from ltdd_tui.runs.worker import WorkerProcess
 
 POLL_SECONDS = 0.1

@@ -1,8 +1,9 @@
-"""`runs`, `show`, `evaluate` and `export`: which runs there are, how good they are, and what else to make of them."""
+"""`runs`, `show`, `evaluate`, `scores`, `export`: which runs there are, how good they are, and what to make of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ import typer
 from engine.run.errors import InputError, escaped
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
-from engine.run.validation import known_network
+from engine.run.scores import read_scores
+from engine.run.validation import known_network, known_regime
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
@@ -23,21 +25,23 @@ from ltdd_tui.cli.output import (
     published_line,
     result_table,
     runs_table,
+    scores_lines,
+    scores_table,
     seconds_table,
 )
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.figures import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.find import cli_name, find_run, run_folders
 from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.notes import parse_tags, read_notes, retagged, write_notes
-from ltdd_tui.runs.results import measured
+from ltdd_tui.runs.results import final_figures, measured
+from ltdd_tui.runs.rows import is_sound, row_of, rows_from_state
 from ltdd_tui.runs.state import RunState
 from ltdd_tui.runs.tables import runs_as
 
-SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "final")
+SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "teacher", "final")
 """The sets that get a column in the table of classes: one for each step of the method."""
 
 
@@ -114,15 +118,20 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         )
     result = measured(metrics)
     print_data(result_table(result.rows))
-    if published := published_line(result.expected, result.final):
+    if published := published_line(result.expected, result.final, "with stored labels; this run has none"):
         print_data(published)
+    if result.stored:
+        print_data(f"stored: {result.stored}")
+    scores, unread = read_scores(folder)
+    for line in scores_lines(scores) if scores else ():
+        print_data(line)
     if by_class:
         print_data("")
         rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
         print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
-    for fault in result.faults:
+    for fault in (*result.faults, *unread):
         print_note(escaped(f"left out: {fault.where}: {fault.what}"))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
@@ -151,32 +160,61 @@ def _metrics_text(folder: RunFolder) -> str:
 def evaluate(
     run: RunName,
     runs_dir: RunsDir,
-    arch: Annotated[str, typer.Option("--arch", help="architectures with commas: convnet,resnet18,vgg11,alexnet")],
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", help="architectures with commas: convnet,resnet18,vgg11,alexnet; else the run's first"),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="label regimes with commas: hard (the class alone), stored (one soft label an image), online (a"
+            " teacher labels each batch; it is trained first where the cache has none); else the run's first",
+        ),
+    ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks per architecture")] = 5,
     device: Device = "auto",
     plain: Plain = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train fresh networks on a run's result and test them; adds the figures to its metrics.json."""
+    """Train fresh networks on a run's result and test them; adds the figures to its metrics.json.
+
+    With --labels, random images and the initialization are evaluated in these label regimes too.
+    """
+    if arch is None and labels is None:
+        hint = "--arch names networks, --labels label regimes: hard, stored, online"
+        raise InputError("nothing to evaluate is named", "evaluate", hint)
     folder = find_run(run, runs_dir)
     _check_has_result(folder)
-    archs = list(dict.fromkeys(part.strip() for part in arch.split(",") if part.strip()))
-    for name in archs or [arch]:
-        known_network(name, "--arch")  # before a worker, whose torch takes seconds to load
-    state = _run_worker(
-        folder,
-        ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device],
-        plain,
-    )
+    known = final_figures(folder)
+    # Before a worker, whose torch takes seconds to load.
+    archs = [known_network(name, "--arch") for name in _named(arch, known.first_network)]
+    regimes = [known_regime(name, "--labels") for name in _named(labels, known.first_regime)]
+    arguments = ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device]
+    state = _run_worker(folder, arguments if labels is None else [*arguments, "--labels", ",".join(regimes)], plain)
+    subjects = ("final",) if labels is None else ("random", "initialization", "final")
     # What was asked for, also where the run keeps an evaluation over more networks.
-    asked = [event for event in state.evaluations.values() if event.subject == "final" and event.repeats == repeats]
-    evaluations = [event for name in archs for event in asked if event.arch == name]
+    asked = [event for event in state.evaluations.values() if event.repeats == repeats]
+    evaluations = [
+        event
+        for regime, name, subject in itertools.product(regimes, archs, subjects)
+        for event in asked
+        if (event.labels, event.arch, event.subject) == (regime, name, subject)
+    ]
     if as_json:
         print_json([dataclasses.asdict(event) for event in evaluations])
         return
     tests = state.data.test_counts if state.data else []
-    sound = [event for event in evaluations if is_sound(event, tests)]
-    print_data(result_table(row_of(f"final on {event.arch}", event) for event in sound))
+    rows = [row_of(f"{event.subject} on {event.arch}", event) for event in evaluations if is_sound(event, tests)]
+    teacher = [row for row in measured(readable_metrics(folder)).rows if row.label == "teacher"]
+    print_data(result_table([*rows, *teacher] if "online" in regimes else rows))
+
+
+def _named(text: str | None, otherwise: str) -> list[str]:
+    """The names in a list with commas, each once; `otherwise` where there is no list."""
+    if text is None:
+        return [otherwise]
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip())) or [text]
 
 
 def export(
@@ -225,6 +263,35 @@ def export(
     _run_worker(folder, arguments, plain)
     for path in list(copies.values()) or [folder.grid, folder.card]:
         print(path)
+
+
+def score(
+    run: RunName,
+    runs_dir: RunsDir,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="fresh networks for each accuracy")] = 5,
+    device: Device = "auto",
+    plain: Plain = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run's set beside random images and all images: LRS and ARS, as DD-Ranking defines them; `show` has them.
+
+    Trains seven kinds of networks: on the set, on random images and on all images with hard labels; on the set and on
+    random images by the set's own recipe, and by that without augmentation. Step sizes that do not belong to the set
+    are searched on held-out training images, never on test images. What was trained before is read back.
+    """
+    folder = find_run(run, runs_dir)
+    _check_has_result(folder)
+    _run_worker(folder, ["scores", str(folder.root), "--repeats", str(repeats), "--device", device], plain)
+    scores, faults = read_scores(folder)
+    if scores is None:
+        raise InputError("the scores cannot be read", str(folder.scores), "".join(fault.hint for fault in faults))
+    if as_json:
+        print_json(scores.model_dump(by_alias=True))
+        return
+    print_data(scores_table(scores))
+    for line in scores_lines(scores):
+        print_data(line)
+    print_note(f"{scores.rule}; scores: {folder.scores}")
 
 
 def _check_has_result(folder: RunFolder) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
 from ltdd_tui.formatting import factor_name, mean_and_std, percent
-from ltdd_tui.runs.figures import Row, beyond_published, rows_from_state
+from ltdd_tui.runs.figures import beyond_published
+from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table, TableFormat
 
@@ -20,11 +21,16 @@ TAGS = "ABCDEF"
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run of a comparison; `tag` is the letter by which it is called beside its color."""
+    """One run of a comparison; `tag` is the letter by which it is called beside its color.
+
+    `rows` are those of its first label regime, by what they are of; `regimes` those of every regime, the first one
+    first, where there is another than `stored`.
+    """
 
     tag: str
     view: RunView
     rows: dict[str, Row] = field(default_factory=dict)
+    regimes: dict[str, dict[str, Row]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -42,15 +48,24 @@ class ComparedRun:
 
     @property
     def published(self) -> float | None:
-        """What a publication reports for this run's cell, in percent."""
-        settings = self.view.settings
-        return settings.expected.accuracy if settings and settings.expected else None
+        """What a publication reports for this run's cell, in percent: with stored labels, which the paper has."""
+        expected = self.view.settings.expected if self.view.settings else None
+        return expected.accuracy if expected and self.labels == "stored" else None
 
     @property
     def beyond_published(self) -> float | None:
         """How far the final accuracy lies above the published one, in percentage points."""
         final = self.rows.get("final")
         return beyond_published(final.accuracy_mean if final else None, self.published)
+
+    @property
+    def labels(self) -> str:
+        """The label regime of `rows`."""
+        return next((row.labels for row in self.rows.values() if row.labels), "stored")
+
+    def by_regime(self) -> list[ComparedRun]:
+        """The run once for each label regime, with the rows of that one."""
+        return [replace(self, rows=rows) for rows in self.regimes.values()] or [self]
 
     def by_class(self) -> dict[str, float | None]:
         """The latest accuracy of each class, by its name."""
@@ -60,10 +75,13 @@ class ComparedRun:
 
 def compared_runs(views: Sequence[RunView]) -> list[ComparedRun]:
     """The runs in their order, with their figures by what they are of."""
-    return [
-        ComparedRun(tag, view, {row.label: row for row in rows_from_state(view.state)})
-        for tag, view in zip(TAGS, views, strict=False)
-    ]
+    compared = []
+    for tag, view in zip(TAGS, views, strict=False):
+        rows = rows_from_state(view.state)
+        labels = dict.fromkeys(row.labels for row in rows if row.labels) if has_regimes(rows) else ()
+        regimes = {own: {row.label: row for row in rows if row.labels == own} for own in labels}
+        compared.append(ComparedRun(tag, view, by_label(rows), regimes))
+    return compared
 
 
 def common_cell(runs: Sequence[ComparedRun]) -> str:
@@ -151,9 +169,11 @@ class SeedMean:
     `std` is the sample standard deviation, None of a single seed. Folds are not averaged but pooled, since the few
     images of one class are not spread evenly over them: `folds` of `of_folds` test folds, and every class over these.
     Seeds that do not all have the same folds were tested on different images: their runs are pooled as of one seed.
+    `labels` is the label regime.
     """
 
     tags: str
+    labels: str
     mean: float
     std: float | None
     folds: int = 0
@@ -167,13 +187,13 @@ class SeedMean:
 
 
 def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
-    """One for every two or more finished runs of the same settings and different seeds or test folds."""
-    by_settings: dict[str, list[ComparedRun]] = {}
-    for run in runs:
+    """One for every two or more finished runs of the same settings and different seeds or test folds, by regime."""
+    by_settings: dict[tuple[str, str], list[ComparedRun]] = {}
+    for run in chain.from_iterable(run.by_regime() for run in runs):
         settings = run.view.settings
         if settings is not None and "final" in run.rows:
             others = settings.model_dump_json(exclude={"seed": True, "expected": True, "dataset": {"test_fold"}})
-            by_settings.setdefault(others, []).append(run)
+            by_settings.setdefault((others, run.labels), []).append(run)
     return [mean for alike in by_settings.values() if (mean := _seed_mean(alike)) is not None]
 
 
@@ -184,27 +204,32 @@ SETS = {"final": "final", "best": "best", "start": "initialization", "random": "
 
 
 def comparison_as(form: TableFormat, runs: Sequence[ComparedRun]) -> str:
-    """The figures of compared runs, and their accuracy by class from head to tail, as text: a row for each run."""
+    """The figures of compared runs, and their accuracy by class from head to tail, as text.
+
+    A row for each run, and for each of its label regimes where a run has another than `stored`.
+    """
+    labels = ("labels",) if any(run.regimes for run in runs) else ()
+    runs = [own for run in runs for own in run.by_regime()]
     classes = [line for line in compared_classes(runs) if any(value is not None for value in line.values)]
-    names = (*SETS, *GROUPS)
     titles: tuple[str, ...]
     if form == "csv":
         by_set = tuple(title for name in SETS for title in (f"{name}_mean", f"{name}_std"))
-        titles = ("run", *by_set, *GROUPS, "published", *(f"class:{line.name}" for line in classes))
+        titles = ("run", *labels, *by_set, *GROUPS, "published", *(f"class:{line.name}" for line in classes))
     else:
-        titles = ("run", *names, "published", *(line.name for line in classes))
+        titles = ("run", *labels, *SETS, *GROUPS, "published", *(line.name for line in classes))
     rows: list[tuple[Cell, ...]] = []
     for place, run in enumerate(runs):
         sets = [run.latest if name == "final" else run.rows.get(row) for name, row in SETS.items()]
         groups = [run.latest.groups.get(group) if run.latest else None for group in GROUPS]
         numbers = [*groups, run.published, *(line.values[place] for line in classes)]
+        named = (run.name, run.labels) if labels else (run.name,)
         if form == "csv":
             spreads = [
                 cell for row in sets for cell in ((row.accuracy_mean, row.accuracy_std) if row else (None, None))
             ]
-            rows.append((run.name, *spreads, *numbers))
+            rows.append((*named, *spreads, *numbers))
         else:
-            rows.append((run.name, *map(_spread, sets), *map(percent, numbers)))
+            rows.append((*named, *map(_spread, sets), *map(percent, numbers)))
     table = Table(titles, tuple(rows))
     return table.as_csv() if form == "csv" else table.as_markdown()
 
@@ -245,6 +270,7 @@ def _seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
     settings = runs[0].view.settings
     return SeedMean(
         "".join(sorted(run.tag for run in runs)),
+        runs[0].labels,
         statistics.fmean(accuracies),
         statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         len(folds) if classes else 0,

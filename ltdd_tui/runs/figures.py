@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
-from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, Figures, class_intervals, expert_figures, group_means
+from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, group_means
 from ltdd_tui.runs.history import Floats
 from ltdd_tui.runs.state import RunState
 
@@ -54,68 +54,6 @@ def class_means(lists: Iterable[Sequence[float | None]], count: int) -> list[flo
 def head_to_tail(counts: Sequence[float | None]) -> list[int]:
     """The places of the classes, the largest first; equal ones, and those of unknown size, in their own order."""
     return sorted(range(len(counts)), key=lambda place: -(counts[place] or 0))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Rows of one table of results
-
-
-@dataclass(frozen=True)
-class Row:
-    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
-
-    `per_class` is None for a class without test images.
-    """
-
-    label: str
-    accuracy_mean: float
-    accuracy_std: float
-    repeats: int
-    per_class: list[float | None]
-    groups: Mapping[str, float | None]
-    iteration: int | None = None
-
-
-def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
-    """Whether all its accuracies are known and can be accuracies, so that it gives a row."""
-    return are_percents(figures.accuracy_mean, figures.accuracy_std, *_tested(figures.per_class, test_counts))
-
-
-def _tested(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[float | None]:
-    """The accuracies of the classes that have test images; of all where these are not counted."""
-    counts = test_counts if len(test_counts) == len(per_class) else [1] * len(per_class)
-    return [value for value, count in zip(per_class, counts, strict=True) if count]
-
-
-def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1) -> Row:
-    """The row of one sound set; `repeats` counts where the figures do not say over how many networks they are."""
-    assert figures.accuracy_mean is not None and figures.accuracy_std is not None
-    spread, count = figures.accuracy_std, figures.repeats or repeats
-    return Row(label, figures.accuracy_mean, spread, count, [*figures.per_class], figures.groups, figures.iteration)
-
-
-def rows_from_state(state: RunState) -> list[Row]:
-    """random, initialization, the experts, final, best, then final on further networks; before final, two checks."""
-    groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
-    finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
-    checks = [event for event in state.evaluated("check") if is_sound(event, tests)]
-    named: list[tuple[str, Evaluated | Figures]] = []
-    for subject in ("random", "initialization"):
-        named += [(subject, event) for event in state.evaluated(subject)]
-    for kind in KINDS:
-        experts = [
-            done for done in state.done_experts(kind) if are_percents(done.accuracy, *_tested(done.per_class, tests))
-        ]
-        if experts:
-            accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
-            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups, tests)))
-    if checks and not finals:
-        named.append(("last check", checks[-1]))
-        named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
-    named += [("final", event) for event in finals if event.arch == finals[0].arch]
-    named += [("best", event) for event in state.evaluated("best")]
-    named += [(f"final on {event.arch}", event) for event in finals if event.arch != finals[0].arch]
-    return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

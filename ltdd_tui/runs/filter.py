@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from ltdd_tui.runs.index import Overview
 
 # Fields of a term and the attributes of an Overview that they stand for.
-TEXTS = {name: name for name in ("name", "state", "stage", "dataset", "method")} | {"tag": "tags", "note": "note"}
+TEXTS = {name: name for name in ("name", "state", "stage", "dataset", "method")}
+TEXTS |= {"labels": "regimes", "tag": "tags", "note": "note"}
 NUMBERS = {"if": "imbalance_factor", "ipc": "ipc", "seed": "seed", "acc": "accuracy_mean"}
 COMPARISONS = {
     ">=": operator.ge,
@@ -87,7 +88,7 @@ def _holds(value: float | str | None, compare: Callable[[float, float], bool], n
 
 
 def _texts(run: Overview, name: str) -> tuple[str, ...]:
-    """What a run has of a field: one text, or each of its tags."""
+    """What a run has of a field: one text, or each of its label regimes or tags."""
     value = getattr(run, name) or ""
     return value if isinstance(value, tuple) else (value,)
 

@@ -6,20 +6,21 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
 from engine.run.folder import RunFolder
-from engine.run.metrics import readable_metrics
+from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from ltdd_tui.formatting import factor_name, percent_done, stage_name
 from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
-from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold, planned_stages
+from ltdd_tui.runs.stages import planned_stages
+from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -42,7 +43,8 @@ class Overview:
     `changed` is when its events last changed, in seconds since 1970. `progress` is how far the whole run is, from 0 to
     1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
     `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
-    person's own.
+    person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
+    its standard deviation, where there is another regime than `stored`.
     """
 
     name: str
@@ -63,6 +65,13 @@ class Overview:
     interrupted: str | None = None
     tags: tuple[str, ...] = ()
     note: str = ""
+    labels: str = "stored"
+    accuracies: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """The label regimes of its final accuracies, or of the checks before there are any."""
+        return tuple(self.accuracies) or (self.labels,)
 
     @property
     def status(self) -> str:
@@ -103,12 +112,27 @@ def overview(folder: RunFolder) -> Overview:
         accuracy_mean=final.get("accuracy_mean"),
         # One network has no spread.
         accuracy_std=final.get("accuracy_std") if final.get("repeats") != 1 else None,
+        labels=str(metrics.get("labels") or state.regimes[0]),
+        accuracies=_by_regime(metrics),
         progress=overall.share if overall else None,
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
+
+
+def _by_regime(metrics: MetricsJson) -> dict[str, tuple[float | None, float | None]]:
+    """The final accuracies by label regime, where there is another than `stored`."""
+    regimes = metrics.get("regimes")
+    if not isinstance(regimes, dict) or regimes.keys() <= {"stored"}:
+        return {}
+    sound = sound_metrics({"regimes": regimes})[0].regimes or {}
+    finals = {labels: figures.final for labels, figures in sound.items() if figures.final}
+    return {
+        labels: (final.accuracy_mean, final.accuracy_std if final.repeats != 1 else None)
+        for labels, final in finals.items()
+    }
 
 
 def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStarted | None, RunState]:

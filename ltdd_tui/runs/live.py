@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from engine.run.errors import Fault, SettingsError
 from engine.run.events import RunStarted, Stamped, Warned
 from engine.run.folder import RunFolder, read_json
+from engine.run.metrics import sound_metrics
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion, read_confusion
@@ -22,6 +23,7 @@ from ltdd_tui.runs.console import is_refusal, printed, printed_by_run
 from ltdd_tui.runs.feed import MOST_LOOKS, Feed, events_size
 from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.notes import Notes, read_notes
+from ltdd_tui.runs.rows import stored_text
 from ltdd_tui.runs.state import LogEntry, RunState, RunView, crashed_if_worker_died
 
 ALIVE_EVERY_SECONDS = 1.0
@@ -123,6 +125,7 @@ class LiveRun:
         self._settings: CachedFile[SettingsAndFaults] = CachedFile(folder.config, read_settings, (None, ()))
         self._manifest: CachedFile[Mapping[str, Any]] = CachedFile(folder.manifest, _read_manifest, {})
         self._confusion: CachedFile[Confusion | None] = CachedFile(folder.confusion, read_confusion, None)
+        self._stored: CachedFile[str] = CachedFile(folder.metrics, _read_stored, "")
         self._console: CachedFile[tuple[str, ...]] = CachedFile(folder.console, printed, ())
         self._notes: CachedFile[Notes] = CachedFile(folder.notes, read_notes, Notes())
         self._known = (True, False)
@@ -164,12 +167,13 @@ class LiveRun:
             manifest=self._manifest.read(),
             notes=self._notes.read(),
             confusion=self._confusion.read(),
+            stored=self._stored.read(),
         )
 
 
 def _without_events(view: RunView) -> tuple[object, ...]:
     """What of a view changes without an event."""
-    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes, view.confusion
+    return view.gone, view.alive, view.settings, view.console, view.manifest, view.notes, view.confusion, view.stored
 
 
 def read_settings(config: Path) -> SettingsAndFaults:
@@ -180,6 +184,13 @@ def read_settings(config: Path) -> SettingsAndFaults:
         return None, tuple(error.faults)
     except OSError as error:
         return None, (Fault(f"{error.strerror}", str(config)),)
+
+
+def _read_stored(path: Path) -> str:
+    """What the set takes where it is kept, by its metrics.json; empty for a run of an older version."""
+    metrics = read_json(path)
+    stored = sound_metrics(metrics)[0].stored_bytes if isinstance(metrics, dict) else None
+    return stored_text(stored) if stored else ""
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:

@@ -9,8 +9,9 @@ from typing import Literal
 from engine.run import events as e
 from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
-from ltdd_tui.runs.figures import KINDS, Row, rows_from_state
+from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
+from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -98,18 +99,22 @@ def progress_text(state: RunState, now: float) -> str:
 
 
 def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | None) -> str:
-    """`20 images reach 90.1 ± 0.9 %; random 84.4, start 88.3, all 371 images 92.2`; empty without a final figure."""
-    by_label = {row.label: row for row in rows}
-    final = by_label.get("final")
+    """`20 images reach 90.1 ± 0.9 %; random 84.4, start 88.3, all 371 images 92.2`; empty without a final figure.
+
+    Where a run has other label regimes than `stored`: `20 images reach 90.1 ± 0.9 % with stored labels; ...`.
+    """
+    own = by_label(rows)
+    final = own.get("final")
     if final is None or not class_counts or not ipc:
         return ""
     # The classifier experts decouple head from tail, and so reach more than the others.
-    experts = [by_label[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in by_label]
-    compared = [(name, by_label.get(label)) for name, label in (("random", "random"), ("start", "initialization"))]
+    experts = [own[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in own]
+    compared = [(name, own.get(label)) for name, label in (("random", "random"), ("start", "initialization"))]
     compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else None))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
-    return f"{ipc * len(class_counts):,} images reach {reached} %" + (f"; {others}" if others else "")
+    regime = f" with {final.labels} labels" if has_regimes(rows) else ""
+    return f"{ipc * len(class_counts):,} images reach {reached} %{regime}" + (f"; {others}" if others else "")
 
 
 def closing_line_of(state: RunState) -> str:
@@ -190,6 +195,7 @@ STOPS_AFTER = {
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
+    "scores": "the networks that are being trained, which are kept",
 }
 EVALUATES_ON = "`v` evaluates again; finished networks are kept"
 
@@ -252,7 +258,8 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            return f"evaluated {event.subject}{at} on {event.arch}: {accuracy} % (n={repeats}; {groups})"
+            how = "" if event.labels == "stored" else f", {event.labels} labels"
+            return f"evaluated {event.subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
         case e.RunBroke():

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ltdd_tui.runs.state import DISTILL, EXPERT_STAGES, RunState, Stage
+from ltdd_tui.runs.stages import Stage
+from ltdd_tui.runs.state import DISTILL, EXPERT_STAGES, RunState
 
 # Of a run that has no estimate: about what the stages of the default settings take of a hundred seconds (ours).
 TYPICAL_SECONDS = {

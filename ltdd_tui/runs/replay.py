@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ltdd_tui.runs.state import DISTILL, RunState, RunView, Stage, Stages
+from ltdd_tui.runs.stages import Stage, Stages
+from ltdd_tui.runs.state import DISTILL, RunState, RunView
 
 # What is evaluated before the first iteration; the final set and the best one are known only at the end.
 EVALUATED_BEFORE = frozenset({"random", "initialization"})

@@ -10,10 +10,12 @@ from typing import Any
 from engine.run.errors import Fault
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
+from engine.run.recipes import EvaluateSettings
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name, mean_and_std
-from ltdd_tui.runs.figures import KINDS, Row, head_to_tail, is_sound, row_of, rows_from_state
+from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
+from ltdd_tui.runs.rows import Row, final_with_stored_labels, is_sound, row_of, rows_from_state, stored_text
 
 # ---------------------------------------------------------------------------------------------------------------------
 # metrics.json, as far as it can be relied on: the file may come from elsewhere and hold anything at all
@@ -21,7 +23,10 @@ from ltdd_tui.runs.live import LiveRun, read_settings
 
 @dataclass(frozen=True)
 class Measured:
-    """Rows in the order of `result_table`; `faults` say what of the file cannot be shown, and is left out."""
+    """Rows in the order of `result_table`; `faults` say what of the file cannot be shown, and is left out.
+
+    `stored` is what the set takes on disk, in words.
+    """
 
     rows: tuple[Row, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -32,24 +37,39 @@ class Measured:
     estimated_seconds: Mapping[str, float] = field(default_factory=dict)
     expected: Mapping[str, Any] | None = None
     faults: tuple[Fault, ...] = ()
+    stored: str = ""
 
     @property
     def final(self) -> float | None:
-        """The final accuracy, in percent."""
-        return next((row.accuracy_mean for row in self.rows if row.label == "final"), None)
+        """The final accuracy with stored labels, in percent: what publications of the method report."""
+        return final_with_stored_labels(self.rows)
 
 
 def measured(metrics: Mapping[str, Any]) -> Measured:
     """All that is sound in a metrics.json; never raises."""
     sound, faults = sound_metrics(metrics)
     experts, others = sound.experts or {}, sound.architectures or {}
-    named: dict[str, Figures | None] = {"random": sound.random, "initialization": sound.initialization}
-    named |= {f"{kind} experts": experts.get(kind) for kind in KINDS}
-    named |= {"final": sound.final, "best": sound.best}
-    named |= {f"final on {arch}": figures for arch, figures in others.items()}
+    first = str(sound.labels or "stored")
+    named: list[tuple[str, str, Figures | None]] = [
+        ("random", first, sound.random),
+        ("initialization", first, sound.initialization),
+        *((f"{kind} experts", "", experts.get(kind)) for kind in KINDS),
+        ("teacher", "", sound.teacher),
+        ("final", first, sound.final),
+        ("best", first, sound.best),
+        *((f"final on {arch}", first, figures) for arch, figures in others.items()),
+    ]
+    for labels, regime in (sound.regimes or {}).items():
+        if labels != first:
+            named += [(name, labels, getattr(regime, name)) for name in ("random", "initialization", "final")]
+            named += [(f"final on {arch}", labels, figures) for arch, figures in (regime.architectures or {}).items()]
     counts, tests = sound.class_counts or [], sound.test_counts or []
     return Measured(
-        tuple(row_of(label, one, sound.repeats or 1) for label, one in named.items() if one and is_sound(one, tests)),
+        tuple(
+            row_of(label, one, sound.repeats or 1, labels)
+            for label, labels, one in named
+            if one and is_sound(one, tests)
+        ),
         tuple(sound.class_names or map(str, range(len(counts)))),
         tuple(counts),
         tuple(tests),
@@ -58,6 +78,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         (sound.estimated and sound.estimated.stage_seconds) or {},
         sound.expected.model_dump() if sound.expected else None,
         tuple(faults),
+        stored_text(sound.stored_bytes) if sound.stored_bytes else "",
     )
 
 
@@ -81,6 +102,7 @@ class RunSummary:
     faults: tuple[Fault, ...] = ()
     console: tuple[str, ...] = ()
     seconds: float | None = None
+    stored: str = ""
 
 
 class RunSummaryReader:
@@ -117,7 +139,8 @@ def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faul
     results = measured(metrics)
     by_class = _head_to_tail(results.rows, results.class_counts)
     seconds = sum(results.stage_seconds.values())
-    return RunSummary(results.rows, by_class, settings, faults + results.faults, seconds=seconds or None)
+    faults += results.faults
+    return RunSummary(results.rows, by_class, settings, faults, seconds=seconds or None, stored=results.stored)
 
 
 def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:
@@ -155,25 +178,59 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
             ("step sizes", f"images {matching.image_lr:g}, labels {matching.label_lr:g}"),
         ]
     networks = f"{settings.evaluate.repeats} of {settings.evaluate.epochs:,} epochs"
-    return [*lines, ("evaluation", f"{networks}, {', '.join(settings.evaluate.arch)}")]
+    lines.append(("evaluation", f"{networks}, {', '.join(settings.evaluate.arch)}"))
+    labels = settings.evaluate.labels
+    return lines if labels == ("stored",) else [*lines, ("labels", ", ".join(labels))]
 
 
-def known_networks(folder: RunFolder) -> tuple[dict[str, str], int]:
-    """The final figures that there are, by network, and how many networks a figure of this run stands for."""
+@dataclass(frozen=True)
+class FinalFigures:
+    """The final figures of a run, as they are written, and over how many networks its figures are.
+
+    `by_network` are those of the run's first label regime, `by_regime` those on its first network; `both` are all, by
+    regime and network.
+    """
+
+    both: Mapping[tuple[str, str], str]
+    first_network: str
+    first_regime: str
+    repeats: int
+
+    @property
+    def by_network(self) -> dict[str, str]:
+        return {arch: figure for (labels, arch), figure in self.both.items() if labels == self.first_regime}
+
+    @property
+    def by_regime(self) -> dict[str, str]:
+        return {labels: figure for (labels, arch), figure in self.both.items() if arch == self.first_network}
+
+    def told(self, archs: Sequence[str], regimes: Sequence[str]) -> str:
+        """The figures of these networks in these label regimes in a line, or the first one."""
+        wanted = {
+            (labels, arch): self.both[labels, arch]
+            for labels in regimes or [self.first_regime]
+            for arch in archs
+            if (labels, arch) in self.both
+        } or dict(list(self.both.items())[:1])
+        named = {labels for labels, _ in self.both} != {"stored"}
+        parts = (f"{arch} {figure} %" + f" ({labels})" * named for (labels, arch), figure in wanted.items())
+        return ", ".join(parts) or "done"
+
+
+def final_figures(folder: RunFolder) -> FinalFigures:
+    """The final figures that there are."""
     reader = RunSummaryReader(folder)
     reader.read()
-    settings = reader.summary.settings
-    first = settings.evaluate.arch[0] if settings else "convnet"
-    known = {}
-    for row in reader.summary.rows:
-        if row.label.startswith("final"):
-            arch = first if row.label == "final" else row.label.removeprefix("final on ")
-            known[arch] = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats)
-    return known, settings.evaluate.repeats if settings else 5
-
-
-def figures_of(folder: RunFolder, archs: Sequence[str]) -> str:
-    """The figures of these networks in a line, or that of the first one."""
-    known, _ = known_networks(folder)
-    wanted = [arch for arch in archs if arch in known] or list(known)[:1]
-    return ", ".join(f"{arch} {known[arch]} %" for arch in wanted) or "done"
+    evaluate = reader.summary.settings.evaluate if reader.summary.settings else EvaluateSettings()
+    rows = [row for row in reader.summary.rows if row.label.startswith("final")]
+    return FinalFigures(
+        {
+            (row.labels, row.label.removeprefix("final").removeprefix(" on ") or evaluate.arch[0]): mean_and_std(
+                row.accuracy_mean, row.accuracy_std, row.repeats
+            )
+            for row in rows
+        },
+        evaluate.arch[0],
+        rows[0].labels if rows else evaluate.labels[0],
+        evaluate.repeats,
+    )

@@ -7,140 +7,20 @@ before it writes to one that a snapshot holds. So a container that is the same o
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
-from engine.run.methods import METHODS
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
 from ltdd_tui.runs.history import LossHistory, ReadingHistory
 from ltdd_tui.runs.notes import Notes
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Stages: how far each is, since when, and how long it still takes at its recent pace
-
-PACE_SAMPLES = 60
-SAMPLE_SECONDS = 1.0
-
-
-@dataclass
-class Stage:
-    """One stage: `done` of `total` units. `since` is when it last began, `seconds` the work before that or in all.
-
-    `done` are `whole_units` and `part_units`, which is what is done of units under way. `reached` is the largest share
-    that it ever had done, from 0 to 1; it stays when a crash loses some. `samples` are (seconds since 1970, done), a
-    second or more apart: the pace is measured over these.
-    """
-
-    name: str
-    status: Literal["pending", "running", "interrupted", "done"] = "pending"
-    done: float = 0.0
-    total: int = 0
-    unit: str = ""
-    since: float | None = None
-    seconds: float = 0.0
-    samples: tuple[tuple[float, float], ...] = ()
-    reached: float = 0.0
-    whole_units: float = 0.0
-    part_units: float = 0.0
-
-    @property
-    def share(self) -> float:
-        """How much of it is done, from 0 to 1."""
-        return min(1.0, self.done / self.total) if self.total > 0 else 0.0
-
-    def elapsed(self, now: float) -> float:
-        """Seconds of work in this stage until `now`, summed over interruptions."""
-        return self.seconds + (max(0.0, now - self.since) if self.since is not None else 0.0)
-
-    def pace(self, now: float) -> float | None:
-        """Units a second over the samples kept, up to `now`: a stage that stands still gets slower and slower."""
-        if len(self.samples) < 2:
-            return None
-        first_seconds, first_done = self.samples[0]
-        passed = now - first_seconds
-        return (self.done - first_done) / passed if passed > 0 and self.done > first_done else None
-
-    def seconds_left(self, now: float) -> float | None:
-        """Seconds until `total` is reached at that pace, or None before there is one."""
-        pace = self.pace(now) if self.status == "running" else None
-        return max(0.0, self.total - self.done) / pace if pace else None
-
-    def progress(self, seconds: float) -> None:
-        """Takes note of what is done at `seconds`."""
-        # Rounded, since a unit whose parts are added up is to be a whole one.
-        self.done = self.whole_units + round(self.part_units, 6)
-        self.reached = max(self.reached, self.share)
-        if not self.samples or seconds - self.samples[-1][0] >= SAMPLE_SECONDS:
-            self.samples = (*self.samples[-PACE_SAMPLES + 1 :], (seconds, self.done))
-
-
-@dataclass
-class Stages:
-    """All stages in their order, and the name of the one that is under way."""
-
-    by_name: dict[str, Stage] = field(default_factory=dict)
-    running: str | None = None
-
-    @property
-    def current(self) -> Stage | None:
-        """The stage under way, or None between stages."""
-        return self.by_name.get(self.running) if self.running else None
-
-    def copy(self) -> Stages:
-        """Other stages of the same content."""
-        return Stages({name: copy.copy(stage) for name, stage in self.by_name.items()}, self.running)
-
-    def named(self, name: str) -> Stage:
-        """The stage of that name; one that was never announced is taken as it comes."""
-        if name not in self.by_name:
-            self.by_name[name] = Stage(name)
-        return self.by_name[name]
-
-    def plan(self, names: Sequence[str]) -> None:
-        """Puts the stages into the order of `names`, and adds those that are new."""
-        self.by_name = {name: self.by_name.get(name, Stage(name)) for name in names} | self.by_name
-
-    def begin(self, event: e.StageStarted, seconds: float, done: float) -> None:
-        """A stage begins, or goes on after an interruption, with `done` units behind it."""
-        stage, self.running = self.named(event.stage), event.stage
-        stage.seconds = stage.elapsed(seconds)
-        stage.status, stage.since, stage.samples = "running", seconds, ()
-        stage.done, stage.total, stage.unit = done, event.total, event.unit
-        stage.whole_units = stage.part_units = 0.0
-
-    def end(self, event: e.StageDone) -> None:
-        """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
-        seconds, stage = float(event.seconds), self.named(event.stage)
-        stage.status, stage.since, stage.samples = "done", None, ()
-        stage.seconds, stage.done, stage.reached = seconds, float(stage.total), 1.0
-        if self.running == event.stage:
-            self.running = None
-
-    def interrupt(self, seconds: float) -> None:
-        """The worker ended at `seconds`: the stage under way is interrupted, and its time is kept."""
-        if stage := self.current:
-            stage.seconds = stage.elapsed(seconds)
-            stage.status, stage.since, stage.samples = "interrupted", None, ()
-        self.running = None
-
-
-def planned_stages(started: e.RunStarted) -> list[str]:
-    """The stages that the run goes through, in order: not those that its method does without."""
-    # A run of another version may have a method that this one does not know.
-    skipped = {str(name): traits.skipped_stages for name, traits in METHODS.items()}.get(started.method, frozenset())
-    return [name for name in started.stages if name not in skipped]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The state of a run
+from ltdd_tui.runs.stages import Stages, planned_stages
 
 Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed", "done"]
-EvaluationKey = tuple[str, int | None, str, int]
+EvaluationKey = tuple[str, int | None, str, int, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
 EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
@@ -150,10 +30,11 @@ EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifi
 class RunState:
     """What a screen or a table draws. Times are seconds since 1970, accuracies percent, iterations count from 1.
 
-    `evaluations` are keyed by (subject, iteration, architecture, repeats), `previews` by iteration, `expert_epochs` and
-    `experts_done` by (kind, number), and so is `training`, the share of its epochs that an expert under way has done;
-    `checkpoint` is the last iteration that survives a crash. `left_off` is how the last worker of a finished run ended
-    that evaluated it again and did not finish that. `queued_behind` are the runs that its worker waits for.
+    `evaluations` are keyed by (subject, iteration, architecture, repeats, labels), `previews` by iteration,
+    `expert_epochs` and `experts_done` by (kind, number), and so is `training`, the share of its epochs that an
+    expert under way has done; `checkpoint` is the last iteration that survives a crash. `left_off` is how the last
+    worker of a finished run ended that evaluated it again and did not finish that. `queued_behind` are the runs
+    that its worker waits for.
     """
 
     status: Status = "waiting"
@@ -193,15 +74,23 @@ class RunState:
         """The finished experts of a kind, in the order in which they finished."""
         return [done for (own, _), done in self.experts_done.items() if own == kind]
 
-    def evaluated(self, subject: str) -> list[e.Evaluated]:
+    @property
+    def regimes(self) -> list[str]:
+        """The label regimes that the run evaluates in, its own first one first, then those asked for later."""
+        own = self.started.labels if self.started else []
+        return list(dict.fromkeys([*own, *(event.labels for event in self.evaluations.values())])) or ["stored"]
+
+    def evaluated(self, subject: str, labels: str | None = None) -> list[e.Evaluated]:
         """The evaluations of one subject (random, initialization, check, final or best), by iteration.
 
-        Of several of one set on one architecture the one over the most networks stays, as in metrics.json.
+        `labels`: the label regime, by default the run's first one. Of several of one set on one architecture the one
+        over the most networks stays, as in metrics.json.
         """
+        labels = labels or self.regimes[0]
         most: dict[tuple[int | None, str], e.Evaluated] = {}
         for event in self.evaluations.values():
             known = most.get((event.iteration, event.arch))
-            if event.subject == subject and (known is None or event.repeats > known.repeats):
+            if (event.subject, event.labels) == (subject, labels) and (known is None or event.repeats > known.repeats):
                 most[event.iteration, event.arch] = event
         return sorted(most.values(), key=lambda event: event.iteration or 0)
 
@@ -255,7 +144,8 @@ class RunState:
                 stage.progress(seconds)
             case e.Evaluated():
                 self._own("evaluations")
-                self.evaluations[event.subject, event.iteration, event.arch, event.repeats] = event
+                of_set = event.subject, event.iteration
+                self.evaluations[*of_set, event.arch, event.repeats, event.labels] = event
             case e.Preview():
                 self._own("previews")
                 self.previews[event.iteration] = event
@@ -384,7 +274,7 @@ class RunView:
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
     `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
-    `notes` a person's own words on it.
+    `notes` a person's own words on it, `stored` what the result takes where it is kept.
     """
 
     folder: RunFolder
@@ -399,3 +289,4 @@ class RunView:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
+    stored: str = ""

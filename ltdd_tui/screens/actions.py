@@ -25,7 +25,7 @@ from ltdd_tui.runs import manage
 from ltdd_tui.runs.find import others_at_work
 from ltdd_tui.runs.messages import worker_died
 from ltdd_tui.runs.notes import Notes, note_all, read_notes
-from ltdd_tui.runs.results import figures_of, known_networks
+from ltdd_tui.runs.results import final_figures
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles, WorkerProcess, launch, launch_reader, stop_now
 from ltdd_tui.screens.dialogs import Answer, Confirm, Dialog, StartBeside, names_of
@@ -93,13 +93,13 @@ async def end_announced(
     process: WorkerProcess,
     folder: RunFolder,
     task: str,
-    archs: Sequence[str] = (),
+    plan: EvaluationPlan | None = None,
     result: str = "",
     unless_shown: bool = False,
 ) -> int:
     """Notifies how a worker's task ended, once the worker has exited and whatever screen is shown by then.
 
-    result: what to tell of a success instead of the figures of the run on `archs`. unless_shown: a screen that shows
+    result: what to tell of a success instead of the figures that `plan` asked for. unless_shown: a screen that shows
     the run tells of its end itself. Run it as a Textual worker of the app and not of a screen: the end is told though
     the screen is closed meanwhile. Returns the worker's exit code.
     """
@@ -110,7 +110,8 @@ async def end_announced(
         return code
     worker_handles.of(folder).forget(process)
     if code == 0:
-        figures = result or await asyncio.to_thread(figures_of, folder, archs)
+        asked: tuple[Sequence[str], Sequence[str]] = (plan.archs, plan.labels) if plan else ((), ())
+        figures = result or (await asyncio.to_thread(final_figures, folder)).told(*asked)
         notify_plainly(app, figures, f"{folder.name}: {task} done", "information", timeout=10)
     elif code != STOPPED:
         words = process.last_output() or worker_died(code)
@@ -246,8 +247,8 @@ class RunActions(Screen[None]):
         if unfinished := [folder for folder in folders if not folder.distilled.exists()]:
             self.complain(InputError("no result yet", names_of(unfinished), "resume finishes it"))
         elif folders:
-            known, repeats = await asyncio.to_thread(known_networks, folders[0])
-            plan = await self.ask(Evaluate(folders, known, repeats, self.worker_handles.device))
+            known = await asyncio.to_thread(final_figures, folders[0])
+            plan = await self.ask(Evaluate(folders, known, self.worker_handles.device))
             if plan:
                 self.app.run_worker(self._evaluate(folders, plan), group="evaluate")
 
@@ -257,7 +258,7 @@ class RunActions(Screen[None]):
             if process is None:
                 return None
             self.tell(f"evaluates on {', '.join(plan.archs)}", title=folder.name)
-            return await end_announced(self.app, self.worker_handles, process, folder, "evaluation", plan.archs)
+            return await end_announced(self.app, self.worker_handles, process, folder, "evaluation", plan)
 
         await self._one_after_another(evaluate, folders, "evaluated")
 

@@ -17,10 +17,11 @@ from textual_fspicker import SelectDirectory
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
-from engine.run.settings import NetworkName
+from engine.run.settings import LabelRegime, NetworkName
 from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.notes import Notes, parse_tags
+from ltdd_tui.runs.results import FinalFigures
 from ltdd_tui.screens.dialogs import FormDialog, names_of
 from ltdd_tui.widgets.field import RadioChoice, TickList
 
@@ -37,21 +38,22 @@ MOST_REPEATS = 1000
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Networks to train on the set, `repeats` fresh ones of each."""
+    """Networks to train on the set, `repeats` fresh ones of each, in the label regimes `labels`."""
 
     archs: tuple[str, ...]
+    labels: tuple[str, ...]
     repeats: int
     device: str
 
     def arguments(self, folder: RunFolder) -> list[str]:
         """The arguments of the worker process."""
         # So that a device that begins with a dash is refused as one, and not taken for an option.
-        asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), f"--device={self.device}"]
-        return ["evaluate", str(folder.root), *asked]
+        asked = ["--arch", ",".join(self.archs), "--labels", ",".join(self.labels), "--repeats", str(self.repeats)]
+        return ["evaluate", str(folder.root), *asked, f"--device={self.device}"]
 
 
 class Evaluate(FormDialog[EvaluationPlan | None]):
-    """Gives a plan, or None. `known` holds what is already there of a single run, by network, as it is written."""
+    """Gives a plan, or None. `known` is what there is of the first run."""
 
     DEFAULT_CSS = """
     Evaluate {
@@ -62,54 +64,64 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
     }
     """
 
-    def __init__(self, folders: Sequence[RunFolder], known: Mapping[str, str], repeats: int, device: str) -> None:
+    def __init__(self, folders: Sequence[RunFolder], known: FinalFigures, device: str) -> None:
         super().__init__(heading("Evaluate", folders), "Evaluate")
-        self._folders = folders
-        self._known, self._repeats, self._device = known, repeats, device
+        self._folders, self._known, self._device = folders, known, device
 
     def compose_fields(self) -> ComposeResult:
         if len(self._folders) > 1:
             yield Static(f"{names_of(self._folders)}, one after the other", classes="hint", markup=False)
         yield Static("Fresh networks are trained on the distilled set and tested on real images.", classes="hint")
-        yield Static("Networks (space ticks)", classes="label")
-        yield TickList(*self._choices(), compact=True)
+        labels = "Labels: the class (hard), a soft label an image (stored), a teacher's for each batch (online)."
+        yield Static(labels, classes="hint")
+        networks, regimes = get_args(NetworkName), get_args(LabelRegime)
+        first_new = next((name for name in networks if name not in self._known.by_network), "")
+        with Horizontal(classes="pair"):
+            with Vertical():
+                yield Static("Networks (space ticks)", classes="label")
+                yield TickList(*self._choices(networks, self._known.by_network, first_new), compact=True, id="networks")
+            with Vertical():
+                yield Static("Label regimes", classes="label")
+                ticked = self._known.first_regime
+                yield TickList(*self._choices(regimes, self._known.by_regime, ticked), compact=True, id="labels")
         with Horizontal(classes="pair"):
             with Vertical():
                 yield Static("Networks of each", classes="label")
-                yield Input(str(self._repeats), type="integer", id="repeats", compact=True)
+                yield Input(str(self._known.repeats), type="integer", id="repeats", compact=True)
             with Vertical():
                 yield Static("Device", classes="label")
                 yield Input(self._device, id="device", placeholder="auto", compact=True)
         yield Static(classes="fault", markup=False)
 
-    def _choices(self) -> list[Selection[str]]:
-        names = get_args(NetworkName)
+    def _choices(self, names: Sequence[str], known: Mapping[str, str], ticked: str) -> list[Selection[str]]:
         width = max(map(len, names)) + 2
-        first_new = next((name for name in names if name not in self._known), None)
         return [
             Selection(
-                name.ljust(width) + ("" if len(self._folders) > 1 else self._known.get(name, "not yet")),
+                name.ljust(width) + ("" if len(self._folders) > 1 else known.get(name, "not yet")),
                 name,
-                initial_state=name == first_new,
+                initial_state=name == ticked,
             )
             for name in names
         ]
 
     def on_mount(self) -> None:
-        self.query_one(TickList).focus()
+        self.query_one("#networks").focus()
 
     def give(self) -> None:
         """Closes with the plan where it can be carried out."""
-        archs = self.query_one(TickList).selected
+        archs, labels = (self.query_one(f"#{name}", TickList).selected for name in ("networks", "labels"))
         repeats = self.query_one("#repeats", Input).value
         if not archs:
             self.show_fault("tick a network or more")
+        elif not labels:
+            self.show_fault("tick a label regime or more")
         elif not repeats.isdecimal() or not 1 <= int(repeats) <= MOST_REPEATS:
             self.show_fault(f"networks of each: a whole number from 1 to {MOST_REPEATS}")
         else:
             in_order = tuple(name for name in get_args(NetworkName) if name in archs)
+            regimes = tuple(name for name in get_args(LabelRegime) if name in labels)
             device = self.query_one("#device", Input).value.strip() or "auto"
-            self.dismiss(EvaluationPlan(in_order, int(repeats), device))
+            self.dismiss(EvaluationPlan(in_order, regimes, int(repeats), device))
 
 
 # ---- Export. ----

@@ -24,7 +24,8 @@ from ltdd_tui.runs.comparison import (
     group_lines,
     seed_means,
 )
-from ltdd_tui.runs.figures import Row, checks
+from ltdd_tui.runs.figures import checks
+from ltdd_tui.runs.rows import Row
 from ltdd_tui.screens.panel import LinesPanel, Panel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.chart import Level, line
@@ -60,8 +61,8 @@ class Comparison:
 class FigureColumns:
     """How wide the columns of the figures are: roomy where there is room; else tight, and without the state."""
 
-    def __init__(self, runs: Sequence[ComparedRun], width: int) -> None:
-        longest = max(cell_len(run.name) for run in runs)
+    def __init__(self, names: Sequence[str], width: int) -> None:
+        longest = max(map(cell_len, names))
         for self.spread, self.figure, self.status in ((10, 7, 9), (9, 6, 0)):
             room = width - 2 - self.status - 2 * self.spread - self.figure * len(TITLES)
             self.name = min(room, longest)
@@ -72,19 +73,25 @@ class FigureColumns:
 
 
 def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> list[Content]:
-    """A row for each run: final, best, what it started from, groups, the published figure and the way to it."""
-    columns = FigureColumns(comparison.runs, width)
+    """A row for each run: final, best, what it started from, groups, the published figure and the way to it.
+
+    A run that has another label regime than `stored` has a row for each, named by it.
+    """
+    rows = [(own, color) for run, color in comparison.colored for own in run.by_regime()]
+    names = [f"{run.name} {run.labels}" if run.regimes else run.name for run, _ in rows]
+    columns = FigureColumns(names, width)
     before = 2 + columns.name + columns.status
     head = fit(" " * (2 + columns.name) + ("  state" if columns.status else ""), before)
     titles = [*(fit(title, columns.spread, True) for title in ("final", "best"))]
     titles += [fit(title, columns.figure, True) for title in TITLES]
     lines = [Content.styled(head + "".join(titles), MUTED)]
-    for run, color in comparison.colored:
-        name = fit(shortened(run.name, columns.name), columns.name)
+    for (run, color), text in zip(rows, names, strict=True):
+        name = fit(shortened(text, columns.name), columns.name)
         state = (fit(f"  {run.view.state.status}", columns.status), MUTED)
         lines.append(Content.assemble((f"{run.tag} ", color), name, state, *_figures_of(run, columns)))
     for mean in means:
         label = f"{'+'.join(mean.tags)} {f'folds {mean.folds} of {mean.of_folds}' if mean.folds else 'by seed'}"
+        label += f" {mean.labels}" if len(rows) > len(comparison.runs) or mean.labels != "stored" else ""
         spread = "" if mean.std is None else f"{PLUS_MINUS}{mean.std:.1f}"
         parts = [(fit(label, before), MUTED), (fit(f"{mean.mean:.1f}{spread}", columns.spread, True), STRONG)]
         if mean.folds:
@@ -161,14 +168,20 @@ def classes(
         heads.append((fit(title, columns.of_run(place == base), True), color))
     drawn = [_class_line(line, comparison.colors, base, columns) for line in (*lines, *groups)]
     head = Content.assemble(" " * (columns.name + columns.count), *heads)
-    return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
+    below = [EMPTY, *drawn[len(lines) :]]
+    if any(run.regimes for run in comparison.runs):
+        regimes = ", ".join(f"{run.tag} {run.labels}" for run in comparison.runs)
+        below += [EMPTY, Content.styled(f"labels: {regimes}", MUTED)]
+    return [head, *drawn[: len(lines)], *below]
 
 
 def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
     """Below the classes of each run: every class over all test folds, with an interval where it has few images."""
     lines = []
     for mean in (mean for mean in means if mean.folds):
-        title = f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}: accuracy, test images"
+        how = "" if mean.labels == "stored" else f", {mean.labels} labels"
+        title = f"{'+'.join(mean.tags)} pooled over test folds {mean.folds} of {mean.of_folds}"
+        title += f"{how}: accuracy, test images"
         lines += [EMPTY, Content.styled(title, MUTED)]
         intervals = class_intervals([one.accuracy for one in mean.classes], [one.tested for one in mean.classes])
         for one, interval in zip(mean.classes, intervals, strict=True):
@@ -237,7 +250,8 @@ class FiguresPanel(LinesPanel):
     **Accuracy**: networks trained on the distilled images alone, tested on real ones. *final* is the set at the end,
     *best* the best check on the way; *start* is the set before the first step, *random* as many real images. *many*,
     *med* and *few* are the classes by how many images they have. *paper* is the published figure of this cell (its best
-    checkpoint on the test set, which flatters it), *diff* the way from it to *final*. Runs that differ in their seed
+    checkpoint on the test set, which flatters it), *diff* the way from it to *final*. A run that was evaluated in
+    several label regimes has a row for each; curves and classes are of its first one. Runs that differ in their seed
     alone get a line with mean and standard deviation; runs of several test folds are pooled into one.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -14,10 +15,12 @@ from engine.run.events import Evaluated
 from engine.run.metrics import interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
+from ltdd_tui.runs.rows import Row, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import (
+    ACCENT,
     BAD,
     EMPTY,
     GOOD,
@@ -36,7 +39,7 @@ from ltdd_tui.widgets.lines import (
 
 RANDOM, START, BOUND = "r", "i", "│"
 VALUE_CELLS, INTERVAL_CELLS, CHANGE_CELLS = 6, 8, 7
-NAME_CELLS, SHORTEST_BAR = 18, 8
+NAME_CELLS, SHORTEST_BAR, LABELS_CELLS = 18, 8, 7
 STEP = 10.0
 WAITING = "the classes are known once the data is loaded"
 UNCHECKED = "no check yet; the marks are baselines"
@@ -119,11 +122,15 @@ def axis_line(columns: BarColumns) -> Content:
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def class_lines(accuracies: ClassAccuracies, width: int, height: int) -> Lines:
-    """A line a class, with an empty one between where there is room; then the scale, where the bars do not scroll."""
+def class_lines(accuracies: ClassAccuracies, width: int, height: int, regimes: Sequence[Content] = ()) -> Lines:
+    """A line a class, with an empty one between where there is room; then the scale, where the bars do not scroll.
+
+    `regimes`, the lines of label regimes, follow; where the bars scroll, they stand first.
+    """
     if not accuracies.classes:
         return wrapped(WAITING, width, MUTED)
     columns, count = BarColumns(accuracies, width), len(accuracies.classes)
+    height -= len(regimes)
     lines: list[Content | ClassAccuracy] = [Content.styled(misfit, WARNING) for misfit in accuracies.misfits]
     # A scale alone is not worth scrolling for.
     has_scale = not _scale_stays(accuracies) and len(lines) + count != height
@@ -132,7 +139,32 @@ def class_lines(accuracies: ClassAccuracies, width: int, height: int) -> Lines:
         lines += [EMPTY, one] if spaced and place else [one]
     if has_scale:
         lines.append(axis_line(columns))
-    return LazyLines(lines, lambda one: class_line(one, columns))
+    in_order = [*lines, *regimes] if len(lines) <= height else [*regimes, *lines]
+    return LazyLines(in_order, lambda one: class_line(one, columns))
+
+
+def regime_lines(rows: Sequence[Row], width: int) -> list[Content]:
+    """A line for each label regime: random images, the start, and the final set or the last check; then the teacher.
+
+    None where all are of `stored` and there is no teacher.
+    """
+    if not has_regimes(rows):
+        return []
+    lines = []
+    for labels in dict.fromkeys(row.labels for row in rows if row.labels):
+        own = {row.label: row for row in rows if row.labels == labels}
+        latest = next((name for name in ("final", "last check") if name in own), "")
+        shown = [("random", "random"), ("initialization", "start"), (latest, latest)]
+        parts = [(fit(labels, LABELS_CELLS), ACCENT)]
+        for label, name in shown:
+            if row := own.get(label):
+                parts += [(f" {name} ", MUTED), (percent(row.accuracy_mean), STRONG if label == latest else "")]
+        lines.append(Content.assemble(*parts).truncate(width, ellipsis=True))
+    if teacher := next((row for row in rows if row.label == "teacher"), None):
+        of = f" mean of {teacher.repeats} networks" if teacher.repeats > 1 else ""
+        figure = (f" {percent(teacher.accuracy_mean)}", STRONG)
+        lines.append(Content.assemble((fit("teacher", LABELS_CELLS), ACCENT), figure, (of, MUTED)))
+    return lines
 
 
 def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
@@ -176,6 +208,8 @@ training images (head) to the one with fewest (tail).
   the accuracy of the class may lie anywhere in it
 - `r` is what as many **random** real images reach, `i` the set that distillation **started** from
 - `│` is the bound: what the experts reach, which saw **all** long-tailed images
+- of a run with other **label regimes** than `stored`, bars and title are of its first one; each regime has a line of
+  its own, and so has the teacher, which labels images
 
 A tail that lives has bars far right of their `r` and `i`. Where two marks meet, the later of r, i, │ is shown.
 """
@@ -193,17 +227,18 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         if not self.changed(state.data, state.evaluations, state.experts_done):
             return
         accuracies = class_accuracies(state)
-        self.border_title = _title(accuracies)
+        rows = rows_from_state(state)
+        self.border_title = _title(accuracies, f" {state.regimes[0]}" if has_regimes(rows) else "")
         self.border_subtitle = f"r random images, i start, │ {accuracies.bound_of or 'experts'} on all data"
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
-        self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height))
+        self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height, regime_lines(rows, width)))
         self._foot.draw(lambda width: foot_lines(accuracies, width))
 
 
-def _title(accuracies: ClassAccuracies) -> str:
+def _title(accuracies: ClassAccuracies, labels: str) -> str:
     title = f"{AccuracyPanel.NUMBER} {AccuracyPanel.TITLE}"
     if accuracies.last:
-        title += f" ── last {_figure(accuracies.last)}"
+        title += f" ──{labels} last {_figure(accuracies.last)}"
     if best := accuracies.best:
         title += f"  best {_figure(best)}" + (f" @ {best.iteration}" if best.iteration else "")
     return title

@@ -82,6 +82,8 @@ def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
     yield "folder", str(view.folder.root)
     if state.status == "done":
         yield "result", str(view.folder.result)
+    if view.stored:
+        yield "stored", view.stored
 
 
 def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Content]:
@@ -103,12 +105,12 @@ class DetailsPanel(LinesPanel):
 The device and the most memory the worker has used on it. Below that, what is in use now and its course since the start:
 `cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which
 the GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment),
-the seed, what published work reports for this cell, the folder of the run, and the time each stage has worked; `y`
-copies the folder's path.
+the seed, what published work reports for this cell, the folder of the run, what its result takes where it is kept, and
+the time each stage has worked; `y` copies the folder's path.
 """
 
     def show(self, view: RunView) -> None:
         # While a stage works, its seconds change by themselves.
         now = time.time() if view.state.status == "running" else 0.0
-        if self.changed(view.state, view.settings, view.manifest, int(now)):
+        if self.changed(view.state, view.settings, view.manifest, view.stored, int(now)):
             self.lines.draw(lambda width: detail_lines(view, now, width))

@@ -11,7 +11,8 @@ from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, duration, factor_name, stage_name, units
 from ltdd_tui.runs.messages import Notice, closing_line_of, progress_text
-from ltdd_tui.runs.state import RunState, RunView, Stage
+from ltdd_tui.runs.stages import Stage
+from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, GOOD, MUTED, STRONG, WARNING, LinesView, spread
 

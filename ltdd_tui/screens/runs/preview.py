@@ -11,6 +11,7 @@ from ltdd_tui.formatting import PLUS_MINUS, clean, duration, mean_and_std, perce
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.results import RunSummary, settings_lines
+from ltdd_tui.runs.rows import final_with_stored_labels, has_regimes
 from ltdd_tui.screens.runs.table import STATE_STYLES, state_text
 from ltdd_tui.widgets.bars import cells, gauge, resampled
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, MUTED, STRONG, LinesView, fit, wrapped
@@ -63,7 +64,8 @@ def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[
         yield from (EMPTY, Content.assemble(("head ", MUTED), (blocks, "$primary"), (" tail", MUTED)))
     if summary.settings:
         yield EMPTY
-        for name, value in settings_lines(summary.settings):
+        stored = [("stored", summary.stored)] if summary.stored else []
+        for name, value in [*settings_lines(summary.settings), *stored]:
             yield from wrapped(value, width, first=Content.styled(fit(name, LABEL_CELLS), MUTED))
     yield EMPTY
     yield from wrapped(short_path(entry.folder.root), width, MUTED)
@@ -76,14 +78,19 @@ def _accuracies(summary: RunSummary, width: int) -> Iterator[Content]:
         return fit(label, label_cells) + "".join(map(str.rjust, figures, FIGURE_CELLS))
 
     yield Content.styled(line("accuracy %", "all", *("med" if group == "medium" else group for group in GROUPS)), MUTED)
-    for row in summary.rows:
+    named, heading = has_regimes(summary.rows), ""
+    # Below the name of each label regime its rows, and last what was trained on all images.
+    for row in sorted(summary.rows, key=lambda row: not row.labels) if named else summary.rows:
+        above = f"{row.labels} labels" if row.labels else "all images"
+        if named and above != heading:
+            heading = above
+            yield Content.styled(heading, ACCENT)
         mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
         label = SHORT.get(row.label, row.label.replace("final on ", "on "))
         text = line(label, mean, *(percent(row.groups.get(group)) for group in GROUPS))
         yield Content.styled(text, STRONG if row.label == "final" else "")
     if summary.settings and (expected := summary.settings.expected):
-        final = next((row.accuracy_mean for row in summary.rows if row.label == "final"), None)
-        beyond = beyond_published(final, expected.accuracy)
+        beyond = beyond_published(final_with_stored_labels(summary.rows), expected.accuracy)
         difference = "" if beyond is None else f"{beyond:+.1f}"
         yield Content.assemble(
             line("published", percent(expected.accuracy)), (difference.rjust(FIGURE_CELLS[1]), STRONG)

@@ -67,12 +67,13 @@ def state_text(entry: RunEntry) -> str:
 
 
 def accuracy_text(entry: RunEntry) -> str:
-    """The result, or what the latest check says, marked as no more than that."""
+    """The result, or what the latest check says, marked as no more than that; with its label regime if not `stored`."""
     run = entry.run
+    labels = "" if run.regimes == ("stored",) else f" {run.labels}"
     if run.accuracy_mean is not None:
         # A final figure is always one of several networks, unless its spread is none.
-        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2)
-    return f"{percent(run.check_mean)} so far" if run.check_mean is not None else ""
+        return mean_and_std(run.accuracy_mean, run.accuracy_std, 2) + labels
+    return f"{percent(run.check_mean)}{labels} so far" if run.check_mean is not None else ""
 
 
 COLUMNS = (

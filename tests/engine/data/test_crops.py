@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.data.crops import cropped, draw_crops, mirrored, surest_crops
+from engine.data.crops import cropped, draw_crops, mirrored
+from engine.data.selection import surest_crops
 from engine.data.whitening import Whitening
 
 

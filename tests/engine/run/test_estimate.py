@@ -73,8 +73,13 @@ def test_an_estimate_counts_the_steps_of_each_stage() -> None:
 
 
 def test_an_estimate_of_recovery_counts_crops_statistics_steps_and_labels() -> None:
-    teacher, recovery = {"kind": "balanced_softmax", "networks": 2}, {"batch_size": 40, "crop_images": 100, "crops": 3}
-    run = settings(method="rldd", matching={"iterations": 10}, teacher=teacher, recovery=recovery)
+    run = settings(
+        method="rldd",
+        teacher={"kind": "balanced_softmax", "networks": 2},
+        initialize={"images": "crops", "crop_images": 100, "crops": 3, "labels": "teacher"},
+        matching={"iterations": 10},
+        recovery={"batch_size": 40},
+    )
     assert counted("train", run).matching_seconds / LAYERS == STATISTICS * 10 * 3
     tested = counted("test", run)
     assert tested.matching_seconds / LAYERS == 2 * (STATISTICS * -(-TRAIN // 50) + 10 * 2)
@@ -82,6 +87,17 @@ def test_an_estimate_of_recovery_counts_crops_statistics_steps_and_labels() -> N
     assert tested.initialize_seconds / LAYERS == 2 * -(-crops // 50)
     low, high = (settings(method="rldd", ipc=100, recovery={"batch_size": batch}) for batch in (100, 1000))
     assert estimate(low, TWO_CORES).memory_gib < estimate(high, TWO_CORES).memory_gib
+
+
+@pytest.mark.parametrize(
+    ("images", "passes"), [("real", 0), ("k-center", 1), ("herding", 1), ("confident", 3), ("graph-cut", 4)]
+)
+def test_a_selection_looks_at_all_images_with_the_networks_that_it_needs(images: str, passes: int) -> None:
+    experts = {"num_experts": 3}
+    start = settings(initialize={"images": images, "labels": "class"}, experts=experts)
+    method = settings(method="random" if images == "real" else images, experts=experts)
+    for run in (start, method):
+        assert counted("test", run).initialize_seconds / LAYERS == passes * -(-TRAIN // 50)
 
 
 def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.context import Context
-from engine.evaluate_again import evaluate_again
-from engine.pipeline import run
+from engine.pipeline import evaluate_again, run
 from engine.run.events import Evaluated
 from engine.stages import evaluate as stage
 from engine.stages.evaluate import evaluate, summed_confusion, synthetic_target

@@ -16,8 +16,8 @@ from torchvision.datasets import ImageFolder
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet
-from engine.evaluate_again import evaluate_again
 from engine.matching.synthetic import Synthetic
+from engine.pipeline import evaluate_again
 from engine.results.files import folder_names, write_image_folder
 from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError, RunFailed

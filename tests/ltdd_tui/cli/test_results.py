@@ -162,9 +162,30 @@ def test_evaluate_prints_only_the_requested_networks(command: Callable, finished
     assert [result["repeats"] for result in fewer] == [1], "the run keeps the one over 5"
 
 
+def test_scores_are_printed_with_their_parts_and_shown_from_then_on(command: Callable, finished: Path) -> None:
+    assert "LRS" not in command("show", "first").out
+    printed = command("scores", "first", "--repeats", "3")
+    assert printed.code == 0 and "held-out training images" in printed.err
+    lines = printed.out.splitlines()
+    assert lines[1].split() == ["all", "images,", "hard", "labels", "81.0", "±", "0.5", "3", "0.05", "searched"]
+    assert len(lines) == 1 + 7 + 2
+    assert lines[-2:] == [
+        "LRS 0.244: +19.0 over random images (IOR), 31.0 below all images with hard labels (HLR);"
+        " stored labels, convnet, n=3",
+        "ARS 0.323: +19.0 over random images, +5.0 without augmentation; stored labels, convnet, n=3",
+    ]
+    shown = command("show", "first").out.splitlines()
+    assert set(lines[-2:]) <= set(shown)
+    as_json = json.loads(command("scores", "first", "--json").out)
+    assert as_json == json.loads((finished / "result" / "scores.json").read_text()) and as_json["repeats"] == 5
+    (finished / "result" / "scores.json").write_text("{}")
+    damaged = command("show", "first")
+    assert damaged.code == 0 and "LRS" not in damaged.out and "left out: scores.json" in damaged.err
+
+
 def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable) -> None:
     make_run("empty")
-    for arguments in (["evaluate", "empty", "--arch", "convnet"], ["export", "empty"]):
+    for arguments in (["evaluate", "empty", "--arch", "convnet"], ["scores", "empty"], ["export", "empty"]):
         done = command(*arguments)
         assert done.code == 2 and "has no result yet" in done.err
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import class_accuracies, norms_by_class, rows_from_state
+from ltdd_tui.runs.figures import class_accuracies, norms_by_class
+from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState
 
 NAMES, COUNTS, GROUPS = ["tail", "head", "middle"], [5, 900, 60], ["few", "many", "medium"]

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from engine.run import events as e
-from ltdd_tui.runs.figures import class_accuracies, rows_from_state
+from ltdd_tui.runs.figures import class_accuracies
+from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
 
 STAGES = ["data", "experts", "distill", "evaluate"]

@@ -14,11 +14,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from engine.run.folder import RunFolder
+from ltdd_tui.runs.results import FinalFigures
 from ltdd_tui.screens.dialogs import Confirm
 from ltdd_tui.screens.result_dialogs import Evaluate, EvaluationPlan, Export, ExportPlan, Rename
 from tests.ltdd_tui.driving import sees, text, typed
 
 pytestmark = pytest.mark.asyncio
+NONE = FinalFigures({}, "convnet", "stored", 3)
 
 
 @asynccontextmanager
@@ -55,18 +57,23 @@ async def test_what_does_harm_is_never_the_answer_of_a_mere_enter(
 
 async def test_a_plan_to_evaluate_holds_what_is_ticked() -> None:
     folder = RunFolder("/runs/one")
-    async with asked(Evaluate([folder], {"convnet": "52.9 ± 0.4"}, 3, "cpu")) as (pilot, given):
-        await sees(pilot, "convnet   52.9 ± 0.4", "resnet18  not yet")
+    known = FinalFigures({("stored", "convnet"): "52.9 ± 0.4"}, "convnet", "stored", 3)
+    async with asked(Evaluate([folder], known, "cpu")) as (pilot, given):
+        await sees(pilot, "convnet   52.9 ± 0.4", "resnet18  not yet", "stored  52.9 ± 0.4", "online  not yet")
         await pilot.press("space", "down", "down", "space", "tab")
+        await pilot.press("down", "down", "space", "tab")
         await pilot.press("backspace", "7", "enter")
-        assert given == [EvaluationPlan(("convnet", "resnet18", "vgg11"), 7, "cpu")], "the first new one was ticked"
-        assert given[0].arguments(folder)[2:4] == ["--arch", "convnet,resnet18,vgg11"]
+        ticked = ("convnet", "resnet18", "vgg11"), ("stored", "online")
+        assert given == [EvaluationPlan(*ticked, 7, "cpu")], "the first new network and the run's regime were ticked"
+        assert given[0].arguments(folder)[2:6] == ["--arch", "convnet,resnet18,vgg11", "--labels", "stored,online"]
 
 
 async def test_nothing_ticked_and_no_number_are_told_in_place() -> None:
-    async with asked(Evaluate([RunFolder("/runs/one")], {}, 3, "cpu")) as (pilot, given):
-        await pilot.press("space", "tab", "enter")
+    async with asked(Evaluate([RunFolder("/runs/one")], NONE, "cpu")) as (pilot, given):
+        await pilot.press("space", "tab", "tab", "enter")
         await sees(pilot, "tick a network or more")
+        await pilot.press("shift+tab", "down", "space", "shift+tab", "space", "tab", "tab", "enter")
+        await sees(pilot, "tick a label regime or more")
         await pilot.press("shift+tab", "space", "tab", "backspace", "0", "enter")
         await sees(pilot, "a whole number from 1")
         assert given == []
@@ -132,7 +139,7 @@ async def test_a_path_that_no_system_takes_and_a_name_of_many_bytes_break_nothin
 
 
 @pytest.mark.parametrize(
-    "make", [lambda f: Confirm("Sure?"), lambda f: Export([f], True), lambda f: Evaluate([f], {}, 1, "")]
+    "make", [lambda f: Confirm("Sure?"), lambda f: Export([f], True), lambda f: Evaluate([f], NONE, "")]
 )
 async def test_dialogs_fit_where_hardly_anything_does(folder: RunFolder, make: Callable) -> None:
     async with asked(make(folder), (30, 8)) as (pilot, given):

@@ -318,7 +318,7 @@ async def test_with_marks_evaluate_takes_them_one_after_the_other(add: Add) -> N
         await marked(pilot, "two", "one")
         await pilot.press("v")
         await sees(pilot, "Evaluate 2 runs", "2 runs: two, one, one after the other")
-        await pilot.press("enter", "tab", "tab", "tab", "tab", "enter")
+        await pilot.press("enter", "tab", "tab", "tab", "tab", "tab", "enter")
         for name in ("two", "one"):
             await hears(pilot, f"{name}: evaluation done")
         assert not any(note.startswith("three") for note in told(pilot))
@@ -341,7 +341,9 @@ async def test_runs_that_a_stopped_task_or_a_closed_program_leaves_out_are_named
     begun: list[str] = []
     process = SimpleNamespace(wait=ends)
     monkeypatch.setattr(actions, "launch", lambda folder, arguments: begun.append(folder.name) or process)
-    plan = SimpleNamespace(arguments=lambda folder: [], archs=["mlp"], form="images", target_of=lambda folder: "")
+    plan = SimpleNamespace(
+        arguments=lambda folder: [], archs=["mlp"], labels=["stored"], form="images", target_of=lambda folder: ""
+    )
     async with shown() as pilot:
         pilot.app.run_worker(getattr(screen(pilot), task)(folders, plan), group=task)
         done = {"_evaluate": "evaluated", "_export": "exported"}[task]

@@ -10,7 +10,8 @@ from engine.run import events as e
 from ltdd_tui.formatting import clean
 from ltdd_tui.runs.console import as_shown
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy
-from ltdd_tui.runs.state import LogEntry, RunState, Stages
+from ltdd_tui.runs.stages import Stages
+from ltdd_tui.runs.state import LogEntry, RunState
 from ltdd_tui.screens.run.accuracy import BarColumns, axis_line, class_bar, class_line, class_lines, foot_lines
 from ltdd_tui.screens.run.header import stage_line
 from ltdd_tui.screens.run.log import log_lines

@@ -1,0 +1,116 @@
+"""Rows of the table of results: random images, the initialization, experts, teacher and final set, by label regime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.run.events import Evaluated
+from engine.run.metrics import Figures, StoredBytes, expert_figures
+from ltdd_tui.formatting import size
+from ltdd_tui.runs.figures import KINDS, are_percents
+from ltdd_tui.runs.state import RunState
+
+
+@dataclass(frozen=True)
+class Row:
+    """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
+
+    `per_class` is None for a class without test images. `labels` is the label regime, empty for experts and teachers.
+    """
+
+    label: str
+    accuracy_mean: float
+    accuracy_std: float
+    repeats: int
+    per_class: list[float | None]
+    groups: Mapping[str, float | None]
+    iteration: int | None = None
+    labels: str = ""
+
+
+def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
+    """Whether all its accuracies are known and can be accuracies, so that it gives a row."""
+    return are_percents(figures.accuracy_mean, figures.accuracy_std, *_tested(figures.per_class, test_counts))
+
+
+def _tested(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[float | None]:
+    """The accuracies of the classes that have test images; of all where these are not counted."""
+    counts = test_counts if len(test_counts) == len(per_class) else [1] * len(per_class)
+    return [value for value, count in zip(per_class, counts, strict=True) if count]
+
+
+def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1, labels: str = "") -> Row:
+    """The row of one sound set; `repeats` counts where the figures do not say over how many networks they are."""
+    assert figures.accuracy_mean is not None and figures.accuracy_std is not None
+    return Row(
+        label,
+        figures.accuracy_mean,
+        figures.accuracy_std,
+        figures.repeats or repeats,
+        [*figures.per_class],
+        figures.groups,
+        figures.iteration,
+        figures.labels if isinstance(figures, Evaluated) else labels,
+    )
+
+
+def has_regimes(rows: Iterable[Row]) -> bool:
+    """Whether the label regime of each row has to be told: there is another than `stored`, the only one of old runs."""
+    return not {row.labels for row in rows} <= {"", "stored"}
+
+
+def by_label(rows: Iterable[Row]) -> dict[str, Row]:
+    """The rows of the run's first label regime, and those of none, by their labels."""
+    rows = list(rows)
+    first = next((row.labels for row in rows if row.labels), "")
+    return {row.label: row for row in rows if row.labels in ("", first)}
+
+
+def rows_from_state(state: RunState) -> list[Row]:
+    """random, initialization, the experts, final, best, then final on further networks; before final, two checks.
+
+    Those are of the first label regime; random, initialization and final of each further one follow.
+    """
+    groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
+    finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
+    checks = [event for event in state.evaluated("check") if is_sound(event, tests)]
+    named: list[tuple[str, Evaluated | Figures]] = []
+    for subject in ("random", "initialization"):
+        named += [(subject, event) for event in state.evaluated(subject)]
+    for kind in KINDS:
+        experts = [
+            done for done in state.done_experts(kind) if are_percents(done.accuracy, *_tested(done.per_class, tests))
+        ]
+        if experts:
+            accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
+            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups, tests)))
+    if checks and not finals:
+        named.append(("last check", checks[-1]))
+        named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
+    first_arch = next((event.arch for event in finals), "")
+    named += [("final", event) for event in finals if event.arch == first_arch]
+    named += [("best", event) for event in state.evaluated("best")]
+    named += [(f"final on {event.arch}", event) for event in finals if event.arch != first_arch]
+    for labels in state.regimes[1:]:
+        for subject in ("random", "initialization"):
+            named += [(subject, event) for event in state.evaluated(subject, labels)]
+        for event in state.evaluated("final", labels):
+            named.append(("final" if event.arch == first_arch else f"final on {event.arch}", event))
+    return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
+
+
+def final_with_stored_labels(rows: Iterable[Row]) -> float | None:
+    """The final accuracy that published ones compare with, in percent: in the paper's protocol labels are stored."""
+    return next((row.accuracy_mean for row in rows if (row.label, row.labels) == ("final", "stored")), None)
+
+
+def stored_text(stored: StoredBytes) -> str:
+    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, teacher 230 kB`."""
+    parts = []
+    if stored.images_float32 is not None:
+        pixels = "" if stored.images_uint8 is None else f" ({size(stored.images_uint8)} as 8 bits)"
+        parts.append(f"images {size(stored.images_float32)}{pixels}")
+    parts += [f"labels {size(stored.labels_float32)}"] if stored.labels_float32 else []
+    parts += [f"teacher {size(stored.teacher_float32)}"] if stored.teacher_float32 else []
+    return ", ".join(parts)
