@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
-from engine.context import STAGES, Clock, Context
+from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
 from engine.manifest import estimated_seconds, write_manifest
@@ -34,7 +34,6 @@ from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunS
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
-from engine.scores import score
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5
@@ -86,7 +85,7 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
                 archs = list(get_args(NetworkName))
             pipeline.evaluate_again(context, archs, arguments.repeats, labels)
         elif arguments.command == "scores":
-            score(context, arguments.repeats)
+            pipeline.score(context, arguments.repeats)
         else:
             export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
@@ -171,7 +170,7 @@ def _run_started(context: Context) -> RunStarted:
         settings.seed,
         settings.experts.network,
         str(context.device),
-        STAGES,
+        stages_of(settings),
         settings.matching.iterations,
         settings_hash(settings),
         os.getpid(),

@@ -59,6 +59,13 @@ def experts_backend(context: Context, cost: NetworkCost, images: int) -> compile
     return _step_backend(context, "experts", settings.experts.network, wanted)
 
 
+def teacher_backend(context: Context, cost: NetworkCost, images: int) -> compile_policy.StepBackend:
+    """How the steps of the teacher's networks run on so many images: eager, cpp or torch."""
+    settings = context.settings
+    wanted = compile_policy.should_compile_teacher(settings, cost, images, context.device.type)
+    return _step_backend(context, "teacher", settings.experts.network, wanted)
+
+
 def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost, regime: LabelRegime) -> bool:
     """Whether the networks of evaluations are trained by compiled steps: they should, and a compiler works here."""
     wanted = compile_policy.should_compile_evaluation(context.settings, arch, cost, context.device.type, regime)

@@ -14,8 +14,21 @@ from engine.run.events import Emit, StageDone, StageProgress, StageStarted
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings
 
-# In the order of pipeline.run, which is where a stage is begun; the screen shows those still to come from this list.
-STAGES = ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate", "export"]
+
+def stages_of(settings: RunSettings) -> list[str]:
+    """The stages of a run in the order of pipeline.run, which begins them; screens show those still to come by it."""
+    stages = {
+        "data": True,
+        "experts": settings.trains_experts,
+        "classifier_experts": settings.trains_classifier_experts,
+        "teacher": settings.needs_teacher,
+        "initialize": True,
+        "baselines": True,
+        "distill": settings.traits.distills,
+        "evaluate": True,
+        "export": True,
+    }
+    return [stage for stage, takes_place in stages.items() if takes_place]
 
 
 class Clock:

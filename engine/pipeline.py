@@ -28,12 +28,13 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
+from engine.scores import score_set
 from engine.stages.distill import distill, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
-from engine.stages.teacher import train_teacher
+from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
@@ -74,6 +75,17 @@ def prepare(context: Context) -> Prepared:
     return Prepared(data, network, representation, classifiers, experts, teacher)
 
 
+def _starting_set(
+    context: Context, prepared: Prepared, kept: Synthetic | None = None
+) -> tuple[Synthetic, Teacher | None]:
+    """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
+    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
+    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    # Labels of a teacher that leans to some classes by their images would teach that as well.
+    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+
+
 def run(context: Context) -> None:
     """Does all stages of a run, each from where an interrupted worker left it.
 
@@ -81,10 +93,9 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, network = prepared.data, prepared.network
 
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
-    start = initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start, teacher = _starting_set(context, prepared)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
     baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
@@ -199,15 +210,15 @@ def evaluate_again(
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
-    context = evaluated_in(context, tuple(regimes or [first]))
+    context = _evaluated_in(context, tuple(regimes or [first]))
     beta = torch.tensor(distilled.learning_rate, device=context.device)
     final = Synthetic(distilled.images, distilled.label_logits, beta)
     start = _kept_start(context, final)
-    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
-        start = start or initialize(context, data, prepared.network, prepared.experts, teacher)
+        data = prepared.data
+        start, teacher = _starting_set(context, prepared, start)
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
@@ -238,7 +249,29 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
-def evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
+def score(context: Context, repeats: int) -> None:
+    """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
+
+    repeats: networks for each accuracy. Raises InputError for an unfinished run, or data that has changed since.
+    """
+    if repeats < 1:
+        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
+    distilled, metrics = read_result(context.folder, context.device)
+    regime: LabelRegime = metrics.get("labels") or "stored"
+    context = _evaluated_in(context, (regime,))
+    # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
+    if regime == "online" or context.settings.teacher_labels_start:
+        prepared = prepare(context)
+        data, teacher = prepared.data, prepared.teacher
+    else:
+        data, teacher = load_run_data(context), None
+    beta = torch.tensor(distilled.learning_rate, device=context.device)
+    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    score_set(context, data, final, teacher, metrics, repeats)
+    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
+
+
+def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
     """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
     evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
     return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))

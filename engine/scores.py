@@ -7,6 +7,7 @@ folder, under keys of its own, so that an interrupted scoring goes on where it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,12 +18,8 @@ from torch.nn import functional as F
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
-from engine.pipeline import evaluated_in, prepare
-from engine.results.files import read_result
-from engine.resume import load_run_data
-from engine.run.errors import InputError
-from engine.run.events import RunFinished
 from engine.run.folder import write_json
+from engine.run.metrics import MetricsJson
 from engine.run.scores import STEP_SIZES, Part, scores_of
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, synthetic_target
@@ -33,33 +30,27 @@ HELD_OUT_SHARE = 0.2
 """Of each class's training images, to choose step sizes on; at least one of a class that has two or more."""
 
 
-def score(context: Context, repeats: int) -> None:
-    """Evaluates a finished run's set, random images and all images for LRS and ARS; writes result/scores.json.
+def score_set(
+    context: Context,
+    data: LongTailedData,
+    final: Synthetic,
+    teacher: Teacher | None,
+    metrics: MetricsJson,
+    repeats: int,
+) -> None:
+    """Evaluates the final set, random images and all images for LRS and ARS; writes result/scores.json.
 
-    repeats: fresh networks for each accuracy; those that the run has trained itself are read back. Raises InputError
-    for an unfinished run, or data that has changed since the run.
+    In the first label regime of the settings, as the set's own recipe. metrics: of the finished run. repeats: fresh
+    networks for each accuracy; those that the run has trained itself are read back.
     """
-    if repeats < 1:
-        raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
-    distilled, metrics = read_result(context.folder, context.device)
-    own: LabelRegime = metrics.get("labels") or "stored"
-    context = evaluated_in(context, (own,))
-    if own == "online" or context.settings.initialize.labels == "teacher":
-        prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
-    else:
-        data, teacher = load_run_data(context), None
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
-    held_out = _held_out(data, context.settings.seed)
-    trials = _trials(context, data, final, own, teacher, metrics["final"]["iteration"])
     arch: NetworkName = metrics["arch"]
+    held_out = _held_out(data, context.settings.seed)
+    trials = _trials(context, data, final, teacher, metrics["final"]["iteration"])
     total = sum(repeats + trial.searched * len(STEP_SIZES) for trial in trials.values())
     with context.stage("scores", total, "networks") as progress:
         parts = {name: _part(trial, data, ~held_out, arch, repeats, progress) for name, trial in trials.items()}
-        scores = scores_of(parts, own, arch, repeats, int(held_out.sum()))
+        scores = scores_of(parts, context.settings.evaluate.labels[0], arch, repeats, int(held_out.sum()))
         write_json(context.folder.scores, scores.model_dump(by_alias=True))
-    context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
 @dataclass(frozen=True)
@@ -76,12 +67,13 @@ class Trial:
 
 
 def _trials(
-    context: Context, data: LongTailedData, final: Synthetic, own: LabelRegime, teacher: Teacher | None, iteration: int
+    context: Context, data: LongTailedData, final: Synthetic, teacher: Teacher | None, iteration: int
 ) -> dict[str, Trial]:
     """All PARTS in their order; a step size is searched where neither the set nor its recipe brings one."""
+    own = context.settings.evaluate.labels[0]
     # The evaluations of a run are told as events and drawn; these are other ones, which belong to no curve.
     quiet = replace(context, emit=lambda event: None)
-    on_all = replace(quiet, settings=_teachers_recipe(context.settings))
+    on_all = replace(quiet, settings=_recipe_for_all(context.settings, data))
     plain = replace(quiet, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
@@ -172,11 +164,14 @@ def _all_images(data: LongTailedData, learning_rate: float) -> EvaluationTarget:
     return EvaluationTarget("all", "all", None, lambda number: everything, "hard")
 
 
-def _teachers_recipe(settings: RunSettings) -> RunSettings:
-    """The hard regime with the epochs, batches and SGD of a teacher: so many images need fewer epochs than a few."""
-    names = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
-    recipe = {name: getattr(settings.teacher, name) for name in names}
-    return settings.model_copy(update={"hard": settings.hard.model_copy(update=recipe)})
+def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
+    """The hard regime with a teacher's batches, SGD and epochs, but no fewer steps than a small set gets."""
+    teacher, hard = settings.teacher, settings.hard
+    steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
+    epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
+    names = ("batch_size", "learning_rate", "momentum", "weight_decay")
+    recipe = {name: getattr(teacher, name) for name in names} | {"epochs": epochs}
+    return settings.model_copy(update={"hard": hard.model_copy(update=recipe)})
 
 
 def _without_augmentation(settings: RunSettings) -> RunSettings:

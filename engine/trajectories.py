@@ -100,6 +100,10 @@ class ExpertStore:
         """The file of one expert."""
         return expert_file(self.folder, expert)
 
+    def checkpoint(self, expert: int) -> Path:
+        """Where one that is under way is kept after every epoch, where it is."""
+        return self.path(expert).with_suffix(".epochs.safetensors")
+
     def describe(self, about: dict[str, Any]) -> None:
         """Writes what these experts are made from, for readers without the images (engine/run/expert_cache.py)."""
         write_json(self.folder / ABOUT, about)

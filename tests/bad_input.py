@@ -279,6 +279,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
         ),
         BadInput(
+            "ltdd-tui scores old",
+            "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
+        BadInput(
             "ltdd-tui export old",
             "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
             files={"runs/old/config.yaml": "ipc: 1\n"},

@@ -40,7 +40,7 @@ def _batch_sizes(images: int, batch_size: int) -> int:
 class Workload:
     """One run on one device; counts are train images of each class, images are (channels, image_size, image_size).
 
-    cached: experts that need no training.
+    cached: experts and networks of the teacher that need no training.
     """
 
     settings: RunSettings
@@ -109,6 +109,20 @@ class Workload:
         epoch = self._epoch("classifier", experts.network, draws, classifier.batch_size, self.should_compile_experts)
         left = experts.num_experts - self.cached.classifier
         return left * (classifier.epochs * epoch + self._test(experts.network, self.test_images))
+
+    def teacher_seconds(self) -> float:
+        """Training the teacher's networks, unless they are the classifier experts, and testing their mean logits."""
+        teacher, network = self.settings.teacher, self.settings.experts.network
+        testing = self.settings.teacher_networks * self._test(network, self.test_images)
+        if not self.settings.trains_teacher:
+            return testing
+        # GLMC sees two views of every batch.
+        views = 2 if teacher.kind == "glmc" else 1
+        images, compiled = views * sum(self.counts), self._should_compile_teacher
+        epoch = self._epoch("train", network, images, views * teacher.batch_size, compiled)
+        training = teacher.epochs * epoch / self.device.faster(teacher.precision)
+        left = teacher.networks - self.cached.teacher
+        return testing + left * (training + self._test(network, self.test_images))
 
     def initialize_seconds(self) -> float:
         """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
@@ -183,6 +197,11 @@ class Workload:
         images, kind = sum(self.counts), self.device.kind
         return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
+    @property
+    def _should_compile_teacher(self) -> bool:
+        images, kind = sum(self.counts), self.device.kind
+        return compile_policy.should_compile_teacher(self.settings, self.expert_cost, images, kind)
+
     def _should_compile_evaluation(self, network: NetworkName, regime: LabelRegime) -> bool:
         cost, kind = self.cost(network), self.device.kind
         return compile_policy.should_compile_evaluation(self.settings, network, cost, kind, regime)
@@ -191,9 +210,20 @@ class Workload:
         """Compile time by the stage that waits for it: torch compiles each batch size, C++ is built once for all."""
         experts, arch, regime = self.settings.experts, self.settings.evaluate.arch[0], self.settings.evaluate.labels[0]
         batch_syn = self.settings.matching.batch_syn
-        training = self.should_compile_experts and self.cached.representation < experts.num_experts
+        images, teacher = sum(self.counts), self.settings.teacher
+        experts_compiled = self.should_compile_experts and self.cached.representation < experts.num_experts
+        teacher_compiled = self._should_compile_teacher and self.cached.teacher < teacher.networks
         shares = {
-            "experts": (experts.network, training, TRAINING_SHARE * _batch_sizes(sum(self.counts), experts.batch_size)),
+            "experts": (
+                experts.network,
+                experts_compiled and self.settings.trains_experts,
+                TRAINING_SHARE * _batch_sizes(images, experts.batch_size),
+            ),
+            "teacher": (
+                experts.network,
+                teacher_compiled and self.settings.trains_teacher,
+                TRAINING_SHARE * _batch_sizes(images, teacher.batch_size),
+            ),
             "baselines": (arch, self._should_compile_evaluation(arch, regime), TRAINING_SHARE),
             "distill": (experts.network, self.should_compile_student, _batch_sizes(self.synthetic, batch_syn)),
         }
@@ -307,7 +337,11 @@ def _training(work: Workload) -> float:
     factor = TRAINING_COMPILED if work.should_compile_experts else TRAINING
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
     evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
-    batches = [(work.settings.experts.batch_size, sum(work.counts)), (max(evaluations), work.synthetic)]
+    images, teacher = sum(work.counts), work.settings.teacher
+    batches = [(work.settings.experts.batch_size, images), (max(evaluations), work.synthetic)]
+    if work.settings.trains_teacher:
+        views = 2 if teacher.kind == "glmc" else 1
+        batches.append((views * teacher.batch_size, views * images))
     return max(min(batch, images) for batch, images in batches) * kept
 
 
@@ -343,13 +377,16 @@ def _matching(work: Workload) -> float:
 
 
 def _snapshots(work: Workload) -> float:
-    """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier."""
-    settings, method = work.settings, work.settings.traits
-    if not method.matches_trajectories:
-        return 0.0
+    """Weights of every expert: epochs 0 to the last that is read, and the end; of classifier experts the classifier.
+
+    Of the teacher's networks the end.
+    """
+    settings, numbers = work.settings, 0
     backbone, classifier = work.expert_cost.parameters
-    numbers = (representation_epochs(settings) + 2) * (backbone + classifier)
-    if method.decoupled:
+    if settings.trains_experts:
+        numbers += (representation_epochs(settings) + 2) * (backbone + classifier)
+    if settings.trains_classifier_experts:
         numbers += (classifier_epochs(settings) + 2) * classifier
     size = HALF_BYTES if settings.experts.storage == "float16" else FLOAT_BYTES
-    return float(settings.experts.num_experts * numbers * size)
+    of_teacher = settings.teacher.networks * (backbone + classifier) if settings.trains_teacher else 0
+    return float(settings.experts.num_experts * numbers * size + of_teacher * FLOAT_BYTES)

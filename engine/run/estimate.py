@@ -45,6 +45,7 @@ class Estimate:
     disk_gib: float
     compression_ratio: float
     check_seconds: float = 0.0
+    teacher_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -53,6 +54,7 @@ class Estimate:
             "data": self.data_seconds,
             "experts": self.experts_seconds,
             "classifier_experts": self.classifier_experts_seconds,
+            "teacher": self.teacher_seconds,
             "initialize": self.initialize_seconds,
             "baselines": self.baselines_seconds,
             "distill": self.matching_seconds,
@@ -87,13 +89,13 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    matches, decoupled = settings.traits.matches_trajectories, settings.traits.decoupled
-    recovers = settings.traits.synthesis == "recovery"
+    matches, recovers = settings.traits.matches_trajectories, settings.traits.synthesis == "recovery"
     compiling = work.compile_seconds()
+    teacher = work.teacher_seconds() + compiling["teacher"] if settings.needs_teacher else 0.0
     stages = (
         work.data_seconds(),
-        work.experts_seconds() + compiling["experts"] if matches else 0.0,
-        work.classifier_experts_seconds() if decoupled else 0.0,
+        work.experts_seconds() + compiling["experts"] if settings.trains_experts else 0.0,
+        work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
         work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
         work.matching_seconds() + compiling["distill"] if matches else work.recovery_seconds() if recovers else 0.0,
@@ -102,11 +104,12 @@ def estimate(
     return Estimate(
         *stages,
         compile_seconds=sum(compiling.values()),
-        total_seconds=sum(stages),
+        total_seconds=sum(stages) + teacher,
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
         check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
+        teacher_seconds=teacher,
     )
 
 

@@ -39,7 +39,7 @@ Integer = Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), _OrNull]
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
-ExpertKind = Literal["representation", "classifier"]
+ExpertKind = Literal["representation", "classifier", "teacher"]
 
 
 class Event:
@@ -120,7 +120,7 @@ class StageDone(Event):
 
 @dataclass(frozen=True)
 class ExpertEpoch(Event):
-    """One epoch of one expert, with its mean training loss."""
+    """One epoch of one expert, or of one network of the teacher, with its mean training loss."""
 
     kind: ExpertKind
     expert: Integer
@@ -131,7 +131,8 @@ class ExpertEpoch(Event):
 
 @dataclass(frozen=True)
 class ExpertDone(Event):
-    """An expert is ready: its test accuracy per class, and the norm of each row of its classifier."""
+    """An expert, or a network of the teacher, is ready: its test accuracy per class, and the norm of each row of its
+    classifier."""
 
     kind: ExpertKind
     expert: Integer
@@ -139,6 +140,30 @@ class ExpertDone(Event):
     accuracy: Number
     per_class: list[Number]
     classifier_norms: list[Number]
+
+
+@dataclass(frozen=True)
+class TeacherReady(Event):
+    """The teacher is ready: `networks` of `kind`, and the test accuracy of their mean logits, per class."""
+
+    kind: Text
+    networks: Integer
+    accuracy: Number
+    per_class: list[Number]
+
+
+@dataclass(frozen=True)
+class LabelsAdjusted(Event):
+    """The teacher's logits are taken less tau * log(class share); with them its test accuracy is `accuracy`.
+
+    `spread` is over classes, of the mean probability that the starting images of a class give that class, in percent;
+    `spread_before` is that without the adjustment."""
+
+    tau: Number
+    spread: Number
+    spread_before: Number
+    accuracy: Number
+    per_class: list[Number]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which cached experts a run would reuse, known from its settings alone.
+"""Which cached experts and networks of the teacher a run would reuse, known from its settings alone.
 
 The cache key of experts is a hash over the pixels they are trained on, which only a running worker has. Each cache
 folder also has about.json with the settings that made its experts. The app (ltdd_tui) has no pixels to hash, so it
@@ -8,8 +8,9 @@ searches these files.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.folder import cache_root, expanded, read_json
@@ -18,16 +19,20 @@ from engine.run.settings import DatasetSettings, RunSettings
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
 
+NO_EPOCHS = -1
+"""The last epoch that is kept of a network of which the last weights alone are read again."""
+
 ABOUT = "about.json"
 # Of a safetensors file: a longer one is damage.
 LONGEST_HEADER = 1 << 20
 
 
 class CachedExperts(NamedTuple):
-    """How many of a run's experts are in the cache, by kind."""
+    """How many of a run's experts and of its teacher's networks are in the cache, by kind."""
 
     representation: int = 0
     classifier: int = 0
+    teacher: int = 0
 
 
 NONE_CACHED = CachedExperts()
@@ -68,20 +73,48 @@ def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
     return own.model_dump(mode="json", exclude={"optimizer"} if own.optimizer == "sgd" else None)
 
 
+def teachers_trained_alike(settings: RunSettings) -> dict[str, Any]:
+    """The settings of the teacher's networks that change the bytes of each, apart from the form of the steps."""
+    own = settings.teacher.model_dump(mode="json", exclude={"networks", "label_adjustment"})
+    return own | settings.experts.model_dump(mode="json", include={"network", "width", "depth"})
+
+
+class _About(Protocol):
+    """What makes the about.json of one kind.
+
+    class_counts: images of each class. form: of the training steps. pays: whether compiling those pays, which depends
+    on the images' size.
+    """
+
+    def __call__(
+        self, settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
+    ) -> dict[str, Any]: ...
+
+
 def about_representation(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
-    """The about.json of representation experts: what they are made from, and how many images each class had.
+    """The about.json of representation experts: what they are made from."""
+    own = {"kind": "representation", "experts": trained_alike(settings)}
+    return own | _about_images_and_steps(settings, device_type, class_counts, form, pays)
 
-    form: of the training steps. pays: whether compiling those pays, which depends on the images' size.
-    """
+
+def about_teacher(
+    settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
+) -> dict[str, Any]:
+    """The about.json of the teacher's networks: what they are made from."""
+    own = {"kind": "teacher", "teacher": teachers_trained_alike(settings)}
+    return own | _about_images_and_steps(settings, device_type, class_counts, form, pays)
+
+
+def _about_images_and_steps(
+    settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
+) -> dict[str, Any]:
     path = settings.dataset.path
     return {
-        "kind": "representation",
         "version": TRAINING_VERSION,
         "dataset": settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())},
         "class_counts": class_counts,
-        "experts": trained_alike(settings),
         "seed": settings.seed,
         "device": device_type,
         "form": form,
@@ -100,20 +133,25 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
 
     `class_counts` are compared where they are known.
     """
-    # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
-    form = compiled_backend(settings.experts.network, device_type)
-    installed, descriptions = has_compiler(form, device_type), []
-    for pays in (False, True):
-        form_here = form if installed and compile_or_not(settings.compile, pays) else "eager"
-        descriptions.append(about_representation(settings, device_type, class_counts, form_here, pays))
-    folder = _newest(*descriptions)
-    if folder is None or not settings.traits.matches_trajectories:
-        return NONE_CACHED
+
+    def folder_of(about: _About) -> Path | None:
+        # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
+        form = compiled_backend(settings.experts.network, device_type)
+        installed, descriptions = has_compiler(form, device_type), []
+        for pays in (False, True):
+            form_here = form if installed and compile_or_not(settings.compile, pays) else "eager"
+            descriptions.append(about(settings, device_type, class_counts, form_here, pays))
+        return _newest(*descriptions)
+
+    representation = classifier = teacher = 0
     count = settings.experts.num_experts
-    representation = _complete(folder, count, representation_epochs(settings))
-    classifiers = _newest(about_classifier(settings, folder.name)) if settings.traits.decoupled else None
-    classifier = _complete(classifiers, count, classifier_epochs(settings)) if classifiers else 0
-    return CachedExperts(representation, classifier)
+    if settings.trains_experts and (folder := folder_of(about_representation)):
+        representation = _complete(folder, count, representation_epochs(settings))
+        if settings.trains_classifier_experts and (folder := _newest(about_classifier(settings, folder.name))):
+            classifier = _complete(folder, count, classifier_epochs(settings))
+    if settings.trains_teacher and (folder := folder_of(about_teacher)):
+        teacher = _complete(folder, settings.teacher.networks, NO_EPOCHS)
+    return CachedExperts(representation, classifier, teacher)
 
 
 def _newest(*descriptions: dict[str, Any]) -> Path | None:
@@ -144,14 +182,14 @@ def _complete(folder: Path, count: int, epochs: int) -> int:
     return sum(_epochs_kept(expert_file(folder, expert)) >= epochs for expert in range(count))
 
 
-def _epochs_kept(path: Path) -> int:
-    """The last epoch in an expert's safetensors file, from its header alone; -1 where it is missing or damaged."""
+def _epochs_kept(path: Path) -> float:
+    """The last epoch in an expert's safetensors file, from its header alone; -inf where it is missing or damaged."""
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, LONGEST_HEADER)))
         end = max(tensor["data_offsets"][1] for tensor in header.values() if "data_offsets" in tensor)
         whole = path.stat().st_size == 8 + length + end
-        return int(header["weights"]["shape"][0]) - 2 if whole else -1
+        return int(header["weights"]["shape"][0]) - 2 if whole else -math.inf
     except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return -1
+        return -math.inf

@@ -91,6 +91,6 @@ METHODS: dict[MethodName, MethodTraits] = {
 
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
     "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
-    "rldd": {("initialize", "images"): "crops", ("initialize", "labels"): "teacher", ("matching", "iterations"): 75},
+    "rldd": {("initialize", "images"): "crops", ("matching", "iterations"): 75},
 }
 """What a method has other defaults for; presets may still say else."""

@@ -20,6 +20,7 @@ from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, R
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
+LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
@@ -124,10 +125,14 @@ class TeacherSettings(Strict):
     networks: int = ours(1, "networks of the teacher; their mean logits are the label", unit="networks", ge=1)
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
     batch_size: int = ours(128, "real images a batch", unit="images", ge=1)
-    learning_rate: float = ours(0.05, "peak of the one-cycle SGD step size", gt=0)
+    learning_rate: float = ours(
+        0.05, "SGD step size: the peak of one cycle, or with GLMC the first one, which falls by a cosine", gt=0
+    )
     momentum: float = ours(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = ours(5.0e-4, "SGD weight decay", ge=0)
-    precision: Precision = ours("float32", "products in training: float32, or of bfloat16")
+    precision: Precision = ours(
+        "float32", "products in training: float32, with TF32 where a GPU has it, or of bfloat16"
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
@@ -273,7 +278,7 @@ class RunSettings(Strict):
     @property
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
-        online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
+        online, labelled = "online" in self.evaluate.labels, self.teacher_labels_start
         chosen = self.starting_images in (*get_args(SelectionRule), "crops")
         return self.traits.uses_teacher or online or labelled or chosen
 
@@ -287,9 +292,14 @@ class RunSettings(Strict):
         return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
+    def teacher_labels_start(self) -> bool:
+        """Whether the starting images have the teacher's logits as labels, as recovery always gives its images."""
+        return self.initialize.labels == "teacher" or self.traits.synthesis == "recovery"
+
+    @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.initialize.labels == "teacher"
+        return self.traits.learns_labels or self.teacher_labels_start
 
     @property
     def trains_experts(self) -> bool:
@@ -305,6 +315,11 @@ class RunSettings(Strict):
         """How networks are trained in a label regime."""
         blocks = {"hard": self.hard.recipe, "stored": self.evaluate.recipe, "online": self.online.recipe}
         return blocks[regime](self.dataset.augmentation)
+
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether there are networks that are trained as the teacher alone."""
+        return self.needs_teacher and self.teacher.kind != "classifier_experts"
 
     @property
     def teacher_networks(self) -> int:

@@ -26,9 +26,7 @@ def initialize(
     settings = context.settings
     with context.stage("initialize", 1, "set"):
         images = _choose_images(context, data, network, experts, teacher)
-        # What recovery makes of them is labelled by the teacher, and so are they.
-        by_teacher = settings.initialize.labels == "teacher" or settings.traits.synthesis == "recovery"
-        if by_teacher and teacher:
+        if settings.teacher_labels_start and teacher:
             logits, unrecognized = teacher.logits(images), 0
         else:
             logits, unrecognized = _label_logits(context, data, network, experts, images)

@@ -1,14 +1,34 @@
-"""The teacher stage: the run's classifier experts, or networks that are trained to be debiased."""
+"""The teacher stage: the run's classifier experts, or networks that are trained to be debiased.
+
+Those are trained on all long-tailed images, one after another, and kept in the cache. No test image is looked at before
+a network is done: its last weights are taken, whatever they reach.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 
+from engine.compilation import teacher_backend
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.nets.functional import FlatNetwork
-from engine.teachers import Teacher
-from engine.trajectories import Trajectory
+from engine.matching.synthetic import Synthetic
+from engine.nets.functional import FlatNetwork, matmul_precision
+from engine.run.compile_policy import compiling_teacher_pays
+from engine.run.events import ExpertDone, ExpertEpoch, LabelsAdjusted, TeacherReady
+from engine.run.expert_cache import NO_EPOCHS, TRAINING_VERSION, about_teacher, teachers_trained_alike
+from engine.run.settings import settings_hash
+from engine.teachers import Teacher, own_class_spread, search_tau
+from engine.training.accuracy import balanced, per_class_accuracy
+from engine.training.from_scratch import cost_of, fresh_network
+from engine.training.glmc import glmc_training
+from engine.training.gradients import training_gradient
+from engine.training.long_tailed import EpochTraining, long_tailed_training
+from engine.training.sgd import Gradient
+from engine.trajectories import ExpertStore, Trajectory
 
 
 def train_teacher(
@@ -18,5 +38,104 @@ def train_teacher(
     classifiers: list[Trajectory],
     last_weights: list[torch.Tensor],
 ) -> Teacher:
-    """The teacher of `settings.teacher`, trained once and cached."""
-    return Teacher(network, last_weights, [expert.per_class for expert in classifiers])
+    """The teacher of `settings.teacher`, trained once and cached; emits TeacherReady."""
+    settings = context.settings
+    with context.stage("teacher", settings.teacher.networks if settings.trains_teacher else 1, "networks") as progress:
+        if settings.trains_teacher:
+            trained = _load_or_train(context, data, network, progress)
+            weights, per_class = [own.last.to(context.device) for own in trained], [own.per_class for own in trained]
+        else:
+            weights, per_class = last_weights, [expert.per_class for expert in classifiers]
+        teacher = Teacher(network, weights, per_class)
+        by_class = teacher.accuracy_by_class(data.test_images, data.test_labels)
+        context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
+    return teacher
+
+
+def adjust_labels(
+    context: Context, data: LongTailedData, teacher: Teacher, start: Synthetic
+) -> tuple[Synthetic, Teacher]:
+    """The starting images with the teacher's labels, if it labels them, and the teacher: less the tau of ADSA on these.
+
+    Both unchanged without `teacher.label_adjustment`. Emits LabelsAdjusted.
+    """
+    settings = context.settings
+    if settings.teacher.label_adjustment == "none":
+        return start, teacher
+    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
+    logits = teacher.logits(start.images)
+    tau = search_tau(logits, classes, data.class_counts)
+    adjusted = teacher.adjusted(tau, data.class_counts)
+    shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
+    spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
+    by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
+    context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
+    if not settings.teacher_labels_start:
+        return start, adjusted
+    return start._replace(label_logits=adjusted.logits(start.images)), adjusted
+
+
+# ---- Networks of its own ----
+
+
+def _load_or_train(
+    context: Context, data: LongTailedData, network: FlatNetwork, progress: Callable[[], None]
+) -> list[Trajectory]:
+    """The teacher's networks, from the cache where they are there; each is on disk before the next one begins."""
+    settings, cost = context.settings, cost_of(context.settings, data, context.settings.experts.network)
+    device_type, images = context.device.type, len(data.train_labels)
+    backend = teacher_backend(context, cost, images)
+    own, augmentation = teachers_trained_alike(settings), list(settings.dataset.augmentation)
+    made_by = (TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, device_type, backend)
+    store = ExpertStore(settings_hash("teacher", *made_by), "float32")
+    pays = compiling_teacher_pays(settings, cost, images, device_type)
+    store.describe(about_teacher(settings, device_type, data.class_counts, backend, pays))
+    training, networks = _trainings(context, data, network, backend != "eager"), []
+    with store.locked(context), matmul_precision(settings.teacher.precision, context.device):
+        for number in range(settings.teacher.networks):
+            one = cached = store.load(number, NO_EPOCHS)
+            if one is None:
+                one = _trained(context, data, network, training(number), store.checkpoint(number), number)
+                store.save(number, one)
+                store.checkpoint(number).unlink()
+            networks.append(one)
+            accuracies, norms = one.per_class.tolist(), one.norms.tolist()
+            context.emit(ExpertDone("teacher", number, cached is not None, balanced(one.per_class), accuracies, norms))
+            progress()
+    return networks
+
+
+def _trainings(
+    context: Context, data: LongTailedData, network: FlatNetwork, compiled: bool
+) -> Callable[[int], EpochTraining]:
+    """How each network is trained, by its number."""
+    settings, recipe = context.settings, context.settings.teacher
+
+    @functools.cache
+    def plain_gradient() -> Gradient:
+        return training_gradient(network, 1, context.device, compiled, recipe.precision, context.emit)
+
+    def training(number: int) -> EpochTraining:
+        names = ("teacher", recipe.kind, number)
+        _, start = fresh_network(settings, data, settings.experts.network, *names)
+        if recipe.kind == "glmc":
+            return glmc_training(settings, data, network, start, names, compiled)
+        made_by = network, start, plain_gradient()
+        return long_tailed_training(settings, data, *made_by, "balanced_softmax", recipe.epochs, names)
+
+    return training
+
+
+def _trained(
+    context: Context, data: LongTailedData, network: FlatNetwork, training: EpochTraining, checkpoint: Path, number: int
+) -> Trajectory:
+    """One network, of which only the last weights are kept."""
+
+    def epoch_done(epoch: int, loss: float) -> None:
+        context.emit(ExpertEpoch("teacher", number, epoch, training.epochs, loss))
+        context.check_stop()
+
+    # What GLMC trains beside the network, its heads, comes after the network's own weights.
+    theta = training.run(checkpoint, epoch_done)[: network.num_parameters]
+    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
+    return Trajectory(theta[None].cpu(), per_class, torch.tensor(network.classifier_norms(theta)))

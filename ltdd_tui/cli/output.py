@@ -139,16 +139,17 @@ def scores_table(scores: Scores) -> Table:
     for name, part in scores.parts.items():
         accuracy = mean_and_std(part.accuracy_mean, part.accuracy_std, part.repeats)
         searched = "searched" if part.searched else ""
-        table.add_row(PARTS.get(name, name), accuracy, str(part.repeats), f"{part.learning_rate:g}", searched)
+        table.add_row(PARTS.get(name, name), accuracy, str(part.repeats), f"{part.learning_rate:.3g}", searched)
     return table
 
 
 def scores_lines(scores: Scores) -> list[str]:
     """Both scores with what they are made from, in percentage points, a line each."""
-    ior, plain, hlr = f"{100 * scores.ior:+.1f}", f"{100 * scores.plain_gain:+.1f}", f"{100 * scores.hlr:.1f}"
+    ior, plain = f"{100 * scores.ior:+.1f}", f"{100 * scores.plain_gain:+.1f}"
+    hlr = f"{100 * abs(scores.hlr):.1f} {'below' if scores.hlr >= 0 else 'above'}"
     under = f"{scores.labels} labels, {scores.arch}, n={scores.repeats}"
     return [
-        f"LRS {scores.lrs:.3f}: {ior} over random images (IOR), {hlr} below all images with hard labels (HLR); {under}",
+        f"LRS {scores.lrs:.3f}: {ior} over random images (IOR), {hlr} all images with hard labels (HLR); {under}",
         f"ARS {scores.ars:.3f}: {ior} over random images, {plain} without augmentation; {under}",
     ]
 

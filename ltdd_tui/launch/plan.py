@@ -208,7 +208,7 @@ def stage_seconds(run_plan: RunPlan) -> list[tuple[str, float]]:
 def plan_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
     """Time, memory, disk, cached experts and the published figure; the stages' times where they have no bars."""
     lines = [PlanLine("data", note, warns=True) for note in run_plan.notes]
-    lines += [*_cost_lines(run_plan, stages_in_a_line), _experts_line(run_plan)]
+    lines += [*_cost_lines(run_plan, stages_in_a_line), *_experts_lines(run_plan)]
     expected = run_plan.settings.expected
     if expected is not None:
         note = f"; {expected.note}" if expected.note else ""
@@ -236,15 +236,19 @@ def _cost_lines(run_plan: RunPlan, stages_in_a_line: bool) -> list[PlanLine]:
     return lines
 
 
-def _experts_line(run_plan: RunPlan) -> PlanLine:
-    """How many experts the run would take from the cache."""
-    settings, cached = run_plan.settings, run_plan.cached
-    if not settings.traits.matches_trajectories:
-        return PlanLine("experts", "none: real images are only picked")
-    wanted = settings.experts.num_experts
-    if not cached.representation:
-        return PlanLine("experts", f"{wanted} to train, then cached for other runs")
-    text = f"{cached.representation} of {wanted} in the cache"
-    if settings.traits.decoupled and cached.classifier != cached.representation:
-        text += f", {cached.classifier} classifier experts"
-    return PlanLine("experts", text)
+def _experts_lines(run_plan: RunPlan) -> list[PlanLine]:
+    """How many experts, and networks of the teacher, the run would take from the cache."""
+    settings, cached, lines = run_plan.settings, run_plan.cached, list[PlanLine]()
+    if settings.trains_experts:
+        text = _trained_or_cached(settings.experts.num_experts, cached.representation)
+        incomplete = settings.trains_classifier_experts and cached.classifier != cached.representation
+        if cached.representation and incomplete:
+            text += f", {cached.classifier} classifier experts"
+        lines.append(PlanLine("experts", text))
+    if settings.trains_teacher:
+        lines.append(PlanLine("teacher", _trained_or_cached(settings.teacher.networks, cached.teacher)))
+    return lines or [PlanLine("experts", "none are needed")]
+
+
+def _trained_or_cached(wanted: int, cached: int) -> str:
+    return f"{cached} of {wanted} in the cache" if cached else f"{wanted} to train, then cached for other runs"

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.run.events import Evaluated, ExpertEpoch, ExpertKind
+from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, group_means
 from ltdd_tui.runs.history import Floats
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.state import EXPERT_STAGES, RunState
 
 KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
@@ -120,9 +120,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     values, values_before, of_random, of_start = (
         numbers(event.per_class if event else (), count) for event in (last, before, random, start)
     )
-    # The classifier experts decouple head from tail, and so reach more than the others.
-    bound_kind: ExpertKind = "classifier" if state.done_experts("classifier") else "representation"
-    experts = state.done_experts(bound_kind)
+    bound_of, experts = bounding_experts(state)
     bound = class_means([done.per_class for done in experts], count)
     intervals, classes = class_intervals(values, tests), []
     for place in head_to_tail(counts):
@@ -137,7 +135,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
         last,
         _first(state, "best") or best_check(state),
-        f"{bound_kind} experts" if experts else "",
+        bound_of,
         tuple(
             f"{event.subject}{'' if event.iteration is None else f' @ {event.iteration}'}"
             f" names {len(event.per_class)} classes of {count}"
@@ -145,6 +143,20 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
             if event and len(event.per_class) != count
         ),
     )
+
+
+def bounding_experts(state: RunState) -> tuple[str, list[ExpertDone]]:
+    """The networks that saw all long-tailed images, and what they are called; those that do best by design.
+
+    Classifier experts decouple head from tail, and so reach more than the others. A teacher is debiased too, but is
+    not what a set is made from where there are experts.
+    """
+    kinds: tuple[tuple[ExpertKind, str], ...] = (
+        ("classifier", "classifier experts"),
+        ("representation", "representation experts"),
+        ("teacher", "teacher"),
+    )
+    return next(((name, done) for kind, name in kinds if (done := state.done_experts(kind))), ("", []))
 
 
 def checks_and_final(state: RunState) -> list[Evaluated]:
@@ -249,7 +261,8 @@ class ExpertRow:
 
 @dataclass(frozen=True)
 class ExpertSplit:
-    """All experts of a kind: how many are done, and their mean accuracy by group, in percent."""
+    """All experts of a kind, or networks of the teacher: how many are done, and their mean accuracy by group, in
+    percent."""
 
     kind: ExpertKind
     done: int
@@ -258,16 +271,21 @@ class ExpertSplit:
     groups: Mapping[str, float | None]
     rows: tuple[ExpertRow, ...]
 
+    @property
+    def title(self) -> str:
+        """What they are called."""
+        return "networks of the teacher" if self.kind == "teacher" else f"{self.kind} experts"
+
 
 def expert_splits(state: RunState) -> list[ExpertSplit]:
     """The kinds of which something is known, in the order they are trained."""
-    return [split for kind in KINDS if (split := _expert_split(state, kind)).rows]
+    return [split for kind in EXPERT_STAGES if (split := _expert_split(state, kind)).rows]
 
 
 def _expert_split(state: RunState, kind: ExpertKind) -> ExpertSplit:
     experts = sorted(expert for own, expert in {*state.expert_epochs, *state.experts_done} if own == kind)
     rows = tuple(_expert_row(state, kind, expert) for expert in experts)
-    stage = state.stages.by_name.get("experts" if kind == "representation" else "classifier_experts")
+    stage = state.stages.by_name.get(EXPERT_STAGES[kind])
     return ExpertSplit(
         kind,
         len(state.done_experts(kind)),
@@ -311,7 +329,7 @@ def reference_accuracies(state: RunState) -> dict[str, float]:
         event.subject: _float(event.accuracy_mean)
         for event in state.evaluated("random") + state.evaluated("initialization")
     }
-    if done := state.done_experts("classifier") or state.done_experts("representation"):
+    if done := bounding_experts(state)[1]:
         named["bound"] = statistics.fmean(_float(expert.accuracy) for expert in done)
     return {name: value for name, value in named.items() if not math.isnan(value)}
 

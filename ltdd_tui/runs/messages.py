@@ -192,6 +192,7 @@ def notice(
 STOPS_AFTER = {
     "experts": "the present epoch; experts that are not finished begin anew",
     "classifier_experts": "the present epoch; an expert that is not finished begins anew",
+    "teacher": "the present epoch, which is kept",
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
@@ -252,6 +253,13 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
             return f"data: {sum(counts)} images in {classes}, {event.test_images} test images"
         case e.StageDone():
             return f"{stage_name(event.stage)}: done in {duration(event.seconds)}"
+        case e.TeacherReady():
+            networks = "1 network" if event.networks == 1 else f"the mean of {event.networks} networks"
+            return f"teacher: {networks} ({stage_name(event.kind)}), {percent(event.accuracy)} % of the test images"
+        case e.LabelsAdjusted() if event.tau is not None:
+            spread = f"{percent(event.spread)} % instead of {percent(event.spread_before)} %"
+            what = f"labels: less {event.tau:.3f} * log(class share); a class's probability on its own images"
+            return f"{what} varies by {spread}; the teacher has {percent(event.accuracy)} %"
         case e.Initialized(unrecognized_images=count) if count:
             return f"initialize: {count} images that no expert recognizes start with their class as label"
         case e.Evaluated(iteration=iteration, repeats=repeats):

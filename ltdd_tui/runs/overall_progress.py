@@ -17,6 +17,7 @@ TYPICAL_SECONDS = {
     "data": 1.0,
     "experts": 40.0,
     "classifier_experts": 8.0,
+    "teacher": 20.0,
     "initialize": 1.0,
     "baselines": 4.0,
     DISTILL: 40.0,

@@ -23,7 +23,11 @@ Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed",
 EvaluationKey = tuple[str, int | None, str, int, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
-EXPERT_STAGES: dict[e.ExpertKind, str] = {"representation": "experts", "classifier": "classifier_experts"}
+EXPERT_STAGES: dict[e.ExpertKind, str] = {
+    "representation": "experts",
+    "classifier": "classifier_experts",
+    "teacher": "teacher",
+}
 
 
 @dataclass

@@ -11,12 +11,12 @@ import torch
 from engine import scores as scoring
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.pipeline import score
 from engine.run.errors import InputError
 from engine.run.events import Evaluated, Event, RunFinished, StageStarted
 from engine.run.folder import write_json
 from engine.run.scores import PARTS, STEP_SIZES
 from engine.run.settings import RunSettings
-from engine.scores import score
 from engine.stages.evaluate import EvaluationTarget, evaluate
 from tests.engine.tiny_run import figures, finish_run, tiny_context, tiny_data, tiny_settings
 
@@ -80,7 +80,7 @@ def test_step_sizes_are_chosen_on_train_images_that_no_network_has_seen(
 def test_each_part_is_trained_on_its_images_by_its_labels_and_augmentation(
     tmp_path: Path, asked: list[tuple[EvaluationTarget, LongTailedData, RunSettings]]
 ) -> None:
-    settings = tiny_settings(**SHORT)
+    settings = tiny_settings(hard={"epochs": 10}, teacher={"epochs": 2})
     finish_run(tmp_path, settings)
     score(tiny_context(tmp_path, settings), 2)
     tested = {name: one for name, one in zip(PARTS, (o for o in asked if "held-out" not in o[0].key), strict=True)}
@@ -89,6 +89,10 @@ def test_each_part_is_trained_on_its_images_by_its_labels_and_augmentation(
     }
     sizes = {name: len(target.training_set(0).images) for name, (target, *_) in tested.items()}
     assert sizes == {name: 371 if name == "full_hard" else 20 for name in PARTS}
+    steps = {name: own.hard.epochs for name, (_, _, own) in tested.items() if name.endswith("hard")}
+    assert steps == {"full_hard": 4, "set_hard": 10, "random_hard": 10}, (
+        "3 steps an epoch instead of 1: no fewer in all"
+    )
     for name, (target, _, own) in tested.items():
         assert (own.dataset.augmentation == ()) == name.endswith("plain")
         soft = bool((target.training_set(0).targets.amax(dim=1) < 0.99).any())

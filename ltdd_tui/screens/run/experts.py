@@ -33,7 +33,7 @@ def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:
         figures = _figures(split.accuracy, split.groups, columns, STRONG)
         entries.append(Content.assemble(fit(split.kind, columns.name), done, figures))
     for split in splits:
-        entries += [EMPTY, Content.styled(f"{split.kind} experts", MUTED), *split.rows]
+        entries += [EMPTY, Content.styled(split.title, MUTED), *split.rows]
     return LazyLines(entries, lambda row: _row_line(row, columns))
 
 
@@ -92,6 +92,7 @@ as training on those images moved them.
 
 - **representation** experts are trained plainly: good at *many*, poor at *few*
 - **classifier** experts keep that network and train its classifier anew, balanced: better at *few*
+- a **teacher**, where there is one, labels images; its networks are trained to favor no class
 
 The table above gives their mean test accuracy in percent, of all classes and by group. Below is one line an expert: the
 course of its training loss, the loss now, its epoch, and its accuracy once it is done.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.data.augment import Augmentation, adjoint, apply, draw
+from engine.data.augment import Augmentation, CutMix, adjoint, apply, draw
 from engine.run.settings import AugmentationName
 
 NAMES = get_args(AugmentationName)
@@ -144,3 +144,31 @@ def test_the_adjoint_is_the_whole_derivative(name: AugmentationName) -> None:
 def test_float32_follows_float64(name: AugmentationName) -> None:
     once = drawn(name)
     torch.testing.assert_close(apply(once, images().float()), apply(once, images()).float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cutmix_takes_the_pixels_of_a_box_from_the_partner_and_as_much_of_its_label(seed: int) -> None:
+    count, side, draws = 5, 8, torch.Generator().manual_seed(seed)
+    whole = torch.rand(count, 3, side, side, generator=draws)
+    targets = torch.rand(count, 4, generator=draws).softmax(dim=1)
+    cutmix = CutMix.draw(1.0, count, side, draws)
+    mixed = cutmix.images(whole)
+    rows, columns = torch.zeros(side, dtype=torch.bool), torch.zeros(side, dtype=torch.bool)
+    rows[cutmix.rows], columns[cutmix.columns] = True, True
+    in_box = rows[:, None] & columns
+    assert torch.equal(mixed, torch.where(in_box, whole[cutmix.partners], whole))
+    share = in_box.double().mean().item()
+    assert sorted(cutmix.partners.tolist()) == list(range(count)) and cutmix.share == pytest.approx(share)
+    expected = (1 - share) * targets + share * targets[cutmix.partners]
+    torch.testing.assert_close(cutmix.targets(targets), expected)
+    torch.testing.assert_close(cutmix.targets(targets).sum(dim=1), torch.ones(count))
+
+
+@pytest.mark.parametrize(("alpha", "smallest", "largest"), [(1e6, 700, 708), (1.0, 980, 1000)])
+def test_the_box_of_cutmix_is_drawn_from_beta(alpha: float, smallest: int, largest: int) -> None:
+    """Before a border cuts it: half of the pixels at a large alpha, 0.707 of the side; up to all of them at 1."""
+    draws = torch.Generator().manual_seed(0)
+    rows = [CutMix.draw(alpha, 1, 1000, draws).rows for _ in range(300)]
+    heights = [box.stop - box.start for box in rows]
+    assert smallest <= max(heights) <= largest
+    assert min(heights) < 0.8 * max(heights), "it lies anywhere, so that borders cut some"

@@ -85,11 +85,11 @@ def test_gsam_bends_the_way_of_a_classifier_a_little_and_is_cached_apart(run):
     plain = train_classifier_experts(context, data, network, representation)
     own = context.settings.classifier_experts.model_copy(update={"optimizer": "gsam"})
     flat = dataclasses.replace(context, settings=context.settings.model_copy(update={"classifier_experts": own}))
-    assert cached_experts(flat.settings, "cpu") == (2, 0)
+    assert cached_experts(flat.settings, "cpu") == (2, 0, 0)
     for sgd, gsam in zip(plain, train_classifier_experts(flat, data, network, representation), strict=True):
         assert torch.equal(sgd.at(0), gsam.at(0))
         assert 0 < (gsam.last - sgd.last).norm() < 0.02 * (sgd.last - sgd.at(0)).norm()
-    assert cached_experts(flat.settings, "cpu") == cached_experts(context.settings, "cpu") == (2, 2)
+    assert cached_experts(flat.settings, "cpu") == cached_experts(context.settings, "cpu") == (2, 2, 0)
     # Frozen: the key that plain SGD had before there was a choice.
     before = context.settings.classifier_experts.model_dump(exclude={"optimizer"})
     key = settings_hash(representation_store(context, data).key, before)
@@ -111,34 +111,34 @@ def test_another_run_takes_the_cached_experts_and_trains_only_what_reaches_furth
 def test_cached_experts_are_found_by_settings_alone_without_the_images(run):
     context, _, data, network = run()
     settings, counts = context.settings, data.class_counts
-    assert cached_experts(settings, "cpu", counts) == (0, 0)
+    assert cached_experts(settings, "cpu", counts) == (0, 0, 0)
     representation = train_experts(context, data, network)
     store = representation_store(context, data)
-    assert cached_experts(settings, "cpu", counts) == (2, 0)
+    assert cached_experts(settings, "cpu", counts) == (2, 0, 0)
     train_classifier_experts(context, data, network, representation)
 
     def cached(device="cpu", counts=counts, **changed):
         return cached_experts(RunSettings.model_validate(settings.model_dump() | changed), device, counts)
 
-    assert cached() == cached(counts=None) == (2, 2)
-    assert cached(ipc=5, method="ed") == (2, 2), "neither takes new experts"
-    assert cached(method="datm") == (2, 0) and cached(method="random") == (0, 0)
-    assert cached(seed=1) == cached(device="cuda") == cached(counts=[*counts[:-1], 1]) == (0, 0)
-    assert cached(matching={"max_start_epoch": 3}) == (0, 2), "they hold too few epochs"
-    assert cached(classifier_experts={"epochs": 4}) == (2, 0)
-    assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0)
-    assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2)
+    assert cached() == cached(counts=None) == (2, 2, 0)
+    assert cached(ipc=5, method="ed") == (2, 2, 0), "neither takes new experts"
+    assert cached(method="datm") == (2, 0, 0) and cached(method="random") == (0, 0, 0)
+    assert cached(seed=1) == cached(device="cuda") == cached(counts=[*counts[:-1], 1]) == (0, 0, 0)
+    assert cached(matching={"max_start_epoch": 3}) == (0, 2, 0), "they hold too few epochs"
+    assert cached(classifier_experts={"epochs": 4}) == (2, 0, 0)
+    assert cached(dataset=settings.dataset.model_dump() | {"imbalance_factor": 21.0}) == (0, 0, 0)
+    assert cached(experts=settings.experts.model_dump() | {"num_experts": 3}) == (2, 2, 0)
     about = read_json(store.folder / "about.json")
     older = about["dataset"].copy()
     assert older.pop("class_order") == "label"
     write_json(store.folder / "about.json", about | {"dataset": older})
-    assert cached() == (2, 2), "a setting that came later had its default"
-    assert cached(dataset=settings.dataset.model_dump() | {"class_order": "count"}) == (0, 0)
+    assert cached() == (2, 2, 0), "a setting that came later had its default"
+    assert cached(dataset=settings.dataset.model_dump() | {"class_order": "count"}) == (0, 0, 0)
     store.path(1).write_bytes(store.path(1).read_bytes()[:-1])
     store.path(0).with_name("about.json.old").write_text("{")
-    assert cached() == (1, 2)
+    assert cached() == (1, 2, 0)
     (store.folder / "about.json").write_text("[]")
-    assert cached() == (0, 0)
+    assert cached() == (0, 0, 0)
 
 
 @pytest.mark.skipif(why_not_build() is not None, reason=f"nothing can be built here: {why_not_build()}")
@@ -149,17 +149,17 @@ def test_compiled_and_eager_experts_are_cached_apart_and_the_manifest_names_the_
     eager = train_experts(context, data, network)
     keys, compiled = {representation_store(context, data).key}, dataclasses.replace(context, settings=always)
     write_manifest(compiled.folder, always, CPU)
-    assert cached_experts(settings, "cpu", data.class_counts) == (2, 0)
-    assert cached_experts(always, "cpu", data.class_counts) == (0, 0)
+    assert cached_experts(settings, "cpu", data.class_counts) == (2, 0, 0)
+    assert cached_experts(always, "cpu", data.class_counts) == (0, 0, 0)
     keys.add(representation_store(compiled, data).key)
     assert read_json(compiled.folder.manifest)["forms"] == {"experts": "cpp"}
     assert not torch.equal(train_experts(compiled, data, network)[0].last, eager[0].last)
-    assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
+    assert cached_experts(always, "cpu", data.class_counts) == (2, 0, 0)
     # The same settings on a machine without a compiler, which takes up what was trained eagerly.
     monkeypatch.setattr(compilation, "why_not_build", lambda: CannotBuild("no C++ compiler found"))
     monkeypatch.setattr(expert_cache, "has_compiler", lambda *_: False)
     without = dataclasses.replace(compiled, emit=lambda event: None)
-    assert cached_experts(always, "cpu", data.class_counts) == (2, 0)
+    assert cached_experts(always, "cpu", data.class_counts) == (2, 0, 0)
     assert representation_store(without, data).key in keys and len(keys) == 2
     assert representation_store(without, data).key == representation_store(context, data).key
     assert read_json(without.folder.manifest)["forms"] == {"experts": "eager"}

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from engine.losses import CrossEntropy, TeacherLoss
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.nets.norm_pool_cpp import why_not_build
 from engine.run.events import Warned
 from engine.training import gradients
-from engine.training.gradients import classifier_gradient, training_gradient
-from engine.training.sgd import Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
+from engine.training.gradients import CROSS_ENTROPY, classifier_gradient, training_gradient
+from engine.training.sgd import AdamW, Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
 
 CPU = torch.device("cpu")
 GSAM = Gsam(rho=0.05, alpha=0.3)
@@ -67,22 +68,22 @@ def trained(make, dtype: torch.dtype, hard: bool, gsam: bool, members=range(NETW
     return state.theta
 
 
-def looped(network) -> Gradient:
-    return training_gradient(network, 1, CPU, compiled=False)
+def looped(network, loss=CROSS_ENTROPY) -> Gradient:
+    return training_gradient(network, 1, CPU, compiled=False, loss=loss)
 
 
-def vectorized(network) -> Gradient:
-    return training_gradient(network, NETWORKS, CPU, compiled=False)
+def vectorized(network, loss=CROSS_ENTROPY) -> Gradient:
+    return training_gradient(network, NETWORKS, CPU, compiled=False, loss=loss)
 
 
-def in_cpp(network) -> Gradient:
+def in_cpp(network, loss=CROSS_ENTROPY) -> Gradient:
     if reason := why_not_build():
         pytest.skip(f"nothing can be compiled here: {reason}")
-    return training_gradient(network, 1, CPU, compiled=True)
+    return training_gradient(network, 1, CPU, compiled=True, loss=loss)
 
 
-def analytic_vectorized(network) -> Gradient:
-    return training_gradient(network, NETWORKS, CPU, compiled=True)
+def analytic_vectorized(network, loss=CROSS_ENTROPY) -> Gradient:
+    return training_gradient(network, NETWORKS, CPU, compiled=True, loss=loss)
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -99,6 +100,59 @@ def test_several_steps_with_every_gradient_equal_the_straightforward_loop(make, 
             [plainly(module(n, dtype), [(x[n], y[n]) for x, y in steps], gsam) for n in range(NETWORKS)]
         )
         assert difference(trained(make, dtype, hard, gsam), expected) < bound
+
+
+@pytest.mark.parametrize("make", [looped, vectorized, in_cpp, analytic_vectorized])
+def test_the_gradient_to_a_teachers_logits_equals_autograd(make):
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randn(NETWORKS, BATCH, 2, 8, 8, generator=draw, dtype=torch.float64)
+    wanted = torch.randn(NETWORKS, BATCH, 4, generator=draw, dtype=torch.float64)
+    classes = torch.rand(NETWORKS, BATCH, 4, generator=draw, dtype=torch.float64).softmax(-1)
+    nets = [module(seed, torch.float64) for seed in range(NETWORKS)]
+    network = FlatNetwork(nets[0])
+    theta = torch.stack([network.flatten(net) for net in nets])
+    losses, gradient = make(network, TeacherLoss(0.3))(theta, images, torch.cat([wanted, classes], dim=-1))
+    for n, net in enumerate(nets):
+        logits = net(images[n])
+        cross_entropy = -(classes[n] * logits.log_softmax(1)).sum() / BATCH
+        loss = (logits - wanted[n]).square().sum() / (BATCH * 4) + 0.3 * cross_entropy
+        names, parameters = zip(*net.named_parameters(), strict=True)
+        expected = network.join(dict(zip(names, torch.autograd.grad(loss, parameters), strict=True)))
+        assert losses[n].item() == pytest.approx(loss.item(), rel=1e-12)
+        assert difference(gradient[n], expected) < 1e-10
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), TeacherLoss(0.3)])
+def test_the_derivative_of_a_loss_in_closed_form_is_that_of_autograd(loss):
+    draw = torch.Generator().manual_seed(2)
+    logits = torch.randn(BATCH, 4, generator=draw, dtype=torch.float64, requires_grad=True)
+    targets = torch.rand(BATCH, 4 if isinstance(loss, CrossEntropy) else 8, generator=draw, dtype=torch.float64)
+    targets[:, -4:] /= targets[:, -4:].sum(1, keepdim=True)
+    plain = loss(logits, targets)
+    value, derivative = loss.with_derivative(logits.detach(), targets)
+    assert value.item() == pytest.approx(plain.item(), rel=1e-12)
+    assert difference(derivative, torch.autograd.grad(plain, logits)[0]) < 1e-12
+
+
+def test_adamw_is_torchs_own_for_each_network_at_its_rate():
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 7, generator=draw, dtype=torch.float64)
+    slopes = torch.randn(20, 2, 7, generator=draw, dtype=torch.float64)
+    state, optimizer = TrainingState.started(list(start), [1e-2, 3e-3]), AdamW(weight_decay=0.1)
+    references = [row.clone().requires_grad_() for row in start]
+    by_torch = [
+        torch.optim.AdamW([row], rate, weight_decay=0.1) for row, rate in zip(references, (1e-2, 3e-3), strict=True)
+    ]
+    for number, slope in enumerate(slopes):
+        optimizer.update(state, slope)
+        for row, own, reference in zip(references, slope, by_torch, strict=True):
+            row.grad = own
+            reference.step()
+        if number == 10:
+            state.rate.mul_(0.5)
+            for reference in by_torch:
+                reference.param_groups[0]["lr"] *= 0.5
+    assert difference(state.theta, torch.stack([row.detach() for row in references])) < 1e-12
 
 
 @pytest.mark.cuda

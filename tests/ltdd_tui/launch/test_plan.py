@@ -44,13 +44,13 @@ def test_cached_experts_are_told_and_take_no_time(tmp_path: Path) -> None:
     full = plan_run(form, tmp_path)
     cache_experts(form.base, 6)
     plan = plan_run(form, tmp_path)
-    assert full.cached == (0, 0) and plan.cached == (6, 0)
+    assert full.cached == (0, 0, 0) and plan.cached == (6, 0, 0)
     assert full.estimate is not None and plan.estimate is not None
     assert plan.estimate.experts_seconds == pytest.approx(full.estimate.experts_seconds / 4)
     assert plan.estimate.total_seconds < full.estimate.total_seconds
     said = {line.label: line.text for line in plan_lines(plan, stages_in_a_line=True)}
     assert said["experts"] == "6 of 8 in the cache, 0 classifier experts"
-    assert plan_run(form.with_text("seed", "1"), tmp_path).cached == (0, 0)
+    assert plan_run(form.with_text("seed", "1"), tmp_path).cached == (0, 0, 0)
 
 
 def test_a_run_too_large_for_this_machine_is_marked(tmp_path: Path) -> None:

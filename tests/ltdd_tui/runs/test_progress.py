@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
-from ltdd_tui.runs.figures import checks, reference_accuracies
+from engine.run.events import (
+    Evaluated,
+    ExpertDone,
+    ExpertEpoch,
+    LabelsAdjusted,
+    MatchingStep,
+    StageStarted,
+    Stamped,
+    TeacherReady,
+)
+from ltdd_tui.runs.figures import checks, expert_splits, reference_accuracies
+from ltdd_tui.runs.messages import log_message
 from ltdd_tui.runs.state import RunState, fold
 
 NAN = float("nan")
@@ -55,3 +66,21 @@ def test_references_are_random_start_and_the_experts_that_see_all() -> None:
     )
     assert reference_accuracies(state) == {"random": 20.0, "bound": 62.0}
     assert reference_accuracies(RunState()) == {}
+
+
+def test_the_teacher_is_the_bound_where_there_are_no_experts_and_has_a_table_of_its_own() -> None:
+    ready = TeacherReady("balanced_softmax", 2, 66.04, [90.0, 42.08])
+    adjusted = LabelsAdjusted(0.3127, 1.24, 3.06, 66.5, [85.0, 48.0])
+    teacher = [ExpertDone("teacher", n, False, 60.0 + n, [80.0, 40.0 + 2 * n], [1.0, 1.0]) for n in (0, 1)]
+    begun = StageStarted("teacher", 2, "networks"), ExpertEpoch("teacher", 1, 3, 9, 0.5)
+    state = state_of(*begun, *teacher, ready)
+    assert reference_accuracies(state) == {"bound": 60.5}
+    (split,) = expert_splits(state)
+    assert (split.title, split.done, split.total, split.accuracy) == ("networks of the teacher", 2, 2, 60.5)
+    messages = [log_message(Stamped(0, 0.0, event)) for event in (ready, adjusted)]
+    assert messages[0] == "teacher: the mean of 2 networks (balanced softmax), 66.0 % of the test images"
+    assert messages[1] == (
+        "labels: less 0.313 * log(class share); a class's probability on its own images varies by 1.2 % instead of"
+        " 3.1 %; the teacher has 66.5 %"
+    )
+    assert log_message(Stamped(0, 0.0, replace(adjusted, tau=None))) is None

@@ -47,6 +47,19 @@ def test_a_run_has_only_the_stages_of_its_method() -> None:
         assert list(state.stages.by_name) == [name for name in every if name in state.stages.by_name]
 
 
+def test_a_run_with_a_teacher_has_the_stages_that_it_names() -> None:
+    named = ["data", "experts", "classifier_experts", "teacher", "evaluate"]
+    state = fold(RunState(), stamp(replace(started(), method="random", stages=named)))
+    assert list(state.stages.by_name) == named
+    told = e.StageStarted("teacher", 2, "networks"), e.ExpertEpoch("teacher", 0, 3, 4, 0.7)
+    assert fold(state, stamp(*told)).stages.by_name["teacher"].done == 0.75
+    # A resumed worker goes on from the last epoch, and an epoch counts once.
+    again = stamp(
+        *told, replace(started(True), method="random", stages=named), told[0], e.ExpertEpoch("teacher", 0, 4, 4, 0.6)
+    )
+    assert fold(state, again).stages.by_name["teacher"].done == 1.0
+
+
 def whole_run() -> list[e.Stamped | e.Warned]:
     return [
         *stamp(

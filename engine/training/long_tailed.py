@@ -1,0 +1,169 @@
+"""Training on all long-tailed images for a number of epochs, by SGD with a step size that changes from step to step.
+
+The teacher and the bounds of a report are trained so. After every epoch a checkpoint is written, from which a killed
+run goes on; each epoch has random numbers of its own, so that the bytes of what follows are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from engine.context import generator
+from engine.data.dataset import LongTailedData
+from engine.nets.functional import FlatNetwork
+from engine.run.folder import write_atomically
+from engine.run.settings import LongTailLoss, RunSettings
+from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, train_epoch
+
+# ---- The step size ----
+
+_RISE_SHARE = 0.3
+_FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 1e4
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """The step size at `step` of `steps` as a share of its peak: two cosines, up for 3/10 of the steps, then down.
+
+    From 1/25 of the peak to 1/250,000: the form and the defaults of torch.optim.lr_scheduler.OneCycleLR (Smith and
+    Topin 2017), with the momentum left as it is.
+    """
+    top = _RISE_SHARE * steps - 1
+    first, last = 1 / _FIRST_DIVISOR, 1 / _FIRST_DIVISOR / _LAST_DIVISOR
+    if step <= top:
+        return _cosine(first, 1.0, step / top if top > 0 else 1.0)
+    return _cosine(1.0, last, (step - top) / (steps - 1 - top))
+
+
+def cosine(step: int, steps: int) -> float:
+    """The step size as a share of the first one: half a cosine, from 1 to 0 at the end of the last step."""
+    return _cosine(1.0, 0.0, step / steps)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+# ---- The loss and the order of images, against the imbalance ----
+
+
+def balanced_softmax(gradient: Gradient, network: FlatNetwork, class_counts: list[int]) -> Gradient:
+    """The gradient of the cross-entropy of logits + log(class share) (Ren et al. 2020), from the plain one.
+
+    What is added to the logits can be added to the classifier's bias, which the plain gradient is then taken at.
+    """
+    prior = torch.tensor(class_counts, dtype=torch.float64).log() - math.log(sum(class_counts))
+    _, bias = network.classifier_weights(torch.arange(network.num_parameters))
+
+    def at_prior(theta: Tensor, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        shifted = theta.clone()
+        shifted[:, bias] += prior.to(theta)
+        return gradient(shifted, images, targets)
+
+    return at_prior
+
+
+def weighted_batches(weights: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """As many indices as there are images, drawn with replacement by their weights (N,), in batches."""
+    yield from torch.multinomial(weights, len(weights), replacement=True, generator=generator).split(batch_size)
+
+
+# ---- The epochs ----
+
+
+@dataclass(frozen=True)
+class EpochTraining:
+    """How one network is trained: weights (P,) at the start, and for each epoch, from 1, its gradient and batches.
+
+    rate: the SGD step size at a step of all the steps, `steps` an epoch.
+    """
+
+    start: Tensor
+    gradient: Callable[[int], Gradient]
+    batches: Callable[[int], Iterator[Batch]]
+    rate: Callable[[int, int], float]
+    epochs: int
+    steps: int
+    sgd: Sgd
+
+    def run(self, checkpoint: Path, epoch_done: Callable[[int, float], None]) -> Tensor:
+        """The weights (P,) after the last epoch, from where `checkpoint` was left.
+
+        epoch_done: told each epoch and its mean loss once that epoch is on disk; it may raise Stopped.
+        """
+        state = TrainingState.started([self.start], [0.0])
+        for epoch in range(1 + _read(checkpoint, state), self.epochs + 1):
+            (loss,) = train_epoch(self._step(state, epoch), self.batches(epoch))
+            tensors = {"theta": state.theta, "velocity": state.velocity, "epoch": torch.tensor(epoch)}
+            write_atomically(checkpoint, save({name: tensor.cpu() for name, tensor in tensors.items()}))
+            epoch_done(epoch, loss)
+        return state.theta[0]
+
+    def _step(self, state: TrainingState, epoch: int) -> Callable[[Tensor, Tensor], Tensor]:
+        step, numbers = Step(state, self.gradient(epoch), self.sgd), iter(range((epoch - 1) * self.steps, 2**53))
+
+        def at_its_rate(images: Tensor, targets: Tensor) -> Tensor:
+            state.rate.fill_(self.rate(next(numbers), self.epochs * self.steps))
+            return step(images, targets)
+
+        return at_its_rate
+
+
+def _read(checkpoint: Path, state: TrainingState) -> int:
+    """Copies a checkpoint into the state; the epochs that it has done, 0 where it is missing or damaged."""
+    try:
+        tensors = load(checkpoint.read_bytes())
+        theta, velocity, epoch = tensors["theta"], tensors["velocity"], int(tensors["epoch"])
+        if theta.shape != state.theta.shape or velocity.shape != state.velocity.shape:
+            return 0
+    except (OSError, KeyError, ValueError, SafetensorError):
+        return 0
+    state.theta.copy_(theta)
+    state.velocity.copy_(velocity)
+    return epoch
+
+
+def long_tailed_training(
+    settings: RunSettings,
+    data: LongTailedData,
+    network: FlatNetwork,
+    start: Tensor,
+    gradient: Gradient,
+    loss: LongTailLoss,
+    epochs: int,
+    names: Sequence[str | int],
+) -> EpochTraining:
+    """A network's training from weights (P,) by the teacher's recipe; `gradient` is that of the plain cross-entropy.
+
+    plain: every image once an epoch. class_balanced: as many images, each class as often as the others.
+    balanced_softmax: every image once, and the loss corrected by the class shares. `names` seed the order of images.
+    """
+    recipe = settings.teacher
+    of_loss = balanced_softmax(gradient, network, data.class_counts) if loss == "balanced_softmax" else gradient
+    labels, counts = data.train_labels.cpu(), torch.tensor(data.class_counts)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        draws = generator(settings.seed, *names, "epoch", epoch)
+        stream = TrainingStream.shuffled(data.train_images, data.train_labels, recipe.batch_size, 1, draws)
+        if loss == "class_balanced":
+            order = weighted_batches(1 / counts[labels], recipe.batch_size, draws)
+            stream = TrainingStream(data.train_images, data.train_labels, order, draws)
+        return augmented_batches([stream], settings.dataset.augmentation)
+
+    return EpochTraining(
+        start,
+        lambda epoch: of_loss,
+        batches,
+        lambda step, steps: recipe.learning_rate * one_cycle(step, steps),
+        epochs,
+        -(-len(labels) // recipe.batch_size),
+        Sgd(recipe.momentum, recipe.weight_decay),
+    )
