@@ -17,7 +17,6 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.matching.matcher import Matcher
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
@@ -29,7 +28,7 @@ from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
-from engine.stages.distill import distill, student_matcher
+from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
@@ -106,6 +105,8 @@ def run(context: Context) -> None:
         matcher = (
             Recovery(context.settings.recovery, context.settings.matching.iterations, teacher, data)
             if context.settings.traits.synthesis == "recovery" and teacher
+            else distribution_matcher(context, data, network)  # matching/distribution.py
+            if context.settings.traits.matches_distributions
             else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
         )
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
@@ -137,7 +138,7 @@ def _baseline_targets(
     """Random real images and the starting set, in one label regime."""
     return [
         random_target(context, data, regime, teacher),
-        synthetic_target(context, "initialization", "set", 0, start, regime, teacher),
+        synthetic_target(context, data, "initialization", "set", 0, start, regime, teacher),
     ]
 
 
@@ -145,13 +146,13 @@ def _distill_and_check(
     context: Context,
     data: LongTailedData,
     start: Synthetic,
-    matcher: Matcher | Recovery,
+    matcher: AnyMatcher | Recovery,
     teacher: Teacher | None = None,
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):
-        for state in distill(context, start, matcher):
+        for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
                 save_preview(context, data, state.synthetic, state.iteration)
@@ -159,7 +160,7 @@ def _distill_and_check(
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
                 save_set(context.folder, state.iteration, state.synthetic)
                 regime, checked = recipe.labels[0], state.synthetic
-                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
+                target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -175,14 +176,14 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.synthetic, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+        best = synthetic_target(context, data, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
     pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
     pairs += [(target, arch) for target in in_other_regimes]
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
@@ -233,7 +234,7 @@ def evaluate_again(
             pairs += [(target, first_arch) for target in _baseline_targets(context, data, start, regime, teacher)]
         # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
         at = metrics["final"]["iteration"]
-        target = synthetic_target(context, "final", "set", at, final, regime, teacher)
+        target = synthetic_target(context, data, "final", "set", at, final, regime, teacher)
         pairs += [(target, arch) for arch in names or [first_arch]]
     with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
         for target, arch in pairs:

@@ -77,7 +77,7 @@ def _trials(
     plain = replace(quiet, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
-        target = synthetic_target(context, "final", key, iteration, final, regime, teacher)
+        target = synthetic_target(context, data, "final", key, iteration, final, regime, teacher)
         return lambda data: target
 
     def of_random(regime: LabelRegime, key: str = "random") -> Callable[[LongTailedData], EvaluationTarget]:
@@ -167,7 +167,7 @@ def _all_images(data: LongTailedData, learning_rate: float) -> EvaluationTarget:
 def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
     """The hard regime with a teacher's batches, SGD and epochs, but no fewer steps than a small set gets."""
     teacher, hard = settings.teacher, settings.hard
-    steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
+    steps = hard.epochs * math.ceil(settings.images_per_class * data.num_classes / hard.batch_size)
     epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
     names = ("batch_size", "learning_rate", "momentum", "weight_decay")
     recipe = {name: getattr(teacher, name) for name in names} | {"epochs": epochs}

@@ -20,7 +20,7 @@ from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.run.settings import RecoverySettings
+from engine.run.synthesis import RecoverySettings
 from engine.teachers import Teacher
 
 # As published (RLDD, and EDC before it): Adam's betas, the sides of a patch in pixels, and the ratio of a crop's sides.

@@ -91,7 +91,7 @@ def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSet
     """
     _claim_folder(folder, distilled.about)
     soft = METHODS[distilled.about["method"]].learns_labels
-    _save(folder / "images.pt", distilled.images)
+    _save(folder / "images.pt", distilled.training_images)
     _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
@@ -158,7 +158,9 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
     """Writes previews/<iteration>.png (a row for each class, IPC columns) and .json (soft labels); emits Preview."""
     png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
-    write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
+    # Of mini-images, the mean of their labels stands for the image that holds them.
+    soft = synthetic.label_logits.softmax(dim=1).view(len(synthetic.images), -1, data.num_classes).mean(dim=1)
+    write_json(labels, [[round(q, 4) for q in row] for row in soft.tolist()])
     context.emit(
         Preview(
             iteration,

@@ -72,7 +72,8 @@ def trio_readme(
     """The text; `about`: the set's metadata, `epsilon` its whitening's, `dataset`: for what neither of them holds."""
     soft = METHODS[about["method"]].learns_labels
     whitening = WHITENING_TEXT[about["whitening"]]
-    classes, ipc = len(about["class_names"]), about["ipc"]
+    # Other programs know no mini-images: each is written as the image that networks see of it.
+    classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
     count = classes * ipc
     kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
     return _TEXT.format_map(

@@ -16,6 +16,7 @@ from engine.run.fields import NetworkName as NetworkName
 from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.synthesis import DistributionSettings, RecoverySettings
 
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
@@ -155,6 +156,14 @@ class InitializeSettings(Strict):
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
     )
+    partition: int = ours(
+        1,
+        "mini-images along a side of each stored image, each of them enlarged to an image of its own before a network"
+        " sees it (IDC): 2 stores four real images in one, as idm does",
+        unit="images",
+        ge=1,
+        le=8,
+    )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
@@ -220,25 +229,6 @@ class MatchingSettings(Strict):
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
 
-class RecoverySettings(Strict):
-    """Recovery by the teacher's statistics (method rldd), over matching.iterations; published are 75 for CIFAR-10, 2000
-    for CIFAR-100 and Tiny-ImageNet."""
-
-    batch_size: int = rldd(100, "synthetic images whose statistics are taken together", unit="images", ge=1)
-    learning_rate: float = rldd(
-        0.05,
-        "Adam's step size, which falls to 0 along half a cosine",
-        unit="standard deviation of pixels",
-        gt=0,
-    )
-    smallest_crop: float = rldd(0.08, "smallest share of an image in the random crop of each iteration", gt=0, le=1)
-    statistics_weight: float = rldd(0.01, "weight of the distances of statistics, beside the cross-entropy", ge=0)
-    first_layer_weight: float = rldd(10.0, "weight of the first layer's distances among those of all layers", ge=0)
-    statistics_momentum: float = rldd(
-        0.8, "share of earlier iterations in the statistics of the synthetic images", ge=0, lt=1
-    )
-
-
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
@@ -259,6 +249,7 @@ class RunSettings(Strict):
     teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
+    distribution: DistributionSettings = DistributionSettings()
     recovery: RecoverySettings = RecoverySettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
@@ -274,6 +265,16 @@ class RunSettings(Strict):
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
+
+    @property
+    def image_lr(self) -> float:
+        """Step size of the synthetic images."""
+        return self.distribution.image_lr if self.traits.matches_distributions else self.matching.image_lr
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of each class that networks see of the set: its mini-images, each enlarged."""
+        return self.ipc * self.initialize.partition**2
 
     @property
     def needs_teacher(self) -> bool:
@@ -338,6 +339,12 @@ class RunSettings(Strict):
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
             raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _recovered_images_are_whole(self) -> RunSettings:
+        if self.traits.synthesis == "recovery" and self.initialize.partition > 1:
+            raise ValueError(f"initialize.partition must be 1 for method {self.method}, which recovers whole images")
         return self
 
     @model_validator(mode="after")

@@ -132,6 +132,7 @@ def summed_confusion(
 
 def synthetic_target(
     context: Context,
+    data: LongTailedData,
     name: str,
     key: str,
     iteration: int,
@@ -143,15 +144,15 @@ def synthetic_target(
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings = context.settings
+    settings, images = context.settings, data.partition.decoded(synthetic.images)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
-        training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
+        training_set = TrainingSet(images, targets, float(synthetic.beta) if rate == "learnt" else rate)
     else:
         like = synthetic.label_logits
-        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(synthetic.ipc)
-        training_set = TrainingSet(synthetic.images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
+        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(settings.images_per_class)
+        training_set = TrainingSet(images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
     return EvaluationTarget(name, key, iteration, lambda number: training_set, regime, teacher)
 
 
@@ -160,14 +161,15 @@ def random_target(
 ) -> EvaluationTarget:
     """Random real images at the same IPC, drawn anew for every network, but the same ones in each regime.
 
-    Their labels are their classes; in the stored regime a teacher's where the run's start has those.
+    They are stored as the set is: of mini-images there are as many, and they look as they do when decoded. Their
+    labels are their classes; in the stored regime a teacher's where the run's start has those.
     """
     settings = context.settings
     by_teacher = teacher if regime == "stored" and settings.teacher_labels_start else None
 
     def draw_set(number: int) -> TrainingSet:
-        chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))
-        images = data.train_images[chosen]
+        chosen = pick_real_images(data, settings.images_per_class, generator(settings.seed, "random", number))
+        images = data.partition.decoded(data.partition.encoded(data.train_images[chosen]))
         targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(images.dtype)
         if by_teacher:
             targets = by_teacher.logits(images).softmax(dim=1)

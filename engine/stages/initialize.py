@@ -21,15 +21,16 @@ def initialize(
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
+    Where stored images hold mini-images, each of those is another real image, and has a row of label logits.
     `teacher`: where it chooses the images or labels them. Emits Initialized, and Warned where no expert knows an image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        images = _choose_images(context, data, network, experts, teacher)
+        images, seen = _choose_images(context, data, network, experts, teacher)
         if settings.teacher_labels_start and teacher:
-            logits, unrecognized = teacher.logits(images), 0
+            logits, unrecognized = teacher.logits(seen), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, images)
+            logits, unrecognized = _label_logits(context, data, network, experts, seen)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
@@ -40,24 +41,30 @@ def initialize(
 
 def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
-) -> Tensor:
-    """IPC images for each class, (S, channels, H, W): real ones, crops of some, or noise."""
-    kind, ipc = context.settings.starting_images, context.settings.ipc
+) -> tuple[Tensor, Tensor]:
+    """The stored images (S, channels, H, W), IPC a class, and one image for each label, which it is labelled by.
+
+    Those are real images, crops of some, or what decoded noise looks like. A stored image may hold several of them.
+    """
+    kind, of_class = context.settings.starting_images, context.settings.images_per_class
     if kind == "crops":
-        return _surest_crops(context, data, teacher)
+        crops = _surest_crops(context, data, teacher)
+        return data.partition.encoded(crops), crops
     if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
         assert teacher
-        chosen = select_real_images(data, ipc, kind, teacher.features, teacher.logits)
-        return data.train_images[chosen].clone()
+        real = data.train_images[select_real_images(data, of_class, kind, teacher.features, teacher.logits)]
+        return data.partition.encoded(real), real
     draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, ipc, draw, allowed)
-    images = data.train_images[chosen].clone()
+    real = data.train_images[pick_real_images(data, of_class, draw, allowed)]
+    images = data.partition.encoded(real)
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
-    return images
+        return images, data.partition.decoded(images)
+    # What a real image was before it was shrunk is labelled best (docs/log.md).
+    return images, real
 
 
 def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher | None) -> Tensor:
@@ -68,8 +75,8 @@ def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher | Non
         return -teacher.logits(images).log_softmax(dim=1)[:, label]
 
     start, draw = context.settings.initialize, generator(context.settings.seed, "initialize", "crops")
-    ipc, most = context.settings.ipc, start.crop_images
-    return surest_crops(data, ipc, most, start.crops, start.smallest_crop, cross_entropies, draw)
+    of_class, most = context.settings.images_per_class, start.crop_images
+    return surest_crops(data, of_class, most, start.crops, start.smallest_crop, cross_entropies, draw)
 
 
 @torch.no_grad()
@@ -81,7 +88,7 @@ def _label_logits(
     Those get the logits of their class, as do all images where the settings or the method want hard labels. With
     `one_expert`, the logits are those of the first expert, and none are replaced.
     """
-    classes = torch.arange(data.num_classes, device=images.device).repeat_interleave(context.settings.ipc)
+    classes = torch.arange(data.num_classes, device=images.device).repeat_interleave(context.settings.images_per_class)
     by_class = F.one_hot(classes, data.num_classes) * context.settings.initialize.class_logit
     if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
         return by_class, 0

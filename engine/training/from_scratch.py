@@ -84,7 +84,7 @@ def networks_at_once(
 ) -> int:
     """How many of `networks` an evaluation trains at once."""
     settings = context.settings
-    batch = min(settings.ipc * data.num_classes, settings.recipe(regime).batch_size)
+    batch = min(settings.images_per_class * data.num_classes, settings.recipe(regime).batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 

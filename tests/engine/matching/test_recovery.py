@@ -12,7 +12,7 @@ from engine.data.crops import cropped, draw_crops, mirrored
 from engine.matching.recovery import Recovery, class_statistics
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.run.settings import RecoverySettings
+from engine.run.synthesis import RecoverySettings
 from engine.teachers import Teacher
 from tests.engine.matching.toy import CLASSES, toy_teacher
 

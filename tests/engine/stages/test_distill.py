@@ -10,12 +10,12 @@ import torch
 
 from engine.checkpoints import DistillState, load_state
 from engine.context import Context
-from engine.matching.matcher import IterationResult
+from engine.matching.plain import IterationResult
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
 from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep
-from engine.run.settings import RecoverySettings
+from engine.run.synthesis import RecoverySettings
 from engine.stages.distill import distill
 from tests.engine.matching.toy import toy_teacher
 from tests.engine.tiny_run import CPU, tiny_context, tiny_settings
@@ -27,7 +27,9 @@ START = Synthetic(torch.ones(4, 1, 2, 2), torch.zeros(4, 2), torch.tensor(0.5))
 class RandomGradient:
     """A matcher whose gradient is noise, drawn as the real one draws its batches."""
 
-    def gradient(self, synthetic: Synthetic, iteration: int, draw: torch.Generator) -> IterationResult:
+    def gradient(
+        self, synthetic: Synthetic, iteration: int, draw: torch.Generator, extra: dict[str, torch.Tensor]
+    ) -> IterationResult:
         noise = synthetic.map(by=lambda part: 1e-3 * torch.randn(part.shape, generator=draw))
         return IterationResult(noise, torch.tensor(0.9), None, "")
 
