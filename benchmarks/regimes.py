@@ -1,4 +1,4 @@
-"""Every method in every label regime on one preset: python -m benchmarks.regimes PRESET [--methods a,b] [--set a.b=c ...]
+"""Every method in every label regime on one preset: python -m benchmarks.regimes PRESET [--methods a,b] [--set ...]
 
 Ours, random images and confident ones run at three seeds with five networks, the others at one seed with three. All
 have the same teacher. The methods that take or make real images without labels of their own are given the teacher's.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import finished, parser, repeated

@@ -33,10 +33,7 @@ from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
-from engine.run.settings import (
-    DatasetSettings,
-    RunSettings,
-)
+from engine.run.settings import RunSettings
 from engine.run.validation import known_network, known_regime
 from engine.teachers import Teacher
 from engine.training.accuracy import balanced
@@ -54,7 +51,8 @@ class DistilledSet:
 
     `images` (S, channels, H, W): whitened, what networks see; `pixels`: the same in [0, 1]. `soft_labels` (S, C):
     probabilities, the softmax of `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
-    `learning_rate`: SGD's. `about`: the file's metadata (see `describe`).
+    `learning_rate` and `recipe`: how the run's evaluation trains on the stored labels. `about`: the file's metadata
+    (see `describe`).
     """
 
     images: Tensor
@@ -64,6 +62,7 @@ class DistilledSet:
     labels: Tensor
     learning_rate: float
     whitening: Whitening
+    recipe: Recipe
     about: dict[str, Any]
 
     @staticmethod
@@ -77,11 +76,11 @@ class DistilledSet:
                 if name.startswith(WHITENING_PREFIX)
             }
             named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
-            _training_settings(about)  # refuses what is no recipe
             return DistilledSet(
                 **named,
                 learning_rate=float(tensors["learning_rate"]),
                 whitening=Whitening.from_state(whitening),
+                recipe=EvaluateSettings(**about["recipe"]).recipe(tuple(about["augmentation"])),
                 about=about,
             )
         except (KeyError, TypeError, IndexError, ValidationError) as error:
@@ -103,11 +102,6 @@ class DistilledSet:
     def has_soft_labels(self) -> bool:
         """Whether the stored labels are more than the classes."""
         return not torch.equal(self.soft_labels, one_hot(self.labels, self.soft_labels))
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the run's evaluation trains networks on the set with its stored labels."""
-        return _training_settings(self.about).recipe("stored")
 
     @property
     def ipc(self) -> int:
@@ -135,10 +129,10 @@ class DistilledSet:
         return self._epoch(self.soft_labels, batch_size or self.recipe.batch_size, seed)
 
     def _epoch(
-        self, targets: Tensor, batch_size: int, seed: int, cutmix: float = 0.0
+        self, targets: Tensor, batch_size: int, seed: int | torch.Generator, cutmix: float = 0.0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of augmented images with their targets (S, C), mixed by CutMix of this alpha where it is not 0."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
         order, side = torch.randperm(len(targets), generator=generator), self.images.shape[-1]
         for chosen in order.split(batch_size):
             augmentation = draw(self.about["augmentation"], len(chosen), side, generator)
@@ -154,18 +148,18 @@ class DistilledSet:
 
         Raises InputError for another regime, and for `online` without a teacher.
         """
-        regime, settings = known_regime(labels), _training_settings(self.about)
-        if regime == "online" and teacher is None:
-            hint = 'training("online", load_teacher("teacher.safetensors"))'
-            raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
-        recipe, classes = settings.recipe(regime), one_hot(self.labels, self.soft_labels)
-        match regime:
-            case "hard":
-                return Training(self, recipe, settings.hard.learning_rate, classes)
+        classes, augmentation = one_hot(self.labels, self.soft_labels), self.recipe.augmentation
+        match known_regime(labels):
             case "stored":
-                return Training(self, recipe, self.learning_rate, self.soft_labels)
-            case "online":
-                return Training(self, recipe, settings.online.learning_rate, classes, teacher)
+                return Training(self, self.recipe, self.learning_rate, self.soft_labels)
+            case "hard":
+                hard = HardSettings(**self.about.get("hard", {}))
+                return Training(self, hard.recipe(augmentation), hard.learning_rate, classes)
+            case "online" if teacher is not None:
+                online = OnlineSettings(**self.about.get("online", {}))
+                return Training(self, online.recipe(augmentation), online.learning_rate, classes, teacher)
+        hint = 'training("online", load_teacher("teacher.safetensors"))'
+        raise InputError("a teacher labels the images of this regime, and none is given", "training", hint)
 
     def network(self, arch: str = "convnet", seed: int = 0) -> nn.Module:
         """A fresh network for this set, on its device; the ConvNet has the run's width and depth."""
@@ -205,8 +199,8 @@ class Training:
         """The loss of logits (B, C) and the targets of a batch: to the teacher's logits, else soft cross-entropy."""
         return CrossEntropy() if self.recipe.teacher_weight is None else TeacherLoss(self.recipe.teacher_weight)
 
-    def batches(self, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of (images, targets), shuffled, augmented and mixed; give each epoch another seed.
+    def batches(self, seed: int | torch.Generator = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of (images, targets), shuffled, augmented and mixed; give each epoch another seed, or a generator.
 
         Targets are class probabilities (B, C); from a teacher its logits and then the classes, (B, 2 C).
         """
@@ -250,16 +244,6 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Teache
         raise InputError(f"a part of the teacher is missing: {error}", str(path), "export it anew") from None
 
 
-def _training_settings(about: dict[str, Any]) -> RunSettings:
-    """Settings with the recipes in a set's metadata; those that it does not have are the defaults."""
-    return RunSettings(
-        dataset=DatasetSettings(augmentation=tuple(about["augmentation"])),
-        evaluate=EvaluateSettings(**about["recipe"]),
-        hard=HardSettings(**about.get("hard", {})),
-        online=OnlineSettings(**about.get("online", {})),
-    )
-
-
 def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file and its metadata under `key`; raises InputError if missing, damaged or something else."""
     wanted, name = ("teacher", "teacher") if key == TEACHER_KEY else ("distilled set", "distilled")
@@ -292,34 +276,32 @@ def _read(path: Path, device: torch.device, key: str) -> tuple[dict[str, Tensor]
 def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
     """The file's metadata as plain JSON values: what was distilled, from what, and how to train on it."""
     recipe = settings.evaluate
-    # What is as published, and what no label regime of the run needs, is left out: so older sets keep their bytes.
+    # What is as by default, and what no label regime of the run needs, is left out: so older sets keep their bytes.
     differing = recipe.model_dump(include={"optimizer", "cutmix", "ema"}, exclude_defaults=True)
-    blocks = {regime: getattr(settings, regime).model_dump() for regime in recipe.labels if regime != "stored"}
+    named = {"hard": settings.hard, "online": settings.online}
+    blocks = {
+        regime: block.model_dump()
+        for regime, block in named.items()
+        if regime in recipe.labels or block.model_dump(exclude_defaults=True)
+    }
     mini_images = settings.initialize.model_dump(include={"partition"}, exclude_defaults=True)
-    return (
-        {
-            "format": FORMAT,
-            "method": settings.method,
-            "dataset": settings.dataset.name,
-            "imbalance_factor": settings.dataset.imbalance_factor,
-            "ipc": settings.ipc,
-            "seed": settings.seed,
-            "class_names": data.class_names,
-            "class_counts": data.class_counts,
-            "channels": data.channels,
-            "image_size": data.image_size,
-            "augmentation": list(settings.dataset.augmentation),
-            "whitening": settings.dataset.whitening,
-            "network": {
-                "name": settings.experts.network,
-                "width": settings.experts.width,
-                "depth": settings.experts.depth,
-            },
-            "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
-        }
-        | blocks
-        | mini_images
-    )
+    about = {
+        "format": FORMAT,
+        "method": settings.method,
+        "dataset": settings.dataset.name,
+        "imbalance_factor": settings.dataset.imbalance_factor,
+        "ipc": settings.ipc,
+        "seed": settings.seed,
+        "class_names": data.class_names,
+        "class_counts": data.class_counts,
+        "channels": data.channels,
+        "image_size": data.image_size,
+        "augmentation": list(settings.dataset.augmentation),
+        "whitening": settings.dataset.whitening,
+        "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
+        "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
+    }
+    return about | blocks | mini_images
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:

@@ -17,17 +17,22 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
+from engine.distilled import DistilledSet, teacher_bytes
+from engine.given_sets import load_given_set
 from engine.matching.recovery import Recovery
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.folder import write_atomically
+from engine.run.metrics import MetricsJson
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
+from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
@@ -41,7 +46,7 @@ from engine.trajectories import Trajectory
 
 @dataclass(frozen=True)
 class Prepared:
-    """What comes before a set: the data, the network of experts, the experts, and the teacher where one is needed."""
+    """What comes before a set: data, network of experts, experts, teacher and a set to start from, if there are any."""
 
     data: LongTailedData
     network: FlatNetwork
@@ -49,6 +54,7 @@ class Prepared:
     classifiers: list[Trajectory]
     experts: list[Tensor]
     teacher: Teacher | None
+    given: StartingSet | None
 
 
 def prepare(context: Context) -> Prepared:
@@ -59,6 +65,8 @@ def prepare(context: Context) -> Prepared:
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
+        # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
+        given = load_given_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -71,7 +79,7 @@ def prepare(context: Context) -> Prepared:
     # A debiased teacher labels images better than they can be labelled by their class.
     experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    return Prepared(data, network, representation, classifiers, experts, teacher)
+    return Prepared(data, network, representation, classifiers, experts, teacher, given)
 
 
 def _starting_set(
@@ -80,7 +88,9 @@ def _starting_set(
     """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
-    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start = kept or initialize(
+        context, data, network, prepared.experts, teacher, prepared.given
+    )  # stages/initialize.py
     # Labels of a teacher that leans to some classes by their images would teach that as well.
     return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
 
@@ -114,9 +124,12 @@ def run(context: Context) -> None:
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
 
+    # What there is to reach at all, by networks that see every image.
+    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -155,11 +168,11 @@ def _distill_and_check(
         for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.synthetic, state.iteration)
+                save_preview(context, data, state.result, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic
+                save_set(context.folder, state.iteration, state.result)
+                regime, checked = recipe.labels[0], state.result
                 target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
@@ -176,7 +189,7 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, data, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.result, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
@@ -212,8 +225,7 @@ def evaluate_again(
     distilled, metrics = read_result(context.folder, context.device)
     first: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, tuple(regimes or [first]))
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
+    final = _as_synthetic(distilled)
     start = _kept_start(context, final)
     by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
@@ -223,9 +235,9 @@ def evaluate_again(
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
-        kept = stored_bytes(context.settings, data, teacher).model_dump()
-        of_teacher = teacher_figures(context.settings, data, teacher)
-        metrics |= {"teacher": of_teacher and finite(of_teacher.model_dump()), "stored_bytes": kept}
+        metrics |= _figures_of_teacher(context, data, teacher)
+    if teacher and "online" in context.settings.evaluate.labels:
+        write_atomically(context.folder.teacher, teacher_bytes(context.settings, data, teacher))
 
     first_arch: NetworkName = metrics["arch"]
     pairs = []
@@ -250,6 +262,34 @@ def evaluate_again(
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
+def keep_teacher(context: Context) -> None:
+    """Writes result/teacher.safetensors of a finished run; the teacher is trained where the cache has none.
+
+    Raises InputError for an unfinished run, or data that has changed since the run.
+    """
+    distilled, metrics = read_result(context.folder, context.device)
+    context = _evaluated_in(context, ("online",))
+    prepared = prepare(context)
+    _, teacher = _starting_set(context, prepared, _kept_start(context, _as_synthetic(distilled)))
+    assert teacher is not None, "the online regime has a teacher"
+    write_atomically(context.folder.teacher, teacher_bytes(context.settings, prepared.data, teacher))
+    metrics |= _figures_of_teacher(context, prepared.data, teacher)
+    write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
+    """What metrics.json says of a teacher, and of the bytes that have to be kept."""
+    figures = teacher_figures(context.settings, data, teacher)
+    kept = stored_bytes(context.settings, data, teacher)
+    return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
+
+
+def _as_synthetic(distilled: DistilledSet) -> Synthetic:
+    """The exported set in the form that distillation has."""
+    beta = torch.tensor(distilled.learning_rate, device=distilled.images.device)
+    return Synthetic(distilled.images, distilled.label_logits, beta)
+
+
 def score(context: Context, repeats: int) -> None:
     """Scores a finished run's set by LRS and ARS; writes result/scores.json. What was trained before is read back.
 
@@ -266,9 +306,7 @@ def score(context: Context, repeats: int) -> None:
         data, teacher = prepared.data, prepared.teacher
     else:
         data, teacher = load_run_data(context), None
-    beta = torch.tensor(distilled.learning_rate, device=context.device)
-    final = Synthetic(distilled.images, distilled.label_logits, beta)
-    score_set(context, data, final, teacher, metrics, repeats)
+    score_set(context, data, _as_synthetic(distilled), teacher, metrics, repeats)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 

@@ -21,12 +21,12 @@ from engine.data.image_files import Source
 from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import wanted_counts
 from engine.run.errors import FILES_SHOWN, InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.repeated_images import HINT_REPEATED
-from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
 """Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.data.whitening import Whitening
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import InputError
-from engine.run.settings import WITHOUT_ZCA
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,17 @@ class Synthetic(NamedTuple):
         return Synthetic(*map(by, self, *others))
 
 
+class StartingSet(NamedTuple):
+    """A set made elsewhere, for a run to start from; its images are whitened and class by class, as of `Synthetic`.
+
+    `label_logits` and `learning_rate` are None where its maker left none.
+    """
+
+    images: Tensor
+    label_logits: Tensor | None
+    learning_rate: float | None
+
+
 @dataclass(frozen=True)
 class StudentBatch:
     """One student step: the indices of its images (B,) and their augmentation, which can be applied again and again."""

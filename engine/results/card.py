@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from engine.run.events import BOUND
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
 _TEXT = """\
 # {title}
@@ -17,26 +19,23 @@ of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imba
 
 ## Accuracy
 
-| trained on | network | accuracy | many | medium | few |
-| --- | --- | --- | --- | --- | --- |
-{accuracy_rows}
+{accuracy_table}
 
 Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
   flatters.
-- **random** is real images with their classes as labels, drawn anew for every network, at a step size of their own
+- **random** is real images{random_labels}, drawn anew for every network, at a step size of their own
   (`evaluate.real_learning_rate`); **initialization** is where matching started. Else the recipe is the same.
-- **experts** were trained on all long-tailed images: what the source itself gives.
+- **experts** were trained on all long-tailed images: what the source itself gives.{teacher_text}
 - many, medium and few-shot classes: {grouping}.
-{expected}
+{expected}{stored}
 ## Evaluation protocol
 
-A fresh {arch} is trained on this set alone and tested once: {epochs} epochs, batches of {batch_size}, soft
-cross-entropy, SGD with momentum {momentum:g}, weight decay {weight_decay:g} and the learning rate stored in the file,
-a tenth of it after {decay_at:.0%} of the epochs. Augmentation (DSA): {augmentation}. ConvNet width {width}, depth
-{depth}. Whitening: {whitening_text}
+A fresh {arch} is trained on this set alone and tested once. {protocols}
+
+Augmentation (DSA): {augmentation}. ConvNet width {width}, depth {depth}. Whitening: {whitening_text}
 
 ## Classes
 
@@ -50,26 +49,28 @@ Labels follow the rows, as in `classes.txt`. A folder's classes are in natural o
 ## Load it
 
 ```python
-import torch
-from engine.distilled import DistilledSet
+from engine.distilled import {imports}
 distilled = DistilledSet.load("distilled.safetensors")
+training = distilled.training({arguments})
 network = distilled.network("{arch}", seed=0)
-optimizer = torch.optim.SGD(network.parameters(), distilled.learning_rate, {momentum:g}, weight_decay={weight_decay:g})
-schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [distilled.recipe.decay_epoch])
-for epoch in range({epochs}):
-    for images, targets in distilled.batches(batch_size={batch_size}, seed=epoch):
+optimizer, schedule = training.optimizer(network)
+averaged = training.averaged(network)
+for epoch in range(training.epochs):
+    for images, targets in training.batches(seed=epoch):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        training.loss(network(images), targets).backward()
         optimizer.step()
+        averaged.update_parameters(network)
     schedule.step()
 ```
 
-`network(distilled.preprocess(pixels))` then gives logits for images of the same size, uint8 or floats in [0, 1].
+`averaged(distilled.preprocess(pixels))` then gives logits for images of the same size, uint8 or floats in [0, 1].
+`distilled.training` takes a label regime: `"hard"`, `"stored"`, or `"online"` with a teacher.
 
 ## Files
 
 - `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
-- `metrics.json`: every figure, per class as well
+{teacher_file}- `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
 - `classes.txt`: the names of the classes, one a line, in the order of the labels
 
@@ -88,13 +89,17 @@ WHITENING_TEXT = {
 }
 
 
+_TEACHER_FILE = "- `teacher.safetensors`: the networks that label images in the regime online\n"
 _FEW_TESTS = f"""
 Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images.
 """
 
 
-def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
-    """README.md of a result; `about` is the metadata inside its distilled.safetensors."""
+def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool = False) -> str:
+    """README.md of a result; `about` is the metadata inside its distilled.safetensors.
+
+    `with_teacher`: whether teacher.safetensors lies beside it.
+    """
     count = len(about["class_names"]) * about["ipc"]
     title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
@@ -102,7 +107,8 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
     # Class names come from folders of the user: a line end or a bar in one would break the table.
     cells = [" ".join(name.split()).replace("|", "\\|") for name in about["class_names"]]
     counts = zip(cells, about["class_counts"], strict=True)
-    values = about | about["recipe"] | about["network"]
+    values = about | about["network"]
+    regimes = list(metrics.get("regimes") or [metrics.get("labels") or "stored"])
     chosen = "randomly selected" if about["method"] == "random" else f"selected by {about['method']}"
     kind = "synthetic" if METHODS[about["method"]].distills else f"real, {chosen}"
     values |= {
@@ -114,7 +120,14 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any]) -> str:
         "kind": kind,
         "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
         "arch": metrics["arch"],
-        "accuracy_rows": _accuracy_rows(metrics),
+        "accuracy_table": _accuracy_table(metrics),
+        "random_labels": " with their classes as labels" if regimes == ["stored"] else "",
+        "teacher_text": _teacher_text(metrics),
+        "stored": _stored(metrics, regimes),
+        "protocols": _protocols(about, regimes),
+        "imports": "DistilledSet, load_teacher" if regimes[0] == "online" else "DistilledSet",
+        "arguments": '"online", load_teacher("teacher.safetensors")' if regimes[0] == "online" else f'"{regimes[0]}"',
+        "teacher_file": _TEACHER_FILE if with_teacher else "",
         "grouping": metrics["grouping"],
         # Runs of older versions do not have it, known sets have a test set of their own.
         "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
@@ -153,19 +166,85 @@ def _head(title: str, count: int, about: dict[str, Any]) -> str:
     )
 
 
-def _accuracy_rows(metrics: MetricsJson) -> str:
-    """A row of the table for each set and network, and for both kinds of experts, where there are figures."""
-    sets = [(name, metrics["arch"], metrics[name]) for name in ("final", "best", "random", "initialization")]
-    sets += [("final", arch, figures) for arch, figures in metrics["architectures"].items()]
-    sets += [(f"{kind} experts", "-", figures) for kind, figures in metrics["experts"].items()]
-    rows = []
-    for name, arch, figures in sets:
+def _accuracy_table(metrics: MetricsJson) -> str:
+    """A row for each set, label regime and network, for both kinds of experts, and for the teacher, as far as known."""
+    first = metrics.get("labels") or "stored"
+    sets = [(name, first, metrics["arch"], metrics[name]) for name in ("final", "best", "random", "initialization")]
+    sets += [("final", first, arch, figures) for arch, figures in metrics["architectures"].items()]
+    regimes = metrics.get("regimes") or {}
+    for labels, own in ((labels, own) for labels, own in regimes.items() if labels != first):
+        sets += [(name, labels, metrics["arch"], own[name]) for name in ("final", "random", "initialization")]
+        sets += [("final", labels, arch, figures) for arch, figures in (own.get("architectures") or {}).items()]
+    sets += [(f"{kind} experts", "-", "-", figures) for kind, figures in metrics["experts"].items()]
+    sets += [("teacher", "-", "-", metrics.get("teacher"))]
+    bounds = metrics.get("bounds") or {}
+    sets += [(f"{BOUND}{loss}".replace("_", " "), "-", metrics["arch"], figures) for loss, figures in bounds.items()]
+    # Of sets that are only trained on with stored labels, as published, no regime has to be told.
+    named = {labels for _, labels, _, figures in sets if figures} != {"stored", "-"}
+    titles = ["trained on", *(["labels"] if named else []), "network", "accuracy", *GROUPS]
+    rows = [titles, ["---"] * len(titles)]
+    for name, labels, arch, figures in sets:
         if figures is not None:
             at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
-            mean, std = _percent(figures["accuracy_mean"]), _percent(figures["accuracy_std"])
-            groups = " | ".join(_percent(figures["groups"][group]) for group in GROUPS)
-            rows.append(f"| {name}{at} | {arch} | {mean} ± {std} (n = {figures['repeats']}) | {groups} |")
-    return "\n".join(rows)
+            accuracy = f"{_percent(figures['accuracy_mean'])} ± {_percent(figures['accuracy_std'])}"
+            groups = (_percent(figures["groups"][group]) for group in GROUPS)
+            cells = [f"{name}{at}", *([labels] if named else []), arch, f"{accuracy} (n = {figures['repeats']})"]
+            rows.append([*cells, *groups])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _teacher_text(metrics: MetricsJson) -> str:
+    """What the teacher is, and what the label regimes are, where there are any beside stored."""
+    regimes, teacher = metrics.get("regimes") or {}, metrics.get("teacher")
+    lines = [_REGIMES] if regimes.keys() - {"stored"} else []
+    if teacher:
+        lines.append(f"- **teacher**: {teacher['repeats']} networks that label images ({teacher['kind']}), each alone.")
+    return "".join(f"\n{line}" for line in lines)
+
+
+_REGIMES = """\
+- labels **hard**: networks are trained on the classes alone; **stored**: on one soft label an image, which is kept with
+  it; **online**: on what a teacher makes of each augmented, mixed batch."""
+
+
+def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
+    """The bytes of what has to be kept for these regimes; an older version did not write them."""
+    kept = metrics.get("stored_bytes")
+    if not kept:
+        return ""
+    parts = [f"images {kept['images_float32']:,} (float32; {kept['images_uint8']:,} as pixels of 8 bits)"]
+    parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
+    parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
+    return f"- bytes to keep: {', '.join(parts)}.\n"
+
+
+def _protocols(about: dict[str, Any], regimes: list[str]) -> str:
+    """How networks are trained in each label regime."""
+    augmentation = tuple(about["augmentation"])
+    hard, online = HardSettings(**about.get("hard", {})), OnlineSettings(**about.get("online", {}))
+    in_file = "the learning rate stored in the file"
+    texts = {
+        "stored": _recipe_text(EvaluateSettings(**about["recipe"]).recipe(augmentation), in_file),
+        "hard": _recipe_text(hard.recipe(augmentation), f"the learning rate {hard.learning_rate:g}"),
+        "online": _recipe_text(online.recipe(augmentation), f"the learning rate {online.learning_rate:g}"),
+    }
+    if regimes == ["stored"]:
+        return texts["stored"]
+    return "\n\n".join(f"Labels **{labels}**: {texts[labels]}" for labels in regimes)
+
+
+def _recipe_text(recipe: Recipe, rate: str) -> str:
+    loss = "Soft cross-entropy"
+    if recipe.teacher_weight is not None:
+        loss = f"Mean squared error to the teacher's logits plus {recipe.teacher_weight:g} times cross-entropy"
+    optimizer = f"SGD with momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "AdamW"
+    decays = ", ".join(f"{share:.0%}" for share in recipe.decay_at)
+    mixing = f", CutMix with alpha {recipe.cutmix:g}" if recipe.cutmix else ""
+    average = f" The average of the weights, with {recipe.ema:g} of itself a step, is tested." if recipe.ema else ""
+    return (
+        f"{loss}, {recipe.epochs} epochs, batches of {recipe.batch_size}{mixing}, {optimizer}, weight decay"
+        f" {recipe.weight_decay:g} and {rate}, times {recipe.decay_factor:g} after {decays} of the epochs.{average}"
+    )
 
 
 def _tests_and_accuracies(metrics: MetricsJson, classes: int) -> list[tuple[str, str]]:

@@ -20,17 +20,16 @@ from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
 from engine.results.trio_readme import trio_readme
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import RunFolder, read_json, write_atomically, write_json
-from engine.run.methods import METHODS
+from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
-from engine.run.settings import DatasetSettings
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
-MARKER = "distilled.json"
-"""In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
+TEACHER = "teacher.safetensors"
+"""Beside a set whose images it labels while networks train on them."""
 
 
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
@@ -52,7 +51,7 @@ def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[
     """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
     _write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics)
-    write_atomically(folder.card, dataset_card(metrics, about))
+    write_atomically(folder.card, dataset_card(metrics, about, folder.teacher.exists()))
 
 
 def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:
@@ -66,10 +65,11 @@ def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[
         write_atomically(folder.confusion, json.dumps({"class_names": class_names, "final": final}) + "\n")
 
 
-def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
+def write_image_folder(folder: Path, distilled: DistilledSet, teacher: Path | None = None) -> None:
     """Writes <folder>/<class>/<k>.png in 8 bits, classes.txt, and distilled.json with the class folders in label order.
 
-    Raises InputError where the folder holds anything but an earlier copy of the same set.
+    `teacher`: the teacher.safetensors to copy beside them. Raises InputError where the folder holds anything but an
+    earlier copy of the same set.
     """
     names = folder_names(distilled.class_names)
     _claim_folder(folder, distilled.about | {"class_folders": names})
@@ -78,25 +78,36 @@ def write_image_folder(folder: Path, distilled: DistilledSet) -> None:
         for k in range(distilled.ipc):
             # Not atomic: syncing tens of thousands of files takes minutes, and the command can just be repeated.
             (folder / name / f"{k}.png").write_bytes(_png(distilled.pixels[c * distilled.ipc + k]))
+    _copy_teacher(folder, teacher)
 
 
-def write_tensor_trio(folder: Path, distilled: DistilledSet, dataset: DatasetSettings) -> None:
+def write_tensor_trio(
+    folder: Path, distilled: DistilledSet, dataset: DatasetSettings, teacher: Path | None = None
+) -> None:
     """Writes classes.txt, images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
 
     Beside them whitening.pt, the tensors of `Whitening.test_map`, and README.md, which says how to use all of them.
 
     Images are whitened, as these evaluators train on them unchanged. Labels are logits (S, C), not probabilities: the
-    field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A method with hard labels gives
-    class indices (S,) int64. Raises InputError where the folder holds anything but an earlier copy of the same set.
+    field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A set with hard labels gives class
+    indices (S,) int64. `teacher`: the teacher.safetensors to copy beside them. Raises InputError where the folder holds
+    anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
-    soft = METHODS[distilled.about["method"]].learns_labels
     _save(folder / "images.pt", distilled.training_images)
-    _save(folder / "labels.pt", distilled.label_logits if soft else distilled.labels)
+    _save(folder / "labels.pt", distilled.label_logits if distilled.has_soft_labels else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
-    rate, decay_epoch, epsilon = distilled.learning_rate, distilled.recipe.decay_epoch, distilled.whitening.epsilon
-    write_atomically(folder / "README.md", trio_readme(distilled.about, rate, decay_epoch, epsilon, dataset))
+    _copy_teacher(folder, teacher)
+    write_atomically(folder / "README.md", trio_readme(distilled, dataset, teacher is not None))
+
+
+def _copy_teacher(folder: Path, teacher: Path | None) -> None:
+    """Copies the file, or removes the one of an earlier copy."""
+    if teacher is None:
+        (folder / TEACHER).unlink(missing_ok=True)
+    else:
+        write_atomically(folder / TEACHER, teacher.read_bytes())
 
 
 def folder_names(class_names: list[str]) -> list[str]:

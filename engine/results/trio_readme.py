@@ -6,12 +6,11 @@ tested on images that it never saw the like of.
 
 from __future__ import annotations
 
-from typing import Any
-
 from engine.data import augment
+from engine.distilled import DistilledSet
 from engine.results.card import WHITENING_TEXT
-from engine.run.methods import METHODS
-from engine.run.settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings
+from engine.run.recipes import OnlineSettings
 
 _TEXT = """\
 # {count} images of {dataset}, distilled by {method}: the {which} as .pt files
@@ -24,7 +23,7 @@ _TEXT = """\
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
 | `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
-
+{teacher_row}
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
 
 ## Test images
@@ -50,7 +49,7 @@ def preprocess(pixels):  # (N, {channels}, {size}, {size}), floats from 0 to 1
 of the learning rate from epoch {decay_epoch} on. ConvNet of width {width} and depth {depth}.
 
 Augmentation (DSA): {augmentation}
-
+{teacher_text}
 License: the images derive from `{dataset}`; the license of its images holds for them.
 """
 
@@ -66,15 +65,36 @@ _AMOUNTS = {
 }
 
 
-def trio_readme(
-    about: dict[str, Any], learning_rate: float, decay_epoch: int, epsilon: float, dataset: DatasetSettings
-) -> str:
-    """The text; `about`: the set's metadata, `epsilon` its whitening's, `dataset`: for what neither of them holds."""
-    soft = METHODS[about["method"]].learns_labels
-    whitening = WHITENING_TEXT[about["whitening"]]
+_TEACHER_ROW = "| `teacher.safetensors` | the networks that label images while others train on them (below) |\n"
+_TEACHER_TEXT = """
+With the teacher (label regime `online`), whose mean logits are the targets of each augmented, mixed batch:
+
+```python
+from engine.distilled import load_teacher  # ltdd-tui
+
+teacher = load_teacher("teacher.safetensors")
+logits = teacher.logits(images)  # of whitened, augmented images
+```
+
+Without ltdd-tui: the tensors are the parameters of its ConvNets by name, each below the number of its network; the
+metadata of the file names width and depth. Take the mean of their logits, less `adjustment` where it is there. The loss
+is the mean squared error to them plus {cross_entropy_weight:g} times the cross-entropy to the classes; AdamW for
+{epochs} epochs in batches of {batch_size}, learning rate {learning_rate:g}, weight decay {weight_decay:g}, the rate
+halved from the epochs {decay_epochs} on; CutMix with alpha {cutmix:g}. The average of the weights, which keeps {ema:g}
+of itself at each step, is tested.
+"""
+
+
+def trio_readme(distilled: DistilledSet, dataset: DatasetSettings, with_teacher: bool = False) -> str:
+    """The text; `dataset`: for what the set does not hold, `with_teacher`: whether teacher.safetensors lies there."""
+    about, soft = distilled.about, distilled.has_soft_labels
+    whitening, epsilon = WHITENING_TEXT[about["whitening"]], distilled.whitening.epsilon
     # Other programs know no mini-images: each is written as the image that networks see of it.
     classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
     count = classes * ipc
+    online = OnlineSettings(**about.get("online", {}))
+    decay_epochs = ", ".join(map(str, online.recipe(()).decay_epochs))
+    teacher = _TEACHER_TEXT.format_map(online.model_dump() | {"decay_epochs": decay_epochs})
     kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
     return _TEXT.format_map(
         about
@@ -90,13 +110,15 @@ def trio_readme(
             "labels": f"float32 ({count}, {classes}), **logits**: the targets are `labels.softmax(1)`"
             if soft
             else f"int64 ({count},), class indices",
-            "learning_rate": learning_rate,
+            "learning_rate": distilled.learning_rate,
             "whitening": f"{whitening} Epsilon {epsilon:g}." if "ZCA" in whitening else whitening,
             "source": sum(about["class_counts"]),
             "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
             "subset_seed": dataset.subset_seed,
             "loss": "Cross-entropy with the soft targets." if soft else "Cross-entropy with the classes.",
-            "decay_epoch": decay_epoch,
+            "decay_epoch": distilled.recipe.decay_epoch,
             "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
+            "teacher_row": _TEACHER_ROW if with_teacher else "",
+            "teacher_text": teacher if with_teacher else "",
         }
     )

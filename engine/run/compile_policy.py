@@ -67,16 +67,13 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
     return _training_pays(experts.network, cost, batch * gradients, gradients, device_kind)
 
 
-def should_compile_teacher(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether the networks of the teacher are to be trained by compiled steps, on `images` train images."""
-    return compile_or_not(settings.compile, compiling_teacher_pays(settings, cost, images, device_kind))
-
-
-def compiling_teacher_pays(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether compiling saves time in training one network of the teacher, whatever the setting says."""
-    teacher, batch = settings.teacher, min(images, settings.teacher.batch_size)
-    steps = teacher.epochs * math.ceil(images / batch)
-    return _training_pays(settings.experts.network, cost, batch * steps, steps, device_kind)
+def compiling_teacher_pays(
+    settings: RunSettings, network: NetworkName, cost: NetworkCost, epochs: int, images: int, device_kind: str
+) -> bool:
+    """Whether compiling saves time in training one network by the teacher's recipe, whatever the setting says."""
+    batch = min(images, settings.teacher.batch_size)
+    steps = epochs * math.ceil(images / batch)
+    return _training_pays(network, cost, batch * steps, steps, device_kind)
 
 
 def should_compile_evaluation(

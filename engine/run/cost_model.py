@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run import compile_policy
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, StepKind
 from engine.run.expert_cache import NONE_CACHED, CachedExperts
@@ -20,7 +21,7 @@ from engine.run.network_cost import (
     Work,
     network_cost,
 )
-from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
@@ -121,12 +122,20 @@ class Workload:
         if not self.settings.trains_teacher:
             return testing
         # GLMC sees two views of every batch.
-        views = 2 if teacher.kind == "glmc" else 1
-        images, compiled = views * sum(self.counts), self._should_compile_teacher
-        epoch = self._epoch("train", network, images, views * teacher.batch_size, compiled)
-        training = teacher.epochs * epoch / self.device.faster(teacher.precision)
-        left = teacher.networks - self.cached.teacher
-        return testing + left * (training + self._test(network, self.test_images))
+        training = self._by_teachers_recipe(network, teacher.epochs, 2 if teacher.kind == "glmc" else 1)
+        return testing + (teacher.networks - self.cached.teacher) * training
+
+    def bounds_seconds(self) -> float:
+        """Training networks on all long-tailed images, as bounds."""
+        bounds, network = self.settings.bounds, self.settings.evaluate.arch[0]
+        return len(bounds.losses) * bounds.networks * self._by_teachers_recipe(network, bounds.epochs)
+
+    def _by_teachers_recipe(self, network: NetworkName, epochs: int, views: int = 1) -> float:
+        """One network that is trained on all images and tested."""
+        recipe, images = self.settings.teacher, sum(self.counts)
+        compiled = self._should_compile_teacher(network, epochs)
+        epoch = self._epoch("train", network, views * images, views * recipe.batch_size, compiled)
+        return epochs * epoch / self.device.faster(recipe.precision) + self._test(network, self.test_images)
 
     def initialize_seconds(self) -> float:
         """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
@@ -217,10 +226,10 @@ class Workload:
         images, kind = sum(self.counts), self.device.kind
         return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
-    @property
-    def _should_compile_teacher(self) -> bool:
-        images, kind = sum(self.counts), self.device.kind
-        return compile_policy.should_compile_teacher(self.settings, self.expert_cost, images, kind)
+    def _should_compile_teacher(self, network: NetworkName, epochs: int) -> bool:
+        images, kind, cost = sum(self.counts), self.device.kind, self.cost(network)
+        pays = compile_policy.compiling_teacher_pays(self.settings, network, cost, epochs, images, kind)
+        return compile_policy.compile_or_not(self.settings.compile, pays)
 
     def _should_compile_evaluation(self, network: NetworkName, regime: LabelRegime) -> bool:
         cost, kind = self.cost(network), self.device.kind
@@ -232,7 +241,7 @@ class Workload:
         batch_syn = self.settings.matching.batch_syn
         images, teacher = sum(self.counts), self.settings.teacher
         experts_compiled = self.should_compile_experts and self.cached.representation < experts.num_experts
-        teacher_compiled = self._should_compile_teacher and self.cached.teacher < teacher.networks
+        teacher_compiled = self._should_compile_teacher(experts.network, teacher.epochs)
         shares = {
             "experts": (
                 experts.network,
@@ -241,7 +250,7 @@ class Workload:
             ),
             "teacher": (
                 experts.network,
-                teacher_compiled and self.settings.trains_teacher,
+                teacher_compiled and self.settings.trains_teacher and self.cached.teacher < teacher.networks,
                 TRAINING_SHARE * _batch_sizes(images, teacher.batch_size),
             ),
             "baselines": (arch, self._should_compile_evaluation(arch, regime), TRAINING_SHARE),

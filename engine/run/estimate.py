@@ -47,6 +47,7 @@ class Estimate:
     compression_ratio: float
     check_seconds: float = 0.0
     teacher_seconds: float = 0.0
+    bounds_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -60,6 +61,7 @@ class Estimate:
             "baselines": self.baselines_seconds,
             "distill": self.matching_seconds,
             "evaluate": self.evaluation_seconds,
+            "bounds": self.bounds_seconds,
         }
 
 
@@ -104,12 +106,13 @@ def estimate(
     return Estimate(
         *stages,
         compile_seconds=sum(compiling.values()),
-        total_seconds=sum(stages) + teacher,
+        total_seconds=sum(stages) + teacher + work.bounds_seconds(),
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
         check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
         teacher_seconds=teacher,
+        bounds_seconds=work.bounds_seconds(),
     )
 
 

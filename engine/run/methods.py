@@ -20,6 +20,7 @@ MethodName = Literal[
     "herding",
     "graph-cut",
     "confident",
+    "imported",
 ]
 
 SelectionRule = Literal["confident", "herding", "k-center", "graph-cut"]
@@ -94,6 +95,7 @@ METHODS: dict[MethodName, MethodTraits] = {
     "herding": MethodTraits("real images, nearest the mean", "selection", uses_teacher=True),
     "graph-cut": MethodTraits("real images, typical and diverse", "selection", uses_teacher=True),
     "confident": MethodTraits("real images, the teacher's surest", "selection", uses_teacher=True),
+    "imported": MethodTraits("a set made elsewhere, as it is", "selection"),
 }
 
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {

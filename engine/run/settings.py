@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
+from engine.run.data_settings import DatasetSettings
+
 # The names of `fields` are a part of the settings: as such they are imported from here.
 from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
@@ -18,63 +20,12 @@ from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 from engine.run.synthesis import DistributionSettings, RecoverySettings
 
-DatasetName = Literal[
-    "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
-]
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
+StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
-
-
-# Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
-WITHOUT_ZCA = ("none", "raw")
-
-
-class DatasetSettings(Strict):
-    """Which images, how long-tailed they are, and how they are prepared."""
-
-    name: DatasetName = ours("digits", "data set")
-    path: str | None = ours(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
-    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = ours(
-        "natural", "largest class over smallest, or natural: every image as it is", unit="x"
-    )
-    resolution: int | None = ours(
-        None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
-    )
-    whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
-        "corrected",
-        "ZCA of all images (corrected), after normalizing the test images (published: CIFAR-10-LT) or all images"
-        " (normalized: CIFAR-100-LT); only mean and std (none); no change (raw); paper: published of older runs",
-    )
-    whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
-    class_order: Literal["label", "count", "text"] = ours(
-        "label",
-        "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
-        " in text order, as published",
-    )
-    subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
-    test_per_class: int | None = ours(
-        None,
-        "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
-        unit="images",
-        ge=1,
-    )
-    test_share: float = ours(0.2, "share of each class held out where the folder has no test/ or val/", gt=0, lt=1)
-    test_folds: int | None = ours(
-        None,
-        "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"
-        " each fold tests every image once",
-        unit="folds",
-        ge=2,
-    )
-    test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
-    augmentation: tuple[AugmentationName, ...] = paper(
-        ("color", "crop", "cutout", "flip", "scale", "rotate"),
-        "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
-        strict=False,
-    )
 
 
 class ExpertSettings(Strict):
@@ -95,6 +46,11 @@ class ExpertSettings(Strict):
     precision: Precision = ours(
         "float32",
         "products in training: float32, with TF32 where a GPU has it (as the official code has), or of bfloat16",
+    )
+    imported: str | None = ours(
+        None,
+        "experts trained elsewhere, by the name that `ltdd-tui import-experts` gives them; they are taken in place of"
+        " trained ones, whatever the other settings of experts say of training",
     )
     storage: Storage = ours("float32", "snapshots on disk; float16 takes half the room")
 
@@ -134,9 +90,30 @@ class TeacherSettings(Strict):
     precision: Precision = ours(
         "float32", "products in training: float32, with TF32 where a GPU has it, or of bfloat16"
     )
+    cutmix: float = ours(
+        0.0,
+        "alpha of CutMix's Beta distribution, which mixes each batch after its augmentation; 0: no mixing (GLMC mixes"
+        " batches in its own way)",
+        ge=0,
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
+
+
+class BoundSettings(Strict):
+    """Bounds of what a set can reach: networks trained on all long-tailed images by the teacher's recipe.
+
+    They are tested like those of a set, and of the first network of evaluations; nothing else depends on them.
+    """
+
+    losses: tuple[LongTailLoss, ...] = ours(
+        (),
+        "plain cross-entropy, the same on class-balanced batches, and balanced softmax; empty: no bounds",
+        strict=False,
+    )
+    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
 
 
 class InitializeSettings(Strict):
@@ -151,10 +128,21 @@ class InitializeSettings(Strict):
     crops: int = rldd(5, "random square crops of each real image, where crops are the start", unit="crops", ge=1)
     crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
     smallest_crop: float = rldd(0.08, "smallest share of an image in such a crop", gt=0, le=1)
-    labels: Literal["experts", "one_expert", "teacher", "class"] = paper(
+    labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
-        ", mean logits of the teacher, which then label the random images of a report too, or the class itself",
+        ", mean logits of the teacher, which then label the random images of a report too, the class itself, or what"
+        " is stored with start_set",
+    )
+    start_set: str | None = ours(
+        None,
+        "a set to start from in place of real images: a run's folder, its distilled.safetensors, images.pt with"
+        " labels.pt and lr.pt, or a folder of images a class; copied into the run's folder when it begins",
+    )
+    start_space: StartSpace = ours(
+        "auto",
+        "what the values of start_set's images are: as dataset.whitening prepares train images (whitened), less the"
+        " channels' mean over their std (normalized), 0 to 1 (pixels), or what the set itself tells (auto)",
     )
     partition: int = ours(
         1,
@@ -225,6 +213,12 @@ class MatchingSettings(Strict):
         unit="GPUs",
         ge=1,
     )
+    average: float = ours(
+        0.0,
+        "what the average of the set over the iterations keeps of itself at each; it is the result then (0: none)",
+        ge=0,
+        lt=1,
+    )
     checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
@@ -254,6 +248,7 @@ class RunSettings(Strict):
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
+    bounds: BoundSettings = BoundSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -286,7 +281,7 @@ class RunSettings(Strict):
     @property
     def starting_images(self) -> StartingImages:
         """What the set starts from: a selection method's own rule, else `initialize.images`."""
-        if not self.traits.distills:
+        if not self.traits.distills and self.method != "imported":
             return "real" if self.method == "random" else cast(SelectionRule, self.method)
         images = self.initialize.images
         # What is correct is decided by experts.
@@ -294,13 +289,14 @@ class RunSettings(Strict):
 
     @property
     def teacher_labels_start(self) -> bool:
-        """Whether the starting images have the teacher's logits as labels, as recovery always gives its images."""
-        return self.initialize.labels == "teacher" or self.traits.synthesis == "recovery"
+        """Whether the starting images have the teacher's logits as labels, as recovery gives its images in the end."""
+        recovers = self.traits.synthesis == "recovery" and self.initialize.labels != "stored"
+        return self.initialize.labels == "teacher" or recovers
 
     @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.teacher_labels_start
+        return self.traits.learns_labels or self.teacher_labels_start or self.initialize.labels == "stored"
 
     @property
     def trains_experts(self) -> bool:
@@ -345,6 +341,16 @@ class RunSettings(Strict):
     def _recovered_images_are_whole(self) -> RunSettings:
         if self.traits.synthesis == "recovery" and self.initialize.partition > 1:
             raise ValueError(f"initialize.partition must be 1 for method {self.method}, which recovers whole images")
+        return self
+
+    @model_validator(mode="after")
+    def _start_set_is_named(self) -> RunSettings:
+        if self.initialize.start_set is None and (self.method == "imported" or self.initialize.labels == "stored"):
+            needing = "method imported" if self.method == "imported" else "initialize.labels stored"
+            raise ValueError(f"{needing} needs initialize.start_set", "`ltdd-tui import PATH` and `run --from` set it")
+        if self.initialize.start_set is not None and not self.traits.distills and self.method != "imported":
+            what = f"method {self.method} chooses its own images, and takes no initialize.start_set"
+            raise ValueError(what, "use method imported, or one that distills")
         return self
 
     @model_validator(mode="after")

@@ -109,18 +109,20 @@ def distill(
     saved = state.iteration
     yield state
     while state.iteration < settings.iterations:
-        began = time.monotonic()
+        began, before = time.monotonic(), state
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
         result: IterationResult | RecoveryStep
         if isinstance(matcher, Recovery):
             result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
-            state = DistillState(state.iteration + 1, result.synthetic, state.velocity, result.extra)
+            state = replace(state, iteration=state.iteration + 1, synthetic=result.synthetic, extra=result.extra)
         else:
             decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
             result = matcher.gradient(decoded, state.iteration, draw, state.extra)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
             state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
+        if settings.average:
+            state = replace(state, average=_average(before, state.synthetic, settings.average))
         _emit_step(context, state, result, time.monotonic() - began)
         # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
         intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
@@ -150,7 +152,13 @@ def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings, i
     momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
     velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
     synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - rate * v)
-    return DistillState(state.iteration + 1, synthetic, velocity, state.extra)
+    return replace(state, iteration=state.iteration + 1, synthetic=synthetic, velocity=velocity)
+
+
+def _average(before: DistillState, now: Synthetic, keeps: float) -> Synthetic:
+    """The average over the iterations: `keeps` of what it was, which at first is the starting set."""
+    # The draws of one iteration move the set to and fro; what many of them agree on stays.
+    return now.map(before.average or before.synthetic, by=lambda new, old: torch.lerp(new, old, keeps))
 
 
 def rate_decay(settings: MatchingSettings, iteration: int) -> float:

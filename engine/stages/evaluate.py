@@ -161,15 +161,15 @@ def random_target(
 ) -> EvaluationTarget:
     """Random real images at the same IPC, drawn anew for every network, but the same ones in each regime.
 
-    They are stored as the set is: of mini-images there are as many, and they look as they do when decoded. Their
-    labels are their classes; in the stored regime a teacher's where the run's start has those.
+    Whole images, also where the set holds mini-images: this is what a person has without any method. Their labels are
+    their classes; in the stored regime a teacher's where the run's start has those.
     """
     settings = context.settings
     by_teacher = teacher if regime == "stored" and settings.teacher_labels_start else None
 
     def draw_set(number: int) -> TrainingSet:
-        chosen = pick_real_images(data, settings.images_per_class, generator(settings.seed, "random", number))
-        images = data.partition.decoded(data.partition.encoded(data.train_images[chosen]))
+        chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))
+        images = data.train_images[chosen]
         targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(images.dtype)
         if by_teacher:
             targets = by_teacher.logits(images).softmax(dim=1)

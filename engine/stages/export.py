@@ -10,7 +10,7 @@ from typing import Literal
 from engine.checkpoints import load_set
 from engine.context import Context
 from engine.data.dataset import LongTailedData
-from engine.distilled import DistilledSet, describe, distilled_bytes
+from engine.distilled import DistilledSet, describe, distilled_bytes, teacher_bytes
 from engine.losses import target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.results.files import (
@@ -47,6 +47,8 @@ def export(
     folder = context.folder
     with context.stage("export", 1, "report") as progress:
         write_atomically(folder.distilled, distilled_bytes(context.settings, data, synthetic))
+        if teacher and "online" in context.settings.evaluate.labels:
+            write_atomically(folder.teacher, teacher_bytes(context.settings, data, teacher))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
         write_confusion(folder, data.class_names, confusion)
         metrics = collect_metrics(context, data, evaluations, representation, classifiers, teacher)
@@ -60,16 +62,18 @@ def export_copies(
 ) -> None:
     """Copies a finished run's final or best set into an image folder, the three .pt files, or both.
 
-    Where neither is asked for, result/grid.png and the card are drawn again. Raises InputError for an unfinished run,
-    a best set that is gone, or a folder that holds something else.
+    Its teacher.safetensors, if it has one, is copied with it. Where neither is asked for, result/grid.png and the card
+    are drawn again. Raises InputError for an unfinished run, a best set that is gone, or a folder that holds something
+    else.
     """
     distilled, metrics = read_result(context.folder, context.device)
     if which == "best":
         distilled = _best(context, distilled, metrics)
+    teacher = context.folder.teacher if context.folder.teacher.exists() else None
     if images is not None:
-        write_image_folder(images, distilled)
+        write_image_folder(images, distilled, teacher)
     if pt is not None:
-        write_tensor_trio(pt, distilled, context.settings.dataset)
+        write_tensor_trio(pt, distilled, context.settings.dataset, teacher)
     if images is None and pt is None:
         write_atomically(context.folder.grid, grid_png(distilled.pixels, distilled.ipc))
         write_metrics_and_card(context.folder, metrics, distilled.about)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images, select_real_images, surest_crops
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
 from engine.teachers import Teacher
@@ -17,21 +17,34 @@ from engine.training.accuracy import in_test_batches, predictions
 
 
 def initialize(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None = None
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    experts: list[Tensor],
+    teacher: Teacher | None = None,
+    given: StartingSet | None = None,
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
     Where stored images hold mini-images, each of those is another real image, and has a row of label logits.
-    `teacher`: where it chooses the images or labels them. Emits Initialized, and Warned where no expert knows an image.
+    `teacher`: where it chooses the images or labels them. `given`: a set made elsewhere, whose images and rate, and
+    with initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
+    image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        images, seen = _choose_images(context, data, network, experts, teacher)
-        if settings.teacher_labels_start and teacher:
+        if given:
+            images, seen = given.images, data.partition.decoded(given.images)
+        else:
+            images, seen = _choose_images(context, data, network, experts, teacher)
+        if given and given.label_logits is not None and settings.initialize.labels == "stored":
+            logits, unrecognized = given.label_logits, 0
+        elif settings.teacher_labels_start and teacher:
             logits, unrecognized = teacher.logits(seen), 0
         else:
             logits, unrecognized = _label_logits(context, data, network, experts, seen)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
+        rate = given.learning_rate if given and given.learning_rate else rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
             what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"

@@ -192,12 +192,14 @@ def evaluate(
     regimes = [known_regime(name, "--labels") for name in _named(labels, known.first_regime)]
     arguments = ["evaluate", str(folder.root), "--arch", ",".join(archs), "--repeats", str(repeats), "--device", device]
     state = _run_worker(folder, arguments if labels is None else [*arguments, "--labels", ",".join(regimes)], plain)
-    subjects = ("final",) if labels is None else ("random", "initialization", "final")
+    # Random images and the initialization are evaluated on the run's first network alone.
+    baselines = [] if labels is None else [(known.first_network, name) for name in ("random", "initialization")]
+    sets = [*baselines, *((name, "final") for name in archs)]
     # What was asked for, also where the run keeps an evaluation over more networks.
     asked = [event for event in state.evaluations.values() if event.repeats == repeats]
     evaluations = [
         event
-        for regime, name, subject in itertools.product(regimes, archs, subjects)
+        for regime, (name, subject) in itertools.product(regimes, sets)
         for event in asked
         if (event.labels, event.arch, event.subject) == (regime, name, subject)
     ]
@@ -231,6 +233,14 @@ def export(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="write losses, checks and previews for TensorBoard here")
     ] = None,
+    teacher: Annotated[
+        bool,
+        typer.Option(
+            "--teacher",
+            help="write result/teacher.safetensors, for online labels, and copy it; it is trained where the cache has"
+            " none (a run with online labels has it)",
+        ),
+    ] = False,
     plain: Plain = False,
 ) -> None:
     """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
@@ -247,7 +257,7 @@ def export(
     if which == "best" and not copies:
         raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
-    if copies or tensorboard is None:
+    if copies or teacher or tensorboard is None:
         _check_has_result(folder)
     if tensorboard is not None:
         # A worker of its own that only reads, since the run's worker may hold the folder.
@@ -255,13 +265,15 @@ def export(
         if code:
             raise typer.Exit(exit_code_of(code))
         print(tensorboard)
-        if not copies:
+        if not copies and not teacher:
             return
-    arguments = ["export", str(folder.root), "--device", "cpu", "--set", which]
+    # A teacher is cached by the kind of device that it is trained on.
+    arguments = ["export", str(folder.root), "--device", "auto" if teacher else "cpu", "--set", which]
+    arguments += ["--teacher"] * teacher
     for option, path in copies.items():
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)
-    for path in list(copies.values()) or [folder.grid, folder.card]:
+    for path in [*([folder.teacher] if teacher else []), *copies.values()] or [folder.grid, folder.card]:
         print(path)
 
 

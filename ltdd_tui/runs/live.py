@@ -189,8 +189,7 @@ def read_settings(config: Path) -> SettingsAndFaults:
 def _read_stored(path: Path) -> str:
     """What the set takes where it is kept, by its metrics.json; empty for a run of an older version."""
     metrics = read_json(path)
-    stored = sound_metrics(metrics)[0].stored_bytes if isinstance(metrics, dict) else None
-    return stored_text(stored) if stored else ""
+    return stored_text(sound_metrics(metrics)[0]) if isinstance(metrics, dict) else ""
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.events import Evaluated
-from engine.run.metrics import Figures, StoredBytes, expert_figures
+from engine.run.events import BOUND, Evaluated
+from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
 from ltdd_tui.formatting import size
-from ltdd_tui.runs.figures import KINDS, are_percents
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.figures import are_percents
+from ltdd_tui.runs.state import EXPERT_STAGES, RunState
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def by_label(rows: Iterable[Row]) -> dict[str, Row]:
 
 
 def rows_from_state(state: RunState) -> list[Row]:
-    """random, initialization, the experts, final, best, then final on further networks; before final, two checks.
+    """random, initialization, experts and teacher, final, best, final on further networks; before final, two checks.
 
-    Those are of the first label regime; random, initialization and final of each further one follow.
+    Those are of the first label regime; random, initialization and final of each further one follow, then the bounds.
     """
     groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
     finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
@@ -78,13 +78,15 @@ def rows_from_state(state: RunState) -> list[Row]:
     named: list[tuple[str, Evaluated | Figures]] = []
     for subject in ("random", "initialization"):
         named += [(subject, event) for event in state.evaluated(subject)]
-    for kind in KINDS:
-        experts = [
-            done for done in state.done_experts(kind) if are_percents(done.accuracy, *_tested(done.per_class, tests))
-        ]
-        if experts:
-            accuracies, per_class = [done.accuracy for done in experts], [done.per_class for done in experts]
-            named.append((f"{kind} experts", expert_figures(accuracies, per_class, groups, tests)))
+    trained = [(f"{kind} experts", state.done_experts(kind)) for kind in EXPERT_STAGES if kind != "teacher"]
+    if "teacher" in state.stages.by_name:
+        # A teacher without networks of its own is the classifier experts.
+        trained.append(("teacher", state.done_experts("teacher") or state.done_experts("classifier")))
+    for name, networks in trained:
+        sound = [done for done in networks if are_percents(done.accuracy, *_tested(done.per_class, tests))]
+        if sound:
+            accuracies, per_class = [done.accuracy for done in sound], [done.per_class for done in sound]
+            named.append((name, expert_figures(accuracies, per_class, groups, tests)))
     if checks and not finals:
         named.append(("last check", checks[-1]))
         named.append(("best check", max(checks, key=lambda event: event.accuracy_mean)))
@@ -97,6 +99,8 @@ def rows_from_state(state: RunState) -> list[Row]:
             named += [(subject, event) for event in state.evaluated(subject, labels)]
         for event in state.evaluated("final", labels):
             named.append(("final" if event.arch == first_arch else f"final on {event.arch}", event))
+    bounds = [event for event in state.evaluations.values() if event.subject.startswith(BOUND)]
+    named += [(event.subject.replace("_", " "), event) for event in bounds]
     return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 
@@ -105,12 +109,16 @@ def final_with_stored_labels(rows: Iterable[Row]) -> float | None:
     return next((row.accuracy_mean for row in rows if (row.label, row.labels) == ("final", "stored")), None)
 
 
-def stored_text(stored: StoredBytes) -> str:
-    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, teacher 230 kB`."""
-    parts = []
+def stored_text(metrics: Metrics) -> str:
+    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, teacher 230 kB`.
+
+    Of a run that no network is trained in the online regime for, without a teacher; empty for one of an older version.
+    """
+    stored, parts = metrics.stored_bytes or StoredBytes(), []
     if stored.images_float32 is not None:
         pixels = "" if stored.images_uint8 is None else f" ({size(stored.images_uint8)} as 8 bits)"
         parts.append(f"images {size(stored.images_float32)}{pixels}")
     parts += [f"labels {size(stored.labels_float32)}"] if stored.labels_float32 else []
-    parts += [f"teacher {size(stored.teacher_float32)}"] if stored.teacher_float32 else []
+    if stored.teacher_float32 and "online" in (metrics.regimes or {}):
+        parts.append(f"teacher {size(stored.teacher_float32)}")
     return ", ".join(parts)

@@ -9,9 +9,12 @@ import torch
 from safetensors.torch import load, save
 from torch.nn import functional as F
 
-from engine.distilled import DistilledSet
+from engine.context import generator
+from engine.distilled import DistilledSet, load_teacher
 from engine.run.errors import InputError
-from tests.engine.tiny_run import finish_run, tiny_data, tiny_set, tiny_settings
+from engine.run.folder import RunFolder
+from engine.training.from_scratch import TrainingSet, fresh_network, train_from_scratch
+from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_set, tiny_settings, tiny_teacher
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +118,65 @@ def test_what_is_no_distilled_set_is_refused_with_a_reason(path: Path, tmp_path:
             file.write_bytes(bad)
         with pytest.raises(InputError, match=message):
             DistilledSet.load(file)
+
+
+# ---- Label regimes ----
+
+ALL_REGIMES = tiny_settings(
+    evaluate={"repeats": 2, "epochs": 2, "arch": ["convnet"], "labels": ["online", "hard", "stored"]},
+    compile="never",
+    hard={"epochs": 3, "learning_rate": 0.02},
+    online={"epochs": 8, "batch_size": 8, "ema": 0.5},
+)
+
+
+@pytest.fixture(scope="module")
+def with_teacher(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return finish_run(tmp_path_factory.mktemp("run"), ALL_REGIMES).folder
+
+
+def test_the_teacher_comes_back_as_it_was(with_teacher: RunFolder) -> None:
+    data = tiny_data(ALL_REGIMES)
+    original, teacher = tiny_teacher(ALL_REGIMES, data), load_teacher(with_teacher.teacher)
+    images = data.train_images[:9]
+    assert torch.equal(teacher.logits(images), original.logits(images))
+    assert [own.tolist() for own in teacher.per_class] == [own.tolist() for own in original.per_class]
+
+
+def test_only_a_run_with_online_labels_keeps_its_teacher(path: Path, with_teacher: RunFolder) -> None:
+    assert not path.with_name("teacher.safetensors").exists()
+    with pytest.raises(InputError, match=r"export RUN --teacher"):
+        load_teacher(path.with_name("teacher.safetensors"))
+    for file, message in ((path, "no teacher"), (with_teacher.teacher, "no distilled set")):
+        with pytest.raises(InputError, match=message):
+            load_teacher(file) if message == "no teacher" else DistilledSet.load(file)
+
+
+@pytest.mark.parametrize("labels", ["hard", "stored", "online"])
+def test_training_from_the_files_alone_gives_the_networks_of_the_runs_own_evaluation(
+    with_teacher: RunFolder, labels: str
+) -> None:
+    distilled, teacher = DistilledSet.load(with_teacher.distilled), load_teacher(with_teacher.teacher)
+    training = distilled.training(labels, teacher)
+    context, data = tiny_context(with_teacher.root, ALL_REGIMES), tiny_data(ALL_REGIMES)
+    ours = TrainingSet(distilled.images, training.targets, training.learning_rate)
+    by_engine = teacher if labels == "online" else None
+    flat, (theta,) = train_from_scratch(context, data, [ours], "convnet", [("x",)], labels, by_engine)  # type: ignore[arg-type]
+    assert training.recipe == ALL_REGIMES.recipe(labels)  # type: ignore[arg-type]
+    # From the same weights, and the same draws of order, augmentation and mixing.
+    network = distilled.network("convnet")
+    start = fresh_network(ALL_REGIMES, data, "convnet", "x")[1]
+    network.load_state_dict(flat.unflatten(start))
+    draws = generator(ALL_REGIMES.seed, "x", "order")
+    optimizer, schedule = training.optimizer(network)
+    averaged = training.averaged(network)
+    for _ in range(training.epochs):
+        for images, targets in training.batches(draws):
+            optimizer.zero_grad()
+            training.loss(network(images), targets).backward()
+            optimizer.step()
+            averaged.update_parameters(network)
+        schedule.step()
+    # Not their weights: AdamW moves a bias before a normalization, whose gradient is rounding errors alone.
+    tested = data.test_images[:50]
+    torch.testing.assert_close(averaged(tested), flat(theta, tested), rtol=1e-3, atol=1e-3)

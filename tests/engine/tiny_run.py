@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from engine.run.events import Evaluated, Event
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings
 from engine.stages.export import export
+from engine.teachers import Teacher
+from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
 
 CPU = torch.device("cpu")
@@ -79,11 +82,24 @@ def expert(accuracy: float) -> Trajectory:
     return Trajectory(torch.zeros(3, 5), torch.full((10,), accuracy, dtype=torch.float64), torch.ones(10))
 
 
+def tiny_teacher(settings: RunSettings, data: LongTailedData) -> Teacher:
+    """A teacher of two untrained networks, with an adjustment and invented accuracies."""
+    made = [fresh_network(settings, data, settings.experts.network, "teacher", number) for number in range(2)]
+    accuracies = [torch.full((10,), accuracy, dtype=torch.float64) for accuracy in (62.0, 64.0)]
+    return Teacher(made[0][0], [weights for _, weights in made], accuracies, torch.linspace(-1, 1, 10))
+
+
 def finish_run(root: Path, settings: RunSettings | None = None) -> Context:
-    """Exports a tiny run into `root`."""
+    """Exports a tiny run into `root`, with figures in each label regime of its settings."""
     settings = settings or tiny_settings()
     context, data = tiny_context(root, settings), tiny_data(settings)
     decoupled = [expert(80.0), expert(84.0)] if settings.traits.decoupled else []
     representation = [expert(70.0), expert(72.0)] if settings.traits.distills else []
-    export(context, data, tiny_set(data, settings.ipc), evaluations(), representation, decoupled)
+    first, *others = settings.evaluate.labels
+    figures = [replace(event, labels=first) for event in evaluations()]
+    figures += [
+        replace(event, labels=labels) for labels in others for event in evaluations() if event.subject != "best"
+    ]
+    teacher = tiny_teacher(settings, data) if settings.needs_teacher else None
+    export(context, data, tiny_set(data, settings.ipc), figures, representation, decoupled, None, teacher)
     return context

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.engine.tiny_run import finish_run
+from tests.engine.tiny_run import finish_run, tiny_settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "train_from_distilled.py"
 
 
-def test_the_example_trains_from_a_distilled_file_and_tests(tmp_path: Path) -> None:
-    distilled = finish_run(tmp_path).folder.distilled
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLE), str(distilled)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert re.fullmatch(r"test accuracy \d+\.\d %\n", done.stdout)
+@pytest.mark.parametrize("labels", ["hard", "stored", "online"])
+def test_the_example_trains_from_the_files_of_a_result_and_tests(
+    tmp_path: Path, labels: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation = {"repeats": 1, "epochs": 2, "labels": [labels]}
+    settings = tiny_settings(evaluate=evaluation, hard={"epochs": 2}, online={"epochs": 2})
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(finish_run(tmp_path, settings).folder.result), labels])
+    runpy.run_path(str(EXAMPLE))
+    assert re.fullmatch(r"test accuracy \d+\.\d %\n", capsys.readouterr().out)
 
 
 def test_the_readme_shows_that_very_file() -> None:

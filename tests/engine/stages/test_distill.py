@@ -35,7 +35,8 @@ class RandomGradient:
 
 
 def run_context(root: Path, events: list[Event]) -> Context:
-    settings = tiny_settings(matching={"iterations": ITERATIONS, "max_start_epoch": 1, "checkpoint_every": 5})
+    own = {"iterations": ITERATIONS, "max_start_epoch": 1, "checkpoint_every": 5, "average": 0.75}
+    settings = tiny_settings(matching=own)
     return tiny_context(root, settings, events)
 
 
@@ -43,7 +44,7 @@ def finish(context: Context, recovers: bool) -> DistillState:
     start, matcher = START, RandomGradient()
     if recovers:
         teacher, data = toy_teacher()
-        start = Synthetic(data.train_images[[0, 1, 7, 8, 11, 12]], torch.zeros(6, 3), torch.tensor(0.5))
+        start = Synthetic(data.train_images[[0, 1, 7, 8, 11, 12]], torch.zeros(6, 3).double(), torch.tensor(0.5))
         matcher = Recovery(RecoverySettings(batch_size=4), ITERATIONS, teacher, data)  # type: ignore[assignment]
     *_, last = distill(context, start, matcher)  # type: ignore[arg-type]
     return last
@@ -67,7 +68,8 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int,
     assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"
     resumed = finish(context, recovers)
     assert [event.iteration for event in events if isinstance(event, MatchingStep)] == list(range(1, ITERATIONS + 1))
-    for ours, theirs in ((resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity)):
+    parts = [(resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity), (resumed.result, whole.result)]
+    for ours, theirs in parts:
         assert all(map(torch.equal, ours, theirs))
     assert resumed.extra.keys() == whole.extra.keys() and bool(resumed.extra) == recovers
     assert all(torch.equal(resumed.extra[name], own) for name, own in whole.extra.items())
@@ -75,8 +77,20 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int,
 
 def test_a_recovery_that_diverges_names_the_rate_to_lower(tmp_path: Path) -> None:
     teacher, data = toy_teacher()
-    start = Synthetic(torch.full((6, 2, 12, 12), torch.nan, dtype=torch.float64), torch.zeros(6, 3), torch.tensor(0.5))
+    start = Synthetic(
+        torch.full((6, 2, 12, 12), torch.nan, dtype=torch.float64), torch.zeros(6, 3).double(), torch.tensor(0.5)
+    )
     recovery = Recovery(RecoverySettings(), ITERATIONS, teacher, data)
     with pytest.raises(RunFailed) as failed:
         list(distill(run_context(tmp_path, []), start, recovery))
     assert "lower recovery.learning_rate" in failed.value.faults[0].hint
+
+
+def test_the_average_of_the_set_begins_with_its_start_and_weighs_each_iteration(tmp_path: Path) -> None:
+    states = list(distill(run_context(tmp_path, []), START, RandomGradient()))  # type: ignore[arg-type]
+    expected = START.images
+    for state in states[1:]:
+        expected = 0.75 * expected + 0.25 * state.synthetic.images
+        torch.testing.assert_close(state.result.images, expected)
+    assert states[0].result is states[0].synthetic
+    assert not torch.equal(states[-1].result.images, states[-1].synthetic.images)

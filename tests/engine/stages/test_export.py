@@ -85,6 +85,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "regimes",
         "teacher",
         "stored_bytes",
+        "bounds",
         "stage_seconds",
         "estimated",
         "memory_gib",
@@ -216,6 +217,32 @@ def test_the_cards_own_code_trains_from_the_file(finished: RunFolder) -> None:
     assert code
     with chdir(finished.result):
         exec(code[1], {})
+
+
+def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tmp_path: Path) -> None:
+    labels = {"repeats": 2, "epochs": 2, "arch": ["convnet", "alexnet"], "labels": ["online", "stored"]}
+    folder = finish_run(tmp_path, tiny_settings(evaluate=labels, online={"epochs": 2, "cutmix": 0.5})).folder
+    card = folder.card.read_text()
+    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if "(n = 2)" in line]
+    named = [(row[0].partition(",")[0], *row[1:3]) for row in rows]
+    first = [(name, "online", "convnet") for name in ("final", "best", "random", "initialization")]
+    others = [(name, "stored", "convnet") for name in ("final", "random", "initialization")]
+    experts = [(f"{kind} experts", "-", "-") for kind in ("representation", "classifier")]
+    further = [("final", "online", "alexnet"), ("teacher", "-", "-")]
+    assert sorted(named) == sorted([*first, *others, *experts, *further])
+    for told in ("Labels **online**: Mean squared error", "CutMix with alpha 0.5", "Labels **stored**: Soft cross-"):
+        assert told in card
+    kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992."
+    assert f"- bytes to keep: {kept}" in card and "- `teacher.safetensors`: " in card
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert code and 'training("online", load_teacher("teacher.safetensors"))' in code[1]
+    with chdir(folder.result):
+        exec(code[1], {})
+
+
+def test_the_card_of_a_run_with_stored_labels_alone_names_no_regime(finished: RunFolder) -> None:
+    card = finished.card.read_text()
+    assert "| trained on | network | accuracy |" in card and "online" not in card.partition("## Load it")[0]
 
 
 def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from torchvision.datasets import ImageFolder
 
 from engine.__main__ import main as worker_main
 from engine.checkpoints import best_check, load_set, save_set
-from engine.distilled import DistilledSet
+from engine.distilled import DistilledSet, load_teacher
 from engine.matching.synthetic import Synthetic
-from engine.pipeline import evaluate_again
+from engine.pipeline import evaluate_again, keep_teacher
 from engine.results.files import folder_names, write_image_folder
 from engine.results.trio_readme import trio_readme
 from engine.run.errors import InputError, RunFailed
@@ -157,9 +158,41 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
     ):
         assert told in readme
     assert "{" not in readme
-    about = DistilledSet.load(context.folder.distilled).about
+    distilled = DistilledSet.load(context.folder.distilled)
     for whitening in ("none", "raw"):
-        assert "Epsilon" not in trio_readme(about | {"whitening": whitening}, 0.1, 1, 0.1, settings.dataset)
+        other = replace(distilled, about=distilled.about | {"whitening": whitening})
+        assert "Epsilon" not in trio_readme(other, settings.dataset)
+
+
+def test_copies_of_a_run_with_online_labels_carry_its_teacher_and_say_how_to_use_it(tmp_path: Path) -> None:
+    settings = tiny_settings(evaluate={"repeats": 2, "epochs": 2, "labels": ["online"]})
+    context = finish_run(tmp_path / "run", settings)
+    export_copies(context, tmp_path / "images", tmp_path / "pt")
+    kept = context.folder.teacher.read_bytes()
+    assert all((tmp_path / name / "teacher.safetensors").read_bytes() == kept for name in ("images", "pt"))
+    _, label = re.findall(r"```python\n(.*?)```", (tmp_path / "pt" / "README.md").read_text(), re.DOTALL)
+    distilled = DistilledSet.load(context.folder.distilled)
+    names: dict = {"images": distilled.images}
+    with chdir(tmp_path / "pt"):
+        exec(label, names)
+    assert torch.equal(names["logits"], load_teacher(context.folder.teacher).logits(distilled.images))
+    context.folder.teacher.unlink()
+    export_copies(context, tmp_path / "images", None)
+    assert not (tmp_path / "images" / "teacher.safetensors").exists(), "an earlier copy's"
+
+
+def test_a_finished_run_is_given_its_teacher_by_an_evaluation_with_online_labels_or_on_request(tmp_path: Path) -> None:
+    settings = tiny_settings(compile="never", online={"epochs": 1})
+    finish_run(tmp_path, settings)
+    context = tiny_context(tmp_path, settings)
+    evaluate_again(context, None, 1, ["online"])
+    metrics, kept = json.loads(context.folder.metrics.read_text()), context.folder.teacher.read_bytes()
+    assert list(metrics["regimes"]) == ["stored", "online"] and metrics["regimes"]["online"]["random"]["repeats"] == 1
+    assert metrics["teacher"]["repeats"] == len(load_teacher(context.folder.teacher).weights) == 2
+    assert "| final, iteration 3 | online | convnet |" in context.folder.card.read_text()
+    context.folder.teacher.unlink()
+    keep_teacher(context)
+    assert context.folder.teacher.read_bytes() == kept, "from the cache"
 
 
 def test_the_best_set_is_copied_instead_of_the_final_one(tmp_path: Path) -> None:
