@@ -18,7 +18,7 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.given_sets import load_given_set
+from engine.importing.given_sets import load_given_set
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
@@ -29,8 +29,8 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
+from engine.run.recipes import known_network, known_regime
 from engine.run.settings import LabelRegime, NetworkName
-from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher

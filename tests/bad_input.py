@@ -277,6 +277,12 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: initialize.partition: initialize.partition must be 1 for method rldd, which recovers whole"
             " images\nhint: change one of them",
         ),
+        override(
+            "initialize.partition=3",
+            "error: --set: initialize.partition: images of 8 pixels (dataset.name, dataset.resolution) cannot be cut"
+            " into 3 equal parts a side\n"
+            "hint: choose a divisor of 8, or another dataset.resolution",
+        ),
     ],
     "Settings: keys and files": [
         mine(

@@ -1,6 +1,6 @@
 """Recovery (RLDD): images to which the teacher answers as it does to real ones of all classes alike, layer by layer.
 
-Formulas and what differs from the published code: docs/method.md, "Recovery by statistics".
+Formulas and what differs from the published code: docs/method.md, section 11.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
 
 The loss and its gradient are in matching/ (docs/method.md sections 4, 6); the step that is taken with it is here.
-Recovery takes steps of its own, in the same loop.
+Recovery (section 11) takes steps of its own, in the same loop.
 """
 
 from __future__ import annotations

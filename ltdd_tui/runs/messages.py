@@ -239,8 +239,11 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
-def log_message(item: e.Stamped | e.Warned) -> str | None:
-    """The log's text for an event, or None where it says nothing that its stage's progress does not."""
+def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)) -> str | None:
+    """The log's text for an event, or None where it says nothing that its stage's progress does not.
+
+    `regimes`: the label regimes of the run; an accuracy is told with its own where there is another than `stored`.
+    """
     event = item if isinstance(item, e.Warned) else item.event
     match event:
         case e.RunStarted():
@@ -269,7 +272,7 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            how = "" if event.labels in ("stored", "") else f", {event.labels} labels"
+            how = "" if not event.labels or list(regimes) == ["stored"] else f", {event.labels} labels"
             return f"evaluated {event.subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
