@@ -71,7 +71,7 @@ def test_mini_images_come_back_whole_or_as_the_images_that_networks_see_of_them(
     else:
         start, _ = fitted(given, imported(tmp_path / form, partition=2, **soft))
         assert start.images.shape == original.images.shape
-        with pytest.raises(InputError, match="2 mini-images a side, initialize.partition is 1"):
+        with pytest.raises(InputError, match=r"2 mini-images a side, initialize\.partition is 1"):
             fitted(given, imported(tmp_path / form, **soft))
     if form != "images":
         assert torch.equal(start.label_logits, original.label_logits)
