@@ -1,4 +1,4 @@
-"""Every method in every label regime on one preset: python -m benchmarks.regimes PRESET [--methods a,b] [--set a.b=c ...]
+"""Every method in every label regime on one preset: python -m benchmarks.regimes PRESET [--methods a,b] [--set ...]
 
 Ours, random images and confident ones run at three seeds with five networks, the others at one seed with three. All
 have the same teacher. The methods that take or make real images without labels of their own are given the teacher's.

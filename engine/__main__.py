@@ -3,7 +3,8 @@
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
 [--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]`
 work on a finished run, `export FOLDER --tensorboard DIR` on any.
-`calibrate [--compiler]` measures the machine, for estimates.
+`calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds,
+`import-experts PATH --preset P` takes over experts from replay buffers.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -24,16 +26,18 @@ from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
+from engine.given_sets import keep_given_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.events import Emit, Event, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
+from engine.set_files import read_given_set
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5
@@ -50,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 
             calibrate(pick_device(arguments.device), arguments.compiler)
             return DONE
+        if arguments.command in ("inspect", "import-experts"):
+            return _answer(arguments)
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
@@ -65,6 +71,28 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
+def _answer(arguments: argparse.Namespace) -> int:
+    """Prints as JSON what came of reading files made elsewhere, or their faults; returns the exit code."""
+    try:
+        if arguments.command == "inspect":
+            answer, code = read_given_set(arguments.path).describe(), DONE
+        else:
+            # Imported here: no other command needs it.
+            from engine.replay_buffers import import_experts
+
+            settings, device = load_preset(arguments.preset, arguments.set), pick_device(arguments.device)
+            answer, code = {"imported": import_experts(arguments.path, settings, device, _tell_warning)}, DONE
+    except LtddError as error:
+        answer, code = {"faults": [vars(fault) for fault in error.faults]}, error.exit_code
+    print(json.dumps(answer))
+    return code
+
+
+def _tell_warning(event: Event) -> None:
+    if isinstance(event, Warned):
+        print(f"warning: {event.message}", file=sys.stderr)
+
+
 def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     """Runs run, evaluate, scores or export; an error is also written to the events, for whoever watches the run.
 
@@ -73,6 +101,8 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     log, check_stop = EventLog(folder.events), _stop_check(folder)
     emit = log.emit if arguments.command != "export" else lambda event: None
     try:
+        if arguments.command == "run":
+            _keep_given_set(folder)
         if arguments.command == "run" and arguments.after:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
         context = _context(arguments, folder, log, check_stop)
@@ -109,6 +139,13 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 def _emit_faults(emit: Emit, error: LtddError) -> None:
     for fault in error.faults:
         emit(RunBroke(fault.what, fault.where, fault.hint))
+
+
+def _keep_given_set(folder: RunFolder) -> None:
+    """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeletedSettingWarning)
+        keep_given_set(folder, load_preset(str(folder.config)))
 
 
 def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
@@ -185,6 +222,12 @@ def _run_started(context: Context) -> RunStarted:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("inspect").add_argument("path", type=Path)
+    importing = commands.add_parser("import-experts")
+    importing.add_argument("path", type=Path)
+    importing.add_argument("--preset", required=True)
+    importing.add_argument("--set", action="append", default=[])
+    importing.add_argument("--device", default="auto")
     for name in ("run", "evaluate", "scores", "export", "calibrate"):
         command = commands.add_parser(name)
         command.add_argument("--device", default="auto")

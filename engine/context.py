@@ -26,6 +26,7 @@ def stages_of(settings: RunSettings) -> list[str]:
         "baselines": True,
         "distill": settings.traits.distills,
         "evaluate": True,
+        "bounds": bool(settings.bounds.losses),
         "export": True,
     }
     return [stage for stage, takes_place in stages.items() if takes_place]

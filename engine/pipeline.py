@@ -18,8 +18,8 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.matching.matcher import Matcher
-from engine.matching.synthetic import Synthetic
+from engine.given_sets import load_given_set
+from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
@@ -31,7 +31,8 @@ from engine.run.metrics import MetricsJson
 from engine.run.settings import LabelRegime, NetworkName
 from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
-from engine.stages.distill import distill, student_matcher
+from engine.stages.bounds import evaluate_bounds
+from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
@@ -44,7 +45,7 @@ from engine.trajectories import Trajectory
 
 @dataclass(frozen=True)
 class Prepared:
-    """What comes before a set: the data, the network of experts, the experts, and the teacher where one is needed."""
+    """What comes before a set: data, network of experts, experts, teacher and a set to start from, if there are any."""
 
     data: LongTailedData
     network: FlatNetwork
@@ -52,6 +53,7 @@ class Prepared:
     classifiers: list[Trajectory]
     experts: list[Tensor]
     teacher: Teacher | None
+    given: StartingSet | None
 
 
 def prepare(context: Context) -> Prepared:
@@ -62,6 +64,8 @@ def prepare(context: Context) -> Prepared:
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
+        # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
+        given = load_given_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -74,7 +78,7 @@ def prepare(context: Context) -> Prepared:
     # A debiased teacher labels images better than they can be labelled by their class.
     experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    return Prepared(data, network, representation, classifiers, experts, teacher)
+    return Prepared(data, network, representation, classifiers, experts, teacher, given)
 
 
 def _starting_set(
@@ -83,7 +87,9 @@ def _starting_set(
     """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
-    start = kept or initialize(context, data, network, prepared.experts, teacher)  # stages/initialize.py
+    start = kept or initialize(
+        context, data, network, prepared.experts, teacher, prepared.given
+    )  # stages/initialize.py
     # Labels of a teacher that leans to some classes by their images would teach that as well.
     return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
 
@@ -105,15 +111,22 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
-        matcher = student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        matcher = (
+            distribution_matcher(context, data, network)  # matching/distribution.py
+            if context.settings.traits.matches_distributions
+            else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        )
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
 
+    # What there is to reach at all, by networks that see every image.
+    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -135,25 +148,25 @@ def _baseline_targets(
     """Random real images and the starting set, in one label regime."""
     return [
         random_target(context, data, regime, teacher),
-        synthetic_target(context, "initialization", "set", 0, start, regime, teacher),
+        synthetic_target(context, data, "initialization", "set", 0, start, regime, teacher),
     ]
 
 
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher, teacher: Teacher | None = None
+    context: Context, data: LongTailedData, start: Synthetic, matcher: AnyMatcher, teacher: Teacher | None = None
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):
-        for state in distill(context, start, matcher):
+        for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.synthetic, state.iteration)
+                save_preview(context, data, state.result, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic
-                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
+                save_set(context.folder, state.iteration, state.result)
+                regime, checked = recipe.labels[0], state.result
+                target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -169,14 +182,14 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.result, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+        best = synthetic_target(context, data, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
     pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
     pairs += [(target, arch) for target in in_other_regimes]
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
@@ -226,7 +239,7 @@ def evaluate_again(
             pairs += [(target, first_arch) for target in _baseline_targets(context, data, start, regime, teacher)]
         # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
         at = metrics["final"]["iteration"]
-        target = synthetic_target(context, "final", "set", at, final, regime, teacher)
+        target = synthetic_target(context, data, "final", "set", at, final, regime, teacher)
         pairs += [(target, arch) for arch in names or [first_arch]]
     with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
         for target, arch in pairs:

@@ -20,6 +20,7 @@ from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.run.folder import write_json
 from engine.run.metrics import MetricsJson
+from engine.run.recipes import HardSettings
 from engine.run.scores import STEP_SIZES, Part, scores_of
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, synthetic_target
@@ -77,14 +78,14 @@ def _trials(
     plain = replace(quiet, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
-        target = synthetic_target(context, "final", key, iteration, final, regime, teacher)
+        target = synthetic_target(context, data, "final", key, iteration, final, regime, teacher)
         return lambda data: target
 
     def of_random(regime: LabelRegime, key: str = "random") -> Callable[[LongTailedData], EvaluationTarget]:
         return lambda data: replace(random_target(context, data, regime, teacher), key=key)
 
     return {
-        "full_hard": Trial(on_all, lambda data: _all_images(data, on_all.settings.hard.learning_rate)),
+        "full_hard": Trial(on_all, lambda data: _all_images(data, on_all.settings.hard)),
         "set_hard": Trial(quiet, of_set("hard"), searched=True),
         "random_hard": Trial(quiet, of_random("hard"), searched=True),
         "set": Trial(quiet, of_set(own), searched=own == "hard"),
@@ -157,17 +158,18 @@ def _held_out(data: LongTailedData, seed: int) -> Tensor:
     return held_out.to(data.train_labels.device)
 
 
-def _all_images(data: LongTailedData, learning_rate: float) -> EvaluationTarget:
+def _all_images(data: LongTailedData, recipe: HardSettings) -> EvaluationTarget:
     """All train images, long-tailed as they are, with their classes."""
     targets = F.one_hot(data.train_labels, data.num_classes).to(data.train_images.dtype)
-    everything = TrainingSet(data.train_images, targets, learning_rate)
-    return EvaluationTarget("all", "all", None, lambda number: everything, "hard")
+    everything = TrainingSet(data.train_images, targets, recipe.learning_rate)
+    # Networks of other epochs, which another version may have left, are other networks.
+    return EvaluationTarget("all", f"all-{recipe.epochs}-epochs", None, lambda number: everything, "hard")
 
 
 def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
     """The hard regime with a teacher's batches, SGD and epochs, but no fewer steps than a small set gets."""
     teacher, hard = settings.teacher, settings.hard
-    steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
+    steps = hard.epochs * math.ceil(settings.images_per_class * data.num_classes / hard.batch_size)
     epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
     names = ("batch_size", "learning_rate", "momentum", "weight_decay")
     recipe = {name: getattr(teacher, name) for name in names} | {"epochs": epochs}

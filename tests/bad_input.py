@@ -115,6 +115,48 @@ def pixels(message: str, given: str, kind: str) -> BadInput:
     return BadInput("python -m engine run runs/mine --device cpu", message, files=files, make=make, given=given)
 
 
+def start_set(message: str, given: str, make: Callable[[Path], object]) -> BadInput:
+    """A run of digits that starts from a set made elsewhere, in the folder `set`, which `make` has made badly."""
+
+    def in_set(folder: Path) -> None:
+        (folder / "set").mkdir()
+        make(folder / "set")
+
+    files = {"runs/mine/config.yaml": "method: imported\ninitialize: {start_set: set, labels: class}\nipc: 2\n"}
+    return BadInput("python -m engine run runs/mine --device cpu", message, files=files, make=in_set, given=given)
+
+
+def pickled_code(folder: Path) -> None:
+    """images.pt that asks for `print` to be called when it is read."""
+    import torch
+
+    class Prints:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("code of a file was run",)
+
+    torch.save(Prints(), folder / "images.pt")
+
+
+def tensors(**content: object) -> Callable[[Path], None]:
+    """A maker of .pt files: zeros of these shapes, or the numbers in a list."""
+
+    def make(folder: Path) -> None:
+        import torch
+
+        for name, value in content.items():
+            tensor = torch.zeros(value) if isinstance(value, tuple) else torch.tensor(value)
+            torch.save(tensor, folder / f"{name}.pt")
+
+    return make
+
+
+def unequal_folders(folder: Path) -> None:
+    """Two images of a class and one of another."""
+    for name in ("cat/0.png", "cat/1.png", "dog/0.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(PNG)
+
+
 BAD_INPUTS: dict[str, list[BadInput]] = {
     "Settings: values": [
         mine("ipc: 0\n", "error: mine.yaml:1: ipc: must be >= 1, this is 0\nhint: synthetic images per class (IPC)"),
@@ -141,7 +183,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         override(
             "method=ltdp",
             "error: --set: method: 'ltdp' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
-            " random, k-center, herding, graph-cut, confident\n"
+            " random, k-center, herding, graph-cut, confident, imported\n"
             "hint: did you mean ltdd?",
         ),
         mine(
@@ -151,6 +193,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         mine(
             "evaluate: {arch: [resnet81]}\n",
             "error: mine.yaml:1: evaluate.arch.0: the text 'resnet81' is not known\nhint: did you mean resnet18?",
+        ),
+        mine(
+            "evaluate: {labels: [soft]}\n",
+            "error: mine.yaml:1: evaluate.labels.0: the text 'soft' is not known\nhint: known: hard, stored, online",
         ),
     ],
     "Settings: numbers that are not decimal": [
@@ -188,7 +234,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         mine(
             "method: off\n",
             "error: mine.yaml:1: method: 'off' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
-            " random, k-center, herding, graph-cut, confident\n"
+            " random, k-center, herding, graph-cut, confident, imported\n"
             "hint: ltdd, one of its ablations (dam, ed) or a baseline",
         ),
         mine(
@@ -259,6 +305,70 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"mine.yaml": ""},
         ),
     ],
+    "Sets made elsewhere": [
+        override(
+            "method=imported",
+            "error: --set: method: method imported needs initialize.start_set\n"
+            "hint: `ltdd-tui import PATH` and `run --from` set it",
+        ),
+        BadInput(
+            "ltdd-tui run quickstart --set initialize.start_set=sets/images.pt",
+            "error: initialize.start_set sets/images.pt: there is no such set\n"
+            "hint: give a run's folder, a file, or a folder of images a class",
+        ),
+        BadInput(
+            "ltdd-tui run quickstart --set experts.imported=ab12",
+            "error: experts.imported ab12: there are no such experts in cache/experts\n"
+            "hint: `ltdd-tui import-experts PATH` imports them, and names them",
+        ),
+        start_set(
+            "error: set/images.pt: the file holds pickled code (print), which was not run: only tensors are"
+            " read\nhint: where you trust it, open it yourself and save its tensors:"
+            " torch.save(images.detach().cpu(), FILE)",
+            "images.pt holds code that would run when it is unpickled",
+            pickled_code,
+        ),
+        start_set(
+            "error: set: the folder holds no set\n"
+            "hint: give a run's folder, its distilled.safetensors, images.pt, or a folder of images a class",
+            "the folder is empty",
+            lambda folder: None,
+        ),
+        start_set(
+            "error: set: the classes have different numbers of images: cat 2, dog 1\n"
+            "hint: every class needs the same number (IPC)",
+            "one of two class folders has an image less",
+            unequal_folders,
+        ),
+        start_set(
+            "error: set/images.pt: these are no images: a tensor of shape (20, 64)\n"
+            "hint: images are (count, channels, height, width) with 1 or 3 channels",
+            "images.pt is flat",
+            tensors(images=(20, 64)),
+        ),
+        start_set(
+            "error: set/labels.pt: 10 labels for 20 images",
+            "labels.pt has a label for every second image",
+            tensors(images=(20, 1, 8, 8), labels=list(range(10))),
+        ),
+        start_set(
+            "error: set/lr.pt: the learning rate must be one number above 0, this is a tensor of shape (2,)",
+            "lr.pt holds two rates",
+            tensors(images=(20, 1, 8, 8), lr=[0.1, 0.2]),
+        ),
+        start_set(
+            "error: set: the images are 1 x 4 x 4, those of the data set 1 x 8 x 8\n"
+            "hint: choose the data set, and dataset.resolution, that the set was made of",
+            "the images are smaller than the data set's",
+            tensors(images=(20, 1, 4, 4)),
+        ),
+        start_set(
+            "error: set: nothing tells what the values of the images are\n"
+            "hint: set initialize.start_space (--space): whitened, normalized or pixels",
+            "nothing tells whether the images are whitened",
+            tensors(images=(20, 1, 8, 8)),
+        ),
+    ],
     "Damaged runs": [
         BadInput(
             "ltdd-tui watch old",
@@ -277,6 +387,16 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --arch: there is no network 'ConvNet'; known: convnet, resnet18, vgg11, alexnet\n"
             "hint: did you mean convnet?",
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui evaluate old --labels soft",
+            "error: --labels: there is no label regime 'soft'; known: hard, stored, online\nhint: name one of these",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui evaluate old",
+            "error: evaluate: nothing to evaluate is named\n"
+            "hint: --arch names networks, --labels label regimes: hard, stored, online",
         ),
         BadInput(
             "ltdd-tui scores old",

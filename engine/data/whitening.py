@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import InputError
-from engine.run.settings import WITHOUT_ZCA
 
 Mode = Literal["paper", "corrected", "none", "published", "normalized", "raw"]
 # Exported files hold the position: append only.
@@ -83,7 +83,7 @@ class Whitening:
             images = (centered + self.mean.to(centered)).view_as(whitened)
         if self.mode not in NORMALIZES_TRAIN:
             return images
-        return images * _per_channel(self.channel_std, images) + _per_channel(self.channel_mean, images)
+        return self.denormalize(images)
 
     def test_map(self) -> dict[str, Tensor]:
         """What `test` does, as float32 tensors for programs without this class (README.md of exported .pt files).
@@ -103,6 +103,29 @@ class Whitening:
             "outside": torch.tensor(outside),
         }
         return {name: value.float().cpu() for name, value in tensors.items()}
+
+    @classmethod
+    def from_test_map(cls, mode: Mode, tensors: dict[str, Tensor]) -> Whitening:
+        """The inverse of `test_map`, to its float32 precision; of a set that was exported as .pt files."""
+        outside = float(tensors["outside"])
+        eigenvalues = (tensors["scales"].double() + outside) ** -2 - outside**-2
+        shift, std = (tensors[name].double().flatten() for name in ("channel_mean", "channel_std"))
+        mean, basis = tensors["mean"].double(), tensors["basis"].double()
+        return cls(mode, outside**-2, mean, basis, eigenvalues.clamp(min=0), shift, std)
+
+    def equals(self, other: Whitening) -> bool:
+        """Whether both whiten train and test images alike, up to rounding of float32."""
+        if len(self.mean) != len(other.mean):
+            return False
+        channels = max(len(self.channel_mean), len(other.channel_mean))
+        shape = (16, channels, 1, len(self.mean) // channels)
+        draws = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.basis.device)
+        pairs = ((self.train(draws), other.train(draws)), (self.test(draws), other.test(draws)))
+        return all(bool(torch.allclose(one, two, rtol=1e-3, atol=1e-3)) for one, two in pairs)
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] from images less the mean of their channels, over the standard deviation."""
+        return images * _per_channel(self.channel_std, images) + _per_channel(self.channel_mean, images)
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors, for export; the basis in float32, as float32 images are multiplied by it anyway."""

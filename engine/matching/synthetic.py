@@ -17,7 +17,8 @@ from engine.run.settings import AugmentationName
 class Synthetic(NamedTuple):
     """The synthetic set: images (S, channels, H, W), label logits (S, C), beta (). IPC images a class, class by class.
 
-    A gradient in the set, and the velocity of its SGD, have the same three parts.
+    A stored set with mini-images (engine/data/partition.py) has a row of label logits for each of these. A gradient in
+    the set, and the velocity of its SGD, have the same three parts.
     """
 
     images: Tensor
@@ -32,6 +33,17 @@ class Synthetic(NamedTuple):
     def map(self, *others: tuple[Any, Any, Any], by: Callable[..., Tensor]) -> Synthetic:
         """A set whose three parts are by(own part, the same part of each other set or triple ...)."""
         return Synthetic(*map(by, self, *others))
+
+
+class StartingSet(NamedTuple):
+    """A set made elsewhere, for a run to start from; its images are whitened and class by class, as of `Synthetic`.
+
+    `label_logits` and `learning_rate` are None where its maker left none.
+    """
+
+    images: Tensor
+    label_logits: Tensor | None
+    learning_rate: float | None
 
 
 @dataclass(frozen=True)

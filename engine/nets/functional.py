@@ -47,6 +47,11 @@ class FlatNetwork:
         self.everything, self.backbone = slice(0, self.num_parameters), slice(0, boundary)
         self.classifier = slice(boundary, self.num_parameters)
 
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter by its name, in the order of theta."""
+        return {name: tuple(shape) for name, shape in zip(self._names, self._shapes, strict=True)}
+
     def flatten(self, module: nn.Module) -> Tensor:
         """The weights of a module of this architecture as a new vector (P,)."""
         parameters = dict(module.named_parameters())

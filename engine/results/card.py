@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from engine.run.events import BOUND
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
@@ -176,6 +177,8 @@ def _accuracy_table(metrics: MetricsJson) -> str:
         sets += [("final", labels, arch, figures) for arch, figures in (own.get("architectures") or {}).items()]
     sets += [(f"{kind} experts", "-", "-", figures) for kind, figures in metrics["experts"].items()]
     sets += [("teacher", "-", "-", metrics.get("teacher"))]
+    bounds = metrics.get("bounds") or {}
+    sets += [(f"{BOUND}{loss}".replace("_", " "), "-", metrics["arch"], figures) for loss, figures in bounds.items()]
     # Of sets that are only trained on with stored labels, as published, no regime has to be told.
     named = {labels for _, labels, _, figures in sets if figures} != {"stored", "-"}
     titles = ["trained on", *(["labels"] if named else []), "network", "accuracy", *GROUPS]

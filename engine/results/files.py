@@ -20,18 +20,16 @@ from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
 from engine.results.trio_readme import trio_readme
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
-from engine.run.settings import DatasetSettings
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
 TEACHER = "teacher.safetensors"
 """Beside a set whose images it labels while networks train on them."""
-MARKER = "distilled.json"
-"""In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
 
 
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
@@ -96,7 +94,7 @@ def write_tensor_trio(
     anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
-    _save(folder / "images.pt", distilled.images)
+    _save(folder / "images.pt", distilled.training_images)
     _save(folder / "labels.pt", distilled.label_logits if distilled.has_soft_labels else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
@@ -171,7 +169,9 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
     """Writes previews/<iteration>.png (a row for each class, IPC columns) and .json (soft labels); emits Preview."""
     png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
-    write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
+    # Of mini-images, the mean of their labels stands for the image that holds them.
+    soft = synthetic.label_logits.softmax(dim=1).view(len(synthetic.images), -1, data.num_classes).mean(dim=1)
+    write_json(labels, [[round(q, 4) for q in row] for row in soft.tolist()])
     context.emit(
         Preview(
             iteration,

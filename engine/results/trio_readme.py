@@ -9,8 +9,8 @@ from __future__ import annotations
 from engine.data import augment
 from engine.distilled import DistilledSet
 from engine.results.card import WHITENING_TEXT
+from engine.run.data_settings import DatasetSettings
 from engine.run.recipes import OnlineSettings
-from engine.run.settings import DatasetSettings
 
 _TEXT = """\
 # {count} images of {dataset}, distilled by {method}: the {which} as .pt files
@@ -89,7 +89,8 @@ def trio_readme(distilled: DistilledSet, dataset: DatasetSettings, with_teacher:
     """The text; `dataset`: for what the set does not hold, `with_teacher`: whether teacher.safetensors lies there."""
     about, soft = distilled.about, distilled.has_soft_labels
     whitening, epsilon = WHITENING_TEXT[about["whitening"]], distilled.whitening.epsilon
-    classes, ipc = len(about["class_names"]), about["ipc"]
+    # Other programs know no mini-images: each is written as the image that networks see of it.
+    classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
     count = classes * ipc
     online = OnlineSettings(**about.get("online", {}))
     decay_epochs = ", ".join(map(str, online.recipe(()).decay_epochs))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run import compile_policy
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.datasets import FROM_FILES
 from engine.run.device_profiles import Device, StepKind
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, classifier_epochs, representation_epochs
@@ -21,7 +22,7 @@ from engine.run.network_cost import (
     images_that_fit,
     network_cost,
 )
-from engine.run.settings import WITHOUT_ZCA, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
 
 # Importing scikit-learn or torchvision, and reading their one file.
 LIBRARY_SECONDS = 0.8
@@ -51,8 +52,13 @@ class Workload:
 
     @property
     def synthetic(self) -> int:
-        """Images of the synthetic set."""
+        """Stored images of the synthetic set."""
         return self.settings.ipc * len(self.counts)
+
+    @property
+    def decoded(self) -> int:
+        """Images that networks see of the synthetic set: its mini-images, where it is partitioned."""
+        return self.settings.images_per_class * len(self.counts)
 
     @property
     def from_files(self) -> bool:
@@ -115,12 +121,20 @@ class Workload:
         if not self.settings.trains_teacher:
             return testing
         # GLMC sees two views of every batch.
-        views = 2 if teacher.kind == "glmc" else 1
-        images, compiled = views * sum(self.counts), self._should_compile_teacher
-        epoch = self._epoch("train", network, images, views * teacher.batch_size, compiled)
-        training = teacher.epochs * epoch / self.device.faster(teacher.precision)
-        left = teacher.networks - self.cached.teacher
-        return testing + left * (training + self._test(network, self.test_images))
+        training = self._by_teachers_recipe(network, teacher.epochs, 2 if teacher.kind == "glmc" else 1)
+        return testing + (teacher.networks - self.cached.teacher) * training
+
+    def bounds_seconds(self) -> float:
+        """Training networks on all long-tailed images, as bounds."""
+        bounds, network = self.settings.bounds, self.settings.evaluate.arch[0]
+        return len(bounds.losses) * bounds.networks * self._by_teachers_recipe(network, bounds.epochs)
+
+    def _by_teachers_recipe(self, network: NetworkName, epochs: int, views: int = 1) -> float:
+        """One network that is trained on all images and tested."""
+        recipe, images = self.settings.teacher, sum(self.counts)
+        compiled = self._should_compile_teacher(network, epochs)
+        epoch = self._epoch("train", network, views * images, views * recipe.batch_size, compiled)
+        return epochs * epoch / self.device.faster(recipe.precision) + self._test(network, self.test_images)
 
     def initialize_seconds(self) -> float:
         """One expert, or the teacher, sees all train images, and every expert the chosen ones."""
@@ -131,7 +145,7 @@ class Workload:
         passes = {"real": 0, "noise": 0, "confident": teachers, "graph-cut": 1 + teachers}.get(images, 1)
         judging = passes * self._test(network, sum(self.counts))
         labels = start.labels == "experts" and self.settings.traits.learns_labels
-        labelling = self.settings.experts.num_experts * self._test(network, self.synthetic) if labels else 0.0
+        labelling = self.settings.experts.num_experts * self._test(network, self.decoded) if labels else 0.0
         return judging + labelling
 
     def baselines_seconds(self) -> float:
@@ -141,13 +155,29 @@ class Workload:
 
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
-        matching = self.settings.matching
+        matching, method = self.settings.matching, self.settings.traits
         step: StepKind = "student" if matching.gradient == "published" else "student_exact"
         iteration = matching.syn_steps * self._student(step)
-        if self.settings.traits.decoupled:
+        if method.decoupled:
             iteration += matching.syn_steps_cls * self._student("head")
-        previews = 1 + matching.iterations / matching.preview_every
-        return matching.iterations * iteration + previews * self._whitening(self.synthetic)
+        if method.matches_distributions:
+            iteration = self._distribution_seconds()
+        whitening = self._whitening(self.synthetic)
+        if self.settings.initialize.partition > 1:
+            # Decoding, and its adjoint, take as long as whitening the stored images and turning them back.
+            iteration += 2 * whitening
+        return matching.iterations * iteration + (1 + matching.iterations / matching.preview_every) * whitening
+
+    def _distribution_seconds(self) -> float:
+        """The real images forward, the synthetic ones forward and back, and the queue's networks trained (idm)."""
+        own, network = self.settings.distribution, self.settings.experts.network
+        real = sum(min(count, own.real_batch) for count in self.counts)
+        # A forward pass is about a third of a training step.
+        seconds = self._epoch("train", network, self.decoded + real // 3, 50, self.should_compile_student)
+        if self.settings.traits.trains_networks:
+            trained = own.trained_networks * own.training_steps * own.training_batch
+            seconds += self._epoch("train", network, trained, own.training_batch, self.should_compile_student)
+        return seconds / self.device.faster(self.settings.matching.precision)
 
     def evaluation_seconds(self) -> float:
         """Checks on the way, then final and best, and final on the other networks and in the other label regimes."""
@@ -178,10 +208,10 @@ class Workload:
         images, kind = sum(self.counts), self.device.kind
         return compile_policy.should_compile_experts(self.settings, self.expert_cost, images, kind)
 
-    @property
-    def _should_compile_teacher(self) -> bool:
-        images, kind = sum(self.counts), self.device.kind
-        return compile_policy.should_compile_teacher(self.settings, self.expert_cost, images, kind)
+    def _should_compile_teacher(self, network: NetworkName, epochs: int) -> bool:
+        images, kind, cost = sum(self.counts), self.device.kind, self.cost(network)
+        pays = compile_policy.compiling_teacher_pays(self.settings, network, cost, epochs, images, kind)
+        return compile_policy.compile_or_not(self.settings.compile, pays)
 
     def _should_compile_evaluation(self, network: NetworkName, regime: LabelRegime) -> bool:
         cost, kind = self.cost(network), self.device.kind
@@ -193,7 +223,7 @@ class Workload:
         batch_syn = self.settings.matching.batch_syn
         images, teacher = sum(self.counts), self.settings.teacher
         experts_compiled = self.should_compile_experts and self.cached.representation < experts.num_experts
-        teacher_compiled = self._should_compile_teacher and self.cached.teacher < teacher.networks
+        teacher_compiled = self._should_compile_teacher(experts.network, teacher.epochs)
         shares = {
             "experts": (
                 experts.network,
@@ -202,11 +232,11 @@ class Workload:
             ),
             "teacher": (
                 experts.network,
-                teacher_compiled and self.settings.trains_teacher,
+                teacher_compiled and self.settings.trains_teacher and self.cached.teacher < teacher.networks,
                 TRAINING_SHARE * _batch_sizes(images, teacher.batch_size),
             ),
             "baselines": (arch, self._should_compile_evaluation(arch, regime), TRAINING_SHARE),
-            "distill": (experts.network, self.should_compile_student, _batch_sizes(self.synthetic, batch_syn)),
+            "distill": (experts.network, self.should_compile_student, _batch_sizes(self.decoded, batch_syn)),
         }
         seconds, built = dict.fromkeys(shares, 0.0), bool(self.device.calibrated)
         for stage, (network, compiled, share) in shares.items():
@@ -222,7 +252,7 @@ class Workload:
     def _student(self, step: StepKind) -> float:
         """One student step, as the mean over an epoch: its last batch may be smaller."""
         network = self.settings.experts.network
-        batch = self.synthetic / math.ceil(self.synthetic / self.settings.matching.batch_syn)
+        batch = self.decoded / math.ceil(self.decoded / self.settings.matching.batch_syn)
         # The unrolled gradient has no compiled form.
         compiled = self.should_compile_student and self.settings.matching.gradient != "unrolled"
         seconds = self.device.seconds(step, self.cost(network).work(batch), network, compiled)
@@ -240,12 +270,12 @@ class Workload:
     def _network(self, network: NetworkName, regime: LabelRegime) -> float:
         """One network of an evaluation, trained and tested; in the online regime the teacher labels each batch."""
         recipe, compiled = self.settings.recipe(regime), self._should_compile_evaluation(network, regime)
-        epoch = self._epoch("evaluate", network, self.synthetic, recipe.batch_size, compiled)
+        epoch = self._epoch("evaluate", network, self.decoded, recipe.batch_size, compiled)
         if regime == "online":
             # As where classifier experts are trained: nearly all of such a step is the forward pass of the backbone.
             own = self.settings.experts.network
             compiled = self._should_compile_evaluation(own, regime)
-            labelling = self._epoch("classifier", own, self.synthetic, recipe.batch_size, compiled)
+            labelling = self._epoch("classifier", own, self.decoded, recipe.batch_size, compiled)
             epoch += self.settings.teacher_networks * labelling
         return recipe.epochs * epoch + self._test(network, self.test_images)
 
@@ -283,7 +313,7 @@ def memory_bytes(work: Workload) -> float:
 def disk_bytes(work: Workload) -> float:
     """Experts in the cache, and the run folder: sets at checks and checkpoints, previews, results and events."""
     matching, recipe = work.settings.matching, work.settings.evaluate
-    one_set = work.synthetic * (work.pixels + len(work.counts)) * FLOAT_BYTES
+    one_set = (work.synthetic * work.pixels + work.decoded * len(work.counts)) * FLOAT_BYTES
     previews = 1 + matching.iterations // matching.preview_every if work.settings.traits.distills else 0
     # random, initialization and final in each regime, and best; final on the further networks
     evaluations = 3 * len(recipe.labels) + len(recipe.arch)
@@ -292,7 +322,8 @@ def disk_bytes(work: Workload) -> float:
     pictures = previews * work.synthetic * (work.pixels + 8 * len(work.counts))
     lines = matching.iterations + work.settings.experts.num_experts * work.settings.experts.epochs
     basis = work.pixels * work.directions * FLOAT_BYTES
-    folder = (work.settings.checks + 5) * one_set + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
+    states = (work.settings.checks + 5) * one_set + 2 * _queue(work)
+    folder = states + pictures + basis + lines * LINE_BYTES + files * BLOCK_BYTES / 2
     return folder + _snapshots(work)
 
 
@@ -319,7 +350,7 @@ def _training(work: Workload) -> float:
     kept = work.expert_cost.activations * FLOAT_BYTES * factor
     evaluations = [work.settings.recipe(regime).batch_size for regime in work.settings.evaluate.labels]
     images, teacher = sum(work.counts), work.settings.teacher
-    batches = [(work.settings.experts.batch_size, images), (max(evaluations), work.synthetic)]
+    batches = [(work.settings.experts.batch_size, images), (max(evaluations), work.decoded)]
     if work.settings.trains_teacher:
         views = 2 if teacher.kind == "glmc" else 1
         batches.append((views * teacher.batch_size, views * images))
@@ -335,9 +366,12 @@ def _testing(work: Workload) -> float:
 
 def _matching(work: Workload) -> float:
     matching, method = work.settings.matching, work.settings.traits
+    if method.matches_distributions:
+        # As in a training step of all images: what each saves on the way forward is read on the way back.
+        return _queue(work) + TRAINING * work.decoded * work.expert_cost.activations * FLOAT_BYTES
     if not method.matches_trajectories:
         return 0.0
-    cost, batch = work.expert_cost, min(work.synthetic, matching.batch_syn)
+    cost, batch = work.expert_cost, min(work.decoded, matching.batch_syn)
     trajectory = 2 * matching.syn_steps * sum(cost.parameters)  # weights and gradients of all student steps
     features = 3 * matching.syn_steps_cls * batch * cost.features if method.decoupled else 0
     around = FLOAT_BYTES * (trajectory + features)
@@ -352,6 +386,14 @@ def _matching(work: Workload) -> float:
     # A batch that is worked on in parts saves no activations.
     saved = matching.syn_steps * SAVED * batch * image if at_once == batch else 0.0
     return around + STUDENT_COMPILED * at_once * image + min(saved, SAVED_ACTIVATIONS_BYTES)
+
+
+def _queue(work: Workload) -> float:
+    """Weights and velocities of the networks that are trained on the way (idm), as many as there are at the end."""
+    own, iterations = work.settings.distribution, work.settings.matching.iterations
+    networks = min(own.first_networks + 1 + (iterations - 1) // own.network_every, own.most_networks)
+    of_all = 2.0 * FLOAT_BYTES * networks * sum(work.expert_cost.parameters)
+    return of_all if work.settings.traits.trains_networks else 0.0
 
 
 def _snapshots(work: Workload) -> float:

@@ -46,6 +46,7 @@ class Estimate:
     compression_ratio: float
     check_seconds: float = 0.0
     teacher_seconds: float = 0.0
+    bounds_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -59,6 +60,7 @@ class Estimate:
             "baselines": self.baselines_seconds,
             "distill": self.matching_seconds,
             "evaluate": self.evaluation_seconds,
+            "bounds": self.bounds_seconds,
         }
 
 
@@ -89,7 +91,6 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    matches = settings.traits.matches_trajectories
     compiling = work.compile_seconds()
     teacher = work.teacher_seconds() + compiling["teacher"] if settings.needs_teacher else 0.0
     stages = (
@@ -98,18 +99,19 @@ def estimate(
         work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
         work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if matches else 0.0,
+        work.matching_seconds() + compiling["distill"] if settings.traits.distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(
         *stages,
         compile_seconds=sum(compiling.values()),
-        total_seconds=sum(stages) + teacher,
+        total_seconds=sum(stages) + teacher + work.bounds_seconds(),
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
         check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
         teacher_seconds=teacher,
+        bounds_seconds=work.bounds_seconds(),
     )
 
 

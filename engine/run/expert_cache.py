@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
+from engine.run.data_settings import DatasetSettings
+from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import ExpertSettings, RunSettings
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""
@@ -25,6 +27,10 @@ NO_EPOCHS = -1
 ABOUT = "about.json"
 # Of a safetensors file: a longer one is damage.
 LONGEST_HEADER = 1 << 20
+
+
+IMPORTED = "imported experts"
+"""The kind, in about.json, of experts that were trained elsewhere."""
 
 
 class CachedExperts(NamedTuple):
@@ -64,7 +70,7 @@ def trained_alike(settings: RunSettings) -> dict[str, Any]:
 
     Not their number: each expert has a seed of its own, so a run that asks for more reuses those that are there.
     """
-    return settings.experts.model_dump(mode="json", exclude={"num_experts"})
+    return settings.experts.model_dump(mode="json", exclude={"num_experts", "imported"})
 
 
 def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
@@ -145,13 +151,43 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
 
     representation = classifier = teacher = 0
     count = settings.experts.num_experts
-    if settings.trains_experts and (folder := folder_of(about_representation)):
+    imported = settings.experts.imported and experts_root() / settings.experts.imported
+    if settings.trains_experts and (folder := imported or folder_of(about_representation)):
         representation = _complete(folder, count, representation_epochs(settings))
         if settings.trains_classifier_experts and (folder := _newest(about_classifier(settings, folder.name))):
             classifier = _complete(folder, count, classifier_epochs(settings))
     if settings.trains_teacher and (folder := folder_of(about_teacher)):
         teacher = _complete(folder, settings.teacher.networks, NO_EPOCHS)
     return CachedExperts(representation, classifier, teacher)
+
+
+def network_facts(experts: ExpertSettings) -> dict[str, Any]:
+    """What of the network has to be alike for imported experts to be taken."""
+    return experts.model_dump(include={"network", "width", "depth"})
+
+
+def imported_faults(settings: RunSettings) -> list[Fault]:
+    """Why the experts that experts.imported names cannot be taken; nothing where it names none."""
+    experts, where = settings.experts, f"experts.imported {settings.experts.imported}"
+    if experts.imported is None or not settings.trains_experts:
+        return []
+    about = read_json(experts_root() / experts.imported / ABOUT)
+    if not isinstance(about, dict) or about.get("kind") != IMPORTED:
+        hint = "`ltdd-tui import-experts PATH` imports them, and names them"
+        return [Fault(f"there are no such experts in {experts_root()}", where, hint)]
+    faults = []
+    if about["network"] != network_facts(experts):
+        its, ours = (
+            " ".join(f"{k} {v}" for k, v in facts.items()) for facts in (about["network"], network_facts(experts))
+        )
+        faults.append(Fault(f"their network is {its}, the run's {ours}", where, "set experts.width and experts.depth"))
+    if about["experts"] < experts.num_experts:
+        hint = f"--set experts.num_experts={about['experts']}"
+        faults.append(Fault(f"there are {about['experts']}, experts.num_experts is {experts.num_experts}", where, hint))
+    if about["epochs"] < representation_epochs(settings):
+        what = f"they have {about['epochs']} epochs, matching reads {representation_epochs(settings)}"
+        faults.append(Fault(what, where, "lower matching.max_start_epoch or matching.expert_epochs"))
+    return faults
 
 
 def _newest(*descriptions: dict[str, Any]) -> Path | None:

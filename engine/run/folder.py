@@ -25,6 +25,9 @@ HELD = "another worker has this run"
 STARTING_SECONDS = 20.0
 """A worker that does not hold its run after that time will not come any more."""
 
+MARKER = "distilled.json"
+"""In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
+
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Why nothing can be written, whatever the file."""
 
@@ -135,6 +138,8 @@ class RunFolder:
         self.console = self.root / "console.log"
         self.lock = self.root / "lock"
         self.stop_request = self.root / "stop"
+        # The set made elsewhere that the run starts from, where there is one.
+        self.start_set = self.root / "start.safetensors"
         self.checkpoint = self.root / "checkpoint"
         self.evaluations = self.checkpoint / "evaluations"
         self.previews = self.root / "previews"

@@ -17,12 +17,12 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import empty_tail, kept_counts
 from engine.run.errors import CONTROL_CHARACTER, Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.image_headers import common_size, header_faults
 from engine.run.repeated_images import repeated_files
-from engine.run.settings import DatasetSettings
 
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")

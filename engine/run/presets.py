@@ -214,17 +214,18 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
     return presets, faults
 
 
-def load_preset(name_or_path: str, overrides: Sequence[str] = ()) -> RunSettings:
-    """The settings of a preset or YAML file with `a.b=c` overrides; raises SettingsError with every fault.
+def load_preset(name_or_path: str | None, overrides: Sequence[str] = ()) -> RunSettings:
+    """The settings of a preset or YAML file, or the defaults, with `a.b=c` overrides; raises SettingsError with every
+    fault.
 
     Issues a DeletedSettingWarning for each setting of an older version.
     """
     return resolve(name_or_path, overrides).settings
 
 
-def resolve(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
+def resolve(name_or_path: str | None, overrides: Sequence[str] = ()) -> Resolved:
     """As `load_preset`, with the origin of each value."""
-    layers = _read(find_preset(name_or_path))
+    layers = WrittenSettings(DEFAULT) if name_or_path is None else _read(find_preset(name_or_path))
     for override in overrides:
         _put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]

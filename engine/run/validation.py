@@ -13,13 +13,15 @@ from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError
+from engine.run.expert_cache import imported_faults
 from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import folder_faults
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import DatasetSettings, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
@@ -269,7 +271,12 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
 
 def check_runnable(settings: RunSettings) -> list[Fault]:
     """Faults about data that this machine does not have; shipped presets leave dataset.path empty."""
-    dataset, where = settings.dataset, "dataset.path"
+    dataset, where, start_set = settings.dataset, "dataset.path", settings.initialize.start_set
+    if start_set is not None and not os.path.exists(expanded(start_set)):
+        hint = "give a run's folder, a file, or a folder of images a class"
+        return [Fault("there is no such set", f"initialize.start_set {start_set}", hint)]
+    if faults := imported_faults(settings):
+        return faults
     if dataset.path is not None:
         if os.path.isdir(expanded(dataset.path)):
             return []

@@ -132,6 +132,7 @@ def summed_confusion(
 
 def synthetic_target(
     context: Context,
+    data: LongTailedData,
     name: str,
     key: str,
     iteration: int,
@@ -143,15 +144,15 @@ def synthetic_target(
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings = context.settings
+    settings, images = context.settings, data.partition.decoded(synthetic.images)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
-        training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
+        training_set = TrainingSet(images, targets, float(synthetic.beta) if rate == "learnt" else rate)
     else:
         like = synthetic.label_logits
-        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(synthetic.ipc)
-        training_set = TrainingSet(synthetic.images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
+        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(settings.images_per_class)
+        training_set = TrainingSet(images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
     return EvaluationTarget(name, key, iteration, lambda number: training_set, regime, teacher)
 
 
@@ -160,7 +161,8 @@ def random_target(
 ) -> EvaluationTarget:
     """Random real images at the same IPC, drawn anew for every network, but the same ones in each regime.
 
-    Their labels are their classes; in the stored regime a teacher's where the run's start has those.
+    Whole images, also where the set holds mini-images: this is what a person has without any method. Their labels are
+    their classes; in the stored regime a teacher's where the run's start has those.
     """
     settings = context.settings
     by_teacher = teacher if regime == "stored" and settings.initialize.labels == "teacher" else None

@@ -20,6 +20,7 @@ from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
 from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import StepBackend, compiling_experts_pays
+from engine.run.errors import InputError
 from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.expert_cache import (
     TRAINING_VERSION,
@@ -27,6 +28,7 @@ from engine.run.expert_cache import (
     about_representation,
     classifier_epochs,
     classifiers_trained_alike,
+    imported_faults,
     representation_epochs,
     trained_alike,
 )
@@ -43,8 +45,10 @@ from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
-    """The cache of these experts, under the hash of everything we know to change their bytes."""
+    """The cache of these experts, under the hash of everything we know to change their bytes; or imported ones."""
     settings = context.settings
+    if settings.experts.imported is not None:
+        return ExpertStore(settings.experts.imported, settings.experts.storage)
     own, augmentation = trained_alike(settings), list(settings.dataset.augmentation)
     # Compiled and eager steps round differently, and so do devices: each has experts of its own.
     machine = (context.device.type, _step_backend(context, data))
@@ -72,11 +76,31 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
             return _train_group(context, data, network, gradient(min(2, len(experts))), experts, last_epoch)
 
     store = representation_store(context, data)
+    if settings.imported is not None:
+        return _imported(context, network, store, last_epoch)
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
     store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
     return _load_or_train(
         context, "representation", store, settings.num_experts, last_epoch, group, train, gradient.cache_clear
     )
+
+
+def _imported(context: Context, network: FlatNetwork, store: ExpertStore, last_epoch: int) -> list[Trajectory]:
+    """Experts that were trained elsewhere; raises InputError where they are not in the cache, or do not fit."""
+    if faults := imported_faults(context.settings):
+        raise InputError(faults)
+
+    def refuse(experts: Sequence[int]) -> list[Trajectory]:
+        what = f"expert {experts[0]} is gone, or damaged"
+        raise InputError(what, str(store.path(experts[0])), "`ltdd-tui import-experts` imports them anew")
+
+    experts = _load_or_train(
+        context, "representation", store, context.settings.experts.num_experts, last_epoch, 1, refuse
+    )
+    if (parameters := experts[0].weights.shape[1]) != network.num_parameters:
+        what = f"they have {parameters:,} parameters, the run's network {network.num_parameters:,}"
+        raise InputError(what, f"experts.imported {store.key}", "they were trained on other images or classes")
+    return experts
 
 
 def _step_backend(context: Context, data: LongTailedData) -> StepBackend:

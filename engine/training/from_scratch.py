@@ -84,7 +84,7 @@ def networks_at_once(
 ) -> int:
     """How many of `networks` an evaluation trains at once."""
     settings = context.settings
-    batch = min(settings.ipc * data.num_classes, settings.recipe(regime).batch_size)
+    batch = min(settings.images_per_class * data.num_classes, settings.recipe(regime).batch_size)
     return group_size(networks, cost_of(settings, data, arch), batch, context.device)
 
 
@@ -122,7 +122,7 @@ def train_from_scratch(
     if teacher:
         blocks = _with_teacher_logits(blocks, teacher, _teacher_features(context, data, teacher, regime))
     steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
-    decay_steps = [steps * math.ceil(share * recipe.epochs) for share in recipe.decay_at]
+    decay_steps = [steps * epoch for epoch in recipe.decay_epochs]
     average = state.theta.clone()
     for number, (images, targets) in enumerate(itertools.chain.from_iterable(blocks)):
         for _ in range(decay_steps.count(number)):

@@ -1,4 +1,4 @@
-"""`run`, `resume`, `watch` and `stop`: a run from its start to its end, as a screen, attached or detached."""
+"""`run`, `import`, `resume`, `watch` and `stop`: a run from its start to its end, as a screen, attached or detached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,15 +19,16 @@ from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputErro
 from engine.run.estimate import estimate_remaining
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
-from engine.run.presets import DEFAULT, resolve
+from engine.run.presets import DEFAULT, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
-from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir
+from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir, complete_preset
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.formatting import first_few
-from ltdd_tui.launch.create import prepare
+from ltdd_tui.launch.create import cell_name, prepare
+from ltdd_tui.launch.given_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
@@ -37,6 +38,13 @@ from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
 
 MOST_NAMED = 5
+Space = Literal["whitened", "normalized", "pixels"]
+SPACE = "initialize.start_space"
+SPACES = {
+    "whitened": "as dataset.whitening of the preset prepares train images (ZCA; with none, mean and std)",
+    "normalized": "less the mean of the channels, over their standard deviation",
+    "pixels": "0 to 1",
+}
 
 
 def is_terminal() -> bool:
@@ -97,12 +105,27 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
     detach: Detach = False,
     after: After = None,
+    start_set: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN_OR_FILE",
+            help="start from this set in place of real images: a run, its distilled.safetensors, images.pt, or a folder"
+            " of images a class",
+        ),
+    ] = None,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
+    overrides = overrides or []
+    if start_set is not None:
+        facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
+        print_note(facts.sentence())
+        overrides = [*start_overrides(facts, method.learns_labels), *overrides]
+        check_start(facts, load_preset(preset, overrides))
     if dry_run:
         if name is not None:
             manage.check_free(name, runs_dir)
-        _print_plan(preset, overrides or [], device, as_json)
+        _print_plan(preset, overrides, device, as_json)
         return
     # Before the run is made: a name that is not there must leave nothing behind.
     behind = [find_run(other, runs_dir) for other in after or []]
@@ -111,7 +134,75 @@ def run(
         print_note(
             f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
         )
-    _start(prepare(preset, overrides or [], runs_dir, name), device, plain, as_json, detach, behind)
+    _start(prepare(preset, overrides, runs_dir, name), device, plain, as_json, detach, behind)
+
+
+def import_set(
+    given: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="images.pt with labels.pt and lr.pt beside it, or their folder; a torch dict `data` (DC, DM); a folder"
+            " of images a class; a distilled.safetensors; a run",
+        ),
+    ],
+    runs_dir: RunsDir,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="the preset whose data set and evaluation are used; a set of ltdd-tui names its own",
+            autocompletion=complete_preset,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    space: Annotated[
+        Space | None,
+        typer.Option("--space", help="what the values of the images are; a folder and a set of ltdd-tui tell it"),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="the run's name; by default after the data set")] = None,
+    device: Device = "auto",
+    plain: Plain = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
+    detach: Detach = False,
+    after: After = None,
+) -> None:
+    """Evaluate a set that was made elsewhere: it becomes a run that is shown, compared, exported and resumed.
+
+    Every class needs the same number of images. Files are read without running any code that they may hold.
+    """
+    behind = [find_run(other, runs_dir) for other in after or []]
+    if name is not None:
+        manage.check_free(name, runs_dir)
+    facts, own = inspect_set(given, runs_dir), list(overrides or [])
+    print_note(facts.sentence())
+    if preset is None and facts.config:
+        preset = str(facts.config)
+    elif preset is None and facts.made_with:
+        own = made_with_overrides(facts.made_with) + own
+    elif preset is None and not any(override.startswith("dataset.name=") for override in own):
+        hint = "--preset NAME, whose data set and evaluation are used, or --set dataset.name=..."
+        preset = _asked("the preset of its data set", "which data set the set was made of is not known", hint)
+    told = space is not None or any(override.startswith(f"{SPACE}=") for override in own)
+    if facts.space == "auto" and not told and is_terminal():
+        print_note("\n".join(f"{name}: {meaning}" for name, meaning in SPACES.items()))
+        own.insert(0, f"{SPACE}={_asked('the values of the images are whitened, normalized or pixels', '', '')}")
+    hard = [] if facts.soft_labels else ["initialize.labels=class"]
+    # Also where it is auto: a run that is imported may have been imported itself, from another space.
+    own = ["method=imported", *start_overrides(facts, True), f"{SPACE}={space or 'auto'}", *hard, *own]
+    own = [f"ipc={ipc_of(facts, load_preset(preset, own).dataset)}", *own]
+    settings = load_preset(preset, own)
+    check_start(facts, settings)
+    name = name or manage.free_name(cell_name(settings), runs_dir)
+    _start(prepare(preset, own, runs_dir, name), device, plain, as_json, detach, behind)
+
+
+def _asked(question: str, what: str, hint: str) -> str:
+    """The answer of whoever sits at the terminal; raises InputError without one."""
+    if not is_terminal():
+        raise InputError(what, "import", hint)
+    answer: str = typer.prompt(question, err=True)
+    return answer
 
 
 def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -> None:

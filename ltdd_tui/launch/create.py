@@ -16,7 +16,7 @@ from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.worker import WorkerProcess
 
 
-def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
+def prepare(preset: str | None, overrides: list[str], runs_dir: Path, name: str | None) -> RunFolder:
     """Writes config.yaml, every value resolved, into a new run folder; raises SettingsError or InputError."""
     if name is not None:
         manage.check_free(name, runs_dir)
@@ -27,8 +27,10 @@ def prepare(preset: str, overrides: list[str], runs_dir: Path, name: str | None)
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
 
-def default_name(preset: str, settings: RunSettings) -> str:
-    """The preset's own name, with the method where it is another one than the name says."""
+def default_name(preset: str | None, settings: RunSettings) -> str:
+    """The preset's own name, with the method where it is another one than the name says; of no preset the cell's."""
+    if preset is None:
+        return cell_name(settings)
     stem = Path(preset).stem if preset.endswith((".yaml", ".yml")) else Path(preset).name
     method = settings.method
     return stem if method == "ltdd" or method in stem.split("-") else f"{stem}-{method}"
@@ -36,10 +38,13 @@ def default_name(preset: str, settings: RunSettings) -> str:
 
 def with_absolute_path(settings: RunSettings) -> RunSettings:
     """The run may be resumed from another folder than the one it was started in."""
-    if settings.dataset.path is None:
-        return settings
-    path = str(expanded(settings.dataset.path).absolute())
-    return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"path": path})})
+    if (path := settings.dataset.path) is not None:
+        dataset = settings.dataset.model_copy(update={"path": str(expanded(path).absolute())})
+        settings = settings.model_copy(update={"dataset": dataset})
+    if (path := settings.initialize.start_set) is not None:
+        start = settings.initialize.model_copy(update={"start_set": str(expanded(path).absolute())})
+        settings = settings.model_copy(update={"initialize": start})
+    return settings
 
 
 def begin(form: Form, name: str, runs_dir: Path, behind: Sequence[RunFolder] = ()) -> tuple[RunFolder, WorkerProcess]:

@@ -196,6 +196,7 @@ STOPS_AFTER = {
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
+    "bounds": "the present epoch, which is kept",
     "scores": "the networks that are being trained, which are kept",
 }
 EVALUATES_ON = "`v` evaluates again; finished networks are kept"
@@ -258,7 +259,9 @@ def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)
             return f"{stage_name(event.stage)}: done in {duration(event.seconds)}"
         case e.TeacherReady():
             networks = "1 network" if event.networks == 1 else f"the mean of {event.networks} networks"
-            return f"teacher: {networks} ({stage_name(event.kind)}), {percent(event.accuracy)} % of the test images"
+            return (
+                f"teacher: {networks} ({event.kind.replace('_', ' ')}), {percent(event.accuracy)} % of the test images"
+            )
         case e.LabelsAdjusted() if event.tau is not None:
             spread = f"{percent(event.spread)} % instead of {percent(event.spread_before)} %"
             what = f"labels: less {event.tau:.3f} * log(class share); a class's probability on its own images"
@@ -269,7 +272,8 @@ def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            how = "" if list(regimes) == ["stored"] else f", {event.labels} labels"
+            # What was trained on all images has no label regime.
+            how = "" if list(regimes) == ["stored"] or not event.labels else f", {event.labels} labels"
             return f"evaluated {event.subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.errors import Fault
+from engine.run.events import BOUND
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
 from engine.run.recipes import EvaluateSettings
@@ -63,6 +64,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         if labels != first:
             named += [(name, labels, getattr(regime, name)) for name in ("random", "initialization", "final")]
             named += [(f"final on {arch}", labels, figures) for arch, figures in (regime.architectures or {}).items()]
+    named += [(f"{BOUND}{loss}".replace("_", " "), "", figures) for loss, figures in (sound.bounds or {}).items()]
     counts, tests = sound.class_counts or [], sound.test_counts or []
     return Measured(
         tuple(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from engine.run.errors import InputError
+from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
 from ltdd_tui.runs.console import last_lines, open_console
@@ -81,6 +81,27 @@ def run_and_wait(arguments: Sequence[str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def answer(arguments: Sequence[str], errors_here: bool = False) -> str:
+    """What a worker that holds no run prints to stdout; raises RunFailed where it ends without an answer.
+
+    errors_here: its stderr is ours, for the progress that it tells there.
+    """
+    errors = None if errors_here else subprocess.PIPE
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    if not done.stdout:
+        last = (done.stderr or "").strip().rpartition("\n")[2]
+        raise RunFailed(f"the worker process failed: {last or f'exit code {done.returncode}'}", " ".join(arguments))
+    return done.stdout
 
 
 def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:

@@ -81,11 +81,11 @@ def test_a_rule_equals_its_definition_in_every_class(rule: SelectionRule, copies
 @pytest.mark.parametrize("rule", RULES)
 def test_images_that_the_teacher_is_sure_of_are_told_apart(rule: SelectionRule) -> None:
     """Their probabilities are all 1 by rounding."""
-    sure = torch.tensor([[100.0, 0.0, 0.0], [300.0, 1.0, 0.0], [200.0, 0.0, 1.0]]).double()
+    sure = torch.tensor([[300.0, 0.0, 0.0], [100.0, 1.0, 0.0], [200.0, 0.0, 1.0]]).double()
     chosen = select(rule, torch.zeros(3, dtype=torch.int64), torch.eye(3).double() + 1, sure, 3).tolist()
     assert sorted(chosen) == [0, 1, 2]
     if rule == "confident":
-        assert chosen == [1, 2, 0]
+        assert chosen == [0, 2, 1]
     if rule == "graph-cut":
         # What little doubt there is lies between the other two classes for 0, with one of them for 1, the other for 2.
         assert chosen[0] == 0

@@ -44,7 +44,7 @@ TRAIN = 12406
 def test_stages_add_up(device: Device) -> None:
     found = estimate(settings(), device)
     stages = found.stage_seconds
-    assert stages.pop("teacher") == 0, "there is none"
+    assert stages.pop("teacher") == stages.pop("bounds") == 0, "there are none"
     assert list(stages) == ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate"]
     assert min(stages.values()) > 0
     assert found.total_seconds == pytest.approx(sum(stages.values()))
@@ -81,6 +81,18 @@ def test_a_selection_looks_at_all_images_with_the_networks_that_it_needs(images:
     method = settings(method="random" if images == "real" else images, experts=experts)
     for run in (start, method):
         assert counted("test", run).initialize_seconds / LAYERS == passes * -(-TRAIN // 50)
+
+
+@pytest.mark.parametrize(("step", "passes"), [("evaluate", 1), ("classifier", 3)])
+def test_online_labels_cost_their_own_epochs_and_a_pass_of_each_network_of_the_teacher(
+    step: StepKind, passes: int
+) -> None:
+    """Of random images: two baselines, and no set beside the start; batches of 25 from 100 images."""
+    teacher = {"kind": "balanced_softmax", "networks": 3}
+    labels = {"labels": ["stored", "online"], "repeats": 2, "epochs": 10, "batch_size": 100}
+    run = settings(method="random", evaluate=labels, online={"epochs": 7}, teacher=teacher)
+    stored = 10 if step == "evaluate" else 0
+    assert counted(step, run).baselines_seconds == 2 * 2 * LAYERS * (stored + passes * 7 * 4)
 
 
 def test_a_student_step_costs_as_much_as_a_batch_of_mean_size() -> None:

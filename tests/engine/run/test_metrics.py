@@ -7,7 +7,14 @@ import math
 import pytest
 
 from engine.run.events import finite
-from engine.run.metrics import class_intervals, expert_figures, group_means, sample_std, wilson_interval
+from engine.run.metrics import (
+    class_intervals,
+    expert_figures,
+    group_means,
+    sample_std,
+    sound_metrics,
+    wilson_interval,
+)
 
 NAN = float("nan")
 
@@ -59,3 +66,12 @@ def test_a_class_without_test_images_is_left_out_of_its_group() -> None:
         "medium": None,
         "few": 40.0,
     }
+
+
+def test_a_damaged_regime_is_left_out_and_the_others_stay() -> None:
+    sound = {"accuracy_mean": 50.0, "accuracy_std": 1.0, "repeats": 2, "per_class": [50.0], "groups": {}}
+    damaged = {"final": sound | {"per_class": ["half"]}, "random": sound}
+    metrics, faults = sound_metrics({"final": sound, "regimes": {"online": damaged, "stored": {"final": sound}}})
+    assert metrics.final is not None and metrics.final.accuracy_mean == 50.0
+    assert metrics.regimes is not None and list(metrics.regimes) == ["stored"]
+    assert [fault.where for fault in faults] == ["metrics.json: regimes.online.final.per_class.0"]

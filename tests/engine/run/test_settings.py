@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.run.schema import blocks, leaves
-from engine.run.settings import MatchingSettings, RunSettings, settings_hash
+from engine.run.settings import LabelRegime, MatchingSettings, RunSettings, settings_hash
 from scripts.generate_docs import range_of, settings_page
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +91,16 @@ def test_the_hash_depends_on_values_alone() -> None:
     assert len({settings_hash(one, 3), settings_hash(other, 3), settings_hash(one, 4)}) == 3
     # Frozen: a hash that changes retrains every cached expert.
     assert settings_hash({"b": [1, 2.5], "a": None}, "x") == "fd429340af8a163d"
+
+
+def test_a_label_regime_that_is_named_twice_counts_once() -> None:
+    settings = RunSettings.model_validate({"evaluate": {"labels": ["online", "hard", "online"]}})
+    assert settings.evaluate.labels == ("online", "hard")
+
+
+@pytest.mark.parametrize("regime", ["hard", "stored", "online"])
+def test_each_regime_has_the_recipe_of_its_own_block(regime: LabelRegime) -> None:
+    block = "evaluate" if regime == "stored" else regime
+    recipe = RunSettings.model_validate({block: {"epochs": 7, "batch_size": 3, "weight_decay": 0.25}}).recipe(regime)
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (7, 3, 0.25)
+    assert (recipe.teacher_weight is None) == (regime != "online")

@@ -10,7 +10,7 @@ import torch
 
 from engine.checkpoints import DistillState, load_state
 from engine.context import Context
-from engine.matching.matcher import IterationResult
+from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
 from engine.run.errors import Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep
@@ -24,13 +24,16 @@ START = Synthetic(torch.ones(4, 1, 2, 2), torch.zeros(4, 2), torch.tensor(0.5))
 class RandomGradient:
     """A matcher whose gradient is noise, drawn as the real one draws its batches."""
 
-    def gradient(self, synthetic: Synthetic, iteration: int, draw: torch.Generator) -> IterationResult:
+    def gradient(
+        self, synthetic: Synthetic, iteration: int, draw: torch.Generator, extra: dict[str, torch.Tensor]
+    ) -> IterationResult:
         noise = synthetic.map(by=lambda part: 1e-3 * torch.randn(part.shape, generator=draw))
         return IterationResult(noise, torch.tensor(0.9), None, "")
 
 
 def run_context(root: Path, events: list[Event]) -> Context:
-    settings = tiny_settings(matching={"iterations": ITERATIONS, "max_start_epoch": 1, "checkpoint_every": 5})
+    own = {"iterations": ITERATIONS, "max_start_epoch": 1, "checkpoint_every": 5, "average": 0.75}
+    settings = tiny_settings(matching=own)
     return tiny_context(root, settings, events)
 
 
@@ -57,5 +60,16 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int)
     assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"
     resumed = finish(context)
     assert [event.iteration for event in events if isinstance(event, MatchingStep)] == list(range(1, ITERATIONS + 1))
-    for ours, theirs in ((resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity)):
+    parts = [(resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity), (resumed.result, whole.result)]
+    for ours, theirs in parts:
         assert all(map(torch.equal, ours, theirs))
+
+
+def test_the_average_of_the_set_begins_with_its_start_and_weighs_each_iteration(tmp_path: Path) -> None:
+    states = list(distill(run_context(tmp_path, []), START, RandomGradient()))  # type: ignore[arg-type]
+    expected = START.images
+    for state in states[1:]:
+        expected = 0.75 * expected + 0.25 * state.synthetic.images
+        torch.testing.assert_close(state.result.images, expected)
+    assert states[0].result is states[0].synthetic
+    assert not torch.equal(states[-1].result.images, states[-1].synthetic.images)

@@ -1,23 +1,28 @@
-"""The confusion matrix of the final set agrees with its accuracies, and survives an interruption."""
+"""Label regimes, and the confusion matrix of the final set: they agree with what is told, and survive interruptions."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.context import Context
 from engine.pipeline import evaluate_again, run
+from engine.run.errors import InputError, Stopped
 from engine.run.events import Evaluated
 from engine.stages import evaluate as stage
-from engine.stages.evaluate import evaluate, summed_confusion, synthetic_target
+from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
+from engine.teachers import Teacher
+from engine.training.from_scratch import fresh_network
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 
 def evaluated(context: Context, key: str) -> tuple[Evaluated, list[list[int]] | None]:
     data = tiny_data(context.settings)
-    target = synthetic_target(context, "final", key, 3, tiny_set(data))
+    target = synthetic_target(context, data, "final", key, 3, tiny_set(data))
     return evaluate(context, data, target, "convnet", 2), summed_confusion(context, target, "convnet", 2)
 
 
@@ -59,3 +64,134 @@ def test_a_run_writes_it_beside_its_metrics_and_a_later_evaluation_keeps_both_of
         accuracies = [100 * row[c] / sum(row) for c, row in enumerate(written["final"])]
         assert accuracies == pytest.approx(metrics["final"]["per_class"])
         evaluate_again(context, ["convnet"], 3)
+
+
+# ---- Label regimes ----
+
+REGIMES = ("online", "stored", "hard")
+SHORT = {"hard": {"epochs": 2}, "online": {"epochs": 2, "batch_size": 7}}
+
+
+def tiny_teacher(context: Context) -> Teacher:
+    network, theta = fresh_network(context.settings, tiny_data(context.settings), "convnet", "teacher")
+    return Teacher(network, [theta], [torch.full((10,), 50.0, dtype=torch.float64)])
+
+
+def test_a_set_is_labelled_by_place_in_the_hard_regime_whatever_its_soft_labels_say(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path, tiny_settings(hard={"learning_rate": 0.2}))
+    data = tiny_data(context.settings)
+    elsewhere = tiny_set(data)._replace(label_logits=torch.eye(10).roll(1, dims=1).repeat_interleave(2, 0))
+    for regime, rate in (("hard", 0.2), ("online", 1e-3)):
+        shown = synthetic_target(
+            context, data, "final", "set", 3, elsewhere, regime, tiny_teacher(context)
+        ).training_set(0)
+        assert shown.targets.argmax(1).tolist() == [c for c in range(10) for _ in range(2)]
+        assert shown.targets.sum().item() == 20 and shown.learning_rate == rate
+    stored = synthetic_target(context, data, "final", "set", 3, elsewhere).training_set(0)
+    assert stored.targets.argmax(1).tolist() == [(c + 1) % 10 for c in range(10) for _ in range(2)]
+
+
+def test_random_images_are_the_same_in_each_regime_and_get_a_teachers_labels_where_the_start_has_them(
+    tmp_path: Path,
+) -> None:
+    for labels in ("experts", "teacher"):
+        context = tiny_context(tmp_path, tiny_settings(initialize={"labels": labels}))
+        data, teacher = tiny_data(context.settings), tiny_teacher(context)
+        sets = {regime: random_target(context, data, regime, teacher).training_set(1) for regime in REGIMES}
+        for regime, shown in sets.items():
+            assert torch.equal(shown.images, sets["stored"].images)
+            hard = torch.eye(10).repeat_interleave(2, 0)
+            soft = regime == "stored" and labels == "teacher"
+            assert torch.equal(shown.targets, teacher.logits(shown.images).softmax(1) if soft else hard)
+
+
+def test_networks_of_a_regime_have_files_of_their_own_and_stored_ones_the_names_of_older_runs(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path, tiny_settings(compile="never", **SHORT))
+    data, teacher, events = tiny_data(context.settings), tiny_teacher(context), []
+    for regime in REGIMES:
+        target = synthetic_target(context, data, "final", "set", 3, tiny_set(data), regime, teacher)
+        events.append(evaluate(context, data, target, "convnet", 1))
+    assert [event.labels for event in events] == list(REGIMES)
+    assert len({tuple(event.classifier_norms) for event in events}) == 3
+    names = sorted(file.name for file in context.folder.evaluations.iterdir())
+    assert names == [f"set-000003{regime}-convnet-0.json" for regime in ("", "-hard", "-online")]
+
+
+def test_online_labels_need_a_teacher(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path, tiny_settings(compile="never", **SHORT))
+    data = tiny_data(context.settings)
+    with pytest.raises(AssertionError, match="teacher"):
+        evaluate(
+            context, data, synthetic_target(context, data, "final", "set", 3, tiny_set(data), "online"), "convnet", 1
+        )
+
+
+def regime_run(root: Path, labels: tuple[str, ...], stop_after: int | None = None) -> Context:
+    """A run of random images, told to stop after so many networks of all evaluations."""
+    settings = tiny_settings("random", compile="never", **SHORT)
+    recipe = settings.evaluate.model_copy(update={"labels": labels, "arch": ("convnet",)})
+    context, done = tiny_context(root, settings.model_copy(update={"evaluate": recipe})), []
+
+    def check_stop() -> None:
+        if stop_after is not None and any(context.folder.evaluations.glob("*")):
+            done.append(1)
+            if len(done) >= stop_after:
+                raise Stopped("stopped on request")
+
+    context = replace(context, check_stop=check_stop)
+    run(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """A finished run in all regimes, online first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LTDD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return regime_run(tmp_path_factory.mktemp("runs") / "whole", REGIMES)
+
+
+def test_every_regime_that_is_asked_for_has_its_figures_beside_the_teacher_and_the_bytes(whole: Context) -> None:
+    metrics = json.loads(whole.folder.metrics.read_text())
+    assert metrics["labels"] == "online" and list(metrics["regimes"]) == list(REGIMES)
+    for name in ("random", "initialization", "final"):
+        assert all(regime[name]["repeats"] == 2 for regime in metrics["regimes"].values())
+        assert metrics[name] == metrics["regimes"]["online"][name]
+    assert metrics["teacher"]["kind"] == "classifier_experts" and metrics["teacher"]["repeats"] == 2
+    weights = fresh_network(whole.settings, tiny_data(whole.settings), "convnet")[0].num_parameters
+    images = {"images_float32": 4 * 20 * 64, "images_uint8": 20 * 64}
+    assert metrics["stored_bytes"] == images | {"labels_float32": 0, "teacher_float32": 2 * 4 * weights}
+
+
+def test_an_interrupted_evaluation_in_a_regime_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Context
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(Stopped):
+        regime_run(tmp_path / "run", REGIMES, stop_after=3)
+    again = regime_run(tmp_path / "run", REGIMES)
+    files = {file.name: file.read_bytes() for file in whole.folder.evaluations.iterdir()}
+    assert {file.name: file.read_bytes() for file in again.folder.evaluations.iterdir()} == files
+    assert len(files) == 2 * 2 * 3
+
+
+def test_a_finished_run_is_evaluated_in_further_regimes_to_the_figures_that_it_would_have_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Context
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    context = regime_run(tmp_path / "run", ("stored",))
+    before = json.loads(context.folder.metrics.read_text())
+    assert before["teacher"] is None and list(before["regimes"]) == ["stored"]
+    older = {key: value for key, value in before.items() if key not in ("labels", "regimes", "stored_bytes")}
+    context.folder.metrics.write_text(json.dumps(older))
+    evaluate_again(context, None, None, ["hard", "online"])
+    metrics, expected = (json.loads(one.folder.metrics.read_text()) for one in (context, whole))
+    assert metrics["regimes"] == expected["regimes"]
+    assert (metrics["labels"], metrics["final"]) == ("stored", before["final"])
+    assert (metrics["teacher"], metrics["stored_bytes"]) == (expected["teacher"], expected["stored_bytes"])
+    evaluate_again(context, ["alexnet"], 1, ["online"])
+    metrics = json.loads(context.folder.metrics.read_text())
+    assert metrics["regimes"]["online"]["architectures"]["alexnet"]["repeats"] == 1
+    assert metrics["regimes"]["online"]["final"] == expected["final"] and metrics["architectures"] == {}
+    with pytest.raises(InputError, match=r"(?s)no label regime 'soft'.*hard, stored, online"):
+        evaluate_again(context, None, None, ["soft"])

@@ -1,0 +1,189 @@
+"""A set made elsewhere in a run: its copy in the run's folder, and how its images become what networks see here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from engine.context import Context
+from engine.data.dataset import LongTailedData
+from engine.data.whitening import Whitening
+from engine.distilled import METADATA_KEY, WHITENING_PREFIX
+from engine.matching.synthetic import StartingSet
+from engine.results.files import folder_names
+from engine.run.errors import InputError, listed
+from engine.run.events import Emit, Warned
+from engine.run.folder import RunFolder, expanded, write_atomically
+from engine.run.settings import RunSettings, StartSpace
+from engine.set_files import GivenSet, read_given_set, unequal_counts
+
+LIKE_REAL_SPREAD, LIKE_REAL_MEAN = 2.0, 1.0
+"""Images are suspicious whose spread is so many times that of real ones, or whose mean is so many spreads away."""
+
+# --- The copy in the run's folder, so that nothing outside of it is needed later --------------------------------------
+
+
+def keep_given_set(folder: RunFolder, settings: RunSettings) -> None:
+    """Copies the set that the run starts from, if any, into its folder; may raise InputError as `read_given_set`."""
+    start_set = settings.initialize.start_set
+    if start_set is None:
+        return
+    if folder.start_set.is_file() and kept_given_set(folder).about.get("start_set") == start_set:
+        return
+    given = read_given_set(expanded(start_set))
+    given.about.update(start_set=start_set)
+    tensors = {"images": given.images}
+    if given.labels is not None:
+        tensors["labels"] = given.labels
+    if given.whitening is not None:
+        tensors |= {WHITENING_PREFIX + name: value for name, value in given.whitening.state().items()}
+    about = {"learning_rate": given.learning_rate, "space": given.space, "about": given.about}
+    write_atomically(folder.start_set, save(tensors, {METADATA_KEY: json.dumps(about, sort_keys=True)}))
+
+
+def kept_given_set(folder: RunFolder) -> GivenSet:
+    """What `keep_given_set` has copied."""
+    try:
+        with safe_open(folder.start_set, framework="pt") as file:
+            about = json.loads(file.metadata()[METADATA_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = {
+            name.removeprefix(WHITENING_PREFIX): value
+            for name, value in tensors.items()
+            if name.startswith(WHITENING_PREFIX)
+        }
+        whitening = Whitening.from_state(state) if state else None
+        return GivenSet(tensors["images"], tensors.get("labels"), whitening=whitening, **about)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        hint = "delete it: it is copied from initialize.start_set again"
+        raise InputError(f"the copy of the set is damaged: {error}", str(folder.start_set), hint) from None
+
+
+# --- As this run needs it ---------------------------------------------------------------------------------------------
+
+
+def load_given_set(context: Context, data: LongTailedData) -> StartingSet | None:
+    """The set that the run starts from in place of real images, if any; emits Warned for what it lacks.
+
+    Raises InputError where it does not fit the run's data or IPC.
+    """
+    settings = context.settings
+    if settings.initialize.start_set is None:
+        return None
+    keep_given_set(context.folder, settings)
+    return fit(kept_given_set(context.folder), data, settings, context.emit)
+
+
+def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit) -> StartingSet:
+    """The set, class by class and whitened as the run's images are; raises and emits as `load_given_set`."""
+    source = str(given.about.get("source", "initialize.start_set"))
+    if data.channels == 1 and bool((given.images == given.images[:, :1]).all()):
+        given = replace(given, images=given.images[:, :1])  # files of gray images are decoded to three equal channels
+    _refuse_other_shape(given, data, source)
+    images, logits = _by_class(given, data, source)
+    ipc = len(images) // data.num_classes
+    if ipc != settings.ipc:
+        what = f"the set has {ipc} images a class, ipc is {settings.ipc}"
+        raise InputError(what, source, f"--set ipc={ipc}")
+    if settings.initialize.labels == "stored" and logits is None:
+        what = "initialize.labels is stored, and the set has no soft labels"
+        raise InputError(what, source, "use class, or teacher")
+    if given.labels is None:
+        emit(Warned(f"the set has no labels: its images are taken class by class, {ipc} each", source))
+    if given.learning_rate is None:
+        key = "matching.beta" if settings.traits.matches_trajectories else "evaluate.real_learning_rate"
+        emit(Warned(f"the set has no learning rate: {key} is taken in its place", source))
+    images = _as_networks_see_it(images.to(data.train_images), given, settings, data, source, emit)
+    return StartingSet(images, None if logits is None else logits.to(data.train_images), given.learning_rate)
+
+
+def _refuse_other_shape(given: GivenSet, data: LongTailedData, source: str) -> None:
+    wanted = (data.channels, data.image_size, data.image_size)
+    if tuple(given.images.shape[1:]) != wanted:
+        its, ours = (" x ".join(map(str, shape)) for shape in (given.images.shape[1:], wanted))
+        hint = "choose the data set, and dataset.resolution, that the set was made of"
+        raise InputError(f"the images are {its}, those of the data set {ours}", source, hint)
+    names = given.about.get("made_with", {}).get("class_names", data.class_names)
+    if names != data.class_names:
+        its, ours = (listed([str(name) for name in classes]) for classes in (names, data.class_names))
+        what = f"the classes of the set are {its}; those of the data set {ours}"
+        raise InputError(what, source, "choose the data set, and dataset.class_order, that the set was made of")
+
+
+def _by_class(given: GivenSet, data: LongTailedData, source: str) -> tuple[Tensor, Tensor | None]:
+    """Images class by class, and their soft labels; raises InputError where classes have unequal numbers of images."""
+    images, labels, classes = given.images, given.labels, data.num_classes
+    count = len(images)
+    if folders := given.about.get("class_folders"):
+        labels = _labels_by_name(folders, data, count)
+    known = classes if labels is None else labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    if known > classes or (labels is not None and labels.ndim == 2 and known != classes):
+        what = f"the labels are of {known} classes, the data set has {classes}"
+        raise InputError(what, source, "choose the data set that the set was made of")
+    if count % classes and labels is None:
+        raise InputError(f"{count} images of {classes} classes: no equal number for each", source)
+    in_order = torch.arange(classes).repeat_interleave(-(-count // classes))[:count]
+    numbers = in_order if labels is None else labels.argmax(1) if labels.ndim == 2 else labels
+    # The soft label of an image may prefer another class than its own. All known makers write class by class.
+    soft = labels if labels is not None and labels.ndim == 2 else None
+    if soft is not None and count % classes == 0 and (numbers == in_order).double().mean() >= 0.5:
+        return images, soft
+    counts = torch.bincount(numbers, minlength=classes).tolist()
+    if len(set(counts)) > 1:
+        raise unequal_counts(data.class_names, counts, source)
+    order = numbers.argsort(stable=True)
+    return images[order], None if soft is None else soft[order]
+
+
+def _labels_by_name(folders: list[str], data: LongTailedData, count: int) -> Tensor:
+    """Class numbers of a folder's images: by the names of its classes where they are the data set's, else in order."""
+    names = [name.casefold() for name in folders]
+    numbers = list(range(len(folders)))
+    for known in (data.class_names, folder_names(data.class_names)):
+        own = [name.casefold() for name in known]
+        if sorted(own) == sorted(names):
+            numbers = [own.index(name) for name in names]
+            break
+    return torch.tensor(numbers).repeat_interleave(count // len(folders))
+
+
+def _as_networks_see_it(
+    images: Tensor, given: GivenSet, settings: RunSettings, data: LongTailedData, source: str, emit: Emit
+) -> Tensor:
+    """The images in the space of the run's whitened train images; warns where they do not look like it."""
+    space = given.space if settings.initialize.start_space == "auto" else settings.initialize.start_space
+    whitening = data.whitening
+    if space == "auto":
+        what = "nothing tells what the values of the images are"
+        raise InputError(what, source, "set initialize.start_space (--space): whitened, normalized or pixels")
+    if space == "pixels":
+        images = whitening.train(images)
+    elif space == "normalized" and whitening.mode != "none":
+        if whitening.mode == "raw":
+            what = "dataset.whitening raw has no mean and std to undo a normalization with"
+            raise InputError(what, source, "use dataset.whitening none")
+        images = whitening.train(whitening.denormalize(images))
+    elif space == "whitened" and given.whitening and not given.whitening.equals(whitening):
+        images = whitening.train(given.whitening.to_pixels(images))
+    _warn_of_another_space(images, data.train_images, space, emit)
+    return images
+
+
+def _warn_of_another_space(images: Tensor, real: Tensor, space: StartSpace, emit: Emit) -> None:
+    """Warns where the images do not look like real ones in the space that they are said to be in."""
+    spread, offset = float(images.std() / real.std()), float((images.mean() - real.mean()).abs() / real.std())
+    likely = 1 / LIKE_REAL_SPREAD < spread < LIKE_REAL_SPREAD and offset < LIKE_REAL_MEAN
+    if likely and not (images.min() > -0.01 and images.max() < 1.01 and real.min() < -0.01):
+        return
+    its, ours = (
+        f"{float(x.min()):.2f} to {float(x.max()):.2f}, {x.mean():.2f} ± {x.std():.2f}" for x in (images, real)
+    )
+    what = f"taken as {space}, the images have values from {its}; real images from {ours}: is that their space?"
+    emit(Warned(what, "initialize.start_space (--space): whitened, normalized or pixels; dataset.whitening"))

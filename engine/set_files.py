@@ -1,0 +1,238 @@
+"""Sets made elsewhere: what their files hold, as their maker left it.
+
+Read are: a result of ltdd-tui; images.pt with labels.pt and lr.pt (the MTT family, DATM, DD-Ranking); a torch dict
+`data` = [[images, labels], ...] (DC, DM); a folder of images a class (SRe2L, RDED). No file is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.data.decoding import read_images
+from engine.data.whitening import MODES, Whitening
+from engine.distilled import DistilledSet
+from engine.run.errors import InputError, listed
+from engine.run.folder import MARKER, RunFolder, read_json
+from engine.run.image_folder import class_files, natural_order
+from engine.run.image_headers import common_size
+from engine.run.settings import StartSpace
+
+SUFFIXES = (".pt", ".pth", ".tar")
+KNOWN_FORMS = "a run's folder, its distilled.safetensors, images.pt, or a folder of images a class"
+LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-3
+"""How far a row of labels may be from one-hot, or its sum from 1, to count as such."""
+
+
+@dataclass(frozen=True)
+class GivenSet:
+    """A set as its maker left it, S images, of float32 (S, channels, H, W).
+
+    `labels`: logits (S, C) of float32, class numbers (S,) of int64, or None. `learning_rate`: SGD's, or None.
+    `space`: what the values of the images are; auto where only the maker knows. `whitening`: of a set of ours.
+    `about`: where it comes from, in plain JSON values (`describe`).
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    learning_rate: float | None
+    space: StartSpace
+    whitening: Whitening | None
+    about: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """What a person should know of it before it is used, in plain JSON values."""
+        soft = self.labels is not None and self.labels.ndim == 2
+        classes = None if self.labels is None else self.labels.shape[1] if soft else int(self.labels.max()) + 1
+        return self.about | {
+            "shape": list(self.images.shape),
+            "soft_labels": soft,
+            "classes": classes,
+            "learning_rate": self.learning_rate,
+            "space": self.space,
+            "range": [float(self.images.min()), float(self.images.max())],
+            "mean": float(self.images.mean()),
+            "std": float(self.images.std()),
+        }
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_given_set(path: Path) -> GivenSet:
+    """The set in a file or a folder; raises InputError where there is none, or one that cannot be used."""
+    if RunFolder(path).exists():
+        path = RunFolder(path).distilled
+        if not path.is_file():
+            raise InputError("the run has no result yet", str(path.parent.parent), "`ltdd-tui resume` finishes it")
+    if path.is_dir():
+        images = _images_file(path)
+        given = _read_trio(images) if images else _read_image_folder(path)
+    elif path.suffix == ".safetensors":
+        given = _read_ours(path)
+    elif path.suffix in SUFFIXES:
+        given = _read_trio(path)
+    elif path.exists():
+        raise InputError("this is no file of a set", str(path), f"give {KNOWN_FORMS}")
+    else:
+        raise InputError("there is no such file or folder", str(path), f"give {KNOWN_FORMS}")
+    if not given.images.isfinite().all():
+        raise InputError("some values of the images are NaN or infinite", str(path), "the set cannot be used")
+    digest = hashlib.sha256(given.images.numpy().tobytes()).hexdigest()
+    given.about.update(source=str(path.absolute()), images_sha256=digest)
+    return given
+
+
+def load_tensors(path: Path) -> Any:
+    """What a file of torch.save holds; raises InputError for a damaged one, and for one with more than tensors.
+
+    A pickle can run any code when it is read, so that only tensors, numbers, texts, lists and dicts are.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError("there is no such file", str(path)) from None
+    except Exception as error:
+        # What torch raises for a damaged file is whatever comes up while it is read.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            raise
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused or isinstance(error, pickle.UnpicklingError):
+            called = f" ({refused[1]})" if refused else ""
+            what = f"the file holds pickled code{called}, which was not run: only tensors are read"
+            hint = "where you trust it, open it yourself and save its tensors: torch.save(images.detach().cpu(), FILE)"
+        else:
+            what, hint = "the file is damaged, or is no file of torch.save", "download it, or make it, anew"
+        raise InputError(what, str(path), hint) from None
+
+
+def _read_ours(path: Path) -> GivenSet:
+    """distilled.safetensors, which tells everything."""
+    ours = DistilledSet.load(path)
+    labels, kind = _labels(ours.soft_labels, path)
+    if labels is not None and labels.ndim == 2:
+        labels, kind = ours.label_logits, "soft, stored as logits"
+    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about}
+    return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
+
+
+def _images_file(folder: Path) -> Path | None:
+    """The images*.pt of a folder, None where there is none; images_zca_* are copies for the eye. May raise InputError.
+
+    Of several, images.pt and then images_best.pt is taken.
+    """
+    files = [file for file in sorted(folder.glob("images*.pt")) if not file.name.startswith("images_zca")]
+    for name in ("images.pt", "images_best.pt"):
+        if folder / name in files:
+            return folder / name
+    if len(files) > 1:
+        names = listed([file.name for file in files])
+        raise InputError(f"the folder holds {len(files)} sets: {names}", str(folder), "name one of these files")
+    return files[0] if files else None
+
+
+def _read_trio(path: Path) -> GivenSet:
+    """images.pt with the labels*.pt and lr*.pt of the same ending beside it; or a dict `data` of DC and DM."""
+    content, labels, rate = load_tensors(path), None, None
+    ending = path.stem.removeprefix("images") if path.stem.startswith("images") else None
+    beside = {} if ending is None else {name: path.with_name(f"{name}{ending}.pt") for name in ("labels", "lr")}
+    if isinstance(content, dict) and "data" in content:
+        try:
+            content, labels = content["data"][0][:2]
+        except (TypeError, ValueError, IndexError, KeyError):
+            what = "`data` in this file is no list of [images, labels]"
+            raise InputError(what, str(path), "DC and DM write such a list") from None
+    elif beside:
+        labels, rate = (load_tensors(file) if file.is_file() else None for file in beside.values())
+    if not isinstance(content, Tensor) or content.ndim != 4 or content.shape[1] not in (1, 3) or not len(content):
+        shape = f"a tensor of shape {tuple(content.shape)}" if isinstance(content, Tensor) else "no tensor"
+        hint = "images are (count, channels, height, width) with 1 or 3 channels"
+        raise InputError(f"these are no images: {shape}", str(path), hint)
+    images = content.detach().float().contiguous()
+    if labels is not None and (not isinstance(labels, Tensor) or len(labels) != len(images)):
+        given = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
+        raise InputError(f"{given} labels for {len(images)} images", str(beside.get("labels", path)))
+    numbers, kind = _labels(labels, beside.get("labels", path))
+    about: dict[str, Any] = {"form": "tensors", "labels": kind}
+    # What our own export lays beside the three.
+    made_with, whitening = read_json(path.with_name(MARKER)), None
+    if path.name == "images.pt" and isinstance(made_with, dict) and made_with.get("whitening") in MODES:
+        about["made_with"] = made_with
+        whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(path.with_name("whitening.pt")))
+    space: StartSpace = "whitened" if whitening else "auto"
+    return GivenSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
+
+
+def _rate(value: Any, path: Path) -> float | None:
+    if value is None:
+        return None
+    single = isinstance(value, Tensor) and value.numel() == 1
+    rate = float(value) if single or isinstance(value, int | float) else 0.0
+    if not 0 < rate < float("inf"):
+        shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) and not single else f"{value}"
+        raise InputError(f"the learning rate must be one number above 0, this is {shape}", str(path))
+    return rate
+
+
+def _labels(labels: Tensor | None, path: Path) -> tuple[Tensor | None, str]:
+    """Logits (S, C), class numbers (S,) or None; and which of them it is, with the reason."""
+    if labels is None:
+        return None, "none: images are taken class by class"
+    labels = labels.detach()
+    rows = labels.squeeze(1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    values = rows.double()
+    if not values.isfinite().all():
+        raise InputError("some labels are NaN or infinite", str(path), "the set cannot be used")
+    if rows.ndim == 1 and bool((values == values.round()).all()) and values.min() >= 0:
+        return rows.long(), "class numbers"
+    if rows.ndim != 2:
+        what = f"these are no labels: a tensor of shape {tuple(labels.shape)}"
+        raise InputError(what, str(path), "class numbers (count,), or soft labels (count, classes)")
+    if values.min() < -LIKE_ONE_HOT or (values.sum(1) - 1).abs().max() > SUMS_TO_ONE:
+        return rows.float().contiguous(), "soft, as logits: their rows do not sum to 1"
+    if (values.amax(1) - 1).abs().max() < LIKE_ONE_HOT:
+        return values.argmax(1), "class numbers, as one-hot rows"
+    tiny = torch.finfo(torch.float32).tiny
+    return values.clamp(min=tiny).log().float(), "soft, as probabilities: their rows sum to 1"
+
+
+def _read_image_folder(folder: Path) -> GivenSet:
+    """<folder>/<class>/<images>; classes in natural order of their names, or as our distilled.json lists them."""
+    made_with = read_json(folder / MARKER)
+    names = made_with.get("class_folders") if isinstance(made_with, dict) else None
+    if not names:
+        names = sorted((entry.name for entry in folder.iterdir() if entry.is_dir()), key=natural_order)
+        names = [name for name in names if not name.startswith(".")]
+    files = [class_files(folder / name) if (folder / name).is_dir() else [] for name in names]
+    if not any(files):
+        raise InputError("the folder holds no set", str(folder), f"give {KNOWN_FORMS}")
+    counts = [len(own) for own in files]
+    if len(set(counts)) > 1:
+        raise unequal_counts(names, counts, str(folder))
+    side = common_size([file for own in files for file in own])
+    if side is None:
+        raise InputError("the images have several sizes, or are not square", str(folder), "resize them to one size")
+    pixels = read_images([file for own in files for file in own], side)
+    about: dict[str, Any] = {"form": "image folder", "labels": "class numbers, by folder", "class_folders": names}
+    if isinstance(made_with, dict) and "class_folders" in made_with:
+        about["made_with"] = made_with
+    labels = torch.arange(len(names)).repeat_interleave(counts[0])
+    return GivenSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
+
+
+def unequal_counts(names: Sequence[str], counts: Sequence[int], where: str) -> InputError:
+    """The error of a set whose classes have different numbers of images."""
+    told = listed([f"{name} {count}" for name, count in zip(names, counts, strict=True)])
+    what = f"the classes have different numbers of images: {told}"
+    return InputError(what, where, "every class needs the same number (IPC)")

@@ -1,0 +1,131 @@
+"""A set made elsewhere on its way into a run: what the worker finds in it, and the settings that follow from that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.run.data_settings import DatasetSettings
+from engine.run.datasets import FACTS, FROM_FILES, image_size_for
+from engine.run.errors import Fault, InputError
+from engine.run.folder import RunFolder, expanded
+from engine.run.image_folder import held_out, survey
+from engine.run.settings import RunSettings
+from ltdd_tui.runs import worker
+
+
+@dataclass(frozen=True)
+class GivenSetFacts:
+    """What the worker tells of a set (`engine.given_sets.GivenSet.describe`). shape: (count, channels, side, side).
+
+    classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
+    set of ours. config: the settings of the run that it is a result of, where that run is here.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    labels: str
+    soft_labels: bool
+    classes: int | None
+    learning_rate: float | None
+    space: str
+    low: float
+    high: float
+    made_with: dict[str, Any] | None
+    config: Path | None
+
+    def sentence(self) -> str:
+        """The set in one line."""
+        count, *size = self.shape
+        rate = "none" if self.learning_rate is None else f"{self.learning_rate:.4g}"
+        return (
+            f"{count:,} images of {' x '.join(map(str, size))}, values {self.low:.2f} to {self.high:.2f};"
+            f" labels: {self.labels}; learning rate: {rate}"
+        )
+
+
+def inspect_set(given: str, runs_dir: Path) -> GivenSetFacts:
+    """What there is in a run, by its name or path, or in a file or folder; raises InputError as the worker does."""
+    run = RunFolder(expanded(str(runs_dir / given))) if given else None
+    path = run.root if run and run.exists() else expanded(given).absolute()
+    found = json.loads(worker.answer(["inspect", str(path)]))
+    if "faults" in found:
+        raise InputError([Fault(**fault) for fault in found["faults"]])
+    # A run's own folder, or its result in it.
+    homes = (RunFolder(home) for home in (path, path.parent.parent))
+    config = next((home.config for home in homes if home.exists() and Path(found["source"]) == home.distilled), None)
+    return GivenSetFacts(
+        path,
+        tuple(found["shape"]),
+        found["labels"],
+        found["soft_labels"],
+        found["classes"],
+        found["learning_rate"],
+        found["space"],
+        found["range"][0],
+        found["range"][1],
+        made_with=found.get("made_with"),
+        config=config,
+    )
+
+
+def made_with_overrides(about: dict[str, Any]) -> list[str]:
+    """The settings in the metadata of a set of ours, as KEY=VALUE: what it was made of, and how it is evaluated."""
+    keys = {
+        "dataset.name": about.get("dataset"),
+        "dataset.imbalance_factor": about.get("imbalance_factor"),
+        "dataset.whitening": about.get("whitening"),
+        "dataset.augmentation": about.get("augmentation"),
+        "seed": about.get("seed"),
+    }
+    network = about.get("network") or {}
+    keys |= {f"experts.{'network' if key == 'name' else key}": value for key, value in network.items()}
+    keys |= {f"evaluate.{key}": value for key, value in (about.get("recipe") or {}).items()}
+    known = ((key, value) for key, value in keys.items() if value is not None)
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in known]
+
+
+def start_overrides(facts: GivenSetFacts, takes_labels: bool) -> list[str]:
+    """What lets a run start from the set, as KEY=VALUE; `takes_labels`: whether the method has soft labels."""
+    labels = ["initialize.labels=stored"] if facts.soft_labels and takes_labels else []
+    return [f"initialize.start_set={facts.path}", *labels]
+
+
+def check_start(facts: GivenSetFacts, settings: RunSettings) -> None:
+    """Raises InputError where a run of these settings could not start from the set, as far as is known without data."""
+    where = str(facts.path)
+    if (ipc := ipc_of(facts, settings.dataset)) != settings.ipc:
+        raise InputError(f"the set has {ipc} images a class, ipc is {settings.ipc}", where, f"--set ipc={ipc}")
+    if facts.space == "auto" and settings.initialize.start_space == "auto":
+        hint = "--set initialize.start_space=whitened, normalized or pixels (`ltdd-tui import`: --space)"
+        raise InputError("what the values of the images are is not known", where, hint)
+
+
+def ipc_of(facts: GivenSetFacts, dataset: DatasetSettings) -> int:
+    """Images a class; raises InputError for a set that cannot be of this data set, as far as its settings tell."""
+    count, channels, height, width = facts.shape
+    known, size, where = FACTS.get(dataset.name), image_size_for(dataset), str(facts.path)
+    hint = "choose the data set, and dataset.resolution, that the set was made of"
+    faults = []
+    if size is not None and (height, width) != (size, size):
+        faults.append(Fault(f"the images are {height} x {width}, those of {dataset.name} {size} x {size}", where, hint))
+    if known and known.channels > channels:
+        faults.append(
+            Fault(f"the images have 1 channel, those of {dataset.name} {known.channels}", where, hint),
+        )
+    classes = len(known.class_sizes) if known else len(survey(dataset.path, *held_out(dataset)).names)
+    # A part of a set of files is taken as the whole.
+    if facts.classes and (dataset.name in FROM_FILES or facts.soft_labels):
+        if facts.classes != classes and dataset.name not in FROM_FILES:
+            faults.append(
+                Fault(f"the labels are of {facts.classes} classes, {dataset.name} has {classes}", where, hint)
+            )
+        classes = facts.classes
+    if count % classes:
+        what = f"{count} images of {classes} classes: no equal number for each"
+        faults.append(Fault(what, where, "every class needs the same number (IPC)"))
+    if faults:
+        raise InputError(faults)
+    return count // classes

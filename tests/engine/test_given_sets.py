@@ -1,0 +1,239 @@
+"""A set made elsewhere is read as it was left, in any of its forms, or refused; no code in it is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from engine import pipeline
+from engine.distilled import DistilledSet
+from engine.given_sets import fit, keep_given_set, kept_given_set
+from engine.matching.synthetic import StartingSet
+from engine.results.files import write_image_folder, write_tensor_trio
+from engine.run.errors import InputError
+from engine.run.events import Event, Warned
+from engine.run.folder import read_json
+from engine.run.settings import RunSettings
+from engine.set_files import GivenSet, read_given_set
+from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_settings
+
+SHAPE = (20, 1, 8, 8)
+
+
+def imported(start_set: object, whitening: str = "corrected", labels: str = "stored", **more: Any) -> RunSettings:
+    initialize = {"start_set": str(start_set), "labels": labels} | more
+    return tiny_settings("imported", whitening, initialize=initialize)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, and its set as a trio and as images."""
+    root = tmp_path_factory.mktemp("finished")
+    distilled = DistilledSet.load(finish_run(root / "run").folder.distilled)
+    write_tensor_trio(root / "trio", distilled, tiny_settings().dataset)
+    write_image_folder(root / "images", distilled)
+    return root
+
+
+def fitted(given: GivenSet, settings: RunSettings) -> tuple[StartingSet, list[Event]]:
+    events: list[Event] = []
+    return fit(given, tiny_data(settings), settings, events.append), events
+
+
+@pytest.mark.parametrize("form", ["run", "run/result/distilled.safetensors", "trio", "trio/images.pt"])
+def test_a_set_of_ours_comes_back_with_the_same_bytes(finished: Path, form: str) -> None:
+    given, original = read_given_set(finished / form), DistilledSet.load(finished / "run/result/distilled.safetensors")
+    start, _ = fitted(given, imported(finished / form))
+    assert torch.equal(start.images, original.images) and torch.equal(start.label_logits, original.label_logits)
+    assert start.learning_rate == original.learning_rate
+    assert given.about["made_with"]["class_names"] == original.class_names
+
+
+@pytest.mark.parametrize("form", ["run", "trio"])
+def test_a_set_of_another_whitening_goes_through_its_pixels(finished: Path, form: str) -> None:
+    original = DistilledSet.load(finished / "run/result/distilled.safetensors")
+    settings = imported(finished, whitening="none")
+    start, _ = fitted(read_given_set(finished / form), settings)
+    pixels = original.whitening.to_pixels(original.images)
+    assert torch.allclose(tiny_data(settings).whitening.to_pixels(start.images), pixels, atol=1e-4)
+
+
+def test_a_folder_of_images_comes_back_to_a_level_of_8_bits(finished: Path) -> None:
+    original = DistilledSet.load(finished / "run/result/distilled.safetensors")
+    settings = imported(finished, labels="class")
+    start, events = fitted(read_given_set(finished / "images"), settings)
+    pixels = tiny_data(settings).whitening.to_pixels(start.images)
+    assert (pixels - original.pixels).abs().max() < 0.5 / 255 + 1e-4
+    assert start.label_logits is None and start.learning_rate is None
+    assert any("no learning rate" in event.message for event in events if isinstance(event, Warned))
+
+
+def test_class_folders_follow_the_names_of_the_classes(tmp_path: Path) -> None:
+    for level in range(10):
+        (tmp_path / f"{9 - level}").mkdir()
+        for k in range(2):
+            Image.new("L", (8, 8), 10 * level + k).save(tmp_path / f"{9 - level}" / f"{k}.png")
+    settings = imported(tmp_path, "raw", labels="class")
+    start, _ = fitted(read_given_set(tmp_path), settings)
+    levels = (255 * start.images[:, 0, 0, 0]).round().tolist()
+    assert levels == [10.0 * (9 - c) + k for c in range(10) for k in range(2)]
+
+
+class RunsCode:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", ["images.pt", "labels.pt", "lr.pt"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path, name: str, zipped: bool) -> None:
+    ran, path = tmp_path / "ran", tmp_path / name
+    torch.save(torch.zeros(SHAPE), tmp_path / "images.pt")
+    if zipped:
+        torch.save([RunsCode(ran)], path)
+    else:
+        path.write_bytes(pickle.dumps([RunsCode(ran)], protocol=2))
+    with pytest.raises(InputError, match="pickled code") as refused:
+        read_given_set(tmp_path)
+    assert refused.value.faults[0].where == str(path) and not ran.exists()
+
+
+def saved(folder: Path, labels: torch.Tensor | None = None, rate: object = None, ending: str = "") -> Path:
+    torch.save(torch.rand(SHAPE, generator=torch.Generator().manual_seed(0)), folder / f"images{ending}.pt")
+    if labels is not None:
+        torch.save(labels, folder / f"labels{ending}.pt")
+    if rate is not None:
+        torch.save(rate, folder / f"lr{ending}.pt")
+    return folder
+
+
+CLASSES = torch.arange(10).repeat_interleave(2)
+SOFT = torch.rand(20, 10, generator=torch.Generator().manual_seed(1)) + 3 * torch.eye(10)[CLASSES]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "soft"),
+    [
+        (CLASSES, "class numbers", False),
+        (CLASSES.float()[:, None], "class numbers", False),
+        (torch.eye(10)[CLASSES], "class numbers, as one-hot rows", False),
+        (SOFT.softmax(1), "soft, as probabilities: their rows sum to 1", True),
+        (SOFT, "soft, as logits: their rows do not sum to 1", True),
+        (None, "none: images are taken class by class", False),
+    ],
+)
+def test_labels_are_told_apart(tmp_path: Path, labels: torch.Tensor | None, kind: str, soft: bool) -> None:
+    given = read_given_set(saved(tmp_path, labels, torch.tensor(0.02)))
+    assert (given.about["labels"], given.learning_rate) == (kind, pytest.approx(0.02))
+    settings = imported(tmp_path, labels="stored" if soft else "class", start_space="pixels")
+    start, _ = fitted(given, settings)
+    assert (start.label_logits is not None) == soft
+    if start.label_logits is not None:
+        assert torch.allclose(start.label_logits.softmax(1), SOFT.softmax(1), atol=1e-6)
+
+
+def test_images_are_sorted_by_their_class_numbers(tmp_path: Path) -> None:
+    mixed = CLASSES[torch.randperm(20, generator=torch.Generator().manual_seed(2))]
+    given = read_given_set(saved(tmp_path, mixed))
+    start, _ = fitted(given, imported(tmp_path, "raw", labels="class", start_space="pixels"))
+    assert torch.equal(start.images, torch.cat([given.images[mixed == c] for c in range(10)]))
+
+
+def test_soft_labels_that_prefer_other_classes_keep_the_order(tmp_path: Path) -> None:
+    odd = SOFT.clone()
+    odd[[0, 5, 9]] = SOFT[[10, 15, 19]]
+    start, _ = fitted(read_given_set(saved(tmp_path, odd)), imported(tmp_path, start_space="pixels"))
+    assert torch.equal(start.label_logits, odd)
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "message"),
+    [
+        (CLASSES.clamp(max=8), {}, "different numbers of images: 0 2, 1 2, .*8 4, 9 0"[:40]),
+        (torch.arange(20) // 2 + 1, {}, "of 11 classes, the data set has 10"),
+        (SOFT[:, :9], {}, "of 9 classes, the data set has 10"),
+        (CLASSES, {"labels": "stored"}, "no soft labels"),
+        (CLASSES, {"start_space": "auto"}, "nothing tells what the values"),
+    ],
+)
+def test_a_set_that_does_not_fit_is_refused(
+    tmp_path: Path, labels: torch.Tensor, more: dict[str, str], message: str
+) -> None:
+    given = read_given_set(saved(tmp_path, labels))
+    with pytest.raises(InputError, match=message):
+        fitted(given, imported(tmp_path, **{"labels": "class", "start_space": "pixels"} | more))
+
+
+def test_another_ipc_is_refused(tmp_path: Path) -> None:
+    settings = imported(tmp_path, labels="class", start_space="pixels").model_copy(update={"ipc": 3})
+    with pytest.raises(InputError, match="2 images a class, ipc is 3"):
+        fitted(read_given_set(saved(tmp_path, CLASSES)), settings)
+
+
+def test_a_dict_of_dc_and_names_with_endings_are_read(tmp_path: Path) -> None:
+    torch.save({"data": [[torch.ones(SHAPE), CLASSES]], "accs_all_exps": {}}, tmp_path / "res.pt")
+    given = read_given_set(tmp_path / "res.pt")
+    assert given.images.mean() == 1 and torch.equal(given.labels, CLASSES)
+    assert read_given_set(saved(tmp_path, SOFT, torch.tensor(0.5), "_500")).learning_rate == 0.5
+    saved(tmp_path, CLASSES, ending="_100")
+    with pytest.raises(InputError, match=r"holds 2 sets: images_100.pt, images_500.pt"):
+        read_given_set(tmp_path)
+    saved(tmp_path, SOFT, torch.tensor(0.7), ending="_best")
+    assert read_given_set(tmp_path).learning_rate == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("space", ["pixels", "normalized", "whitened"])
+def test_real_images_come_back_from_every_space(tmp_path: Path, space: str) -> None:
+    settings = imported(tmp_path, labels="class", start_space=space)
+    data = tiny_data(settings)
+    real = torch.cat([data.train_images[data.train_labels == c][:2] for c in range(10)])
+    pixels = data.whitening.to_pixels(real)
+    normalized = (pixels - data.whitening.channel_mean.float()) / data.whitening.channel_std.float()
+    torch.save({"pixels": pixels, "normalized": normalized, "whitened": real}[space], tmp_path / "images.pt")
+    start, events = fitted(read_given_set(tmp_path), settings)
+    assert torch.allclose(start.images, real, atol=1e-4)
+    assert not any("is that their space" in event.message for event in events if isinstance(event, Warned))
+    wrong = {"pixels": "whitened", "normalized": "pixels", "whitened": "pixels"}[space]
+    _, events = fitted(read_given_set(tmp_path), imported(tmp_path, labels="class", start_space=wrong))
+    assert any("is that their space" in event.message for event in events if isinstance(event, Warned))
+
+
+def test_the_copy_in_the_run_needs_nothing_outside(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "trio", tmp_path / "trio")
+    context = tiny_context(tmp_path / "run", settings := imported(tmp_path / "trio"))
+    keep_given_set(context.folder, settings)
+    shutil.rmtree(tmp_path / "trio")
+    keep_given_set(context.folder, settings)
+    kept, original = kept_given_set(context.folder), read_given_set(finished / "trio")
+    assert torch.equal(kept.images, original.images) and torch.equal(kept.labels, original.labels)
+    assert kept.whitening.equals(original.whitening)
+    context.folder.start_set.write_bytes(b"cut")
+    with pytest.raises(InputError, match="the copy of the set is damaged"):
+        kept_given_set(context.folder)
+
+
+def test_an_imported_run_has_the_figures_and_the_set_of_the_run_that_exported_it(tmp_path: Path) -> None:
+    evaluate = {"repeats": 2, "epochs": 2}
+    selected = tiny_context(tmp_path / "random", tiny_settings("random", evaluate=evaluate))
+    pipeline.run(selected)
+    distilled = DistilledSet.load(selected.folder.distilled)
+    write_tensor_trio(tmp_path / "trio", distilled, selected.settings.dataset)
+    initialize = {"start_set": str(tmp_path / "trio"), "labels": "class"}
+    again = tiny_context(tmp_path / "again", tiny_settings("imported", evaluate=evaluate, initialize=initialize))
+    pipeline.run(again)
+    before, after = (read_json(context.folder.metrics) for context in (selected, again))
+    assert after["final"] == before["final"] and after["random"] == before["random"]
+    sets = [load_file(context.folder.distilled) for context in (selected, again)]
+    assert all(torch.equal(sets[0][name], sets[1][name]) for name in sets[0])
