@@ -82,7 +82,9 @@ class RunState:
     def regimes(self) -> list[str]:
         """The label regimes that the run evaluates in, its own first one first, then those asked for later."""
         own = self.started.labels if self.started else []
-        return list(dict.fromkeys([*own, *(event.labels for event in self.evaluations.values())])) or ["stored"]
+        # What was trained on all images is in none.
+        evaluated = (event.labels for event in self.evaluations.values() if event.labels)
+        return list(dict.fromkeys([*own, *evaluated])) or ["stored"]
 
     def evaluated(self, subject: str, labels: str | None = None) -> list[e.Evaluated]:
         """The evaluations of one subject (random, initialization, check, final or best), by iteration.
