@@ -12,7 +12,7 @@ from engine.run.settings import RunSettings
 from scripts.generate_docs import ESTIMATE_LINE, estimate_line, with_estimate
 
 NAMES = sorted(path.stem for path in shipped_folder().glob("*.yaml") if not path.name.startswith("_"))
-OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "own-images"}
+OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "cifar10-lt-if100-ipc10-laptop", "own-images"}
 CELLS = [name for name in NAMES if name not in OWN]
 SETS = {
     "cifar10-lt": "cifar10",
