@@ -37,6 +37,7 @@ class Partition:
         """
         size = like.shape[-1]
         if size % side:
+            # Where the side of the images is known beforehand, infeasible_faults in run/validation.py says so earlier.
             what = f"images of {size} pixels cannot be cut into {side} equal parts a side"
             raise InputError(what, "initialize.partition", f"choose a divisor of {size}, or another dataset.resolution")
         return Partition(side, _Maps.compose(side, whitening, torch.zeros_like(like[:1]))) if side > 1 else Partition()

@@ -14,8 +14,8 @@ import typer
 from engine.run.errors import InputError, escaped
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
+from engine.run.recipes import known_network, known_regime
 from engine.run.scores import read_scores
-from engine.run.validation import known_network, known_regime
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
