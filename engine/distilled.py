@@ -32,9 +32,8 @@ from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe, known_network, known_regime
 from engine.run.settings import RunSettings
-from engine.run.validation import known_network, known_regime
 from engine.teachers import Teacher
 from engine.training.accuracy import balanced
 

@@ -18,7 +18,8 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.given_sets import load_given_set
+from engine.importing.given_sets import load_given_set
+from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
@@ -28,8 +29,8 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
+from engine.run.recipes import known_network, known_regime
 from engine.run.settings import LabelRegime, NetworkName
-from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
@@ -112,7 +113,9 @@ def run(context: Context) -> None:
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
         matcher = (
-            distribution_matcher(context, data, network)  # matching/distribution.py
+            Recovery(context.settings.recovery, context.settings.matching.iterations, teacher, data)
+            if context.settings.traits.synthesis == "recovery" and teacher
+            else distribution_matcher(context, data, network)  # matching/distribution.py
             if context.settings.traits.matches_distributions
             else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
         )
@@ -153,7 +156,11 @@ def _baseline_targets(
 
 
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: AnyMatcher, teacher: Teacher | None = None
+    context: Context,
+    data: LongTailedData,
+    start: Synthetic,
+    matcher: AnyMatcher | Recovery,
+    teacher: Teacher | None = None,
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
@@ -220,7 +227,7 @@ def evaluate_again(
     context = _evaluated_in(context, tuple(regimes or [first]))
     final = _as_synthetic(distilled)
     start = _kept_start(context, final)
-    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
         data = prepared.data
@@ -294,7 +301,7 @@ def score(context: Context, repeats: int) -> None:
     regime: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, (regime,))
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
-    if regime == "online" or context.settings.initialize.labels == "teacher":
+    if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
         data, teacher = prepared.data, prepared.teacher
     else:

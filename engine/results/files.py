@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
-from engine.results.trio_readme import trio_readme
+from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
+from engine.run.folder import MARKER, RunFolder, folder_names, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
 
 CLASSES = "classes.txt"
@@ -99,7 +98,9 @@ def write_tensor_trio(
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
     _copy_teacher(folder, teacher)
-    write_atomically(folder / "README.md", trio_readme(distilled, dataset, teacher is not None))
+    rate, decay_epoch = distilled.learning_rate, distilled.recipe.decay_epoch
+    facts = TrioFacts(distilled.about, distilled.has_soft_labels, distilled.whitening.epsilon, rate, decay_epoch)
+    write_atomically(folder / "README.md", trio_readme(facts, dataset, teacher is not None))
 
 
 def _copy_teacher(folder: Path, teacher: Path | None) -> None:
@@ -108,17 +109,6 @@ def _copy_teacher(folder: Path, teacher: Path | None) -> None:
         (folder / TEACHER).unlink(missing_ok=True)
     else:
         write_atomically(folder / TEACHER, teacher.read_bytes())
-
-
-def folder_names(class_names: list[str]) -> list[str]:
-    """A folder name for each class that every file system takes; no two are equal, even where case does not count."""
-    names: list[str] = []
-    for c, class_name in enumerate(class_names):
-        name = re.sub(r"[^\w.-]+", "_", class_name)[:80].strip("._") or f"class_{c}"
-        while name.casefold() in {other.casefold() for other in names}:
-            name += f"_{c}"
-        names.append(name)
-    return names
 
 
 def _claim_folder(folder: Path, about: dict[str, Any]) -> None:

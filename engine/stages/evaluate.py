@@ -165,7 +165,7 @@ def random_target(
     their classes; in the stored regime a teacher's where the run's start has those.
     """
     settings = context.settings
-    by_teacher = teacher if regime == "stored" and settings.initialize.labels == "teacher" else None
+    by_teacher = teacher if regime == "stored" and settings.teacher_labels_start else None
 
     def draw_set(number: int) -> TrainingSet:
         chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))

@@ -62,17 +62,18 @@ def adjust_labels(
     settings = context.settings
     if settings.teacher.label_adjustment == "none":
         return start, teacher
-    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
-    logits = teacher.logits(start.images)
+    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
+    seen = data.partition.decoded(start.images)
+    logits = teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts)
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
     by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
-    if settings.initialize.labels != "teacher":
+    if not settings.teacher_labels_start:
         return start, adjusted
-    return start._replace(label_logits=adjusted.logits(start.images)), adjusted
+    return start._replace(label_logits=adjusted.logits(seen)), adjusted
 
 
 # ---- Networks of its own ----

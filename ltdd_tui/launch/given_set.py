@@ -18,7 +18,7 @@ from ltdd_tui.runs import worker
 
 @dataclass(frozen=True)
 class GivenSetFacts:
-    """What the worker tells of a set (`engine.given_sets.GivenSet.describe`). shape: (count, channels, side, side).
+    """What the worker tells of a set (`GivenSet.describe`). shape: (count, channels, side, side).
 
     classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
     set of ours. config: the settings of the run that it is a result of, where that run is here. partition: mini-images

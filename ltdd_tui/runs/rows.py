@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from engine.run.events import BOUND, Evaluated
 from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
 from ltdd_tui.formatting import size
-from ltdd_tui.runs.figures import are_percents
 from ltdd_tui.runs.state import EXPERT_STAGES, RunState
+
+
+def are_percents(*values: float | None) -> bool:
+    """Whether all of them are known and can be accuracies."""
+    return all(value is not None and 0 <= value <= 100 for value in values)
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from engine import pipeline
 from engine.distilled import DistilledSet
-from engine.given_sets import fit, keep_given_set, kept_given_set
+from engine.importing.given_sets import fit, keep_given_set, kept_given_set
+from engine.importing.set_files import GivenSet, read_given_set
 from engine.matching.synthetic import StartingSet
 from engine.results.files import write_image_folder, write_tensor_trio
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.folder import read_json
 from engine.run.settings import RunSettings
-from engine.set_files import GivenSet, read_given_set
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_settings
 
 SHAPE = (20, 1, 8, 8)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.importing.replay_buffers import import_experts
 from engine.nets.functional import FlatNetwork
-from engine.replay_buffers import import_experts
 from engine.run.errors import InputError
 from engine.run.expert_cache import ABOUT, CachedExperts, cached_experts, experts_root, imported_faults, trained_alike
 from engine.run.folder import read_json

@@ -14,13 +14,12 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.data.whitening import Whitening
 from engine.distilled import METADATA_KEY, WHITENING_PREFIX
+from engine.importing.set_files import GivenSet, read_given_set, unequal_counts
 from engine.matching.synthetic import StartingSet
-from engine.results.files import folder_names
 from engine.run.errors import InputError, listed
 from engine.run.events import Emit, Warned
-from engine.run.folder import RunFolder, expanded, write_atomically
+from engine.run.folder import RunFolder, expanded, folder_names, write_atomically
 from engine.run.settings import RunSettings, StartSpace
-from engine.set_files import GivenSet, read_given_set, unequal_counts
 
 LIKE_REAL_SPREAD, LIKE_REAL_MEAN = 2.0, 1.0
 """Images are suspicious whose spread is so many times that of real ones, or whose mean is so many spreads away."""
