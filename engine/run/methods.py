@@ -105,6 +105,10 @@ METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
         ("initialize", "labels"): "teacher",
         ("teacher", "kind"): "balanced_softmax",
     },
-    "rldd": {("initialize", "images"): "crops", ("matching", "iterations"): 75},
+    "rldd": {
+        ("initialize", "images"): "crops",
+        ("teacher", "kind"): "balanced_softmax",
+        ("matching", "iterations"): 75,
+    },
 }
 """What a method has other defaults for; presets may still say else."""
