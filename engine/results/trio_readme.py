@@ -13,7 +13,7 @@ from engine.run.recipes import OnlineSettings
 from engine.run.settings import DatasetSettings
 
 _TEXT = """\
-# {count} images of {dataset}, distilled by {method}: the {which} as .pt files
+# {count} images of {dataset}, {by}: the {which} as .pt files
 
 | file | what it holds |
 | --- | --- |
@@ -101,6 +101,7 @@ def trio_readme(distilled: DistilledSet, dataset: DatasetSettings, with_teacher:
         | about["recipe"]
         | {
             "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
+            "by": "made elsewhere" if about["method"] == "imported" else f"distilled by {about['method']}",
             "count": count,
             "classes": classes,
             "last": ipc - 1,
