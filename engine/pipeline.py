@@ -114,6 +114,8 @@ def run(context: Context) -> None:
     if context.settings.traits.distills:
         matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
+    else:
+        save_preview(context, data, start, 0)
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
