@@ -15,7 +15,8 @@ _TEXT = """\
 # {title}
 
 {count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, made by the method `{method}`
-of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).{mini_images}
+of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).\
+{mini_images}
 
 ## Accuracy
 
