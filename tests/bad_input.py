@@ -400,6 +400,16 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
         ),
         BadInput(
+            "ltdd-tui evaluate old --labels soft",
+            "error: --labels: there is no label regime 'soft'; known: hard, stored, online\nhint: name one of these",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui evaluate old",
+            "error: evaluate: nothing to evaluate is named\n"
+            "hint: --arch names networks, --labels label regimes: hard, stored, online",
+        ),
+        BadInput(
             "ltdd-tui scores old",
             "error: runs/old: the run has no result yet\nhint: `ltdd-tui resume old` finishes it",
             files={"runs/old/config.yaml": "ipc: 1\n"},

@@ -12,7 +12,7 @@ from engine.run.settings import RunSettings
 from scripts.generate_docs import ESTIMATE_LINE, estimate_line, with_estimate
 
 NAMES = sorted(path.stem for path in shipped_folder().glob("*.yaml") if not path.name.startswith("_"))
-OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "own-images"}
+OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "cifar10-lt-if100-ipc10-laptop", "own-images"}
 BASELINES = {"cifar10-lt-if100-ipc10-dm", "cifar10-lt-if100-ipc10-idm"}
 CELLS = [name for name in NAMES if name not in OWN | BASELINES]
 SETS = {
@@ -108,7 +108,7 @@ COMMON = {
     "evaluate.batch_size": 128,
 }
 CIFAR10 = EXPERTS | COMMON
-CIFAR10 |= {"dataset.whitening": "published", "initialize.images": "correct", "initialize.labels": "experts"}
+CIFAR10 |= {"dataset.whitening": "published"}
 FROM_REAL_IMAGES = CIFAR10 | {
     "initialize.images": "real",
     "initialize.labels": "one_expert",
@@ -233,6 +233,7 @@ def test_what_no_cell_writes_has_the_official_default() -> None:
     assert (data.whitening_epsilon, data.subset_seed) == (0.1, 42)
     retrained = settings.classifier_experts
     assert (retrained.batch_size, retrained.learning_rate, retrained.momentum) == (256, 0.01, 0)
+    assert (settings.initialize.images, settings.initialize.labels) == ("correct", "experts")
     assert (settings.matching.rate_decay, settings.matching.emulate_replicas) == ("none", 1)
 
 
@@ -299,7 +300,7 @@ def test_the_baselines_have_the_values_of_their_published_code() -> None:
 def test_own_presets_have_no_published_accuracy(name: str) -> None:
     settings = settings_of(name)
     assert settings.expected is None
-    assert settings.experts.width == 32
+    assert settings.experts.width == (128 if name.endswith("laptop") else 32)
     assert "ours" in text_of(name)
 
 

@@ -132,8 +132,9 @@ first letters of their names.
         of_losses, of_accuracy = self._draw_losses(dark), self._draw_accuracy(dark)
         self._accuracy.display = self._shows == "accuracy" or (self._shows == "both" and self._can_show_both)
         self._losses.display = self._shows != "accuracy"
-        title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE
-        below = " · accuracy" if self._losses.display and self._accuracy.display else ""
+        labels = self._state.told_labels
+        title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
+        below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
         self.entitle(Content(f"{self.NUMBER} {title}{self.curve.words}{below}"), Content("  ").join(values))
 
