@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 
 from benchmarks.image_folders import make_random_images
 from engine.data.sources import load_torchvision_set
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import class_counts
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, cache_root, write_json
-from engine.run.settings import DatasetSettings
 
 FEW_STEPS = (
     "experts.num_experts=1",

@@ -27,7 +27,8 @@ from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.given_sets import keep_given_set, made_elsewhere
+from engine.importing.given_sets import keep_given_set, made_elsewhere
+from engine.importing.set_files import read_given_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
@@ -38,7 +39,6 @@ from engine.run.events import Emit, Event, EventLog, Queued, RunBroke, RunStarte
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import NetworkName, settings_hash
-from engine.set_files import read_given_set
 from engine.stages.export import export_copies
 
 QUEUE_SECONDS = 0.5
@@ -79,7 +79,7 @@ def _answer(arguments: argparse.Namespace) -> int:
             answer, code = read_given_set(arguments.path).describe(), DONE
         else:
             # Imported here: no other command needs it.
-            from engine.replay_buffers import import_experts
+            from engine.importing.replay_buffers import import_experts
 
             settings, device = load_preset(arguments.preset, arguments.set), pick_device(arguments.device)
             answer, code = {"imported": import_experts(arguments.path, settings, device, _tell_warning)}, DONE

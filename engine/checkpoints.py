@@ -25,13 +25,20 @@ from engine.run.folder import RunFolder, write_atomically, write_json
 class DistillState:
     """Everything that the next iteration depends on: iterations done, the set, and the momentum of its parts.
 
-    `extra`: what else a method carries from one iteration to the next, such as an optimizer's second moments.
+    `average`: the set's average over the iterations, where the settings ask for one. `extra`: what else a method
+    carries from one iteration to the next, such as an optimizer's second moments.
     """
 
     iteration: int
     synthetic: Synthetic
     velocity: Synthetic
+    average: Synthetic | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def result(self) -> Synthetic:
+        """The set that is checked, shown, and in the end kept."""
+        return self.average or self.synthetic
 
     @staticmethod
     def at_start(synthetic: Synthetic) -> DistillState:
@@ -42,6 +49,8 @@ class DistillState:
 def save_state(folder: RunFolder, state: DistillState) -> None:
     """Writes the state atomically and deletes all but the last two."""
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
+    if state.average:
+        tensors |= _tensors("average", state.average)
     tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
     write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
@@ -57,8 +66,9 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
         except (OSError, KeyError, SafetensorError):
             continue
+        average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
-        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], extra)
+        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra)
     return None
 
 

@@ -59,11 +59,9 @@ def experts_backend(context: Context, cost: NetworkCost, images: int) -> compile
     return _step_backend(context, "experts", settings.experts.network, wanted)
 
 
-def teacher_backend(context: Context, cost: NetworkCost, images: int) -> compile_policy.StepBackend:
-    """How the steps of the teacher's networks run on so many images: eager, cpp or torch."""
-    settings = context.settings
-    wanted = compile_policy.should_compile_teacher(settings, cost, images, context.device.type)
-    return _step_backend(context, "teacher", settings.experts.network, wanted)
+def teacher_backend(context: Context, part: str, network: NetworkName, pays: bool) -> compile_policy.StepBackend:
+    """How the steps of networks that are trained by the teacher's recipe run: eager, cpp or torch."""
+    return _step_backend(context, part, network, compile_policy.compile_or_not(context.settings.compile, pays))
 
 
 def evaluation_is_compiled(context: Context, arch: NetworkName, cost: NetworkCost, regime: LabelRegime) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.data.augment import CutMix, apply, draw
 from engine.data.dataset import LongTailedData
+from engine.data.partition import Partition
 from engine.data.whitening import Whitening
 from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe, known_network, known_regime
 from engine.run.settings import RunSettings
-from engine.run.validation import known_network, known_regime
 from engine.teachers import Teacher
 from engine.training.accuracy import balanced
 
@@ -84,6 +85,12 @@ class DistilledSet:
         except (KeyError, TypeError, IndexError, ValidationError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
 
+    @cached_property
+    def training_images(self) -> Tensor:
+        """The images that networks see, one for each label: `images`, or their mini-images, each enlarged."""
+        partition = Partition.into(self.about.get("partition", 1), self.whitening, self.images)
+        return partition.decoded(self.images)
+
     @property
     def class_names(self) -> list[str]:
         """The names of the classes, in the order of the labels."""
@@ -125,11 +132,11 @@ class DistilledSet:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of augmented images with their targets (S, C), mixed by CutMix of this alpha where it is not 0."""
         generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-        order, side = torch.randperm(len(self.images), generator=generator), self.images.shape[-1]
+        order, side = torch.randperm(len(targets), generator=generator), self.images.shape[-1]
         for chosen in order.split(batch_size):
             augmentation = draw(self.about["augmentation"], len(chosen), side, generator)
             indices = chosen.to(self.images.device)
-            images, own = apply(augmentation, self.images[indices]), targets[indices]
+            images, own = apply(augmentation, self.training_images[indices]), targets[indices]
             if cutmix:
                 mix = CutMix.draw(cutmix, len(chosen), side, generator)
                 images, own = mix.images(images), mix.targets(own)
@@ -276,7 +283,8 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         for regime, block in named.items()
         if regime in recipe.labels or block.model_dump(exclude_defaults=True)
     }
-    return {
+    mini_images = settings.initialize.model_dump(include={"partition"}, exclude_defaults=True)
+    about = {
         "format": FORMAT,
         "method": settings.method,
         "dataset": settings.dataset.name,
@@ -291,7 +299,8 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "whitening": settings.dataset.whitening,
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
         "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
-    } | blocks
+    }
+    return about | blocks | mini_images
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:
@@ -302,7 +311,7 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
         "pixels": data.whitening.to_pixels(synthetic.images).clamp(0, 1),
         "soft_labels": target_probabilities(synthetic.label_logits, settings.has_soft_labels),
         "label_logits": synthetic.label_logits,
-        "labels": torch.arange(data.num_classes).repeat_interleave(synthetic.ipc),
+        "labels": torch.arange(data.num_classes).repeat_interleave(len(synthetic.label_logits) // data.num_classes),
         "learning_rate": synthetic.beta if rate == "learnt" else torch.tensor(rate),
     }
     tensors |= {WHITENING_PREFIX + name: value for name, value in data.whitening.state().items()}

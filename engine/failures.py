@@ -20,6 +20,7 @@ WHAT_TO_LOWER = {
     "baselines": "evaluate.batch_size",
     "distill": "matching.images_at_once, then matching.batch_syn",
     "evaluate": "evaluate.batch_size",
+    "bounds": "teacher.batch_size",
 }
 """The setting that a stage's memory grows with most; of the other stages it is the size of the images."""
 

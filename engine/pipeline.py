@@ -18,8 +18,8 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.given_sets import load_given_set
-from engine.matching.matcher import Matcher
+from engine.importing.given_sets import load_given_set
+from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
@@ -29,10 +29,11 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
+from engine.run.recipes import known_network, known_regime
 from engine.run.settings import LabelRegime, NetworkName
-from engine.run.validation import known_network, known_regime
 from engine.scores import score_set
-from engine.stages.distill import distill, student_matcher
+from engine.stages.bounds import evaluate_bounds
+from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_classifier_experts, train_experts
 from engine.stages.export import export
@@ -101,7 +102,7 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network = prepared.data, prepared.network
+    data = prepared.data
 
     start, teacher = _starting_set(context, prepared)
 
@@ -111,7 +112,7 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
-        matcher = student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+        matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
     else:
         save_preview(context, data, start, 0)
@@ -119,9 +120,12 @@ def run(context: Context) -> None:
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
 
+    # What there is to reach at all, by networks that see every image.
+    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.synthetic, baselines + results, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
@@ -143,25 +147,40 @@ def _baseline_targets(
     """Random real images and the starting set, in one label regime."""
     return [
         random_target(context, data, regime, teacher),
-        synthetic_target(context, "initialization", "set", 0, start, regime, teacher),
+        synthetic_target(context, data, "initialization", "set", 0, start, regime, teacher),
     ]
 
 
+def _matcher(context: Context, prepared: Prepared, start: Synthetic, teacher: Teacher | None) -> AnyMatcher | Recovery:
+    """What an iteration follows: experts, the features of real images, or a teacher's statistics of them."""
+    settings, data, network = context.settings, prepared.data, prepared.network
+    if settings.traits.synthesis == "recovery" and teacher:
+        mirrors = "flip" in settings.dataset.augmentation
+        return Recovery(settings.recovery, settings.matching.iterations, teacher, data, mirrors)  # matching/recovery.py
+    if settings.traits.matches_distributions:
+        return distribution_matcher(context, data, network)  # matching/distribution.py
+    return student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+
+
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: Matcher, teacher: Teacher | None = None
+    context: Context,
+    data: LongTailedData,
+    start: Synthetic,
+    matcher: AnyMatcher | Recovery,
+    teacher: Teacher | None = None,
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
     with context.stage("distill", matching.iterations, "iterations"):
-        for state in distill(context, start, matcher):
+        for state in distill(context, start, matcher, data.partition):
             last = state.iteration == matching.iterations
             if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.synthetic, state.iteration)
+                save_preview(context, data, state.result, state.iteration)
             if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
                 # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.synthetic)
-                regime, checked = recipe.labels[0], state.synthetic
-                target = synthetic_target(context, "check", "check", state.iteration, checked, regime, teacher)
+                save_set(context.folder, state.iteration, state.result)
+                regime, checked = recipe.labels[0], state.result
+                target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
                 with context.clock.timed("evaluate"):
                     check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
                 record_check(context.folder, state.iteration, check.accuracy_mean)
@@ -177,14 +196,14 @@ def _evaluate_result(
     recipe = context.settings.evaluate
     arch, *further_archs = recipe.arch
     final, *in_other_regimes = (
-        synthetic_target(context, "final", "set", end.iteration, end.synthetic, regime, teacher)
+        synthetic_target(context, data, "final", "set", end.iteration, end.result, regime, teacher)
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
     if best_iteration is not None:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
-        best = synthetic_target(context, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
+        best = synthetic_target(context, data, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
     pairs = [(final, arch), (best, arch), *((final, other) for other in further_archs)]
     pairs += [(target, arch) for target in in_other_regimes]
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
@@ -215,7 +234,7 @@ def evaluate_again(
     context = _evaluated_in(context, tuple(regimes or [first]))
     final = _as_synthetic(distilled)
     start = _kept_start(context, final)
-    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
         data = prepared.data
@@ -234,7 +253,7 @@ def evaluate_again(
             pairs += [(target, first_arch) for target in _baseline_targets(context, data, start, regime, teacher)]
         # Under the key and iteration that the set had in the run, so that the networks trained there are read back.
         at = metrics["final"]["iteration"]
-        target = synthetic_target(context, "final", "set", at, final, regime, teacher)
+        target = synthetic_target(context, data, "final", "set", at, final, regime, teacher)
         pairs += [(target, arch) for arch in names or [first_arch]]
     with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
         for target, arch in pairs:
@@ -289,7 +308,7 @@ def score(context: Context, repeats: int) -> None:
     regime: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, (regime,))
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
-    if regime == "online" or context.settings.initialize.labels == "teacher":
+    if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
         data, teacher = prepared.data, prepared.teacher
     else:

@@ -13,19 +13,18 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from engine.context import Context, generator
+from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
+from engine.run.events import Evaluated, Event
 from engine.run.folder import write_json
 from engine.run.metrics import MetricsJson
-from engine.run.recipes import HardSettings
 from engine.run.scores import STEP_SIZES, Part, scores_of
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.stages.bounds import evaluate_bounds
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, synthetic_target
 from engine.teachers import Teacher
-from engine.training.from_scratch import TrainingSet
 
 HELD_OUT_SHARE = 0.2
 """Of each class's training images, to choose step sizes on; at least one of a class that has two or more."""
@@ -46,10 +45,18 @@ def score_set(
     """
     arch: NetworkName = metrics["arch"]
     held_out = _held_out(data, context.settings.seed)
-    trials = _trials(context, data, final, teacher, metrics["final"]["iteration"])
+
+    def emit(event: Event) -> None:
+        # Evaluations of a run are told as events and drawn; these are other ones, which belong to no curve.
+        if not isinstance(event, Evaluated):
+            context.emit(event)
+
+    quiet = replace(context, emit=emit)
+    trials = _trials(quiet, data, final, teacher, metrics["final"]["iteration"])
     total = sum(repeats + trial.searched * len(STEP_SIZES) for trial in trials.values())
+    parts = {"full_hard": _on_all_images(quiet, data, repeats)}
     with context.stage("scores", total, "networks") as progress:
-        parts = {name: _part(trial, data, ~held_out, arch, repeats, progress) for name, trial in trials.items()}
+        parts |= {name: _part(trial, data, ~held_out, arch, repeats, progress) for name, trial in trials.items()}
         scores = scores_of(parts, context.settings.evaluate.labels[0], arch, repeats, int(held_out.sum()))
         write_json(context.folder.scores, scores.model_dump(by_alias=True))
 
@@ -70,26 +77,22 @@ class Trial:
 def _trials(
     context: Context, data: LongTailedData, final: Synthetic, teacher: Teacher | None, iteration: int
 ) -> dict[str, Trial]:
-    """All PARTS in their order; a step size is searched where neither the set nor its recipe brings one."""
+    """All PARTS on small sets, in their order; a step size is searched where neither set nor recipe brings one."""
     own = context.settings.evaluate.labels[0]
-    # The evaluations of a run are told as events and drawn; these are other ones, which belong to no curve.
-    quiet = replace(context, emit=lambda event: None)
-    on_all = replace(quiet, settings=_recipe_for_all(context.settings, data))
-    plain = replace(quiet, settings=_without_augmentation(context.settings))
+    plain = replace(context, settings=_without_augmentation(context.settings))
 
     def of_set(regime: LabelRegime, key: str = "set") -> Callable[[LongTailedData], EvaluationTarget]:
-        target = synthetic_target(context, "final", key, iteration, final, regime, teacher)
+        target = synthetic_target(context, data, "final", key, iteration, final, regime, teacher)
         return lambda data: target
 
     def of_random(regime: LabelRegime, key: str = "random") -> Callable[[LongTailedData], EvaluationTarget]:
         return lambda data: replace(random_target(context, data, regime, teacher), key=key)
 
     return {
-        "full_hard": Trial(on_all, lambda data: _all_images(data, on_all.settings.hard)),
-        "set_hard": Trial(quiet, of_set("hard"), searched=True),
-        "random_hard": Trial(quiet, of_random("hard"), searched=True),
-        "set": Trial(quiet, of_set(own), searched=own == "hard"),
-        "random": Trial(quiet, of_random(own), searched=own != "online"),
+        "set_hard": Trial(context, of_set("hard"), searched=True),
+        "random_hard": Trial(context, of_random("hard"), searched=True),
+        "set": Trial(context, of_set(own), searched=own == "hard"),
+        "random": Trial(context, of_random(own), searched=own != "online"),
         "set_plain": Trial(plain, of_set(own, "set-plain"), searched=own == "hard"),
         "random_plain": Trial(plain, of_random(own, "random-plain"), searched=own != "online"),
     }
@@ -101,7 +104,7 @@ def _part(
     kept: Tensor,
     arch: NetworkName,
     repeats: int,
-    progress: Callable[[], None],
+    progress: Progress,
 ) -> Part:
     """The accuracy of a trial on the test set, at its step size; `kept` (N,) are train images that are not held out."""
     target = trial.target(data)
@@ -110,18 +113,20 @@ def _part(
         rate = _searched(trial, data, kept, arch, progress)
         target = _at_rate(target, rate)
     result = evaluate(trial.context, data, target, arch, repeats, progress)
+    return _part_of(result, rate, trial.searched)
+
+
+def _part_of(result: Evaluated, learning_rate: float, searched: bool) -> Part:
     return Part(
         accuracy_mean=result.accuracy_mean,
         accuracy_std=result.accuracy_std,
-        repeats=repeats,
-        learning_rate=rate,
-        searched=trial.searched,
+        repeats=result.repeats,
+        learning_rate=learning_rate,
+        searched=searched,
     )
 
 
-def _searched(
-    trial: Trial, data: LongTailedData, kept: Tensor, arch: NetworkName, progress: Callable[[], None]
-) -> float:
+def _searched(trial: Trial, data: LongTailedData, kept: Tensor, arch: NetworkName, progress: Progress) -> float:
     """The step size of highest balanced accuracy on the train images that are not `kept`; of equals the smallest."""
     inner = replace(
         data,
@@ -158,22 +163,19 @@ def _held_out(data: LongTailedData, seed: int) -> Tensor:
     return held_out.to(data.train_labels.device)
 
 
-def _all_images(data: LongTailedData, recipe: HardSettings) -> EvaluationTarget:
-    """All train images, long-tailed as they are, with their classes."""
-    targets = F.one_hot(data.train_labels, data.num_classes).to(data.train_images.dtype)
-    everything = TrainingSet(data.train_images, targets, recipe.learning_rate)
-    # Networks of other epochs, which another version may have left, are other networks.
-    return EvaluationTarget("all", f"all-{recipe.epochs}-epochs", None, lambda number: everything, "hard")
+def _on_all_images(context: Context, data: LongTailedData, repeats: int) -> Part:
+    """The accuracy of networks trained on all images by plain cross-entropy: the run's own bound, or one for the score.
 
-
-def _recipe_for_all(settings: RunSettings, data: LongTailedData) -> RunSettings:
-    """The hard regime with a teacher's batches, SGD and epochs, but no fewer steps than a small set gets."""
-    teacher, hard = settings.teacher, settings.hard
-    steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
-    epochs = max(teacher.epochs, math.ceil(steps / math.ceil(len(data.train_labels) / teacher.batch_size)))
-    names = ("batch_size", "learning_rate", "momentum", "weight_decay")
-    recipe = {name: getattr(teacher, name) for name in names} | {"epochs": epochs}
-    return settings.model_copy(update={"hard": hard.model_copy(update=recipe)})
+    The latter has the epochs of a bound, but no fewer steps than a small set gets with hard labels.
+    """
+    settings, hard, bounds = context.settings, context.settings.hard, context.settings.bounds
+    epochs = bounds.epochs
+    if "plain" not in bounds.losses:
+        steps = hard.epochs * math.ceil(settings.ipc * data.num_classes / hard.batch_size)
+        epochs = max(epochs, math.ceil(steps / math.ceil(len(data.train_labels) / settings.teacher.batch_size)))
+    plain = bounds.model_copy(update={"losses": ("plain",), "epochs": epochs, "networks": repeats})
+    (result,) = evaluate_bounds(replace(context, settings=settings.model_copy(update={"bounds": plain})), data)
+    return _part_of(result, settings.teacher.learning_rate, searched=False)
 
 
 def _without_augmentation(settings: RunSettings) -> RunSettings:

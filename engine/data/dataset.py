@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from engine.data.image_files import Source
+from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import wanted_counts
 from engine.run.errors import FILES_SHOWN, InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
 from engine.run.repeated_images import HINT_REPEATED
-from engine.run.settings import DatasetSettings
 
 MANY_ABOVE, FEW_BELOW = 100, 20
 """Train images of a many-shot and of a few-shot class (ImageNet-LT's borders)."""
@@ -80,7 +81,8 @@ class LongTailedData:
     """Whitened images float32 (N, channels, H, W) and labels int64 (N,) on the device; train is class after class.
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
-    words. `fingerprint`: a hash of pixels, labels and whitening, by which experts are cached. `test_set`: as of Source.
+    words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
+    whitening, by which experts are cached. `test_set`: as of Source.
     """
 
     train_images: Tensor
@@ -96,6 +98,7 @@ class LongTailedData:
     image_size: int
     fingerprint: str
     test_set: str = ""
+    partition: Partition = WHOLE_IMAGES
 
     @property
     def num_classes(self) -> int:
@@ -109,8 +112,12 @@ class LongTailedData:
         return counts
 
 
-def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit) -> LongTailedData:
+def load_long_tailed(
+    settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit, mini_images: int = 1
+) -> LongTailedData:
     """Loads, selects and whitens; emits DataReady, and Warned where classes are short of images.
+
+    `mini_images`: how many lie along a side of each stored image.
 
     Raises InputError where the data set is missing or damaged, or a class would be left without images.
     """
@@ -120,9 +127,10 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     chosen = _select(source, settings, emit)
     labels = source.train.labels[chosen]
     counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
-    short = [name for name, count in zip(source.class_names, counts, strict=True) if count < ipc]
+    short = [name for name, count in zip(source.class_names, counts, strict=True) if count < ipc * mini_images**2]
     if short:
-        emit(Warned(f"fewer train images than ipc {ipc}: {listed(short)}", "their images repeat at the start"))
+        wanted = f"ipc {ipc}" if mini_images == 1 else f"{ipc * mini_images**2} mini-images a class"
+        emit(Warned(f"fewer train images than {wanted}: {listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
     # The known sets are taken as published; a person's own files are not.
     if settings.name in ("folder", "imagenet-lt"):
@@ -132,8 +140,9 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
     train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
     whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
     groups, grouping = class_groups(counts)
+    whitened = whitening.train(train_images).to(device)
     data = LongTailedData(
-        train_images=whitening.train(train_images).to(device),
+        train_images=whitened,
         train_labels=torch.from_numpy(labels).to(device),
         test_images=whitening.test(test_images).to(device),
         test_labels=torch.from_numpy(source.test.labels).to(device),
@@ -146,6 +155,7 @@ def load_long_tailed(settings: DatasetSettings, ipc: int, device: torch.device, 
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
         test_set=source.test_set,
+        partition=Partition.into(mini_images, whitening, whitened),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.data.decoding import CHANNELS, read_images
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
 from engine.run.errors import InputError
 from engine.run.events import Emit, Warned
@@ -33,7 +34,6 @@ from engine.run.image_folder import (
 from engine.run.image_headers import common_size
 from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
-from engine.run.settings import DatasetSettings
 
 # --- What every data set becomes --------------------------------------------------------------------------------------
 

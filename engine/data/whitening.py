@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.errors import InputError
-from engine.run.settings import WITHOUT_ZCA
 
 Mode = Literal["paper", "corrected", "none", "published", "normalized", "raw"]
 # Exported files hold the position: append only.

@@ -88,6 +88,10 @@ class BackendBuilder:
         busy = batch_size if self.device.type == "cpu" else max(batch_size, _BUSY_ACTIVATIONS // activations)
         return min(fitting, busy)
 
+    def backbone(self) -> Backbone:
+        """The backbone alone, for batches of any size: neither captured as CUDA graphs nor in micro-batches."""
+        return self._whole_batches()[1]
+
     def step_loss(self) -> StepLoss:
         """The student's loss as a function of weights, images and label logits, for autograd."""
         logits = self._in_precision(self.network)

@@ -5,6 +5,7 @@ Formulas: docs/method.md, section 4. `PlainMatcher` at the end is the same by pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from engine.losses import StudentLoss, soft_cross_entropy
 from engine.matching.backends import Backend, BackendBuilder
 from engine.matching.classifier_phase import match_classifier
-from engine.matching.plain import PhaseGradient, match_plainly
+from engine.matching.plain import IterationResult, PhaseGradient, match_plainly
 from engine.matching.representation_phase import match_representation
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets.functional import FlatNetwork, matmul_precision
@@ -23,16 +24,6 @@ from engine.run.methods import MethodTraits
 from engine.run.network_cost import SAVED_ACTIVATIONS_BYTES
 from engine.run.settings import AugmentationName, MatchingSettings
 from engine.trajectories import Trajectory
-
-
-@dataclass(frozen=True)
-class IterationResult:
-    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn."""
-
-    gradient: Synthetic
-    loss_rep: Tensor
-    loss_cls: Tensor | None
-    drawn: str
 
 
 @dataclass
@@ -63,9 +54,16 @@ class Matcher:
         self._images_at_once: int | None = None
         self._backend: Backend | None = None
 
-    def gradient(self, synthetic: Synthetic, iteration: int, generator: torch.Generator) -> IterationResult:
+    def gradient(
+        self,
+        synthetic: Synthetic,
+        iteration: int,
+        generator: torch.Generator,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> IterationResult:
         """lambda_rep * g_rep + lambda_cls * g_cls at a synthetic set; all randomness comes from `generator`.
 
+        `extra`, from the iteration before, is always empty: nothing but the set is carried on.
         Raises RunFailed if the unrolled gradient does not fit in a GPU's memory, and torch.OutOfMemoryError if a
         single image at a time does not.
         """

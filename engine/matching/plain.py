@@ -8,7 +8,7 @@ gradient computes. Why they differ: docs/method.md, section 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,6 +23,20 @@ class PhaseGradient:
 
     loss: Tensor
     gradient: Synthetic
+
+
+@dataclass(frozen=True)
+class IterationResult:
+    """The weighted gradient of an iteration, its matching losses (scalars), and, for messages, what was drawn.
+
+    `extra`: what the method carries on to the next iteration, by name.
+    """
+
+    gradient: Synthetic
+    loss_rep: Tensor
+    loss_cls: Tensor | None
+    drawn: str
+    extra: dict[str, Tensor] = field(default_factory=dict)
 
 
 def matching_loss(theta_end: Tensor, theta_start: Tensor, theta_target: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from engine.run.settings import AugmentationName
 class Synthetic(NamedTuple):
     """The synthetic set: images (S, channels, H, W), label logits (S, C), beta (). IPC images a class, class by class.
 
-    A gradient in the set, and the velocity of its SGD, have the same three parts.
+    A stored set with mini-images (engine/data/partition.py) has a row of label logits for each of these. A gradient in
+    the set, and the velocity of its SGD, have the same three parts.
     """
 
     images: Tensor

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from engine.run.events import BOUND
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
@@ -25,20 +26,20 @@ Percent on {test_set}: mean and sample standard deviation over n networks, each 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
   flatters.
-- **random** is real images{random_labels}, drawn anew for every network, at a step size of their own
+- **random** is real images with their classes as labels, drawn anew for every network, at a step size of their own
   (`evaluate.real_learning_rate`); **initialization** is where matching started. Else the recipe is the same.
 - **experts** were trained on all long-tailed images: what the source itself gives.{teacher_text}
 - many, medium and few-shot classes: {grouping}.
 {expected}{stored}
 ## Evaluation protocol
 
-A fresh {arch} is trained on this set alone and tested once. {protocols}
+A fresh {arch} is trained on this set alone and tested once.{protocols}
 
 Augmentation (DSA): {augmentation}. ConvNet width {width}, depth {depth}. Whitening: {whitening_text}
 
 ## Classes
 
-| label | class | source images | images here | test images | final accuracy |
+| label | class | source images | images here | test images | final accuracy{first_regime} |
 | --- | --- | --- | --- | --- | --- |
 {class_rows}
 
@@ -124,7 +125,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
         "arch": metrics["arch"],
         "accuracy_table": _accuracy_table(metrics),
-        "random_labels": " with their classes as labels" if regimes == ["stored"] else "",
+        "first_regime": "" if regimes == ["stored"] else f" ({regimes[0]} labels)",
         "teacher_text": _teacher_text(metrics),
         "stored": _stored(metrics, regimes),
         "protocols": _protocols(about, regimes),
@@ -180,6 +181,8 @@ def _accuracy_table(metrics: MetricsJson) -> str:
         sets += [("final", labels, arch, figures) for arch, figures in (own.get("architectures") or {}).items()]
     sets += [(f"{kind} experts", "-", "-", figures) for kind, figures in metrics["experts"].items()]
     sets += [("teacher", "-", "-", metrics.get("teacher"))]
+    bounds = metrics.get("bounds") or {}
+    sets += [(f"{BOUND}{loss}".replace("_", " "), "-", metrics["arch"], figures) for loss, figures in bounds.items()]
     # Of sets that are only trained on with stored labels, as published, no regime has to be told.
     named = {labels for _, labels, _, figures in sets if figures} != {"stored", "-"}
     titles = ["trained on", *(["labels"] if named else []), "network", "accuracy", *GROUPS]
@@ -205,7 +208,8 @@ def _teacher_text(metrics: MetricsJson) -> str:
 
 _REGIMES = """\
 - labels **hard**: networks are trained on the classes alone; **stored**: on one soft label an image, which is kept with
-  it; **online**: on what a teacher makes of each augmented, mixed batch."""
+  it (random images: on their class, or the teacher's label where `initialize.labels` is `teacher`); **online**: on what
+  a teacher makes of each augmented, mixed batch. In hard and online all sets have one step size."""
 
 
 def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
@@ -226,16 +230,15 @@ def _protocols(about: dict[str, Any], regimes: list[str]) -> str:
     in_file = "the learning rate stored in the file"
     texts = {
         "stored": _recipe_text(EvaluateSettings(**about["recipe"]).recipe(augmentation), in_file),
-        "hard": _recipe_text(hard.recipe(augmentation), f"the learning rate {hard.learning_rate:g}"),
+        "hard": _recipe_text(hard.recipe(augmentation), f"the learning rate {hard.learning_rate:g}", "Cross-entropy"),
         "online": _recipe_text(online.recipe(augmentation), f"the learning rate {online.learning_rate:g}"),
     }
     if regimes == ["stored"]:
-        return texts["stored"]
-    return "\n\n".join(f"Labels **{labels}**: {texts[labels]}" for labels in regimes)
+        return f" {texts['stored']}"
+    return "".join(f"\n\nLabels **{labels}**: {texts[labels]}" for labels in regimes)
 
 
-def _recipe_text(recipe: Recipe, rate: str) -> str:
-    loss = "Soft cross-entropy"
+def _recipe_text(recipe: Recipe, rate: str, loss: str = "Soft cross-entropy") -> str:
     if recipe.teacher_weight is not None:
         loss = f"Mean squared error to the teacher's logits plus {recipe.teacher_weight:g} times cross-entropy"
     optimizer = f"SGD with momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "AdamW"

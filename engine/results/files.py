@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,12 @@ from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
-from engine.results.trio_readme import trio_readme
+from engine.results.trio_readme import TrioFacts, trio_readme
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import MARKER, RunFolder, read_json, write_atomically, write_json
+from engine.run.folder import MARKER, RunFolder, folder_names, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
-from engine.run.settings import DatasetSettings
 
 CLASSES = "classes.txt"
 """Beside every copy of a set: the name of each label. Other programs sort class folders in another order."""
@@ -94,12 +93,14 @@ def write_tensor_trio(
     anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
-    _save(folder / "images.pt", distilled.images)
+    _save(folder / "images.pt", distilled.training_images)
     _save(folder / "labels.pt", distilled.label_logits if distilled.has_soft_labels else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
     _copy_teacher(folder, teacher)
-    write_atomically(folder / "README.md", trio_readme(distilled, dataset, teacher is not None))
+    rate, decay_epoch = distilled.learning_rate, distilled.recipe.decay_epoch
+    facts = TrioFacts(distilled.about, distilled.has_soft_labels, distilled.whitening.epsilon, rate, decay_epoch)
+    write_atomically(folder / "README.md", trio_readme(facts, dataset, teacher is not None))
 
 
 def _copy_teacher(folder: Path, teacher: Path | None) -> None:
@@ -108,17 +109,6 @@ def _copy_teacher(folder: Path, teacher: Path | None) -> None:
         (folder / TEACHER).unlink(missing_ok=True)
     else:
         write_atomically(folder / TEACHER, teacher.read_bytes())
-
-
-def folder_names(class_names: list[str]) -> list[str]:
-    """A folder name for each class that every file system takes; no two are equal, even where case does not count."""
-    names: list[str] = []
-    for c, class_name in enumerate(class_names):
-        name = re.sub(r"[^\w.-]+", "_", class_name)[:80].strip("._") or f"class_{c}"
-        while name.casefold() in {other.casefold() for other in names}:
-            name += f"_{c}"
-        names.append(name)
-    return names
 
 
 def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
@@ -169,7 +159,9 @@ def save_preview(context: Context, data: LongTailedData, synthetic: Synthetic, i
     """Writes previews/<iteration>.png (a row for each class, IPC columns) and .json (soft labels); emits Preview."""
     png, labels = (context.folder.previews / f"{iteration:06d}{ending}" for ending in (".png", ".json"))
     write_atomically(png, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
-    write_json(labels, [[round(q, 4) for q in row] for row in synthetic.label_logits.softmax(dim=1).tolist()])
+    # Of mini-images, the mean of their labels stands for the image that holds them.
+    soft = synthetic.label_logits.softmax(dim=1).view(len(synthetic.images), -1, data.num_classes).mean(dim=1)
+    write_json(labels, [[round(q, 4) for q in row] for row in soft.tolist()])
     context.emit(
         Preview(
             iteration,

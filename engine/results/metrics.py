@@ -9,7 +9,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
-from engine.run.events import Evaluated, finite
+from engine.run.events import BOUND, Evaluated, finite
 from engine.run.folder import read_json
 from engine.run.metrics import (
     Figures,
@@ -42,7 +42,7 @@ def collect_metrics(
 
     `evaluations` are, in the run's first label regime, random, initialization, final, best, then final on further
     networks; and anywhere between them random, initialization and final in other regimes. Where nothing was distilled,
-    best is final once more. A figure that does not exist is None.
+    best is final once more. Bounds are in no regime. A figure that does not exist is None.
     """
     settings = context.settings
     labels, arch = settings.evaluate.labels, settings.evaluate.arch[0]
@@ -79,6 +79,11 @@ def collect_metrics(
         regimes={regime: RegimeFigures.model_construct(**figures) for regime, figures in by_regime.items()},
         teacher=teacher_figures(settings, data, teacher),
         stored_bytes=stored_bytes(settings, data, teacher),
+        bounds={
+            event.subject.removeprefix(BOUND): evaluation_figures(event, data.test_counts)
+            for event in evaluations
+            if event.subject.startswith(BOUND)
+        },
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
@@ -113,7 +118,7 @@ def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher |
     return StoredBytes.model_construct(
         images_float32=FLOAT_BYTES * pixels,
         images_uint8=pixels,
-        labels_float32=FLOAT_BYTES * images * data.num_classes if settings.has_soft_labels else 0,
+        labels_float32=FLOAT_BYTES * settings.images_per_class * data.num_classes**2 if settings.has_soft_labels else 0,
         teacher_float32=FLOAT_BYTES * sum(theta.numel() for theta in teacher.weights) if teacher else None,
     )
 

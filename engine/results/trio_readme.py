@@ -6,11 +6,13 @@ tested on images that it never saw the like of.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from engine.data import augment
-from engine.distilled import DistilledSet
 from engine.results.card import WHITENING_TEXT
+from engine.run.data_settings import DatasetSettings
 from engine.run.recipes import OnlineSettings
-from engine.run.settings import DatasetSettings
 
 _TEXT = """\
 # {count} images of {dataset}, {by}: the {which} as .pt files
@@ -85,11 +87,24 @@ of itself at each step, is tested.
 """
 
 
-def trio_readme(distilled: DistilledSet, dataset: DatasetSettings, with_teacher: bool = False) -> str:
+@dataclass(frozen=True)
+class TrioFacts:
+    """What the text says of a set: its metadata, whether its labels are soft, its whitening's epsilon, and the recipe's
+    learning rate and the epoch at which that falls."""
+
+    about: dict[str, Any]
+    has_soft_labels: bool
+    epsilon: float
+    learning_rate: float
+    decay_epoch: int
+
+
+def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool = False) -> str:
     """The text; `dataset`: for what the set does not hold, `with_teacher`: whether teacher.safetensors lies there."""
-    about, soft = distilled.about, distilled.has_soft_labels
-    whitening, epsilon = WHITENING_TEXT[about["whitening"]], distilled.whitening.epsilon
-    classes, ipc = len(about["class_names"]), about["ipc"]
+    about, soft = facts.about, facts.has_soft_labels
+    whitening, epsilon = WHITENING_TEXT[about["whitening"]], facts.epsilon
+    # Other programs know no mini-images: each is written as the image that networks see of it.
+    classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
     count = classes * ipc
     online = OnlineSettings(**about.get("online", {}))
     decay_epochs = ", ".join(map(str, online.recipe(()).decay_epochs))
@@ -110,13 +125,13 @@ def trio_readme(distilled: DistilledSet, dataset: DatasetSettings, with_teacher:
             "labels": f"float32 ({count}, {classes}), **logits**: the targets are `labels.softmax(1)`"
             if soft
             else f"int64 ({count},), class indices",
-            "learning_rate": distilled.learning_rate,
+            "learning_rate": facts.learning_rate,
             "whitening": f"{whitening} Epsilon {epsilon:g}." if "ZCA" in whitening else whitening,
             "source": sum(about["class_counts"]),
             "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
             "subset_seed": dataset.subset_seed,
             "loss": "Cross-entropy with the soft targets." if soft else "Cross-entropy with the classes.",
-            "decay_epoch": distilled.recipe.decay_epoch,
+            "decay_epoch": facts.decay_epoch,
             "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
             "teacher_row": _TEACHER_ROW if with_teacher else "",
             "teacher_text": teacher if with_teacher else "",

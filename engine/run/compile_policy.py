@@ -40,11 +40,16 @@ _EXPERTS = 8
 
 def should_compile_student(settings: RunSettings, cost: NetworkCost, device_kind: str) -> bool:
     """Whether matching is to be compiled if a compiler works; `device_kind` is cpu or cuda."""
-    matching = settings.matching
+    matching, network = settings.matching, settings.experts.network
+    if settings.traits.matches_distributions:
+        # As if all images went forward and back: of real ones only a third of that is done.
+        images = (settings.images_per_class + settings.distribution.real_batch / 3) * cost.classes
+        pays = _training_pays(network, cost, matching.iterations * images, matching.iterations, device_kind)
+        return compile_or_not(settings.compile, pays)
     steps = matching.syn_steps + (matching.syn_steps_cls if settings.traits.decoupled else 0)
-    batch = min(matching.batch_syn, settings.ipc * cost.classes)
+    batch = min(matching.batch_syn, settings.images_per_class * cost.classes)
     step_seconds = _STEP_SECONDS[device_kind] + _STEP_PASSES * batch * cost.flops / _FLOPS[device_kind]
-    pays = _pays(matching.iterations * steps * step_seconds, settings.experts.network, device_kind)
+    pays = _pays(matching.iterations * steps * step_seconds, network, device_kind)
     return settings.traits.matches_trajectories and compile_or_not(settings.compile, pays)
 
 
@@ -62,16 +67,13 @@ def compiling_experts_pays(settings: RunSettings, cost: NetworkCost, images: int
     return _training_pays(experts.network, cost, batch * gradients, gradients, device_kind)
 
 
-def should_compile_teacher(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether the networks of the teacher are to be trained by compiled steps, on `images` train images."""
-    return compile_or_not(settings.compile, compiling_teacher_pays(settings, cost, images, device_kind))
-
-
-def compiling_teacher_pays(settings: RunSettings, cost: NetworkCost, images: int, device_kind: str) -> bool:
-    """Whether compiling saves time in training one network of the teacher, whatever the setting says."""
-    teacher, batch = settings.teacher, min(images, settings.teacher.batch_size)
-    steps = teacher.epochs * math.ceil(images / batch)
-    return _training_pays(settings.experts.network, cost, batch * steps, steps, device_kind)
+def compiling_teacher_pays(
+    settings: RunSettings, network: NetworkName, cost: NetworkCost, epochs: int, images: int, device_kind: str
+) -> bool:
+    """Whether compiling saves time in training one network by the teacher's recipe, whatever the setting says."""
+    batch = min(images, settings.teacher.batch_size)
+    steps = epochs * math.ceil(images / batch)
+    return _training_pays(network, cost, batch * steps, steps, device_kind)
 
 
 def should_compile_evaluation(
@@ -81,7 +83,7 @@ def should_compile_evaluation(
 
     The regimes that the run itself is evaluated in have no part in it: others may be asked for later.
     """
-    counts, recipe, images = settings.evaluate, settings.recipe(regime), settings.ipc * cost.classes
+    counts, recipe, images = settings.evaluate, settings.recipe(regime), settings.images_per_class * cost.classes
     # random, initialization, final, best; checks
     networks = 4 * counts.repeats + settings.checks * counts.check_repeats
     epochs = networks * recipe.epochs
@@ -105,7 +107,7 @@ def may_compile_by_torch(settings: RunSettings, device: str) -> bool:
     return settings.traits.matches_trajectories and settings.compile != "never" and by_torch
 
 
-def _training_pays(network: NetworkName, cost: NetworkCost, images: int, gradients: int, device_kind: str) -> bool:
+def _training_pays(network: NetworkName, cost: NetworkCost, images: float, gradients: int, device_kind: str) -> bool:
     """Whether compiling saves time in training; `images` are those of all `gradients` together."""
     calls = gradients * _GRADIENT_SECONDS[device_kind]
     return _pays(calls + _GRADIENT_PASSES * images * cost.flops / _FLOPS[device_kind], network, device_kind)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.run.data_settings import DatasetName, DatasetSettings
 from engine.run.errors import Fault
-from engine.run.settings import DatasetName, DatasetSettings
 
 FLOAT_ERROR = 1e-12
 """Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""

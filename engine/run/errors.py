@@ -103,3 +103,11 @@ class StopSignals:
         if number != signal.SIGTERM or time.monotonic() - self._last > ONE_REQUEST_SECONDS:
             self.numbers.append(number)
         self._last = time.monotonic()
+
+
+LONGEST_QUOTED = 80
+
+
+def shortened(text: str) -> str:
+    """The text as messages quote it: no more than its begin."""
+    return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}..."

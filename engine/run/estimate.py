@@ -1,7 +1,7 @@
 """Estimate of a run's time, memory and disk before it starts: the worker records it, the app (ltdd_tui) shows it.
 
-The arithmetic is in cost_model.py; here is what it needs to know of the data and of cached experts. Image files are
-counted by name; at most the headers of a few are read, for their size.
+The arithmetic is in cost_model.py and memory_model.py; here is what it needs to know of the data and of cached experts.
+Image files are counted by name; at most the headers of a few are read, for their size.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.run.cost_model import Workload, disk_bytes, memory_bytes
+from engine.run.cost_model import Workload
 from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.image_folder import Survey, held_out, sampled_side, survey
+from engine.run.memory_model import disk_bytes, memory_bytes
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 
@@ -46,6 +47,7 @@ class Estimate:
     compression_ratio: float
     check_seconds: float = 0.0
     teacher_seconds: float = 0.0
+    bounds_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -59,6 +61,7 @@ class Estimate:
             "baselines": self.baselines_seconds,
             "distill": self.matching_seconds,
             "evaluate": self.evaluation_seconds,
+            "bounds": self.bounds_seconds,
         }
 
 
@@ -89,7 +92,6 @@ def estimate(
     if dataset.test_per_class is not None:
         tests = min(tests, dataset.test_per_class * len(counts))
     work = Workload(settings, device, counts, channels, size, tests, cached)
-    matches = settings.traits.matches_trajectories
     compiling = work.compile_seconds()
     teacher = work.teacher_seconds() + compiling["teacher"] if settings.needs_teacher else 0.0
     stages = (
@@ -98,18 +100,19 @@ def estimate(
         work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
         work.initialize_seconds(),
         work.baselines_seconds() + compiling["baselines"],
-        work.matching_seconds() + compiling["distill"] if matches else 0.0,
+        work.matching_seconds() + compiling["distill"] if settings.traits.distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(
         *stages,
         compile_seconds=sum(compiling.values()),
-        total_seconds=sum(stages) + teacher,
+        total_seconds=sum(stages) + teacher + work.bounds_seconds(),
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
         check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
         teacher_seconds=teacher,
+        bounds_seconds=work.bounds_seconds(),
     )
 
 

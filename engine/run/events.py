@@ -199,7 +199,8 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best.
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best; or
+    `bound` and a loss: networks that were trained on all long-tailed images, in no label regime.
 
     `labels`: the label regime in which they were trained, hard, stored or online.
     """
@@ -274,6 +275,9 @@ class RunBroke(Event):
     where: Text = ""
     hint: Text = ""
 
+
+BOUND = "bound "
+"""What the subject of an evaluated bound begins with; its loss follows."""
 
 Emit = Callable[[Event], None]
 

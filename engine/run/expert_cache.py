@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded, read_json
-from engine.run.settings import DatasetSettings, ExpertSettings, RunSettings
+from engine.run.settings import ExpertSettings, RunSettings
 
 TRAINING_VERSION = 4
 """Goes up when a change of the code changes the bytes of experts, so that older cached ones are not reused."""

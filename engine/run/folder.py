@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shlex
 import time
 import unicodedata
@@ -241,3 +242,14 @@ def _taken(file: IO[str]) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def folder_names(class_names: list[str]) -> list[str]:
+    """A folder name for each class that every file system takes; no two are equal, even where case does not count."""
+    names: list[str] = []
+    for c, class_name in enumerate(class_names):
+        name = re.sub(r"[^\w.-]+", "_", class_name)[:80].strip("._") or f"class_{c}"
+        while name.casefold() in {other.casefold() for other in names}:
+            name += f"_{c}"
+        names.append(name)
+    return names

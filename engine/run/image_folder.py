@@ -17,12 +17,11 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from engine.run.datasets import empty_tail, kept_counts
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import CONTROL_CHARACTER, Fault, InputError, listed
 from engine.run.folder import expanded
 from engine.run.image_headers import common_size, header_faults
 from engine.run.repeated_images import repeated_files
-from engine.run.settings import DatasetSettings
 
 LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
@@ -314,16 +313,8 @@ def sampled_side(folder: Survey) -> int:
         return DEFAULT_SIDE
 
 
-def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault], tuple[str, ...]]:
-    """Every fault of a folder, with those of the first bytes of its images if `open_images`; and the survey's notes."""
-    try:
-        folder = survey(dataset.path, *held_out(dataset))
-    except InputError as error:
-        return list(error.faults), ()
-    # With an empty class among them, the tail's fault would only repeat that one.
-    tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
-    if not open_images:
-        return [*folder.faults, *tail], folder.notes
+def image_faults(folder: Survey) -> tuple[list[Fault], tuple[str, ...]]:
+    """The faults of the first bytes of its images; and a note of those that repeat each other."""
     train, test = (
         [
             (Path(entry.path), label)
@@ -336,4 +327,4 @@ def folder_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fau
     )
     files = sorted((file for file, _ in train + test), key=lambda file: natural_order(str(file)))
     repeated = repeated_files(train, test)
-    return [*folder.faults, *tail, *header_faults(files)], (*folder.notes, *([repeated] if repeated else []))
+    return header_faults(files), (repeated,) if repeated else ()

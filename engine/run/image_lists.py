@@ -9,12 +9,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import class_faults
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.image_headers import header_faults
 from engine.run.repeated_images import repeated_files
-from engine.run.settings import DatasetSettings
 
 Files = list[tuple[Path, int]]
 """Image files, each with its label."""

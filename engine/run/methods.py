@@ -38,7 +38,8 @@ class MethodTraits:
     takes real images as they are. student_loss: what the student of trajectory matching minimizes in phase rep.
     decoupled: whether classifier experts are trained and phase cls is run (expert decoupling). matched: the weights
     that phase rep matches. learns_labels: whether labels are soft and learnt, or class indices. uses_teacher: whether
-    images are chosen, or synthesized, by networks that were trained on all images.
+    images are chosen, or synthesized, by networks that were trained on all images. trains_networks:
+    whether the networks whose features are matched are trained on the way, or random (distribution matching).
     """
 
     summary: str
@@ -48,11 +49,17 @@ class MethodTraits:
     matched: Literal["backbone", "all"] = "all"
     learns_labels: bool = False
     uses_teacher: bool = False
+    trains_networks: bool = False
 
     @property
     def matches_trajectories(self) -> bool:
         """Whether the method needs experts."""
         return self.synthesis == "trajectory matching"
+
+    @property
+    def matches_distributions(self) -> bool:
+        """Whether the images follow the mean features of real images."""
+        return self.synthesis == "distribution matching"
 
     @property
     def distills(self) -> bool:
@@ -81,7 +88,7 @@ METHODS: dict[MethodName, MethodTraits] = {
     "datm": MethodTraits("plain matching, soft labels", MATCHING, "soft", learns_labels=True),
     "mtt": MethodTraits("plain matching, hard labels", MATCHING, "hard"),
     "dm": MethodTraits("mean features, random networks", DISTRIBUTION),
-    "idm": MethodTraits("mean features, 2x2 mini-images", DISTRIBUTION),
+    "idm": MethodTraits("mean features, 2x2 mini-images", DISTRIBUTION, trains_networks=True),
     "rldd": MethodTraits("statistics of a teacher", "recovery", learns_labels=True, uses_teacher=True),
     "random": MethodTraits("real images, picked", "selection"),
     "k-center": MethodTraits("real images, far apart", "selection", uses_teacher=True),
@@ -92,6 +99,16 @@ METHODS: dict[MethodName, MethodTraits] = {
 }
 
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
-    "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
+    "idm": {("initialize", "partition"): 2, ("distribution", "image_lr"): 0.2},
+    "ltdd-plus": {
+        ("initialize", "partition"): 2,
+        ("initialize", "labels"): "teacher",
+        ("teacher", "kind"): "balanced_softmax",
+    },
+    "rldd": {
+        ("initialize", "images"): "crops",
+        ("teacher", "kind"): "balanced_softmax",
+        ("matching", "iterations"): 75,
+    },
 }
 """What a method has other defaults for; presets may still say else."""

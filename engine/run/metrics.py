@@ -134,6 +134,7 @@ class Metrics(BaseModel, strict=True):
     regimes: dict[str, RegimeFigures] | None = None
     teacher: TeacherFigures | None = None
     stored_bytes: StoredBytes | None = None
+    bounds: dict[str, Figures | None] | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
     estimated: Estimated | None = None
@@ -272,7 +273,7 @@ def sound_metrics(metrics: Mapping[str, Any]) -> tuple[Metrics, list[Fault]]:
             faults.append(Fault(what, f"metrics.json: {'.'.join(map(str, path))}"))
             # Left out is the figure set or list that it stands in, and nothing beside that.
             holder: Any = rest
-            if path[0] in ("experts", "architectures", "regimes", "estimated") and len(path) > 1:
+            if path[0] in ("experts", "architectures", "regimes", "bounds", "estimated") and len(path) > 1:
                 holder = rest[path[0]]
                 path = path[1:]
             del holder[path[0]]

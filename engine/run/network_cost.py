@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.run.settings import NetworkName
+from engine.run.fields import NetworkName
 
 GIB = 2**30
 TEST_IMAGES_AT_ONCE = {"cpu": 50, "cuda": 500}

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from engine.run.errors import Fault, InputError, SettingsError
+from engine.run.errors import Fault, InputError, SettingsError, shortened
 from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.image_folder import natural_order
 from engine.run.methods import METHOD_DEFAULTS
@@ -30,7 +30,6 @@ from engine.run.validation import (
     last_written,
     location,
     mentioned,
-    shortened,
     value_faults,
 )
 from engine.run.yaml_text import (

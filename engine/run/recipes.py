@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast, get_args
 
 from pydantic import Field, field_validator
 
+from engine.run.errors import InputError, shortened
 from engine.run.fields import AugmentationName, LabelRegime, NetworkName, Strict, official, ours, paper, rldd
 
 
@@ -165,3 +167,24 @@ class OnlineSettings(Strict):
             self.ema,
             self.cross_entropy_weight,
         )
+
+
+# ---- Networks and regimes that are named from outside ----
+
+
+def known_network(name: str, where: str = "arch") -> NetworkName:
+    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
+    return cast(NetworkName, _known(name, "network", get_args(NetworkName), where))
+
+
+def known_regime(name: str, where: str = "labels") -> LabelRegime:
+    """A name from outside as that of a label regime; raises InputError, which lists the regimes, for any other name."""
+    return cast(LabelRegime, _known(name, "label regime", get_args(LabelRegime), where))
+
+
+def _known(name: str, kind: str, known: tuple[str, ...], where: str) -> str:
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "name one of these"
+        raise InputError(f"there is no {kind} {shortened(name)!r}; known: {', '.join(known)}", where, hint)
+    return name

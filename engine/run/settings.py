@@ -9,72 +9,23 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
+from engine.run.data_settings import DatasetSettings
+
 # The names of `fields` are a part of the settings: as such they are imported from here.
 from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
 from engine.run.fields import NetworkName as NetworkName
-from engine.run.fields import Strict, official, ours, paper
+from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
+from engine.run.synthesis import DistributionSettings, RecoverySettings
 
-DatasetName = Literal[
-    "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
-]
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
-StartingImages = Literal["correct", "real", "noise", SelectionRule]
+StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
-
-
-# Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
-WITHOUT_ZCA = ("none", "raw")
-
-
-class DatasetSettings(Strict):
-    """Which images, how long-tailed they are, and how they are prepared."""
-
-    name: DatasetName = ours("digits", "data set")
-    path: str | None = ours(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
-    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = ours(
-        "natural", "largest class over smallest, or natural: every image as it is", unit="x"
-    )
-    resolution: int | None = ours(
-        None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
-    )
-    whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
-        "corrected",
-        "ZCA of all images (corrected), after normalizing the test images (published: CIFAR-10-LT) or all images"
-        " (normalized: CIFAR-100-LT); only mean and std (none); no change (raw); paper: published of older runs",
-    )
-    whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
-    class_order: Literal["label", "count", "text"] = ours(
-        "label",
-        "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
-        " in text order, as published",
-    )
-    subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
-    test_per_class: int | None = ours(
-        None,
-        "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
-        unit="images",
-        ge=1,
-    )
-    test_share: float = ours(0.2, "share of each class held out where the folder has no test/ or val/", gt=0, lt=1)
-    test_folds: int | None = ours(
-        None,
-        "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"
-        " each fold tests every image once",
-        unit="folds",
-        ge=2,
-    )
-    test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
-    augmentation: tuple[AugmentationName, ...] = paper(
-        ("color", "crop", "cutout", "flip", "scale", "rotate"),
-        "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
-        strict=False,
-    )
 
 
 class ExpertSettings(Strict):
@@ -139,9 +90,30 @@ class TeacherSettings(Strict):
     precision: Precision = ours(
         "float32", "products in training: float32, with TF32 where a GPU has it, or of bfloat16"
     )
+    cutmix: float = ours(
+        0.0,
+        "alpha of CutMix's Beta distribution, which mixes each batch after its augmentation; 0: no mixing (GLMC mixes"
+        " batches in its own way)",
+        ge=0,
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
+
+
+class BoundSettings(Strict):
+    """Bounds of what a set can reach: networks trained on all long-tailed images by the teacher's recipe.
+
+    They are tested like those of a set, and of the first network of evaluations; nothing else depends on them.
+    """
+
+    losses: tuple[LongTailLoss, ...] = ours(
+        (),
+        "plain cross-entropy, the same on class-balanced batches, and balanced softmax; empty: no bounds",
+        strict=False,
+    )
+    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
 
 
 class InitializeSettings(Strict):
@@ -150,8 +122,12 @@ class InitializeSettings(Strict):
     images: StartingImages = paper(
         "correct",
         "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
-        " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
+        " chooses: its most confident ones, by herding, k-center or graph-cut, or the crops it is surest of (RLDD); a"
+        " selection method chooses its own",
     )
+    crops: int = rldd(5, "random square crops of each real image, where crops are the start", unit="crops", ge=1)
+    crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
+    smallest_crop: float = rldd(0.08, "smallest share of an image in such a crop", gt=0, le=1)
     labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
@@ -167,6 +143,14 @@ class InitializeSettings(Strict):
         "auto",
         "what the values of start_set's images are: as dataset.whitening prepares train images (whitened), less the"
         " channels' mean over their std (normalized), 0 to 1 (pixels), or what the set itself tells (auto)",
+    )
+    partition: int = ours(
+        1,
+        "mini-images along a side of each stored image, each of them enlarged to an image of its own before a network"
+        " sees it (IDC): 2 stores four real images in one, as idm does",
+        unit="images",
+        ge=1,
+        le=8,
     )
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
@@ -229,6 +213,12 @@ class MatchingSettings(Strict):
         unit="GPUs",
         ge=1,
     )
+    average: float = ours(
+        0.0,
+        "what the average of the set over the iterations keeps of itself at each; it is the result then (0: none)",
+        ge=0,
+        lt=1,
+    )
     checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
     preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
 
@@ -253,9 +243,12 @@ class RunSettings(Strict):
     teacher: TeacherSettings = TeacherSettings()
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
+    distribution: DistributionSettings = DistributionSettings()
+    recovery: RecoverySettings = RecoverySettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
+    bounds: BoundSettings = BoundSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"
@@ -269,10 +262,21 @@ class RunSettings(Strict):
         return METHODS[self.method]
 
     @property
+    def image_lr(self) -> float:
+        """Step size of the synthetic images."""
+        return self.distribution.image_lr if self.traits.matches_distributions else self.matching.image_lr
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of each class that networks see of the set: its mini-images, each enlarged."""
+        return self.ipc * self.initialize.partition**2
+
+    @property
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
-        online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled or self.starting_images in get_args(SelectionRule)
+        online, labelled = "online" in self.evaluate.labels, self.teacher_labels_start
+        chosen = self.starting_images in (*get_args(SelectionRule), "crops")
+        return self.traits.uses_teacher or online or labelled or chosen
 
     @property
     def starting_images(self) -> StartingImages:
@@ -284,9 +288,15 @@ class RunSettings(Strict):
         return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
+    def teacher_labels_start(self) -> bool:
+        """Whether the starting images have the teacher's logits as labels, as recovery gives its images in the end."""
+        recovers = self.traits.synthesis == "recovery" and self.initialize.labels != "stored"
+        return self.initialize.labels == "teacher" or recovers
+
+    @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.initialize.labels in ("teacher", "stored")
+        return self.traits.learns_labels or self.teacher_labels_start or self.initialize.labels == "stored"
 
     @property
     def trains_experts(self) -> bool:
@@ -325,6 +335,12 @@ class RunSettings(Strict):
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
             raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _recovered_images_are_whole(self) -> RunSettings:
+        if self.traits.synthesis == "recovery" and self.initialize.partition > 1:
+            raise ValueError(f"initialize.partition must be 1 for method {self.method}, which recovers whole images")
         return self
 
     @model_validator(mode="after")

@@ -9,18 +9,28 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
-from engine.run.datasets import DIGITS_SMALLEST, FACTS, TINY_FOLDER, TINY_MARK, counts_for, empty_tail, image_size_for
-from engine.run.errors import FAULTS_SHOWN, Fault, InputError
+from engine.run.data_settings import DatasetSettings
+from engine.run.datasets import (
+    DIGITS_SMALLEST,
+    FACTS,
+    TINY_FOLDER,
+    TINY_MARK,
+    counts_for,
+    empty_tail,
+    image_size_for,
+    kept_counts,
+)
+from engine.run.errors import FAULTS_SHOWN, Fault, InputError, shortened
 from engine.run.expert_cache import imported_faults
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import folder_faults
+from engine.run.image_folder import held_out, image_faults, survey
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
-from engine.run.settings import DatasetSettings, LabelRegime, NetworkName, RunSettings
+from engine.run.settings import RunSettings
 from engine.run.yaml_text import KeyPath, reads_as_number
 
 KEY_IN_TEXT = re.compile(r"[a-z_]+(?:\.[a-z_]+)?")
@@ -31,7 +41,6 @@ WHAT = {
     "too_large": "must be 2^53 at most, this is larger",
     "no_text": "must be UTF-8 text, this is not",
 }
-LONGEST_QUOTED = 80
 RATIO = re.compile(r"\s*(?:1\s*[/:]\s*([1-9]\d*)|([1-9]\d*)\s*[/:]\s*1)\s*")
 RATIO_HINT = "it is the largest class over the smallest"
 
@@ -174,29 +183,6 @@ def _nearest(path: KeyPath) -> str:
     return f"did you mean {' or '.join(near)}?" if near else "`ltdd-tui presets show quickstart` shows all settings"
 
 
-def known_network(name: str, where: str = "arch") -> NetworkName:
-    """A name from outside as that of a network; raises InputError, which lists the networks, for any other name."""
-    return cast(NetworkName, _known(name, "network", get_args(NetworkName), where))
-
-
-def known_regime(name: str, where: str = "labels") -> LabelRegime:
-    """A name from outside as that of a label regime; raises InputError, which lists the regimes, for any other name."""
-    return cast(LabelRegime, _known(name, "label regime", get_args(LabelRegime), where))
-
-
-def _known(name: str, kind: str, known: tuple[str, ...], where: str) -> str:
-    if name not in known:
-        near = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "name one of these"
-        raise InputError(f"there is no {kind} {shortened(name)!r}; known: {', '.join(known)}", where, hint)
-    return name
-
-
-def shortened(text: str) -> str:
-    """The text as messages quote it: no more than its begin."""
-    return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}..."
-
-
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f"the text {shortened(value)!r}"
@@ -242,6 +228,13 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             f"evaluate.arch and experts.network need images of {SMALLEST_FOR_OTHERS} pixels, these have {size}",
             "dataset.resolution",
             "raise dataset.resolution",
+        )
+    if size is not None and size % settings.initialize.partition:
+        yield Fault(
+            f"images of {size} pixels (dataset.name, dataset.resolution) cannot be cut into"
+            f" {settings.initialize.partition} equal parts a side",
+            "initialize.partition",
+            f"choose a divisor of {size}, or another dataset.resolution",
         )
     if dataset.class_order == "text" and dataset.name != "tiny-imagenet":
         yield Fault(
@@ -298,5 +291,12 @@ def data_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault
     Names and lists alone are read, which is fast; with `open_images` also the first bytes of every image.
     """
     if dataset.name == "folder":
-        return folder_faults(dataset, open_images)
+        try:
+            folder = survey(dataset.path, *held_out(dataset))
+        except InputError as error:
+            return list(error.faults), ()
+        # With an empty class among them, the tail's fault would only repeat that one.
+        tail = [] if folder.faults else empty_tail(dataset, kept_counts(folder.counts, dataset))
+        faults, notes = image_faults(folder) if open_images else ([], ())
+        return [*folder.faults, *tail, *faults], (*folder.notes, *notes)
     return list_faults(dataset, open_images) if dataset.name == "imagenet-lt" else ([], ())

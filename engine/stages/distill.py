@@ -1,6 +1,7 @@
 """Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
 
 The loss and its gradient are in matching/ (docs/method.md sections 4, 6); the step that is taken with it is here.
+Recovery (section 11) takes steps of its own, in the same loop.
 """
 
 from __future__ import annotations
@@ -8,22 +9,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from engine.checkpoints import DistillState, load_state, save_state
 from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
+from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.losses import StudentLoss
-from engine.matching.matcher import IterationResult, Matcher
+from engine.matching.backends import BackendBuilder
+from engine.matching.distribution import DistributionMatcher, FeatureMatcher, QueueMatcher
+from engine.matching.matcher import Matcher
+from engine.matching.plain import IterationResult
+from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
-from engine.training.from_scratch import cost_of
+from engine.training.from_scratch import cost_of, fresh_network
+from engine.training.gradients import training_gradient
 from engine.trajectories import Trajectory
+
+AnyMatcher = Matcher | DistributionMatcher | QueueMatcher
+"""What gives the gradient of an iteration."""
 
 
 def student_matcher(
@@ -50,8 +62,44 @@ def student_matcher(
     )
 
 
-def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[DistillState]:
+def distribution_matcher(
+    context: Context, data: LongTailedData, network: FlatNetwork
+) -> DistributionMatcher | QueueMatcher:
+    """What computes the gradient of distribution matching for this run, with random or with trained networks."""
+    settings, method, device = context.settings, context.settings.traits, context.device
+    compiled = student_is_compiled(context, cost_of(settings, data, settings.experts.network))
+    # The student's loss has no part in a backbone.
+    loss = StudentLoss.of(method, settings.matching, data.class_counts, data.train_images)
+    form = settings.matching, device, compiled, context.emit
+    matcher = FeatureMatcher(
+        settings.distribution,
+        network,
+        BackendBuilder(network, loss, method.learns_labels, *form).backbone(),
+        data,
+        settings.dataset.augmentation,
+        settings.matching.precision,
+    )
+
+    def fresh_weights(number: int) -> Tensor:
+        return fresh_network(settings, data, settings.experts.network, "distribution", number)[1]
+
+    if not method.trains_networks:
+        return DistributionMatcher(matcher, fresh_weights)
+    precision = settings.matching.precision
+    return QueueMatcher(
+        matcher, fresh_weights, training_gradient(network, 1, device, compiled, precision, emit=context.emit)
+    )
+
+
+def distill(
+    context: Context,
+    start: Synthetic,
+    matcher: AnyMatcher | Recovery,
+    partition: Partition = WHOLE_IMAGES,
+) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
+
+    The matcher sees the decoded set; the step is taken in the stored one.
 
     Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
     loss or gradient is not finite or beta is not positive, before such a state is saved.
@@ -61,11 +109,20 @@ def distill(context: Context, start: Synthetic, matcher: Matcher) -> Iterator[Di
     saved = state.iteration
     yield state
     while state.iteration < settings.iterations:
-        began = time.monotonic()
+        began, before = time.monotonic(), state
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
-        result = matcher.gradient(state.synthetic, state.iteration, draw)
-        state = step(state, result.gradient, settings)
+        result: IterationResult | RecoveryStep
+        if isinstance(matcher, Recovery):
+            result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
+            state = replace(state, iteration=state.iteration + 1, synthetic=result.synthetic, extra=result.extra)
+        else:
+            decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
+            result = matcher.gradient(decoded, state.iteration, draw, state.extra)
+            gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
+            state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
+        if settings.average:
+            state = replace(state, average=_average(before, state.synthetic, settings.average))
         _emit_step(context, state, result, time.monotonic() - began)
         # A checked iteration is saved too: on a GPU, doing it again would give another set than the one checked.
         intervals = (settings.checkpoint_every, context.settings.evaluate.every, settings.iterations)
@@ -88,14 +145,20 @@ def _save(context: Context, state: DistillState) -> None:
     context.emit(Checkpointed(state.iteration))
 
 
-def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings) -> DistillState:
+def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings, image_lr: float) -> DistillState:
     """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays."""
     decay = rate_decay(settings, state.iteration)
-    rates = decay * settings.image_lr, decay * settings.label_lr, settings.beta_lr
+    rates = decay * image_lr, decay * settings.label_lr, settings.beta_lr
     momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
     velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
     synthetic = state.synthetic.map(velocity, rates, by=lambda x, v, rate: x - rate * v)
-    return DistillState(state.iteration + 1, synthetic, velocity, state.extra)
+    return replace(state, iteration=state.iteration + 1, synthetic=synthetic, velocity=velocity)
+
+
+def _average(before: DistillState, now: Synthetic, keeps: float) -> Synthetic:
+    """The average over the iterations: `keeps` of what it was, which at first is the starting set."""
+    # The draws of one iteration move the set to and fro; what many of them agree on stays.
+    return now.map(before.average or before.synthetic, by=lambda new, old: torch.lerp(new, old, keeps))
 
 
 def rate_decay(settings: MatchingSettings, iteration: int) -> float:
@@ -104,7 +167,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.rate_decay]
 
 
-def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
+def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:
     """Emits MatchingStep; raises RunFailed if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
@@ -112,7 +175,8 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult, s
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        hint = "lower matching.image_lr or matching.beta; the last checkpoint is untouched"
+        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else "matching.image_lr or matching.beta"
+        hint = f"lower {lower}; the last checkpoint is untouched"
         raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
         raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")

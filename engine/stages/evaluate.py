@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.context import Context, generator
+from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
@@ -75,15 +75,17 @@ def evaluate(
     target: EvaluationTarget,
     arch: NetworkName,
     repeats: int,
-    progress: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> Evaluated:
     """Trains and tests `repeats` fresh networks, some at once; those of an interrupted run are read back.
 
-    `progress` is called once a network. Emits and returns the summary over all networks.
+    `progress` is called once a network, and told how far those in training are. Emits and returns the summary over all
+    networks.
     """
     results = _read_results(context, target, arch)[:repeats]
     for _ in results:
-        progress()
+        if progress:
+            progress()
     group = networks_at_once(context, data, arch, repeats, target.regime)
     teacher = target.teacher if target.regime == "online" else None
 
@@ -95,7 +97,10 @@ def evaluate(
         names: list[Names] = [
             ("evaluate", target.key, target.iteration or 0, *regime, arch, number) for number in numbers
         ]
-        network, weights = train_from_scratch(context, data, sets, arch, names, target.regime, teacher)
+        under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
+        network, weights = train_from_scratch(
+            context, data, sets, arch, names, target.regime, teacher, under_way=under_way
+        )
         return [_tested(network, theta, data, target) for theta in weights]
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
@@ -103,7 +108,8 @@ def evaluate(
         write_json(_results_path(context, target, arch, numbers[0]), trained)
         for result in trained:
             results.append(result)
-            progress()
+            if progress:
+                progress()
         context.check_stop()
     event = _summary(target, arch, results, data)
     context.emit(event)
@@ -132,6 +138,7 @@ def summed_confusion(
 
 def synthetic_target(
     context: Context,
+    data: LongTailedData,
     name: str,
     key: str,
     iteration: int,
@@ -143,15 +150,15 @@ def synthetic_target(
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings = context.settings
+    settings, images = context.settings, data.partition.decoded(synthetic.images)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
-        training_set = TrainingSet(synthetic.images, targets, float(synthetic.beta) if rate == "learnt" else rate)
+        training_set = TrainingSet(images, targets, float(synthetic.beta) if rate == "learnt" else rate)
     else:
         like = synthetic.label_logits
-        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(synthetic.ipc)
-        training_set = TrainingSet(synthetic.images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
+        classes = torch.arange(like.shape[1], device=like.device).repeat_interleave(settings.images_per_class)
+        training_set = TrainingSet(images, one_hot(classes, like), _rate_of_all_sets(settings, regime))
     return EvaluationTarget(name, key, iteration, lambda number: training_set, regime, teacher)
 
 
@@ -160,10 +167,11 @@ def random_target(
 ) -> EvaluationTarget:
     """Random real images at the same IPC, drawn anew for every network, but the same ones in each regime.
 
-    Their labels are their classes; in the stored regime a teacher's where the run's start has those.
+    Whole images, also where the set holds mini-images: this is what a person has without any method. Their labels are
+    their classes; in the stored regime a teacher's where the run's start has those.
     """
     settings = context.settings
-    by_teacher = teacher if regime == "stored" and settings.initialize.labels == "teacher" else None
+    by_teacher = teacher if regime == "stored" and settings.teacher_labels_start else None
 
     def draw_set(number: int) -> TrainingSet:
         chosen = pick_real_images(data, settings.ipc, generator(settings.seed, "random", number))

@@ -62,17 +62,18 @@ def adjust_labels(
     settings = context.settings
     if settings.teacher.label_adjustment == "none":
         return start, teacher
-    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
-    logits = teacher.logits(start.images)
+    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
+    seen = data.partition.decoded(start.images)
+    logits = teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts)
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
     by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
-    if settings.initialize.labels != "teacher":
+    if not settings.teacher_labels_start:
         return start, adjusted
-    return start._replace(label_logits=adjusted.logits(start.images)), adjusted
+    return start._replace(label_logits=adjusted.logits(seen)), adjusted
 
 
 # ---- Networks of its own ----
@@ -82,13 +83,13 @@ def _load_or_train(
     context: Context, data: LongTailedData, network: FlatNetwork, progress: Callable[[], None]
 ) -> list[Trajectory]:
     """The teacher's networks, from the cache where they are there; each is on disk before the next one begins."""
-    settings, cost = context.settings, cost_of(context.settings, data, context.settings.experts.network)
-    device_type, images = context.device.type, len(data.train_labels)
-    backend = teacher_backend(context, cost, images)
+    settings, arch = context.settings, context.settings.experts.network
+    cost, device_type, images = cost_of(settings, data, arch), context.device.type, len(data.train_labels)
+    pays = compiling_teacher_pays(settings, arch, cost, settings.teacher.epochs, images, device_type)
+    backend = teacher_backend(context, "teacher", arch, pays)
     own, augmentation = teachers_trained_alike(settings), list(settings.dataset.augmentation)
     made_by = (TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, device_type, backend)
     store = ExpertStore(settings_hash("teacher", *made_by), "float32")
-    pays = compiling_teacher_pays(settings, cost, images, device_type)
     store.describe(about_teacher(settings, device_type, data.class_counts, backend, pays))
     training, networks = _trainings(context, data, network, backend != "eager"), []
     with store.locked(context), matmul_precision(settings.teacher.precision, context.device):

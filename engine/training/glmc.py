@@ -78,8 +78,9 @@ class Glmc:
         weights = (1 - plain_share) * self._label_weights.to(logits)
         log_likelihood = plain_share * plain.log_softmax(dim=1) + weights * logits.log_softmax(dim=1)
         first, second = projection.detach().chunk(2)
-        alike = F.cosine_similarity(prediction, torch.cat([second, first]), dim=1)
-        return -((targets.repeat(2, 1) * log_likelihood).sum() + alike.sum()) / len(targets)
+        # 1 - cosine, so that no loss is negative; its gradient is that of the cosine.
+        apart = 1 - F.cosine_similarity(prediction, torch.cat([second, first]), dim=1)
+        return (apart.sum() - (targets.repeat(2, 1) * log_likelihood).sum()) / len(targets)
 
     def _by_name(self, others: Tensor) -> dict[str, Tensor]:
         parameters = dict(self._heads.named_parameters())

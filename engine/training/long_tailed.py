@@ -18,10 +18,11 @@ from torch import Tensor
 
 from engine.context import generator
 from engine.data.dataset import LongTailedData
+from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
 from engine.run.folder import write_atomically
 from engine.run.settings import LongTailLoss, RunSettings
-from engine.training.batches import TrainingStream, augmented_batches
+from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
 from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, train_epoch
 
 # ---- The step size ----
@@ -149,13 +150,16 @@ def long_tailed_training(
     recipe = settings.teacher
     of_loss = balanced_softmax(gradient, network, data.class_counts) if loss == "balanced_softmax" else gradient
     labels, counts = data.train_labels.cpu(), torch.tensor(data.class_counts)
+    targets = data.train_labels
+    if recipe.cutmix:  # mixed labels are no indices
+        targets = one_hot(targets, data.train_images.new_empty(0, data.num_classes))
 
     def batches(epoch: int) -> Iterator[Batch]:
         draws = generator(settings.seed, *names, "epoch", epoch)
-        stream = TrainingStream.shuffled(data.train_images, data.train_labels, recipe.batch_size, 1, draws)
+        order = shuffled_batches(len(labels), recipe.batch_size, draws)
         if loss == "class_balanced":
             order = weighted_batches(1 / counts[labels], recipe.batch_size, draws)
-            stream = TrainingStream(data.train_images, data.train_labels, order, draws)
+        stream = TrainingStream(data.train_images, targets, order, draws, recipe.cutmix)
         return augmented_batches([stream], settings.dataset.augmentation)
 
     return EpochTraining(

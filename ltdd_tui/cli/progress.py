@@ -42,7 +42,7 @@ class Display(contextlib.AbstractContextManager["Display"]):
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Shows one event or warning, by default its message if it has one; `state` is the run's state after it."""
-        if message := log_message(item):
+        if message := log_message(item, state.regimes):
             print_note(message)
 
     def refresh(self, state: RunState) -> None:
@@ -145,6 +145,7 @@ def current_figures(state: RunState) -> str:
     if best:
         parts.append(
             f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)} at {best.iteration}"
+            f"{state.told_labels}"
         )
     if state.reading:
         parts.append(f"{state.reading.device} {state.reading.memory_gib:.1f}/{state.reading.memory_total_gib:.1f} GiB")

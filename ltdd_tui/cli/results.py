@@ -14,8 +14,8 @@ import typer
 from engine.run.errors import InputError, escaped
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
+from engine.run.recipes import known_network, known_regime
 from engine.run.scores import read_scores
-from engine.run.validation import known_network, known_regime
 from ltdd_tui.cli.options import AsJson, Device, Plain, RunName, RunsDir
 from ltdd_tui.cli.output import (
     class_table,
@@ -37,11 +37,19 @@ from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
 from ltdd_tui.runs.notes import parse_tags, read_notes, retagged, write_notes
 from ltdd_tui.runs.results import final_figures, measured
-from ltdd_tui.runs.rows import is_sound, row_of, rows_from_state
+from ltdd_tui.runs.rows import Row, by_label, has_regimes, is_sound, row_of, rows_from_state
 from ltdd_tui.runs.state import RunState
 from ltdd_tui.runs.tables import runs_as
 
-SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "teacher", "final")
+SETS_BY_CLASS = (
+    "random",
+    "initialization",
+    "representation experts",
+    "classifier experts",
+    "teacher",
+    "last check",
+    "final",
+)
 """The sets that get a column in the table of classes: one for each step of the method."""
 
 
@@ -101,7 +109,8 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         print_data(result_table(rows))
     if rows and state.data:
         print_data("")
-        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, rows))
+        shown = rows_by_class(rows) if has_regimes(rows) else rows
+        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, shown))
 
 
 def print_result(folder: RunFolder, by_class: bool = True) -> None:
@@ -127,7 +136,7 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(line)
     if by_class:
         print_data("")
-        rows = [row for row in result.rows if row.label in SETS_BY_CLASS]
+        rows = rows_by_class(result.rows)
         print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
@@ -135,6 +144,20 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_note(escaped(f"left out: {fault.where}: {fault.what}"))
     reached = closing_line(result.rows, result.class_counts, result.ipc)
     print_note(f"{reached}; result: {folder.result}" if reached else f"result: {folder.result}")
+
+
+def rows_by_class(rows: Sequence[Row]) -> list[Row]:
+    """The rows that get a column in the table of classes; with their label regimes where these have to be told.
+
+    Of further label regimes that is the final set alone, or the table would be too wide.
+    """
+    own = [row for row in by_label(rows).values() if row.label in SETS_BY_CLASS]
+    further = [row for row in rows if row.label == "final" and row not in own]
+    if not has_regimes(rows):
+        return own
+    # The last one has the bars: the final set in the run's first regime.
+    in_order = [*own[:-1], *further, *own[-1:]]
+    return [dataclasses.replace(row, label=f"{row.label} {row.labels}".rstrip()) for row in in_order]
 
 
 def _metrics_text(folder: RunFolder) -> str:

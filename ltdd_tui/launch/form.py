@@ -212,6 +212,8 @@ METHOD_HELP = {
     "ed": "half of the paper's method: balanced classifier experts, but no distribution-agnostic loss",
     "datm": "baseline: the trajectories of biased experts are matched, soft labels are learnt",
     "mtt": "baseline: the trajectories of biased experts are matched, labels stay as they are",
+    "dm": "baseline: mean features of real and synthetic images are matched, in a new random network each time",
+    "idm": "baseline: dm with four half-size images in each, and networks that are trained on the way",
     "random": "baseline: distils nothing; real images are picked at random, as many of each class",
 }
 LABELS = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, counts_for, empty_tail, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import Fault, InputError
@@ -16,7 +17,7 @@ from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
 from engine.run.image_folder import TESTS, TRAIN, HeldOut, Survey, held_out, survey
-from engine.run.settings import DatasetSettings, RunSettings
+from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
 from ltdd_tui.launch.create import name_faults, suggested_name

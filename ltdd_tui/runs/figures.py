@@ -30,11 +30,6 @@ def numbers(values: Sequence[float | None], count: int) -> list[float | None]:
     return [number(value) for value in values] if len(values) == count else [None] * count
 
 
-def are_percents(*values: float | None) -> bool:
-    """Whether all of them are known and can be accuracies."""
-    return all(value is not None and 0 <= value <= 100 for value in values)
-
-
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean of the numbers that are known, if it is finite."""
     known = [value for value in values if value is not None]

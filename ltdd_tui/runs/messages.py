@@ -110,7 +110,7 @@ def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | No
     # The classifier experts decouple head from tail, and so reach more than the others.
     experts = [own[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in own]
     compared = [(name, own.get(label)) for name, label in (("random", "random"), ("start", "initialization"))]
-    compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else None))
+    compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else own.get("teacher")))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
     regime = f" with {final.labels} labels" if has_regimes(rows) else ""
@@ -196,6 +196,7 @@ STOPS_AFTER = {
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
+    "bounds": "the present epoch, which is kept",
     "scores": "the networks that are being trained, which are kept",
 }
 EVALUATES_ON = "`v` evaluates again; finished networks are kept"
@@ -238,8 +239,11 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
-def log_message(item: e.Stamped | e.Warned) -> str | None:
-    """The log's text for an event, or None where it says nothing that its stage's progress does not."""
+def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)) -> str | None:
+    """The log's text for an event, or None where it says nothing that its stage's progress does not.
+
+    `regimes`: the label regimes of the run; an accuracy is told with its own where there is another than `stored`.
+    """
     event = item if isinstance(item, e.Warned) else item.event
     match event:
         case e.RunStarted():
@@ -255,7 +259,9 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
             return f"{stage_name(event.stage)}: done in {duration(event.seconds)}"
         case e.TeacherReady():
             networks = "1 network" if event.networks == 1 else f"the mean of {event.networks} networks"
-            return f"teacher: {networks} ({stage_name(event.kind)}), {percent(event.accuracy)} % of the test images"
+            return (
+                f"teacher: {networks} ({event.kind.replace('_', ' ')}), {percent(event.accuracy)} % of the test images"
+            )
         case e.LabelsAdjusted() if event.tau is not None:
             spread = f"{percent(event.spread)} % instead of {percent(event.spread_before)} %"
             what = f"labels: less {event.tau:.3f} * log(class share); a class's probability on its own images"
@@ -266,8 +272,9 @@ def log_message(item: e.Stamped | e.Warned) -> str | None:
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            how = "" if event.labels == "stored" else f", {event.labels} labels"
-            return f"evaluated {event.subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
+            how = "" if not event.labels or list(regimes) == ["stored"] else f", {event.labels} labels"
+            subject = event.subject.replace("_", " ")
+            return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
         case e.RunBroke():

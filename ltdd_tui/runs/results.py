@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.errors import Fault
+from engine.run.events import BOUND
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, readable_metrics, sound_metrics
 from engine.run.recipes import EvaluateSettings
@@ -16,6 +17,7 @@ from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import Row, final_with_stored_labels, is_sound, row_of, rows_from_state, stored_text
+from ltdd_tui.runs.state import first_and_others
 
 # ---------------------------------------------------------------------------------------------------------------------
 # metrics.json, as far as it can be relied on: the file may come from elsewhere and hold anything at all
@@ -59,10 +61,12 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         ("best", first, sound.best),
         *((f"final on {arch}", first, figures) for arch, figures in others.items()),
     ]
-    for labels, regime in (sound.regimes or {}).items():
-        if labels != first:
+    regimes = sound.regimes or {}
+    for labels in first_and_others([first, *regimes])[1:]:
+        if regime := regimes.get(labels):
             named += [(name, labels, getattr(regime, name)) for name in ("random", "initialization", "final")]
             named += [(f"final on {arch}", labels, figures) for arch, figures in (regime.architectures or {}).items()]
+    named += [(f"{BOUND}{loss}".replace("_", " "), "", figures) for loss, figures in (sound.bounds or {}).items()]
     counts, tests = sound.class_counts or [], sound.test_counts or []
     return Measured(
         tuple(

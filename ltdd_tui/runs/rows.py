@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.events import Evaluated
+from engine.run.events import BOUND, Evaluated
 from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
 from ltdd_tui.formatting import size
-from ltdd_tui.runs.figures import KINDS, are_percents
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.state import EXPERT_STAGES, RunState
+
+
+def are_percents(*values: float | None) -> bool:
+    """Whether all of them are known and can be accuracies."""
+    return all(value is not None and 0 <= value <= 100 for value in values)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def by_label(rows: Iterable[Row]) -> dict[str, Row]:
 def rows_from_state(state: RunState) -> list[Row]:
     """random, initialization, experts and teacher, final, best, final on further networks; before final, two checks.
 
-    Those are of the first label regime; random, initialization and final of each further one follow.
+    Those are of the first label regime; random, initialization and final of each further one follow, then the bounds.
     """
     groups, tests = (state.data.groups, state.data.test_counts) if state.data else ([], [])
     finals = [event for event in state.evaluated("final") if is_sound(event, tests)]
@@ -78,7 +82,7 @@ def rows_from_state(state: RunState) -> list[Row]:
     named: list[tuple[str, Evaluated | Figures]] = []
     for subject in ("random", "initialization"):
         named += [(subject, event) for event in state.evaluated(subject)]
-    trained = [(f"{kind} experts", state.done_experts(kind)) for kind in KINDS]
+    trained = [(f"{kind} experts", state.done_experts(kind)) for kind in EXPERT_STAGES if kind != "teacher"]
     if "teacher" in state.stages.by_name:
         # A teacher without networks of its own is the classifier experts.
         trained.append(("teacher", state.done_experts("teacher") or state.done_experts("classifier")))
@@ -99,6 +103,8 @@ def rows_from_state(state: RunState) -> list[Row]:
             named += [(subject, event) for event in state.evaluated(subject, labels)]
         for event in state.evaluated("final", labels):
             named.append(("final" if event.arch == first_arch else f"final on {event.arch}", event))
+    bounds = [event for event in state.evaluations.values() if event.subject.startswith(BOUND)]
+    named += [(event.subject.replace("_", " "), event) for event in bounds]
     return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 

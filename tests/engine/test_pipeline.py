@@ -20,12 +20,13 @@ def test_a_start_before_check_from_is_neither_checked_nor_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_from: int, checked: list[int], best: int
 ) -> None:
     settings = tiny_settings(matching={"iterations": 5, "max_start_epoch": 1})
-    evaluate = settings.evaluate.model_copy(update={"every": 2, "check_from": check_from})
+    evaluate = settings.evaluate.model_copy(update={"every": 2, "check_from": check_from, "labels": ("hard", "stored")})
     settings = settings.model_copy(update={"evaluate": evaluate})
     context, data = tiny_context(tmp_path, settings), tiny_data(settings)
     start, seen = tiny_set(data), []
 
     def worse_and_worse(context: object, data: object, target: EvaluationTarget, *_: object) -> Evaluated:
+        assert target.regime == "hard", "checks are made in the first label regime"
         seen.append(target.iteration)
         return figures("check", target.iteration, mean=50 - (target.iteration or 0))
 

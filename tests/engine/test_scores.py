@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from engine.run.settings import RunSettings
 from engine.stages.evaluate import EvaluationTarget, evaluate
 from tests.engine.tiny_run import figures, finish_run, tiny_context, tiny_data, tiny_settings
 
-SHORT = {"hard": {"epochs": 2}, "teacher": {"epochs": 1}}
+SHORT = {"hard": {"epochs": 2}, "bounds": {"epochs": 1}}
 
 
 class Stop(Exception):
@@ -39,7 +40,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EvaluationTarget, LongT
         best = "held-out" in target.key and target.training_set(0).learning_rate == 0.05
         return figures("x", None, mean=51.0 if best else 50.0)
 
+    def bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
+        own = context.settings.bounds
+        assert own.losses == ("plain",) and len(data.train_images) == 371
+        return [replace(figures("bound:plain", None, mean=90.0), repeats=own.networks, accuracy_std=float(own.epochs))]
+
     monkeypatch.setattr(scoring, "evaluate", recorded)
+    monkeypatch.setattr(scoring, "evaluate_bounds", bounds)
     return seen
 
 
@@ -51,7 +58,7 @@ def test_step_sizes_are_chosen_on_train_images_that_no_network_has_seen(
     score(tiny_context(tmp_path, settings), 2)
     whole = tiny_data(settings)
     searches = [one for one in asked if "held-out" in one[0].key]
-    assert len(searches) == 4 * len(STEP_SIZES) and len(asked) == len(searches) + len(PARTS)
+    assert len(searches) == 4 * len(STEP_SIZES) and len(asked) == len(searches) + len(PARTS) - 1
     train = {image.numpy().tobytes() for image in whole.train_images}
     for target, data, _ in searches:
         held_out = {image.numpy().tobytes() for image in data.test_images}
@@ -80,27 +87,41 @@ def test_step_sizes_are_chosen_on_train_images_that_no_network_has_seen(
 def test_each_part_is_trained_on_its_images_by_its_labels_and_augmentation(
     tmp_path: Path, asked: list[tuple[EvaluationTarget, LongTailedData, RunSettings]]
 ) -> None:
-    settings = tiny_settings(hard={"epochs": 10}, teacher={"epochs": 2})
+    settings = tiny_settings(**SHORT)
     finish_run(tmp_path, settings)
     score(tiny_context(tmp_path, settings), 2)
-    tested = {name: one for name, one in zip(PARTS, (o for o in asked if "held-out" not in o[0].key), strict=True)}
+    names = [name for name in PARTS if name != "full_hard"]
+    tested = {name: one for name, one in zip(names, (o for o in asked if "held-out" not in o[0].key), strict=True)}
     assert {name: target.regime for name, (target, *_) in tested.items()} == {
-        name: "hard" if name.endswith("hard") else "stored" for name in PARTS
+        name: "hard" if name.endswith("hard") else "stored" for name in names
     }
-    sizes = {name: len(target.training_set(0).images) for name, (target, *_) in tested.items()}
-    assert sizes == {name: 371 if name == "full_hard" else 20 for name in PARTS}
-    steps = {name: own.hard.epochs for name, (_, _, own) in tested.items() if name.endswith("hard")}
-    assert steps == {"full_hard": 4, "set_hard": 10, "random_hard": 10}, (
-        "3 steps an epoch instead of 1: no fewer in all"
-    )
+    assert {len(target.training_set(0).images) for target, *_ in tested.values()} == {20}
     for name, (target, _, own) in tested.items():
         assert (own.dataset.augmentation == ()) == name.endswith("plain")
         soft = bool((target.training_set(0).targets.amax(dim=1) < 0.99).any())
         assert soft == (name in ("set", "set_plain"))
     # What the run has trained itself is read back from its own files, all else has files of its own.
     keys = [target.key for target, *_ in tested.values()]
-    assert len(set(zip(keys, (target.regime for target, *_ in tested.values()), strict=True))) == len(PARTS)
+    assert len(set(zip(keys, (target.regime for target, *_ in tested.values()), strict=True))) == len(names)
     assert tested["set"][0].key == "set" and tested["random"][0].key == "random-rate-0.05"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "hard_epochs", "epochs"), [((), 2, 3), ((), 100, 34), (("plain",), 100, 3)], ids=str
+)
+def test_all_images_get_no_fewer_steps_than_a_small_set_unless_the_run_has_that_bound(
+    tmp_path: Path,
+    asked: list[tuple[EvaluationTarget, LongTailedData, RunSettings]],
+    asked_for: tuple[str, ...],
+    hard_epochs: int,
+    epochs: int,
+) -> None:
+    # 371 images are three batches of 128, the set is one.
+    settings = tiny_settings(hard={"epochs": hard_epochs}, bounds={"epochs": 3, "losses": asked_for})
+    folder = finish_run(tmp_path, settings).folder
+    score(tiny_context(tmp_path, settings), 4)
+    full = json.loads(folder.scores.read_text())["parts"]["full_hard"]
+    assert (full["accuracy_mean"], full["repeats"], full["accuracy_std"]) == (90.0, 4, epochs)
 
 
 def test_with_hard_labels_as_its_own_recipe_the_sets_step_size_is_searched_too(
@@ -110,7 +131,7 @@ def test_with_hard_labels_as_its_own_recipe_the_sets_step_size_is_searched_too(
     folder = finish_run(tmp_path, settings).folder
     write_json(folder.metrics, json.loads(folder.metrics.read_text()) | {"labels": "hard"})
     score(tiny_context(tmp_path, settings), 2)
-    assert len(asked) == 7 + 6 * len(STEP_SIZES)
+    assert len(asked) == 6 + 6 * len(STEP_SIZES)
     found = json.loads(folder.scores.read_text())["parts"]
     assert found["set"] == found["set_hard"] and found["random"] == found["random_hard"]
 
@@ -142,7 +163,7 @@ def test_a_scoring_that_is_stopped_goes_on_to_the_same_bytes(tmp_path: Path, mon
     assert not [event for event in events if isinstance(event, Evaluated)], "they are no evaluations of the run"
     assert isinstance(events[-1], RunFinished)
     (stage, *_) = [event for event in events if isinstance(event, StageStarted) and event.stage == "scores"]
-    assert stage.total == 7 + 4 * len(STEP_SIZES)
+    assert stage.total == 6 + 4 * len(STEP_SIZES)
 
 
 def test_an_unfinished_run_and_no_networks_are_refused(tmp_path: Path) -> None:

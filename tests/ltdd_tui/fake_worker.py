@@ -50,9 +50,15 @@ def main() -> int:
     with folder.held():
         log = e.EventLog(folder.events)
         if command == "evaluate":
-            for arch in sys.argv[sys.argv.index("--arch") + 1].split(","):
-                repeats = int(sys.argv[sys.argv.index("--repeats") + 1])
-                log.emit(replace(evaluated("final", 30, arch, 75.0), repeats=repeats))
+            asked_for = dict(itertools.pairwise(sys.argv))
+            repeats, archs = int(asked_for["--repeats"]), asked_for["--arch"].split(",")
+            for labels in asked_for.get("--labels", "").split(","):
+                in_regime = {"repeats": repeats, "labels": labels or "stored"}
+                if labels:
+                    log.emit(replace(evaluated("random", mean=60.0), **in_regime))
+                    log.emit(replace(evaluated("initialization", 0, mean=65.0), **in_regime))
+                for arch in archs:
+                    log.emit(replace(evaluated("final", 30, arch, 75.0), **in_regime))
             return 0
         if command == "scores":
             repeats = int(sys.argv[sys.argv.index("--repeats") + 1])

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, Warned
-from engine.run.settings import DatasetSettings
 
 
 def load(ipc: int = 2, **given: object) -> tuple[LongTailedData, list[Event]]:

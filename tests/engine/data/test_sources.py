@@ -15,10 +15,10 @@ from PIL import Image
 from engine.data.decoding import read_images
 from engine.data.image_files import Source
 from engine.data.sources import load_source
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.image_folder import natural_order, survey
-from engine.run.settings import DatasetSettings
 from engine.run.validation import data_faults
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"

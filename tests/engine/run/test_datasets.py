@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, class_counts, counts_for, image_size_for
 from engine.run.network_cost import network_cost
-from engine.run.settings import DatasetSettings
 
 # Class 9 is 5000 / IF; the totals at IF 10, 50, 100 and 200 are those of the paper's data.
 CIFAR10 = {

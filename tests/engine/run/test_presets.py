@@ -263,7 +263,7 @@ def test_text_that_looks_like_a_number_stays_text_when_it_is_written_and_read(te
 @pytest.mark.parametrize(
     ("text", "where", "hint"),
     [
-        ("image_lr: 3.0\n", "m.yaml:1: image_lr", "did you mean matching.image_lr?"),
+        ("label_lr: 3.0\n", "m.yaml:1: label_lr", "did you mean matching.label_lr?"),
         ("matching.image_lr: 3.0\n", "m.yaml:1: matching.image_lr", "write image_lr in the block matching"),
         ("datasets: {name: digits}\n", "m.yaml:1: datasets", "did you mean dataset?"),
         ("evaluate: {iterations: 3}\n", "m.yaml:1: evaluate.iterations", "did you mean matching.iterations?"),

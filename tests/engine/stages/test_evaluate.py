@@ -22,7 +22,7 @@ from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settin
 
 def evaluated(context: Context, key: str) -> tuple[Evaluated, list[list[int]] | None]:
     data = tiny_data(context.settings)
-    target = synthetic_target(context, "final", key, 3, tiny_set(data))
+    target = synthetic_target(context, data, "final", key, 3, tiny_set(data))
     return evaluate(context, data, target, "convnet", 2), summed_confusion(context, target, "convnet", 2)
 
 
@@ -82,10 +82,12 @@ def test_a_set_is_labelled_by_place_in_the_hard_regime_whatever_its_soft_labels_
     data = tiny_data(context.settings)
     elsewhere = tiny_set(data)._replace(label_logits=torch.eye(10).roll(1, dims=1).repeat_interleave(2, 0))
     for regime, rate in (("hard", 0.2), ("online", 1e-3)):
-        shown = synthetic_target(context, "final", "set", 3, elsewhere, regime, tiny_teacher(context)).training_set(0)
+        shown = synthetic_target(
+            context, data, "final", "set", 3, elsewhere, regime, tiny_teacher(context)
+        ).training_set(0)
         assert shown.targets.argmax(1).tolist() == [c for c in range(10) for _ in range(2)]
         assert shown.targets.sum().item() == 20 and shown.learning_rate == rate
-    stored = synthetic_target(context, "final", "set", 3, elsewhere).training_set(0)
+    stored = synthetic_target(context, data, "final", "set", 3, elsewhere).training_set(0)
     assert stored.targets.argmax(1).tolist() == [(c + 1) % 10 for c in range(10) for _ in range(2)]
 
 
@@ -107,7 +109,7 @@ def test_networks_of_a_regime_have_files_of_their_own_and_stored_ones_the_names_
     context = tiny_context(tmp_path, tiny_settings(compile="never", **SHORT))
     data, teacher, events = tiny_data(context.settings), tiny_teacher(context), []
     for regime in REGIMES:
-        target = synthetic_target(context, "final", "set", 3, tiny_set(data), regime, teacher)
+        target = synthetic_target(context, data, "final", "set", 3, tiny_set(data), regime, teacher)
         events.append(evaluate(context, data, target, "convnet", 1))
     assert [event.labels for event in events] == list(REGIMES)
     assert len({tuple(event.classifier_norms) for event in events}) == 3
@@ -119,7 +121,9 @@ def test_online_labels_need_a_teacher(tmp_path: Path) -> None:
     context = tiny_context(tmp_path, tiny_settings(compile="never", **SHORT))
     data = tiny_data(context.settings)
     with pytest.raises(AssertionError, match="teacher"):
-        evaluate(context, data, synthetic_target(context, "final", "set", 3, tiny_set(data), "online"), "convnet", 1)
+        evaluate(
+            context, data, synthetic_target(context, data, "final", "set", 3, tiny_set(data), "online"), "convnet", 1
+        )
 
 
 def regime_run(root: Path, labels: tuple[str, ...], stop_after: int | None = None) -> Context:

@@ -85,6 +85,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "regimes",
         "teacher",
         "stored_bytes",
+        "bounds",
         "stage_seconds",
         "estimated",
         "memory_gib",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from contextlib import chdir
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,11 @@ from engine.checkpoints import best_check, load_set, save_set
 from engine.distilled import DistilledSet, load_teacher
 from engine.matching.synthetic import Synthetic
 from engine.pipeline import evaluate_again, keep_teacher
-from engine.results.files import folder_names, write_image_folder
-from engine.results.trio_readme import trio_readme
+from engine.results.files import write_image_folder
+from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Event, RunFinished
-from engine.run.folder import cache_root, write_atomically
+from engine.run.folder import cache_root, folder_names, write_atomically
 from engine.stages.export import export_copies
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_settings
 
@@ -158,9 +157,9 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
     ):
         assert told in readme
     assert "{" not in readme
-    distilled = DistilledSet.load(context.folder.distilled)
+    about = DistilledSet.load(context.folder.distilled).about
     for whitening in ("none", "raw"):
-        other = replace(distilled, about=distilled.about | {"whitening": whitening})
+        other = TrioFacts(about | {"whitening": whitening}, True, 0.1, 0.1, 1)
         assert "Epsilon" not in trio_readme(other, settings.dataset)
 
 

@@ -35,7 +35,7 @@ def test_the_gradient_by_the_networks_own_passes_is_that_of_autograd() -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
 
 
-def test_the_loss_is_two_cross_entropies_less_the_cosines_of_the_views() -> None:
+def test_the_loss_is_two_cross_entropies_and_how_far_the_views_are_apart() -> None:
     network, glmc, theta = small()
     features, targets = torch.randn(4, 16).double(), torch.tensor([[1.0, 0, 0], [0, 0.25, 0.75]]).double()
     above = theta[network.backbone.stop :]
@@ -52,7 +52,7 @@ def test_the_loss_is_two_cross_entropies_less_the_cosines_of_the_views() -> None
         balanced = F.cross_entropy(own @ weight.T + bias, targets, label_weights, reduction="sum") / 2
         wanted += 0.7 * plain + 0.3 * balanced
         other = projection[2 - 2 * view : 4 - 2 * view]
-        wanted -= F.cosine_similarity(predicted[2 * view : 2 * view + 2], other).mean()
+        wanted += 1 - F.cosine_similarity(predicted[2 * view : 2 * view + 2], other).mean()
     torch.testing.assert_close(glmc.loss(features, above, targets, 0.7), wanted)
 
 

@@ -86,7 +86,7 @@ def test_the_gradient_of_the_larger_group_is_freed(tmp_path, monkeypatch):
     network, _ = fresh_network(settings, data, "convnet")
     assert len(experts_stage.train_experts(context, data, network)) == 2
     assert not alive
-    target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
+    target = synthetic_target(context, data, "final", "set", 3, tiny_set(data, settings.ipc))
     evaluate(context, data, target, "convnet", 2)
     from_scratch.release_compiled_networks()
 
@@ -99,7 +99,7 @@ def test_networks_of_an_evaluation_are_the_same_at_once_and_an_interrupted_group
     def run(name: str, group: int):
         monkeypatch.setattr(stage, "networks_at_once", lambda *_: group)
         context = tiny_context(tmp_path / name, settings)
-        target = synthetic_target(context, "final", "set", 3, tiny_set(data, settings.ipc))
+        target = synthetic_target(context, data, "final", "set", 3, tiny_set(data, settings.ipc))
         done = []
 
         def progress():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,11 @@ class Killed(Exception):
     """Ends a training as a signal would."""
 
 
-@pytest.mark.parametrize("loss", ["plain", "class_balanced", "balanced_softmax"])
-def test_a_training_killed_after_an_epoch_goes_on_to_the_same_bytes(tmp_path: Path, loss: LongTailLoss) -> None:
-    settings = tiny_settings()
+@pytest.mark.parametrize(("loss", "cutmix"), [("plain", 0.0), ("class_balanced", 0.0), ("balanced_softmax", 1.0)])
+def test_a_training_killed_after_an_epoch_goes_on_to_the_same_bytes(
+    tmp_path: Path, loss: LongTailLoss, cutmix: float
+) -> None:
+    settings = tiny_settings(teacher={"cutmix": cutmix})
     data, told = tiny_data(settings), list[int]()
 
     def run(checkpoint: str, killed_after: int | None = None) -> torch.Tensor:
@@ -96,3 +99,19 @@ def test_class_balanced_batches_show_every_class_as_often() -> None:
     assert float(shown[1].sum()) == pytest.approx(sum(data.class_counts))
     # Of 20 epochs the count of a class has a standard deviation of 6 / sqrt(20) around its mean.
     assert (shown[1] - shown[1].mean()).abs().max() < 6
+
+
+def test_cutmix_mixes_images_with_their_labels() -> None:
+    settings = tiny_settings(teacher={"cutmix": 1.0}, dataset={"name": "digits", "augmentation": []})
+    digits = tiny_data(settings)
+    # Every pixel of an image is its class, so that its mean tells what it was mixed of.
+    images = digits.train_labels[:, None, None, None].expand_as(digits.train_images).float()
+    data = dataclasses.replace(digits, train_images=images)
+    network, start = fresh_network(settings, data, "convnet")
+    gradient = looped(autograd_gradient(network))
+    training = long_tailed_training(settings, data, network, start, gradient, "balanced_softmax", 1, ("a",))
+    mixed = 0
+    for views, targets in training.batches(1):
+        torch.testing.assert_close(views[0].flatten(1).mean(dim=1), targets[0] @ torch.arange(10.0))
+        mixed += int(((targets > 0).sum(dim=2) == 2).sum())
+    assert mixed > len(images) / 4

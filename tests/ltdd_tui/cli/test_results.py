@@ -183,6 +183,67 @@ def test_scores_are_printed_with_their_parts_and_shown_from_then_on(command: Cal
     assert damaged.code == 0 and "LRS" not in damaged.out and "left out: scores.json" in damaged.err
 
 
+def test_evaluate_prints_random_start_and_final_in_each_label_regime(command: Callable, finished: Path) -> None:
+    asked = ("evaluate", "first", "--labels", "online,hard", "--repeats", "3")
+    found = json.loads(command(*asked, "--json").out)
+    sets = [("random", "convnet"), ("initialization", "convnet"), ("final", "convnet")]
+    named = [(one["labels"], one["subject"], one["arch"]) for one in found]
+    assert named == [(labels, *of_set) for labels in ("online", "hard") for of_set in sets]
+    rows = [line.split()[:4] for line in command(*asked).out.splitlines()]
+    assert rows[1] == ["random", "on", "convnet", "online"] and rows[-1] == ["final", "on", "convnet", "hard"]
+
+
+def test_evaluate_says_that_something_has_to_be_named(command: Callable, finished: Path) -> None:
+    done = command("evaluate", "first")
+    assert done.code == 2 and "nothing to evaluate is named" in done.err and "--labels label regimes" in done.err
+
+
+def with_regimes(run: Path) -> None:
+    """Adds a further label regime, a teacher and stored bytes to the metrics of a run."""
+    metrics = json.loads((run / "result" / "metrics.json").read_text())
+    own = {name: metrics[name] for name in ("random", "initialization", "final")}
+    online = {name: figures | {"accuracy_mean": 90.0 + place} for place, (name, figures) in enumerate(own.items())}
+    metrics |= {"labels": "stored", "regimes": {"stored": own, "online": online}}
+    metrics["teacher"] = metrics["final"] | {"kind": "glmc", "accuracy_mean": 94.5}
+    metrics["stored_bytes"] = {"images_float32": 307_200, "images_uint8": 76_800, "labels_float32": 4_000}
+    metrics["stored_bytes"]["teacher_float32"] = 230_000
+    (run / "result" / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_show_names_the_label_regime_of_every_figure_where_there_are_several(command: Callable, finished: Path) -> None:
+    assert "stored" not in command("show", "first").out, "one of stored labels alone has nothing to tell apart"
+    with_regimes(finished)
+    shown = command("show", "first")
+    rows = [line.split() for line in shown.out.splitlines()]
+    for row in (["final", "stored", "86.9"], ["random", "online", "90.0"], ["final", "online", "92.0"]):
+        assert row in [one[:3] for one in rows]
+    assert ["teacher", "-", "94.5"] in [one[:3] for one in rows]
+    assert rows[rows.index([]) + 1][-4:] == ["final", "online", "final", "stored"], "by class, with bars of stored"
+    assert "stored: images 307 kB (76.8 kB as 8 bits), labels 4.0 kB, teacher 230 kB" in shown.out
+    assert "published 53.4" in shown.out and "here 86.9 (+33.5)" in shown.out, "beside stored labels, as published"
+    assert "with stored labels; random 60.0" in shown.err
+
+
+def test_a_list_with_several_label_regimes_has_a_column_for_each(
+    command: Callable, finished: Path, make_run: Callable
+) -> None:
+    csv_before, table_before = command("runs", "--csv").out, command("runs").out
+    assert "stored" not in csv_before + table_before
+    make_run("second")
+    with_regimes(finished)
+    table = [line.split() for line in command("runs").out.splitlines()]
+    assert table[0][-6:] == ["stored", "labels", "%", "online", "labels", "%"]
+    assert table[1][-6:] == ["86.9", "±", "0.7", "92.0", "±", "0.7"]
+    titles, first, second = (line.split(",") for line in command("runs", "--csv").out.splitlines())
+    values = dict(zip(titles, first, strict=True))
+    assert (values["accuracy_mean"], values["labels"]) == ("86.9", "stored")
+    assert (values["stored_mean"], values["online_mean"], values["online_std"]) == ("86.9", "92.0", "0.7")
+    assert dict(zip(titles, second, strict=True))["online_mean"] == ""
+    assert "| stored labels % | online labels % |" in command("runs", "--markdown").out
+    (run, _) = json.loads(command("runs", "--json").out)
+    assert run["accuracies"] == {"stored": [86.9, 0.7], "online": [92.0, 0.7]}
+
+
 def test_evaluate_and_export_need_a_result(command: Callable, make_run: Callable) -> None:
     make_run("empty")
     for arguments in (["evaluate", "empty", "--arch", "convnet"], ["scores", "empty"], ["export", "empty"]):

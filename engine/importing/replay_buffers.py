@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.data.dataset import LongTailedData, load_long_tailed
+from engine.importing.set_files import load_tensors
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
 from engine.run.events import Emit
@@ -24,7 +25,6 @@ from engine.run.expert_cache import IMPORTED, network_facts
 from engine.run.folder import exclusive
 from engine.run.image_folder import natural_order
 from engine.run.settings import RunSettings, settings_hash
-from engine.set_files import load_tensors
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import ExpertStore, Trajectory

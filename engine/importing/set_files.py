@@ -39,7 +39,8 @@ class GivenSet:
 
     `labels`: logits (S, C) of float32, class numbers (S,) of int64, or None. `learning_rate`: SGD's, or None.
     `space`: what the values of the images are; auto where only the maker knows. `whitening`: of a set of ours.
-    `about`: where it comes from, in plain JSON values (`describe`).
+    `about`: where it comes from, in plain JSON values (`describe`); `partition` there: of how many mini-images a side
+    each image consists, which labels then are of.
     """
 
     images: Tensor
@@ -122,7 +123,8 @@ def _read_ours(path: Path) -> GivenSet:
     ours = DistilledSet.load(path)
     soft = ours.has_soft_labels
     labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
-    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about}
+    partition = ours.about.get("partition", 1)
+    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
     return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
@@ -229,7 +231,7 @@ def _read_image_folder(folder: Path) -> GivenSet:
     pixels = read_images([file for own in files for file in own], side)
     about: dict[str, Any] = {"form": "image folder", "labels": "class numbers, by folder", "class_folders": names}
     if isinstance(made_with, dict) and "class_folders" in made_with:
-        about["made_with"] = made_with
+        about |= {"made_with": made_with, "partition": made_with.get("partition", 1)}
     labels = torch.arange(len(names)).repeat_interleave(counts[0])
     return GivenSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
 

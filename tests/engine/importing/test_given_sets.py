@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 
 from engine import pipeline
 from engine.distilled import DistilledSet
-from engine.given_sets import fit, keep_given_set, kept_given_set, made_elsewhere
+from engine.importing.given_sets import fit, keep_given_set, kept_given_set, made_elsewhere
+from engine.importing.set_files import GivenSet, read_given_set
 from engine.matching.synthetic import StartingSet
 from engine.results.files import write_image_folder, write_tensor_trio
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.folder import read_json
 from engine.run.settings import RunSettings
-from engine.set_files import GivenSet, read_given_set
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_settings
 
 SHAPE = (20, 1, 8, 8)
@@ -56,6 +56,25 @@ def test_a_set_of_ours_comes_back_with_the_same_bytes(finished: Path, form: str)
     assert torch.equal(start.images, original.images) and torch.equal(start.label_logits, original.label_logits)
     assert start.learning_rate == original.learning_rate
     assert given.about["made_with"]["class_names"] == original.class_names
+
+
+@pytest.mark.parametrize("form", ["run", "trio", "images"])
+def test_mini_images_come_back_whole_or_as_the_images_that_networks_see_of_them(tmp_path: Path, form: str) -> None:
+    own = tiny_settings(initialize={"partition": 2})
+    original = DistilledSet.load(finish_run(tmp_path / "run", own).folder.distilled)
+    write_tensor_trio(tmp_path / "trio", original, own.dataset)
+    write_image_folder(tmp_path / "images", original)
+    given, soft = read_given_set(tmp_path / form), {"labels": "class" if form == "images" else "stored"}
+    if form == "trio":  # other programs know no mini-images
+        start, _ = fitted(given, imported(tmp_path / form).model_copy(update={"ipc": 8}))
+        assert torch.equal(start.images, original.training_images)
+    else:
+        start, _ = fitted(given, imported(tmp_path / form, partition=2, **soft))
+        assert start.images.shape == original.images.shape
+        with pytest.raises(InputError, match=r"2 mini-images a side, initialize\.partition is 1"):
+            fitted(given, imported(tmp_path / form, **soft))
+    if form != "images":
+        assert torch.equal(start.label_logits, original.label_logits)
 
 
 @pytest.mark.parametrize("form", ["run", "trio"])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.given_sets import made_elsewhere
+from engine.importing.given_sets import made_elsewhere
+from engine.importing.replay_buffers import import_experts
 from engine.nets.functional import FlatNetwork
-from engine.replay_buffers import import_experts
 from engine.run.errors import InputError
 from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, CachedExperts, cached_experts, experts_root, imported_faults, trained_alike

@@ -1,0 +1,60 @@
+"""The settings of the data: which images, how long-tailed, how whitened and augmented."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.run.fields import AugmentationName, Strict, official, ours, paper
+
+DatasetName = Literal[
+    "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
+]
+# Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
+WITHOUT_ZCA = ("none", "raw")
+
+
+class DatasetSettings(Strict):
+    """Which images, how long-tailed they are, and how they are prepared."""
+
+    name: DatasetName = ours("digits", "data set")
+    path: str | None = ours(None, "folder that holds the data; empty: the cache, where known sets are downloaded")
+    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] = ours(
+        "natural", "largest class over smallest, or natural: every image as it is", unit="x"
+    )
+    resolution: int | None = ours(
+        None, "side to which images are resized; empty: the data set's own", unit="pixels", ge=8
+    )
+    whitening: Literal["corrected", "published", "normalized", "paper", "none", "raw"] = ours(
+        "corrected",
+        "ZCA of all images (corrected), after normalizing the test images (published: CIFAR-10-LT) or all images"
+        " (normalized: CIFAR-100-LT); only mean and std (none); no change (raw); paper: published of older runs",
+    )
+    whitening_epsilon: float = official(0.1, "added to ZCA's eigenvalues", gt=0)
+    class_order: Literal["label", "count", "text"] = ours(
+        "label",
+        "which class is the head: the first label, or the one of most images; text (tiny-imagenet): classes and files"
+        " in text order, as published",
+    )
+    subset_seed: int = official(42, "seed of the long-tailed subset, drawn anew for every class", ge=0)
+    test_per_class: int | None = ours(
+        None,
+        "test images kept a class, the first ones; digits: images held out a class (40 if empty)",
+        unit="images",
+        ge=1,
+    )
+    test_share: float = ours(0.2, "share of each class held out where the folder has no test/ or val/", gt=0, lt=1)
+    test_folds: int | None = ours(
+        None,
+        "instead of test_share, deal each class into so many folds and hold out one (stratified k-fold): a run for"
+        " each fold tests every image once",
+        unit="folds",
+        ge=2,
+    )
+    test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
+    augmentation: tuple[AugmentationName, ...] = paper(
+        ("color", "crop", "cutout", "flip", "scale", "rotate"),
+        "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
+        strict=False,
+    )
