@@ -102,7 +102,7 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network = prepared.data, prepared.network
+    data = prepared.data
 
     start, teacher = _starting_set(context, prepared)
 
@@ -112,14 +112,10 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
-        matcher = (
-            Recovery(context.settings.recovery, context.settings.matching.iterations, teacher, data)
-            if context.settings.traits.synthesis == "recovery" and teacher
-            else distribution_matcher(context, data, network)  # matching/distribution.py
-            if context.settings.traits.matches_distributions
-            else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
-        )
+        matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
+    else:
+        save_preview(context, data, start, 0)
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
@@ -153,6 +149,17 @@ def _baseline_targets(
         random_target(context, data, regime, teacher),
         synthetic_target(context, data, "initialization", "set", 0, start, regime, teacher),
     ]
+
+
+def _matcher(context: Context, prepared: Prepared, start: Synthetic, teacher: Teacher | None) -> AnyMatcher | Recovery:
+    """What an iteration follows: experts, the features of real images, or a teacher's statistics of them."""
+    settings, data, network = context.settings, prepared.data, prepared.network
+    if settings.traits.synthesis == "recovery" and teacher:
+        mirrors = "flip" in settings.dataset.augmentation
+        return Recovery(settings.recovery, settings.matching.iterations, teacher, data, mirrors)  # matching/recovery.py
+    if settings.traits.matches_distributions:
+        return distribution_matcher(context, data, network)  # matching/distribution.py
+    return student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
 
 
 def _distill_and_check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -18,11 +19,14 @@ from engine.importing.set_files import GivenSet, read_given_set, unequal_counts
 from engine.matching.synthetic import StartingSet
 from engine.run.errors import InputError, listed
 from engine.run.events import Emit, Warned
-from engine.run.folder import RunFolder, expanded, folder_names, write_atomically
+from engine.run.expert_cache import ABOUT, experts_root
+from engine.run.folder import RunFolder, expanded, folder_names, read_json, write_atomically
 from engine.run.settings import RunSettings, StartSpace
 
-LIKE_REAL_SPREAD, LIKE_REAL_MEAN = 2.0, 1.0
-"""Images are suspicious whose spread is so many times that of real ones, or whose mean is so many spreads away."""
+LIKE_REAL_SPREAD, LIKE_REAL_MEAN = (1 / 1.5, 2.0), 1.0
+"""Images are suspicious whose spread, as a multiple of real ones', lies outside, or whose mean is so many away.
+
+Distilled images spread wider than real ones where their step size was large, but hardly less."""
 
 # --- The copy in the run's folder, so that nothing outside of it is needed later --------------------------------------
 
@@ -63,6 +67,18 @@ def kept_given_set(folder: RunFolder) -> GivenSet:
             raise
         hint = "delete it: it is copied from initialize.start_set again"
         raise InputError(f"the copy of the set is damaged: {error}", str(folder.start_set), hint) from None
+
+
+def made_elsewhere(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
+    """For the manifest: the sources, with hashes, of the set that a run starts from and of imported experts."""
+    sources: dict[str, Any] = {}
+    if settings.initialize.start_set is not None:
+        about = kept_given_set(folder).about
+        sources["start_set"] = {key: about[key] for key in ("source", "form", "labels", "images_sha256")}
+    if settings.experts.imported is not None:
+        about = read_json(experts_root() / settings.experts.imported / ABOUT) or {}
+        sources["experts"] = {key: about.get(key) for key in ("source", "sha256", "experts", "epochs")}
+    return sources
 
 
 # --- As this run needs it ---------------------------------------------------------------------------------------------
@@ -187,7 +203,8 @@ def _as_networks_see_it(
 def _warn_of_another_space(images: Tensor, real: Tensor, space: StartSpace, emit: Emit) -> None:
     """Warns where the images do not look like real ones in the space that they are said to be in."""
     spread, offset = float(images.std() / real.std()), float((images.mean() - real.mean()).abs() / real.std())
-    likely = 1 / LIKE_REAL_SPREAD < spread < LIKE_REAL_SPREAD and offset < LIKE_REAL_MEAN
+    least, most = LIKE_REAL_SPREAD
+    likely = least < spread < most and offset < LIKE_REAL_MEAN
     if likely and not (images.min() > -0.01 and images.max() < 1.01 and real.min() < -0.01):
         return
     its, ours = (

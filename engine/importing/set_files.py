@@ -29,7 +29,7 @@ from engine.run.settings import StartSpace
 
 SUFFIXES = (".pt", ".pth", ".tar")
 KNOWN_FORMS = "a run's folder, its distilled.safetensors, images.pt, or a folder of images a class"
-LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-3
+LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-2
 """How far a row of labels may be from one-hot, or its sum from 1, to count as such."""
 
 
@@ -121,11 +121,14 @@ def load_tensors(path: Path) -> Any:
 def _read_ours(path: Path) -> GivenSet:
     """distilled.safetensors, which tells everything."""
     ours = DistilledSet.load(path)
-    labels, kind = _labels(ours.soft_labels, path)
-    if labels is not None and labels.ndim == 2:
-        labels, kind = ours.label_logits, "soft, stored as logits"
-    partition = ours.about.get("partition", 1)
-    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
+    soft = ours.has_soft_labels
+    labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
+    about = {
+        "form": "result of ltdd-tui",
+        "labels": kind,
+        "made_with": ours.about,
+        "partition": ours.about.get("partition", 1),
+    }
     return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
@@ -162,6 +165,9 @@ def _read_trio(path: Path) -> GivenSet:
         hint = "images are (count, channels, height, width) with 1 or 3 channels"
         raise InputError(f"these are no images: {shape}", str(path), hint)
     images = content.detach().float().contiguous()
+    space: StartSpace = "auto"
+    if content.dtype == torch.uint8:
+        images, space = images / 255, "pixels"
     if labels is not None and (not isinstance(labels, Tensor) or len(labels) != len(images)):
         given = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
         raise InputError(f"{given} labels for {len(images)} images", str(beside.get("labels", path)))
@@ -172,7 +178,8 @@ def _read_trio(path: Path) -> GivenSet:
     if path.name == "images.pt" and isinstance(made_with, dict) and made_with.get("whitening") in MODES:
         about["made_with"] = made_with
         whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(path.with_name("whitening.pt")))
-    space: StartSpace = "whitened" if whitening else "auto"
+    if whitening:
+        space = "whitened"
     return GivenSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
 
 

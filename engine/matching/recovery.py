@@ -100,12 +100,14 @@ class Recovery:
     """Adam on the normalized pixels of the images, against one of the teacher's networks after the other.
 
     Normalized are pixels less their channel's mean, over its standard deviation. `data` has both, and the real images.
+    `mirrors`: whether half of the crops are mirrored, which not all images bear (digits do not).
     """
 
     settings: RecoverySettings
     iterations: int
     teacher: Teacher
     data: LongTailedData
+    mirrors: bool = True
 
     def step(
         self, synthetic: Synthetic, extra: dict[str, Tensor], iteration: int, generator: torch.Generator
@@ -121,11 +123,12 @@ class Recovery:
         losses, after = [], []
         for batch, of_batch in enumerate(images.split(self.settings.batch_size)):
             boxes = draw_crops(len(of_batch), self.settings.smallest_crop, LARGEST_RATIO, generator)
+            boxes = mirrored(boxes, generator) if self.mirrors else boxes
             first = batch * self.settings.batch_size
             classes = torch.arange(first, first + len(of_batch), device=images.device) // synthetic.ipc
             # A network that has seen no images yet has no average either.
             before = averages[number][batch] if iteration >= networks else None
-            loss, average = self._loss(of_batch, mirrored(boxes, generator), classes, number, before)
+            loss, average = self._loss(of_batch, boxes, classes, number, before)
             losses.append(loss)
             after.append(average)
         total = torch.stack(losses).sum()
@@ -136,7 +139,7 @@ class Recovery:
         statistics = {key: value for key, value in extra.items() if key.startswith("statistics.")}
         statistics[f"statistics.{number}"] = torch.stack(after)
         return RecoveryStep(
-            Synthetic(whitened, self.teacher.logits(whitened), synthetic.beta),
+            Synthetic(whitened, self.teacher.label_logits(whitened), synthetic.beta),
             {"normalized": normalized} | moments | statistics,
             total.detach() / len(losses),
             f"network {number} of the teacher",

@@ -46,7 +46,7 @@ def train_teacher(
             weights, per_class = [own.last.to(context.device) for own in trained], [own.per_class for own in trained]
         else:
             weights, per_class = last_weights, [expert.per_class for expert in classifiers]
-        teacher = Teacher(network, weights, per_class)
+        teacher = Teacher(network, weights, per_class, temperature=settings.teacher.temperature)
         by_class = teacher.accuracy_by_class(data.test_images, data.test_labels)
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
     return teacher
@@ -64,16 +64,18 @@ def adjust_labels(
         return start, teacher
     classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
     seen = data.partition.decoded(start.images)
-    logits = teacher.logits(seen)
+    # A mini-image has the label of the real image that it was (stages/initialize.py).
+    labelled = settings.teacher_labels_start
+    logits = start.label_logits * teacher.temperature if labelled else teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts)
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
     by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
-    if not settings.teacher_labels_start:
+    if not labelled:
         return start, adjusted
-    return start._replace(label_logits=adjusted.logits(seen)), adjusted
+    return start._replace(label_logits=(logits - tau * shares.log()) / teacher.temperature), adjusted
 
 
 # ---- Networks of its own ----

@@ -62,7 +62,8 @@ def test_class_statistics_are_means_over_the_images_of_a_class() -> None:
 def test_steps_equal_autograd_by_hand_and_one_adam() -> None:
     teacher, data = toy_teacher()
     settings = RecoverySettings(batch_size=4, statistics_weight=0.3, first_layer_weight=10.0, learning_rate=0.2)
-    recovery, whitening = Recovery(settings, ITERATIONS, teacher, data), data.whitening
+    recoveries = [Recovery(settings, ITERATIONS, teacher, data, mirrors) for mirrors in (False, True)]
+    whitening = data.whitening
     draw = torch.Generator().manual_seed(5)
     # Some of the first images lie outside of valid pixels, and are clipped.
     pixels = 1.4 * torch.rand(CLASSES * IPC, 2, SIDE, SIDE, generator=draw, dtype=torch.float64) - 0.2
@@ -79,13 +80,15 @@ def test_steps_equal_autograd_by_hand_and_one_adam() -> None:
     targets = [class_means_by_hand(teacher, theta, data) for theta in teacher.weights]
     averages = dict[tuple[int, int], list[Tensor]]()
     for iteration in range(ITERATIONS):
-        step = recovery.step(synthetic, extra, iteration, torch.Generator().manual_seed(iteration))
+        mirrors = iteration // 2 % 2
+        step = recoveries[mirrors].step(synthetic, extra, iteration, torch.Generator().manual_seed(iteration))
         synthetic, extra = step.synthetic, step.extra
 
         draw, number, losses = torch.Generator().manual_seed(iteration), iteration % 2, list[Tensor]()
         theta = teacher.weights[number]
         for batch, indices in enumerate(([0, 1, 2, 3], [4, 5])):
-            boxes = mirrored(draw_crops(len(indices), settings.smallest_crop, 4 / 3, draw), draw)
+            boxes = draw_crops(len(indices), settings.smallest_crop, 4 / 3, draw)
+            boxes = mirrored(boxes, draw) if mirrors else boxes
             seen = whitening.train(cropped(images[indices], boxes) * std + mean)
             by_hand = [statistics_by_hand(teacher.network, theta, image) for image in seen]
             classes = [index // IPC for index in indices]
