@@ -124,8 +124,7 @@ def labels_of(runs: Sequence[ComparedRun]) -> str:
     if not any(run.regimes for run in runs):
         return ""
     regimes = {run.labels for run in runs}
-    told = ", ".join(f"{run.tag} {run.labels}" for run in runs) if len(regimes) > 1 else regimes.pop()
-    return f", {told} labels"
+    return f" ({', '.join(f'{run.tag} {run.labels}' for run in runs) if len(regimes) > 1 else regimes.pop()})"
 
 
 def _spread(row: Row | None) -> str:
@@ -372,3 +371,4 @@ class ComparedAccuracy(CurvePanel):
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])
+        self.on_curve_view_changed()

@@ -132,7 +132,7 @@ first letters of their names.
         of_losses, of_accuracy = self._draw_losses(dark), self._draw_accuracy(dark)
         self._accuracy.display = self._shows == "accuracy" or (self._shows == "both" and self._can_show_both)
         self._losses.display = self._shows != "accuracy"
-        labels = self._state.told_labels
+        labels = self._state.first_regime_told
         title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
         below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
