@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -26,7 +27,7 @@ from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.importing.given_sets import keep_given_set
+from engine.importing.given_sets import keep_given_set, made_elsewhere
 from engine.importing.set_files import read_given_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
@@ -168,7 +169,8 @@ def _context(
             log.emit(Warned(str(warning.message)))
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
-        write_manifest(folder, settings, device, lambda: estimate_for_manifest(settings, device_for(str(device))))
+        estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
+        write_manifest(folder, settings, device, estimate, made_elsewhere(folder, settings))
     return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
 
 

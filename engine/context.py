@@ -64,6 +64,29 @@ class Clock:
         self._since = now
 
 
+@dataclass
+class Progress:
+    """Progress of a stage of `total` units: called after each one, it emits how many are done, and may raise Stopped.
+
+    A unit that takes long tells of its parts.
+    """
+
+    context: Context
+    stage: str
+    total: int
+    done: int = 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        self.under_way(0)
+        self.context.check_stop()
+
+    def under_way(self, units: float) -> None:
+        """Emits that so many units, or a share of one, are done of those under way; never stops."""
+        self.context.clock.keep()
+        self.context.emit(StageProgress(self.stage, self.done + units, self.total))
+
+
 @dataclass(frozen=True)
 class Context:
     """One run of the worker: passed to every stage.
@@ -79,24 +102,12 @@ class Context:
     clock: Clock
 
     @contextlib.contextmanager
-    def stage(self, name: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
-        """Times a stage and emits its begin and end; yields a function to call after each of `total` units.
-
-        That function emits the progress and may raise Stopped.
-        """
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Progress]:
+        """Times a stage and emits its begin and end; yields what is to be called after each of `total` units."""
         self.emit(StageStarted(name, total, unit))
         self.check_stop()
-        done = 0
-
-        def progress() -> None:
-            nonlocal done
-            done += 1
-            self.clock.keep()
-            self.emit(StageProgress(name, done, total))
-            self.check_stop()
-
         with self.clock.timed(name):
-            yield progress
+            yield Progress(self, name, total)
         self.emit(StageDone(name, self.clock.seconds[name]))
 
 

@@ -19,6 +19,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
 from engine.importing.given_sets import load_given_set
+from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
@@ -90,8 +91,11 @@ def _starting_set(
     start = kept or initialize(
         context, data, network, prepared.experts, teacher, prepared.given
     )  # stages/initialize.py
-    # Labels of a teacher that leans to some classes by their images would teach that as well.
-    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+    if teacher is None:
+        return start, None
+    # Labels of a teacher that leans to some classes by their images would teach that as well. Kept ones are adjusted.
+    adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
+    return kept or adjusted, teacher
 
 
 def run(context: Context) -> None:
@@ -101,7 +105,7 @@ def run(context: Context) -> None:
     if distillation diverges or a checkpoint is damaged.
     """
     prepared = prepare(context)
-    data, network = prepared.data, prepared.network
+    data = prepared.data
 
     start, teacher = _starting_set(context, prepared)
 
@@ -111,12 +115,10 @@ def run(context: Context) -> None:
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
     if context.settings.traits.distills:
-        matcher = (
-            distribution_matcher(context, data, network)  # matching/distribution.py
-            if context.settings.traits.matches_distributions
-            else student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
-        )
+        matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
+    else:
+        save_preview(context, data, start, 0)
 
     # The verdict: fresh networks, trained only on the synthetic set and tested on the balanced test set.
     results, confusion = _evaluate_result(context, data, end, teacher)
@@ -152,8 +154,23 @@ def _baseline_targets(
     ]
 
 
+def _matcher(context: Context, prepared: Prepared, start: Synthetic, teacher: Teacher | None) -> AnyMatcher | Recovery:
+    """What an iteration follows: experts, the features of real images, or a teacher's statistics of them."""
+    settings, data, network = context.settings, prepared.data, prepared.network
+    if settings.traits.synthesis == "recovery" and teacher:
+        mirrors = "flip" in settings.dataset.augmentation
+        return Recovery(settings.recovery, settings.matching.iterations, teacher, data, mirrors)  # matching/recovery.py
+    if settings.traits.matches_distributions:
+        return distribution_matcher(context, data, network)  # matching/distribution.py
+    return student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
+
+
 def _distill_and_check(
-    context: Context, data: LongTailedData, start: Synthetic, matcher: AnyMatcher, teacher: Teacher | None = None
+    context: Context,
+    data: LongTailedData,
+    start: Synthetic,
+    matcher: AnyMatcher | Recovery,
+    teacher: Teacher | None = None,
 ) -> DistillState:
     """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
     matching, recipe = context.settings.matching, context.settings.evaluate
@@ -220,7 +237,7 @@ def evaluate_again(
     context = _evaluated_in(context, tuple(regimes or [first]))
     final = _as_synthetic(distilled)
     start = _kept_start(context, final)
-    by_teacher = regimes is not None and context.settings.initialize.labels == "teacher"
+    by_teacher = regimes is not None and context.settings.teacher_labels_start
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
         data = prepared.data
@@ -294,7 +311,7 @@ def score(context: Context, repeats: int) -> None:
     regime: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, (regime,))
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
-    if regime == "online" or context.settings.initialize.labels == "teacher":
+    if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
         data, teacher = prepared.data, prepared.teacher
     else:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from engine.context import Context, generator
+from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.run.events import Evaluated, Event
@@ -104,7 +104,7 @@ def _part(
     kept: Tensor,
     arch: NetworkName,
     repeats: int,
-    progress: Callable[[], None],
+    progress: Progress,
 ) -> Part:
     """The accuracy of a trial on the test set, at its step size; `kept` (N,) are train images that are not held out."""
     target = trial.target(data)
@@ -126,9 +126,7 @@ def _part_of(result: Evaluated, learning_rate: float, searched: bool) -> Part:
     )
 
 
-def _searched(
-    trial: Trial, data: LongTailedData, kept: Tensor, arch: NetworkName, progress: Callable[[], None]
-) -> float:
+def _searched(trial: Trial, data: LongTailedData, kept: Tensor, arch: NetworkName, progress: Progress) -> float:
     """The step size of highest balanced accuracy on the train images that are not `kept`; of equals the smallest."""
     inner = replace(
         data,

@@ -18,8 +18,8 @@ from engine.training.accuracy import in_test_batches
 class Teacher:
     """Networks of one architecture with their weights (P,) each; `per_class`: their test accuracies, (C,) each.
 
-    `adjustment` (C,): what is taken from the mean logits, tau * log(class share); None: nothing. `mean_per_class` (C,):
-    the test accuracies of these logits, which label images, where they were tested.
+    `adjustment` (C,): what is taken from the mean logits, tau * log(class share); None: nothing. `temperature`: of the
+    labels that are stored. `mean_per_class` (C,): the test accuracies of these logits, where they were tested.
     """
 
     network: FlatNetwork
@@ -28,6 +28,7 @@ class Teacher:
     adjustment: Tensor | None = None
     tau: float | None = None
     mean_per_class: Tensor | None = None
+    temperature: float = 1.0
 
     @torch.no_grad()
     def logits(self, images: Tensor, features: Forward | None = None) -> Tensor:
@@ -42,6 +43,10 @@ class Teacher:
 
         mean = torch.stack([in_test_batches(classify, theta, images) for theta in self.weights]).mean(dim=0)
         return mean if self.adjustment is None else mean - self.adjustment
+
+    def label_logits(self, images: Tensor) -> Tensor:
+        """Logits (N, C) whose softmax is stored as soft labels: above temperature 1 softer than the teacher is sure."""
+        return self.logits(images) / self.temperature
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

@@ -228,8 +228,8 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         override(
             "initialize.images=kcenter",
-            "error: --set: initialize.images: 'kcenter' is not known; known: correct, real, noise, confident, herding,"
-            " k-center, graph-cut\nhint: did you mean k-center?",
+            "error: --set: initialize.images: 'kcenter' is not known; known: correct, real, noise, crops, confident,"
+            " herding, k-center, graph-cut\nhint: did you mean k-center?",
         ),
         mine(
             "method: off\n",
@@ -271,6 +271,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: matching.sequential_from: matching.sequential_from 30 lies above matching.max_start_epoch"
             " 20\n"
             "hint: the bound of start epochs grows: lower it, or leave it empty",
+        ),
+        BadInput(
+            "ltdd-tui presets check quickstart --set method=rldd --set initialize.partition=2",
+            "error: --set: initialize.partition: initialize.partition must be 1 for method rldd, which recovers whole"
+            " images\nhint: change one of them",
         ),
         override(
             "initialize.partition=3",
@@ -393,6 +398,16 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --arch: there is no network 'ConvNet'; known: convnet, resnet18, vgg11, alexnet\n"
             "hint: did you mean convnet?",
             files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui evaluate old --labels soft",
+            "error: --labels: there is no label regime 'soft'; known: hard, stored, online\nhint: name one of these",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/distilled.safetensors": ""},
+        ),
+        BadInput(
+            "ltdd-tui evaluate old",
+            "error: evaluate: nothing to evaluate is named\n"
+            "hint: --arch names networks, --labels label regimes: hard, stored, online",
         ),
         BadInput(
             "ltdd-tui scores old",

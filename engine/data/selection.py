@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.data.crops import cropped, draw_crops
 from engine.data.dataset import LongTailedData
 from engine.run.methods import SelectionRule
 
@@ -59,6 +60,37 @@ def select_real_images(data: LongTailedData, ipc: int, rule: SelectionRule, feat
                 return members[graph_cut(seen(features), seen(logits), c, ipc)]
 
     return _of_every_class(data, ipc, choose)
+
+
+def surest_crops(
+    data: LongTailedData,
+    ipc: int,
+    most_images: int,
+    crops: int,
+    smallest: float,
+    loss: Callable[[Tensor, int], Tensor],
+    generator: torch.Generator,
+) -> Tensor:
+    """IPC square crops of each class's images, whitened, (C * IPC, channels, H, W), class after class (RLDD).
+
+    loss: of whitened images (N, channels, H, W) of a class, (N,). Each of at most `most_images` random images (or IPC,
+    if that is more) has `crops` crops and gives that of the lowest loss in a first round, its next one in a second, and
+    so on; within a round the lowest losses go first. A class with fewer crops than IPC repeats them.
+    """
+    chosen = []
+    for c in range(data.num_classes):
+        members = torch.nonzero(data.train_labels == c).flatten().cpu()
+        members = members[torch.randperm(len(members), generator=generator)][: max(most_images, ipc)]
+        pixels = data.whitening.to_pixels(data.train_images[members.to(data.train_images.device)])
+        boxes = draw_crops(crops * len(pixels), smallest, 1.0, generator).to(pixels.device).view(crops, -1, 4)
+        losses = torch.stack([loss(data.whitening.train(cropped(pixels, of_round)), c) for of_round in boxes])
+        losses, best = losses.sort(dim=0, stable=True)
+        images = losses.argsort(dim=1, stable=True)  # (crops, n): for each round the images in their order
+        picked, crop = images.flatten(), best.gather(1, images).flatten()
+        repeats = -(-ipc // len(picked))
+        picked, crop = picked.repeat(repeats)[:ipc], crop.repeat(repeats)[:ipc]
+        chosen.append(data.whitening.train(cropped(pixels[picked], boxes[crop, picked])))
+    return torch.cat(chosen)
 
 
 def _of_every_class(data: LongTailedData, ipc: int, choose: Callable[[int, Tensor], Tensor]) -> Tensor:

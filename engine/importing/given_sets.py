@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -18,11 +19,14 @@ from engine.importing.set_files import GivenSet, read_given_set, unequal_counts
 from engine.matching.synthetic import StartingSet
 from engine.run.errors import InputError, listed
 from engine.run.events import Emit, Warned
-from engine.run.folder import RunFolder, expanded, folder_names, write_atomically
+from engine.run.expert_cache import ABOUT, experts_root
+from engine.run.folder import RunFolder, expanded, folder_names, read_json, write_atomically
 from engine.run.settings import RunSettings, StartSpace
 
-LIKE_REAL_SPREAD, LIKE_REAL_MEAN = 2.0, 1.0
-"""Images are suspicious whose spread is so many times that of real ones, or whose mean is so many spreads away."""
+LIKE_REAL_SPREAD, LIKE_REAL_MEAN = (1 / 1.5, 2.0), 1.0
+"""Images are suspicious whose spread, as a multiple of real ones', lies outside, or whose mean is so many away.
+
+Distilled images spread wider than real ones where their step size was large, but hardly less."""
 
 # --- The copy in the run's folder, so that nothing outside of it is needed later --------------------------------------
 
@@ -65,6 +69,18 @@ def kept_given_set(folder: RunFolder) -> GivenSet:
         raise InputError(f"the copy of the set is damaged: {error}", str(folder.start_set), hint) from None
 
 
+def made_elsewhere(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
+    """For the manifest: the sources, with hashes, of the set that a run starts from and of imported experts."""
+    sources: dict[str, Any] = {}
+    if settings.initialize.start_set is not None:
+        about = kept_given_set(folder).about
+        sources["start_set"] = {key: about[key] for key in ("source", "form", "labels", "images_sha256")}
+    if settings.experts.imported is not None:
+        about = read_json(experts_root() / settings.experts.imported / ABOUT) or {}
+        sources["experts"] = {key: about.get(key) for key in ("source", "sha256", "experts", "epochs")}
+    return sources
+
+
 # --- As this run needs it ---------------------------------------------------------------------------------------------
 
 
@@ -86,6 +102,10 @@ def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit
     if data.channels == 1 and bool((given.images == given.images[:, :1]).all()):
         given = replace(given, images=given.images[:, :1])  # files of gray images are decoded to three equal channels
     _refuse_other_shape(given, data, source)
+    partition, ours = given.about.get("partition", 1), settings.initialize.partition
+    if partition not in (1, ours):
+        what = f"each image of the set holds {partition} mini-images a side, initialize.partition is {ours}"
+        raise InputError(what, source, f"--set initialize.partition={partition}")
     images, logits = _by_class(given, data, source)
     ipc = len(images) // data.num_classes
     if ipc != settings.ipc:
@@ -94,6 +114,9 @@ def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit
     if settings.initialize.labels == "stored" and logits is None:
         what = "initialize.labels is stored, and the set has no soft labels"
         raise InputError(what, source, "use class, or teacher")
+    if logits is not None and len(logits) == len(images):
+        # Whole images that are taken as mini-images: each of these is labelled as the image is.
+        logits = logits.repeat_interleave(data.partition.count, dim=0)
     if given.labels is None:
         emit(Warned(f"the set has no labels: its images are taken class by class, {ipc} each", source))
     if given.learning_rate is None:
@@ -120,6 +143,7 @@ def _by_class(given: GivenSet, data: LongTailedData, source: str) -> tuple[Tenso
     """Images class by class, and their soft labels; raises InputError where classes have unequal numbers of images."""
     images, labels, classes = given.images, given.labels, data.num_classes
     count = len(images)
+    a_image = 1 if labels is None else len(labels) // count  # labels of an image: one, or one for each mini-image
     if folders := given.about.get("class_folders"):
         labels = _labels_by_name(folders, data, count)
     known = classes if labels is None else labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
@@ -130,6 +154,7 @@ def _by_class(given: GivenSet, data: LongTailedData, source: str) -> tuple[Tenso
         raise InputError(f"{count} images of {classes} classes: no equal number for each", source)
     in_order = torch.arange(classes).repeat_interleave(-(-count // classes))[:count]
     numbers = in_order if labels is None else labels.argmax(1) if labels.ndim == 2 else labels
+    numbers = numbers[::a_image]
     # The soft label of an image may prefer another class than its own. All known makers write class by class.
     soft = labels if labels is not None and labels.ndim == 2 else None
     if soft is not None and count % classes == 0 and (numbers == in_order).double().mean() >= 0.5:
@@ -138,7 +163,7 @@ def _by_class(given: GivenSet, data: LongTailedData, source: str) -> tuple[Tenso
     if len(set(counts)) > 1:
         raise unequal_counts(data.class_names, counts, source)
     order = numbers.argsort(stable=True)
-    return images[order], None if soft is None else soft[order]
+    return images[order], None if soft is None else soft.view(count, a_image, classes)[order].flatten(0, 1)
 
 
 def _labels_by_name(folders: list[str], data: LongTailedData, count: int) -> Tensor:
@@ -178,7 +203,8 @@ def _as_networks_see_it(
 def _warn_of_another_space(images: Tensor, real: Tensor, space: StartSpace, emit: Emit) -> None:
     """Warns where the images do not look like real ones in the space that they are said to be in."""
     spread, offset = float(images.std() / real.std()), float((images.mean() - real.mean()).abs() / real.std())
-    likely = 1 / LIKE_REAL_SPREAD < spread < LIKE_REAL_SPREAD and offset < LIKE_REAL_MEAN
+    least, most = LIKE_REAL_SPREAD
+    likely = least < spread < most and offset < LIKE_REAL_MEAN
     if likely and not (images.min() > -0.01 and images.max() < 1.01 and real.min() < -0.01):
         return
     its, ours = (

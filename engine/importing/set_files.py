@@ -29,7 +29,7 @@ from engine.run.settings import StartSpace
 
 SUFFIXES = (".pt", ".pth", ".tar")
 KNOWN_FORMS = "a run's folder, its distilled.safetensors, images.pt, or a folder of images a class"
-LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-3
+LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-2
 """How far a row of labels may be from one-hot, or its sum from 1, to count as such."""
 
 
@@ -39,7 +39,8 @@ class GivenSet:
 
     `labels`: logits (S, C) of float32, class numbers (S,) of int64, or None. `learning_rate`: SGD's, or None.
     `space`: what the values of the images are; auto where only the maker knows. `whitening`: of a set of ours.
-    `about`: where it comes from, in plain JSON values (`describe`).
+    `about`: where it comes from, in plain JSON values (`describe`); `partition` there: of how many mini-images a side
+    each image consists, which labels then are of.
     """
 
     images: Tensor
@@ -120,10 +121,10 @@ def load_tensors(path: Path) -> Any:
 def _read_ours(path: Path) -> GivenSet:
     """distilled.safetensors, which tells everything."""
     ours = DistilledSet.load(path)
-    labels, kind = _labels(ours.soft_labels, path)
-    if labels is not None and labels.ndim == 2:
-        labels, kind = ours.label_logits, "soft, stored as logits"
-    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about}
+    soft = ours.has_soft_labels
+    labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
+    partition = ours.about.get("partition", 1)
+    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
     return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
@@ -160,6 +161,9 @@ def _read_trio(path: Path) -> GivenSet:
         hint = "images are (count, channels, height, width) with 1 or 3 channels"
         raise InputError(f"these are no images: {shape}", str(path), hint)
     images = content.detach().float().contiguous()
+    space: StartSpace = "auto"
+    if content.dtype == torch.uint8:
+        images, space = images / 255, "pixels"
     if labels is not None and (not isinstance(labels, Tensor) or len(labels) != len(images)):
         given = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
         raise InputError(f"{given} labels for {len(images)} images", str(beside.get("labels", path)))
@@ -170,7 +174,8 @@ def _read_trio(path: Path) -> GivenSet:
     if path.name == "images.pt" and isinstance(made_with, dict) and made_with.get("whitening") in MODES:
         about["made_with"] = made_with
         whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(path.with_name("whitening.pt")))
-    space: StartSpace = "whitened" if whitening else "auto"
+    if whitening:
+        space = "whitened"
     return GivenSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
 
 
@@ -226,7 +231,7 @@ def _read_image_folder(folder: Path) -> GivenSet:
     pixels = read_images([file for own in files for file in own], side)
     about: dict[str, Any] = {"form": "image folder", "labels": "class numbers, by folder", "class_folders": names}
     if isinstance(made_with, dict) and "class_folders" in made_with:
-        about["made_with"] = made_with
+        about |= {"made_with": made_with, "partition": made_with.get("partition", 1)}
     labels = torch.arange(len(names)).repeat_interleave(counts[0])
     return GivenSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
 

@@ -88,6 +88,17 @@ class FlatNetwork:
         features: Tensor = functional_call(self._features, weights, (x,))
         return features
 
+    def with_layer_inputs(self, theta: Tensor, x: Tensor) -> tuple[Tensor, list[tuple[nn.Module, Tensor]]]:
+        """Logits (B, C), and each convolution and norm with what it was given, (B, channels, H, W), in their order."""
+        inputs: list[tuple[nn.Module, Tensor]] = []
+        layers = [layer for layer in self._module.modules() if isinstance(layer, nn.Conv2d | nn.GroupNorm)]
+        hooks = [layer.register_forward_pre_hook(lambda own, given: inputs.append((own, given[0]))) for layer in layers]
+        try:
+            return self(theta, x), inputs
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     def classifier_weights(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The classifier's weight (C, F) and bias (C,) in theta (P,), as views."""
         return self.split_classifier(theta[self.classifier])

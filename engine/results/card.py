@@ -14,8 +14,8 @@ from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, R
 _TEXT = """\
 # {title}
 
-{count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, made by the method `{method}`
-of ltdd-tui from {source_count} long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).
+{count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, {made} {source_count}
+long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).{mini_images}
 
 ## Accuracy
 
@@ -101,7 +101,9 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
     `with_teacher`: whether teacher.safetensors lies beside it.
     """
     count = len(about["class_names"]) * about["ipc"]
-    title = f"{about['dataset']}, long-tailed, distilled by {about['method']} to {about['ipc']} images per class"
+    elsewhere = about["method"] == "imported"
+    by = "made elsewhere," if elsewhere else f"distilled by {about['method']} to"
+    title = f"{about['dataset']}, long-tailed, {by} {about['ipc']} images per class"
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
     natural = about["imbalance_factor"] == "natural"
     # Class names come from folders of the user: a line end or a bar in one would break the table.
@@ -110,14 +112,17 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
     values = about | about["network"]
     regimes = list(metrics.get("regimes") or [metrics.get("labels") or "stored"])
     chosen = "randomly selected" if about["method"] == "random" else f"selected by {about['method']}"
-    kind = "synthetic" if METHODS[about["method"]].distills else f"real, {chosen}"
+    kind = "imported" if elsewhere else "synthetic" if METHODS[about["method"]].distills else f"real, {chosen}"
+    made = "evaluated by ltdd-tui beside" if elsewhere else f"made by the method `{about['method']}` of ltdd-tui from"
     values |= {
         "title": title,
         "count": count,
         "classes": len(about["class_names"]),
         "size": about["image_size"],
+        "mini_images": _mini_images(about, count),
         "source_count": f"{sum(about['class_counts']):,}",
         "kind": kind,
+        "made": made,
         "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
         "arch": metrics["arch"],
         "accuracy_table": _accuracy_table(metrics),
@@ -143,6 +148,13 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
+
+
+def _mini_images(about: dict[str, Any], count: int) -> str:
+    """What is to be known of images that hold several mini-images; nothing of others."""
+    side = about.get("partition", 1)
+    seen = f"which networks see enlarged, as {count * side**2} images"
+    return f"\nEach holds {side} x {side} mini-images, {seen}." if side > 1 else ""
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:

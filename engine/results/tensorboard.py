@@ -98,7 +98,8 @@ def _values(event: Event, class_names: Sequence[str], run: RunFolder) -> Iterato
             for c, (name, accuracy) in enumerate(zip(class_names, event.per_class, strict=True)):
                 yield f"evaluation/check/class/{c:0{digits}d} {name}", iteration, accuracy
         case Evaluated():
-            yield f"evaluation/{event.subject}/{event.arch}", event.iteration or 0, _summary(event)
+            labels = f"/{event.labels}" if event.labels not in ("stored", "") else ""
+            yield f"evaluation/{event.subject}/{event.arch}{labels}", event.iteration or 0, _summary(event)
         case Preview():
             yield "preview", event.iteration, run.root / event.path
 

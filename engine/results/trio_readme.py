@@ -15,7 +15,7 @@ from engine.run.data_settings import DatasetSettings
 from engine.run.recipes import OnlineSettings
 
 _TEXT = """\
-# {count} images of {dataset}, distilled by {method}: the {which} as .pt files
+# {count} images of {dataset}, {by}: the {which} as .pt files
 
 | file | what it holds |
 | --- | --- |
@@ -116,6 +116,7 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
         | about["recipe"]
         | {
             "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
+            "by": "made elsewhere" if about["method"] == "imported" else f"distilled by {about['method']}",
             "count": count,
             "classes": classes,
             "last": ipc - 1,

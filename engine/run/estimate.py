@@ -1,7 +1,7 @@
 """Estimate of a run's time, memory and disk before it starts: the worker records it, the app (ltdd_tui) shows it.
 
-The arithmetic is in cost_model.py; here is what it needs to know of the data and of cached experts. Image files are
-counted by name; at most the headers of a few are read, for their size.
+The arithmetic is in cost_model.py and memory_model.py; here is what it needs to know of the data and of cached experts.
+Image files are counted by name; at most the headers of a few are read, for their size.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.run.cost_model import Workload, disk_bytes, memory_bytes
+from engine.run.cost_model import Workload
 from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.image_folder import Survey, held_out, sampled_side, survey
+from engine.run.memory_model import disk_bytes, memory_bytes
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
 

@@ -100,6 +100,15 @@ METHODS: dict[MethodName, MethodTraits] = {
 
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
     "idm": {("initialize", "partition"): 2, ("distribution", "image_lr"): 0.2},
-    "ltdd-plus": {("initialize", "labels"): "teacher", ("teacher", "kind"): "balanced_softmax"},
+    "ltdd-plus": {
+        ("initialize", "partition"): 2,
+        ("initialize", "labels"): "teacher",
+        ("teacher", "kind"): "balanced_softmax",
+    },
+    "rldd": {
+        ("initialize", "images"): "crops",
+        ("teacher", "kind"): "balanced_softmax",
+        ("matching", "iterations"): 75,
+    },
 }
 """What a method has other defaults for; presets may still say else."""

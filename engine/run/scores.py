@@ -19,10 +19,7 @@ STEP_SIZES = (0.001, 0.005, 0.01, 0.05, 0.1)
 """Those among which DD-Ranking searches."""
 WEIGHT = 0.5
 """Of IOR in LRS, and of augmented training in ARS (DD-Ranking's)."""
-RULE = (
-    "each step size that was searched is the one of highest accuracy on held-out training images, with one network for"
-    " each; DD-Ranking takes the one, and the epoch, of highest accuracy on the test set"
-)
+RULE = "step sizes are searched on held-out training images, with one network each; DD-Ranking takes the test set"
 
 Fraction = Annotated[float, Field(ge=-1, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]

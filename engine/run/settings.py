@@ -15,13 +15,13 @@ from engine.run.data_settings import DatasetSettings
 from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
 from engine.run.fields import NetworkName as NetworkName
-from engine.run.fields import Strict, official, ours, paper
+from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
-from engine.run.synthesis import DistributionSettings
+from engine.run.synthesis import DistributionSettings, RecoverySettings
 
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
-StartingImages = Literal["correct", "real", "noise", SelectionRule]
+StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
 Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
@@ -96,6 +96,9 @@ class TeacherSettings(Strict):
         " batches in its own way)",
         ge=0,
     )
+    temperature: float = ours(
+        1.0, "its logits are divided by this where they are stored as soft labels: above 1 labels are softer", gt=0
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )
@@ -122,8 +125,12 @@ class InitializeSettings(Strict):
     images: StartingImages = paper(
         "correct",
         "real images that an expert predicts correctly, any real images, noise, or the real images that a teacher"
-        " chooses: its most confident ones, by herding, k-center or graph-cut; a selection method chooses its own",
+        " chooses: its most confident ones, by herding, k-center or graph-cut, or the crops it is surest of (RLDD); a"
+        " selection method chooses its own",
     )
+    crops: int = rldd(5, "random square crops of each real image, where crops are the start", unit="crops", ge=1)
+    crop_images: int = ours(300, "real images of a class, at random, of which crops are taken", unit="images", ge=1)
+    smallest_crop: float = rldd(0.08, "smallest share of an image in such a crop", gt=0, le=1)
     labels: Literal["experts", "one_expert", "teacher", "class", "stored"] = paper(
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
@@ -240,6 +247,7 @@ class RunSettings(Strict):
     initialize: InitializeSettings = InitializeSettings()
     matching: MatchingSettings = MatchingSettings()
     distribution: DistributionSettings = DistributionSettings()
+    recovery: RecoverySettings = RecoverySettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
@@ -269,8 +277,9 @@ class RunSettings(Strict):
     @property
     def needs_teacher(self) -> bool:
         """Whether images are chosen or labelled by a teacher."""
-        online, labelled = "online" in self.evaluate.labels, self.initialize.labels == "teacher"
-        return self.traits.uses_teacher or online or labelled or self.starting_images in get_args(SelectionRule)
+        online, labelled = "online" in self.evaluate.labels, self.teacher_labels_start
+        chosen = self.starting_images in (*get_args(SelectionRule), "crops")
+        return self.traits.uses_teacher or online or labelled or chosen
 
     @property
     def starting_images(self) -> StartingImages:
@@ -282,9 +291,15 @@ class RunSettings(Strict):
         return "real" if images == "correct" and not self.traits.matches_trajectories else images
 
     @property
+    def teacher_labels_start(self) -> bool:
+        """Whether the starting images have the teacher's logits as labels, as recovery gives its images in the end."""
+        recovers = self.traits.synthesis == "recovery" and self.initialize.labels != "stored"
+        return self.initialize.labels == "teacher" or recovers
+
+    @property
     def has_soft_labels(self) -> bool:
         """Whether the set's labels are probabilities; else they are its classes alone."""
-        return self.traits.learns_labels or self.initialize.labels in ("teacher", "stored")
+        return self.traits.learns_labels or self.teacher_labels_start or self.initialize.labels == "stored"
 
     @property
     def trains_experts(self) -> bool:
@@ -323,6 +338,12 @@ class RunSettings(Strict):
         if self.dataset.test_fold >= (self.dataset.test_folds or 1):
             hint = "set dataset.test_folds, the number of folds, as well" if self.dataset.test_folds is None else ""
             raise ValueError("dataset.test_fold must lie below dataset.test_folds", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _recovered_images_are_whole(self) -> RunSettings:
+        if self.traits.synthesis == "recovery" and self.initialize.partition > 1:
+            raise ValueError(f"initialize.partition must be 1 for method {self.method}, which recovers whole images")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.run.fields import Strict, official
+from engine.run.fields import Strict, official, rldd
 
 
 class DistributionSettings(Strict):
@@ -26,3 +26,22 @@ class DistributionSettings(Strict):
     learning_rate: float = official(0.01, "idm: SGD step size of the networks", gt=0)
     momentum: float = official(0.9, "idm: SGD momentum of the networks", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "idm: SGD weight decay of the networks", ge=0)
+
+
+class RecoverySettings(Strict):
+    """Recovery by the teacher's statistics (method rldd), over matching.iterations; published are 75 for CIFAR-10, 2000
+    for CIFAR-100 and Tiny-ImageNet."""
+
+    batch_size: int = rldd(100, "synthetic images whose statistics are taken together", unit="images", ge=1)
+    learning_rate: float = rldd(
+        0.05,
+        "Adam's step size, which falls to 0 along half a cosine",
+        unit="standard deviation of pixels",
+        gt=0,
+    )
+    smallest_crop: float = rldd(0.08, "smallest share of an image in the random crop of each iteration", gt=0, le=1)
+    statistics_weight: float = rldd(0.01, "weight of the distances of statistics, beside the cross-entropy", ge=0)
+    first_layer_weight: float = rldd(10.0, "weight of the first layer's distances among those of all layers", ge=0)
+    statistics_momentum: float = rldd(
+        0.8, "share of earlier iterations in the statistics of the synthetic images", ge=0, lt=1
+    )

@@ -6,7 +6,6 @@ Each trained network is kept in the run folder, and one under way after every ep
 from __future__ import annotations
 
 import functools
-import itertools
 import statistics
 from collections.abc import Callable
 
@@ -17,7 +16,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.compile_policy import compiling_teacher_pays
-from engine.run.events import BOUND, Evaluated, StageProgress
+from engine.run.events import BOUND, Evaluated
 from engine.run.folder import read_json, write_json
 from engine.run.metrics import group_means, sample_std
 from engine.run.settings import LongTailLoss
@@ -40,18 +39,17 @@ def evaluate_bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
         compiled = teacher_backend(context, "bounds", arch, pays) != "eager"
         return training_gradient(network, 1, device, compiled, settings.teacher.precision, context.emit)
 
-    events, total, done = [], len(bounds.losses) * bounds.networks, itertools.count()
+    events, total = [], len(bounds.losses) * bounds.networks
 
     with context.stage("bounds", total, "networks") as progress, matmul_precision(settings.teacher.precision, device):
+
+        def epoch_done(epoch: int, mean_loss: float) -> None:
+            progress.under_way(epoch / bounds.epochs)
+            context.check_stop()
+
         for loss in bounds.losses:
             results = []
             for number in range(bounds.networks):
-                before = next(done)
-
-                def epoch_done(epoch: int, mean_loss: float, before: int = before) -> None:
-                    context.emit(StageProgress("bounds", before + epoch / bounds.epochs, total))
-                    context.check_stop()
-
                 results.append(_result(context, data, network, gradient, loss, number, epoch_done))
                 progress()
             events.append(_summary(data, loss, arch, results))

@@ -1,6 +1,7 @@
 """Distillation: images, label logits and beta follow the gradient of the matching loss, iteration by iteration.
 
 The loss and its gradient are in matching/ (docs/method.md sections 4, 6); the step that is taken with it is here.
+Recovery (section 11) takes steps of its own, in the same loop.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from engine.matching.backends import BackendBuilder
 from engine.matching.distribution import DistributionMatcher, FeatureMatcher, QueueMatcher
 from engine.matching.matcher import Matcher
 from engine.matching.plain import IterationResult
+from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed, Stopped
@@ -92,7 +94,7 @@ def distribution_matcher(
 def distill(
     context: Context,
     start: Synthetic,
-    matcher: AnyMatcher,
+    matcher: AnyMatcher | Recovery,
     partition: Partition = WHOLE_IMAGES,
 ) -> Iterator[DistillState]:
     """Yields the state it starts from, the last checkpoint if there is one, then the state after each iteration.
@@ -110,10 +112,15 @@ def distill(
         began, before = time.monotonic(), state
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)
-        decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
-        result = matcher.gradient(decoded, state.iteration, draw, state.extra)
-        gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
-        state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
+        result: IterationResult | RecoveryStep
+        if isinstance(matcher, Recovery):
+            result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
+            state = replace(state, iteration=state.iteration + 1, synthetic=result.synthetic, extra=result.extra)
+        else:
+            decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
+            result = matcher.gradient(decoded, state.iteration, draw, state.extra)
+            gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
+            state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
         if settings.average:
             state = replace(state, average=_average(before, state.synthetic, settings.average))
         _emit_step(context, state, result, time.monotonic() - began)
@@ -160,7 +167,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.rate_decay]
 
 
-def _emit_step(context: Context, state: DistillState, result: IterationResult, seconds: float) -> None:
+def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:
     """Emits MatchingStep; raises RunFailed if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
@@ -168,7 +175,8 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult, s
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        hint = "lower matching.image_lr or matching.beta; the last checkpoint is untouched"
+        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else "matching.image_lr or matching.beta"
+        hint = f"lower {lower}; the last checkpoint is untouched"
         raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
         raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")

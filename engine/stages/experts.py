@@ -21,8 +21,9 @@ from engine.data.dataset import LongTailedData
 from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.compile_policy import StepBackend, compiling_experts_pays
 from engine.run.errors import InputError
-from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind
+from engine.run.events import ExpertDone, ExpertEpoch, ExpertKind, Warned
 from engine.run.expert_cache import (
+    ABOUT,
     TRAINING_VERSION,
     about_classifier,
     about_representation,
@@ -100,6 +101,8 @@ def _imported(context: Context, network: FlatNetwork, store: ExpertStore, last_e
     if (parameters := experts[0].weights.shape[1]) != network.num_parameters:
         what = f"they have {parameters:,} parameters, the run's network {network.num_parameters:,}"
         raise InputError(what, f"experts.imported {store.key}", "they were trained on other images or classes")
+    what = f"the experts were trained elsewhere ({store.key}); what the settings say of their training is not theirs"
+    context.emit(Warned(what, f"{store.folder / ABOUT} says where they are from"))
     return experts
 
 

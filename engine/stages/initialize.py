@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from engine.context import Context, generator
 from engine.data.dataset import LongTailedData
-from engine.data.selection import pick_real_images, select_real_images
+from engine.data.selection import pick_real_images, select_real_images, surest_crops
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Initialized, Warned
@@ -35,20 +35,14 @@ def initialize(
     with context.stage("initialize", 1, "set"):
         if given:
             images, seen = given.images, data.partition.decoded(given.images)
-            classes = torch.arange(data.num_classes, device=context.device)
-            classes = classes.repeat_interleave(settings.images_per_class)
         else:
-            chosen, images = _choose_images(context, data, network, experts, teacher)
-            classes = data.train_labels[chosen]
-            # What a real image was before it was shrunk is labelled best (docs/log.md).
-            is_noise = settings.starting_images == "noise"
-            seen = data.partition.decoded(images) if is_noise else data.train_images[chosen]
+            images, seen = _choose_images(context, data, network, experts, teacher)
         if given and given.label_logits is not None and settings.initialize.labels == "stored":
             logits, unrecognized = given.label_logits, 0
-        elif settings.initialize.labels == "teacher" and teacher:
-            logits, unrecognized = teacher.logits(seen), 0
+        elif settings.teacher_labels_start and teacher:
+            logits, unrecognized = teacher.label_logits(seen), 0
         else:
-            logits, unrecognized = _label_logits(context, data, network, experts, seen, classes)
+            logits, unrecognized = _label_logits(context, data, network, experts, seen)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
         rate = given.learning_rate if given and given.learning_rate else rate
         context.emit(Initialized(unrecognized))
@@ -61,35 +55,53 @@ def initialize(
 def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
 ) -> tuple[Tensor, Tensor]:
-    """Indices of the train images that give the classes, one a label, and the stored images (S, channels, H, W).
+    """The stored images (S, channels, H, W), IPC a class, and one image for each label, which it is labelled by.
 
-    Those hold the train images, or noise in their place.
+    Those are real images, crops of some, or what decoded noise looks like. A stored image may hold several of them.
     """
     kind, of_class = context.settings.starting_images, context.settings.images_per_class
+    if kind == "crops":
+        crops = _surest_crops(context, data, teacher)
+        return data.partition.encoded(crops), crops
     if kind != "correct" and kind != "real" and kind != "noise":  # so that mypy knows the rule
         assert teacher
-        chosen = select_real_images(data, of_class, kind, teacher.features, teacher.logits)
-        return chosen, data.partition.encoded(data.train_images[chosen])
+        real = data.train_images[select_real_images(data, of_class, kind, teacher.features, teacher.logits)]
+        return data.partition.encoded(real), real
     draw, allowed = generator(context.settings.seed, "initialize"), None
     if kind == "correct":
         judge = experts[int(torch.randint(len(experts), (), generator=draw))]
         allowed = (predictions(network, judge, data.train_images) == data.train_labels).cpu()
-    chosen = pick_real_images(data, of_class, draw, allowed)
-    images = data.partition.encoded(data.train_images[chosen])
+    real = data.train_images[pick_real_images(data, of_class, draw, allowed)]
+    images = data.partition.encoded(real)
     if kind == "noise":
         images = torch.randn(images.shape, generator=draw).to(images.device)
-    return chosen, images
+        return images, data.partition.decoded(images)
+    # What a real image was before it was shrunk is labelled best (docs/log.md).
+    return images, real
+
+
+def _surest_crops(context: Context, data: LongTailedData, teacher: Teacher | None) -> Tensor:
+    """The crops of real images (C * IPC, channels, H, W) with the teacher's lowest cross-entropies."""
+    assert teacher
+
+    def cross_entropies(images: Tensor, label: int) -> Tensor:
+        return -teacher.logits(images).log_softmax(dim=1)[:, label]
+
+    start, draw = context.settings.initialize, generator(context.settings.seed, "initialize", "crops")
+    of_class, most = context.settings.images_per_class, start.crop_images
+    return surest_crops(data, of_class, most, start.crops, start.smallest_crop, cross_entropies, draw)
 
 
 @torch.no_grad()
 def _label_logits(
-    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor, classes: Tensor
+    context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], images: Tensor
 ) -> tuple[Tensor, int]:
     """For each image the mean logits (S, C) of the experts that classify it correctly; and for how many none does.
 
     Those get the logits of their class, as do all images where the settings or the method want hard labels. With
     `one_expert`, the logits are those of the first expert, and none are replaced.
     """
+    classes = torch.arange(data.num_classes, device=images.device).repeat_interleave(context.settings.images_per_class)
     by_class = F.one_hot(classes, data.num_classes) * context.settings.initialize.class_logit
     if context.settings.initialize.labels == "class" or not context.settings.traits.learns_labels:
         return by_class, 0

@@ -46,7 +46,8 @@ def train_teacher(
             weights, per_class = [own.last.to(context.device) for own in trained], [own.per_class for own in trained]
         else:
             weights, per_class = last_weights, [expert.per_class for expert in classifiers]
-        teacher = Teacher(network, weights, per_class).tested(data.test_images, data.test_labels)
+        teacher = Teacher(network, weights, per_class, temperature=settings.teacher.temperature)
+        teacher = teacher.tested(data.test_images, data.test_labels)
         assert teacher.mean_per_class is not None
         by_class = teacher.mean_per_class
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
@@ -63,8 +64,9 @@ def adjust_labels(
     settings = context.settings
     if settings.teacher.label_adjustment == "none":
         return start, teacher
-    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.ipc)
-    logits = teacher.logits(start.images)
+    classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
+    seen = data.partition.decoded(start.images)
+    logits = teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts).tested(data.test_images, data.test_labels)
     assert adjusted.mean_per_class is not None
@@ -72,9 +74,11 @@ def adjust_labels(
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
     by_class = adjusted.mean_per_class
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
-    if settings.initialize.labels != "teacher":
+    if not settings.teacher_labels_start:
         return start, adjusted
-    return start._replace(label_logits=adjusted.logits(start.images)), adjusted
+    # Taken from the labels that it has: a mini-image has that of the real image that it was (stages/initialize.py).
+    label_logits = start.label_logits - tau * shares.log() / teacher.temperature
+    return start._replace(label_logits=label_logits), adjusted
 
 
 # ---- Networks of its own ----

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +64,8 @@ def _shape(settings: RunSettings, data: LongTailedData) -> _NetworkShape:
 
 # ---- Training from scratch ----
 
+TOLD_EVERY_SECONDS = 5.0
+"""A network of an evaluation may take many minutes; how far it is goes to the events this often."""
 Names = tuple[str | int, ...]
 """Names that seed one network: its weights, and the order and augmentation of the images that it is shown."""
 
@@ -97,11 +100,12 @@ def train_from_scratch(
     regime: LabelRegime = "stored",
     teacher: Teacher | None = None,
     recipe: Recipe | None = None,
+    under_way: Callable[[float], None] | None = None,
 ) -> tuple[FlatNetwork, Tensor]:
     """One fresh network for each set, trained by the recipe; the network, and the weights of all (G, P).
 
     All sets must have the same size. regime: the label regime, whose recipe it is unless another is given. teacher:
-    labels each batch, in the online regime.
+    labels each batch, in the online regime. under_way: told now and then which share of the training is done.
     """
     settings, recipe = context.settings, recipe or context.settings.recipe(regime)
     compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch), regime)
@@ -123,13 +127,16 @@ def train_from_scratch(
         blocks = _with_teacher_logits(blocks, teacher, _teacher_features(context, data, teacher, regime))
     steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
     decay_steps = [steps * epoch for epoch in recipe.decay_epochs]
-    average = state.theta.clone()
+    average, told = state.theta.clone(), time.monotonic()
     for number, (images, targets) in enumerate(itertools.chain.from_iterable(blocks)):
         for _ in range(decay_steps.count(number)):
             state.rate.mul_(recipe.decay_factor)
         step(images, targets)
         if recipe.ema:
             average.lerp_(state.theta, 1 - recipe.ema)
+        if under_way and time.monotonic() - told > TOLD_EVERY_SECONDS:
+            under_way((number + 1) / (steps * recipe.epochs))
+            told = time.monotonic()
     return network, average if recipe.ema else state.theta
 
 

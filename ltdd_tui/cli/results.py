@@ -41,7 +41,15 @@ from ltdd_tui.runs.rows import Row, by_label, has_regimes, is_sound, row_of, row
 from ltdd_tui.runs.state import RunState
 from ltdd_tui.runs.tables import runs_as
 
-SETS_BY_CLASS = ("random", "initialization", "representation experts", "classifier experts", "teacher", "final")
+SETS_BY_CLASS = (
+    "random",
+    "initialization",
+    "representation experts",
+    "classifier experts",
+    "teacher",
+    "last check",
+    "final",
+)
 """The sets that get a column in the table of classes: one for each step of the method."""
 
 
@@ -101,7 +109,8 @@ def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
         print_data(result_table(rows))
     if rows and state.data:
         print_data("")
-        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, rows))
+        shown = rows_by_class(rows) if has_regimes(rows) else rows
+        print_data(class_table(state.data.class_names, state.data.class_counts, state.data.test_counts, shown))
 
 
 def print_result(folder: RunFolder, by_class: bool = True) -> None:

@@ -21,7 +21,8 @@ class GivenSetFacts:
     """What the worker tells of a set (`GivenSet.describe`). shape: (count, channels, side, side).
 
     classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
-    set of ours. config: the settings of the run that it is a result of, where that run is here.
+    set of ours. config: the settings of the run that it is a result of, where that run is here. partition: mini-images
+    along a side of each image.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class GivenSetFacts:
     high: float
     made_with: dict[str, Any] | None
     config: Path | None
+    partition: int = 1
 
     def sentence(self) -> str:
         """The set in one line."""
@@ -68,6 +70,7 @@ def inspect_set(given: str, runs_dir: Path) -> GivenSetFacts:
         found["range"][1],
         made_with=found.get("made_with"),
         config=config,
+        partition=found.get("partition", 1),
     )
 
 
@@ -90,7 +93,8 @@ def made_with_overrides(about: dict[str, Any]) -> list[str]:
 def start_overrides(facts: GivenSetFacts, takes_labels: bool) -> list[str]:
     """What lets a run start from the set, as KEY=VALUE; `takes_labels`: whether the method has soft labels."""
     labels = ["initialize.labels=stored"] if facts.soft_labels and takes_labels else []
-    return [f"initialize.start_set={facts.path}", *labels]
+    mini_images = [f"initialize.partition={facts.partition}"] if facts.partition > 1 else []
+    return [f"initialize.start_set={facts.path}", *labels, *mini_images]
 
 
 def check_start(facts: GivenSetFacts, settings: RunSettings) -> None:

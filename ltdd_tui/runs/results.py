@@ -17,6 +17,7 @@ from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import Row, final_with_stored_labels, is_sound, row_of, rows_from_state, stored_text
+from ltdd_tui.runs.state import first_and_others
 
 # ---------------------------------------------------------------------------------------------------------------------
 # metrics.json, as far as it can be relied on: the file may come from elsewhere and hold anything at all
@@ -61,8 +62,9 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         ("best", first, sound.best),
         *((f"final on {arch}", first, figures) for arch, figures in others.items()),
     ]
-    for labels, regime in (sound.regimes or {}).items():
-        if labels != first:
+    regimes = sound.regimes or {}
+    for labels in first_and_others([first, *regimes])[1:]:
+        if regime := regimes.get(labels):
             named += [(name, labels, getattr(regime, name)) for name in ("random", "initialization", "final")]
             named += [(f"final on {arch}", labels, figures) for arch, figures in (regime.architectures or {}).items()]
     named += [(f"{BOUND}{loss}".replace("_", " "), "", figures) for loss, figures in (sound.bounds or {}).items()]
@@ -179,6 +181,10 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
         ("method", settings.method),
         ("seed", str(settings.seed)),
     ]
+    if (side := settings.initialize.partition) > 1:
+        lines.append(("mini-images", f"{side} x {side} in each image"))
+    if settings.traits.matches_distributions:
+        lines.append(("matching", f"{matching.iterations:,} iterations, images {settings.image_lr:g}"))
     if settings.traits.matches_trajectories:
         lines += [
             ("experts", f"{experts.num_experts} of {experts.epochs} epochs, {experts.network}"),

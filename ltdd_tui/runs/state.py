@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from engine.run import events as e
+from engine.run.fields import LabelRegime
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from ltdd_tui.runs.confusion import Confusion
@@ -80,9 +81,16 @@ class RunState:
 
     @property
     def regimes(self) -> list[str]:
-        """The label regimes that the run evaluates in, its own first one first, then those asked for later."""
+        """The label regimes that the run evaluates in or was evaluated in later: its own first one, then the others."""
         own = self.started.labels if self.started else []
-        return list(dict.fromkeys([*own, *(event.labels for event in self.evaluations.values())])) or ["stored"]
+        # What was trained on all images is in none.
+        evaluated = (event.labels for event in self.evaluations.values() if event.labels)
+        return first_and_others([*own, *evaluated]) or ["stored"]
+
+    @property
+    def first_regime_told(self) -> str:
+        """` (online)` behind what is of the first label regime, where there is another than `stored`."""
+        return "" if self.regimes == ["stored"] else f" ({self.regimes[0]})"
 
     def evaluated(self, subject: str, labels: str | None = None) -> list[e.Evaluated]:
         """The evaluations of one subject (random, initialization, check, final or best), by iteration.
@@ -233,6 +241,14 @@ class RunState:
             if name not in self._owned:
                 self._owned.add(name)
                 setattr(self, name, getattr(self, name).copy())
+
+
+def first_and_others(regimes: Iterable[str]) -> list[str]:
+    """The first label regime, then the others in their usual order, in which those of several runs are compared."""
+    first, *others = dict.fromkeys(regimes) or [""]
+    usual = get_args(LabelRegime)
+    in_order = sorted(others, key=lambda labels: usual.index(labels) if labels in usual else len(usual))
+    return [first, *in_order] if first else []
 
 
 def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:

@@ -56,7 +56,9 @@ def tiny_set(data: LongTailedData, ipc: int = 2) -> Synthetic:
     noise = torch.Generator().manual_seed(1)
     count, classes = ipc * data.num_classes, data.num_classes
     images = torch.randn(count, data.channels, data.image_size, data.image_size, generator=noise)
-    labels = 3 * torch.eye(classes).repeat_interleave(ipc, 0) + torch.rand(count, classes, generator=noise)
+    count *= data.partition.count
+    labels = 3 * torch.eye(classes).repeat_interleave(count // classes, 0)
+    labels = labels + torch.rand(count, classes, generator=noise)
     return Synthetic(images, labels, torch.tensor(0.03))
 
 

@@ -9,7 +9,15 @@ from engine.run.schema import leaves
 
 ROOT = Path(__file__).parents[2]
 # The settings themselves, and what only estimates, checks or prints them.
-TELLERS = {"settings.py", "schema.py", "datasets.py", "cost_model.py", "estimate.py", "validation.py"}
+TELLERS = {
+    "settings.py",
+    "schema.py",
+    "datasets.py",
+    "cost_model.py",
+    "memory_model.py",
+    "estimate.py",
+    "validation.py",
+}
 # `expected` is for the app (ltdd_tui), which shows it beside the result.
 FOR_THE_FACE = {"accuracy", "source", "note"}
 

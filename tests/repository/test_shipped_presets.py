@@ -12,8 +12,9 @@ from engine.run.settings import RunSettings
 from scripts.generate_docs import ESTIMATE_LINE, estimate_line, with_estimate
 
 NAMES = sorted(path.stem for path in shipped_folder().glob("*.yaml") if not path.name.startswith("_"))
-OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "own-images"}
-CELLS = [name for name in NAMES if name not in OWN]
+OWN = {"quickstart", "cifar10-lt-if100-ipc10-small", "cifar10-lt-if100-ipc10-laptop", "own-images"}
+BASELINES = {"cifar10-lt-if100-ipc10-dm", "cifar10-lt-if100-ipc10-idm"}
+CELLS = [name for name in NAMES if name not in OWN | BASELINES]
 SETS = {
     "cifar10-lt": "cifar10",
     "cifar100-lt": "cifar100",
@@ -107,7 +108,7 @@ COMMON = {
     "evaluate.batch_size": 128,
 }
 CIFAR10 = EXPERTS | COMMON
-CIFAR10 |= {"dataset.whitening": "published", "initialize.images": "correct", "initialize.labels": "experts"}
+CIFAR10 |= {"dataset.whitening": "published"}
 FROM_REAL_IMAGES = CIFAR10 | {
     "initialize.images": "real",
     "initialize.labels": "one_expert",
@@ -232,6 +233,7 @@ def test_what_no_cell_writes_has_the_official_default() -> None:
     assert (data.whitening_epsilon, data.subset_seed) == (0.1, 42)
     retrained = settings.classifier_experts
     assert (retrained.batch_size, retrained.learning_rate, retrained.momentum) == (256, 0.01, 0)
+    assert (settings.initialize.images, settings.initialize.labels) == ("correct", "experts")
     assert (settings.matching.rate_decay, settings.matching.emulate_replicas) == ("none", 1)
 
 
@@ -280,11 +282,25 @@ def test_a_cell_with_conflicting_sources_has_a_note() -> None:
     assert expected is not None and "34.8" in expected.note
 
 
+def test_the_baselines_have_the_values_of_their_published_code() -> None:
+    dm, idm = (settings_of(f"cifar10-lt-if100-ipc10-{method}") for method in ("dm", "idm"))
+    for settings in (dm, idm):
+        recipe, matching = settings.evaluate, settings.matching
+        assert (matching.iterations, matching.image_momentum, settings.distribution.real_batch) == (20000, 0.5, 256)
+        assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.momentum) == (1000, 256, 0.01, 0.9)
+        assert (recipe.weight_decay, recipe.decay_at) == (5e-4, 0.5)
+    assert (dm.image_lr, dm.initialize.partition, idm.image_lr, idm.initialize.partition) == (1.0, 1, 0.2, 2)
+    queue = idm.distribution
+    assert (queue.first_networks, queue.most_networks, queue.network_every) == (3, 100, 30)
+    assert (queue.trained_networks, queue.training_steps, queue.training_batch) == (2, 10, 256)
+    assert (queue.learning_rate, queue.momentum, queue.weight_decay) == (0.01, 0.9, 5e-4)
+
+
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_own_presets_have_no_published_accuracy(name: str) -> None:
     settings = settings_of(name)
     assert settings.expected is None
-    assert settings.experts.width == 32
+    assert settings.experts.width == (128 if name.endswith("laptop") else 32)
     assert "ours" in text_of(name)
 
 

@@ -119,6 +119,14 @@ def _figures_of(run: ComparedRun, columns: FigureColumns) -> list[tuple[str, str
     return [(fit(text, cells, right=True), style) for text, cells, style in parts]
 
 
+def labels_of(runs: Sequence[ComparedRun]) -> str:
+    """For a title: the label regime of what is drawn of each run, where a run has another than `stored`."""
+    if not any(run.regimes for run in runs):
+        return ""
+    regimes = {run.labels for run in runs}
+    return f" ({', '.join(f'{run.tag} {run.labels}' for run in runs) if len(regimes) > 1 else regimes.pop()})"
+
+
 def _spread(row: Row | None) -> str:
     """As `mean_and_std`, in as few cells as can be."""
     return (
@@ -168,11 +176,7 @@ def classes(
         heads.append((fit(title, columns.of_run(place == base), True), color))
     drawn = [_class_line(line, comparison.colors, base, columns) for line in (*lines, *groups)]
     head = Content.assemble(" " * (columns.name + columns.count), *heads)
-    below = [EMPTY, *drawn[len(lines) :]]
-    if any(run.regimes for run in comparison.runs):
-        regimes = ", ".join(f"{run.tag} {run.labels}" for run in comparison.runs)
-        below += [EMPTY, Content.styled(f"labels: {regimes}", MUTED)]
-    return [head, *drawn[: len(lines)], *below]
+    return [head, *drawn[: len(lines)], EMPTY, *drawn[len(lines) :]]
 
 
 def pooled_classes(means: Sequence[SeedMean]) -> list[Content]:
@@ -271,6 +275,7 @@ class ClassesPanel(LinesPanel):
     """
 
     def compare(self, comparison: Comparison) -> None:
+        self.border_title = f"{self.NUMBER} {self.TITLE}{labels_of(comparison.runs)}"
         lines, groups = compared_classes(comparison.runs), group_lines(comparison.runs)
         pooled = pooled_classes(seed_means(comparison.runs))
         self.lines.draw(lambda width: [*classes(comparison, lines, groups, width), *pooled])
@@ -308,7 +313,7 @@ class ComparedLosses(CurvePanel):
     NAME, NUMBER, TITLE = "losses", "2", "Matching loss"
     HELP: ClassVar[str] = """
     **Matching loss**: how far the students still are from the experts; 1 is no closer than at the start (of `dm` and
-    `idm` it is a distance of features, which compares with no other loss). `w` changes
+    `idm` it is a distance of features, of `rldd` one of statistics; these compare with no other loss). `w` changes
     between the representation (rep) and the classifier (cls). The curves are exponential moving averages: `,` and `.`
     change their weight, which the title names; EMA 0.9 averages over about ten iterations.
     """
@@ -355,12 +360,15 @@ class ComparedAccuracy(CurvePanel):
 
     def __init__(self, x: SharedX) -> None:
         super().__init__(Curve(empty="no check yet", x=x))
+        self._labels = ""
 
     def on_curve_view_changed(self) -> None:
-        self.border_title = f"{self.NUMBER} {self.TITLE}{self.curve.words}"
+        self.border_title = f"{self.NUMBER} {self.TITLE}{self._labels}{self.curve.words}"
 
     def compare(self, comparison: Comparison) -> None:
+        self._labels = labels_of(comparison.runs)
         lines = [line(run.tag, *checks(run.view.state), color) for run, color in comparison.colored]
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])
+        self.on_curve_view_changed()

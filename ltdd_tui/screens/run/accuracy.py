@@ -228,7 +228,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
             return
         accuracies = class_accuracies(state)
         rows = rows_from_state(state)
-        self.border_title = _title(accuracies, f" {state.regimes[0]}" if has_regimes(rows) else "")
+        self.border_title = _title(accuracies, state.first_regime_told)
         self.border_subtitle = f"r random images, i start, │ {accuracies.bound_of or 'experts'} on all data"
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
         self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height, regime_lines(rows, width)))
@@ -236,9 +236,9 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
 
 
 def _title(accuracies: ClassAccuracies, labels: str) -> str:
-    title = f"{AccuracyPanel.NUMBER} {AccuracyPanel.TITLE}"
+    title = f"{AccuracyPanel.NUMBER} {AccuracyPanel.TITLE}{labels}"
     if accuracies.last:
-        title += f" ──{labels} last {_figure(accuracies.last)}"
+        title += f" ── last {_figure(accuracies.last)}"
     if best := accuracies.best:
         title += f"  best {_figure(best)}" + (f" @ {best.iteration}" if best.iteration else "")
     return title

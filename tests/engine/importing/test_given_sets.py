@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from engine import pipeline
 from engine.distilled import DistilledSet
-from engine.importing.given_sets import fit, keep_given_set, kept_given_set
+from engine.importing.given_sets import fit, keep_given_set, kept_given_set, made_elsewhere
 from engine.importing.set_files import GivenSet, read_given_set
 from engine.matching.synthetic import StartingSet
 from engine.results.files import write_image_folder, write_tensor_trio
@@ -56,6 +56,25 @@ def test_a_set_of_ours_comes_back_with_the_same_bytes(finished: Path, form: str)
     assert torch.equal(start.images, original.images) and torch.equal(start.label_logits, original.label_logits)
     assert start.learning_rate == original.learning_rate
     assert given.about["made_with"]["class_names"] == original.class_names
+
+
+@pytest.mark.parametrize("form", ["run", "trio", "images"])
+def test_mini_images_come_back_whole_or_as_the_images_that_networks_see_of_them(tmp_path: Path, form: str) -> None:
+    own = tiny_settings(initialize={"partition": 2})
+    original = DistilledSet.load(finish_run(tmp_path / "run", own).folder.distilled)
+    write_tensor_trio(tmp_path / "trio", original, own.dataset)
+    write_image_folder(tmp_path / "images", original)
+    given, soft = read_given_set(tmp_path / form), {"labels": "class" if form == "images" else "stored"}
+    if form == "trio":  # other programs know no mini-images
+        start, _ = fitted(given, imported(tmp_path / form).model_copy(update={"ipc": 8}))
+        assert torch.equal(start.images, original.training_images)
+    else:
+        start, _ = fitted(given, imported(tmp_path / form, partition=2, **soft))
+        assert start.images.shape == original.images.shape
+        with pytest.raises(InputError, match=r"2 mini-images a side, initialize\.partition is 1"):
+            fitted(given, imported(tmp_path / form, **soft))
+    if form != "images":
+        assert torch.equal(start.label_logits, original.label_logits)
 
 
 @pytest.mark.parametrize("form", ["run", "trio"])
@@ -182,10 +201,12 @@ def test_another_ipc_is_refused(tmp_path: Path) -> None:
         fitted(read_given_set(saved(tmp_path, CLASSES)), settings)
 
 
-def test_a_dict_of_dc_and_names_with_endings_are_read(tmp_path: Path) -> None:
-    torch.save({"data": [[torch.ones(SHAPE), CLASSES]], "accs_all_exps": {}}, tmp_path / "res.pt")
+def test_a_dict_of_dc_with_levels_of_8_bits_and_names_with_endings_are_read(tmp_path: Path) -> None:
+    levels = torch.full(SHAPE, 51, dtype=torch.uint8)
+    torch.save({"data": [[levels, CLASSES]], "accs_all_exps": {}}, tmp_path / "res.pt")
     given = read_given_set(tmp_path / "res.pt")
-    assert given.images.mean() == 1 and torch.equal(given.labels, CLASSES)
+    assert torch.allclose(given.images, torch.full(SHAPE, 0.2)) and torch.equal(given.labels, CLASSES)
+    assert given.space == "pixels"
     assert read_given_set(saved(tmp_path, SOFT, torch.tensor(0.5), "_500")).learning_rate == 0.5
     saved(tmp_path, CLASSES, ending="_100")
     with pytest.raises(InputError, match=r"holds 2 sets: images_100.pt, images_500.pt"):
@@ -216,6 +237,8 @@ def test_the_copy_in_the_run_needs_nothing_outside(finished: Path, tmp_path: Pat
     keep_given_set(context.folder, settings)
     shutil.rmtree(tmp_path / "trio")
     keep_given_set(context.folder, settings)
+    source = made_elsewhere(context.folder, settings)["start_set"]
+    assert source["source"] == str(tmp_path / "trio") and len(source["images_sha256"]) == 64
     kept, original = kept_given_set(context.folder), read_given_set(finished / "trio")
     assert torch.equal(kept.images, original.images) and torch.equal(kept.labels, original.labels)
     assert kept.whitening.equals(original.whitening)
@@ -233,6 +256,7 @@ def test_an_imported_run_has_the_figures_and_the_set_of_the_run_that_exported_it
     initialize = {"start_set": str(tmp_path / "trio"), "labels": "class"}
     again = tiny_context(tmp_path / "again", tiny_settings("imported", evaluate=evaluate, initialize=initialize))
     pipeline.run(again)
+    assert (again.folder.previews / "000000.png").is_file()
     before, after = (read_json(context.folder.metrics) for context in (selected, again))
     assert after["final"] == before["final"] and after["random"] == before["random"]
     sets = [load_file(context.folder.distilled) for context in (selected, again)]

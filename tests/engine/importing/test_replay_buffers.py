@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.importing.given_sets import made_elsewhere
 from engine.importing.replay_buffers import import_experts
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
+from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, CachedExperts, cached_experts, experts_root, imported_faults, trained_alike
 from engine.run.folder import read_json
 from engine.run.validation import check_runnable
@@ -57,8 +59,10 @@ def test_the_matching_gradient_is_that_of_the_same_weights_in_our_cache(tmp_path
     torch.save([as_buffer(network, expert) for expert in own], tmp_path / "replay_buffer_0.pt")
     key = import_experts(tmp_path, context.settings, CPU, lambda event: None)
     settings = tiny_settings(experts=EXPERTS | {"imported": key}, compile="never", matching=FEW_STEPS)
-    taken = tiny_context(tmp_path / "taken", settings)
+    taken = tiny_context(tmp_path / "taken", settings, events := [])
     imported = train_experts(taken, data, network)
+    assert any("trained elsewhere" in event.message for event in events if isinstance(event, Warned))
+    assert made_elsewhere(taken.folder, settings)["experts"]["source"] == str(tmp_path)
     assert all(torch.equal(one.at(1), two.at(1)) for one, two in zip(own, imported, strict=True))
     gradients = []
     for run, experts in ((context, own), (taken, imported)):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
+from engine.data.whitening import Whitening
 from engine.losses import StudentLoss, soft_cross_entropy
 from engine.matching.backends import BackendBuilder
 from engine.matching.plain import PhaseGradient, match_plainly
@@ -13,6 +16,7 @@ from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.settings import MatchingSettings
+from engine.teachers import Teacher
 
 CLASSES, IPC, CHANNELS, STEPS = 3, 3, 2, 4
 ALL = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -94,6 +98,23 @@ def toy(augmentation=("scale",), *, batch_size=4, side=8, width=4, depth=2, arch
     loss = StudentLoss(torch.tensor([1.8, 0.9, 0.3]), torch.tensor([-0.5, -1.0, -2.0]))
     target = start + 0.1 * torch.randn(start.shape, generator=draw)
     return Toy(network, start, target, synthetic, batches, loss)
+
+
+def toy_teacher(side: int = 12) -> tuple[Teacher, Any]:
+    """Two networks, in float64, and 7, 4 and 2 real images of their classes.
+
+    At side 12 the second convolution is given 6x6 pixels, no multiple of a patch of recovery.
+    """
+    module = build_network("convnet", channels=2, classes=CLASSES, image_size=side, width=4, depth=2, seed=0).double()
+    network, draw = FlatNetwork(module), torch.Generator().manual_seed(1)
+    start = network.flatten(module)
+    weights = [start + 0.2 * torch.randn(start.shape, generator=draw, dtype=torch.float64) for _ in range(2)]
+    labels = torch.tensor([0] * 7 + [1] * 4 + [2] * 2)
+    pixels = torch.rand(len(labels), 2, side, side, generator=draw, dtype=torch.float64)
+    whitening = Whitening.fit(pixels, "corrected", 0.1)
+    images = whitening.train(pixels)
+    data = SimpleNamespace(train_images=images, train_labels=labels, whitening=whitening, num_classes=CLASSES)
+    return Teacher(network, weights, []), data
 
 
 def assert_equal(one: PhaseGradient, other: PhaseGradient, within: float = 1e-10) -> None:

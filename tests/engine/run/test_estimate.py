@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 
+from engine.run.cost_model import STATISTICS
 from engine.run.device_profiles import COMPILED_BY_TORCH, CUDA, Device, Rate, StepKind, cpu
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate
@@ -70,6 +71,23 @@ def test_an_estimate_counts_the_steps_of_each_stage() -> None:
     tested = counted("test", run)
     assert tested.experts_seconds / LAYERS == 3 * 200
     assert tested.initialize_seconds / LAYERS == -(-TRAIN // 50) + 3 * 2
+
+
+def test_an_estimate_of_recovery_counts_crops_statistics_steps_and_labels() -> None:
+    run = settings(
+        method="rldd",
+        teacher={"kind": "balanced_softmax", "networks": 2},
+        initialize={"images": "crops", "crop_images": 100, "crops": 3, "labels": "teacher"},
+        matching={"iterations": 10},
+        recovery={"batch_size": 40},
+    )
+    assert counted("train", run).matching_seconds / LAYERS == STATISTICS * 10 * 3
+    tested = counted("test", run)
+    assert tested.matching_seconds / LAYERS == 2 * (STATISTICS * -(-TRAIN // 50) + 10 * 2)
+    crops = 3 * (8 * 100 + 83 + 50)
+    assert tested.initialize_seconds / LAYERS == 2 * -(-crops // 50)
+    low, high = (settings(method="rldd", ipc=100, recovery={"batch_size": batch}) for batch in (100, 1000))
+    assert estimate(low, TWO_CORES).memory_gib < estimate(high, TWO_CORES).memory_gib
 
 
 @pytest.mark.parametrize(

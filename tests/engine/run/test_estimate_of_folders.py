@@ -71,7 +71,7 @@ def test_experts_in_the_cache_are_not_trained_again(tmp_path: Path, monkeypatch:
     header = b'{"weights":{"dtype":"F32","shape":[24,1],"data_offsets":[0,96]}}'
     expert_file(place, 0).write_bytes(len(header).to_bytes(8, "little") + header + bytes(96))
     after, cached = estimate_remaining(tailed, DEVICE)
-    assert cached == (1, 0)
+    assert cached == (1, 0, 0)
     assert after is not None and after.experts_seconds == pytest.approx(before.experts_seconds / 2)
     recorded = estimate_for_manifest(tailed, DEVICE)
     assert recorded is not None and recorded["stage_seconds"]["experts"] == after.experts_seconds

@@ -11,10 +11,13 @@ import torch
 from engine.checkpoints import DistillState, load_state
 from engine.context import Context
 from engine.matching.plain import IterationResult
+from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, Event, MatchingStep
+from engine.run.synthesis import RecoverySettings
 from engine.stages.distill import distill
+from tests.engine.matching.toy import toy_teacher
 from tests.engine.tiny_run import CPU, tiny_context, tiny_settings
 
 ITERATIONS = 7
@@ -37,14 +40,19 @@ def run_context(root: Path, events: list[Event]) -> Context:
     return tiny_context(root, settings, events)
 
 
-def finish(context: Context) -> DistillState:
-    *_, last = distill(context, START, RandomGradient())  # type: ignore[arg-type]
+def finish(context: Context, recovers: bool) -> DistillState:
+    start, matcher = START, RandomGradient()
+    if recovers:
+        teacher, data = toy_teacher()
+        start = Synthetic(data.train_images[[0, 1, 7, 8, 11, 12]], torch.zeros(6, 3).double(), torch.tensor(0.5))
+        matcher = Recovery(RecoverySettings(batch_size=4), ITERATIONS, teacher, data)  # type: ignore[assignment]
+    *_, last = distill(context, start, matcher)  # type: ignore[arg-type]
     return last
 
 
-@pytest.mark.parametrize("stops_at", [1, 3, 5, 6, 7])
-def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int) -> None:
-    whole = finish(run_context(tmp_path / "whole", []))
+@pytest.mark.parametrize(("stops_at", "recovers"), [(1, False), (3, False), (5, False), (6, True), (7, False)])
+def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int, recovers: bool) -> None:
+    whole = finish(run_context(tmp_path / "whole", []), recovers)
     events: list[Event] = []
     context = run_context(tmp_path / "run", events)
 
@@ -53,16 +61,29 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int)
             raise Stopped("stopped on request")
 
     with pytest.raises(Stopped):
-        finish(replace(context, check_stop=stop))
+        finish(replace(context, check_stop=stop), recovers)
     kept = load_state(context.folder, CPU)
     assert kept is not None and kept.iteration == stops_at
     checkpoints = [event.iteration for event in events if isinstance(event, Checkpointed)]
     assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"
-    resumed = finish(context)
+    resumed = finish(context, recovers)
     assert [event.iteration for event in events if isinstance(event, MatchingStep)] == list(range(1, ITERATIONS + 1))
     parts = [(resumed.synthetic, whole.synthetic), (resumed.velocity, whole.velocity), (resumed.result, whole.result)]
     for ours, theirs in parts:
         assert all(map(torch.equal, ours, theirs))
+    assert resumed.extra.keys() == whole.extra.keys() and bool(resumed.extra) == recovers
+    assert all(torch.equal(resumed.extra[name], own) for name, own in whole.extra.items())
+
+
+def test_a_recovery_that_diverges_names_the_rate_to_lower(tmp_path: Path) -> None:
+    teacher, data = toy_teacher()
+    start = Synthetic(
+        torch.full((6, 2, 12, 12), torch.nan, dtype=torch.float64), torch.zeros(6, 3).double(), torch.tensor(0.5)
+    )
+    recovery = Recovery(RecoverySettings(), ITERATIONS, teacher, data)
+    with pytest.raises(RunFailed) as failed:
+        list(distill(run_context(tmp_path, []), start, recovery))
+    assert "lower recovery.learning_rate" in failed.value.faults[0].hint
 
 
 def test_the_average_of_the_set_begins_with_its_start_and_weighs_each_iteration(tmp_path: Path) -> None:

@@ -72,3 +72,26 @@ def test_random_images_are_random_also_where_a_teacher_labels_them(tmp_path: Pat
     drawn = pick_real_images(data, 2, generator(settings.seed, "initialize"))
     assert torch.equal(start.images, data.train_images[drawn])
     assert torch.equal(start.label_logits, teacher.logits(start.images))
+
+
+def test_crops_that_the_teacher_is_sure_of_are_a_start_and_recovery_labels_its_own(tmp_path: Path) -> None:
+    crops, real = (tiny_settings("rldd", initialize={"images": images, "crops": 3}) for images in ("crops", "real"))
+    data, (network, weights) = tiny_data(crops), untrained(2)
+    teacher = Teacher(network, weights, [])
+    start, again, from_real = (
+        initialize(tiny_context(tmp_path, of), data, network, weights, teacher) for of in (crops, crops, real)
+    )
+    assert torch.equal(start.images, again.images)
+    for own in (start, from_real):
+        torch.testing.assert_close(own.label_logits, teacher.logits(own.images))
+
+    def sureness(logits: torch.Tensor, classes: torch.Tensor) -> float:
+        return float(logits.softmax(dim=1)[range(len(classes)), classes].mean())
+
+    classes = torch.arange(10).repeat_interleave(2)
+    assert sureness(start.label_logits, classes) > sureness(teacher.logits(data.train_images), data.train_labels)
+    matching = tiny_settings(initialize={"images": "crops", "crops": 3})
+    assert matching.needs_teacher
+    own = initialize(tiny_context(tmp_path, matching), data, network, weights, teacher)
+    assert torch.equal(own.images, start.images), "any method may start from crops"
+    assert own.label_logits.argmax(dim=1).tolist() == classes.tolist()

@@ -13,8 +13,10 @@ from engine.context import generator
 from engine.data.augment import CutMix, apply, draw
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
+from engine.run.events import StageProgress
 from engine.run.recipes import Recipe
 from engine.run.settings import RunSettings
+from engine.stages.evaluate import evaluate, random_target
 from engine.teachers import Teacher
 from engine.training import from_scratch
 from engine.training.from_scratch import TrainingSet, fresh_network, train_from_scratch
@@ -99,3 +101,14 @@ def test_averaged_weights_are_those_of_a_sequence_by_hand(tmp_path: Path, monkey
     # 0 -> (0 + 1) / 2 = 0.5 -> (0.5 + 2) / 2 = 1.25 -> 2.125 -> (2.125 + 3.1) / 2 = 2.6125
     assert results[0][0].tolist() == pytest.approx([2.6125] * 3)
     assert results[1][0].tolist() == pytest.approx([3.1] * 3)
+
+
+def test_a_long_training_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(from_scratch, "TOLD_EVERY_SECONDS", 0.0)
+    context = tiny_context(tmp_path, tiny_settings(compile="never"), seen := [])
+    data = tiny_data(context.settings)
+    target = random_target(context, data)
+    with context.stage("baselines", 2, "networks") as progress:
+        evaluate(context, data, target, "convnet", 2, progress)
+    told = [event.done for event in seen if isinstance(event, StageProgress)]
+    assert told == [0.5, 1, 1, 1.5, 2, 2], "two epochs of one batch, then the network is tested"
