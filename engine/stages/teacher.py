@@ -7,13 +7,15 @@ a network is done: its last weights are taken, whatever they reach.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from engine.compilation import teacher_backend
-from engine.context import Context
+from engine.context import Context, generator
+from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
@@ -29,6 +31,9 @@ from engine.training.gradients import training_gradient
 from engine.training.long_tailed import EpochTraining, long_tailed_training
 from engine.training.sgd import Gradient
 from engine.trajectories import ExpertStore, Trajectory
+
+VIEWS = 12
+"""How often each starting image is seen, augmented anew, in the search of tau."""
 
 
 def train_teacher(
@@ -66,7 +71,8 @@ def adjust_labels(
         return start, teacher
     classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
     seen = data.partition.decoded(start.images)
-    logits = teacher.logits(seen)
+    logits = torch.cat([teacher.logits(view) for view in _views(context, seen)])
+    classes = classes.repeat(len(logits) // len(classes))
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts).tested(data.test_images, data.test_labels)
     assert adjusted.mean_per_class is not None
@@ -79,6 +85,20 @@ def adjust_labels(
     # Taken from the labels that it has: a mini-image has that of the real image that it was (stages/initialize.py).
     label_logits = start.label_logits - tau * shares.log() / teacher.temperature
     return start._replace(label_logits=label_logits), adjusted
+
+
+def _views(context: Context, images: Tensor) -> Iterator[Tensor]:
+    """The images under all augmentations of the run, one after another, several times; themselves if there are none.
+
+    A teacher knows the images that it was trained on by heart, those of a small class best, as they were shown: under
+    one augmentation it would seem to favor the tail.
+    """
+    kinds, draws = context.settings.dataset.augmentation, generator(context.settings.seed, "label_adjustment")
+    for _ in range(VIEWS if kinds else 1):
+        view = images
+        for kind in kinds:
+            view = apply(draw([kind], len(view), view.shape[-1], draws), view)
+        yield view
 
 
 # ---- Networks of its own ----

@@ -16,7 +16,7 @@ from engine.run.events import Event, ExpertDone, ExpertEpoch, LabelsAdjusted, St
 from engine.run.expert_cache import cached_experts, experts_root
 from engine.run.settings import RunSettings
 from engine.stages.teacher import adjust_labels, train_teacher
-from engine.teachers import Teacher
+from engine.teachers import Teacher, search_tau
 from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import fresh_network
 from tests.engine.tiny_run import expert, tiny_context, tiny_data, tiny_set, tiny_settings
@@ -123,6 +123,22 @@ def test_adsa_adjusts_the_teacher_and_the_labels_that_are_its_own(tmp_path: Path
     assert (figures.tau, figures.mean_logits.accuracy_mean) == (told.tau, told.accuracy)
     plain = tiny_context(tmp_path, with_teacher())
     assert adjust_labels(plain, data, teacher, start) == (start, teacher)
+
+
+@pytest.mark.parametrize("augmentation", [(), ("color", "rotate")])
+def test_tau_is_found_on_views_that_the_teacher_does_not_know_by_heart(
+    tmp_path: Path, augmentation: tuple[str, ...]
+) -> None:
+    settings = with_teacher(label_adjustment="adsa")
+    dataset = settings.dataset.model_copy(update={"augmentation": augmentation})
+    settings = settings.model_copy(update={"dataset": dataset})
+    data = tiny_data(settings)
+    network, theta = fresh_network(settings, data, "convnet")
+    teacher, start = Teacher(network, [theta], []), tiny_set(data)
+    of_images = search_tau(teacher.logits(start.images), torch.arange(10).repeat_interleave(2), data.class_counts)
+    found = [adjust_labels(tiny_context(tmp_path, settings), data, teacher, start)[1].tau for _ in range(2)]
+    assert found[0] == found[1], "the same views in every worker"
+    assert (found[0] == of_images) == (not augmentation)
 
 
 @pytest.mark.parametrize(
