@@ -73,6 +73,7 @@ def test_the_first_regime_comes_first_and_its_rows_are_those_of_the_run(state: R
         ("bound plain", "", 55.0),
     ]
     assert by_label(rows)["final"].accuracy_mean == 41.8 and state.regimes == ["stored", "online"]
+    assert state.first_regime_told == " (stored)" and state_of(["stored"]).first_regime_told == ""
 
 
 def test_what_the_run_asked_for_first_is_its_first_regime_whatever_is_evaluated_first() -> None:
