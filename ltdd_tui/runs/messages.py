@@ -239,10 +239,10 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
-def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)) -> str | None:
+def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> str | None:
     """The log's text for an event, or None where it says nothing that its stage's progress does not.
 
-    `regimes`: the label regimes of the run; an accuracy is told with its own where there is another than `stored`.
+    `state`: that of the run, by which an accuracy is told with its label regime where there is another than `stored`.
     """
     event = item if isinstance(item, e.Warned) else item.event
     match event:
