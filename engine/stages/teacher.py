@@ -64,18 +64,18 @@ def adjust_labels(
         return start, teacher
     classes = torch.arange(data.num_classes, device=context.device).repeat_interleave(settings.images_per_class)
     seen = data.partition.decoded(start.images)
-    # A mini-image has the label of the real image that it was (stages/initialize.py).
-    labelled = settings.teacher_labels_start
-    logits = start.label_logits * teacher.temperature if labelled else teacher.logits(seen)
+    logits = teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
     adjusted = teacher.adjusted(tau, data.class_counts)
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
     by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
-    if not labelled:
+    if not settings.teacher_labels_start:
         return start, adjusted
-    return start._replace(label_logits=(logits - tau * shares.log()) / teacher.temperature), adjusted
+    # Taken from the labels that it has: a mini-image has that of the real image that it was (stages/initialize.py).
+    label_logits = start.label_logits - tau * shares.log() / teacher.temperature
+    return start._replace(label_logits=label_logits), adjusted
 
 
 # ---- Networks of its own ----

@@ -313,7 +313,7 @@ class ComparedLosses(CurvePanel):
     NAME, NUMBER, TITLE = "losses", "2", "Matching loss"
     HELP: ClassVar[str] = """
     **Matching loss**: how far the students still are from the experts; 1 is no closer than at the start (of `dm` and
-    `idm` it is a distance of features, which compares with no other loss). `w` changes
+    `idm` it is a distance of features, of `rldd` one of statistics; these compare with no other loss). `w` changes
     between the representation (rep) and the classifier (cls). The curves are exponential moving averages: `,` and `.`
     change their weight, which the title names; EMA 0.9 averages over about ten iterations.
     """
