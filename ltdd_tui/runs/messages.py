@@ -272,7 +272,8 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            how = "" if not event.labels or list(regimes) == ["stored"] else f", {event.labels} labels"
+            told = event.labels and state is not None and state.first_regime_told
+            how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ")
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
