@@ -121,7 +121,8 @@ def test_other_programs_get_the_images_that_networks_see(tmp_path: Path) -> None
     images, labels = (torch.load(tmp_path / "trio" / f"{name}.pt", weights_only=True) for name in ("images", "labels"))
     assert torch.equal(images, distilled.training_images) and torch.equal(labels, distilled.label_logits)
     readme = " ".join((tmp_path / "trio" / "README.md").read_text().split())
-    assert "float32 (80, 1, 8, 8)" in readme and "8 in a row for each of 10 classes: rows 0 to 7 are of class 0" in readme
+    assert "float32 (80, 1, 8, 8)" in readme
+    assert "8 in a row for each of 10 classes: rows 0 to 7 are of class 0" in readme
 
 
 def test_whole_images_are_exported_as_ever(tmp_path: Path) -> None:
