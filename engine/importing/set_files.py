@@ -123,12 +123,8 @@ def _read_ours(path: Path) -> GivenSet:
     ours = DistilledSet.load(path)
     soft = ours.has_soft_labels
     labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
-    about = {
-        "form": "result of ltdd-tui",
-        "labels": kind,
-        "made_with": ours.about,
-        "partition": ours.about.get("partition", 1),
-    }
+    partition = ours.about.get("partition", 1)
+    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
     return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
