@@ -31,7 +31,7 @@ def write_manifest(
 
     `created`, `forms` and `estimate` stay those of the run's first worker: an estimate made after an interruption
     would leave out what is already done, and could not be compared with the whole run. So `estimate` is called for the
-    first worker only. `made_elsewhere`: what the run takes that was not made by it (`engine.given_sets`).
+    first worker only. `made_elsewhere`: what the run takes that was not made by it (`engine.importing.given_sets`).
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = _read(folder)

@@ -91,8 +91,11 @@ def _starting_set(
     start = kept or initialize(
         context, data, network, prepared.experts, teacher, prepared.given
     )  # stages/initialize.py
-    # Labels of a teacher that leans to some classes by their images would teach that as well.
-    return adjust_labels(context, data, teacher, start) if teacher else (start, None)  # stages/teacher.py
+    if teacher is None:
+        return start, None
+    # Labels of a teacher that leans to some classes by their images would teach that as well. Kept ones are adjusted.
+    adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
+    return kept or adjusted, teacher
 
 
 def run(context: Context) -> None:

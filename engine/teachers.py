@@ -18,13 +18,14 @@ from engine.training.accuracy import in_test_batches
 class Teacher:
     """Networks of one architecture with their weights (P,) each; `per_class`: their test accuracies, (C,) each.
 
-    `adjustment` (C,): what is taken from the mean logits; None: nothing.
+    `adjustment` (C,): what is taken from the mean logits; None: nothing. `temperature`: of the labels that are stored.
     """
 
     network: FlatNetwork
     weights: Sequence[Tensor]
     per_class: Sequence[Tensor]
     adjustment: Tensor | None = None
+    temperature: float = 1.0
 
     @torch.no_grad()
     def logits(self, images: Tensor, features: Forward | None = None) -> Tensor:
@@ -39,6 +40,10 @@ class Teacher:
 
         mean = torch.stack([in_test_batches(classify, theta, images) for theta in self.weights]).mean(dim=0)
         return mean if self.adjustment is None else mean - self.adjustment
+
+    def label_logits(self, images: Tensor) -> Tensor:
+        """Logits (N, C) whose softmax is stored as soft labels: above temperature 1 softer than the teacher is sure."""
+        return self.logits(images) / self.temperature
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

@@ -139,7 +139,7 @@ class Recovery:
         statistics = {key: value for key, value in extra.items() if key.startswith("statistics.")}
         statistics[f"statistics.{number}"] = torch.stack(after)
         return RecoveryStep(
-            Synthetic(whitened, self.teacher.logits(whitened), synthetic.beta),
+            Synthetic(whitened, self.teacher.label_logits(whitened), synthetic.beta),
             {"normalized": normalized} | moments | statistics,
             total.detach() / len(losses),
             f"network {number} of the teacher",

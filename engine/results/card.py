@@ -15,7 +15,7 @@ _TEXT = """\
 # {title}
 
 {count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, {made} {source_count}
-long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).
+long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).{mini_images}
 
 ## Accuracy
 
@@ -119,6 +119,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "count": count,
         "classes": len(about["class_names"]),
         "size": about["image_size"],
+        "mini_images": _mini_images(about, count),
         "source_count": f"{sum(about['class_counts']):,}",
         "kind": kind,
         "made": made,
@@ -147,6 +148,13 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
+
+
+def _mini_images(about: dict[str, Any], count: int) -> str:
+    """What is to be known of images that hold several mini-images; nothing of others."""
+    side = about.get("partition", 1)
+    seen = f"which networks see enlarged, as {count * side**2} images"
+    return f"\nEach holds {side} x {side} mini-images, {seen}." if side > 1 else ""
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:

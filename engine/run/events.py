@@ -175,7 +175,8 @@ class Initialized(Event):
 
 @dataclass(frozen=True)
 class MatchingStep(Event):
-    """One outer iteration: the two matching losses (1: the student came no closer to its target) and beta after it."""
+    """One outer iteration: the two matching losses (of trajectories: 1 if the student came no closer to its target; of
+    another method its own loss and null) and beta after it."""
 
     iteration: Integer
     loss_rep: Number | None

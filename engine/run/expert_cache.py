@@ -81,7 +81,7 @@ def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
 
 def teachers_trained_alike(settings: RunSettings) -> dict[str, Any]:
     """The settings of the teacher's networks that change the bytes of each, apart from the form of the steps."""
-    own = settings.teacher.model_dump(mode="json", exclude={"networks", "label_adjustment"})
+    own = settings.teacher.model_dump(mode="json", exclude={"networks", "temperature", "label_adjustment"})
     return own | settings.experts.model_dump(mode="json", include={"network", "width", "depth"})
 
 

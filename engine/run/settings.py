@@ -96,6 +96,9 @@ class TeacherSettings(Strict):
         " batches in its own way)",
         ge=0,
     )
+    temperature: float = ours(
+        1.0, "its logits are divided by this where they are stored as soft labels: above 1 labels are softer", gt=0
+    )
     label_adjustment: Literal["none", "adsa"] = ours(
         "none", "take tau * log(class share) from the logits before labels are taken (ADSA searches tau)"
     )

@@ -178,7 +178,7 @@ def random_target(
         images = data.train_images[chosen]
         targets = F.one_hot(data.train_labels[chosen], data.num_classes).to(images.dtype)
         if by_teacher:
-            targets = by_teacher.logits(images).softmax(dim=1)
+            targets = by_teacher.label_logits(images).softmax(dim=1)
         return TrainingSet(images, targets, _rate_of_all_sets(settings, regime))
 
     return EvaluationTarget("random", "random", None, draw_set, regime, teacher)

@@ -40,7 +40,7 @@ def initialize(
         if given and given.label_logits is not None and settings.initialize.labels == "stored":
             logits, unrecognized = given.label_logits, 0
         elif settings.teacher_labels_start and teacher:
-            logits, unrecognized = teacher.logits(seen), 0
+            logits, unrecognized = teacher.label_logits(seen), 0
         else:
             logits, unrecognized = _label_logits(context, data, network, experts, seen)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate

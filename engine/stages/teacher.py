@@ -46,7 +46,7 @@ def train_teacher(
             weights, per_class = [own.last.to(context.device) for own in trained], [own.per_class for own in trained]
         else:
             weights, per_class = last_weights, [expert.per_class for expert in classifiers]
-        teacher = Teacher(network, weights, per_class)
+        teacher = Teacher(network, weights, per_class, temperature=settings.teacher.temperature)
         by_class = teacher.accuracy_by_class(data.test_images, data.test_labels)
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
     return teacher
@@ -73,7 +73,9 @@ def adjust_labels(
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
     if not settings.teacher_labels_start:
         return start, adjusted
-    return start._replace(label_logits=adjusted.logits(seen)), adjusted
+    # Taken from the labels that it has: a mini-image has that of the real image that it was (stages/initialize.py).
+    label_logits = start.label_logits - tau * shares.log() / teacher.temperature
+    return start._replace(label_logits=label_logits), adjusted
 
 
 # ---- Networks of its own ----

@@ -145,7 +145,7 @@ def current_figures(state: RunState) -> str:
     if best:
         parts.append(
             f"last check {percent(checks[-1].accuracy_mean)}, best {percent(best.accuracy_mean)} at {best.iteration}"
-            f"{state.told_labels}"
+            f"{state.first_regime_told}"
         )
     if state.reading:
         parts.append(f"{state.reading.device} {state.reading.memory_gib:.1f}/{state.reading.memory_total_gib:.1f} GiB")

@@ -27,11 +27,15 @@ from ltdd_tui.launch.machine import UNKNOWN_COST, device_here, free_gib, memory_
 
 @dataclass(frozen=True)
 class LongTail:
-    """The classes that a run would train on, the largest first, with their train images; `ipc` is images per class."""
+    """The classes that a run would train on, the largest first, with their train images; `ipc` is images per class.
+
+    partition: mini-images along a side of each of those.
+    """
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
     ipc: int
+    partition: int = 1
 
     @property
     def total(self) -> int:
@@ -44,9 +48,14 @@ class LongTail:
         return self.ipc * len(self.counts)
 
     @property
+    def real(self) -> int:
+        """Real images of a class that the set starts from: one for each mini-image."""
+        return self.ipc * self.partition**2
+
+    @property
     def short(self) -> int:
-        """Classes that have fewer images than they will have synthetic ones."""
-        return sum(count < self.ipc for count in self.counts)
+        """Classes that have fewer images than the set starts from."""
+        return sum(count < self.real for count in self.counts)
 
 
 def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
@@ -65,7 +74,9 @@ def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
     if dataset.class_order == "count":
         names = [names[c] for c in sorted(range(len(sizes)), key=lambda c: (-sizes[c], c))]
     order = sorted(range(len(counts)), key=lambda c: (-counts[c], c))
-    return LongTail(tuple(names[c] for c in order), tuple(counts[c] for c in order), settings.ipc)
+    return LongTail(
+        tuple(names[c] for c in order), tuple(counts[c] for c in order), settings.ipc, settings.initialize.partition
+    )
 
 
 @dataclass(frozen=True)
@@ -193,11 +204,12 @@ def size_summary(tail: LongTail) -> tuple[str, str]:
 
 
 def shortage_note(tail: LongTail) -> PlanLine:
-    """Whether each class has as many images as it will have synthetic ones."""
+    """Whether each class has as many images as the set starts from."""
     if not tail.short:
-        return PlanLine("", f"every class has at least {tail.ipc} images")
+        return PlanLine("", f"every class has at least {tail.real} images")
     classes, whose = ("1 class has", "its") if tail.short == 1 else (f"{tail.short} classes have", "their")
-    return PlanLine("", f"! {classes} fewer images than IPC {tail.ipc}; {whose} images repeat at the start", warns=True)
+    wanted = f"IPC {tail.ipc}" if tail.real == tail.ipc else f"{tail.real} mini-images a class"
+    return PlanLine("", f"! {classes} fewer images than {wanted}; {whose} images repeat at the start", warns=True)
 
 
 def stage_seconds(run_plan: RunPlan) -> list[tuple[str, float]]:

@@ -174,6 +174,10 @@ def settings_lines(settings: RunSettings) -> list[tuple[str, str]]:
         ("method", settings.method),
         ("seed", str(settings.seed)),
     ]
+    if (side := settings.initialize.partition) > 1:
+        lines.append(("mini-images", f"{side} x {side} in each image"))
+    if settings.traits.matches_distributions:
+        lines.append(("matching", f"{matching.iterations:,} iterations, images {settings.image_lr:g}"))
     if settings.traits.matches_trajectories:
         lines += [
             ("experts", f"{experts.num_experts} of {experts.epochs} epochs, {experts.network}"),

@@ -88,9 +88,9 @@ class RunState:
         return first_and_others([*own, *evaluated]) or ["stored"]
 
     @property
-    def told_labels(self) -> str:
-        """`, online labels` behind what is of the first label regime, where there is another than `stored`."""
-        return "" if self.regimes == ["stored"] else f", {self.regimes[0]} labels"
+    def first_regime_told(self) -> str:
+        """` (online)` behind what is of the first label regime, where there is another than `stored`."""
+        return "" if self.regimes == ["stored"] else f" ({self.regimes[0]})"
 
     def evaluated(self, subject: str, labels: str | None = None) -> list[e.Evaluated]:
         """The evaluations of one subject (random, initialization, check, final or best), by iteration.

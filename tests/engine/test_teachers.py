@@ -46,3 +46,6 @@ def test_a_teacher_gives_the_mean_logits_less_the_adjustment() -> None:
     accuracy = teacher.accuracy_by_class(images, labels)
     assert [float(accuracy[c]) for c in set(labels.tolist())] == [100.0] * len(set(labels.tolist()))
     assert accuracy.isnan().sum() == 5 - len(set(labels.tolist())), "a class without test images has no accuracy"
+    stored = Teacher(network, teacher.weights, [], temperature=4.0)
+    torch.testing.assert_close(stored.label_logits(images), mean / 4)
+    torch.testing.assert_close(stored.logits(images), mean)  # what a student is shown is not softened

@@ -124,8 +124,7 @@ def labels_of(runs: Sequence[ComparedRun]) -> str:
     if not any(run.regimes for run in runs):
         return ""
     regimes = {run.labels for run in runs}
-    told = ", ".join(f"{run.tag} {run.labels}" for run in runs) if len(regimes) > 1 else regimes.pop()
-    return f", {told} labels"
+    return f" ({', '.join(f'{run.tag} {run.labels}' for run in runs) if len(regimes) > 1 else regimes.pop()})"
 
 
 def _spread(row: Row | None) -> str:
@@ -314,7 +313,7 @@ class ComparedLosses(CurvePanel):
     NAME, NUMBER, TITLE = "losses", "2", "Matching loss"
     HELP: ClassVar[str] = """
     **Matching loss**: how far the students still are from the experts; 1 is no closer than at the start (of `dm` and
-    `idm` it is a distance of features, which compares with no other loss). `w` changes
+    `idm` it is a distance of features, of `rldd` one of statistics; these compare with no other loss). `w` changes
     between the representation (rep) and the classifier (cls). The curves are exponential moving averages: `,` and `.`
     change their weight, which the title names; EMA 0.9 averages over about ten iterations.
     """
@@ -372,3 +371,4 @@ class ComparedAccuracy(CurvePanel):
         published = dict.fromkeys(run.published for run in comparison.runs if run.published is not None)
         color = self.app.theme_variables["foreground"]
         self.curve.plot(lines, [Level("paper", figure, color) for figure in published])
+        self.on_curve_view_changed()

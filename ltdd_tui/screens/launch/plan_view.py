@@ -36,7 +36,7 @@ def tail_rows(tail: LongTail, width: int, pitch: int) -> Content:
     count_width = len(f"{tail.counts[0]:,}")
     rows: list[str | tuple[str, str]] = []
     for name, count in zip(tail.names, tail.counts, strict=True):
-        short = count < tail.ipc
+        short = count < tail.real
         count_text = f"{count:>{count_width},}{SHORT_MARK if short else ' '} "
         bar_text = bar(count, tail.counts[0], width - name_width - count_width - 3)
         parts = ((f"{fit(name, name_width)} ", ""), (count_text, FADED), (bar_text, "$primary"))

@@ -228,7 +228,7 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
             return
         accuracies = class_accuracies(state)
         rows = rows_from_state(state)
-        self.border_title = _title(accuracies, state.told_labels)
+        self.border_title = _title(accuracies, state.first_regime_told)
         self.border_subtitle = f"r random images, i start, │ {accuracies.bound_of or 'experts'} on all data"
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
         self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height, regime_lines(rows, width)))

@@ -113,7 +113,7 @@ Where figures do not fit, each cell is one shade, and a line holds two classes; 
 
     def show(self, view: RunView) -> None:
         self._view = view
-        if self.changed(view.confusion, view.state.data, view.state.told_labels):
+        if self.changed(view.confusion, view.state.data, view.state.first_regime_told):
             self._draw_anew()
 
     def _draw_anew(self) -> None:
@@ -129,6 +129,6 @@ Where figures do not fit, each cell is one shade, and a line holds two classes; 
         ground = self.background_colors[1]
         worst = max((percent for _, _, percent in confusion.most_confused(1)), default=100.0)
         shades = Shades(ground, Color.parse(colors["primary"]), Color.parse(colors["accent"]), worst)
-        self.border_title = f"{self.NUMBER} {self.TITLE}{view.state.told_labels}"
+        self.border_title = f"{self.NUMBER} {self.TITLE}{view.state.first_regime_told}"
         self.border_subtitle = "rows true, columns predicted, % of the true class"
         self.lines.draw(lambda width: matrix_lines(confusion, shades, width))

@@ -26,7 +26,7 @@ ROWS_FOR_BOTH = 12
 
 
 class LossesPanel(Panel):
-    """The matching losses of both networks: of trajectories, where 1 means no closer to the expert, or of features."""
+    """The matching losses: of trajectories, where 1 means no closer to the expert, of features, or of statistics."""
 
     NAME = "losses"
     NUMBER = "2"
@@ -37,9 +37,10 @@ class LossesPanel(Panel):
 How far the student, trained on the synthetic images, still is from the expert: the distance that is left divided by
 the distance at the start. **1** means that it did not come closer. `rep` is the loss of the representation, `cls`
 that of the classifier (methods without classifier experts have none). Of `dm` and `idm` the loss is another: the
-squared distance between mean features of real and synthetic images, in units of the features; `idm` adds a cross-
-entropy. A value that is not finite is a gap. Of a run of more than 16,384 iterations every second one is shown, then
-every fourth, and so on; `events.jsonl` holds all.
+squared distance between mean features of real and synthetic images, in units of the features; `idm` adds a
+cross-entropy. Of `rldd` it is the teacher's cross-entropy and the weighted distances of statistics. A value that is
+not finite is a gap. Of a run of more than 16,384 iterations every second one is shown, then every fourth, and so on;
+`events.jsonl` holds all.
 
 Below is the accuracy of the checks, with random images, the start and the experts (`bound`: trained on the whole
 long-tailed set) as dashed lines. Where there is no room for both, `a` changes between them.
@@ -132,7 +133,7 @@ first letters of their names.
         of_losses, of_accuracy = self._draw_losses(dark), self._draw_accuracy(dark)
         self._accuracy.display = self._shows == "accuracy" or (self._shows == "both" and self._can_show_both)
         self._losses.display = self._shows != "accuracy"
-        labels = self._state.told_labels
+        labels = self._state.first_regime_told
         title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
         below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display

@@ -14,7 +14,7 @@ from engine.data.whitening import Mode, Whitening
 from engine.distilled import DistilledSet
 from engine.pipeline import run
 from engine.run.errors import InputError
-from engine.run.folder import read_json
+from engine.run.folder import RunFolder, read_json
 from engine.stages.initialize import initialize
 from engine.training.from_scratch import fresh_network
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_set, tiny_settings
@@ -107,12 +107,15 @@ def test_a_partitioned_run_learns_and_exports_a_label_for_each_mini_image(
     assert distilled.labels.tolist() == [c for c in range(10) for _ in range(8)]
     assert distilled.soft_labels.shape == (80, 10) and distilled.ipc == 2 and distilled.about["partition"] == 2
     assert sum(len(images) for images, _ in distilled.batches()) == 80
+    card = " ".join(context.folder.card.read_text().split())
+    assert "Each holds 2 x 2 mini-images, which networks see enlarged, as 80 images." in card
     if method == "ltdd":
         assert len(read_json(context.folder.previews / "000002.json")) == 20
 
 
 def test_whole_images_are_exported_as_ever(tmp_path: Path) -> None:
     distilled = DistilledSet.load(finish_run(tmp_path).folder.distilled)
+    assert "mini-images" not in RunFolder(tmp_path).card.read_text()
     assert "partition" not in distilled.about and distilled.training_images is distilled.images
 
 

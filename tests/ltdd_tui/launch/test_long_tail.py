@@ -49,6 +49,8 @@ def test_classes_that_are_too_small_are_counted() -> None:
     assert tail.short == 1
     assert shortage_note(tail).warns and "1 class has fewer images than IPC 10" in shortage_note(tail).text
     assert not shortage_note(LongTail(("a", "b"), (20, 10), 10)).warns
+    of_four = LongTail(("a", "b"), (40, 10), 10, partition=2)
+    assert of_four.short == 1 and "fewer images than 40 mini-images a class" in shortage_note(of_four).text
 
 
 @pytest.mark.parametrize(("value", "drawn"), [(8, "████"), (4, "██"), (3, "█▌"), (0.01, "▏"), (0, ""), (16, "████")])
