@@ -163,6 +163,8 @@ def test_labels_are_told_apart(tmp_path: Path, labels: torch.Tensor | None, kind
     assert (start.label_logits is not None) == soft
     if start.label_logits is not None:
         assert torch.allclose(start.label_logits.softmax(1), SOFT.softmax(1), atol=1e-6)
+        unused = imported(tmp_path, labels="experts", start_space="pixels")
+        assert any("not used" in event.message for event in fitted(given, unused)[1] if isinstance(event, Warned))
 
 
 def test_images_are_sorted_by_their_class_numbers(tmp_path: Path) -> None:
