@@ -311,12 +311,15 @@ def score(context: Context, repeats: int) -> None:
     regime: LabelRegime = metrics.get("labels") or "stored"
     context = _evaluated_in(context, (regime,))
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
+    final = _as_synthetic(distilled)
     if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
+        data = prepared.data
+        # As in the run, less the tau that was searched on the start.
+        _, teacher = _starting_set(context, prepared, _kept_start(context, final))
     else:
         data, teacher = load_run_data(context), None
-    score_set(context, data, _as_synthetic(distilled), teacher, metrics, repeats)
+    score_set(context, data, final, teacher, metrics, repeats)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
