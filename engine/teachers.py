@@ -18,13 +18,16 @@ from engine.training.accuracy import in_test_batches
 class Teacher:
     """Networks of one architecture with their weights (P,) each; `per_class`: their test accuracies, (C,) each.
 
-    `adjustment` (C,): what is taken from the mean logits; None: nothing. `temperature`: of the labels that are stored.
+    `adjustment` (C,): what is taken from the mean logits, tau * log(class share); None: nothing. `temperature`: of the
+    labels that are stored. `mean_per_class` (C,): the test accuracies of these logits, where they were tested.
     """
 
     network: FlatNetwork
     weights: Sequence[Tensor]
     per_class: Sequence[Tensor]
     adjustment: Tensor | None = None
+    tau: float | None = None
+    mean_per_class: Tensor | None = None
     temperature: float = 1.0
 
     @torch.no_grad()
@@ -50,17 +53,19 @@ class Teacher:
         """What the first network's classifier sees of images (N, channels, H, W): (N, F)."""
         return in_test_batches(self.network.features, self.weights[0], images)
 
-    def accuracy_by_class(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The accuracy in percent of its logits on each class, (C,) float64 on the CPU; NaN for one without images."""
+    def tested(self, images: Tensor, labels: Tensor) -> Teacher:
+        """The teacher with the accuracy in percent of its logits on each class; NaN for a class without images."""
+        if len(self.weights) == len(self.per_class) == 1 and self.adjustment is None:
+            return replace(self, mean_per_class=self.per_class[0])
         right = (self.logits(images).argmax(dim=1) == labels).double().cpu()
         classes = self.network.num_classes
         hits = torch.zeros(classes, dtype=torch.float64).index_add_(0, labels.cpu(), right)
-        return 100 * hits / torch.bincount(labels.cpu(), minlength=classes)
+        return replace(self, mean_per_class=100 * hits / torch.bincount(labels.cpu(), minlength=classes))
 
     def adjusted(self, tau: float, class_counts: Sequence[int]) -> Teacher:
         """The teacher less tau * log(class share): labels that lean to the head by as much lean to no class."""
         counts = torch.tensor(class_counts, device=self.weights[0].device, dtype=self.weights[0].dtype)
-        return replace(self, adjustment=tau * (counts / counts.sum()).log())
+        return replace(self, adjustment=tau * (counts / counts.sum()).log(), tau=tau, mean_per_class=None)
 
 
 # ---- ADSA: how much of the class shares a teacher's logits still hold ----

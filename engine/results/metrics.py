@@ -108,7 +108,11 @@ def teacher_figures(settings: RunSettings, data: LongTailedData, teacher: Teache
     per_class = [accuracies.tolist() for accuracies in teacher.per_class]
     accuracies = [balanced(own) for own in teacher.per_class]
     figures = expert_figures(accuracies, per_class, data.groups, data.test_counts)
-    return TeacherFigures.model_construct(**vars(figures), kind=settings.teacher.kind)
+    mean, mean_logits = teacher.mean_per_class, None
+    if mean is not None:
+        mean_logits = expert_figures([balanced(mean)], [mean.tolist()], data.groups, data.test_counts)
+    kind, tau = settings.teacher.kind, teacher.tau
+    return TeacherFigures.model_construct(**vars(figures), kind=kind, mean_logits=mean_logits, tau=tau)
 
 
 def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher | None) -> StoredBytes:

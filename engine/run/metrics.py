@@ -61,9 +61,14 @@ class Figures(Accuracy):
 
 
 class TeacherFigures(Figures):
-    """The accuracies of the teacher's networks, each by itself; `kind`: how they were trained."""
+    """The accuracies of the teacher's networks, each by itself; `kind`: how they were trained.
+
+    mean_logits: those of their mean logits, which label images, less `tau` times the logarithm of the class shares.
+    """
 
     kind: Any = None
+    mean_logits: Figures | None = None
+    tau: Annotated[float, Field(ge=-100, le=100)] | None = None
 
 
 class RegimeFigures(BaseModel, strict=True):

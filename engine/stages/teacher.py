@@ -47,7 +47,9 @@ def train_teacher(
         else:
             weights, per_class = last_weights, [expert.per_class for expert in classifiers]
         teacher = Teacher(network, weights, per_class, temperature=settings.teacher.temperature)
-        by_class = teacher.accuracy_by_class(data.test_images, data.test_labels)
+        teacher = teacher.tested(data.test_images, data.test_labels)
+        assert teacher.mean_per_class is not None
+        by_class = teacher.mean_per_class
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
     return teacher
 
@@ -66,10 +68,11 @@ def adjust_labels(
     seen = data.partition.decoded(start.images)
     logits = teacher.logits(seen)
     tau = search_tau(logits, classes, data.class_counts)
-    adjusted = teacher.adjusted(tau, data.class_counts)
+    adjusted = teacher.adjusted(tau, data.class_counts).tested(data.test_images, data.test_labels)
+    assert adjusted.mean_per_class is not None
     shares = torch.tensor(data.class_counts, dtype=logits.dtype, device=logits.device) / sum(data.class_counts)
     spread, before = (own_class_spread(logits, classes, shares.log(), of) for of in (tau, 0.0))
-    by_class = adjusted.accuracy_by_class(data.test_images, data.test_labels)
+    by_class = adjusted.mean_per_class
     context.emit(LabelsAdjusted(tau, spread, before, balanced(by_class), by_class.tolist()))
     if not settings.teacher_labels_start:
         return start, adjusted

@@ -10,7 +10,7 @@ from typing import Any
 from engine.run.errors import Fault
 from engine.run.events import BOUND
 from engine.run.folder import RunFolder
-from engine.run.metrics import Figures, readable_metrics, sound_metrics
+from engine.run.metrics import Figures, TeacherFigures, readable_metrics, sound_metrics
 from engine.run.recipes import EvaluateSettings
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import factor_name, mean_and_std
@@ -57,6 +57,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         ("initialization", first, sound.initialization),
         *((f"{kind} experts", "", experts.get(kind)) for kind in KINDS),
         ("teacher", "", sound.teacher),
+        ("mean of teacher", "", _mean_logits(sound.teacher)),
         ("final", first, sound.final),
         ("best", first, sound.best),
         *((f"final on {arch}", first, figures) for arch, figures in others.items()),
@@ -90,6 +91,12 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
 # The summary of a run
 
 CONSOLE_LINES = 6
+
+
+def _mean_logits(teacher: TeacherFigures | None) -> Figures | None:
+    """The figures of the logits that label images, where they are not those of a single network."""
+    adjusted = teacher is not None and (teacher.tau is not None or (teacher.repeats or 1) > 1)
+    return teacher.mean_logits if teacher and adjusted else None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def test_a_teacher_gives_the_mean_logits_less_the_adjustment() -> None:
     adjusted = teacher.adjusted(0.7, COUNTS)
     torch.testing.assert_close(adjusted.logits(images), mean - 0.7 * SHARES.log().float())
     labels = mean.argmax(dim=1)
-    accuracy = teacher.accuracy_by_class(images, labels)
+    accuracy = teacher.tested(images, labels).mean_per_class
+    assert accuracy is not None and adjusted.mean_per_class is None
     assert [float(accuracy[c]) for c in set(labels.tolist())] == [100.0] * len(set(labels.tolist()))
     assert accuracy.isnan().sum() == 5 - len(set(labels.tolist())), "a class without test images has no accuracy"
     stored = Teacher(network, teacher.weights, [], temperature=4.0)

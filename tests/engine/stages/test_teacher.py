@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.context import stages_of
+from engine.results.metrics import teacher_figures
 from engine.run.device_profiles import cpu
 from engine.run.errors import Stopped
 from engine.run.estimate import estimate
@@ -107,7 +108,7 @@ def test_adsa_adjusts_the_teacher_and_the_labels_that_are_its_own(tmp_path: Path
     events: list[Event] = []
     context, data = tiny_context(tmp_path, settings, events), tiny_data(settings)
     network, theta = fresh_network(settings, data, "convnet")
-    teacher = Teacher(network, [theta], [])
+    teacher = Teacher(network, [theta], [expert(50.0).per_class])
     start = tiny_set(data)
     start = start._replace(label_logits=teacher.logits(start.images))
     labelled, adjusted = adjust_labels(context, data, teacher, start)
@@ -117,6 +118,9 @@ def test_adsa_adjusts_the_teacher_and_the_labels_that_are_its_own(tmp_path: Path
     torch.testing.assert_close(adjusted.logits(start.images), start.label_logits - told.tau * shares.log())
     wanted = adjusted.logits(start.images) if labelled_by == "teacher" else start.label_logits
     torch.testing.assert_close(labelled.label_logits, wanted)
+    figures = teacher_figures(settings, data, adjusted)
+    assert figures is not None and figures.mean_logits is not None
+    assert (figures.tau, figures.mean_logits.accuracy_mean) == (told.tau, told.accuracy)
     plain = tiny_context(tmp_path, with_teacher())
     assert adjust_labels(plain, data, teacher, start) == (start, teacher)
 
