@@ -309,9 +309,8 @@ def score(context: Context, repeats: int) -> None:
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     regime: LabelRegime = metrics.get("labels") or "stored"
-    context = _evaluated_in(context, (regime,))
+    context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
-    final = _as_synthetic(distilled)
     if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
         data = prepared.data
