@@ -309,14 +309,16 @@ def score(context: Context, repeats: int) -> None:
         raise InputError(f"{repeats} networks cannot be evaluated", "--repeats", "give 1 or more")
     distilled, metrics = read_result(context.folder, context.device)
     regime: LabelRegime = metrics.get("labels") or "stored"
-    context = _evaluated_in(context, (regime,))
+    context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
     if regime == "online" or context.settings.teacher_labels_start:
         prepared = prepare(context)
-        data, teacher = prepared.data, prepared.teacher
+        data = prepared.data
+        # As in the run, less the tau that was searched on the start.
+        _, teacher = _starting_set(context, prepared, _kept_start(context, final))
     else:
         data, teacher = load_run_data(context), None
-    score_set(context, data, _as_synthetic(distilled), teacher, metrics, repeats)
+    score_set(context, data, final, teacher, metrics, repeats)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 

@@ -117,6 +117,8 @@ def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit
     if logits is not None and len(logits) == len(images):
         # Whole images that are taken as mini-images: each of these is labelled as the image is.
         logits = logits.repeat_interleave(data.partition.count, dim=0)
+    if logits is not None and settings.initialize.labels in ("experts", "one_expert"):
+        emit(Warned("the soft labels of the set are not used", "set initialize.labels to stored to use them"))
     if given.labels is None:
         emit(Warned(f"the set has no labels: its images are taken class by class, {ipc} each", source))
     if given.learning_rate is None:

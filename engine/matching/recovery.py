@@ -117,31 +117,32 @@ class Recovery:
         The label logits of the set are the teacher's, of the new images.
         """
         images = extra["normalized"].clone() if extra else self._valid(self._normalized(synthetic.images))
-        images.requires_grad_()
-        number, networks = iteration % len(self.teacher.weights), len(self.teacher.weights)
-        averages = [extra[f"statistics.{network}"] for network in range(min(iteration, networks))]
-        losses, after = [], []
+        number = iteration % len(self.teacher.weights)
+        # None as long as this network has seen no images.
+        averages = extra.get(f"statistics.{number}")
+        losses, grads, after = [], [], []
         for batch, of_batch in enumerate(images.split(self.settings.batch_size)):
             boxes = draw_crops(len(of_batch), self.settings.smallest_crop, LARGEST_RATIO, generator)
             boxes = mirrored(boxes, generator) if self.mirrors else boxes
             first = batch * self.settings.batch_size
             classes = torch.arange(first, first + len(of_batch), device=images.device) // synthetic.ipc
-            # A network that has seen no images yet has no average either.
-            before = averages[number][batch] if iteration >= networks else None
-            loss, average = self._loss(of_batch, boxes, classes, number, before)
-            losses.append(loss)
+            before = None if averages is None else averages[batch]
+            leaf = of_batch.detach().requires_grad_()
+            loss, average = self._loss(leaf, boxes, classes, number, before)
+            # Batch by batch: what one keeps for its way back is gone before the next one.
+            grads.append(torch.autograd.grad(loss, leaf)[0])
+            losses.append(loss.detach())
             after.append(average)
-        total = torch.stack(losses).sum()
-        images.grad = torch.autograd.grad(total, images)[0]
+        images.grad = torch.cat(grads)
         moments = self._adam(images, extra, iteration)
-        normalized = self._valid(images.detach())
+        normalized = self._valid(images)
         whitened = self._whitened(normalized)
         statistics = {key: value for key, value in extra.items() if key.startswith("statistics.")}
         statistics[f"statistics.{number}"] = torch.stack(after)
         return RecoveryStep(
             Synthetic(whitened, self.teacher.label_logits(whitened), synthetic.beta),
             {"normalized": normalized} | moments | statistics,
-            total.detach() / len(losses),
+            torch.stack(losses).mean(),
             f"network {number} of the teacher",
         )
 
@@ -175,7 +176,8 @@ class Recovery:
         rate = self.settings.learning_rate * (1 + math.cos(math.pi * iteration / self.iterations)) / 2
         adam = torch.optim.Adam([images], rate, BETAS)
         if extra:
-            moments = {key: extra[key] for key in ("exp_avg", "exp_avg_sq")}
+            # Clones, as Adam moves its moments in place.
+            moments = {key: extra[key].clone() for key in ("exp_avg", "exp_avg_sq")}
             own = {"step": torch.tensor(float(iteration))} | moments
             adam.load_state_dict({"state": {0: own}, "param_groups": adam.state_dict()["param_groups"]})
         adam.step()

@@ -118,6 +118,7 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
             "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
             "by": "made elsewhere" if about["method"] == "imported" else f"distilled by {about['method']}",
             "count": count,
+            "ipc": ipc,
             "classes": classes,
             "last": ipc - 1,
             "first": " ".join(about["class_names"][0].split()),

@@ -175,7 +175,9 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult | 
     loss_rep, loss_cls, beta, all_finite = torch.stack([*losses, state.synthetic.beta, finite.all()]).tolist()
     where = f"distill, iteration {state.iteration}, {result.drawn}"
     if not (all_finite and math.isfinite(loss_rep) and math.isfinite(loss_cls)):
-        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else "matching.image_lr or matching.beta"
+        features = context.settings.traits.matches_distributions
+        of_matching = "distribution.image_lr" if features else "matching.image_lr or matching.beta"
+        lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else of_matching
         hint = f"lower {lower}; the last checkpoint is untouched"
         raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:

@@ -42,7 +42,7 @@ class Display(contextlib.AbstractContextManager["Display"]):
 
     def show(self, item: Stamped | Warned, state: RunState) -> None:
         """Shows one event or warning, by default its message if it has one; `state` is the run's state after it."""
-        if message := log_message(item, state.regimes):
+        if message := log_message(item, state):
             print_note(message)
 
     def refresh(self, state: RunState) -> None:

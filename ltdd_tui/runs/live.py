@@ -146,7 +146,7 @@ class LiveRun:
         return settled
 
     def _add_to_log(self, item: Stamped | Warned, state: RunState) -> None:
-        text = log_message(item, state.regimes)
+        text = log_message(item, state)
         if isinstance(item, Stamped) and isinstance(item.event, RunStarted) and not item.event.resumed:
             # The run begins anew; what is wrong with its file stays.
             self._log = [entry for entry in self._log if entry.seconds is None]

@@ -239,10 +239,10 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
-def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)) -> str | None:
+def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> str | None:
     """The log's text for an event, or None where it says nothing that its stage's progress does not.
 
-    `regimes`: the label regimes of the run; an accuracy is told with its own where there is another than `stored`.
+    `state`: that of the run, by which an accuracy is told with its label regime where there is another than `stored`.
     """
     event = item if isinstance(item, e.Warned) else item.event
     match event:
@@ -272,7 +272,8 @@ def log_message(item: e.Stamped | e.Warned, regimes: Sequence[str] = ("stored",)
             at = "" if iteration is None else f" at {iteration}"
             accuracy = mean_and_std(event.accuracy_mean, event.accuracy_std, repeats)
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
-            how = "" if not event.labels or list(regimes) == ["stored"] else f", {event.labels} labels"
+            told = event.labels and state is not None and state.first_regime_told
+            how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ")
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():

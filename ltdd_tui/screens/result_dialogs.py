@@ -38,7 +38,11 @@ MOST_REPEATS = 1000
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """Networks to train on the set, `repeats` fresh ones of each, in the label regimes `labels`."""
+    """Networks to train on the set, `repeats` fresh ones of each.
+
+    `labels`: the label regimes, in which random images and the start are evaluated as well; empty: the final set alone,
+    in the run's first regime.
+    """
 
     archs: tuple[str, ...]
     labels: tuple[str, ...]
@@ -48,8 +52,9 @@ class EvaluationPlan:
     def arguments(self, folder: RunFolder) -> list[str]:
         """The arguments of the worker process."""
         # So that a device that begins with a dash is refused as one, and not taken for an option.
-        asked = ["--arch", ",".join(self.archs), "--labels", ",".join(self.labels), "--repeats", str(self.repeats)]
-        return ["evaluate", str(folder.root), *asked, f"--device={self.device}"]
+        asked = ["--arch", ",".join(self.archs), "--repeats", str(self.repeats), f"--device={self.device}"]
+        regimes = ["--labels", ",".join(self.labels)] if self.labels else []
+        return ["evaluate", str(folder.root), *asked, *regimes]
 
 
 class Evaluate(FormDialog[EvaluationPlan | None]):
@@ -121,7 +126,8 @@ class Evaluate(FormDialog[EvaluationPlan | None]):
             in_order = tuple(name for name in get_args(NetworkName) if name in archs)
             regimes = tuple(name for name in get_args(LabelRegime) if name in labels)
             device = self.query_one("#device", Input).value.strip() or "auto"
-            self.dismiss(EvaluationPlan(in_order, regimes, int(repeats), device))
+            of_run = regimes == (self._known.first_regime,)
+            self.dismiss(EvaluationPlan(in_order, () if of_run else regimes, int(repeats), device))
 
 
 # ---- Export. ----

@@ -21,7 +21,7 @@ from engine.run.errors import Fault
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.presets import PresetInfo, list_presets
 from engine.run.settings import Expected
-from ltdd_tui.formatting import DAY, duration, percent
+from ltdd_tui.formatting import DAY, duration, percent, shortened
 from ltdd_tui.launch.form import FIRST_PRESET, PRESET_OF
 from ltdd_tui.launch.machine import memory_gib
 from ltdd_tui.widgets.field import Entry
@@ -191,7 +191,7 @@ class PresetPicker(Vertical):
         picked = row.name == self._picked
         return Content.assemble(
             (
-                f"{PICKED if picked else ' '} {fit(name, width)} ",
+                f"{PICKED if picked else ' '} {fit(shortened(name, width), width)} ",
                 "bold" if picked else FADED if row.takes_too_long else "",
             ),
             (figures, FADED),

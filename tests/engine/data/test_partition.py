@@ -13,6 +13,7 @@ from engine.data.partition import Partition
 from engine.data.whitening import Mode, Whitening
 from engine.distilled import DistilledSet
 from engine.pipeline import run
+from engine.results.files import write_tensor_trio
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, read_json
 from engine.stages.initialize import initialize
@@ -111,6 +112,17 @@ def test_a_partitioned_run_learns_and_exports_a_label_for_each_mini_image(
     assert "Each holds 2 x 2 mini-images, which networks see enlarged, as 80 images." in card
     if method == "ltdd":
         assert len(read_json(context.folder.previews / "000002.json")) == 20
+
+
+def test_other_programs_get_the_images_that_networks_see(tmp_path: Path) -> None:
+    settings = tiny_settings(initialize={"partition": 2})
+    distilled = DistilledSet.load(finish_run(tmp_path / "run", settings).folder.distilled)
+    write_tensor_trio(tmp_path / "trio", distilled, settings.dataset)
+    images, labels = (torch.load(tmp_path / "trio" / f"{name}.pt", weights_only=True) for name in ("images", "labels"))
+    assert torch.equal(images, distilled.training_images) and torch.equal(labels, distilled.label_logits)
+    readme = " ".join((tmp_path / "trio" / "README.md").read_text().split())
+    assert "float32 (80, 1, 8, 8)" in readme
+    assert "8 in a row for each of 10 classes: rows 0 to 7 are of class 0" in readme
 
 
 def test_whole_images_are_exported_as_ever(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine import pipeline
+from engine.__main__ import main
 from engine.distilled import DistilledSet
 from engine.importing.given_sets import fit, keep_given_set, kept_given_set, made_elsewhere
 from engine.importing.set_files import GivenSet, read_given_set
@@ -161,6 +163,8 @@ def test_labels_are_told_apart(tmp_path: Path, labels: torch.Tensor | None, kind
     assert (start.label_logits is not None) == soft
     if start.label_logits is not None:
         assert torch.allclose(start.label_logits.softmax(1), SOFT.softmax(1), atol=1e-6)
+        unused = imported(tmp_path, labels="experts", start_space="pixels")
+        assert any("not used" in event.message for event in fitted(given, unused)[1] if isinstance(event, Warned))
 
 
 def test_images_are_sorted_by_their_class_numbers(tmp_path: Path) -> None:
@@ -261,3 +265,14 @@ def test_an_imported_run_has_the_figures_and_the_set_of_the_run_that_exported_it
     assert after["final"] == before["final"] and after["random"] == before["random"]
     sets = [load_file(context.folder.distilled) for context in (selected, again)]
     assert all(torch.equal(sets[0][name], sets[1][name]) for name in sets[0])
+
+
+def test_inspect_prints_the_facts_or_the_faults_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(saved(tmp_path, SOFT, torch.tensor(0.5)))]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["shape"], facts["soft_labels"], facts["classes"], facts["learning_rate"]) == ([*SHAPE], True, 10, 0.5)
+    assert (facts["space"], facts["source"]) == ("auto", str(tmp_path))
+    torch.save([RunsCode(tmp_path / "ran")], tmp_path / "images.pt")
+    assert main(["inspect", str(tmp_path)]) == 2
+    (fault,) = json.loads(capsys.readouterr().out)["faults"]
+    assert "pickled code" in fault["what"] and not (tmp_path / "ran").exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from engine.__main__ import main
 from engine.importing.given_sets import made_elsewhere
 from engine.importing.replay_buffers import import_experts
 from engine.nets.functional import FlatNetwork
@@ -125,6 +127,16 @@ def test_what_is_no_replay_buffer_is_refused(tmp_path: Path, content: object, me
     torch.save(content, tmp_path / "replay_buffer_0.pt")
     with pytest.raises(InputError, match=message):
         import_experts(tmp_path, tiny_settings(), CPU, lambda event: None)
+
+
+def test_the_worker_prints_the_name_of_imported_experts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["--set", "experts.width=4", "--set", "dataset.whitening=corrected"]
+    assert main(["import-experts", str(buffer(tmp_path)), "--preset", "quickstart", *network, "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert (experts_root() / json.loads(printed.out)["imported"] / ABOUT).is_file()
+    assert "expert 1: 2 epochs" in printed.err
+    assert main(["import-experts", str(tmp_path), "--preset", "quickstart", "--device", "cpu"]) == 2
+    assert "blocks.0.conv.weight has the shape" in json.loads(capsys.readouterr().out)["faults"][0]["what"]
 
 
 def test_experts_of_our_own_keep_the_name_that_they_had_before_there_was_the_setting() -> None:

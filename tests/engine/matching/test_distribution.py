@@ -18,7 +18,7 @@ from engine.data.dataset import LongTailedData
 from engine.matching.distribution import DistributionMatcher, FeatureMatcher, QueueMatcher
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Event, MatchingStep
 from engine.run.settings import DistributionSettings, RunSettings
 from engine.stages.distill import distill, distribution_matcher
@@ -146,6 +146,16 @@ def test_a_network_counts_by_its_accuracy_alone(tmp_path: Path) -> None:
 
     first, second, third = at(0.0), at(40.0), at(80.0)
     torch.testing.assert_close(third - first, 2 * (second - first), rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_that_diverges_names_the_rate_of_the_method(tmp_path: Path) -> None:
+    settings = settings_of("dm")
+    data, context = tiny_data(settings), tiny_context(tmp_path, settings)
+    matcher = distribution_matcher(context, data, fresh_network(settings, data, "convnet")[0])
+    broken = tiny_set(data)._replace(images=torch.full((20, 1, 8, 8), torch.nan))
+    with pytest.raises(RunFailed, match=r"not finite.*") as failure:
+        list(distill(context, broken, matcher))
+    assert failure.value.faults[0].hint.startswith("lower distribution.image_lr")
 
 
 @pytest.mark.parametrize("method", ["dm", "idm"])

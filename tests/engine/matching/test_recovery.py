@@ -81,7 +81,9 @@ def test_steps_equal_autograd_by_hand_and_one_adam() -> None:
     averages = dict[tuple[int, int], list[Tensor]]()
     for iteration in range(ITERATIONS):
         mirrors = iteration // 2 % 2
+        kept = {name: value.clone() for name, value in extra.items()}
         step = recoveries[mirrors].step(synthetic, extra, iteration, torch.Generator().manual_seed(iteration))
+        assert all(torch.equal(extra[name], value) for name, value in kept.items()), "a step changes nothing in place"
         synthetic, extra = step.synthetic, step.extra
 
         draw, number, losses = torch.Generator().manual_seed(iteration), iteration % 2, list[Tensor]()

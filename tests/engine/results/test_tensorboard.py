@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def half_a_run(root: Path, *more: Event) -> RunFolder:
         Preview(2, "previews/000002.png", "previews/000002.json", 2, 2, 8),
         evaluated("check", 2, 60.0),
         evaluated("random", None, 40.0),
+        replace(evaluated("random", None, 45.0), labels="online"),
         *more,
     ]
     log = EventLog(run.events, clock=lambda: 1000.0)
@@ -88,6 +90,7 @@ def test_an_unfinished_run_reads_back_as_it_was_told(tmp_path: Path) -> None:
         assert image.step == 2 and np.array_equal(np.asarray(picture), RED)
     (text,) = events.Tensors("evaluation/random/convnet/text_summary")
     assert text.tensor_proto.string_val == ["40.00 ± 0.50 % (n=2, many 90.0, few 20.0)".encode()]
+    assert events.Tensors("evaluation/random/convnet/online/text_summary"), "another label regime, beside it"
     assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before, "it only reads"
 
 

@@ -121,6 +121,15 @@ def test_the_pt_files_are_bare_tensors_without_code(tmp_path: Path, method: str,
     assert float(rate) == distilled.learning_rate
 
 
+def test_labels_of_a_teacher_are_exported_whatever_the_method_learns(tmp_path: Path) -> None:
+    settings = tiny_settings("random", initialize={"labels": "teacher"})
+    context = finish_run(tmp_path / "run", settings)
+    export_copies(context, None, tmp_path / "pt")
+    labels = torch.load(tmp_path / "pt" / "labels.pt", weights_only=True)
+    assert torch.equal(labels, DistilledSet.load(context.folder.distilled).label_logits)
+    assert "**logits**" in (tmp_path / "pt" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("whitening", ["corrected", "none", "raw"])
 def test_the_readme_beside_the_pt_files_prepares_test_images_as_the_run_did(tmp_path: Path, whitening: str) -> None:
     context = finish_run(tmp_path / "run", tiny_settings(whitening=whitening))

@@ -193,11 +193,6 @@ def test_evaluate_prints_random_start_and_final_in_each_label_regime(command: Ca
     assert rows[1] == ["random", "on", "convnet", "online"] and rows[-1] == ["final", "on", "convnet", "hard"]
 
 
-def test_evaluate_says_that_something_has_to_be_named(command: Callable, finished: Path) -> None:
-    done = command("evaluate", "first")
-    assert done.code == 2 and "nothing to evaluate is named" in done.err and "--labels label regimes" in done.err
-
-
 def with_regimes(run: Path) -> None:
     """Adds a further label regime, a teacher and stored bytes to the metrics of a run."""
     metrics = json.loads((run / "result" / "metrics.json").read_text())

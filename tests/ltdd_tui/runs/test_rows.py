@@ -73,6 +73,7 @@ def test_the_first_regime_comes_first_and_its_rows_are_those_of_the_run(state: R
         ("bound plain", "", 55.0),
     ]
     assert by_label(rows)["final"].accuracy_mean == 41.8 and state.regimes == ["stored", "online"]
+    assert state.first_regime_told == " (stored)" and state_of(["stored"]).first_regime_told == ""
 
 
 def test_what_the_run_asked_for_first_is_its_first_regime_whatever_is_evaluated_first() -> None:
@@ -86,7 +87,7 @@ def test_a_closing_line_and_the_log_name_regimes_only_where_there_are_several(st
     assert "41.8 ± 0.5 % with stored labels; random 36.5, start 39.3" in closing_line_of(state)
     assert "41.8 ± 0.5 %; random 36.5, start 39.3" in closing_line_of(plain)
     final = e.Stamped(9, 9.0, evaluated("final", "stored", 41.8))
-    told = [log_message(final, regimes) for regimes in (plain.regimes, state.regimes)]
+    told = [log_message(final, run) for run in (plain, state)]
     assert told[0] and "on convnet: 41.8" in told[0] and told[1] and "on convnet, stored labels: 41.8" in told[1]
 
 

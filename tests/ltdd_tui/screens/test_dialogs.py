@@ -65,7 +65,18 @@ async def test_a_plan_to_evaluate_holds_what_is_ticked() -> None:
         await pilot.press("backspace", "7", "enter")
         ticked = ("convnet", "resnet18", "vgg11"), ("stored", "online")
         assert given == [EvaluationPlan(*ticked, 7, "cpu")], "the first new network and the run's regime were ticked"
-        assert given[0].arguments(folder)[2:6] == ["--arch", "convnet,resnet18,vgg11", "--labels", "stored,online"]
+        arguments = given[0].arguments(folder)
+        assert arguments[2:4] == ["--arch", "convnet,resnet18,vgg11"] and arguments[-2:] == [
+            "--labels",
+            "stored,online",
+        ]
+
+
+async def test_a_plan_for_the_runs_own_regime_alone_names_none() -> None:
+    folder = RunFolder("/runs/one")
+    async with asked(Evaluate([folder], NONE, "cpu")) as (pilot, given):
+        await pilot.press("tab", "tab", "enter")
+        assert given == [EvaluationPlan(("convnet",), (), 3, "cpu")] and "--labels" not in given[0].arguments(folder)
 
 
 async def test_nothing_ticked_and_no_number_are_told_in_place() -> None:
