@@ -58,7 +58,8 @@ class EvaluationTarget:
 
     `name` and `iteration` identify it in events. `key` and `iteration` seed its networks and name their files, so that
     two targets that share both (a final set that is also the best) share their networks, while checks share none.
-    regime: how its images are labelled; teacher: who labels them in the online regime.
+    regime: how its images are labelled; teacher: who labels them in the online regime. teacher_labels: real images have
+    labels of the teacher's in the stored one.
     """
 
     name: str
@@ -67,6 +68,7 @@ class EvaluationTarget:
     training_set: Callable[[int], TrainingSet]
     regime: LabelRegime = "stored"
     teacher: Teacher | None = None
+    teacher_labels: bool = False
 
 
 def evaluate(
@@ -181,7 +183,7 @@ def random_target(
             targets = by_teacher.label_logits(images).softmax(dim=1)
         return TrainingSet(images, targets, _rate_of_all_sets(settings, regime))
 
-    return EvaluationTarget("random", "random", None, draw_set, regime, teacher)
+    return EvaluationTarget("random", "random", None, draw_set, regime, teacher, teacher_labels=by_teacher is not None)
 
 
 def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
@@ -212,6 +214,7 @@ def _summary(
         group_means(by_class, data.groups),
         [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
         target.regime,
+        target.teacher_labels,
     )
 
 
