@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from engine.run.datasets import FACTS
 from engine.run.errors import Fault, InputError, SettingsError, shortened
 from engine.run.folder import expanded, user_config_root, write_atomically
 from engine.run.image_folder import natural_order
@@ -28,6 +29,7 @@ from engine.run.validation import (
     combination_faults,
     infeasible_faults,
     last_written,
+    layer_of,
     location,
     mentioned,
     value_faults,
@@ -179,6 +181,7 @@ def _typed(key: str, text: str) -> Any:
 
 # From layers to settings.
 
+SMALLEST_IN_PARTS = 16
 DEFAULT = "default"
 """The place of a value that nobody wrote."""
 # A published figure belongs to its cell: it goes when one of these is changed on the command line.
@@ -269,14 +272,31 @@ def _replace_deleted(layers: WrittenSettings) -> None:
 
 
 def _add_defaults_of_method(layers: WrittenSettings) -> None:
-    """Adds what the method has other defaults for, where no layer says anything of it."""
-    method = layers.values.get(("method",))
+    """Adds what the method has other defaults for, over all that was written before the method was named.
+
+    A preset's values suit its own method. Who names another one, with --set or in a file that extends the preset, gets
+    what belongs to that; what is written there too, or after it, stays.
+    """
+    method, named_in = layers.values.get(("method",)), layer_of(layers.places.get(("method",), ""))
     defaults = METHOD_DEFAULTS.get(method, {}) if isinstance(method, str) else {}  # type: ignore[call-overload]
-    # A block that is wrong as a whole stays as it is, or its fault would be lost.
-    missing: dict[KeyPath, Any] = {
-        path: value for path, value in defaults.items() if not {path, path[:1]} & layers.values.keys()
-    }
-    layers.add(missing, dict.fromkeys(missing, f"default of {method}"))
+    order = list(dict.fromkeys(layer_of(place) for place in layers.places.values()))
+    earlier = order[: order.index(named_in)] if named_in in order else []
+    taken: dict[KeyPath, Any] = {}
+    for path, value in defaults.items():
+        # A block that is wrong as a whole stays as it is, or its fault would be lost.
+        written = next((at for at in (path, path[:1]) if at in layers.values), None)
+        if written is None or layer_of(layers.places.get(written, "")) in earlier:
+            taken[path] = value
+    if _has_small_images(layers):
+        taken.pop(("initialize", "partition"), None)
+    layers.add(taken, dict.fromkeys(taken, f"default of {method}"))
+
+
+def _has_small_images(layers: WrittenSettings) -> bool:
+    """Whether mini-images would have fewer pixels a side than show anything (docs/log.md)."""
+    facts = FACTS.get(layers.values.get(("dataset", "name"), "digits"))
+    side = layers.values.get(("dataset", "resolution")) or (facts.image_size if facts else None)
+    return isinstance(side, int) and side < SMALLEST_IN_PARTS
 
 
 def _checked(layers: WrittenSettings) -> RunSettings:

@@ -91,11 +91,11 @@ def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
 def last_written(keys: Sequence[KeyPath], places: Mapping[KeyPath, str]) -> KeyPath:
     """The key of a combination that is to blame: from the uppermost layer that wrote any; the first one in a tie."""
-    layers = list(dict.fromkeys(_layer(place) for place in places.values()))
-    return max(keys, key=lambda key: layers.index(_layer(places[key])) if key in places else -1)
+    layers = list(dict.fromkeys(layer_of(place) for place in places.values()))
+    return max(keys, key=lambda key: layers.index(layer_of(places[key])) if key in places else -1)
 
 
-def _layer(place: str) -> str:
+def layer_of(place: str) -> str:
     """The file of a place such as mine.yaml:5, or --set."""
     return place.rpartition(":")[0] or place
 

@@ -108,7 +108,7 @@ COMMON = {
     "evaluate.batch_size": 128,
 }
 CIFAR10 = EXPERTS | COMMON
-CIFAR10 |= {"dataset.whitening": "published"}
+CIFAR10 |= {"dataset.whitening": "published", "initialize.images": "correct", "initialize.labels": "experts"}
 FROM_REAL_IMAGES = CIFAR10 | {
     "initialize.images": "real",
     "initialize.labels": "one_expert",
@@ -233,7 +233,6 @@ def test_what_no_cell_writes_has_the_official_default() -> None:
     assert (data.whitening_epsilon, data.subset_seed) == (0.1, 42)
     retrained = settings.classifier_experts
     assert (retrained.batch_size, retrained.learning_rate, retrained.momentum) == (256, 0.01, 0)
-    assert (settings.initialize.images, settings.initialize.labels) == ("correct", "experts")
     assert (settings.matching.rate_decay, settings.matching.emulate_replicas) == ("none", 1)
 
 

@@ -567,6 +567,12 @@ def test_a_method_has_defaults_of_its_own_which_a_preset_may_change(tmp_path: Pa
     assert (plain.initialize.labels, ours.settings.initialize.labels) == ("experts", "teacher")
     assert ours.origins["initialize.labels"] == "default of ltdd-plus"
     assert load_preset("quickstart", ["method=ltdd-plus", "initialize.labels=class"]).initialize.labels == "class"
+    # Images of 8 pixels are too small to hold mini-images.
+    assert [load_preset(name, ["method=idm"]).initialize.partition for name in ("quickstart", "own-images")] == [1, 2]
+    # What a preset writes suits its own method, not one that is named over it.
+    over = load_preset("cifar100-lt-if10-ipc10", ["method=rldd"])
+    assert (over.initialize.images, over.matching.iterations) == ("crops", 75)
+    assert load_preset("cifar100-lt-if10-ipc10", ["method=ltdd"]).initialize.images == "real"
     # Written as the few lines in which it differs, it reads back to the same settings.
     changed = load_preset("quickstart", ["method=ltdd-plus", "initialize.labels=experts"])
     for settings in (ours.settings, changed):
