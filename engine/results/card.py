@@ -176,9 +176,9 @@ def _mini_images(about: dict[str, Any], count: int) -> str:
 
 
 _MINI_IMAGES = """
-Each holds {side} x {side} mini-images, which networks see enlarged, as {seen} images. In the same epochs they take about
-{times} times as many steps as on {count} images. So a gain over **random**, which is whole images, is partly one of more
-steps; **initialization** has as many images and steps."""
+Each holds {side} x {side} mini-images, which networks see enlarged, as {seen} images. In the same epochs they take
+about {times} times as many steps as on {count} images. So a gain over **random**, which is whole images, is partly one
+of more steps; **initialization** has as many images and steps."""
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:

@@ -233,7 +233,7 @@ def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tm
     assert sorted(named) == sorted([*first, *others, *experts, *further])
     for told in ("Labels **online**: Mean squared error", "CutMix with alpha 0.5", "Labels **stored**: Soft cross-"):
         assert told in card
-    kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992."
+    kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992, whitening "
     assert f"- bytes to keep: {kept}" in card and "- `teacher.safetensors`: " in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and 'training("online", load_teacher("teacher.safetensors"))' in code[1]
@@ -256,8 +256,8 @@ def test_of_random_images_metrics_and_card_say_whose_labels_they_have(tmp_path: 
     assert "| random (teacher's labels) |" in card
     assert "is real images with the teacher's labels" in card and "with their classes as labels" not in card
     assert "| random |" in finished.card.read_text() and "their classes as labels" in finished.card.read_text()
-    in_hard = {"hard": {"random": metrics["final"]}, "stored": {"random": metrics["random"]}}
-    card = dataset_card(metrics | {"regimes": in_hard}, describe(settings, data))
+    regimes = metrics["regimes"] | {"hard": metrics["regimes"]["stored"] | {"random": metrics["final"]}}
+    card = dataset_card(metrics | {"regimes": regimes}, describe(settings, data))
     assert "the teacher's labels in stored, else their classes" in card
 
 
