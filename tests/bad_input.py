@@ -327,6 +327,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: method: method imported needs initialize.start_set\n"
             "hint: `ltdd-tui import PATH` and `run --from` set it",
         ),
+        override(
+            "method=random --set initialize.start_set=sets/images.pt",
+            "error: --set: method: method random chooses its own images, and takes no initialize.start_set\n"
+            "hint: use method imported, or one that distills",
+        ),
         BadInput(
             "ltdd-tui run quickstart --set initialize.start_set=sets/images.pt",
             "error: initialize.start_set sets/images.pt: there is no such set\n"
