@@ -93,6 +93,7 @@ METHODS: dict[MethodName, MethodTraits] = {
 METHOD_DEFAULTS: dict[MethodName, dict[tuple[str, str], Any]] = {
     "idm": {("initialize", "partition"): 2, ("distribution", "image_lr"): 0.2},
     "ltdd-plus": {
+        ("initialize", "images"): "herding",
         ("initialize", "partition"): 2,
         ("initialize", "labels"): "teacher",
         ("teacher", "kind"): "balanced_softmax",
