@@ -105,8 +105,8 @@ def write_tensor_trio(
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
     _copy_teacher(folder, teacher)
-    rate, decay_epoch = distilled.learning_rate, distilled.recipe.decay_epoch
-    facts = TrioFacts(distilled.about, distilled.has_soft_labels, distilled.whitening.epsilon, rate, decay_epoch)
+    rate, epsilon = distilled.learning_rate, distilled.whitening.epsilon
+    facts = TrioFacts(distilled.about, distilled.has_soft_labels, epsilon, rate)
     write_atomically(folder / "README.md", trio_readme(facts, dataset, teacher is not None))
 
 

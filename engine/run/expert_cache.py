@@ -82,6 +82,8 @@ def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
 def teachers_trained_alike(settings: RunSettings) -> dict[str, Any]:
     """The settings of the teacher's networks that change the bytes of each, apart from the form of the steps."""
     own = settings.teacher.model_dump(mode="json", exclude={"networks", "temperature", "label_adjustment"})
+    if settings.teacher.kind == "glmc":  # it mixes batches in its own way
+        own["cutmix"] = 0.0
     return own | settings.experts.model_dump(mode="json", include={"network", "width", "depth"})
 
 

@@ -120,7 +120,9 @@ def run(
     if start_set is not None:
         facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
         print_note(facts.sentence())
-        overrides = [*start_overrides(facts, method.learns_labels), *overrides]
+        # Recovery labels its images by a teacher, whatever they had.
+        takes_labels = method.learns_labels and method.synthesis != "recovery"
+        overrides = [*start_overrides(facts, takes_labels), *overrides]
         check_start(facts, load_preset(preset, overrides))
     if dry_run:
         if name is not None:

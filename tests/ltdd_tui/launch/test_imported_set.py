@@ -119,7 +119,7 @@ def test_an_import_that_cannot_work_leaves_no_run(
     assert not runs_dir.exists() or not any(runs_dir.iterdir())
 
 
-@pytest.mark.parametrize(("method", "labels"), [("ltdd", "stored"), ("mtt", "experts")])
+@pytest.mark.parametrize(("method", "labels"), [("ltdd", "stored"), ("mtt", "experts"), ("rldd", "experts")])
 def test_a_run_from_a_set_keeps_its_method_and_takes_soft_labels_where_it_has_such(
     command: Callable, runs_dir: Path, finds: Callable, tmp_path: Path, method: str, labels: str
 ) -> None:
