@@ -25,7 +25,7 @@ _TEXT = """\
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
 | `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
-{teacher_row}
+{more_rows}
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
 
 ## Test images
@@ -66,6 +66,10 @@ _AMOUNTS = {
 }
 
 
+_STORED_ROW = (
+    "| `stored_images.pt` | the {stored} images that hold {partition} x {partition} mini-images each, which `images.pt`"
+    " has enlarged; for ltdd-tui |\n"
+)
 _TEACHER_ROW = "| `teacher.safetensors` | the networks that label images while others train on them (below) |\n"
 _TEACHER_TEXT = """
 With the teacher (label regime `online`), whose mean logits are the targets of each augmented, mixed batch:
@@ -99,8 +103,10 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
     about, soft = facts.about, facts.has_soft_labels
     whitening, epsilon = WHITENING_TEXT[about["whitening"]], facts.epsilon
     # Other programs know no mini-images: each is written as the image that networks see of it.
-    classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
+    classes, partition = len(about["class_names"]), about.get("partition", 1)
+    ipc = about["ipc"] * partition**2
     count = classes * ipc
+    stored_row = _STORED_ROW.format(stored=classes * about["ipc"], partition=partition) if partition > 1 else ""
     online = OnlineSettings(**about.get("online", {}))
     by_teacher = recipe_text(online.recipe(()), f"the learning rate {online.learning_rate:g}")
     teacher = _TEACHER_TEXT.format(recipe_text=by_teacher)
@@ -128,7 +134,7 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
             "subset_seed": dataset.subset_seed,
             "recipe_text": recipe_text(EvaluateSettings(**about["recipe"]).recipe(()), "the learning rate above", loss),
             "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
-            "teacher_row": _TEACHER_ROW if with_teacher else "",
+            "more_rows": stored_row + (_TEACHER_ROW if with_teacher else ""),
             "teacher_text": teacher if with_teacher else "",
         }
     )

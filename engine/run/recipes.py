@@ -91,7 +91,9 @@ class EvaluateSettings(Strict):
         "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
     )
     cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
+    ema: float = official(
+        0.0, "decay of the exponential moving average (EMA) of the weights, which is tested; 0: none", ge=0, lt=1
+    )
 
     def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
         """The recipe of the stored regime."""
@@ -149,7 +151,9 @@ class OnlineSettings(Strict):
     )
     cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
     cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
-    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
+    ema: float = rldd(
+        0.99, "decay of the exponential moving average (EMA) of the weights, which is tested; 0: none", ge=0, lt=1
+    )
 
     def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
         """The recipe of the online regime."""

@@ -217,9 +217,8 @@ def comparison_as(form: TableFormat, runs: Sequence[ComparedRun]) -> str:
     """
     labels = ("labels",) if any(run.regimes for run in runs) else ()
     runs = [own for run in runs for own in run.by_regime()]
-    by_whom: tuple[str, ...] = ()
-    if any(run.random_labels == "teacher" for run in runs):
-        by_whom = (f"random{'_' if form == 'csv' else ' '}labels",)
+    column = f"random{'_' if form == 'csv' else ' '}labels"
+    by_whom = (column,) if any(run.random_labels == "teacher" for run in runs) else ()
     classes = [line for line in compared_classes(runs) if any(value is not None for value in line.values)]
     titles: tuple[str, ...]
     if form == "csv":
