@@ -254,7 +254,7 @@ def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
     parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
     parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
     whitening = kept.get("whitening_float32")  # which an older version did not count
-    parts += [f"whitening {whitening:,} (for test images, pixels of 8 bits and mini-images)"] if whitening else []
+    parts += [f"whitening {whitening:,} (for test images, and for pixels of 8 bits)"] if whitening else []
     return f"- bytes to keep: {', '.join(parts)}.\n"
 
 
