@@ -274,8 +274,9 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         override(
             "evaluate.optimizer=adamw",
-            "error: --set: evaluate.learning_rate: the step size that trajectory matching learns is one of SGD,"
-            " evaluate.optimizer is adamw\nhint: set it to about 0.001, and evaluate.real_learning_rate too",
+            "error: --set: evaluate.optimizer: the step size that trajectory matching learns is one of SGD,"
+            " evaluate.optimizer is adamw\n"
+            "hint: set evaluate.learning_rate to about 0.001, and evaluate.real_learning_rate too",
         ),
         BadInput(
             "ltdd-tui presets check quickstart --set method=rldd --set initialize.partition=2",

@@ -214,7 +214,7 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
         yield Fault(
             "the step size that trajectory matching learns is one of SGD, evaluate.optimizer is adamw",
             "evaluate.learning_rate",
-            "set it to about 0.001, and evaluate.real_learning_rate too",
+            "set evaluate.learning_rate to about 0.001, and evaluate.real_learning_rate too",
         )
     if dataset.name != "folder" and dataset.test_folds is not None:
         yield Fault(
