@@ -372,7 +372,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             lambda folder: None,
         ),
         start_set(
-            "error: set: the classes have different numbers of images: cat 2, dog 1\n"
+            "error: set: the classes have different numbers of images: dog 1, cat 2\n"
             "hint: every class needs the same number (IPC)",
             "one of two class folders has an image less",
             unequal_folders,
