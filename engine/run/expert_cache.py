@@ -118,10 +118,9 @@ def about_teacher(
 def _about_images_and_steps(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
-    path = settings.dataset.path
     return {
         "version": TRAINING_VERSION,
-        "dataset": settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())},
+        "dataset": _about_dataset(settings),
         "class_counts": class_counts,
         "seed": settings.seed,
         "device": device_type,
@@ -130,10 +129,19 @@ def _about_images_and_steps(
     }
 
 
+def _about_dataset(settings: RunSettings) -> dict[str, Any]:
+    path = settings.dataset.path
+    return settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())}
+
+
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
     """The about.json of classifier experts: the key of their representation experts, and their own settings."""
     own = classifiers_trained_alike(settings)
-    return {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
+    about = {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
+    if settings.experts.imported is None:
+        return about
+    # Those of imported experts depend on images and a seed that the key of these does not cover.
+    return about | {"dataset": _about_dataset(settings), "seed": settings.seed}
 
 
 def cached_experts(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedExperts:

@@ -6,7 +6,7 @@ Each trained network is kept in the run folder, so that an interrupted evaluatio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -43,7 +43,8 @@ class EvaluationTarget:
 
     `name` and `iteration` identify it in events. `key` and `iteration` seed its networks and name their files, so that
     two targets that share both (a final set that is also the best) share their networks, while checks share none.
-    regime: how its images are labelled; teacher: who labels them in the online regime.
+    regime: how its images are labelled; teacher: who labels them in the online regime. teacher_labels: real images have
+    labels of the teacher's in the stored one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class EvaluationTarget:
     training_set: Callable[[int], TrainingSet]
     regime: LabelRegime = "stored"
     teacher: Teacher | None = None
+    teacher_labels: bool = False
 
 
 def evaluate(
@@ -97,6 +99,7 @@ def evaluate(
                 progress()
         context.check_stop()
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
+    event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
 
@@ -166,7 +169,7 @@ def random_target(
             targets = by_teacher.label_logits(images).softmax(dim=1)
         return TrainingSet(images, targets, _rate_of_all_sets(settings, regime))
 
-    return EvaluationTarget("random", "random", None, draw_set, regime, teacher)
+    return EvaluationTarget("random", "random", None, draw_set, regime, teacher, teacher_labels=by_teacher is not None)
 
 
 def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:

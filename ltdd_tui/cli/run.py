@@ -28,7 +28,7 @@ from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, fo
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import cell_name, prepare
-from ltdd_tui.launch.given_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
+from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
