@@ -361,14 +361,14 @@ class RunSettings(Strict):
         # Values that a preset may have for its own method are no fault: experts, one_expert, real, noise.
         images, labels, method = self.initialize.images, self.initialize.labels, self.method
         if self.traits.matches_trajectories and not self.traits.learns_labels and labels in ("teacher", "stored"):
-            what = f"method {method} matches with the classes as labels, and takes no soft ones (initialize.labels"
-            raise ValueError(f"{what} {labels})", "write class, or use method datm, which learns soft labels")
+            what = f"initialize.labels {labels} would not be matched: method {method} has the classes as labels"
+            raise ValueError(what, "write class, or use method datm, which learns soft labels")
         if self.traits.synthesis == "recovery" and labels in ("class", "stored"):
-            what = f"method {method} has the teacher's labels, initialize.labels {labels} would not be used"
+            what = f"initialize.labels {labels} would not be used: method {method} has the teacher's labels"
             raise ValueError(what, "write teacher")
         selects = not self.traits.distills and method != "imported"
         if selects and images in (*get_args(SelectionRule), "crops") and images != self.starting_images:
-            what = f"method {method} chooses its own images, initialize.images {images} would not be used"
+            what = f"initialize.images {images} would not be used: method {method} chooses its own images"
             raise ValueError(what, "write real, or use a method that distills")
         return self
 
