@@ -378,6 +378,22 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             unequal_folders,
         ),
         start_set(
+            "error: set/labels.pt: class 1 has no image\nhint: every class needs the same number (IPC)",
+            "labels.pt leaves out a class",
+            tensors(images=(4, 1, 8, 8), labels=[0, 0, 2, 2]),
+        ),
+        start_set(
+            "error: set/labels.pt: bool tensors are not read\n"
+            "hint: only dense ones of real or whole numbers are:"
+            " torch.save(images.detach().cpu().contiguous(), FILE)",
+            "labels.pt holds true and false",
+            tensors(images=(2, 1, 8, 8), labels=[False, True]),
+        ),
+        BadInput(
+            "ltdd-tui import ''",
+            "error: no path is given\nhint: name a run, a file of a set, or a folder of images a class",
+        ),
+        start_set(
             "error: set/images.pt: these are no images: a tensor of shape (20, 64)\n"
             "hint: images are (count, channels, height, width) with 1 or 3 channels",
             "images.pt is flat",

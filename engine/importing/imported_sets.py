@@ -17,7 +17,7 @@ from engine.data.whitening import Whitening
 from engine.distilled import METADATA_KEY, WHITENING_PREFIX
 from engine.importing.set_files import ImportedSet, read_imported_set, unequal_counts
 from engine.matching.synthetic import StartingSet
-from engine.run.errors import InputError, listed
+from engine.run.errors import InputError, listed, short_number
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, experts_root
 from engine.run.folder import RunFolder, expanded, folder_names, read_json, write_atomically
@@ -215,7 +215,8 @@ def _warn_of_another_space(images: Tensor, real: Tensor, space: StartSpace, emit
     if likely and not (images.min() > -0.01 and images.max() < 1.01 and real.min() < -0.01):
         return
     its, ours = (
-        f"{float(x.min()):.2f} to {float(x.max()):.2f}, {x.mean():.2f} ± {x.std():.2f}" for x in (images, real)
+        "{} to {}, {} ± {}".format(*(short_number(float(value)) for value in (x.min(), x.max(), x.mean(), x.std())))
+        for x in (images, real)
     )
     what = f"taken as {space}, the images have values from {its}; real images from {ours}: is that their space?"
     emit(Warned(what, "initialize.start_space (--space): whitened, normalized or pixels; dataset.whitening"))

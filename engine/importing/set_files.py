@@ -9,19 +9,22 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import sys
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from engine.data.decoding import read_images
 from engine.data.whitening import MODES, Whitening
 from engine.distilled import DistilledSet
-from engine.run.errors import InputError, listed
+from engine.run.errors import InputError, listed, shortened
 from engine.run.folder import MARKER, STORED_IMAGES, RunFolder, read_json
 from engine.run.image_folder import class_files, natural_order
 from engine.run.image_headers import common_size
@@ -31,6 +34,10 @@ SUFFIXES = (".pt", ".pth", ".tar")
 KNOWN_FORMS = "a run's folder, its distilled.safetensors, images.pt, or a folder of images a class"
 LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-2
 """How far a row of labels may be from one-hot, or its sum from 1, to count as such."""
+READ_TYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class ImportedSet:
             "shape": list(self.images.shape),
             "soft_labels": soft,
             "classes": classes,
+            "gray": bool((self.images == self.images[:, :1]).all()),
             "learning_rate": self.learning_rate,
             "space": self.space,
             "range": [float(self.images.min()), float(self.images.max())],
@@ -96,12 +104,17 @@ def read_imported_set(path: Path) -> ImportedSet:
 def load_tensors(path: Path) -> Any:
     """What a file of torch.save holds; raises InputError for a damaged one, and for one with more than tensors.
 
-    A pickle can run any code when it is read, so that only tensors, numbers, texts, lists and dicts are.
+    A pickle can run any code when it is read, so that only tensors, numbers, texts, lists and dicts are. The tensors
+    are dense, of real or whole numbers, each of which is in the file.
     """
+    begin = b""
     try:
+        with open(path, "rb") as file:
+            begin = file.read(2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        odd = next((odd for tensor in _tensors_in(content) if (odd := _oddity(tensor))), None)
     except FileNotFoundError:
         raise InputError("there is no such file", str(path)) from None
     except Exception as error:
@@ -109,22 +122,74 @@ def load_tensors(path: Path) -> Any:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             raise
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if refused or isinstance(error, pickle.UnpicklingError):
+        is_pickle = begin == b"PK" or begin[:1] == pickle.PROTO
+        if is_pickle and (refused or isinstance(error, pickle.UnpicklingError)):
             called = f" ({refused[1]})" if refused else ""
             what = f"the file holds pickled code{called}, which was not run: only tensors are read"
             hint = "where you trust it, open it yourself and save its tensors: torch.save(images.detach().cpu(), FILE)"
         else:
             what, hint = "the file is damaged, or is no file of torch.save", "download it, or make it, anew"
         raise InputError(what, str(path), hint) from None
+    if odd:
+        hint = "only dense ones of real or whole numbers are: torch.save(images.detach().cpu().contiguous(), FILE)"
+        raise InputError(f"{odd} tensors are not read", str(path), hint)
+    return content
+
+
+def _tensors_in(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, dict | list | tuple):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _tensors_in(part)
+
+
+def _oddity(tensor: Tensor) -> str:
+    """Why a tensor is not read, "" where it is."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "sparse or nested"
+    if tensor.device.type != "cpu":
+        return f"{tensor.device.type} (without values)"
+    if tensor.dtype not in READ_TYPES:
+        return str(tensor.dtype).removeprefix("torch.")
+    # One number in the file can stand for more than fits into memory.
+    return "expanded" if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() else ""
+
+
+class _MadeWith(BaseModel):
+    """What of the metadata of a set of ours is used, by type."""
+
+    class_names: list[str] = []
+    class_folders: list[str] = []
+    partition: int = Field(1, ge=1, strict=True)
+    network: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    hard: dict[str, Any] = {}
+    online: dict[str, Any] = {}
+
+
+def _made_with(folder: Path) -> dict[str, Any]:
+    """What our own export lays beside its copies, {} where there is none; raises InputError where it is damaged."""
+    about = read_json(folder / MARKER)
+    return _checked(about, folder / MARKER, "delete it, or export the set anew") if isinstance(about, dict) else {}
+
+
+def _checked(about: dict[str, Any], path: Path, hint: str) -> dict[str, Any]:
+    try:
+        _MadeWith.model_validate(about)
+    except ValidationError as error:
+        places = listed([".".join(map(str, fault["loc"])) for fault in error.errors()])
+        raise InputError(f"the set's metadata have values of another type: {places}", str(path), hint) from None
+    return about
 
 
 def _read_ours(path: Path) -> ImportedSet:
     """distilled.safetensors, which holds all of it."""
     ours = DistilledSet.load(path)
-    soft = ours.has_soft_labels
+    made_with, soft = _checked(ours.about, path, "export it anew"), ours.has_soft_labels
     labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
-    partition = ours.about.get("partition", 1)
-    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
+    partition = made_with.get("partition", 1)
+    about = {"form": "result of ltdd-tui", "labels": kind, "made_with": made_with, "partition": partition}
     return ImportedSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
@@ -156,7 +221,7 @@ def _read_trio(path: Path) -> ImportedSet:
             raise InputError(what, str(path), "DC and DM write such a list") from None
     elif beside:
         labels, rate = (load_tensors(file) if file.is_file() else None for file in beside.values())
-    if not isinstance(content, Tensor) or content.ndim != 4 or content.shape[1] not in (1, 3) or not len(content):
+    if not isinstance(content, Tensor) or content.ndim != 4 or content.shape[1] not in (1, 3) or not content.numel():
         shape = f"a tensor of shape {tuple(content.shape)}" if isinstance(content, Tensor) else "no tensor"
         hint = "images are (count, channels, height, width) with 1 or 3 channels"
         raise InputError(f"these are no images: {shape}", str(path), hint)
@@ -164,16 +229,20 @@ def _read_trio(path: Path) -> ImportedSet:
     space: StartSpace = "auto"
     if content.dtype == torch.uint8:
         images, space = images / 255, "pixels"
-    if labels is not None and (not isinstance(labels, Tensor) or len(labels) != len(images)):
-        count = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
+    count = len(labels) if isinstance(labels, Tensor) and labels.ndim and labels.numel() else "no"
+    if labels is not None and count != len(images):
         raise InputError(f"{count} labels for {len(images)} images", str(beside.get("labels", path)))
     numbers, kind = _labels(labels, beside.get("labels", path))
     about: dict[str, Any] = {"form": "tensors", "labels": kind}
     # What our own export lays beside the three.
-    made_with, whitening = read_json(path.with_name(MARKER)), None
-    if path.name == "images.pt" and isinstance(made_with, dict) and made_with.get("whitening") in MODES:
+    made_with, whitening = _made_with(path.parent) if path.name == "images.pt" else {}, None
+    if made_with.get("whitening") in MODES:
         about["made_with"] = made_with
-        whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(path.with_name("whitening.pt")))
+        file = path.with_name("whitening.pt")
+        try:
+            whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(file))
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+            raise InputError("these are no tensors of a whitening", str(file), "export the set anew") from None
         space = "whitened"
         images, about["partition"] = _stored_images(path, images, made_with.get("partition", 1))
     return ImportedSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
@@ -187,20 +256,21 @@ def _stored_images(path: Path, seen: Tensor, partition: int) -> tuple[Tensor, in
     stored = load_tensors(file)
     digest = hashlib.sha256(seen.numpy().tobytes()).hexdigest()
     # An images.pt that was replaced by hand is taken as it is.
-    if not isinstance(stored, dict) or stored.get("images_pt_sha256") != digest:
+    images = stored.get("images") if isinstance(stored, dict) else None
+    if not isinstance(images, Tensor) or images.ndim != 4 or stored.get("images_pt_sha256") != digest:
         return seen, 1
-    return stored["images"].float().contiguous(), partition
+    return images.float().contiguous(), partition
 
 
 def _rate(value: Any, path: Path) -> float | None:
     if value is None:
         return None
-    single = isinstance(value, Tensor) and value.numel() == 1
-    rate = float(value) if single or isinstance(value, int | float) else 0.0
-    if not 0 < rate < float("inf"):
-        shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) and not single else f"{value}"
-        raise InputError(f"the learning rate must be one number above 0, this is {shape}", str(path))
-    return rate
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else shortened(repr(value))
+        raise InputError(f"the learning rate must be one number above 0, this is {given}", str(path))
+    return float(value)
 
 
 def _labels(labels: Tensor | None, path: Path) -> tuple[Tensor | None, str]:
@@ -212,27 +282,39 @@ def _labels(labels: Tensor | None, path: Path) -> tuple[Tensor | None, str]:
     values = rows.double()
     if not values.isfinite().all():
         raise InputError("some labels are NaN or infinite", str(path), "the set cannot be used")
-    if rows.ndim == 1 and bool((values == values.round()).all()) and values.min() >= 0:
-        return rows.long(), "class numbers"
+    if rows.ndim == 1 and bool((values == values.round()).all()) and 0 <= values.min() <= values.max() < 2**31:
+        return _equally_many(rows.long(), path), "class numbers"
     if rows.ndim != 2:
         what = f"these are no labels: a tensor of shape {tuple(labels.shape)}"
         raise InputError(what, str(path), "class numbers (count,), or soft labels (count, classes)")
     if values.min() < -LIKE_ONE_HOT or (values.sum(1) - 1).abs().max() > SUMS_TO_ONE:
         return rows.float().contiguous(), "soft, as logits: their rows do not sum to 1"
     if (values.amax(1) - 1).abs().max() < LIKE_ONE_HOT:
-        return values.argmax(1), "class numbers, as one-hot rows"
+        return _equally_many(values.argmax(1), path), "class numbers, as one-hot rows"
     tiny = torch.finfo(torch.float32).tiny
     return values.clamp(min=tiny).log().float(), "soft, as probabilities: their rows sum to 1"
 
 
+def _equally_many(numbers: Tensor, path: Path) -> Tensor:
+    """The class numbers; raises InputError where a class up to the last has no image, or another number of them."""
+    counted = Counter(numbers.tolist())
+    # Of more classes than there are images, one of the first has none.
+    counts = [counted[number] for number in range(1 + min(max(counted), len(numbers)))]
+    if set(counts) != {counts[-1]} or not counts[-1]:
+        raise unequal_counts([str(number) for number in range(len(counts))], counts, str(path))
+    return numbers
+
+
 def _read_image_folder(folder: Path) -> ImportedSet:
     """<folder>/<class>/<images>; classes in natural order of their names, or as our distilled.json lists them."""
-    made_with = read_json(folder / MARKER)
-    names = made_with.get("class_folders") if isinstance(made_with, dict) else None
-    if not names:
-        names = sorted((entry.name for entry in folder.iterdir() if entry.is_dir()), key=natural_order)
-        names = [name for name in names if not name.startswith(".")]
-    files = [class_files(folder / name) if (folder / name).is_dir() else [] for name in names]
+    made_with, there = _made_with(folder), [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    names: list[str] = made_with.get("class_folders") or [
+        name for name in sorted(there, key=natural_order) if not name.startswith(".")
+    ]
+    if missing := [name for name in names if name not in there]:
+        what = f"class_folders names what is no folder beside it: {listed(missing)}"
+        raise InputError(what, str(folder / MARKER), "delete it, or export the set anew")
+    files = [class_files(folder / name) for name in names]
     if not any(files):
         raise InputError("the folder holds no set", str(folder), f"give {KNOWN_FORMS}")
     counts = [len(own) for own in files]
@@ -243,7 +325,7 @@ def _read_image_folder(folder: Path) -> ImportedSet:
         raise InputError("the images have several sizes, or are not square", str(folder), "resize them to one size")
     pixels = read_images([file for own in files for file in own], side)
     about: dict[str, Any] = {"form": "image folder", "labels": "class numbers, by folder", "class_folders": names}
-    if isinstance(made_with, dict) and "class_folders" in made_with:
+    if "class_folders" in made_with:
         about |= {"made_with": made_with, "partition": made_with.get("partition", 1)}
     labels = torch.arange(len(names)).repeat_interleave(counts[0])
     return ImportedSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
@@ -251,6 +333,10 @@ def _read_image_folder(folder: Path) -> ImportedSet:
 
 def unequal_counts(names: Sequence[str], counts: Sequence[int], where: str) -> InputError:
     """The error of a set whose classes have different numbers of images."""
-    counted = listed([f"{name} {count}" for name, count in zip(names, counts, strict=True)])
-    what = f"the classes have different numbers of images: {counted}"
+    usual = Counter(counts).most_common(1)[0][0]
+    # Those that differ first: of a hundred classes only some are told.
+    odd_first = sorted(zip(names, counts, strict=True), key=lambda named: named[1] == usual)
+    what = f"the classes have different numbers of images: {listed([f'{name} {count}' for name, count in odd_first])}"
+    if empty := [name for name, count in zip(names, counts, strict=True) if not count]:
+        what = f"class {empty[0]} has no image" if len(empty) == 1 else f"classes {listed(empty)} have no image"
     return InputError(what, where, "every class needs the same number (IPC)")

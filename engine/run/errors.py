@@ -28,6 +28,11 @@ def listed(names: Sequence[str], most: int = NAMES_SHOWN, separator: str = ", ")
     return separator.join(names[:most]) + more
 
 
+def short_number(value: float) -> str:
+    """With two decimals, or as 2.7e+30 where it is large."""
+    return f"{value:.2f}" if abs(value) < 1e6 else f"{value:.1e}"
+
+
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What moves the cursor, recolors the terminal or breaks a line: a file's name may hold it."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, FROM_FILES, image_size_for
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, listed, short_number
 from engine.run.folder import RunFolder, expanded
 from engine.run.image_folder import held_out, survey
 from engine.run.settings import RunSettings
@@ -22,7 +22,8 @@ class ImportedSetFacts:
 
     classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
     set of ours. config: the settings of the run that it is a result of, where that run is here. partition: mini-images
-    along a side of each image.
+    along a side of each image. gray: whether the channels of each image are equal. class_folders: the names of the
+    classes of a folder of images.
     """
 
     path: Path
@@ -37,21 +38,26 @@ class ImportedSetFacts:
     made_with: dict[str, Any] | None
     config: Path | None
     partition: int = 1
+    gray: bool = True
+    class_folders: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """The set in one line."""
         count, *size = self.shape
         rate = "none" if self.learning_rate is None else f"{self.learning_rate:.4g}"
+        low, high = short_number(self.low), short_number(self.high)
         return (
-            f"{count:,} images of {' x '.join(map(str, size))}, values {self.low:.2f} to {self.high:.2f};"
+            f"{count:,} images of {' x '.join(map(str, size))}, values {low} to {high};"
             f" labels: {self.labels}; learning rate: {rate}"
         )
 
 
 def inspect_set(given: str, runs_dir: Path) -> ImportedSetFacts:
     """What there is in a run, by its name or path, or in a file or folder; raises InputError as the worker does."""
-    run = RunFolder(expanded(str(runs_dir / given))) if given else None
-    path = run.root if run and run.exists() else expanded(given).absolute()
+    if not given.strip():
+        raise InputError("no path is given", hint="name a run, a file of a set, or a folder of images a class")
+    run = RunFolder(expanded(str(runs_dir / given)))
+    path = run.root if run.exists() else expanded(given).absolute()
     found = json.loads(worker.answer(["inspect", str(path)]))
     if "faults" in found:
         raise InputError([Fault(**fault) for fault in found["faults"]])
@@ -71,6 +77,8 @@ def inspect_set(given: str, runs_dir: Path) -> ImportedSetFacts:
         made_with=found.get("made_with"),
         config=config,
         partition=found.get("partition", 1),
+        gray=found["gray"],
+        class_folders=tuple(found.get("class_folders", ())),
     )
 
 
@@ -116,19 +124,24 @@ def ipc_of(facts: ImportedSetFacts, dataset: DatasetSettings) -> int:
     faults = []
     if size is not None and (height, width) != (size, size):
         faults.append(Fault(f"the images are {height} x {width}, those of {dataset.name} {size} x {size}", where, hint))
-    if known and known.channels > channels:
-        faults.append(
-            Fault(f"the images have 1 channel, those of {dataset.name} {known.channels}", where, hint),
+    if known and (known.channels > channels or (known.channels < channels and not facts.gray)):
+        what = (
+            f"the images have {channels} channel{'s' if channels > 1 else ''}, those of {dataset.name} {known.channels}"
         )
+        faults.append(Fault(what, where, hint))
     classes = len(known.class_sizes) if known else len(survey(dataset.path, *held_out(dataset)).names)
     # A part of a set of files is taken as the whole.
-    if facts.classes and (dataset.name in FROM_FILES or facts.soft_labels):
-        if facts.classes != classes and dataset.name not in FROM_FILES:
-            faults.append(
-                Fault(f"the labels are of {facts.classes} classes, {dataset.name} has {classes}", where, hint)
-            )
+    if facts.classes and dataset.name in FROM_FILES:
         classes = facts.classes
-    if count % classes:
+    elif facts.classes and facts.classes != classes:
+        what = f"the labels are of {facts.classes} classes, {dataset.name} has {classes}"
+        numbers = [str(number) for number in range(classes)]
+        names = list(known.class_names) if known and facts.class_folders else numbers
+        missing = [name for name in names if name not in (facts.class_folders or numbers[: facts.classes])]
+        if not facts.soft_labels and 0 < len(missing) == classes - facts.classes:
+            what += f": class{'es' if len(missing) > 1 else ''} {listed(missing)} without an image"
+        faults.append(Fault(what, where, hint))
+    elif count % classes:
         what = f"{count} images of {classes} classes: no equal number for each"
         faults.append(Fault(what, where, "every class needs the same number (IPC)"))
     if faults:

@@ -200,8 +200,10 @@ def test_soft_labels_that_prefer_other_classes_keep_the_order(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("labels", "more", "message"),
     [
-        (CLASSES.clamp(max=8), {}, "different numbers of images: 0 2, 1 2, .*8 4, 9 0"[:40]),
-        (torch.arange(20) // 2 + 1, {}, "of 11 classes, the data set has 10"),
+        (CLASSES % 9, {}, "different numbers of images: 0 4, 1 2"),
+        (CLASSES % 5, {}, "classes 5, 6, 7, 8, 9 have no image"),
+        (CLASSES + 1, {}, "class 0 has no image"),
+        (torch.arange(20), {}, "of 20 classes, the data set has 10"),
         (SOFT[:, :9], {}, "of 9 classes, the data set has 10"),
         (CLASSES, {"labels": "stored"}, "no soft labels"),
         (CLASSES, {"start_space": "auto"}, "nothing tells what the values"),
@@ -210,9 +212,57 @@ def test_soft_labels_that_prefer_other_classes_keep_the_order(tmp_path: Path) ->
 def test_a_set_that_does_not_fit_is_refused(
     tmp_path: Path, labels: torch.Tensor, more: dict[str, str], message: str
 ) -> None:
-    given = read_imported_set(saved(tmp_path, labels))
+    folder = saved(tmp_path, labels)
     with pytest.raises(InputError, match=message):
-        fitted(given, imported(tmp_path, **{"labels": "class", "start_space": "pixels"} | more))
+        fitted(read_imported_set(folder), imported(tmp_path, **{"labels": "class", "start_space": "pixels"} | more))
+
+
+IMAGES = torch.rand(SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"images": IMAGES.to_sparse()}, "images.pt: sparse or nested tensors are not read"),
+        ({"images": IMAGES.to("meta")}, r"images.pt: meta \(without values\) tensors"),
+        ({"images": IMAGES.to(torch.complex64)}, "images.pt: complex64 tensors"),
+        ({"images": IMAGES > 0.5}, "images.pt: bool tensors"),
+        ({"images": torch.rand(1).expand(20, 1, 200_000, 200_000)}, "images.pt: expanded tensors"),
+        ({"images": torch.zeros(20, 1, 0, 0)}, r"these are no images: a tensor of shape \(20, 1, 0, 0\)"),
+        ({"labels": torch.tensor(3)}, "labels.pt: no labels for 20 images"),
+        ({"labels": torch.zeros(20, 0)}, "labels.pt: no labels for 20 images"),
+        ({"labels": torch.eye(10)[CLASSES].to_sparse()}, "labels.pt: sparse or nested tensors"),
+        ({"labels": CLASSES.to(torch.complex64)}, "labels.pt: complex64 tensors"),
+        ({"labels": CLASSES > 5}, "labels.pt: bool tensors"),
+        ({"labels": torch.full((20,), 2**30)}, "classes 0, 1, 2, 3, 4, 5, 6, 7 and 13 more have no image"),
+        ({"labels": torch.full((20,), 1e30)}, r"these are no labels: a tensor of shape \(20,\)"),
+        ({"lr": torch.tensor(1j)}, "lr.pt: complex64 tensors"),
+        ({"lr": True}, "one number above 0, this is True"),
+        ({"lr": 10**400}, "one number above 0, this is 1000"),
+        ({"labels": CLASSES, "whitening": {"x": 1}}, "whitening.pt: these are no tensors of a whitening"),
+    ],
+)
+def test_what_is_no_plain_tensor_of_its_shape_is_refused_by_the_name_of_its_file(
+    tmp_path: Path, files: dict[str, Any], message: str
+) -> None:
+    for name, content in ({"images": IMAGES} | files).items():
+        torch.save(content, tmp_path / f"{name}.pt")
+    (tmp_path / "distilled.json").write_text(json.dumps({"whitening": "paper"}) if "whitening" in files else "{}")
+    with pytest.raises(InputError, match=message) as refused:
+        read_imported_set(tmp_path)
+    assert len(refused.value.faults) == 1
+
+
+@pytest.mark.parametrize("names", [5, [1, 2], ["/etc", "/usr"], ["../elsewhere", "cat"], ["cat", "dog", "."]])
+def test_class_folders_are_names_of_folders_beside_the_file(tmp_path: Path, names: object) -> None:
+    for name in ("elsewhere", "set/cat", "set/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / name / "0.png")
+    (tmp_path / "set" / "distilled.json").write_text(json.dumps({"class_folders": names}))
+    with pytest.raises(InputError, match=r"distilled\.json: .*class_folders"):
+        read_imported_set(tmp_path / "set")
+    (tmp_path / "set" / "distilled.json").write_text(json.dumps({"class_folders": ["dog", "cat"]}))
+    assert read_imported_set(tmp_path / "set").about["class_folders"] == ["dog", "cat"]
 
 
 def test_another_ipc_is_refused(tmp_path: Path) -> None:

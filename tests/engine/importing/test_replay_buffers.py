@@ -141,10 +141,15 @@ def test_a_layer_of_another_shape_is_named(tmp_path: Path, change: int, message:
         ([[[1], [2]]], "no list of tensors"),
         ({"a": torch.zeros(1)}, "this is no replay buffer"),
         ([], "this is no replay buffer"),
+        (b"cat\nsome text", "is no file of torch.save"),
+        (b"", "is no file of torch.save"),
     ],
 )
 def test_what_is_no_replay_buffer_is_refused(tmp_path: Path, content: object, message: str) -> None:
-    torch.save(content, tmp_path / "replay_buffer_0.pt")
+    if isinstance(content, bytes):
+        (tmp_path / "replay_buffer_0.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "replay_buffer_0.pt")
     with pytest.raises(InputError, match=message):
         import_experts(tmp_path, tiny_settings(), CPU, lambda event: None)
 

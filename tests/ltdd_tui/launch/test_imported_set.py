@@ -24,6 +24,7 @@ DIGITS = {
     "learning_rate": 0.02,
     "space": "auto",
     "range": [-1.0, 2.0],
+    "gray": True,
 }
 
 
@@ -41,10 +42,10 @@ def settings_of(runs_dir: Path, name: str) -> RunSettings:
 def test_import_makes_a_run_that_is_evaluated_as_the_preset_says(
     command: Callable, runs_dir: Path, finds: Callable, tmp_path: Path
 ) -> None:
-    finds()
+    finds(range=[-1.0, 2.7e30])
     (tmp_path / "images.pt").touch()
     done = command("import", str(tmp_path / "images.pt"), "--preset", "quickstart", "--space", "pixels", "--name", "it")
-    assert "20 images of 1 x 8 x 8, values -1.00 to 2.00; labels: soft" in done.err
+    assert "20 images of 1 x 8 x 8, values -1.00 to 2.7e+30; labels: soft" in done.err
     settings = settings_of(runs_dir, "it")
     assert (settings.method, settings.ipc, settings.has_soft_labels) == ("imported", 2, True)
     assert settings.initialize.start_set == str(tmp_path / "images.pt")
@@ -97,6 +98,14 @@ def test_a_file_of_ours_names_its_data_set_and_evaluation(
         ({"shape": [20, 1, 9, 9]}, ["--preset", "quickstart"], "the images are 9 x 9, those of digits 8 x 8"),
         ({"classes": 9}, ["--preset", "quickstart"], "the labels are of 9 classes, digits has 10"),
         ({"shape": [21, 1, 8, 8]}, ["--preset", "quickstart"], "21 images of 10 classes: no equal number"),
+        ({"shape": [20, 3, 8, 8], "gray": False}, ["--preset", "quickstart"], "have 3 channels, those of digits 1"),
+        ({"classes": 11, "soft_labels": False}, ["--preset", "quickstart"], "of 11 classes, digits has 10\n"),
+        ({"classes": 9, "soft_labels": False}, ["--preset", "quickstart"], "digits has 10: class 9 without an image\n"),
+        (
+            {"classes": 9, "soft_labels": False, "class_folders": list("012345689")},
+            ["--preset", "quickstart"],
+            "digits has 10: class 7 without an image\n",
+        ),
         ({}, ["--preset", "quickstart", "--set", "ipc=3"], "the set has 2 images a class, ipc is 3"),
         ({"faults": [{"what": "pickled code", "where": "x.pt", "hint": "no"}]}, [], "error: x.pt: pickled code"),
     ],
@@ -106,7 +115,7 @@ def test_an_import_that_cannot_work_leaves_no_run(
 ) -> None:
     finds(**found)
     done = command("import", "x.pt", *arguments)
-    assert done.code == 2 and message in done.err and "Traceback" not in done.err
+    assert done.code == 2 and message in done.err and "Traceback" not in done.err and done.err.count("error: ") == 1
     assert not runs_dir.exists() or not any(runs_dir.iterdir())
 
 
