@@ -34,7 +34,7 @@ from engine.losses import StudentLoss
 from engine.matching.matcher import Matcher, PlainMatcher
 from engine.matching.synthetic import Synthetic
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.datasets import class_counts
 from engine.run.network_cost import network_cost
 from engine.run.settings import Precision, RunSettings
@@ -168,7 +168,8 @@ class _Case:
     def gradient(self, matcher: Matcher) -> Tensor:
         """The iteration's gradient as one vector, on the CPU."""
         # The same kinds of augmentation in every round: some cost more than others.
-        gradient = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
+        with matmul_precision(matcher.settings.precision, self._device):
+            gradient = matcher.gradient(self._synthetic, 0, torch.Generator().manual_seed(0)).gradient
         return torch.cat([gradient.images.flatten(), gradient.label_logits.flatten()]).cpu().double()
 
 

@@ -27,8 +27,8 @@ from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
-from engine.importing.given_sets import keep_given_set, made_elsewhere
-from engine.importing.set_files import read_given_set
+from engine.importing.imported_sets import copy_imported_set, imported_sources
+from engine.importing.set_files import read_imported_set
 from engine.manifest import estimated_seconds, write_manifest
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             calibrate(pick_device(arguments.device), arguments.compiler)
             return DONE
         if arguments.command in ("inspect", "import-experts"):
-            return _answer(arguments)
+            return _print_answer(arguments)
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
@@ -72,24 +72,24 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _answer(arguments: argparse.Namespace) -> int:
-    """Prints as JSON what came of reading files made elsewhere, or their faults; returns the exit code."""
+def _print_answer(arguments: argparse.Namespace) -> int:
+    """Prints as JSON what the files made elsewhere hold, or their faults; returns the exit code."""
     try:
         if arguments.command == "inspect":
-            answer, code = read_given_set(arguments.path).describe(), DONE
+            answer, code = read_imported_set(arguments.path).describe(), DONE
         else:
             # Imported here: no other command needs it.
             from engine.importing.replay_buffers import import_experts
 
             settings, device = load_preset(arguments.preset, arguments.set), pick_device(arguments.device)
-            answer, code = {"imported": import_experts(arguments.path, settings, device, _tell_warning)}, DONE
+            answer, code = {"imported": import_experts(arguments.path, settings, device, _print_warning)}, DONE
     except LtddError as error:
         answer, code = {"faults": [vars(fault) for fault in error.faults]}, error.exit_code
     print(json.dumps(answer))
     return code
 
 
-def _tell_warning(event: Event) -> None:
+def _print_warning(event: Event) -> None:
     if isinstance(event, Warned):
         print(f"warning: {event.message}", file=sys.stderr)
 
@@ -103,7 +103,7 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
     emit = log.emit if arguments.command != "export" else lambda event: None
     try:
         if arguments.command == "run":
-            _keep_given_set(folder)
+            _copy_imported_set(folder)
         if arguments.command == "run" and arguments.after:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
         context = _context(arguments, folder, log, check_stop)
@@ -142,11 +142,11 @@ def _emit_faults(emit: Emit, error: LtddError) -> None:
         emit(RunBroke(fault.what, fault.where, fault.hint))
 
 
-def _keep_given_set(folder: RunFolder) -> None:
+def _copy_imported_set(folder: RunFolder) -> None:
     """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeletedSettingWarning)
-        keep_given_set(folder, load_preset(str(folder.config)))
+        copy_imported_set(folder, load_preset(str(folder.config)))
 
 
 def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
@@ -170,7 +170,7 @@ def _context(
         refuse_changed_settings(folder, settings)
         # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
         estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
-        write_manifest(folder, settings, device, estimate, made_elsewhere(folder, settings))
+        write_manifest(folder, settings, device, estimate, imported_sources(folder, settings))
     return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
 
 

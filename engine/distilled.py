@@ -238,8 +238,10 @@ def load_teacher(path: str | Path, device: str | torch.device = "cpu") -> Teache
         members = [
             network.join({name: tensors[f"{member}.{name}"] for name in names}) for member in range(about["networks"])
         ]
-        return Teacher(network, members, list(tensors["per_class"].cpu()), tensors.get("adjustment"))
-    except (KeyError, TypeError, RuntimeError) as error:
+        temperature = float(about.get("temperature", 1.0))  # which an older version did not write
+        accuracies, adjustment = list(tensors["per_class"].cpu()), tensors.get("adjustment")
+        return Teacher(network, members, accuracies, adjustment, temperature=temperature)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"a part of the teacher is missing: {error}", str(path), "export it anew") from None
 
 
@@ -337,6 +339,7 @@ def teacher_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher)
         "kind": settings.teacher.kind,
         "networks": len(teacher.weights),
         "label_adjustment": settings.teacher.label_adjustment,
+        "temperature": teacher.temperature,
         "arch": experts.network,
         "width": experts.width,
         "depth": experts.depth,

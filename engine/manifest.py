@@ -25,13 +25,13 @@ def write_manifest(
     settings: RunSettings,
     device: torch.device,
     estimate: Callable[[], dict[str, Any] | None] = lambda: None,
-    made_elsewhere: dict[str, Any] | None = None,
+    imported_sources: dict[str, Any] | None = None,
 ) -> None:
     """Writes manifest.json for the worker that begins now.
 
     `created`, `forms` and `estimate` stay those of the run's first worker: an estimate made after an interruption
     would leave out what is already done, and could not be compared with the whole run. So `estimate` is called for the
-    first worker only. `made_elsewhere`: what the run takes that was not made by it (`engine.importing.given_sets`).
+    first worker only. `imported_sources`: what the run takes that it did not make (`engine.importing.imported_sets`).
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = _read(folder)
@@ -52,7 +52,7 @@ def write_manifest(
             "forms": before.get("forms") or {},
             "platform": platform.platform(),
             "argv": sys.argv,
-            "made_elsewhere": made_elsewhere or {},
+            "made_elsewhere": imported_sources or {},
             "estimate": before["estimate"] if "estimate" in before else estimate(),
         },
     )

@@ -18,7 +18,7 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.importing.given_sets import load_given_set
+from engine.importing.imported_sets import load_starting_set
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
@@ -54,7 +54,7 @@ class Prepared:
     classifiers: list[Trajectory]
     experts: list[Tensor]
     teacher: Teacher | None
-    given: StartingSet | None
+    imported: StartingSet | None
 
 
 def prepare(context: Context) -> Prepared:
@@ -65,8 +65,8 @@ def prepare(context: Context) -> Prepared:
     # Those that the run began with: a checkpoint and baselines of other images would say nothing of these.
     with context.stage("data", 1, "set"):  # resume.py, data/dataset.py, data/whitening.py
         data = load_run_data(context)
-        # A set made elsewhere, in place of real images; refused here, before any hours are spent (given_sets.py).
-        given = load_given_set(context, data)
+        # A set made elsewhere, in place of real images; refused here, before any hours are spent (imported_sets.py).
+        imported = load_starting_set(context, data)
     network, _ = fresh_network(settings, data, settings.experts.network)
 
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
@@ -79,7 +79,7 @@ def prepare(context: Context) -> Prepared:
     # A debiased teacher labels images better than they can be labelled by their class.
     experts = last_weights(network, representation, classifiers, context.device)
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
-    return Prepared(data, network, representation, classifiers, experts, teacher, given)
+    return Prepared(data, network, representation, classifiers, experts, teacher, imported)
 
 
 def _starting_set(
@@ -89,7 +89,7 @@ def _starting_set(
     # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
     start = kept or initialize(
-        context, data, network, prepared.experts, teacher, prepared.given
+        context, data, network, prepared.experts, teacher, prepared.imported
     )  # stages/initialize.py
     if teacher is None:
         return start, None

@@ -1,8 +1,9 @@
 """The scores of a finished run: the evaluations that LRS and ARS are made from, in order (`engine.run.scores`).
 
 DD-Ranking chooses a step size, and the epoch at which a network is tested, on the test set. Here step sizes are chosen
-on held-out training images, and every network is tested once, after its last epoch. What is trained is kept in the run
-folder, under keys of its own, so that an interrupted scoring goes on where it stopped.
+on held-out training images, which random images leave out (the set itself was made from all training images), and every
+network is tested once, after its last epoch. What is trained is kept in the run folder, under keys of its own, so that
+an interrupted scoring goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -274,10 +274,30 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " 20\n"
             "hint: the bound of start epochs grows: lower it, or leave it empty",
         ),
+        override(
+            "evaluate.optimizer=adamw",
+            "error: --set: evaluate.learning_rate: the step size that trajectory matching learns is one of SGD,"
+            " evaluate.optimizer is adamw\nhint: set it to about 0.001, and evaluate.real_learning_rate too",
+        ),
         BadInput(
             "ltdd-tui presets check quickstart --set method=rldd --set initialize.partition=2",
             "error: --set: initialize.partition: initialize.partition must be 1 for method rldd, which recovers whole"
             " images\nhint: change one of them",
+        ),
+        BadInput(
+            "ltdd-tui presets check quickstart --set method=mtt --set initialize.labels=teacher",
+            "error: --set: initialize.labels: method mtt matches with the classes as labels, and takes no soft ones"
+            " (initialize.labels teacher)\nhint: write class, or use method datm, which learns soft labels",
+        ),
+        BadInput(
+            "ltdd-tui presets check quickstart --set method=rldd --set initialize.labels=class",
+            "error: --set: initialize.labels: method rldd has the teacher's labels, initialize.labels class would not"
+            " be used\nhint: write teacher",
+        ),
+        BadInput(
+            "ltdd-tui presets check quickstart --set method=random --set initialize.images=crops",
+            "error: --set: initialize.images: method random chooses its own images, initialize.images crops would not"
+            " be used\nhint: write real, or use a method that distills",
         ),
         override(
             "initialize.partition=3",
@@ -323,6 +343,11 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "method=imported",
             "error: --set: method: method imported needs initialize.start_set\n"
             "hint: `ltdd-tui import PATH` and `run --from` set it",
+        ),
+        override(
+            "method=random --set initialize.start_set=sets/images.pt",
+            "error: --set: method: method random chooses its own images, and takes no initialize.start_set\n"
+            "hint: use method imported, or one that distills",
         ),
         BadInput(
             "ltdd-tui run quickstart --set initialize.start_set=sets/images.pt",

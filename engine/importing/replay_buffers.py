@@ -35,7 +35,7 @@ EXPECTED = "a replay buffer is a list of experts, each a list of epochs, each a 
 def import_experts(path: Path, settings: RunSettings, device: torch.device, emit: Emit) -> str:
     """Converts the experts of a file, or of all replay_buffer_*.pt in a folder; returns what experts.imported takes.
 
-    They are tested on the data set of the settings and kept under a hash of the files, apart from those of ltdd-tui.
+    They are tested on the data set of the settings and kept under a hash of the files, in a folder of their own.
     Raises InputError where their layers are not those of the settings' network.
     """
     if settings.experts.network != "convnet":
@@ -53,7 +53,7 @@ def import_experts(path: Path, settings: RunSettings, device: torch.device, emit
                 trajectory = store.load(count, 0) or _converted(expert, f"{file.name}, expert {count}", network, data)
                 store.save(count, trajectory)
                 epochs.append(trajectory.last_epoch_kept)
-                _tell(count, trajectory)
+                _print_accuracy(count, trajectory)
                 count += 1
         store.describe(
             {
@@ -120,6 +120,6 @@ def _flat(tensors: Any, where: str, network: FlatNetwork) -> Tensor:
     return weights
 
 
-def _tell(expert: int, trajectory: Trajectory) -> None:
+def _print_accuracy(expert: int, trajectory: Trajectory) -> None:
     accuracy, epochs = balanced(trajectory.per_class), trajectory.last_epoch_kept
     print(f"expert {expert}: {epochs} epochs, {accuracy:.1f} % on the test images", file=sys.stderr)

@@ -22,7 +22,7 @@ from engine.data.decoding import read_images
 from engine.data.whitening import MODES, Whitening
 from engine.distilled import DistilledSet
 from engine.run.errors import InputError, listed
-from engine.run.folder import MARKER, RunFolder, read_json
+from engine.run.folder import MARKER, STORED_IMAGES, RunFolder, read_json
 from engine.run.image_folder import class_files, natural_order
 from engine.run.image_headers import common_size
 from engine.run.settings import StartSpace
@@ -34,7 +34,7 @@ LIKE_ONE_HOT, SUMS_TO_ONE = 1e-6, 1e-2
 
 
 @dataclass(frozen=True)
-class GivenSet:
+class ImportedSet:
     """A set as its maker left it, S images, of float32 (S, channels, H, W).
 
     `labels`: logits (S, C) of float32, class numbers (S,) of int64, or None. `learning_rate`: SGD's, or None.
@@ -69,7 +69,7 @@ class GivenSet:
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_given_set(path: Path) -> GivenSet:
+def read_imported_set(path: Path) -> ImportedSet:
     """The set in a file or a folder; raises InputError where there is none, or one that cannot be used."""
     if RunFolder(path).exists():
         path = RunFolder(path).distilled
@@ -77,20 +77,20 @@ def read_given_set(path: Path) -> GivenSet:
             raise InputError("the run has no result yet", str(path.parent.parent), "`ltdd-tui resume` finishes it")
     if path.is_dir():
         images = _images_file(path)
-        given = _read_trio(images) if images else _read_image_folder(path)
+        imported = _read_trio(images) if images else _read_image_folder(path)
     elif path.suffix == ".safetensors":
-        given = _read_ours(path)
+        imported = _read_ours(path)
     elif path.suffix in SUFFIXES:
-        given = _read_trio(path)
+        imported = _read_trio(path)
     elif path.exists():
         raise InputError("this is no file of a set", str(path), f"give {KNOWN_FORMS}")
     else:
         raise InputError("there is no such file or folder", str(path), f"give {KNOWN_FORMS}")
-    if not given.images.isfinite().all():
+    if not imported.images.isfinite().all():
         raise InputError("some values of the images are NaN or infinite", str(path), "the set cannot be used")
-    digest = hashlib.sha256(given.images.numpy().tobytes()).hexdigest()
-    given.about.update(source=str(path.absolute()), images_sha256=digest)
-    return given
+    digest = hashlib.sha256(imported.images.numpy().tobytes()).hexdigest()
+    imported.about.update(source=str(path.absolute()), images_sha256=digest)
+    return imported
 
 
 def load_tensors(path: Path) -> Any:
@@ -118,14 +118,14 @@ def load_tensors(path: Path) -> Any:
         raise InputError(what, str(path), hint) from None
 
 
-def _read_ours(path: Path) -> GivenSet:
-    """distilled.safetensors, which tells everything."""
+def _read_ours(path: Path) -> ImportedSet:
+    """distilled.safetensors, which holds all of it."""
     ours = DistilledSet.load(path)
     soft = ours.has_soft_labels
     labels, kind = (ours.label_logits, "soft, stored as logits") if soft else (ours.labels, "class numbers")
     partition = ours.about.get("partition", 1)
     about = {"form": "result of ltdd-tui", "labels": kind, "made_with": ours.about, "partition": partition}
-    return GivenSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
+    return ImportedSet(ours.images, labels, ours.learning_rate, "whitened", ours.whitening, about)
 
 
 def _images_file(folder: Path) -> Path | None:
@@ -143,7 +143,7 @@ def _images_file(folder: Path) -> Path | None:
     return files[0] if files else None
 
 
-def _read_trio(path: Path) -> GivenSet:
+def _read_trio(path: Path) -> ImportedSet:
     """images.pt with the labels*.pt and lr*.pt of the same ending beside it; or a dict `data` of DC and DM."""
     content, labels, rate = load_tensors(path), None, None
     ending = path.stem.removeprefix("images") if path.stem.startswith("images") else None
@@ -165,8 +165,8 @@ def _read_trio(path: Path) -> GivenSet:
     if content.dtype == torch.uint8:
         images, space = images / 255, "pixels"
     if labels is not None and (not isinstance(labels, Tensor) or len(labels) != len(images)):
-        given = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
-        raise InputError(f"{given} labels for {len(images)} images", str(beside.get("labels", path)))
+        count = len(labels) if isinstance(labels, Tensor) and labels.ndim else "no"
+        raise InputError(f"{count} labels for {len(images)} images", str(beside.get("labels", path)))
     numbers, kind = _labels(labels, beside.get("labels", path))
     about: dict[str, Any] = {"form": "tensors", "labels": kind}
     # What our own export lays beside the three.
@@ -174,9 +174,22 @@ def _read_trio(path: Path) -> GivenSet:
     if path.name == "images.pt" and isinstance(made_with, dict) and made_with.get("whitening") in MODES:
         about["made_with"] = made_with
         whitening = Whitening.from_test_map(made_with["whitening"], load_tensors(path.with_name("whitening.pt")))
-    if whitening:
         space = "whitened"
-    return GivenSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
+        images, about["partition"] = _stored_images(path, images, made_with.get("partition", 1))
+    return ImportedSet(images, numbers, _rate(rate, beside.get("lr", path)), space, whitening, about)
+
+
+def _stored_images(path: Path, seen: Tensor, partition: int) -> tuple[Tensor, int]:
+    """The images that hold the mini-images of images.pt, `seen`, and how many along a side; else `seen` and 1."""
+    file = path.with_name(STORED_IMAGES)
+    if partition == 1 or not file.is_file():
+        return seen, 1
+    stored = load_tensors(file)
+    digest = hashlib.sha256(seen.numpy().tobytes()).hexdigest()
+    # An images.pt that was replaced by hand is taken as it is.
+    if not isinstance(stored, dict) or stored.get("images_pt_sha256") != digest:
+        return seen, 1
+    return stored["images"].float().contiguous(), partition
 
 
 def _rate(value: Any, path: Path) -> float | None:
@@ -212,7 +225,7 @@ def _labels(labels: Tensor | None, path: Path) -> tuple[Tensor | None, str]:
     return values.clamp(min=tiny).log().float(), "soft, as probabilities: their rows sum to 1"
 
 
-def _read_image_folder(folder: Path) -> GivenSet:
+def _read_image_folder(folder: Path) -> ImportedSet:
     """<folder>/<class>/<images>; classes in natural order of their names, or as our distilled.json lists them."""
     made_with = read_json(folder / MARKER)
     names = made_with.get("class_folders") if isinstance(made_with, dict) else None
@@ -233,11 +246,11 @@ def _read_image_folder(folder: Path) -> GivenSet:
     if isinstance(made_with, dict) and "class_folders" in made_with:
         about |= {"made_with": made_with, "partition": made_with.get("partition", 1)}
     labels = torch.arange(len(names)).repeat_interleave(counts[0])
-    return GivenSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
+    return ImportedSet(pixels.float().contiguous() / 255, labels, None, "pixels", None, about)
 
 
 def unequal_counts(names: Sequence[str], counts: Sequence[int], where: str) -> InputError:
     """The error of a set whose classes have different numbers of images."""
-    told = listed([f"{name} {count}" for name, count in zip(names, counts, strict=True)])
-    what = f"the classes have different numbers of images: {told}"
+    counted = listed([f"{name} {count}" for name, count in zip(names, counts, strict=True)])
+    what = f"the classes have different numbers of images: {counted}"
     return InputError(what, where, "every class needs the same number (IPC)")

@@ -22,9 +22,9 @@ from engine.losses import one_hot
 from engine.matching.classifier_phase import Backbone
 from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
-from engine.nets.functional import FlatNetwork, matmul_precision
+from engine.nets.functional import FlatNetwork
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.run.settings import AugmentationName, Precision
+from engine.run.settings import AugmentationName
 from engine.run.synthesis import DistributionSettings
 from engine.training.accuracy import in_test_batches
 from engine.training.sgd import Gradient, Sgd, Step, TrainingState
@@ -39,7 +39,6 @@ class FeatureMatcher:
     backbone: Backbone
     data: LongTailedData
     augmentation: tuple[AugmentationName, ...]
-    precision: Precision = "float32"
 
     def match(
         self, theta: Tensor, synthetic: Synthetic, generator: torch.Generator, cross_entropy_weight: float, drawn: str
@@ -48,7 +47,7 @@ class FeatureMatcher:
 
         The synthetic images are decoded, and lie class by class. Labels and beta are not learnt.
         """
-        with matmul_precision(self.precision, self.data.train_images.device), torch.no_grad():
+        with torch.no_grad():
             augmentations = [self._draw_augmentation(generator) for _ in self.data.class_names]
             real = self._mean_real_features(theta, augmentations, generator)
             by_class = synthetic.images.split(synthetic.ipc)

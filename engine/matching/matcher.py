@@ -17,7 +17,7 @@ from engine.matching.classifier_phase import match_classifier
 from engine.matching.plain import IterationResult, PhaseGradient, match_plainly
 from engine.matching.representation_phase import match_representation
 from engine.matching.synthetic import StudentBatch, Synthetic, student_batches
-from engine.nets.functional import FlatNetwork, matmul_precision
+from engine.nets.functional import FlatNetwork
 from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.methods import MethodTraits
@@ -70,8 +70,7 @@ class Matcher:
         before = generator.get_state()
         while True:
             try:
-                with matmul_precision(self.settings.precision, self.device):
-                    return self._gradient(synthetic, iteration, generator)
+                return self._gradient(synthetic, iteration, generator)
             except torch.OutOfMemoryError:
                 if not self._halve_images_at_once(synthetic):
                     raise

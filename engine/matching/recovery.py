@@ -6,7 +6,6 @@ Formulas and what differs from the published code: docs/method.md, section 11.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from engine.nets.functional import FlatNetwork
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
 from engine.run.synthesis import RecoverySettings
 from engine.teachers import Teacher
+from engine.training.sgd import half_cosine
 
 # As published (RLDD, and EDC before it): Adam's betas, the sides of a patch in pixels, and the ratio of a crop's sides.
 BETAS = (0.5, 0.9)
@@ -173,7 +173,7 @@ class Recovery:
 
     def _adam(self, images: Tensor, extra: dict[str, Tensor], iteration: int) -> dict[str, Tensor]:
         """Moves the images (S, channels, H, W) along their `grad`; returns Adam's two moments after it."""
-        rate = self.settings.learning_rate * (1 + math.cos(math.pi * iteration / self.iterations)) / 2
+        rate = self.settings.learning_rate * half_cosine(iteration / self.iterations)
         adam = torch.optim.Adam([images], rate, BETAS)
         if extra:
             # Clones, as Adam moves its moments in place.

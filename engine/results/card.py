@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from engine.run.events import BOUND
-from engine.run.methods import METHODS
+from engine.run.methods import METHODS, MethodName
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 
@@ -26,7 +26,7 @@ Percent on {test_set}: mean and sample standard deviation over n networks, each 
 - **final** is the set in this folder, after the last iteration.
 - **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
   flatters.
-- **random** is real images with their classes as labels, drawn anew for every network, at a step size of their own
+- **random** is real images with {random_labels}, drawn anew for every network, at a step size of their own
   (`evaluate.real_learning_rate`); **initialization** is where matching started. Else the recipe is the same.
 - **experts** were trained on all long-tailed images: what the source itself gives.{teacher_text}
 - many, medium and few-shot classes: {grouping}.
@@ -102,8 +102,10 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
     """
     count = len(about["class_names"]) * about["ipc"]
     elsewhere = about["method"] == "imported"
-    by = "made elsewhere," if elsewhere else f"distilled by {about['method']} to"
-    title = f"{about['dataset']}, long-tailed, {by} {about['ipc']} images per class"
+    by = made_by(about["method"])
+    distills = METHODS[about["method"]].distills
+    joint = " to" if distills and not elsewhere else ","
+    title = f"{about['dataset']}, long-tailed, {by}{joint} {about['ipc']} images per class"
     imbalance = f"{max(about['class_counts']) / min(about['class_counts']):.4g}"
     natural = about["imbalance_factor"] == "natural"
     # Class names come from folders of the user: a line end or a bar in one would break the table.
@@ -111,15 +113,16 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
     counts = zip(cells, about["class_counts"], strict=True)
     values = about | about["network"]
     regimes = list(metrics.get("regimes") or [metrics.get("labels") or "stored"])
-    chosen = "randomly selected" if about["method"] == "random" else f"selected by {about['method']}"
-    kind = "imported" if elsewhere else "synthetic" if METHODS[about["method"]].distills else f"real, {chosen}"
-    made = "evaluated by ltdd-tui beside" if elsewhere else f"made by the method `{about['method']}` of ltdd-tui from"
+    kind = "imported" if elsewhere else "synthetic" if distills else "real"
+    verb, method = "made" if distills else "selected", about["method"]
+    made = "evaluated by ltdd-tui beside" if elsewhere else f"{verb} by the method `{method}` of ltdd-tui from"
     values |= {
         "title": title,
         "count": count,
         "classes": len(about["class_names"]),
         "size": about["image_size"],
         "mini_images": _mini_images(about, count),
+        "random_labels": _random_labels(metrics),
         "source_count": f"{sum(about['class_counts']):,}",
         "kind": kind,
         "made": made,
@@ -150,11 +153,32 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
 
 
+def made_by(method: MethodName) -> str:
+    """How a set came about: distilled by ltdd, selected by k-center, randomly selected, made elsewhere."""
+    named = {"imported": "made elsewhere", "random": "randomly selected"}
+    return named.get(method) or f"{'distilled' if METHODS[method].distills else 'selected'} by {method}"
+
+
+def _random_labels(metrics: MetricsJson) -> str:
+    """What labels the random images of these figures have."""
+    regimes = metrics.get("regimes") or {metrics.get("labels") or "stored": metrics}
+    random = [own["random"] for own in regimes.values() if own.get("random")]
+    by_teacher = [bool(figures.get("teacher_labels")) for figures in random]
+    if not any(by_teacher):
+        return "their classes as labels"
+    return "the teacher's labels" if all(by_teacher) else "the teacher's labels in stored, else their classes"
+
+
 def _mini_images(about: dict[str, Any], count: int) -> str:
     """What is to be known of images that hold several mini-images; nothing of others."""
     side = about.get("partition", 1)
-    seen = f"which networks see enlarged, as {count * side**2} images"
-    return f"\nEach holds {side} x {side} mini-images, {seen}." if side > 1 else ""
+    return _MINI_IMAGES.format(side=side, times=side**2, count=count, seen=count * side**2) if side > 1 else ""
+
+
+_MINI_IMAGES = """
+Each holds {side} x {side} mini-images, which networks see enlarged, as {seen} images. In the same epochs they take
+about {times} times as many steps as on {count} images. So a gain over **random**, which is whole images, is partly one
+of more steps; **initialization** has as many images and steps."""
 
 
 def _head(title: str, count: int, about: dict[str, Any]) -> str:
@@ -200,6 +224,7 @@ def _accuracy_table(metrics: MetricsJson) -> str:
             at = f", iteration {figures['iteration']}" if "iteration" in figures else ""
             accuracy = f"{_percent(figures['accuracy_mean'])} ± {_percent(figures['accuracy_std'])}"
             groups = (_percent(figures["groups"][group]) for group in GROUPS)
+            name += " (teacher's labels)" if figures.get("teacher_labels") else ""
             cells = [f"{name}{at}", *([labels] if named else []), arch, f"{accuracy} (n = {figures['repeats']})"]
             rows.append([*cells, *groups])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -228,6 +253,8 @@ def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
     parts = [f"images {kept['images_float32']:,} (float32; {kept['images_uint8']:,} as pixels of 8 bits)"]
     parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
     parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
+    whitening = kept.get("whitening_float32")  # which an older version did not count
+    parts += [f"whitening {whitening:,} (for test images, and for pixels of 8 bits)"] if whitening else []
     return f"- bytes to keep: {', '.join(parts)}.\n"
 
 
@@ -237,16 +264,17 @@ def _protocols(about: dict[str, Any], regimes: list[str]) -> str:
     hard, online = HardSettings(**about.get("hard", {})), OnlineSettings(**about.get("online", {}))
     in_file = "the learning rate stored in the file"
     texts = {
-        "stored": _recipe_text(EvaluateSettings(**about["recipe"]).recipe(augmentation), in_file),
-        "hard": _recipe_text(hard.recipe(augmentation), f"the learning rate {hard.learning_rate:g}", "Cross-entropy"),
-        "online": _recipe_text(online.recipe(augmentation), f"the learning rate {online.learning_rate:g}"),
+        "stored": recipe_text(EvaluateSettings(**about["recipe"]).recipe(augmentation), in_file),
+        "hard": recipe_text(hard.recipe(augmentation), f"the learning rate {hard.learning_rate:g}", "Cross-entropy"),
+        "online": recipe_text(online.recipe(augmentation), f"the learning rate {online.learning_rate:g}"),
     }
     if regimes == ["stored"]:
         return f" {texts['stored']}"
     return "".join(f"\n\nLabels **{labels}**: {texts[labels]}" for labels in regimes)
 
 
-def _recipe_text(recipe: Recipe, rate: str, loss: str = "Soft cross-entropy") -> str:
+def recipe_text(recipe: Recipe, rate: str, loss: str = "Soft cross-entropy") -> str:
+    """A recipe in sentences; `rate`: the learning rate in words, `loss`: that of a recipe without a teacher."""
     if recipe.teacher_weight is not None:
         loss = f"Mean squared error to the teacher's logits plus {recipe.teacher_weight:g} times cross-entropy"
     optimizer = f"SGD with momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "AdamW"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData
@@ -22,7 +23,7 @@ from engine.results.trio_readme import TrioFacts, trio_readme
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import MARKER, RunFolder, folder_names, read_json, write_atomically, write_json
+from engine.run.folder import MARKER, STORED_IMAGES, RunFolder, folder_names, read_json, write_atomically, write_json
 from engine.run.metrics import MetricsJson, readable_metrics
 
 CLASSES = "classes.txt"
@@ -86,6 +87,7 @@ def write_tensor_trio(
     """Writes classes.txt, images.pt, labels.pt and lr.pt, bare tensors that torch.load reads with weights_only=True.
 
     Beside them whitening.pt, the tensors of `Whitening.test_map`, and README.md, which says how to use all of them.
+    Of a set with mini-images, images.pt holds each of these enlarged, and stored_images.pt the images that are stored.
 
     Images are whitened, as these evaluators train on them unchanged. Labels are logits (S, C), not probabilities: the
     field's soft cross-entropy (DATM's, DD-Ranking's) takes their softmax itself. A set with hard labels gives class
@@ -93,13 +95,18 @@ def write_tensor_trio(
     anything but an earlier copy of the same set.
     """
     _claim_folder(folder, distilled.about)
-    _save(folder / "images.pt", distilled.training_images)
+    seen = distilled.training_images
+    _save(folder / "images.pt", seen)
+    if len(seen) > len(distilled.images):
+        # The hash tells an import whether images.pt was replaced by hand.
+        digest = hashlib.sha256(seen.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        _save(folder / STORED_IMAGES, {"images": distilled.images, "images_pt_sha256": digest})
     _save(folder / "labels.pt", distilled.label_logits if distilled.has_soft_labels else distilled.labels)
     _save(folder / "lr.pt", torch.tensor(distilled.learning_rate))
     _save(folder / "whitening.pt", distilled.whitening.test_map())
     _copy_teacher(folder, teacher)
-    rate, decay_epoch = distilled.learning_rate, distilled.recipe.decay_epoch
-    facts = TrioFacts(distilled.about, distilled.has_soft_labels, distilled.whitening.epsilon, rate, decay_epoch)
+    rate, epsilon = distilled.learning_rate, distilled.whitening.epsilon
+    facts = TrioFacts(distilled.about, distilled.has_soft_labels, epsilon, rate)
     write_atomically(folder / "README.md", trio_readme(facts, dataset, teacher is not None))
 
 
@@ -144,10 +151,10 @@ def _png(pixels: Tensor) -> bytes:
     return file.getvalue()
 
 
-def _save(path: Path, tensors: Tensor | dict[str, Tensor]) -> None:
+def _save(path: Path, tensors: Tensor | dict[str, Any]) -> None:
     file = io.BytesIO()
     # Cloned: torch.save writes the whole storage that a view looks at.
-    plain = tree_map(lambda tensor: tensor.detach().cpu().clone(), tensors)
+    plain = tree_map_only(Tensor, lambda tensor: tensor.detach().cpu().clone(), tensors)
     torch.save(plain, file)
     write_atomically(path, file.getvalue())
 

@@ -124,6 +124,7 @@ def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher |
         images_uint8=pixels,
         labels_float32=FLOAT_BYTES * settings.images_per_class * data.num_classes**2 if settings.has_soft_labels else 0,
         teacher_float32=FLOAT_BYTES * sum(theta.numel() for theta in teacher.weights) if teacher else None,
+        whitening_float32=FLOAT_BYTES * sum(tensor.numel() for tensor in data.whitening.test_map().values()),
     )
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data import augment
-from engine.results.card import WHITENING_TEXT
+from engine.results.card import WHITENING_TEXT, made_by, recipe_text
 from engine.run.data_settings import DatasetSettings
-from engine.run.recipes import OnlineSettings
+from engine.run.recipes import EvaluateSettings, OnlineSettings
 
 _TEXT = """\
 # {count} images of {dataset}, {by}: the {which} as .pt files
@@ -21,11 +21,11 @@ _TEXT = """\
 | --- | --- |
 | `images.pt` | float32 ({count}, {channels}, {size}, {size}), **whitened**: train on them as they are |
 | `labels.pt` | {labels} |
-| `lr.pt` | the learning rate of SGD, {learning_rate:.6g} |
+| `lr.pt` | the learning rate, {learning_rate:.6g} |
 | `whitening.pt` | a dict of tensors: what test images go through (below) |
 | `classes.txt` | the name of each label, in order; torchvision's `ImageFolder` may number them otherwise |
 | `distilled.json` | the classes in label order, images of each in the source, and the recipe |
-{teacher_row}
+{more_rows}
 The images are in class order, {ipc} in a row for each of {classes} classes: rows 0 to {last} are of class 0, {first}.
 
 ## Test images
@@ -47,8 +47,7 @@ def preprocess(pixels):  # (N, {channels}, {size}, {size}), floats from 0 to 1
 
 ## Training
 
-{loss} SGD for {epochs} epochs in batches of {batch_size}, momentum {momentum:g}, weight decay {weight_decay:g}, a tenth
-of the learning rate from epoch {decay_epoch} on. ConvNet of width {width} and depth {depth}.
+{recipe_text} ConvNet of width {width} and depth {depth}.
 
 Augmentation (DSA): {augmentation}
 {teacher_text}
@@ -67,6 +66,10 @@ _AMOUNTS = {
 }
 
 
+_STORED_ROW = (
+    "| `stored_images.pt` | the {stored} images that hold {partition} x {partition} mini-images each, which `images.pt`"
+    " has enlarged; for ltdd-tui |\n"
+)
 _TEACHER_ROW = "| `teacher.safetensors` | the networks that label images while others train on them (below) |\n"
 _TEACHER_TEXT = """
 With the teacher (label regime `online`), whose mean logits are the targets of each augmented, mixed batch:
@@ -79,24 +82,20 @@ logits = teacher.logits(images)  # of whitened, augmented images
 ```
 
 Without ltdd-tui: the tensors are the parameters of its ConvNets by name, each below the number of its network; the
-metadata of the file names width and depth. Take the mean of their logits, less `adjustment` where it is there. The loss
-is the mean squared error to them plus {cross_entropy_weight:g} times the cross-entropy to the classes; AdamW for
-{epochs} epochs in batches of {batch_size}, learning rate {learning_rate:g}, weight decay {weight_decay:g}, the rate
-halved from the epochs {decay_epochs} on; CutMix with alpha {cutmix:g}. The average of the weights, which keeps {ema:g}
-of itself at each step, is tested.
+metadata of the file names width and depth. Take the mean of their logits, less `adjustment` where it is there.
+{recipe_text}
 """
 
 
 @dataclass(frozen=True)
 class TrioFacts:
     """What the text says of a set: its metadata, whether its labels are soft, its whitening's epsilon, and the recipe's
-    learning rate and the epoch at which that falls."""
+    learning rate."""
 
     about: dict[str, Any]
     has_soft_labels: bool
     epsilon: float
     learning_rate: float
-    decay_epoch: int
 
 
 def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool = False) -> str:
@@ -104,19 +103,21 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
     about, soft = facts.about, facts.has_soft_labels
     whitening, epsilon = WHITENING_TEXT[about["whitening"]], facts.epsilon
     # Other programs know no mini-images: each is written as the image that networks see of it.
-    classes, ipc = len(about["class_names"]), about["ipc"] * about.get("partition", 1) ** 2
+    classes, partition = len(about["class_names"]), about.get("partition", 1)
+    ipc = about["ipc"] * partition**2
     count = classes * ipc
+    stored_row = _STORED_ROW.format(stored=classes * about["ipc"], partition=partition) if partition > 1 else ""
     online = OnlineSettings(**about.get("online", {}))
-    decay_epochs = ", ".join(map(str, online.recipe(()).decay_epochs))
-    teacher = _TEACHER_TEXT.format_map(online.model_dump() | {"decay_epochs": decay_epochs})
+    by_teacher = recipe_text(online.recipe(()), f"the learning rate {online.learning_rate:g}")
+    teacher = _TEACHER_TEXT.format(recipe_text=by_teacher)
+    loss = "Cross-entropy with the soft targets" if soft else "Cross-entropy with the classes"
     kinds = "; ".join(f"{name}: {_AMOUNTS[name]}" for name in about["augmentation"])
     return _TEXT.format_map(
         about
         | about["network"]
-        | about["recipe"]
         | {
             "which": f"best set, of iteration {about['iteration']}," if about.get("set") == "best" else "final set",
-            "by": "made elsewhere" if about["method"] == "imported" else f"distilled by {about['method']}",
+            "by": made_by(about["method"]),
             "count": count,
             "ipc": ipc,
             "classes": classes,
@@ -131,10 +132,9 @@ def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool =
             "source": sum(about["class_counts"]),
             "imbalance": str(about["imbalance_factor"]).removesuffix(".0"),
             "subset_seed": dataset.subset_seed,
-            "loss": "Cross-entropy with the soft targets." if soft else "Cross-entropy with the classes.",
-            "decay_epoch": facts.decay_epoch,
+            "recipe_text": recipe_text(EvaluateSettings(**about["recipe"]).recipe(()), "the learning rate above", loss),
             "augmentation": f"one kind for each batch, amounts for each image. {kinds}." if kinds else "none.",
-            "teacher_row": _TEACHER_ROW if with_teacher else "",
+            "more_rows": stored_row + (_TEACHER_ROW if with_teacher else ""),
             "teacher_text": teacher if with_teacher else "",
         }
     )

@@ -203,7 +203,8 @@ class Evaluated(Event):
     """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best; or
     `bound` and a loss: networks that were trained on all long-tailed images, in no label regime.
 
-    `labels`: the label regime in which they were trained, hard, stored or online.
+    `labels`: the label regime in which they were trained, hard, stored or online. `teacher_labels`: random images had
+    labels of the run's teacher, stored with each image, instead of their classes.
     """
 
     subject: Text
@@ -216,6 +217,7 @@ class Evaluated(Event):
     groups: dict[Text, Number | None]
     classifier_norms: list[Number]
     labels: Text = "stored"
+    teacher_labels: Flag = False
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ def classifiers_trained_alike(settings: RunSettings) -> dict[str, Any]:
 def teachers_trained_alike(settings: RunSettings) -> dict[str, Any]:
     """The settings of the teacher's networks that change the bytes of each, apart from the form of the steps."""
     own = settings.teacher.model_dump(mode="json", exclude={"networks", "temperature", "label_adjustment"})
+    if settings.teacher.kind == "glmc":  # it mixes batches in its own way
+        own["cutmix"] = 0.0
     return own | settings.experts.model_dump(mode="json", include={"network", "width", "depth"})
 
 
@@ -116,10 +118,9 @@ def about_teacher(
 def _about_images_and_steps(
     settings: RunSettings, device_type: str, class_counts: list[int] | None, form: StepBackend, pays: bool
 ) -> dict[str, Any]:
-    path = settings.dataset.path
     return {
         "version": TRAINING_VERSION,
-        "dataset": settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())},
+        "dataset": _about_dataset(settings),
         "class_counts": class_counts,
         "seed": settings.seed,
         "device": device_type,
@@ -128,10 +129,19 @@ def _about_images_and_steps(
     }
 
 
+def _about_dataset(settings: RunSettings) -> dict[str, Any]:
+    path = settings.dataset.path
+    return settings.dataset.model_dump(mode="json") | {"path": path and str(expanded(path).absolute())}
+
+
 def about_classifier(settings: RunSettings, representation_key: str) -> dict[str, Any]:
     """The about.json of classifier experts: the key of their representation experts, and their own settings."""
     own = classifiers_trained_alike(settings)
-    return {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
+    about = {"kind": "classifier", "representation": representation_key, "classifier_experts": own}
+    if settings.experts.imported is None:
+        return about
+    # Those of imported experts depend on images and a seed that the key of these does not cover.
+    return about | {"dataset": _about_dataset(settings), "seed": settings.seed}
 
 
 def cached_experts(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedExperts:

@@ -28,6 +28,8 @@ STARTING_SECONDS = 20.0
 
 MARKER = "distilled.json"
 """In each folder of copies: tells an earlier copy of the same set, which may be replaced, from anything else."""
+STORED_IMAGES = "stored_images.pt"
+"""Beside the images.pt of a set with mini-images, which holds these enlarged: the images that they are cut from."""
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Why nothing can be written, whatever the file."""

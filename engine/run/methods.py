@@ -66,14 +66,6 @@ class MethodTraits:
         """Whether images are synthesized, in outer iterations; else real images are only selected."""
         return self.synthesis != "selection"
 
-    @property
-    def skipped_stages(self) -> frozenset[str]:
-        """The stages of a run that the method does without."""
-        skipped = set() if self.matches_trajectories else {"experts", "classifier_experts"}
-        if not self.decoupled:
-            skipped.add("classifier_experts")
-        return frozenset(skipped if self.distills else skipped | {"distill"})
-
 
 MATCHING: Synthesis = "trajectory matching"
 DISTRIBUTION: Synthesis = "distribution matching"

@@ -43,6 +43,7 @@ class Figures(Accuracy):
     """One set under the recipe: over `repeats` networks, per class and group, and its iteration where it has one.
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
+    `teacher_labels`: of random images, whose stored labels were the teacher's, not their classes.
     """
 
     repeats: Count | None = None
@@ -50,12 +51,13 @@ class Figures(Accuracy):
     groups: dict[str, Percent | None]
     iteration: Count | None = None
     per_class_intervals: list[list[Percent] | None] | None = None
+    teacher_labels: bool | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals"):
-            if figures[name] is None:
+        for name in ("iteration", "per_class_intervals", "teacher_labels"):
+            if figures[name] is None or figures[name] is False:
                 del figures[name]
         return figures
 
@@ -84,14 +86,16 @@ class StoredBytes(BaseModel, strict=True):
     """What has to be kept to train on the set, in bytes without compression: each part under its type.
 
     images: whitened floats as in distilled.safetensors, or pixels of 8 bits. labels: the soft labels, 0 where there are
-    none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher. Hard
-    labels need the images alone, stored ones the labels, online ones the teacher as well.
+    none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
+    whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
+    need images and whitening alone, stored ones the labels, online ones the teacher as well.
     """
 
     images_float32: Count | None = None
     images_uint8: Count | None = None
     labels_float32: Count | None = None
     teacher_float32: Count | None = None
+    whitening_float32: Count | None = None
 
 
 class Published(BaseModel, strict=True):

@@ -40,11 +40,6 @@ class Recipe:
         """The epochs, counted from 0, from which on the rate is multiplied once more."""
         return [math.ceil(share * self.epochs) for share in self.decay_at]
 
-    @property
-    def decay_epoch(self) -> int:
-        """The first of them."""
-        return self.decay_epochs[0]
-
 
 class EvaluateSettings(Strict):
     """Fresh networks trained only on the synthetic set, then tested on the balanced test set.
@@ -82,7 +77,11 @@ class EvaluateSettings(Strict):
     learning_rate: Annotated[float, Field(gt=0)] | Literal["learnt"] = official(
         "learnt", "SGD step size; learnt: the synthetic set's own beta"
     )
-    real_learning_rate: float = ours(0.01, "SGD step size on random real images, which have no learnt one", gt=0)
+    real_learning_rate: float = ours(
+        0.01,
+        "step size on random real images, which have no learnt one; 0.01 suits SGD, optimizer adamw needs about 0.001",
+        gt=0,
+    )
     momentum: float = official(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = official(5.0e-4, "SGD weight decay", ge=0)
     decay_at: float = official(
@@ -92,7 +91,9 @@ class EvaluateSettings(Strict):
         "sgd", "SGD, or AdamW, which has no use for momentum and needs a learning_rate of about 0.001"
     )
     cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
-    ema: float = official(0.0, "what averaged weights keep of themselves a step; 0: no average", ge=0, lt=1)
+    ema: float = official(
+        0.0, "decay of the exponential moving average (EMA) of the weights, which is tested; 0: none", ge=0, lt=1
+    )
 
     def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
         """The recipe of the stored regime."""
@@ -150,7 +151,9 @@ class OnlineSettings(Strict):
     )
     cutmix: float = rldd(1.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
     cross_entropy_weight: float = rldd(0.025, "weight of the cross-entropy to the classes", ge=0)
-    ema: float = rldd(0.99, "what the averaged weights, which are tested, keep of themselves a step", ge=0, lt=1)
+    ema: float = rldd(
+        0.99, "decay of the exponential moving average (EMA) of the weights, which is tested; 0: none", ge=0, lt=1
+    )
 
     def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:
         """The recipe of the online regime."""

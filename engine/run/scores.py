@@ -19,7 +19,10 @@ STEP_SIZES = (0.001, 0.005, 0.01, 0.05, 0.1)
 """Those among which DD-Ranking searches."""
 WEIGHT = 0.5
 """Of IOR in LRS, and of augmented training in ARS (DD-Ranking's)."""
-RULE = "step sizes are searched on held-out training images, with one network each; DD-Ranking takes the test set"
+RULE = (
+    "step sizes are searched on held-out training images, with one network each (random images have none of these, the"
+    " set was made from all); DD-Ranking takes the test set"
+)
 
 Fraction = Annotated[float, Field(ge=-1, le=1)]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -52,7 +55,8 @@ class Part(BaseModel, strict=True):
 class Scores(BaseModel, strict=True):
     """All of scores.json. IOR, HLR and the gain without augmentation are differences of accuracies, as fractions of 1.
 
-    labels: the label regime of the set's own recipe. held_out: training images that step sizes were chosen on.
+    labels: the label regime of the set's own recipe. held_out: training images that step sizes were chosen on; random
+    images of a search have none of them, the set was made from all.
     """
 
     schema_version: Any = Field(1, alias="schema")

@@ -77,7 +77,8 @@ class TeacherSettings(Strict):
 
     kind: Literal["classifier_experts", "balanced_softmax", "glmc"] = ours(
         "classifier_experts",
-        "the run's classifier experts, a network trained with balanced softmax, or one trained by GLMC",
+        "the run's classifier experts, a network trained with balanced softmax, or one trained by GLMC (published with"
+        " 200 epochs, batches of 64, learning_rate 0.01, weight_decay 5e-3, none of which is set by itself)",
     )
     networks: int = ours(1, "networks of the teacher; their mean logits are the label", unit="networks", ge=1)
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
@@ -140,7 +141,7 @@ class InitializeSettings(Strict):
         "experts",
         "mean logits of the experts that are right, logits of one expert, right or wrong (official code: real images)"
         ", mean logits of the teacher, which then label the random images of a report too, the class itself, or what"
-        " is stored with start_set",
+        " is stored with start_set; rldd has the teacher's, also where this says experts",
     )
     start_set: str | None = ours(
         None,
@@ -223,7 +224,7 @@ class MatchingSettings(Strict):
     )
     average: float = ours(
         0.0,
-        "what the average of the set over the iterations keeps of itself at each; it is the result then (0: none)",
+        "decay of the exponential moving average (EMA) of the set over the iterations, which is the result; 0: none",
         ge=0,
         lt=1,
     )
@@ -303,8 +304,7 @@ class RunSettings(Strict):
     @property
     def teacher_labels_start(self) -> bool:
         """Whether the starting images have the teacher's logits as labels, as recovery gives its images in the end."""
-        recovers = self.traits.synthesis == "recovery" and self.initialize.labels != "stored"
-        return self.initialize.labels == "teacher" or recovers
+        return self.initialize.labels == "teacher" or self.traits.synthesis == "recovery"
 
     @property
     def has_soft_labels(self) -> bool:
@@ -364,6 +364,22 @@ class RunSettings(Strict):
         if self.initialize.start_set is not None and not self.traits.distills and self.method != "imported":
             what = f"method {self.method} chooses its own images, and takes no initialize.start_set"
             raise ValueError(what, "use method imported, or one that distills")
+        return self
+
+    @model_validator(mode="after")
+    def _start_is_used(self) -> RunSettings:
+        # Values that a preset may have for its own method are no fault: experts, one_expert, real, noise.
+        images, labels, method = self.initialize.images, self.initialize.labels, self.method
+        if self.traits.matches_trajectories and not self.traits.learns_labels and labels in ("teacher", "stored"):
+            what = f"method {method} matches with the classes as labels, and takes no soft ones (initialize.labels"
+            raise ValueError(f"{what} {labels})", "write class, or use method datm, which learns soft labels")
+        if self.traits.synthesis == "recovery" and labels in ("class", "stored"):
+            what = f"method {method} has the teacher's labels, initialize.labels {labels} would not be used"
+            raise ValueError(what, "write teacher")
+        selects = not self.traits.distills and method != "imported"
+        if selects and images in (*get_args(SelectionRule), "crops") and images != self.starting_images:
+            what = f"method {method} chooses its own images, initialize.images {images} would not be used"
+            raise ValueError(what, "write real, or use a method that distills")
         return self
 
     @model_validator(mode="after")

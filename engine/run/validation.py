@@ -209,6 +209,13 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
         )
+    recipe = settings.evaluate
+    if recipe.optimizer == "adamw" and recipe.learning_rate == "learnt" and settings.traits.matches_trajectories:
+        yield Fault(
+            "the step size that trajectory matching learns is one of SGD, evaluate.optimizer is adamw",
+            "evaluate.learning_rate",
+            "set it to about 0.001, and evaluate.real_learning_rate too",
+        )
     if dataset.name != "folder" and dataset.test_folds is not None:
         yield Fault(
             f"dataset.name {dataset.name} has test images of its own",

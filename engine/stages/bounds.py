@@ -6,10 +6,7 @@ Each trained network is kept in the run folder, and one under way after every ep
 from __future__ import annotations
 
 import functools
-import statistics
 from collections.abc import Callable
-
-import torch
 
 from engine.compilation import teacher_backend
 from engine.context import Context
@@ -18,9 +15,8 @@ from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.compile_policy import compiling_teacher_pays
 from engine.run.events import BOUND, Evaluated
 from engine.run.folder import read_json, write_json
-from engine.run.metrics import group_means, sample_std
 from engine.run.settings import LongTailLoss
-from engine.training.accuracy import balanced, per_class_accuracy
+from engine.training.accuracy import NetworkResult, per_class_accuracy, summary
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
 from engine.training.long_tailed import long_tailed_training
@@ -52,7 +48,7 @@ def evaluate_bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
             for number in range(bounds.networks):
                 results.append(_result(context, data, network, gradient, loss, number, epoch_done))
                 progress()
-            events.append(_summary(data, loss, arch, results))
+            events.append(summary((f"{BOUND}{loss}", None, arch), results, data.groups, labels=""))
             context.emit(events[-1])
     return events
 
@@ -65,30 +61,20 @@ def _result(
     loss: LongTailLoss,
     number: int,
     epoch_done: Callable[[int, float], None],
-) -> dict[str, list[float]]:
-    """One network's test accuracy of each class, and the norm of each row of its classifier; read back where known."""
+) -> NetworkResult:
+    """One network, trained and tested; read back where known."""
     settings, epochs = context.settings, context.settings.bounds.epochs
     path = context.folder.evaluations / f"bound-{loss}-{number}.json"
-    if known := read_json(path):
-        return dict(known)
+    known: NetworkResult | None = read_json(path)
+    if known:
+        return known
     names = ("bound", loss, number)
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)
     checkpoint = context.folder.checkpoint / f"bound-{loss}-{number}.safetensors"
     theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done)
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    result = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
+    result: NetworkResult = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
     write_json(path, result)
     checkpoint.unlink()
     return result
-
-
-def _summary(data: LongTailedData, loss: LongTailLoss, arch: str, results: list[dict[str, list[float]]]) -> Evaluated:
-    accuracies = [balanced(torch.tensor(result["per_class"], dtype=torch.float64)) for result in results]
-    per_class, norms = (
-        [statistics.fmean(column) for column in zip(*(result[name] for result in results), strict=True)]
-        for name in ("per_class", "norms")
-    )
-    spread, groups = sample_std(accuracies), group_means(per_class, data.groups)
-    mean = statistics.fmean(accuracies)
-    return Evaluated(f"{BOUND}{loss}", None, arch, len(results), mean, spread, per_class, groups, norms, labels="")

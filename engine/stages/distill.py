@@ -26,12 +26,13 @@ from engine.matching.matcher import Matcher
 from engine.matching.plain import IterationResult
 from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run.errors import RunFailed, Stopped
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import training_gradient
+from engine.training.sgd import half_cosine
 from engine.trajectories import Trajectory
 
 AnyMatcher = Matcher | DistributionMatcher | QueueMatcher
@@ -77,7 +78,6 @@ def distribution_matcher(
         BackendBuilder(network, loss, method.learns_labels, *form).backbone(),
         data,
         settings.dataset.augmentation,
-        settings.matching.precision,
     )
 
     def fresh_weights(number: int) -> Tensor:
@@ -114,11 +114,13 @@ def distill(
         draw = generator(context.settings.seed, "matching", state.iteration)
         result: IterationResult | RecoveryStep
         if isinstance(matcher, Recovery):
-            result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
+            with matmul_precision(settings.precision, context.device):
+                result = matcher.step(state.synthetic, state.extra, state.iteration, draw)
             state = replace(state, iteration=state.iteration + 1, synthetic=result.synthetic, extra=result.extra)
         else:
             decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
-            result = matcher.gradient(decoded, state.iteration, draw, state.extra)
+            with matmul_precision(settings.precision, context.device):
+                result = matcher.gradient(decoded, state.iteration, draw, state.extra)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
             state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
         if settings.average:
@@ -163,8 +165,8 @@ def _average(before: DistillState, now: Synthetic, keeps: float) -> Synthetic:
 
 def rate_decay(settings: MatchingSettings, iteration: int) -> float:
     """The factor of image_lr and label_lr at an iteration: 1, or falling to 0 along a line or half a cosine."""
-    left = 1 - iteration / settings.iterations
-    return {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.rate_decay]
+    done = iteration / settings.iterations
+    return {"none": 1.0, "linear": 1 - done, "cosine": half_cosine(done)}[settings.rate_decay]
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:

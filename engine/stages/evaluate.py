@@ -6,11 +6,9 @@ Each trained network is kept in the run folder, so that an interrupted evaluatio
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,10 +22,9 @@ from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Evaluated, Warned
 from engine.run.folder import read_json, write_json
-from engine.run.metrics import group_means, sample_std
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.teachers import Teacher
-from engine.training.accuracy import balanced, confusion_matrix, per_class
+from engine.training.accuracy import NetworkResult, confusion_matrix, per_class, summary
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
@@ -41,25 +38,14 @@ MOST_IN_CONFUSION = 200
 """Of more classes no confusion matrix is kept: the file would be larger than the distilled set."""
 
 
-class NetworkResult(TypedDict):
-    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
-
-    `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not of more than
-    MOST_IN_CONFUSION classes, nor in a file of an older version.
-    """
-
-    per_class: list[float]
-    norms: list[float]
-    confusion: NotRequired[list[list[int]]]
-
-
 @dataclass(frozen=True)
 class EvaluationTarget:
     """What is evaluated: `training_set(n)` is the set that network number n is trained on.
 
     `name` and `iteration` identify it in events. `key` and `iteration` seed its networks and name their files, so that
     two targets that share both (a final set that is also the best) share their networks, while checks share none.
-    regime: how its images are labelled; teacher: who labels them in the online regime.
+    regime: how its images are labelled; teacher: who labels them in the online regime. teacher_labels: real images have
+    labels of the teacher's in the stored one.
     """
 
     name: str
@@ -68,6 +54,7 @@ class EvaluationTarget:
     training_set: Callable[[int], TrainingSet]
     regime: LabelRegime = "stored"
     teacher: Teacher | None = None
+    teacher_labels: bool = False
 
 
 def evaluate(
@@ -113,7 +100,8 @@ def evaluate(
                 progress()
         context.check_stop()
     _warn_of_divergence(context, target, arch, results)
-    event = _summary(target, arch, results, data)
+    event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
+    event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
 
@@ -196,7 +184,7 @@ def random_target(
             targets = by_teacher.label_logits(images).softmax(dim=1)
         return TrainingSet(images, targets, _rate_of_all_sets(settings, regime))
 
-    return EvaluationTarget("random", "random", None, draw_set, regime, teacher)
+    return EvaluationTarget("random", "random", None, draw_set, regime, teacher, teacher_labels=by_teacher is not None)
 
 
 def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
@@ -208,26 +196,6 @@ def _rate_of_all_sets(settings: RunSettings, regime: LabelRegime) -> float:
             return settings.evaluate.real_learning_rate
         case "online":
             return settings.online.learning_rate
-
-
-def _summary(
-    target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult], data: LongTailedData
-) -> Evaluated:
-    """Mean and sample standard deviation over networks of the balanced accuracy, and means per class and group."""
-    accuracies = [balanced(torch.tensor(result["per_class"], dtype=torch.float64)) for result in results]
-    by_class = [statistics.fmean(column) for column in zip(*(row["per_class"] for row in results), strict=True)]
-    return Evaluated(
-        target.name,
-        target.iteration,
-        arch,
-        len(results),
-        statistics.fmean(accuracies),
-        sample_std(accuracies),
-        by_class,
-        group_means(by_class, data.groups),
-        [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
-        target.regime,
-    )
 
 
 def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName) -> list[NetworkResult]:

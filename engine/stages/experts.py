@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -33,6 +34,7 @@ from engine.run.expert_cache import (
     representation_epochs,
     trained_alike,
 )
+from engine.run.folder import read_json
 from engine.run.settings import settings_hash
 from engine.training.accuracy import balanced, in_test_batches, per_class_accuracy
 from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
@@ -47,16 +49,16 @@ from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 def representation_store(context: Context, data: LongTailedData) -> ExpertStore:
     """The cache of these experts, under the hash of everything we know to change their bytes; or imported ones."""
+    experts = context.settings.experts
+    return ExpertStore(experts.imported or _trained_here_key(context, data), experts.storage)
+
+
+def _trained_here_key(context: Context, data: LongTailedData) -> str:
     settings = context.settings
-    if settings.experts.imported is not None:
-        return ExpertStore(settings.experts.imported, settings.experts.storage)
     own, augmentation = trained_alike(settings), list(settings.dataset.augmentation)
     # Compiled and eager steps round differently, and so do devices: each has experts of its own.
     machine = (context.device.type, _step_backend(context, data))
-    return ExpertStore(
-        settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine),
-        settings.experts.storage,
-    )
+    return settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine)
 
 
 def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
@@ -78,7 +80,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
 
     store = representation_store(context, data)
     if settings.imported is not None:
-        return _imported(context, network, store, last_epoch)
+        return _imported(context, data, network, store, last_epoch)
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
     store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
     return _load_or_train(
@@ -86,21 +88,34 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     )
 
 
-def _imported(context: Context, network: FlatNetwork, store: ExpertStore, last_epoch: int) -> list[Trajectory]:
-    """Experts that were trained elsewhere; raises InputError where they are not in the cache, or do not fit."""
+def _imported(
+    context: Context, data: LongTailedData, network: FlatNetwork, store: ExpertStore, last_epoch: int
+) -> list[Trajectory]:
+    """Experts that were trained elsewhere, with their accuracies on the run's test images.
+
+    Raises InputError where they are not in the cache, or do not fit.
+    """
     if faults := imported_faults(context.settings):
         raise InputError(faults)
-
-    def refuse(experts: Sequence[int]) -> list[Trajectory]:
-        what = f"expert {experts[0]} is gone, or damaged"
-        raise InputError(what, str(store.path(experts[0])), "`ltdd-tui import-experts` imports them anew")
-
-    experts = _load_or_train(
-        context, "representation", store, context.settings.experts.num_experts, last_epoch, 1, refuse
-    )
-    if (parameters := experts[0].weights.shape[1]) != network.num_parameters:
-        what = f"they have {parameters:,} parameters, the run's network {network.num_parameters:,}"
-        raise InputError(what, f"experts.imported {store.key}", "they were trained on other images or classes")
+    count, experts = context.settings.experts.num_experts, list[Trajectory]()
+    with context.stage("experts", count, "experts") as progress, store.locked(context):
+        about = read_json(store.folder / ABOUT)
+        tested_on = about.get("tested_on") if isinstance(about, dict) else None
+        for number in range(count):
+            expert = store.load(number, last_epoch)
+            if expert is None:
+                what, hint = f"expert {number} is missing, or damaged", "`ltdd-tui import-experts` imports them again"
+                raise InputError(what, str(store.path(number)), hint)
+            if (parameters := expert.weights.shape[1]) != network.num_parameters:
+                what = f"they have {parameters:,} parameters, the run's network {network.num_parameters:,}"
+                raise InputError(what, f"experts.imported {store.key}", "they were trained on other images or classes")
+            if tested_on != data.fingerprint:
+                last = expert.last.to(context.device)
+                tested = per_class_accuracy(network, last, data.test_images, data.test_labels)
+                expert = replace(expert, per_class=tested)
+            experts.append(expert)
+            context.emit(_expert_done("representation", number, True, expert))
+            progress()
     what = f"the experts were trained elsewhere ({store.key}); what the settings say of their training is not theirs"
     context.emit(Warned(what, f"{store.folder / ABOUT} says where they are from"))
     return experts
@@ -151,7 +166,9 @@ def train_classifier_experts(
     """
     settings, last_epoch = context.settings, classifier_epochs(context.settings)
     representation_key = representation_store(context, data).key
-    key = settings_hash(representation_key, classifiers_trained_alike(settings))
+    # The key of imported experts does not say which images, seed and device the classifiers are trained with.
+    trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
+    key = settings_hash(representation_key, classifiers_trained_alike(settings), *trained_here)
     store = ExpertStore(key, settings.experts.storage)
     store.describe(about_classifier(settings, representation_key))
     features = features_function(network, context.device, _step_backend(context, data) != "eager")
@@ -249,6 +266,11 @@ def _train_epochs(
         context.check_stop()
 
 
+def _expert_done(kind: ExpertKind, number: int, cached: bool, expert: Trajectory) -> ExpertDone:
+    per_class, norms = expert.per_class, expert.norms
+    return ExpertDone(kind, number, cached, balanced(per_class), per_class.tolist(), norms.tolist())
+
+
 def _load_or_train(
     context: Context,
     kind: ExpertKind,
@@ -269,8 +291,7 @@ def _load_or_train(
         experts = {expert: cached for expert in range(count) if (cached := store.load(expert, last_epoch))}
 
         def done(expert: int, cached: bool) -> None:
-            per_class, norms = experts[expert].per_class, experts[expert].norms
-            context.emit(ExpertDone(kind, expert, cached, balanced(per_class), per_class.tolist(), norms.tolist()))
+            context.emit(_expert_done(kind, expert, cached, experts[expert]))
             progress()
 
         for expert in list(experts):

@@ -22,29 +22,29 @@ def initialize(
     network: FlatNetwork,
     experts: list[Tensor],
     teacher: Teacher | None = None,
-    given: StartingSet | None = None,
+    imported: StartingSet | None = None,
 ) -> Synthetic:
     """IPC images for each class, label logits (S, C) and the first beta, by the experts' last weights (P,) each.
 
     Where stored images hold mini-images, each of those is another real image, and has a row of label logits.
-    `teacher`: where it chooses the images or labels them. `given`: a set made elsewhere, whose images and rate, and
+    `teacher`: where it chooses the images or labels them. `imported`: a set made elsewhere, whose images and rate, and
     with initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
     image.
     """
     settings = context.settings
     with context.stage("initialize", 1, "set"):
-        if given:
-            images, seen = given.images, data.partition.decoded(given.images)
+        if imported:
+            images, seen = imported.images, data.partition.decoded(imported.images)
         else:
             images, seen = _choose_images(context, data, network, experts, teacher)
-        if given and given.label_logits is not None and settings.initialize.labels == "stored":
-            logits, unrecognized = given.label_logits, 0
+        if imported and imported.label_logits is not None and settings.initialize.labels == "stored":
+            logits, unrecognized = imported.label_logits, 0
         elif settings.teacher_labels_start and teacher:
             logits, unrecognized = teacher.label_logits(seen), 0
         else:
             logits, unrecognized = _label_logits(context, data, network, experts, seen)
         rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
-        rate = given.learning_rate if given and given.learning_rate else rate
+        rate = imported.learning_rate if imported and imported.learning_rate else rate
         context.emit(Initialized(unrecognized))
         if unrecognized:
             what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"
@@ -55,7 +55,7 @@ def initialize(
 def _choose_images(
     context: Context, data: LongTailedData, network: FlatNetwork, experts: list[Tensor], teacher: Teacher | None
 ) -> tuple[Tensor, Tensor]:
-    """The stored images (S, channels, H, W), IPC a class, and one image for each label, which it is labelled by.
+    """The stored images (S, channels, H, W), IPC a class, and the image that each label is computed from.
 
     Those are real images, crops of some, or what decoded noise looks like. A stored image may hold several of them.
     """

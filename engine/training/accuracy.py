@@ -1,12 +1,30 @@
-"""Accuracy on the balanced test set, per class and over all of them."""
+"""Accuracy on the balanced test set, per class and over all of them, of one network and of several."""
 
 from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
 
 from engine.nets.functional import FlatNetwork, Forward
+from engine.run.events import Evaluated
+from engine.run.metrics import group_means, sample_std
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
+
+
+class NetworkResult(TypedDict):
+    """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
+
+    `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not where there are
+    very many classes, nor in a file of an older version.
+    """
+
+    per_class: list[float]
+    norms: list[float]
+    confusion: NotRequired[list[list[int]]]
 
 
 @torch.no_grad()
@@ -43,3 +61,24 @@ def balanced(per_class: Tensor) -> float:
     Classes without test images (NaN) are left out.
     """
     return float(per_class.nanmean())
+
+
+def summary(
+    of: tuple[str, int | None, str], results: Sequence[NetworkResult], groups: Sequence[str], labels: str
+) -> Evaluated:
+    """Mean and sample standard deviation over networks of the balanced accuracy, and means per class and group.
+
+    of: subject, iteration and architecture of the event; groups: of the classes.
+    """
+    accuracies = [balanced(torch.tensor(result["per_class"], dtype=torch.float64)) for result in results]
+    by_class = [statistics.fmean(column) for column in zip(*(row["per_class"] for row in results), strict=True)]
+    return Evaluated(
+        *of,
+        len(results),
+        statistics.fmean(accuracies),
+        sample_std(accuracies),
+        by_class,
+        group_means(by_class, groups),
+        [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
+        labels,
+    )

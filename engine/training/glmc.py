@@ -24,8 +24,8 @@ from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.settings import AugmentationName, RunSettings
 from engine.training.batches import shuffled_batches
-from engine.training.long_tailed import EpochTraining, cosine, weighted_batches
-from engine.training.sgd import Batch, Gradient, Sgd
+from engine.training.long_tailed import EpochTraining, weighted_batches
+from engine.training.sgd import Batch, Gradient, Sgd, half_cosine
 
 RESAMPLING_EXPONENT, LABEL_EXPONENT = 0.2, 0.8
 """An image of the second batch is drawn by n_c^-0.2; a label of the balanced head weighs n_c^-0.8 (official code)."""
@@ -153,7 +153,7 @@ def glmc_training(
         torch.cat([start, glmc.heads.to(start)]),
         gradient,
         lambda epoch: _mixed_batches(settings, data, generator(settings.seed, *names, "epoch", epoch)),
-        lambda step, steps: recipe.learning_rate * cosine(step, steps),
+        lambda step, steps: recipe.learning_rate * half_cosine(step / steps),
         recipe.epochs,
         -(-len(data.train_labels) // recipe.batch_size),
         Sgd(recipe.momentum, recipe.weight_decay),

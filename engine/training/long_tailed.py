@@ -23,7 +23,7 @@ from engine.nets.functional import FlatNetwork
 from engine.run.folder import write_atomically
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
-from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, refuse_divergence, train_epoch
+from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, refuse_divergence, train_epoch
 
 # ---- The step size ----
 
@@ -44,13 +44,8 @@ def one_cycle(step: int, steps: int) -> float:
     return _cosine(1.0, last, (step - top) / (steps - 1 - top))
 
 
-def cosine(step: int, steps: int) -> float:
-    """The step size as a share of the first one: half a cosine, from 1 to 0 at the end of the last step."""
-    return _cosine(1.0, 0.0, step / steps)
-
-
 def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+    return end + (start - end) * half_cosine(share)
 
 
 # ---- The loss and the order of images, against the imbalance ----

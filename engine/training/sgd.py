@@ -19,6 +19,11 @@ Batch = tuple[Tensor, Tensor]
 _TINY = 1e-12
 
 
+def half_cosine(share: float) -> float:
+    """A step size as a share of the first one, after this share of the steps: half a cosine, from 1 to 0."""
+    return (1 + math.cos(math.pi * share)) / 2
+
+
 @dataclass(frozen=True)
 class Gsam:
     """Adaptive GSAM (Zhuang et al. 2022), which keeps expert trajectories flat, as FTD uses it.

@@ -30,7 +30,7 @@ def import_experts(
 ) -> None:
     """Take over experts of the MTT family (replay_buffer_*.pt); prints the name that experts.imported takes.
 
-    They are tested on the data set of the preset and kept in the cache, apart from experts that ltdd-tui trains.
+    They are tested on the data set of the preset and kept in the cache, in a folder of their own.
     """
     # Before a worker is started, whose torch takes seconds to load.
     if faults := check_runnable(load_preset(preset, overrides or [])):

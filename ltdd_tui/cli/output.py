@@ -77,7 +77,7 @@ def result_table(rows: Iterable[Row]) -> Table:
     table = plain_table("set", *labels, *figures, right=figures)
     for row in rows:
         table.add_row(
-            row.label,
+            row.title,
             *([row.labels or "-"] if labels else []),
             mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats),
             str(row.repeats),
@@ -94,7 +94,7 @@ def class_table(
 
     Percents on very few test images have their interval. `test_counts` may be empty: older runs have none.
     """
-    labels = [row.label for row in rows]
+    labels = [row.title for row in rows]
     images = ("images", "test") if test_counts else ("images",)
     table = plain_table("class", *images, "", *labels, right=(*images, *labels))
     # Names and figures come from files, whose lists may be shorter than the counts.

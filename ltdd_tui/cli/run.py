@@ -28,7 +28,7 @@ from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, fo
 from ltdd_tui.cli.results import print_result
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import cell_name, prepare
-from ltdd_tui.launch.given_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
+from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
@@ -120,7 +120,9 @@ def run(
     if start_set is not None:
         facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
         print_note(facts.sentence())
-        overrides = [*start_overrides(facts, method.learns_labels), *overrides]
+        # Recovery labels its images by a teacher, whatever they had.
+        takes_labels = method.learns_labels and method.synthesis != "recovery"
+        overrides = [*start_overrides(facts, takes_labels), *overrides]
         check_start(facts, load_preset(preset, overrides))
     if dry_run:
         if name is not None:

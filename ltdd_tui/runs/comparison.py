@@ -63,6 +63,12 @@ class ComparedRun:
         """The label regime of `rows`."""
         return next((row.labels for row in self.rows.values() if row.labels), "stored")
 
+    @property
+    def random_labels(self) -> str:
+        """Who labelled the random images of `rows`: `teacher`, else `class`; empty without such images."""
+        random = self.rows.get("random")
+        return "" if random is None else "teacher" if random.teacher_labels else "class"
+
     def by_regime(self) -> list[ComparedRun]:
         """The run once for each label regime, with the rows of that one."""
         return [replace(self, rows=rows) for rows in self.regimes.values()] or [self]
@@ -206,30 +212,34 @@ SETS = {"final": "final", "best": "best", "start": "initialization", "random": "
 def comparison_as(form: TableFormat, runs: Sequence[ComparedRun]) -> str:
     """The figures of compared runs, and their accuracy by class from head to tail, as text.
 
-    A row for each run, and for each of its label regimes where a run has another than `stored`.
+    A row for each run, and for each of its label regimes where a run has another than `stored`. Where random images of
+    one have a teacher's labels, a column tells who labelled them.
     """
     labels = ("labels",) if any(run.regimes for run in runs) else ()
     runs = [own for run in runs for own in run.by_regime()]
+    column = f"random{'_' if form == 'csv' else ' '}labels"
+    by_whom = (column,) if any(run.random_labels == "teacher" for run in runs) else ()
     classes = [line for line in compared_classes(runs) if any(value is not None for value in line.values)]
     titles: tuple[str, ...]
     if form == "csv":
         by_set = tuple(title for name in SETS for title in (f"{name}_mean", f"{name}_std"))
-        titles = ("run", *labels, *by_set, *GROUPS, "published", *(f"class:{line.name}" for line in classes))
+        titles = ("run", *labels, *by_set, *by_whom, *GROUPS, "published", *(f"class:{line.name}" for line in classes))
     else:
-        titles = ("run", *labels, *SETS, *GROUPS, "published", *(line.name for line in classes))
+        titles = ("run", *labels, *SETS, *by_whom, *GROUPS, "published", *(line.name for line in classes))
     rows: list[tuple[Cell, ...]] = []
     for place, run in enumerate(runs):
         sets = [run.latest if name == "final" else run.rows.get(row) for name, row in SETS.items()]
         groups = [run.latest.groups.get(group) if run.latest else None for group in GROUPS]
         numbers = [*groups, run.published, *(line.values[place] for line in classes)]
         named = (run.name, run.labels) if labels else (run.name,)
+        labelled = [run.random_labels] if by_whom else []
         if form == "csv":
             spreads = [
                 cell for row in sets for cell in ((row.accuracy_mean, row.accuracy_std) if row else (None, None))
             ]
-            rows.append((*named, *spreads, *numbers))
+            rows.append((*named, *spreads, *labelled, *numbers))
         else:
-            rows.append((*named, *map(_spread, sets), *map(percent, numbers)))
+            rows.append((*named, *map(_spread, sets), *labelled, *map(percent, numbers)))
     table = Table(titles, tuple(rows))
     return table.as_csv() if form == "csv" else table.as_markdown()
 

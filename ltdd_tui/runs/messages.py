@@ -11,7 +11,7 @@ from engine.run.errors import Fault
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
-from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
+from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,7 +109,8 @@ def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | No
         return ""
     # The classifier experts decouple head from tail, and so reach more than the others.
     experts = [own[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in own]
-    compared = [(name, own.get(label)) for name, label in (("random", "random"), ("start", "initialization"))]
+    random, start = own.get("random"), own.get("initialization")
+    compared = [(random.title if random else "", random), ("start", start)]
     compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else own.get("teacher")))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
@@ -274,7 +275,7 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             groups = ", ".join(f"{name} {percent(value)}" for name, value in event.groups.items() if value is not None)
             told = event.labels and state is not None and state.first_regime_told
             how = f", {event.labels} labels" if told else ""
-            subject = event.subject.replace("_", " ")
+            subject = event.subject.replace("_", " ") + BY_TEACHER * event.teacher_labels
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")

@@ -16,11 +16,16 @@ def are_percents(*values: float | None) -> bool:
     return all(value is not None and 0 <= value <= 100 for value in values)
 
 
+BY_TEACHER = " (teacher's labels)"
+"""Behind the name of random images that have labels of the teacher."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
 
     `per_class` is None for a class without test images. `labels` is the label regime, empty for experts and teachers.
+    `teacher_labels`: these random images had the teacher's labels, not their classes.
     """
 
     label: str
@@ -31,6 +36,12 @@ class Row:
     groups: Mapping[str, float | None]
     iteration: int | None = None
     labels: str = ""
+    teacher_labels: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is written before its figures: runs whose random images have other labels must not look alike."""
+        return self.label + BY_TEACHER * self.teacher_labels
 
 
 def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
@@ -56,6 +67,7 @@ def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1, labels: s
         figures.groups,
         figures.iteration,
         figures.labels if isinstance(figures, Evaluated) else labels,
+        bool(figures.teacher_labels),
     )
 
 
@@ -114,7 +126,7 @@ def final_with_stored_labels(rows: Iterable[Row]) -> float | None:
 
 
 def stored_text(metrics: Metrics) -> str:
-    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, teacher 230 kB`.
+    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, whitening 38 MB`.
 
     Of a run that no network is trained in the online regime for, without a teacher; empty for one of an older version.
     """
@@ -125,4 +137,5 @@ def stored_text(metrics: Metrics) -> str:
     parts += [f"labels {size(stored.labels_float32)}"] if stored.labels_float32 else []
     if stored.teacher_float32 and "online" in (metrics.regimes or {}):
         parts.append(f"teacher {size(stored.teacher_float32)}")
+    parts += [f"whitening {size(stored.whitening_float32)}"] if stored.whitening_float32 else []
     return ", ".join(parts)

@@ -105,8 +105,8 @@ class Stages:
 
         later: a finished run was asked for it, which is no part of the run's time.
         """
-        seconds, stage = float(event.seconds), self.named(event.stage)
-        seconds = stage.seconds if later else seconds
+        stage = self.named(event.stage)
+        seconds = stage.seconds if later else float(event.seconds)
         stage.status, stage.since, stage.samples = "done", None, ()
         stage.seconds, stage.done, stage.reached = seconds, float(stage.total), 1.0
         if self.running == event.stage:
@@ -122,10 +122,15 @@ class Stages:
 
 def planned_stages(started: e.RunStarted) -> list[str]:
     """The stages that the run goes through, in order."""
+    # A run of another version may have a method that this one does not know.
+    method = {str(name): traits for name, traits in METHODS.items()}.get(started.method)
     # Older runs named all stages there were, also those that their method does without; and none had a teacher, for
     # which a method may train experts all the same.
-    if "teacher" in started.stages:
+    if "teacher" in started.stages or method is None:
         return started.stages
-    # A run of another version may have a method that this one does not know.
-    skipped = {str(name): traits.skipped_stages for name, traits in METHODS.items()}.get(started.method, frozenset())
-    return [name for name in started.stages if name not in skipped]
+    needs = {
+        "experts": method.matches_trajectories,
+        "classifier_experts": method.matches_trajectories and method.decoupled,
+        "distill": method.distills,
+    }
+    return [name for name in started.stages if needs.get(name, True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load, save
 from torch.nn import functional as F
 
 from engine.context import generator
-from engine.distilled import DistilledSet, load_teacher
+from engine.distilled import DistilledSet, load_teacher, teacher_bytes
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
 from engine.training.from_scratch import TrainingSet, fresh_network, train_from_scratch
@@ -31,7 +32,7 @@ def test_the_set_comes_back_as_it_was(path: Path) -> None:
     assert distilled.labels.tolist() == [c for c in range(10) for _ in range(2)]
     assert distilled.learning_rate == float(original.beta)
     assert distilled.class_names == data.class_names
-    assert (distilled.recipe.epochs, distilled.recipe.decay_epoch) == (2, 1)
+    assert (distilled.recipe.epochs, distilled.recipe.decay_epochs) == (2, [1])
 
 
 def test_pixels_are_the_images_unwhitened_and_cut_to_their_range(path: Path) -> None:
@@ -135,12 +136,16 @@ def with_teacher(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return finish_run(tmp_path_factory.mktemp("run"), ALL_REGIMES).folder
 
 
-def test_the_teacher_comes_back_as_it_was(with_teacher: RunFolder) -> None:
+def test_the_teacher_comes_back_as_it_was(with_teacher: RunFolder, tmp_path: Path) -> None:
     data = tiny_data(ALL_REGIMES)
     original, teacher = tiny_teacher(ALL_REGIMES, data), load_teacher(with_teacher.teacher)
     images = data.train_images[:9]
     assert torch.equal(teacher.logits(images), original.logits(images))
     assert [own.tolist() for own in teacher.per_class] == [own.tolist() for own in original.per_class]
+    assert teacher.temperature == 1.0
+    softer = tmp_path / "softer.safetensors"
+    softer.write_bytes(teacher_bytes(ALL_REGIMES, data, replace(original, temperature=4.0)))
+    assert torch.equal(load_teacher(softer).label_logits(images), original.logits(images) / 4)
 
 
 def test_only_a_run_with_online_labels_keeps_its_teacher(path: Path, with_teacher: RunFolder) -> None:

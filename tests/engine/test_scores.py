@@ -50,7 +50,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EvaluationTarget, LongT
     return seen
 
 
-def test_step_sizes_are_chosen_on_train_images_that_no_network_has_seen(
+def test_step_sizes_are_chosen_on_train_images_that_random_images_leave_out(
     tmp_path: Path, asked: list[tuple[EvaluationTarget, LongTailedData, RunSettings]]
 ) -> None:
     settings = tiny_settings(**SHORT)

@@ -36,6 +36,7 @@ SHORTEST_NAME, ROOMY_NAME = 6, 24
 TITLES = ("start", "rand", "many", "med", "few", "paper", "diff")
 VALUE, CHANGE, SHORTEST_BAR, LONGEST_BAR = 5, 7, 4, 24
 NOTE = "in brackets: the last check, of one network or few"
+RANDOM_NOTE = "the teacher's labels where these are stored, not their classes"
 LOSSES = ("rep", "cls")
 
 
@@ -100,6 +101,9 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         lines.append(Content.assemble(*parts))
     if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
+    by_teacher = dict.fromkeys(run.tag for run, _ in rows if run.random_labels == "teacher")
+    if by_teacher:
+        lines += [EMPTY, Content.styled(f"{', '.join(by_teacher)}: random images with {RANDOM_NOTE}", MUTED)]
     return lines
 
 

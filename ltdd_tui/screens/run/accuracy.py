@@ -15,7 +15,7 @@ from engine.run.events import Evaluated
 from engine.run.metrics import interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
-from ltdd_tui.runs.rows import Row, has_regimes, rows_from_state
+from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
@@ -154,7 +154,8 @@ def regime_lines(rows: Sequence[Row], width: int) -> list[Content]:
     for labels in dict.fromkeys(row.labels for row in rows if row.labels):
         own = {row.label: row for row in rows if row.labels == labels}
         latest = next((name for name in ("final", "last check") if name in own), "")
-        shown = [("random", "random"), ("initialization", "start"), (latest, latest)]
+        random = own["random"].title if "random" in own else ""
+        shown = [("random", random), ("initialization", "start"), (latest, latest)]
         parts = [(fit(labels, LABELS_CELLS), ACCENT)]
         for label, name in shown:
             if row := own.get(label):
@@ -229,7 +230,9 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         accuracies = class_accuracies(state)
         rows = rows_from_state(state)
         self.border_title = _title(accuracies, state.first_regime_told)
-        self.border_subtitle = f"r random images, i start, │ {accuracies.bound_of or 'experts'} on all data"
+        random = by_label(rows).get("random")
+        labels = BY_TEACHER if random and random.teacher_labels else ""
+        self.border_subtitle = f"r random images{labels}, i start, │ {accuracies.bound_of or 'experts'} on all data"
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
         self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height, regime_lines(rows, width)))
         self._foot.draw(lambda width: foot_lines(accuracies, width))

@@ -11,7 +11,7 @@ from ltdd_tui.formatting import PLUS_MINUS, clean, duration, mean_and_std, perce
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.results import RunSummary, settings_lines
-from ltdd_tui.runs.rows import final_with_stored_labels, has_regimes
+from ltdd_tui.runs.rows import BY_TEACHER, final_with_stored_labels, has_regimes
 from ltdd_tui.screens.runs.table import STATE_STYLES, state_text
 from ltdd_tui.widgets.bars import cells, gauge, resampled
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, ERROR, MUTED, STRONG, LinesView, fit, wrapped
@@ -21,6 +21,7 @@ FIGURE_CELLS = (9, 6, 6, 6)
 """The columns of the accuracies: over all classes, and those of GROUPS."""
 # Labels that are too long for the narrow pane.
 SHORT = {"representation experts": "experts rep", "classifier experts": "experts cls", "initialization": "start"}
+SHORT |= {f"random{BY_TEACHER}": "random soft"}
 
 
 class RunPreview(LinesView):
@@ -86,7 +87,7 @@ def _accuracies(summary: RunSummary, width: int) -> Iterator[Content]:
             heading = above
             yield Content.styled(heading, ACCENT)
         mean = mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats).replace(f" {PLUS_MINUS} ", PLUS_MINUS)
-        label = SHORT.get(row.label, row.label.replace("final on ", "on "))
+        label = SHORT.get(row.title, row.title.replace("final on ", "on "))
         text = line(label, mean, *(percent(row.groups.get(group)) for group in GROUPS))
         yield Content.styled(text, STRONG if row.label == "final" else "")
     if summary.settings and (expected := summary.settings.expected):

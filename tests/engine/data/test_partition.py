@@ -110,6 +110,7 @@ def test_a_partitioned_run_learns_and_exports_a_label_for_each_mini_image(
     assert sum(len(images) for images, _ in distilled.batches()) == 80
     card = " ".join(context.folder.card.read_text().split())
     assert "Each holds 2 x 2 mini-images, which networks see enlarged, as 80 images." in card
+    assert "4 times as many steps as on 20 images" in " ".join(card.split())
     if method == "ltdd":
         assert len(read_json(context.folder.previews / "000002.json")) == 20
 

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from engine.__main__ import main
-from engine.importing.given_sets import made_elsewhere
+from engine.importing.imported_sets import imported_sources
 from engine.importing.replay_buffers import import_experts
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
-from engine.run.events import Warned
+from engine.run.events import ExpertDone, Warned
 from engine.run.expert_cache import ABOUT, CachedExperts, cached_experts, experts_root, imported_faults, trained_alike
 from engine.run.folder import read_json
 from engine.run.validation import check_runnable
 from engine.stages.distill import student_matcher
 from engine.stages.experts import train_classifier_experts, train_experts
+from engine.training.accuracy import per_class_accuracy
 from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
 from tests.engine.tiny_run import CPU, tiny_context, tiny_data, tiny_set, tiny_settings
@@ -64,7 +65,7 @@ def test_the_matching_gradient_is_that_of_the_same_weights_in_our_cache(tmp_path
     taken = tiny_context(tmp_path / "taken", settings, events := [])
     imported = train_experts(taken, data, network)
     assert any("trained elsewhere" in event.message for event in events if isinstance(event, Warned))
-    assert made_elsewhere(taken.folder, settings)["experts"]["source"] == str(tmp_path)
+    assert imported_sources(taken.folder, settings)["experts"]["source"] == str(tmp_path)
     assert all(torch.equal(one.at(1), two.at(1)) for one, two in zip(own, imported, strict=True))
     gradients = []
     for run, experts in ((context, own), (taken, imported)):
@@ -74,6 +75,25 @@ def test_the_matching_gradient_is_that_of_the_same_weights_in_our_cache(tmp_path
         gradients.append(matcher.gradient(tiny_set(data), 0, torch.Generator().manual_seed(0)).gradient)
     for one, two in zip(*gradients, strict=True):
         assert one.abs().sum() > 0 and torch.equal(one, two)
+
+
+def test_imported_experts_are_tested_and_get_classifiers_by_the_images_of_the_run(tmp_path: Path) -> None:
+    key = import_experts(buffer(tmp_path), tiny_settings(), CPU, lambda event: None)
+    classifiers = []
+    for whitening in ("corrected", "none"):
+        settings = tiny_settings("ltdd", whitening, experts=EXPERTS | {"imported": key}, compile="never")
+        context, data = tiny_context(tmp_path / whitening, settings, events := []), tiny_data(settings)
+        network, _ = fresh_network(settings, data, "convnet")
+        experts = train_experts(context, data, network)
+        accuracies = [
+            per_class_accuracy(network, expert.last, data.test_images, data.test_labels).tolist() for expert in experts
+        ]
+        assert [expert.per_class.tolist() for expert in experts] == accuracies
+        assert [event.per_class for event in events if isinstance(event, ExpertDone)] == accuracies
+        assert cached_experts(settings, "cpu") == CachedExperts(representation=2, classifier=0)
+        classifiers.append(train_classifier_experts(context, data, network, experts)[0].last)
+        assert cached_experts(settings, "cpu") == CachedExperts(representation=2, classifier=2)
+    assert not torch.equal(*classifiers)
 
 
 def test_imported_experts_say_where_they_are_from_and_what_fits_them(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def test_the_documentation_is_up_to_date() -> None:
         {"matching": {"min_start_epoch": 20, "max_start_epoch": 20}},
         {"matching": {"max_start_epoch": 100}},
         {"matching": {"expert_epochs": 11}},
+        {"method": "mtt", "initialize": {"labels": "teacher"}},
+        {"method": "mtt", "initialize": {"labels": "stored", "start_set": "set"}},
+        {"method": "rldd", "initialize": {"labels": "stored", "start_set": "set"}},
+        {"method": "rldd", "initialize": {"labels": "class"}},
+        {"method": "random", "initialize": {"images": "crops"}},
+        {"method": "herding", "initialize": {"images": "k-center"}},
     ],
 )
 def test_an_invalid_value_is_refused(values: dict[str, Any]) -> None:
@@ -78,6 +84,21 @@ def test_an_invalid_value_is_refused(values: dict[str, Any]) -> None:
 
 def test_the_last_start_epoch_that_still_has_a_target_is_allowed() -> None:
     assert RunSettings.model_validate({"matching": {"max_start_epoch": 99}}).matching.max_start_epoch == 99
+
+
+@pytest.mark.parametrize(
+    ("method", "initialize"),
+    [
+        ("mtt", {"labels": "class"}),
+        ("dm", {"labels": "teacher"}),
+        ("random", {"images": "real", "labels": "one_expert"}),
+        ("herding", {"images": "herding", "labels": "teacher"}),
+        ("rldd", {"images": "real", "labels": "one_expert"}),
+        ("imported", {"images": "crops", "labels": "stored", "start_set": "set"}),
+    ],
+)
+def test_a_start_that_a_preset_may_have_for_another_method_is_allowed(method: str, initialize: dict[str, str]) -> None:
+    assert RunSettings.model_validate({"method": method, "initialize": initialize}).method == method
 
 
 def test_settings_are_frozen() -> None:

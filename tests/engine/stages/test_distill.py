@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +50,29 @@ def finish(context: Context, recovers: bool) -> DistillState:
         matcher = Recovery(RecoverySettings(batch_size=4), ITERATIONS, teacher, data)  # type: ignore[assignment]
     *_, last = distill(context, start, matcher)  # type: ignore[arg-type]
     return last
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+def test_a_whole_step_has_the_precision_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recovers: bool
+) -> None:
+    owner, name = (Recovery, "step") if recovers else (RandomGradient, "gradient")
+    steps, within, step = list[list[str]](), list[str](), getattr(owner, name)
+
+    @contextlib.contextmanager
+    def recorded(precision: str, device: torch.device) -> Iterator[None]:
+        within.append(precision)
+        yield
+        within.pop()
+
+    def seen(*inputs: object) -> object:
+        steps.append(list(within))
+        return step(*inputs)
+
+    monkeypatch.setattr("engine.stages.distill.matmul_precision", recorded)
+    monkeypatch.setattr(owner, name, seen)
+    finish(run_context(tmp_path, []), recovers)
+    assert steps == [["float32"]] * ITERATIONS
 
 
 @pytest.mark.parametrize(("stops_at", "recovers"), [(1, False), (3, False), (5, False), (6, True), (7, False)])

@@ -155,7 +155,8 @@ def test_a_method_without_classifier_experts_has_null_for_them(tmp_path: Path) -
 def test_a_method_that_does_not_distill_has_no_experts_and_says_that_its_images_are_real(tmp_path: Path) -> None:
     folder = finish_run(tmp_path, tiny_settings("random")).folder
     assert metrics_of(tmp_path)["experts"] == {"representation": None, "classifier": None}
-    assert "20 real, randomly selected images" in folder.card.read_text()
+    card = folder.card.read_text()
+    assert "20 real images, 2 for each" in card and "long-tailed, randomly selected, 2 images per class" in card
 
 
 def test_a_number_that_is_not_finite_becomes_null(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tm
     assert sorted(named) == sorted([*first, *others, *experts, *further])
     for told in ("Labels **online**: Mean squared error", "CutMix with alpha 0.5", "Labels **stored**: Soft cross-"):
         assert told in card
-    kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992."
+    kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992, whitening "
     assert f"- bytes to keep: {kept}" in card and "- `teacher.safetensors`: " in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and 'training("online", load_teacher("teacher.safetensors"))' in code[1]
@@ -243,6 +244,30 @@ def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tm
 def test_the_card_of_a_run_with_stored_labels_alone_names_no_regime(finished: RunFolder) -> None:
     card = finished.card.read_text()
     assert "| trained on | network | accuracy |" in card and "online" not in card.partition("## Load it")[0]
+
+
+def test_of_random_images_metrics_and_card_say_whose_labels_they_have(tmp_path: Path, finished: RunFolder) -> None:
+    settings = tiny_settings("random", initialize={"labels": "teacher"})
+    context, data = tiny_context(tmp_path, settings), tiny_data(settings)
+    random = replace(figures("random", None), teacher_labels=True)
+    metrics = collect_metrics(context, data, [random, *evaluations()[1:]], [], [])
+    assert metrics["random"]["teacher_labels"] is True and "teacher_labels" not in metrics["final"]
+    card = dataset_card(metrics, describe(settings, data))
+    assert "| random (teacher's labels) |" in card
+    assert "is real images with the teacher's labels" in card and "with their classes as labels" not in card
+    assert "| random |" in finished.card.read_text() and "their classes as labels" in finished.card.read_text()
+    regimes = metrics["regimes"] | {"hard": metrics["regimes"]["stored"] | {"random": metrics["final"]}}
+    card = dataset_card(metrics | {"regimes": regimes}, describe(settings, data))
+    assert "the teacher's labels in stored, else their classes" in card
+
+
+def test_selected_images_are_not_called_distilled(tmp_path: Path) -> None:
+    settings = tiny_settings("k-center")
+    data = tiny_data(settings)
+    metrics = collect_metrics(tiny_context(tmp_path, settings), data, evaluations(), [], [])
+    card = dataset_card(metrics, describe(settings, data))
+    assert "# digits, long-tailed, selected by k-center, 2 images per class" in card
+    assert "selected by the method `k-center`" in card and "distilled by" not in card
 
 
 def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:

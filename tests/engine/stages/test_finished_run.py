@@ -166,14 +166,21 @@ def test_the_readme_beside_the_pt_files_says_what_tensors_do_not(tmp_path: Path)
         "with probability 0.5",
         "each side times 0.833 to 1.2",
         "±15 degrees",
-        "a tenth of the learning rate from epoch 1 on",
+        "Cross-entropy with the soft targets, 2 epochs, batches of 128, SGD with momentum 0.9",
+        "times 0.1 after 50% of the epochs",
     ):
         assert told in readme
     assert "{" not in readme
     about = DistilledSet.load(context.folder.distilled).about
     for whitening in ("none", "raw"):
-        other = TrioFacts(about | {"whitening": whitening}, True, 0.1, 0.1, 1)
+        other = TrioFacts(about | {"whitening": whitening}, True, 0.1, 0.1)
         assert "Epsilon" not in trio_readme(other, settings.dataset)
+    recipe = about["recipe"] | {"optimizer": "adamw", "cutmix": 1.0, "ema": 0.99}
+    selected = trio_readme(
+        TrioFacts(about | {"recipe": recipe, "method": "herding"}, True, 0.1, 0.001), settings.dataset
+    )
+    assert "CutMix with alpha 1, AdamW, weight decay" in selected and "with 0.99 of itself a step" in selected
+    assert "SGD" not in selected and "digits, selected by herding: the final set" in selected
 
 
 def test_copies_of_a_run_with_online_labels_carry_its_teacher_and_say_how_to_use_it(tmp_path: Path) -> None:

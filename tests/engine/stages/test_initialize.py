@@ -65,7 +65,7 @@ def test_a_selection_is_a_method_and_a_start_for_matching(tmp_path: Path, rule: 
 
 
 def test_random_images_are_random_also_where_a_teacher_labels_them(tmp_path: Path) -> None:
-    settings = tiny_settings("random", initialize={"images": "confident", "labels": "teacher"})
+    settings = tiny_settings("random", initialize={"labels": "teacher"})
     data, (network, experts) = tiny_data(settings), untrained(1)
     teacher = Teacher(network, experts, [])
     start = initialize(tiny_context(tmp_path, settings), data, network, experts, teacher)

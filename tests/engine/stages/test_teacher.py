@@ -13,7 +13,7 @@ from engine.run.device_profiles import cpu
 from engine.run.errors import RunFailed, Stopped
 from engine.run.estimate import estimate
 from engine.run.events import Event, ExpertDone, ExpertEpoch, LabelsAdjusted, StageDone, StageStarted, TeacherReady
-from engine.run.expert_cache import cached_experts, experts_root
+from engine.run.expert_cache import cached_experts, experts_root, teachers_trained_alike
 from engine.run.settings import RunSettings
 from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher, search_tau
@@ -90,6 +90,8 @@ def test_a_cached_teacher_is_found_by_settings_alone_and_costs_no_time(
     teacher_of(tmp_path / "a", settings)
     assert cached_experts(settings, "cpu") == cached_experts(with_teacher(label_adjustment="adsa"), "cpu") == (0, 0, 2)
     assert cached_experts(with_teacher(networks=3), "cpu") == (0, 0, 2)
+    assert teachers_trained_alike(with_teacher("glmc", cutmix=1.0)) == teachers_trained_alike(with_teacher("glmc"))
+    assert cached_experts(with_teacher(cutmix=1.0), "cpu") == (0, 0, 0)
     assert cached_experts(with_teacher(epochs=4), "cpu") == cached_experts(with_teacher("glmc"), "cpu") == (0, 0, 0)
     assert cached_experts(settings.model_copy(update={"seed": 1}), "cpu") == (0, 0, 0)
     seconds = [

@@ -13,7 +13,8 @@ from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.training.from_scratch import fresh_network
 from engine.training.gradients import autograd_gradient, looped
-from engine.training.long_tailed import LongTailLoss, balanced_softmax, cosine, long_tailed_training, one_cycle
+from engine.training.long_tailed import LongTailLoss, balanced_softmax, long_tailed_training, one_cycle
+from engine.training.sgd import half_cosine
 from tests.engine.tiny_run import tiny_data, tiny_settings
 
 
@@ -35,7 +36,7 @@ def scheduled(of: str, steps: int) -> list[float]:
 @pytest.mark.parametrize("steps", [1, 7, 50])
 def test_the_step_sizes_are_those_of_torch(steps: int) -> None:
     assert [one_cycle(step, steps) for step in range(steps)] == pytest.approx(scheduled("one_cycle", steps), abs=1e-12)
-    assert [cosine(step, steps) for step in range(steps)] == pytest.approx(scheduled("cosine", steps), abs=1e-12)
+    assert [half_cosine(step / steps) for step in range(steps)] == pytest.approx(scheduled("cosine", steps), abs=1e-12)
 
 
 def test_balanced_softmax_is_the_cross_entropy_of_logits_plus_the_log_prior() -> None:

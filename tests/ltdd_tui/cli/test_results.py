@@ -166,6 +166,7 @@ def test_scores_are_printed_with_their_parts_and_shown_from_then_on(command: Cal
     assert "LRS" not in command("show", "first").out
     printed = command("scores", "first", "--repeats", "3")
     assert printed.code == 0 and "held-out training images" in printed.err
+    assert "the set was made from all" in " ".join(printed.err.split())
     lines = printed.out.splitlines()
     assert lines[1].split() == ["all", "images,", "hard", "labels", "81.0", "±", "0.5", "3", "0.05", "searched"]
     assert len(lines) == 1 + 7 + 2
@@ -204,7 +205,7 @@ def with_regimes(run: Path) -> None:
     metrics |= {"labels": "stored", "regimes": {"stored": own, "online": online}}
     metrics["teacher"] = metrics["final"] | {"kind": "glmc", "accuracy_mean": 94.5, "mean_logits": metrics["final"]}
     metrics["stored_bytes"] = {"images_float32": 307_200, "images_uint8": 76_800, "labels_float32": 4_000}
-    metrics["stored_bytes"]["teacher_float32"] = 230_000
+    metrics["stored_bytes"] |= {"teacher_float32": 230_000, "whitening_float32": 37_700_000}
     (run / "result" / "metrics.json").write_text(json.dumps(metrics))
 
 
@@ -217,7 +218,7 @@ def test_show_names_the_label_regime_of_every_figure_where_there_are_several(com
         assert row in [one[:3] for one in rows]
     assert ["teacher", "-", "94.5"] in [one[:3] for one in rows]
     assert rows[rows.index([]) + 1][-4:] == ["final", "online", "final", "stored"], "by class, with bars of stored"
-    assert "stored: images 307 kB (76.8 kB as 8 bits), labels 4.0 kB, teacher 230 kB" in shown.out
+    assert "stored: images 307 kB (76.8 kB as 8 bits), labels 4.0 kB, teacher 230 kB, whitening 37.7 MB" in shown.out
     assert "published 53.4" in shown.out and "here 86.9 (+33.5)" in shown.out, "beside stored labels, as published"
     assert "with stored labels; random 60.0" in shown.err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,23 @@ def test_the_accuracy_panel_has_a_line_for_each_regime_and_the_teacher(state: Ru
     roomy, tight = (class_lines(accuracies, 60, height, lines) for height in (20, 4))
     assert roomy[len(roomy) - 1].plain == "teacher 62.1" and tight[0].plain == lines[0].plain
     assert regime_lines(rows_from_state(state_of(["stored"], *sets("stored", 1.0, 2.0, 3.0))), 60) == []
+
+
+def test_random_images_with_a_teachers_labels_never_look_like_those_with_their_classes() -> None:
+    random = replace(evaluated("random", "stored", 44.0), teacher_labels=True)
+    state = state_of(["stored"], random, *sets("stored", 1.0, 39.3, 41.8)[1:])
+    assert [row.title for row in rows_from_state(state)][:2] == ["random (teacher's labels)", "initialization"]
+    assert "; random (teacher's labels) 44.0, start 39.3" in closing_line_of(state)
+    message = log_message(e.Stamped(9, 9.0, random), state)
+    assert message and "evaluated random (teacher's labels) on convnet" in message
+    plain = state_of(["stored"], *sets("stored", 30.0, 35.0, 43.8))
+    both = compared_runs([view_of(state), view_of(plain, "two")])
+    titles, *rows = (line.split(",") for line in comparison_as("csv", both).splitlines())
+    assert [row[titles.index("random_labels")] for row in rows] == ["teacher", "class"]
+    assert "| random labels |" in comparison_as("markdown", both)
+    lines = [line.plain for line in panels.figures(panels.Comparison(both, ["red", "blue"]), [], 110)]
+    assert lines[-1] == "A: random images with the teacher's labels where these are stored, not their classes"
+    assert "random_labels" not in comparison_as("csv", compared_runs([view_of(plain)]))
 
 
 @pytest.fixture(scope="module")

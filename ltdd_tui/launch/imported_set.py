@@ -17,8 +17,8 @@ from ltdd_tui.runs import worker
 
 
 @dataclass(frozen=True)
-class GivenSetFacts:
-    """What the worker tells of a set (`GivenSet.describe`). shape: (count, channels, side, side).
+class ImportedSetFacts:
+    """What the worker finds in a set (`ImportedSet.describe`). shape: (count, channels, side, side).
 
     classes: None where the set has no labels. labels: of which kind they are, in words. made_with: the metadata of a
     set of ours. config: the settings of the run that it is a result of, where that run is here. partition: mini-images
@@ -48,7 +48,7 @@ class GivenSetFacts:
         )
 
 
-def inspect_set(given: str, runs_dir: Path) -> GivenSetFacts:
+def inspect_set(given: str, runs_dir: Path) -> ImportedSetFacts:
     """What there is in a run, by its name or path, or in a file or folder; raises InputError as the worker does."""
     run = RunFolder(expanded(str(runs_dir / given))) if given else None
     path = run.root if run and run.exists() else expanded(given).absolute()
@@ -58,7 +58,7 @@ def inspect_set(given: str, runs_dir: Path) -> GivenSetFacts:
     # A run's own folder, or its result in it.
     homes = (RunFolder(home) for home in (path, path.parent.parent))
     config = next((home.config for home in homes if home.exists() and Path(found["source"]) == home.distilled), None)
-    return GivenSetFacts(
+    return ImportedSetFacts(
         path,
         tuple(found["shape"]),
         found["labels"],
@@ -85,19 +85,20 @@ def made_with_overrides(about: dict[str, Any]) -> list[str]:
     }
     network = about.get("network") or {}
     keys |= {f"experts.{'network' if key == 'name' else key}": value for key, value in network.items()}
-    keys |= {f"evaluate.{key}": value for key, value in (about.get("recipe") or {}).items()}
+    for block, name in (("evaluate", "recipe"), ("hard", "hard"), ("online", "online")):
+        keys |= {f"{block}.{key}": value for key, value in (about.get(name) or {}).items()}
     known = ((key, value) for key, value in keys.items() if value is not None)
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in known]
 
 
-def start_overrides(facts: GivenSetFacts, takes_labels: bool) -> list[str]:
+def start_overrides(facts: ImportedSetFacts, takes_labels: bool) -> list[str]:
     """What lets a run start from the set, as KEY=VALUE; `takes_labels`: whether the method has soft labels."""
     labels = ["initialize.labels=stored"] if facts.soft_labels and takes_labels else []
     mini_images = [f"initialize.partition={facts.partition}"] if facts.partition > 1 else []
     return [f"initialize.start_set={facts.path}", *labels, *mini_images]
 
 
-def check_start(facts: GivenSetFacts, settings: RunSettings) -> None:
+def check_start(facts: ImportedSetFacts, settings: RunSettings) -> None:
     """Raises InputError where a run of these settings could not start from the set, as far as is known without data."""
     where = str(facts.path)
     if (ipc := ipc_of(facts, settings.dataset)) != settings.ipc:
@@ -107,7 +108,7 @@ def check_start(facts: GivenSetFacts, settings: RunSettings) -> None:
         raise InputError("what the values of the images are is not known", where, hint)
 
 
-def ipc_of(facts: GivenSetFacts, dataset: DatasetSettings) -> int:
+def ipc_of(facts: ImportedSetFacts, dataset: DatasetSettings) -> int:
     """Images a class; raises InputError for a set that cannot be of this data set, as far as its settings tell."""
     count, channels, height, width = facts.shape
     known, size, where = FACTS.get(dataset.name), image_size_for(dataset), str(facts.path)

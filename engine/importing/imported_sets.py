@@ -15,7 +15,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.data.whitening import Whitening
 from engine.distilled import METADATA_KEY, WHITENING_PREFIX
-from engine.importing.set_files import GivenSet, read_given_set, unequal_counts
+from engine.importing.set_files import ImportedSet, read_imported_set, unequal_counts
 from engine.matching.synthetic import StartingSet
 from engine.run.errors import InputError, listed
 from engine.run.events import Emit, Warned
@@ -31,26 +31,26 @@ Distilled images spread wider than real ones where their step size was large, bu
 # --- The copy in the run's folder, so that nothing outside of it is needed later --------------------------------------
 
 
-def keep_given_set(folder: RunFolder, settings: RunSettings) -> None:
-    """Copies the set that the run starts from, if any, into its folder; may raise InputError as `read_given_set`."""
+def copy_imported_set(folder: RunFolder, settings: RunSettings) -> None:
+    """Copies the set that the run starts from, if any, into its folder; may raise InputError as `read_imported_set`."""
     start_set = settings.initialize.start_set
     if start_set is None:
         return
-    if folder.start_set.is_file() and kept_given_set(folder).about.get("start_set") == start_set:
+    if folder.start_set.is_file() and load_imported_copy(folder).about.get("start_set") == start_set:
         return
-    given = read_given_set(expanded(start_set))
-    given.about.update(start_set=start_set)
-    tensors = {"images": given.images}
-    if given.labels is not None:
-        tensors["labels"] = given.labels
-    if given.whitening is not None:
-        tensors |= {WHITENING_PREFIX + name: value for name, value in given.whitening.state().items()}
-    about = {"learning_rate": given.learning_rate, "space": given.space, "about": given.about}
+    imported = read_imported_set(expanded(start_set))
+    imported.about.update(start_set=start_set)
+    tensors = {"images": imported.images}
+    if imported.labels is not None:
+        tensors["labels"] = imported.labels
+    if imported.whitening is not None:
+        tensors |= {WHITENING_PREFIX + name: value for name, value in imported.whitening.state().items()}
+    about = {"learning_rate": imported.learning_rate, "space": imported.space, "about": imported.about}
     write_atomically(folder.start_set, save(tensors, {METADATA_KEY: json.dumps(about, sort_keys=True)}))
 
 
-def kept_given_set(folder: RunFolder) -> GivenSet:
-    """What `keep_given_set` has copied."""
+def load_imported_copy(folder: RunFolder) -> ImportedSet:
+    """What `copy_imported_set` has copied."""
     try:
         with safe_open(folder.start_set, framework="pt") as file:
             about = json.loads(file.metadata()[METADATA_KEY])
@@ -61,7 +61,7 @@ def kept_given_set(folder: RunFolder) -> GivenSet:
             if name.startswith(WHITENING_PREFIX)
         }
         whitening = Whitening.from_state(state) if state else None
-        return GivenSet(tensors["images"], tensors.get("labels"), whitening=whitening, **about)
+        return ImportedSet(tensors["images"], tensors.get("labels"), whitening=whitening, **about)
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
@@ -69,11 +69,11 @@ def kept_given_set(folder: RunFolder) -> GivenSet:
         raise InputError(f"the copy of the set is damaged: {error}", str(folder.start_set), hint) from None
 
 
-def made_elsewhere(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
+def imported_sources(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
     """For the manifest: the sources, with hashes, of the set that a run starts from and of imported experts."""
     sources: dict[str, Any] = {}
     if settings.initialize.start_set is not None:
-        about = kept_given_set(folder).about
+        about = load_imported_copy(folder).about
         sources["start_set"] = {key: about[key] for key in ("source", "form", "labels", "images_sha256")}
     if settings.experts.imported is not None:
         about = read_json(experts_root() / settings.experts.imported / ABOUT) or {}
@@ -84,7 +84,7 @@ def made_elsewhere(folder: RunFolder, settings: RunSettings) -> dict[str, Any]:
 # --- As this run needs it ---------------------------------------------------------------------------------------------
 
 
-def load_given_set(context: Context, data: LongTailedData) -> StartingSet | None:
+def load_starting_set(context: Context, data: LongTailedData) -> StartingSet | None:
     """The set that the run starts from in place of real images, if any; emits Warned for what it lacks.
 
     Raises InputError where it does not fit the run's data or IPC.
@@ -92,21 +92,22 @@ def load_given_set(context: Context, data: LongTailedData) -> StartingSet | None
     settings = context.settings
     if settings.initialize.start_set is None:
         return None
-    keep_given_set(context.folder, settings)
-    return fit(kept_given_set(context.folder), data, settings, context.emit)
+    copy_imported_set(context.folder, settings)
+    return fit(load_imported_copy(context.folder), data, settings, context.emit)
 
 
-def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit) -> StartingSet:
-    """The set, class by class and whitened as the run's images are; raises and emits as `load_given_set`."""
-    source = str(given.about.get("source", "initialize.start_set"))
-    if data.channels == 1 and bool((given.images == given.images[:, :1]).all()):
-        given = replace(given, images=given.images[:, :1])  # files of gray images are decoded to three equal channels
-    _refuse_other_shape(given, data, source)
-    partition, ours = given.about.get("partition", 1), settings.initialize.partition
+def fit(imported: ImportedSet, data: LongTailedData, settings: RunSettings, emit: Emit) -> StartingSet:
+    """The set, class by class and whitened as the run's images are; raises and emits as `load_starting_set`."""
+    source = str(imported.about.get("source", "initialize.start_set"))
+    if data.channels == 1 and bool((imported.images == imported.images[:, :1]).all()):
+        # Files of gray images are decoded to three equal channels.
+        imported = replace(imported, images=imported.images[:, :1])
+    _refuse_other_shape(imported, data, source)
+    partition, ours = imported.about.get("partition", 1), settings.initialize.partition
     if partition not in (1, ours):
         what = f"each image of the set holds {partition} mini-images a side, initialize.partition is {ours}"
         raise InputError(what, source, f"--set initialize.partition={partition}")
-    images, logits = _by_class(given, data, source)
+    images, logits = _by_class(imported, data, source)
     ipc = len(images) // data.num_classes
     if ipc != settings.ipc:
         what = f"the set has {ipc} images a class, ipc is {settings.ipc}"
@@ -119,34 +120,38 @@ def fit(given: GivenSet, data: LongTailedData, settings: RunSettings, emit: Emit
         logits = logits.repeat_interleave(data.partition.count, dim=0)
     if logits is not None and settings.initialize.labels in ("experts", "one_expert"):
         emit(Warned("the soft labels of the set are not used", "set initialize.labels to stored to use them"))
-    if given.labels is None:
+    if (stored := imported.about.get("made_with", {}).get("partition", 1)) != partition:
+        # Of an older export, or one whose images.pt was replaced; `random` then has as many images as are taken here.
+        what = f"each image is one of {stored**2} mini-images of a stored image, and counts as an image of its own"
+        emit(Warned(what, "export the set again, or import the run: then IPC counts the stored images"))
+    if imported.labels is None:
         emit(Warned(f"the set has no labels: its images are taken class by class, {ipc} each", source))
-    if given.learning_rate is None:
+    if imported.learning_rate is None:
         key = "matching.beta" if settings.traits.matches_trajectories else "evaluate.real_learning_rate"
         emit(Warned(f"the set has no learning rate: {key} is taken in its place", source))
-    images = _as_networks_see_it(images.to(data.train_images), given, settings, data, source, emit)
-    return StartingSet(images, None if logits is None else logits.to(data.train_images), given.learning_rate)
+    images = _as_networks_see_it(images.to(data.train_images), imported, settings, data, source, emit)
+    return StartingSet(images, None if logits is None else logits.to(data.train_images), imported.learning_rate)
 
 
-def _refuse_other_shape(given: GivenSet, data: LongTailedData, source: str) -> None:
+def _refuse_other_shape(imported: ImportedSet, data: LongTailedData, source: str) -> None:
     wanted = (data.channels, data.image_size, data.image_size)
-    if tuple(given.images.shape[1:]) != wanted:
-        its, ours = (" x ".join(map(str, shape)) for shape in (given.images.shape[1:], wanted))
+    if tuple(imported.images.shape[1:]) != wanted:
+        its, ours = (" x ".join(map(str, shape)) for shape in (imported.images.shape[1:], wanted))
         hint = "choose the data set, and dataset.resolution, that the set was made of"
         raise InputError(f"the images are {its}, those of the data set {ours}", source, hint)
-    names = given.about.get("made_with", {}).get("class_names", data.class_names)
+    names = imported.about.get("made_with", {}).get("class_names", data.class_names)
     if names != data.class_names:
         its, ours = (listed([str(name) for name in classes]) for classes in (names, data.class_names))
         what = f"the classes of the set are {its}; those of the data set {ours}"
         raise InputError(what, source, "choose the data set, and dataset.class_order, that the set was made of")
 
 
-def _by_class(given: GivenSet, data: LongTailedData, source: str) -> tuple[Tensor, Tensor | None]:
+def _by_class(imported: ImportedSet, data: LongTailedData, source: str) -> tuple[Tensor, Tensor | None]:
     """Images class by class, and their soft labels; raises InputError where classes have unequal numbers of images."""
-    images, labels, classes = given.images, given.labels, data.num_classes
+    images, labels, classes = imported.images, imported.labels, data.num_classes
     count = len(images)
     a_image = 1 if labels is None else len(labels) // count  # labels of an image: one, or one for each mini-image
-    if folders := given.about.get("class_folders"):
+    if folders := imported.about.get("class_folders"):
         labels = _labels_by_name(folders, data, count)
     known = classes if labels is None else labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
     if known > classes or (labels is not None and labels.ndim == 2 and known != classes):
@@ -181,10 +186,10 @@ def _labels_by_name(folders: list[str], data: LongTailedData, count: int) -> Ten
 
 
 def _as_networks_see_it(
-    images: Tensor, given: GivenSet, settings: RunSettings, data: LongTailedData, source: str, emit: Emit
+    images: Tensor, imported: ImportedSet, settings: RunSettings, data: LongTailedData, source: str, emit: Emit
 ) -> Tensor:
     """The images in the space of the run's whitened train images; warns where they do not look like it."""
-    space = given.space if settings.initialize.start_space == "auto" else settings.initialize.start_space
+    space = imported.space if settings.initialize.start_space == "auto" else settings.initialize.start_space
     whitening = data.whitening
     if space == "auto":
         what = "nothing tells what the values of the images are"
@@ -196,8 +201,8 @@ def _as_networks_see_it(
             what = "dataset.whitening raw has no mean and std to undo a normalization with"
             raise InputError(what, source, "use dataset.whitening none")
         images = whitening.train(whitening.denormalize(images))
-    elif space == "whitened" and given.whitening and not given.whitening.equals(whitening):
-        images = whitening.train(given.whitening.to_pixels(images))
+    elif space == "whitened" and imported.whitening and not imported.whitening.equals(whitening):
+        images = whitening.train(imported.whitening.to_pixels(images))
     _warn_of_another_space(images, data.train_images, space, emit)
     return images
 

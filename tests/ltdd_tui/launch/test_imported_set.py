@@ -76,6 +76,8 @@ def test_a_file_of_ours_names_its_data_set_and_evaluation(
         "seed": 3,
         "network": {"name": "convnet", "width": 16, "depth": 2},
         "recipe": {"epochs": 5, "batch_size": 4, "momentum": 0.5, "weight_decay": 0.0, "decay_at": 0.75},
+        "hard": {"epochs": 7, "batch_size": 32},
+        "online": {"learning_rate": 0.0025, "decay_at": 0.6},
     }
     finds(space="whitened", made_with=made_with)
     (tmp_path / "distilled.safetensors").touch()
@@ -83,6 +85,8 @@ def test_a_file_of_ours_names_its_data_set_and_evaluation(
     settings = settings_of(runs_dir, "digits-lt-if50-ipc2-imported")
     assert (settings.dataset.whitening, settings.dataset.augmentation) == ("none", ("flip", "crop"))
     assert (settings.experts.width, settings.evaluate.decay_at, settings.seed) == (16, 0.75, 3)
+    assert (settings.hard.epochs, settings.hard.batch_size) == (7, 32)
+    assert (settings.online.learning_rate, settings.online.decay_at) == (0.0025, 0.6)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_an_import_that_cannot_work_leaves_no_run(
     assert not runs_dir.exists() or not any(runs_dir.iterdir())
 
 
-@pytest.mark.parametrize(("method", "labels"), [("ltdd", "stored"), ("mtt", "experts")])
+@pytest.mark.parametrize(("method", "labels"), [("ltdd", "stored"), ("mtt", "experts"), ("rldd", "experts")])
 def test_a_run_from_a_set_keeps_its_method_and_takes_soft_labels_where_it_has_such(
     command: Callable, runs_dir: Path, finds: Callable, tmp_path: Path, method: str, labels: str
 ) -> None:

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from engine import pipeline
 from engine.__main__ import main
 from engine.distilled import DistilledSet
-from engine.importing.given_sets import fit, keep_given_set, kept_given_set, made_elsewhere
-from engine.importing.set_files import GivenSet, read_given_set
+from engine.importing.imported_sets import copy_imported_set, fit, imported_sources, load_imported_copy
+from engine.importing.set_files import ImportedSet, read_imported_set
 from engine.matching.synthetic import StartingSet
 from engine.results.files import write_image_folder, write_tensor_trio
 from engine.run.errors import InputError
@@ -46,14 +46,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fitted(given: GivenSet, settings: RunSettings) -> tuple[StartingSet, list[Event]]:
+def fitted(given: ImportedSet, settings: RunSettings) -> tuple[StartingSet, list[Event]]:
     events: list[Event] = []
     return fit(given, tiny_data(settings), settings, events.append), events
 
 
 @pytest.mark.parametrize("form", ["run", "run/result/distilled.safetensors", "trio", "trio/images.pt"])
 def test_a_set_of_ours_comes_back_with_the_same_bytes(finished: Path, form: str) -> None:
-    given, original = read_given_set(finished / form), DistilledSet.load(finished / "run/result/distilled.safetensors")
+    given, original = (
+        read_imported_set(finished / form),
+        DistilledSet.load(finished / "run/result/distilled.safetensors"),
+    )
     start, _ = fitted(given, imported(finished / form))
     assert torch.equal(start.images, original.images) and torch.equal(start.label_logits, original.label_logits)
     assert start.learning_rate == original.learning_rate
@@ -61,29 +64,42 @@ def test_a_set_of_ours_comes_back_with_the_same_bytes(finished: Path, form: str)
 
 
 @pytest.mark.parametrize("form", ["run", "trio", "images"])
-def test_mini_images_come_back_whole_or_as_the_images_that_networks_see_of_them(tmp_path: Path, form: str) -> None:
+def test_mini_images_come_back_in_their_stored_images(tmp_path: Path, form: str) -> None:
     own = tiny_settings(initialize={"partition": 2})
     original = DistilledSet.load(finish_run(tmp_path / "run", own).folder.distilled)
     write_tensor_trio(tmp_path / "trio", original, own.dataset)
     write_image_folder(tmp_path / "images", original)
-    given, soft = read_given_set(tmp_path / form), {"labels": "class" if form == "images" else "stored"}
-    if form == "trio":  # other programs know no mini-images
-        start, _ = fitted(given, imported(tmp_path / form).model_copy(update={"ipc": 8}))
-        assert torch.equal(start.images, original.training_images)
-    else:
-        start, _ = fitted(given, imported(tmp_path / form, partition=2, **soft))
-        assert start.images.shape == original.images.shape
-        with pytest.raises(InputError, match=r"2 mini-images a side, initialize\.partition is 1"):
-            fitted(given, imported(tmp_path / form, **soft))
+    given, soft = read_imported_set(tmp_path / form), {"labels": "class" if form == "images" else "stored"}
+    start, events = fitted(given, imported(tmp_path / form, partition=2, **soft))
+    assert start.images.shape == original.images.shape
+    assert not any("mini-images" in event.message for event in events if isinstance(event, Warned))
     if form != "images":
-        assert torch.equal(start.label_logits, original.label_logits)
+        assert torch.equal(start.images, original.images) and torch.equal(start.label_logits, original.label_logits)
+    with pytest.raises(InputError, match=r"2 mini-images a side, initialize\.partition is 1"):
+        fitted(given, imported(tmp_path / form, **soft))
+
+
+@pytest.mark.parametrize("change", ["no stored_images.pt", "another images.pt"])
+def test_enlarged_mini_images_without_stored_images_are_taken_with_a_warning(tmp_path: Path, change: str) -> None:
+    own = tiny_settings(initialize={"partition": 2})
+    original = DistilledSet.load(finish_run(tmp_path / "run", own).folder.distilled)
+    write_tensor_trio(trio := tmp_path / "trio", original, own.dataset)
+    seen = original.training_images
+    if change == "another images.pt":
+        torch.save(seen := seen / 2, trio / "images.pt")
+    else:
+        (trio / "stored_images.pt").unlink()
+    given = read_imported_set(trio)
+    start, events = fitted(given, imported(trio).model_copy(update={"ipc": 8}))
+    assert torch.equal(start.images, seen)
+    assert any("one of 4 mini-images" in event.message for event in events if isinstance(event, Warned))
 
 
 @pytest.mark.parametrize("form", ["run", "trio"])
 def test_a_set_of_another_whitening_goes_through_its_pixels(finished: Path, form: str) -> None:
     original = DistilledSet.load(finished / "run/result/distilled.safetensors")
     settings = imported(finished, whitening="none")
-    start, _ = fitted(read_given_set(finished / form), settings)
+    start, _ = fitted(read_imported_set(finished / form), settings)
     pixels = original.whitening.to_pixels(original.images)
     assert torch.allclose(tiny_data(settings).whitening.to_pixels(start.images), pixels, atol=1e-4)
 
@@ -91,7 +107,7 @@ def test_a_set_of_another_whitening_goes_through_its_pixels(finished: Path, form
 def test_a_folder_of_images_comes_back_to_a_level_of_8_bits(finished: Path) -> None:
     original = DistilledSet.load(finished / "run/result/distilled.safetensors")
     settings = imported(finished, labels="class")
-    start, events = fitted(read_given_set(finished / "images"), settings)
+    start, events = fitted(read_imported_set(finished / "images"), settings)
     pixels = tiny_data(settings).whitening.to_pixels(start.images)
     assert (pixels - original.pixels).abs().max() < 0.5 / 255 + 1e-4
     assert start.label_logits is None and start.learning_rate is None
@@ -104,7 +120,7 @@ def test_class_folders_follow_the_names_of_the_classes(tmp_path: Path) -> None:
         for k in range(2):
             Image.new("L", (8, 8), 10 * level + k).save(tmp_path / f"{9 - level}" / f"{k}.png")
     settings = imported(tmp_path, "raw", labels="class")
-    start, _ = fitted(read_given_set(tmp_path), settings)
+    start, _ = fitted(read_imported_set(tmp_path), settings)
     levels = (255 * start.images[:, 0, 0, 0]).round().tolist()
     assert levels == [10.0 * (9 - c) + k for c in range(10) for k in range(2)]
 
@@ -127,7 +143,7 @@ def test_pickled_code_is_refused_and_does_not_run(tmp_path: Path, name: str, zip
     else:
         path.write_bytes(pickle.dumps([RunsCode(ran)], protocol=2))
     with pytest.raises(InputError, match="pickled code") as refused:
-        read_given_set(tmp_path)
+        read_imported_set(tmp_path)
     assert refused.value.faults[0].where == str(path) and not ran.exists()
 
 
@@ -156,7 +172,7 @@ SOFT = torch.rand(20, 10, generator=torch.Generator().manual_seed(1)) + 3 * torc
     ],
 )
 def test_labels_are_told_apart(tmp_path: Path, labels: torch.Tensor | None, kind: str, soft: bool) -> None:
-    given = read_given_set(saved(tmp_path, labels, torch.tensor(0.02)))
+    given = read_imported_set(saved(tmp_path, labels, torch.tensor(0.02)))
     assert (given.about["labels"], given.learning_rate) == (kind, pytest.approx(0.02))
     settings = imported(tmp_path, labels="stored" if soft else "class", start_space="pixels")
     start, _ = fitted(given, settings)
@@ -169,7 +185,7 @@ def test_labels_are_told_apart(tmp_path: Path, labels: torch.Tensor | None, kind
 
 def test_images_are_sorted_by_their_class_numbers(tmp_path: Path) -> None:
     mixed = CLASSES[torch.randperm(20, generator=torch.Generator().manual_seed(2))]
-    given = read_given_set(saved(tmp_path, mixed))
+    given = read_imported_set(saved(tmp_path, mixed))
     start, _ = fitted(given, imported(tmp_path, "raw", labels="class", start_space="pixels"))
     assert torch.equal(start.images, torch.cat([given.images[mixed == c] for c in range(10)]))
 
@@ -177,7 +193,7 @@ def test_images_are_sorted_by_their_class_numbers(tmp_path: Path) -> None:
 def test_soft_labels_that_prefer_other_classes_keep_the_order(tmp_path: Path) -> None:
     odd = SOFT.clone()
     odd[[0, 5, 9]] = SOFT[[10, 15, 19]]
-    start, _ = fitted(read_given_set(saved(tmp_path, odd)), imported(tmp_path, start_space="pixels"))
+    start, _ = fitted(read_imported_set(saved(tmp_path, odd)), imported(tmp_path, start_space="pixels"))
     assert torch.equal(start.label_logits, odd)
 
 
@@ -194,7 +210,7 @@ def test_soft_labels_that_prefer_other_classes_keep_the_order(tmp_path: Path) ->
 def test_a_set_that_does_not_fit_is_refused(
     tmp_path: Path, labels: torch.Tensor, more: dict[str, str], message: str
 ) -> None:
-    given = read_given_set(saved(tmp_path, labels))
+    given = read_imported_set(saved(tmp_path, labels))
     with pytest.raises(InputError, match=message):
         fitted(given, imported(tmp_path, **{"labels": "class", "start_space": "pixels"} | more))
 
@@ -202,21 +218,21 @@ def test_a_set_that_does_not_fit_is_refused(
 def test_another_ipc_is_refused(tmp_path: Path) -> None:
     settings = imported(tmp_path, labels="class", start_space="pixels").model_copy(update={"ipc": 3})
     with pytest.raises(InputError, match="2 images a class, ipc is 3"):
-        fitted(read_given_set(saved(tmp_path, CLASSES)), settings)
+        fitted(read_imported_set(saved(tmp_path, CLASSES)), settings)
 
 
 def test_a_dict_of_dc_with_levels_of_8_bits_and_names_with_endings_are_read(tmp_path: Path) -> None:
     levels = torch.full(SHAPE, 51, dtype=torch.uint8)
     torch.save({"data": [[levels, CLASSES]], "accs_all_exps": {}}, tmp_path / "res.pt")
-    given = read_given_set(tmp_path / "res.pt")
+    given = read_imported_set(tmp_path / "res.pt")
     assert torch.allclose(given.images, torch.full(SHAPE, 0.2)) and torch.equal(given.labels, CLASSES)
     assert given.space == "pixels"
-    assert read_given_set(saved(tmp_path, SOFT, torch.tensor(0.5), "_500")).learning_rate == 0.5
+    assert read_imported_set(saved(tmp_path, SOFT, torch.tensor(0.5), "_500")).learning_rate == 0.5
     saved(tmp_path, CLASSES, ending="_100")
     with pytest.raises(InputError, match=r"holds 2 sets: images_100.pt, images_500.pt"):
-        read_given_set(tmp_path)
+        read_imported_set(tmp_path)
     saved(tmp_path, SOFT, torch.tensor(0.7), ending="_best")
-    assert read_given_set(tmp_path).learning_rate == pytest.approx(0.7)
+    assert read_imported_set(tmp_path).learning_rate == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("space", ["pixels", "normalized", "whitened"])
@@ -227,37 +243,40 @@ def test_real_images_come_back_from_every_space(tmp_path: Path, space: str) -> N
     pixels = data.whitening.to_pixels(real)
     normalized = (pixels - data.whitening.channel_mean.float()) / data.whitening.channel_std.float()
     torch.save({"pixels": pixels, "normalized": normalized, "whitened": real}[space], tmp_path / "images.pt")
-    start, events = fitted(read_given_set(tmp_path), settings)
+    start, events = fitted(read_imported_set(tmp_path), settings)
     assert torch.allclose(start.images, real, atol=1e-4)
     assert not any("is that their space" in event.message for event in events if isinstance(event, Warned))
     wrong = {"pixels": "whitened", "normalized": "pixels", "whitened": "pixels"}[space]
-    _, events = fitted(read_given_set(tmp_path), imported(tmp_path, labels="class", start_space=wrong))
+    _, events = fitted(read_imported_set(tmp_path), imported(tmp_path, labels="class", start_space=wrong))
     assert any("is that their space" in event.message for event in events if isinstance(event, Warned))
 
 
 def test_the_copy_in_the_run_needs_nothing_outside(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "trio", tmp_path / "trio")
     context = tiny_context(tmp_path / "run", settings := imported(tmp_path / "trio"))
-    keep_given_set(context.folder, settings)
+    copy_imported_set(context.folder, settings)
     shutil.rmtree(tmp_path / "trio")
-    keep_given_set(context.folder, settings)
-    source = made_elsewhere(context.folder, settings)["start_set"]
+    copy_imported_set(context.folder, settings)
+    source = imported_sources(context.folder, settings)["start_set"]
     assert source["source"] == str(tmp_path / "trio") and len(source["images_sha256"]) == 64
-    kept, original = kept_given_set(context.folder), read_given_set(finished / "trio")
+    kept, original = load_imported_copy(context.folder), read_imported_set(finished / "trio")
     assert torch.equal(kept.images, original.images) and torch.equal(kept.labels, original.labels)
     assert kept.whitening.equals(original.whitening)
     context.folder.start_set.write_bytes(b"cut")
     with pytest.raises(InputError, match="the copy of the set is damaged"):
-        kept_given_set(context.folder)
+        load_imported_copy(context.folder)
 
 
-def test_an_imported_run_has_the_figures_and_the_set_of_the_run_that_exported_it(tmp_path: Path) -> None:
-    evaluate = {"repeats": 2, "epochs": 2}
-    selected = tiny_context(tmp_path / "random", tiny_settings("random", evaluate=evaluate))
+@pytest.mark.parametrize("partition", [1, 2])
+def test_an_imported_run_has_the_figures_and_the_set_of_the_run_that_exported_it(
+    tmp_path: Path, partition: int
+) -> None:
+    evaluate, whole = {"repeats": 2, "epochs": 2}, {"partition": partition}
+    selected = tiny_context(tmp_path / "random", tiny_settings("random", evaluate=evaluate, initialize=whole))
     pipeline.run(selected)
     distilled = DistilledSet.load(selected.folder.distilled)
     write_tensor_trio(tmp_path / "trio", distilled, selected.settings.dataset)
-    initialize = {"start_set": str(tmp_path / "trio"), "labels": "class"}
+    initialize = {"start_set": str(tmp_path / "trio"), "labels": "class"} | whole
     again = tiny_context(tmp_path / "again", tiny_settings("imported", evaluate=evaluate, initialize=initialize))
     pipeline.run(again)
     assert (again.folder.previews / "000000.png").is_file()
