@@ -235,7 +235,9 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "method: off\n",
             "error: mine.yaml:1: method: 'off' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
             " random, k-center, herding, graph-cut, confident, imported\n"
-            "hint: ltdd, one of its ablations (dam, ed) or a baseline",
+            "hint: how the set is made: by matching experts (ltdd-plus; ltdd and its ablations dam and ed; datm, mtt)"
+            " or features (dm, idm), from a teacher's statistics (rldd), of chosen real images (random, k-center,"
+            " herding, graph-cut, confident), or elsewhere (imported)",
         ),
         mine(
             "<<: {ipc: 3}\n",

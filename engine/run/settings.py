@@ -7,7 +7,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from engine.run.data_settings import DatasetSettings
 
@@ -118,6 +118,11 @@ class BoundSettings(Strict):
     )
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
     networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
+
+    @field_validator("losses", mode="after")
+    @classmethod
+    def _each_loss_once(cls, losses: tuple[LongTailLoss, ...]) -> tuple[LongTailLoss, ...]:
+        return tuple(dict.fromkeys(losses))
 
 
 class InitializeSettings(Strict):
@@ -240,7 +245,12 @@ class RunSettings(Strict):
 
     dataset: DatasetSettings = DatasetSettings()
     ipc: int = paper(10, "synthetic images per class (IPC)", unit="images", ge=1)
-    method: MethodName = paper("ltdd", "ltdd, one of its ablations (dam, ed) or a baseline")
+    method: MethodName = paper(
+        "ltdd",
+        "how the set is made: by matching experts (ltdd-plus; ltdd and its ablations dam and ed; datm, mtt) or features"
+        " (dm, idm), from a teacher's statistics (rldd), of chosen real images (random, k-center, herding, graph-cut,"
+        " confident), or elsewhere (imported)",
+    )
     seed: int = ours(0, "the one seed; every stage draws its own generator from it", ge=0)
     experts: ExpertSettings = ExpertSettings()
     classifier_experts: ClassifierExpertSettings = ClassifierExpertSettings()
