@@ -99,7 +99,7 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 
     Not of a copy: nothing has broken in the run that it is taken from.
     """
-    log, check_stop = EventLog(folder.events), _stop_check(folder)
+    log, check_stop = EventLog(folder.events), _stop_check(folder, arguments.command)
     emit = log.emit if arguments.command != "export" else lambda event: None
     try:
         if arguments.command == "run":
@@ -174,7 +174,7 @@ def _context(
     return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
 
 
-def _stop_check(folder: RunFolder) -> Callable[[], None]:
+def _stop_check(folder: RunFolder, command: str) -> Callable[[], None]:
     """Installs signal handlers; returns what stages call at safe points, which raises Stopped after a stop request.
 
     SIGINT, SIGTERM and the stop file ask for a stop; a second request by signal ends the process at once.
@@ -195,7 +195,9 @@ def _stop_check(folder: RunFolder) -> Callable[[], None]:
         if requests.numbers or folder.stop_request.exists():
             # Removed before the run ends, or resuming it would stop it again.
             folder.stop_request.unlink(missing_ok=True)
-            raise Stopped("stopped on request", folder.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+            resumed = command == "run"  # a finished run has nothing to resume
+            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
+            raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
 
     return check
 

@@ -32,13 +32,18 @@ def stages_of(settings: RunSettings) -> list[str]:
     return [stage for stage, takes_place in stages.items() if takes_place]
 
 
-class Clock:
-    """Seconds of work by stage, kept in checkpoint/seconds.json so that they add up over interruptions."""
+SECONDS = "seconds.json"
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._root = folder.root
-        self._file = folder.checkpoint / "seconds.json"
-        self.seconds: dict[str, float] = read_json(self._file) or {}
+
+class Clock:
+    """Seconds of work by stage, kept in checkpoint/seconds.json so that they add up over interruptions.
+
+    Without a folder they are kept nowhere: what a finished run is asked for later is no part of its own time.
+    """
+
+    def __init__(self, folder: RunFolder | None) -> None:
+        self._folder = folder
+        self.seconds: dict[str, float] = (folder and read_json(folder.checkpoint / SECONDS)) or {}
         self._running: list[str] = []
         self._since = time.monotonic()
 
@@ -59,8 +64,8 @@ class Clock:
         if self._running:
             stage = self._running[-1]
             self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
-            if self._root.is_dir():  # a run that was deleted meanwhile is not created again
-                write_json(self._file, self.seconds)
+            if self._folder and self._folder.root.is_dir():  # a run that was deleted meanwhile is not created again
+                write_json(self._folder.checkpoint / SECONDS, self.seconds)
         self._since = now
 
 

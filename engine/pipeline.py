@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
-from engine.context import Context
+from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
@@ -267,8 +267,6 @@ def evaluate_again(
             if is_final and metrics["final"]["repeats"] == result.repeats:
                 confusion = summed_confusion(context, target, arch, result.repeats)
                 write_confusion(context.folder, data.class_names, confusion)
-    # The clock has counted the stage only now that it is over.
-    write_metrics_and_card(context.folder, metrics | {"stage_seconds": dict(context.clock.seconds)}, distilled.about)
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 
@@ -323,9 +321,13 @@ def score(context: Context, repeats: int) -> None:
 
 
 def _evaluated_in(context: Context, regimes: tuple[LabelRegime, ...]) -> Context:
-    """The context of a run whose settings name these regimes, so that it has a teacher where they need one."""
+    """The context of a finished run whose settings name these regimes, so that it has a teacher where they need one.
+
+    Its clock is another one: the run's own seconds stay as they were.
+    """
     evaluation = context.settings.evaluate.model_copy(update={"labels": regimes})
-    return replace(context, settings=context.settings.model_copy(update={"evaluate": evaluation}))
+    settings = context.settings.model_copy(update={"evaluate": evaluation})
+    return replace(context, settings=settings, clock=Clock(None))
 
 
 def _kept_start(context: Context, final: Synthetic) -> Synthetic | None:

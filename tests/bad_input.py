@@ -235,7 +235,9 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "method: off\n",
             "error: mine.yaml:1: method: 'off' is not known; known: ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
             " random, k-center, herding, graph-cut, confident, imported\n"
-            "hint: ltdd, one of its ablations (dam, ed) or a baseline",
+            "hint: how the set is made: by matching experts (ltdd-plus; ltdd and its ablations dam and ed; datm, mtt)"
+            " or features (dm, idm), from a teacher's statistics (rldd), of chosen real images (random, k-center,"
+            " herding, graph-cut, confident), or elsewhere (imported)",
         ),
         mine(
             "<<: {ipc: 3}\n",
@@ -285,18 +287,18 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         BadInput(
             "ltdd-tui presets check quickstart --set method=mtt --set initialize.labels=teacher",
-            "error: --set: initialize.labels: method mtt matches with the classes as labels, and takes no soft ones"
-            " (initialize.labels teacher)\nhint: write class, or use method datm, which learns soft labels",
+            "error: --set: initialize.labels: initialize.labels teacher would not be matched: method mtt has the"
+            " classes as labels\nhint: write class, or use method datm, which learns soft labels",
         ),
         BadInput(
             "ltdd-tui presets check quickstart --set method=rldd --set initialize.labels=class",
-            "error: --set: initialize.labels: method rldd has the teacher's labels, initialize.labels class would not"
-            " be used\nhint: write teacher",
+            "error: --set: initialize.labels: initialize.labels class would not be used: method rldd has the"
+            " teacher's labels\nhint: write teacher",
         ),
         BadInput(
             "ltdd-tui presets check quickstart --set method=random --set initialize.images=crops",
-            "error: --set: initialize.images: method random chooses its own images, initialize.images crops would not"
-            " be used\nhint: write real, or use a method that distills",
+            "error: --set: initialize.images: initialize.images crops would not be used: method random chooses"
+            " its own images\nhint: write real, or use a method that distills",
         ),
         override(
             "initialize.partition=3",

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from engine.run.data_settings import DatasetSettings
 
@@ -118,6 +118,11 @@ class BoundSettings(Strict):
     )
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
     networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
+
+    @field_validator("losses", mode="after")
+    @classmethod
+    def _each_loss_once(cls, losses: tuple[LongTailLoss, ...]) -> tuple[LongTailLoss, ...]:
+        return tuple(dict.fromkeys(losses))
 
 
 class InitializeSettings(Strict):
@@ -240,7 +245,12 @@ class RunSettings(Strict):
 
     dataset: DatasetSettings = DatasetSettings()
     ipc: int = paper(10, "synthetic images per class (IPC)", unit="images", ge=1)
-    method: MethodName = paper("ltdd", "ltdd, one of its ablations (dam, ed) or a baseline")
+    method: MethodName = paper(
+        "ltdd",
+        "how the set is made: by matching experts (ltdd-plus; ltdd and its ablations dam and ed; datm, mtt) or features"
+        " (dm, idm), from a teacher's statistics (rldd), of chosen real images (random, k-center, herding, graph-cut,"
+        " confident), or elsewhere (imported)",
+    )
     seed: int = ours(0, "the one seed; every stage draws its own generator from it", ge=0)
     experts: ExpertSettings = ExpertSettings()
     classifier_experts: ClassifierExpertSettings = ClassifierExpertSettings()
@@ -361,14 +371,14 @@ class RunSettings(Strict):
         # Values that a preset may have for its own method are no fault: experts, one_expert, real, noise.
         images, labels, method = self.initialize.images, self.initialize.labels, self.method
         if self.traits.matches_trajectories and not self.traits.learns_labels and labels in ("teacher", "stored"):
-            what = f"method {method} matches with the classes as labels, and takes no soft ones (initialize.labels"
-            raise ValueError(f"{what} {labels})", "write class, or use method datm, which learns soft labels")
+            what = f"initialize.labels {labels} would not be matched: method {method} has the classes as labels"
+            raise ValueError(what, "write class, or use method datm, which learns soft labels")
         if self.traits.synthesis == "recovery" and labels in ("class", "stored"):
-            what = f"method {method} has the teacher's labels, initialize.labels {labels} would not be used"
+            what = f"initialize.labels {labels} would not be used: method {method} has the teacher's labels"
             raise ValueError(what, "write teacher")
         selects = not self.traits.distills and method != "imported"
         if selects and images in (*get_args(SelectionRule), "crops") and images != self.starting_images:
-            what = f"method {method} chooses its own images, initialize.images {images} would not be used"
+            what = f"initialize.images {images} would not be used: method {method} chooses its own images"
             raise ValueError(what, "write real, or use a method that distills")
         return self
 

@@ -72,7 +72,7 @@ def _result(
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)
     checkpoint = context.folder.checkpoint / f"bound-{loss}-{number}.safetensors"
-    theta = training.run(checkpoint, epoch_done)
+    theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done)
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     result: NetworkResult = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
     write_json(path, result)

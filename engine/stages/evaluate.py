@@ -5,6 +5,7 @@ Each trained network is kept in the run folder, so that an interrupted evaluatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
-from engine.run.events import Evaluated
+from engine.run.events import Evaluated, Warned
 from engine.run.folder import read_json, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.teachers import Teacher
@@ -98,10 +99,24 @@ def evaluate(
             if progress:
                 progress()
         context.check_stop()
+    _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
     event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
+
+
+def _warn_of_divergence(
+    context: Context, target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult]
+) -> None:
+    """Emits Warned where networks ended with weights that are not finite: they put all images into one class."""
+    diverged = sum(not all(map(math.isfinite, result["norms"])) for result in results)
+    if diverged:
+        what = f"evaluation of {target.name}, {target.regime} labels, {arch}: the training of {diverged} of"
+        what += f" {len(results)} networks diverged; their accuracy says nothing of the images"
+        of_stored = "evaluate.real_learning_rate" if target.name == "random" else "evaluate.learning_rate"
+        setting = of_stored if target.regime == "stored" else f"{target.regime}.learning_rate"
+        context.emit(Warned(what, f"their weights are not finite: set a lower {setting}"))
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:

@@ -41,7 +41,7 @@ from engine.training.batches import TrainingStream, augmented_batches, augmented
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import classifier_gradient, features_function, training_gradient
 from engine.training.groups import group_size, in_groups
-from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, train_epoch
+from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, refuse_divergence, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 # --- Representation experts -------------------------------------------------------------------------------------------
@@ -258,6 +258,8 @@ def _train_epochs(
     """Trains `epochs` epochs of `steps` steps, and after each one records the weights and emits the mean losses."""
     for epoch in range(1, epochs + 1):
         losses = train_epoch(step, itertools.islice(batches, steps))
+        where, block = f"{kind} experts, epoch {epoch}", "experts" if kind == "representation" else "classifier_experts"
+        refuse_divergence(losses, step.state.theta, where, f"{block}.learning_rate")
         recorder.record(step.state.theta)
         for expert, loss in zip(experts, losses, strict=True):
             context.emit(ExpertEpoch(kind, expert, epoch, epochs, loss))

@@ -162,6 +162,6 @@ def _trained(
         context.check_stop()
 
     # What GLMC trains beside the network, its heads, comes after the network's own weights.
-    theta = training.run(checkpoint, epoch_done)[: network.num_parameters]
+    theta = training.run(f"teacher, network {number + 1}", checkpoint, epoch_done)[: network.num_parameters]
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     return Trajectory(theta[None].cpu(), per_class, torch.tensor(network.classifier_norms(theta)))

@@ -23,7 +23,7 @@ from engine.nets.functional import FlatNetwork
 from engine.run.folder import write_atomically
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
-from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, train_epoch
+from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, refuse_divergence, train_epoch
 
 # ---- The step size ----
 
@@ -90,14 +90,16 @@ class EpochTraining:
     steps: int
     sgd: Sgd
 
-    def run(self, checkpoint: Path, epoch_done: Callable[[int, float], None]) -> Tensor:
+    def run(self, where: str, checkpoint: Path, epoch_done: Callable[[int, float], None]) -> Tensor:
         """The weights (P,) after the last epoch, from where `checkpoint` was left.
 
-        epoch_done: told each epoch and its mean loss once that epoch is on disk; it may raise Stopped.
+        where: names the network in errors. epoch_done: told each epoch and its mean loss once that epoch is on disk; it
+        may raise Stopped. Raises RunFailed before anything is written that is not finite.
         """
         state = TrainingState.started([self.start], [0.0])
         for epoch in range(1 + _read(checkpoint, state), self.epochs + 1):
             (loss,) = train_epoch(self._step(state, epoch), self.batches(epoch))
+            refuse_divergence([loss], state.theta, f"{where}, epoch {epoch}", "teacher.learning_rate")
             tensors = {"theta": state.theta, "velocity": state.velocity, "epoch": torch.tensor(epoch)}
             write_atomically(checkpoint, save({name: tensor.cpu() for name, tensor in tensors.items()}))
             epoch_done(epoch, loss)

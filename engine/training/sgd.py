@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from engine.run.errors import RunFailed
 
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Losses (G,) and gradients (G, P) at weights (G, P) of G networks, of images (G, B, ...) and targets (G, B, ...)."""
@@ -134,3 +136,9 @@ def train_epoch(step: Callable[[Tensor, Tensor], Tensor], batches: Iterable[Batc
     # Read back once an epoch: on a GPU every read waits for all that was launched before.
     losses: list[float] = torch.stack([step(images, targets) for images, targets in batches]).mean(dim=0).tolist()
     return losses
+
+
+def refuse_divergence(losses: Sequence[float], theta: Tensor, where: str, setting: str) -> None:
+    """Raises RunFailed where a loss of an epoch or the weights after it are not finite; `setting`: the step size."""
+    if not (all(map(math.isfinite, losses)) and bool(theta.isfinite().all())):
+        raise RunFailed("a training loss is not finite", where, f"lower {setting}")

@@ -201,7 +201,8 @@ def estimate_table(estimate: Estimate, device: str) -> Table:
     """Time per stage, memory, disk, and the number of real images for each synthetic one."""
     table = plain_table("what", f"estimate for {device}", right=(f"estimate for {device}",))
     for stage, seconds in estimate.stage_seconds.items():
-        table.add_row(stage_name(stage), duration(seconds))
+        if seconds:  # else the run does without the stage, or finds it done
+            table.add_row(stage_name(stage), duration(seconds))
     table.add_row("in all", duration(estimate.total_seconds))
     if estimate.compile_seconds:
         table.add_row("  of it compiling", duration(estimate.compile_seconds))

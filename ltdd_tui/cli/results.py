@@ -231,7 +231,7 @@ def evaluate(
         return
     tests = state.data.test_counts if state.data else []
     rows = [row_of(f"{event.subject} on {event.arch}", event) for event in evaluations if is_sound(event, tests)]
-    teacher = [row for row in measured(readable_metrics(folder)).rows if row.label == "teacher"]
+    teacher = [row for row in measured(readable_metrics(folder)).rows if row.label in ("teacher", "mean of teacher")]
     print_data(result_table([*rows, *teacher] if "online" in regimes else rows))
 
 

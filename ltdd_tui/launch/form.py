@@ -207,6 +207,7 @@ def text_of(value: Any) -> str:
 # ---- Words: the labels of the basic fields, and the help for the field that has the focus. ----
 
 METHOD_HELP = {
+    "ltdd-plus": "ltdd with the labels of a teacher, which is trained to favor no class",
     "ltdd": "the paper's method: distribution-agnostic matching of the backbone, balanced experts for the classifier",
     "dam": "half of the paper's method: distribution-agnostic matching without balanced classifier experts",
     "ed": "half of the paper's method: balanced classifier experts, but no distribution-agnostic loss",
@@ -214,7 +215,13 @@ METHOD_HELP = {
     "mtt": "baseline: the trajectories of biased experts are matched, labels stay as they are",
     "dm": "baseline: mean features of real and synthetic images are matched, in a new random network each time",
     "idm": "baseline: dm with four half-size images in each, and networks that are trained on the way",
+    "rldd": "baseline: images follow a teacher's statistics of real images, and the teacher labels them",
     "random": "baseline: distils nothing; real images are picked at random, as many of each class",
+    "k-center": "baseline: distils nothing; real images that lie far apart in a teacher's features",
+    "herding": "baseline: distils nothing; real images whose mean lies nearest that of their class",
+    "graph-cut": "baseline: distils nothing; real images that are typical of their class and unlike each other",
+    "confident": "baseline: distils nothing; the real images that a teacher is surest of",
+    "imported": "distils nothing; a set that was made elsewhere is evaluated as it is",
 }
 LABELS = {
     "dataset.name": "data set",

@@ -100,9 +100,13 @@ class Stages:
         stage.done, stage.total, stage.unit = done, event.total, event.unit
         stage.whole_units = stage.part_units = 0.0
 
-    def end(self, event: e.StageDone) -> None:
-        """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile."""
-        seconds, stage = float(event.seconds), self.named(event.stage)
+    def end(self, event: e.StageDone, later: bool = False) -> None:
+        """A stage is over; its seconds are the worker's own, which leave out what other stages took meanwhile.
+
+        later: a finished run was asked for it, which is no part of the run's time.
+        """
+        stage = self.named(event.stage)
+        seconds = stage.seconds if later else float(event.seconds)
         stage.status, stage.since, stage.samples = "done", None, ()
         stage.seconds, stage.done, stage.reached = seconds, float(stage.total), 1.0
         if self.running == event.stage:

@@ -75,6 +75,10 @@ class RunState:
         """Whether, by its events, a worker has the run: in the queue, at work, or evaluating a finished one again."""
         return self.status in {"queued", "running"} or self.stages.current is not None
 
+    def has_stage(self, *names: str) -> bool:
+        """Whether the run goes through one of these stages; so it is taken to as long as its plan is not known."""
+        return self.started is None or any(name in self.stages.by_name for name in names)
+
     def done_experts(self, kind: e.ExpertKind) -> list[e.ExpertDone]:
         """The finished experts of a kind, in the order in which they finished."""
         return [done for (own, _), done in self.experts_done.items() if own == kind]
@@ -184,7 +188,7 @@ class RunState:
                 self.stages.begin(event, seconds, float(self.checkpoint) if event.stage == DISTILL else 0.0)
             case e.StageDone():
                 self._own("stages")
-                self.stages.end(event)
+                self.stages.end(event, later=self.status == "done")
             case e.Queued():
                 self.queued_behind = tuple(event.behind)
                 self.status = "queued"

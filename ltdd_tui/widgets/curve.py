@@ -187,6 +187,12 @@ class Curve(Widget, can_focus=True):
         self._x.extend(self, whole(lines))
         self.redraw()
 
+    def say_when_empty(self, text: str) -> None:
+        """What is told where there is nothing to draw."""
+        if text != self._empty:
+            self._empty = text
+            self.redraw()
+
     @property
     def window(self) -> Window | None:
         """The part of the x axis that is seen, None where there is nothing."""

@@ -18,7 +18,7 @@ from engine import __main__ as worker
 from engine.run import errors
 from engine.run.errors import Stopped
 from engine.run.events import EventLog
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, write_atomically
 
 
 def wait(root: Path, others: list[RunFolder], check_stop: Callable[[], None]) -> list[str]:
@@ -105,7 +105,7 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     (tmp_path / "config.yaml").touch()
     try:
-        check_stop = worker._stop_check(RunFolder(tmp_path))
+        check_stop = worker._stop_check(RunFolder(tmp_path), "run")
         for number in numbers:
             now = next(times)
             signal.raise_signal(number)
@@ -114,6 +114,23 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
             signal.signal(number, handler)
     assert len(ended) == ends
     with pytest.raises(Stopped):
+        check_stop()
+
+
+@pytest.mark.parametrize(
+    ("command", "named"), [("run", "`ltdd-tui resume one`"), ("evaluate", "the same evaluate command")]
+)
+def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "one")
+    write_atomically(folder.config, "")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        check_stop = worker._stop_check(folder, command)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    folder.stop_request.touch()
+    with pytest.raises(Stopped, match=f"hint: {named} goes on from here"):
         check_stop()
 
 

@@ -9,21 +9,24 @@ from textual.content import Content
 from engine.run.metrics import GROUPS
 from ltdd_tui.formatting import percent
 from ltdd_tui.runs.figures import ExpertRow, ExpertSplit, expert_splits, number
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.state import EXPERT_STAGES, RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import cells, resampled
 from ltdd_tui.widgets.lines import ACCENT, EMPTY, MUTED, STRONG, LazyLines, Lines, fit, group_style, wrapped
 
 TITLES = {"all": MUTED, "many": group_style("many"), "med.": group_style("medium"), "few": group_style("few")}
 FIGURE_CELLS, NAME_CELLS, SHORTEST_NAME = 6, 14, 8
-WAITING = "no expert has been trained yet"
+WAITING, NO_EXPERTS = "no expert has been trained yet", "this method has no experts"
 CACHED = "cached"
 
 
-def expert_lines(splits: Sequence[ExpertSplit], width: int) -> Lines:
-    """Each kind of expert with its split of head against tail, then a line for each expert of the kind."""
+def expert_lines(splits: Sequence[ExpertSplit], width: int, without: str = WAITING) -> Lines:
+    """Each kind of expert with its split of head against tail, then a line for each expert of the kind.
+
+    `without`: what is told where there is none.
+    """
     if not splits:
-        return wrapped(WAITING, width, MUTED)
+        return wrapped(without, width, MUTED)
     columns = _Columns(splits, width)
     titles = [(fit(text, columns.figure, right=True), style) for text, style in TITLES.items()]
     head = Content.assemble(" " * columns.name, (fit("done", columns.done, right=True), MUTED), *titles)
@@ -100,6 +103,7 @@ course of its training loss, the loss now, its epoch, and its accuracy once it i
 
     def show(self, view: RunView) -> None:
         state = view.state
-        if self.changed(state.data, state.expert_epochs, state.experts_done):
+        without = WAITING if state.has_stage(*EXPERT_STAGES.values()) else NO_EXPERTS
+        if self.changed(state.data, state.expert_epochs, state.experts_done, without):
             splits = expert_splits(state)
-            self.lines.draw(lambda width: expert_lines(splits, width))
+            self.lines.draw(lambda width: expert_lines(splits, width, without))

@@ -13,7 +13,7 @@ from textual.content import Content
 from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
-from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.state import DISTILL, RunState, RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
@@ -21,6 +21,7 @@ from ltdd_tui.widgets.curve import SMOOTHING_BINDINGS, Curve, SharedX
 
 LOSS_TITLE, ACCURACY_TITLE = "Matching loss", "Accuracy of the checks"
 Shows = Literal["both", "losses", "accuracy"]
+NO_STEP_YET, NO_STEPS = "no matching step yet", "this method has no matching steps"
 ROWS_FOR_BOTH = 12
 """Fewer rows hold one curve that can be read, but not two."""
 
@@ -68,7 +69,7 @@ first letters of their names.
     def __init__(self) -> None:
         super().__init__()
         x = SharedX()
-        self._losses = Curve(log_axis=True, smooths=True, empty="no matching step yet", x=x)
+        self._losses = Curve(log_axis=True, smooths=True, empty=NO_STEP_YET, x=x)
         self._accuracy = Curve(empty="no check yet", x=x)
         self._shows: Shows = "both"
         for curve in (self._losses, self._accuracy):
@@ -146,6 +147,7 @@ first letters of their names.
             for place, (name, values) in enumerate({"rep": steps.loss_rep, "cls": steps.loss_cls}.items())
             if not np.isnan(values).all()
         ]
+        self._losses.say_when_empty(NO_STEP_YET if self._state.has_stage(DISTILL) else NO_STEPS)
         self._losses.plot(lines)
         return _last_values(lines, reading)
 

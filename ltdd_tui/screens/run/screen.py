@@ -18,6 +18,7 @@ from ltdd_tui.preferences import ImageMode, load_layout, remember
 from ltdd_tui.runs.find import cli_name
 from ltdd_tui.runs.messages import Notice, can_resume, can_stop, notice
 from ltdd_tui.runs.replay import as_of, frames
+from ltdd_tui.runs.state import DISTILL
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import RUN_KEYS, OpenRun, RunActions
 from ltdd_tui.screens.live import LiveScreen
@@ -85,7 +86,10 @@ next safe point; `r` goes on with a run that stopped, failed or crashed.
     async def draw(self) -> None:
         """Draws the header, and every panel in sight that has news."""
         scrubber, live = self._scrubber, self.live.view
-        scrubber.show(live.state.iteration, frames(live.state), "live" if live.alive else "end")
+        end = "live" if live.alive else "end"
+        if not live.state.iteration:
+            end = "no iteration yet" if live.state.has_stage(DISTILL) else "this method has no iterations"
+        scrubber.show(live.state.iteration, frames(live.state), end)
         if (live.version, scrubber.at) != (self._view.version, self._view.at):
             self._view = as_of(live, scrubber.at)
         self._workspace.suggest(suggested(live.state))

@@ -23,9 +23,12 @@ PLAY_STEPS, PLAY_SECONDS = 40, 0.25
 
 
 def scrub_line(at: int | None, last: int, frames: Sequence[int], width: int, playing: bool, end: str) -> Content:
-    """The slider at iteration `at` of `last`, None is the `end`; `frames` are the iterations with a mark."""
+    """The slider at iteration `at` of `last`, None is the `end`; `frames` are the iterations with a mark.
+
+    Before the first iteration, `end` is all there is to tell.
+    """
     if not last:
-        return Content.styled(f"{fit('replay', LABEL_CELLS)}no iteration yet", MUTED)
+        return Content.styled(f"{fit('replay', LABEL_CELLS)}{end}", MUTED)
     cells = _track_cells(last, width)
     style = MUTED if at is None else WARNING
     knob = _cell(at, last, cells)
@@ -90,7 +93,10 @@ pictures were saved or the set was checked.
         self._dragged = False
 
     def show(self, last: int, frames: Sequence[int], end: str) -> None:
-        """Draws the run at iteration `last`; `end` names the right end of the slider, live while the run works."""
+        """Draws the run at iteration `last`; `end` names the right end of the slider, live while the run works.
+
+        Before the first iteration it says why there is none.
+        """
         if (last, frames, end) == (self._last, self._frames, self._end):
             return
         self._last, self._frames, self._end = last, frames, end

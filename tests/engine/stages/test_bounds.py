@@ -9,7 +9,7 @@ import pytest
 from engine.context import stages_of
 from engine.results.metrics import collect_metrics
 from engine.run.device_profiles import cpu
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.estimate import estimate
 from engine.run.events import Evaluated, Event, StageProgress, Stamped
 from engine.stages.bounds import evaluate_bounds
@@ -58,6 +58,15 @@ def test_bounds_go_on_after_a_stop_and_stand_in_metrics_and_rows(tmp_path: Path)
     assert [row.label for row in measured(metrics).rows][-2:] == labels
     state = fold(RunState(), [Stamped(number, 0.0, event) for number, event in enumerate(whole)])
     assert [row.label for row in rows_from_state(state)] == labels
+
+
+def test_a_bound_that_diverges_ends_the_run(tmp_path: Path) -> None:
+    settings = with_bounds().model_copy(update={"teacher": tiny_settings(teacher={"learning_rate": 1e30}).teacher})
+    context = tiny_context(tmp_path, settings)
+    with pytest.raises(RunFailed, match=r"bounds, plain, network 1, epoch \d: a training loss is not finite"):
+        evaluate_bounds(context, tiny_data(settings))
+    assert not list(context.folder.evaluations.glob("*"))
+    assert with_bounds(losses=["plain", "plain"]).bounds.losses == ("plain",)
 
 
 def test_bounds_are_a_stage_with_an_estimate_where_they_are_asked_for() -> None:

@@ -12,7 +12,7 @@ import torch
 from engine.context import Context
 from engine.pipeline import evaluate_again, run
 from engine.run.errors import InputError, Stopped
-from engine.run.events import Evaluated
+from engine.run.events import Evaluated, Event, Warned
 from engine.stages import evaluate as stage
 from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
 from engine.teachers import Teacher
@@ -64,6 +64,21 @@ def test_a_run_writes_it_beside_its_metrics_and_a_later_evaluation_keeps_both_of
         accuracies = [100 * row[c] / sum(row) for c, row in enumerate(written["final"])]
         assert accuracies == pytest.approx(metrics["final"]["per_class"])
         evaluate_again(context, ["convnet"], 3)
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e30, ["evaluate.learning_rate"]), (0.01, [])])
+def test_networks_whose_training_diverges_are_told_also_where_they_are_read_back(
+    tmp_path: Path, rate: float, told: list[str]
+) -> None:
+    events: list[Event] = []
+    more = {"repeats": 2, "epochs": 2, "learning_rate": rate}
+    context = tiny_context(tmp_path, tiny_settings(compile="never", evaluate=more), events)
+    for _ in range(2):
+        evaluated(context, "set")
+        warned = [event for event in events if isinstance(event, Warned)]
+        events.clear()
+        assert [warning.hint.split()[-1] for warning in warned] == told
+        assert all("final, stored labels, convnet: the training of 2 of 2" in warning.message for warning in warned)
 
 
 # ---- Label regimes ----

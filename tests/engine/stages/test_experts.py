@@ -13,9 +13,9 @@ from engine.data.dataset import load_long_tailed
 from engine.manifest import write_manifest
 from engine.nets.norm_pool_cpp import CannotBuild, why_not_build
 from engine.run import expert_cache
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.events import ExpertDone, ExpertEpoch, Warned
-from engine.run.expert_cache import cached_experts
+from engine.run.expert_cache import cached_experts, experts_root
 from engine.run.folder import RunFolder, exclusive, read_json, write_json
 from engine.run.settings import RunSettings, settings_hash
 from engine.stages import experts
@@ -210,3 +210,13 @@ def test_experts_trained_at_once_are_those_trained_one_by_one(run, monkeypatch):
         assert torch.equal(one.at(0), other.at(0))
         assert torch.allclose(one.weights, other.weights, atol=1e-4)
         assert torch.allclose(one.norms, other.norms, rtol=1e-4)
+
+
+def test_experts_that_diverge_end_the_run_and_are_not_cached(run):
+    context, _, data, network = run()
+    experts = context.settings.experts.model_copy(update={"learning_rate": 1e30})
+    context = dataclasses.replace(context, settings=context.settings.model_copy(update={"experts": experts}))
+    message = r"representation experts, epoch 1: a training loss is not finite\nhint: lower experts.learning_rate"
+    with pytest.raises(RunFailed, match=message):
+        train_experts(context, data, network)
+    assert not list(experts_root().glob("*/*.safetensors"))

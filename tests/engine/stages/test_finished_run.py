@@ -32,6 +32,8 @@ def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_pat
     events: list[Event] = []
     context = tiny_context(tmp_path, tiny_settings(), events)
     before = json.loads(context.folder.metrics.read_text())
+    kept = context.folder.checkpoint / "seconds.json"
+    seconds = kept.read_text() if kept.exists() else ""
     evaluate_again(context, ["vgg11", "alexnet", "vgg11"], 1)
     metrics = json.loads(context.folder.metrics.read_text())
     evaluated = [event for event in events if isinstance(event, Evaluated)]
@@ -40,6 +42,8 @@ def test_further_networks_are_added_to_metrics_and_card_and_kept_on_disk(tmp_pat
     assert metrics["architectures"]["vgg11"]["accuracy_mean"] == evaluated[0].accuracy_mean
     assert metrics["architectures"]["alexnet"] == before["architectures"]["alexnet"], "two networks say more than one"
     assert metrics["final"] == before["final"]
+    assert metrics["stage_seconds"] == before["stage_seconds"], "the run's own"
+    assert (kept.read_text() if kept.exists() else "") == seconds
     assert "| final, iteration 3 | vgg11 |" in context.folder.card.read_text()
     assert isinstance(events[-1], RunFinished)
     files = list(context.folder.evaluations.iterdir())

@@ -10,7 +10,7 @@ import torch
 from engine.context import stages_of
 from engine.results.metrics import teacher_figures
 from engine.run.device_profiles import cpu
-from engine.run.errors import Stopped
+from engine.run.errors import RunFailed, Stopped
 from engine.run.estimate import estimate
 from engine.run.events import Event, ExpertDone, ExpertEpoch, LabelsAdjusted, StageDone, StageStarted, TeacherReady
 from engine.run.expert_cache import cached_experts, experts_root, teachers_trained_alike
@@ -68,6 +68,17 @@ def test_a_teacher_is_trained_once_and_a_stopped_one_goes_on_from_its_last_epoch
     for one, other, third in zip(whole.weights, again.weights, resumed.weights, strict=True):
         assert torch.equal(one, other) and torch.equal(one, third)
     assert not list(experts_root().glob("*/*.epochs.*")), "checkpoints of epochs go when a network is done"
+
+
+@pytest.mark.parametrize("kind", ["balanced_softmax", "glmc"])
+def test_a_teacher_that_diverges_ends_the_run_and_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    message = r"teacher, network 1, epoch \d: a training loss is not finite\nhint: lower teacher.learning_rate"
+    with pytest.raises(RunFailed, match=message):
+        teacher_of(tmp_path / "a", with_teacher(kind, learning_rate=1e30))
+    assert not list(experts_root().glob("*/*.safetensors"))
 
 
 def test_a_cached_teacher_is_found_by_settings_alone_and_costs_no_time(

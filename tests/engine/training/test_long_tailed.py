@@ -76,7 +76,7 @@ def test_a_training_killed_after_an_epoch_goes_on_to_the_same_bytes(
             if epoch == killed_after:
                 raise Killed
 
-        return training.run(tmp_path / checkpoint, epoch_done)
+        return training.run("a network", tmp_path / checkpoint, epoch_done)
 
     whole = run("whole")
     with pytest.raises(Killed):

@@ -160,6 +160,13 @@ def test_a_dry_run_reports_every_invalid_image_of_a_folder_data_set(
     assert done.err.count("error: ") == 3
 
 
+def test_an_estimate_has_only_stages_that_take_time(command: Callable, toy: str) -> None:
+    asked = ("estimate", toy, "--device", "cpu", "--no-calibrate", "--set", "method=random")
+    own = command(*asked).out
+    assert "baselines" in own and not any(stage in own for stage in ("bounds", "distill", "experts", "teacher"))
+    assert "bounds" in command(*asked, "--set", "bounds.losses=[plain]").out
+
+
 def test_the_matching_estimate_is_proportional_to_iterations(command: Callable, toy: str) -> None:
     def seconds(*more: str) -> float:
         found = json.loads(command("estimate", toy, "--json", "--device", "cpu", "--no-calibrate", *more).out)

@@ -192,6 +192,9 @@ def test_evaluate_prints_random_start_and_final_in_each_label_regime(command: Ca
     assert named == [(labels, *of_set) for labels in ("online", "hard") for of_set in sets]
     rows = [line.split()[:4] for line in command(*asked).out.splitlines()]
     assert rows[1] == ["random", "on", "convnet", "online"] and rows[-1] == ["final", "on", "convnet", "hard"]
+    with_regimes(finished)
+    rows = [line.split()[:4] for line in command(*asked).out.splitlines()]
+    assert [row[:-1] for row in rows[-2:]] == [["teacher", "-", "94.5"], ["mean", "of", "teacher"]], "as in `show`"
 
 
 def with_regimes(run: Path) -> None:
@@ -200,7 +203,7 @@ def with_regimes(run: Path) -> None:
     own = {name: metrics[name] for name in ("random", "initialization", "final")}
     online = {name: figures | {"accuracy_mean": 90.0 + place} for place, (name, figures) in enumerate(own.items())}
     metrics |= {"labels": "stored", "regimes": {"stored": own, "online": online}}
-    metrics["teacher"] = metrics["final"] | {"kind": "glmc", "accuracy_mean": 94.5}
+    metrics["teacher"] = metrics["final"] | {"kind": "glmc", "accuracy_mean": 94.5, "mean_logits": metrics["final"]}
     metrics["stored_bytes"] = {"images_float32": 307_200, "images_uint8": 76_800, "labels_float32": 4_000}
     metrics["stored_bytes"] |= {"teacher_float32": 230_000, "whitening_float32": 37_700_000}
     (run / "result" / "metrics.json").write_text(json.dumps(metrics))

@@ -11,11 +11,12 @@ import yaml
 
 from engine.run.device_profiles import CUDA, Calibration, torch_version, write_calibration
 from engine.run.expert_cache import about_representation, expert_file, experts_root, representation_epochs
+from engine.run.methods import METHODS
 from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.launch.create import cell_name
-from ltdd_tui.launch.form import NAME, field_help, find_settings, form_of_preset
+from ltdd_tui.launch.form import METHOD_HELP, NAME, field_help, find_settings, form_of_preset
 from ltdd_tui.launch.plan import PlanLine, plan_lines, plan_run
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
@@ -173,6 +174,7 @@ def test_help_says_range_unit_default_and_source() -> None:
     assert field_help("dataset.imbalance_factor", form)[1] == "a number >= 1 or natural, x, default natural (ours)"
     assert field_help("ipc", form.with_text("ipc", "7"))[1].endswith("default 10 (paper), preset 2")
     assert all(field_help(key, form)[0] for key in leaves() if not key.startswith("expected"))
+    assert set(METHODS) - set(METHOD_HELP) == set(), "each method has help of its own"
 
 
 def test_every_preset_can_be_told(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_a_run_has_only_the_stages_of_its_method() -> None:
         assert list(state.stages.by_name) == [name for name in every if name in state.stages.by_name]
 
 
+def test_what_a_finished_run_is_asked_for_later_is_no_part_of_its_time() -> None:
+    def evaluation(seconds: float) -> tuple[e.Event, ...]:
+        return e.StageStarted("evaluate", 2, "networks"), e.StageDone("evaluate", seconds)
+
+    state = fold(RunState(), stamp(started(), *evaluation(30.0), e.RunFinished(50.0, 0.0), *evaluation(7.0)))
+    assert state.stages.by_name["evaluate"].seconds == 30.0
+
+
 def test_a_run_with_a_teacher_has_the_stages_that_it_names() -> None:
     named = ["data", "experts", "classifier_experts", "teacher", "evaluate"]
     state = fold(RunState(), stamp(replace(started(), method="random", stages=named)))

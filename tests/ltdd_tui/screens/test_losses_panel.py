@@ -10,7 +10,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 import ltdd_tui
-from engine.run.events import Evaluated, ExpertDone, MatchingStep, Stamped
+from engine.run.events import Evaluated, ExpertDone, MatchingStep, RunStarted, Stamped
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.state import RunState, RunView, fold
 from ltdd_tui.screens.run.losses import LossesPanel
@@ -41,6 +41,15 @@ def view(*events: Any) -> RunView:
 
 def steps(count: int, cls: float | None = 0.25) -> list[MatchingStep]:
     return [MatchingStep(at, 1.0 - at / (2 * count), cls, 0.01, 0.04) for at in range(1, count + 1)]
+
+
+async def test_a_method_without_matching_steps_says_so() -> None:
+    plan = ["data", "teacher", "evaluate"]
+    begun = RunStarted("x", "random", "digits", 50.0, 2, 0, "convnet", "cpu", plan, 100, "h", 7)
+    async with Shown().run_test(size=(70, 16)) as pilot:
+        pilot.app.panel.show(view(begun))
+        await pilot.pause()
+        assert "this method has no matching steps" in pilot.app.text
 
 
 def evaluated(subject: str, iteration: int | None, mean: float) -> Evaluated:
