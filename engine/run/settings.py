@@ -7,7 +7,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from engine.run.data_settings import DatasetSettings
 
@@ -118,11 +118,6 @@ class BoundSettings(Strict):
     )
     epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
     networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
-
-    @field_validator("losses", mode="after")
-    @classmethod
-    def _each_loss_once(cls, losses: tuple[LongTailLoss, ...]) -> tuple[LongTailLoss, ...]:
-        return tuple(dict.fromkeys(losses))
 
 
 class InitializeSettings(Strict):

@@ -59,6 +59,8 @@ def test_a_run_with_a_teacher_has_the_stages_that_it_names() -> None:
     named = ["data", "experts", "classifier_experts", "teacher", "evaluate"]
     state = fold(RunState(), stamp(replace(started(), method="random", stages=named)))
     assert list(state.stages.by_name) == named
+    assert state.has_stage("distill", "teacher") and not state.has_stage("distill")
+    assert RunState().has_stage("distill"), "a run whose plan is not known yet"
     told = e.StageStarted("teacher", 2, "networks"), e.ExpertEpoch("teacher", 0, 3, 4, 0.7)
     assert fold(state, stamp(*told)).stages.by_name["teacher"].done == 0.75
     # A resumed worker goes on from the last epoch, and an epoch counts once.
