@@ -21,7 +21,7 @@ SCREENS: dict[str, tuple[Opened, str]] = {
     "run": (lambda app, runs: app.open_run(runs[0]), "Accuracy by class"),
     "runs": (lambda app, runs: app.action_runs(), "other"),
     "compare": (lambda app, runs: app.open_compare(runs), "Accuracy"),
-    "help": (lambda app, runs: app.action_help(), "Keys"),
+    "help": (lambda app, runs: app.action_help(), "─ Help"),
 }
 EVERY_SCREEN = pytest.mark.parametrize("name", SCREENS)
 
