@@ -76,8 +76,8 @@ def prepare(context: Context) -> Prepared:
     decouples = settings.trains_classifier_experts
     classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
 
-    # A debiased teacher labels images better than they can be labelled by their class.
     experts = last_weights(network, representation, classifiers, context.device)
+    # A debiased teacher labels images better than they can be labelled by their class (stages/teacher.py).
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
     return Prepared(data, network, representation, classifiers, experts, teacher, imported)
 
@@ -86,11 +86,9 @@ def _starting_set(
     context: Context, prepared: Prepared, kept: Synthetic | None = None
 ) -> tuple[Synthetic, Teacher | None]:
     """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
-    # Matching starts from real images that an expert classifies correctly, with the experts' mean logits as labels.
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
-    start = kept or initialize(
-        context, data, network, prepared.experts, teacher, prepared.imported
-    )  # stages/initialize.py
+    # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
+    start = kept or initialize(context, data, network, prepared.experts, teacher, prepared.imported)
     if teacher is None:
         return start, None
     # Labels of a teacher that leans to some classes by their images would teach that as well. Kept ones are adjusted.
@@ -277,12 +275,17 @@ def keep_teacher(context: Context) -> None:
     """
     distilled, metrics = read_result(context.folder, context.device)
     context = _evaluated_in(context, ("online",))
-    prepared = prepare(context)
-    _, teacher = _starting_set(context, prepared, _kept_start(context, _as_synthetic(distilled)))
+    data, teacher = _data_and_teacher(context, _as_synthetic(distilled))
     assert teacher is not None, "the online regime has a teacher"
-    write_atomically(context.folder.teacher, teacher_bytes(context.settings, prepared.data, teacher))
-    metrics |= _figures_of_teacher(context, prepared.data, teacher)
+    write_atomically(context.folder.teacher, teacher_bytes(context.settings, data, teacher))
+    metrics |= _figures_of_teacher(context, data, teacher)
     write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedData, Teacher | None]:
+    """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start."""
+    prepared = prepare(context)
+    return prepared.data, _starting_set(context, prepared, _kept_start(context, final))[1]
 
 
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
@@ -310,10 +313,7 @@ def score(context: Context, repeats: int) -> None:
     context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
     # A teacher labels batches online, and in the stored regime the random images, where it has labelled the set.
     if regime == "online" or context.settings.teacher_labels_start:
-        prepared = prepare(context)
-        data = prepared.data
-        # As in the run, less the tau that was searched on the start.
-        _, teacher = _starting_set(context, prepared, _kept_start(context, final))
+        data, teacher = _data_and_teacher(context, final)
     else:
         data, teacher = load_run_data(context), None
     score_set(context, data, final, teacher, metrics, repeats)
