@@ -25,6 +25,7 @@ from typing import get_args
 
 from engine import pipeline
 from engine.context import Clock, Context, stages_of
+from engine.cores import shared_cores
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
@@ -107,20 +108,21 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
         if arguments.command == "run" and arguments.after:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
         context = _context(arguments, folder, log, check_stop)
-        if arguments.command == "run":
-            log.emit(_run_started(context))
-            pipeline.run(context)
-        elif arguments.command == "evaluate":
-            archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
-            if not archs and not labels:
-                archs = list(get_args(NetworkName))
-            pipeline.evaluate_again(context, archs, arguments.repeats, labels)
-        elif arguments.command == "scores":
-            pipeline.score(context, arguments.repeats)
-        else:
-            if arguments.teacher:
-                pipeline.keep_teacher(context)
-            export_copies(context, arguments.images, arguments.pt, arguments.set)
+        with shared_cores(context.device):
+            if arguments.command == "run":
+                log.emit(_run_started(context))
+                pipeline.run(context)
+            elif arguments.command == "evaluate":
+                archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
+                if not archs and not labels:
+                    archs = list(get_args(NetworkName))
+                pipeline.evaluate_again(context, archs, arguments.repeats, labels)
+            elif arguments.command == "scores":
+                pipeline.score(context, arguments.repeats)
+            else:
+                if arguments.teacher:
+                    pipeline.keep_teacher(context)
+                export_copies(context, arguments.images, arguments.pt, arguments.set)
     except Stopped:
         log.emit(RunStopped(log.stage))
         raise
