@@ -14,7 +14,7 @@ from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, de
 from engine.run.folder import RunFolder
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
-from ltdd_tui.formatting import factor_name, percent_done, stage_name
+from ltdd_tui.formatting import factor_name, first_few, percent_done, stage_name
 from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
@@ -44,7 +44,8 @@ class Overview:
     1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
     `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
-    its standard deviation, where there is another regime than `stored`.
+    its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker of a
+    queued one waits for.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Overview:
     note: str = ""
     labels: str = "stored"
     accuracies: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    queued_behind: tuple[str, ...] = ()
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -76,6 +78,8 @@ class Overview:
     @property
     def status(self) -> str:
         """The state and how far it is: `running 43 %`, or `done, evaluate 30 %` while a finished run is evaluated."""
+        if self.state == "queued" and self.queued_behind:
+            return f"queued behind {' '.join(first_few(self.queued_behind, 1))}"
         percent = "" if self.progress is None else f" {percent_done(self.progress)}"
         if self.state == "done" and self.stage:
             return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
@@ -118,6 +122,7 @@ def overview(folder: RunFolder) -> Overview:
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
+        queued_behind=state.queued_behind if state.status == "queued" else (),
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
 
