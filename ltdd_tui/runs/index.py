@@ -44,8 +44,8 @@ class Overview:
     1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
     `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
-    its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker of a
-    queued one waits for.
+    its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
+    of a queued one waits for.
     """
 
     name: str
