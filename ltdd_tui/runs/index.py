@@ -45,7 +45,7 @@ class Overview:
     `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
-    of a queued one waits for.
+    of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
     """
 
     name: str
@@ -69,6 +69,8 @@ class Overview:
     labels: str = "stored"
     accuracies: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
     queued_behind: tuple[str, ...] = ()
+    seconds: float | None = None
+    failure: str = ""
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -123,8 +125,16 @@ def overview(folder: RunFolder) -> Overview:
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         queued_behind=state.queued_behind if state.status == "queued" else (),
+        seconds=_work_seconds(metrics),
+        failure=state.failures[0].what if state.status == "failed" and state.failures else "",
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
+
+
+def _work_seconds(metrics: MetricsJson) -> float | None:
+    """The seconds of all stages of a finished run."""
+    sound = sound_metrics({"stage_seconds": metrics.get("stage_seconds")})[0]
+    return sum((sound.stage_seconds or {}).values()) or None
 
 
 def _by_regime(metrics: MetricsJson) -> dict[str, tuple[float | None, float | None]]:
