@@ -276,6 +276,11 @@ def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
     return WrittenSettings(place, paths, dict.fromkeys(paths, place))
 
 
+def read_grid(file: Path) -> dict[str, list[Any]]:
+    """The grid of a sweep, without the work of checking the settings of its cells; raises SettingsError."""
+    return _read(file)[0].grid
+
+
 def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str, Any]) -> WrittenSettings:
     """The settings of one cell, not yet checked: the preset's, those of all cells, its grid values, its overrides."""
     assert isinstance(file.preset, Mapping)

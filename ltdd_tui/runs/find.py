@@ -59,8 +59,8 @@ def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
 
 
 def last_change(folder: RunFolder) -> float:
-    """When the run's events last changed, or else its settings, in seconds since 1970."""
-    for path in (folder.events, folder.config):
+    """When the run's events last changed, or else its settings, in seconds since 1970; of a sweep, its folder."""
+    for path in (folder.events, folder.config, folder.root):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0

@@ -12,8 +12,9 @@ from typing import Any
 
 from engine.run.folder import RunFolder
 from engine.sweep.grid import Cell, Sweep, load_sweep
-from ltdd_tui.formatting import factor_name
+from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.index import RunEntry, RunIndex
+from ltdd_tui.runs.tables import Table, TableFormat
 
 METHOD, SEED = "method", "seed"
 AT_WORK, FAILED = {"running", "starting"}, {"failed", "crashed", "damaged"}
@@ -38,6 +39,11 @@ class CellState:
     def accuracy(self) -> float | None:
         """The final accuracy in percent, once it is done."""
         return self.entry.run.accuracy_mean if self.entry and self.state == "done" else None
+
+    @property
+    def progress(self) -> float:
+        """How much of it is done, from 0 to 1, while it is at work."""
+        return (self.entry.run.progress or 0.0) if self.entry and self.state in AT_WORK else 0.0
 
     @property
     def seconds(self) -> float | None:
@@ -94,6 +100,12 @@ class SweepTable:
         return Counter("failed" if cell.state in FAILED else cell.state for cell in self.cells)
 
     @cached_property
+    def share(self) -> float:
+        """How much of the sweep is over, from 0 to 1: a cell at work counts by its progress."""
+        progress = (1.0 if own.state in {"done", *FAILED} else own.progress for own in self.cells)
+        return sum(progress) / len(self.cells) if self.cells else 0.0
+
+    @cached_property
     def failures(self) -> list[CellState]:
         return [cell for cell in self.cells if cell.state in FAILED]
 
@@ -114,10 +126,33 @@ class SweepTable:
             for cell in group.cells:
                 if cell.state in AT_WORK and cell.entry:
                     own = cell.entry.run.seconds_left
-                    left += whole * (1 - (cell.entry.run.progress or 0.0)) if own is None else own
+                    left += whole * (1 - cell.progress) if own is None else own
                 elif cell.state in {"waiting", "queued", "stopped"}:
                     left += whole
         return left / max(1, self.counts["running"])
+
+
+def table_as(form: TableFormat, table: SweepTable) -> str:
+    """The table as text: Markdown as it is shown, CSV with a line for each place and all digits."""
+    if form == "csv":
+        titles: tuple[str, ...] = ("row", "column", "mean", "std", "n", "cells")
+        lines: list[tuple[str | float | None, ...]] = [
+            (row, ", ".join(column), group.mean, group.std, len(group.accuracies), len(group.cells))
+            for (row, column), group in table.groups.items()
+        ]
+    else:
+        titles = ("", *(", ".join(column) for column in table.columns))
+        lines = [(row, *(_figure(table, row, column) for column in table.columns)) for row in table.rows]
+    written = Table(titles, tuple(lines))
+    return written.as_csv() if form == "csv" else written.as_markdown()
+
+
+def _figure(table: SweepTable, row: str, column: tuple[str, ...]) -> str:
+    group = table.groups.get((row, column))
+    if group is None or group.mean is None:
+        return ""
+    n, of = len(group.accuracies), len(group.cells)
+    return mean_and_std(group.mean, group.std, n) + (f" (n={n})" if n < of else "")
 
 
 def label(key: str, value: Any) -> str:

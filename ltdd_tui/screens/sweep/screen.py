@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import Counter
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,17 +15,18 @@ from textual.widgets import DataTable, OptionList, Static
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
 from ltdd_tui.formatting import clean, duration, first_few, short_path
-from ltdd_tui.runs.sweeps import AT_WORK, CellState, SweepReader, SweepTable
+from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, table_as
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from ltdd_tui.widgets.bars import gauge
-from ltdd_tui.widgets.lines import ERROR, MUTED
+from ltdd_tui.widgets.lines import ERROR
 from ltdd_tui.widgets.panes import KeyFooter, TitleBar
 
 LOOK_SECONDS = 2.0
 MOST_FAILURES = 3
+MOST_COMPARED = 6
 NOT_READ = "reading the sweep ..."
 
 
@@ -137,10 +135,78 @@ class SweepScreen(RunActions):
         self._grid.show(table)
         self._cells.show(self._grid.current)
         left = table.seconds_left if table.counts["running"] else None
-        time_left = f"about {duration(left, 'estimate')} left" if left is not None else short_path(self.folder.root)
+        place = short_path(self.folder.root) if self.has_class("-wide") or self.has_class("-huge") else ""
+        time_left = place if left is None else f"about {duration(left, 'estimate')} left"
         self._title.tell(f"{self.folder.name}   {count_cells(table)}", time_left)
         self._progress.update(gauge(table.share, 1.0, max(1, self.size.width - 2), "$primary"))
         lines = failure_lines(table)
         self._failures.display = bool(lines)
         self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
         self._footer.hide(self._hidden_keys())
+
+    # ---- The cursor, and what opens. ----
+
+    def picked(self) -> RunFolder | None:
+        """The sweep's folder, for what is done with a folder."""
+        return self.folder
+
+    def _hidden_keys(self) -> set[str]:
+        """What would be refused now: the footer has room for the rest."""
+        counts = self._reader.table.counts
+        working, all_done = counts["running"] > 0, counts["done"] == len(self._reader.table.cells)
+        hidden = {"stop": not working, "resume": all_done, "compare": len(self._compared()) < 2}
+        current = self._grid.current
+        hidden["run_these"] = current is None or all(cell.state in {"done", "running"} for cell in current.cells)
+        return {action for action, hides in hidden.items() if hides}
+
+    @on(DataTable.CellHighlighted)
+    def _other_place(self) -> None:
+        self._cells.show(self._grid.current)
+        self._footer.hide(self._hidden_keys())
+
+    @on(DataTable.CellSelected)
+    def _enter_place(self) -> None:
+        if len(self._cells.cells) == 1:
+            self._open(self._cells.cells[0])
+        else:
+            self._cells.focus()
+
+    @on(OptionList.OptionSelected)
+    def _open_cell(self) -> None:
+        if cell := self._cells.current:
+            self._open(cell)
+
+    def _open(self, cell: CellState) -> None:
+        if cell.entry:
+            self.post_message(OpenRun(cell.folder))
+        else:
+            self.tell("no worker has begun with this cell", title=cell.cell.name)
+
+    def step_back(self) -> bool:
+        """Goes from the cells back to the table; returns whether there was anything to go back from."""
+        if self.focused is self._cells:
+            self._grid.focus()
+            return True
+        return False
+
+    def _compared(self) -> list[RunFolder]:
+        """The runs of the cells at the cursor; of a single one, the first run of each row of its column."""
+        group, table = self._grid.current, self._reader.table
+        if group is None:
+            return []
+        if len(group.cells) > 1:
+            return list(self._cells.folders())
+        column = [table.groups.get((row, group.column)) for row in table.rows]
+        return [own.cells[0].folder for own in column if own and own.cells[0].entry]
+
+    def action_compare(self) -> None:
+        """Compares the runs at the cursor."""
+        folders = self._compared()
+        if len(folders) < 2:
+            self.tell("fewer than two of these cells have a run", title="compare", severity="warning")
+        else:
+            self.post_message(OpenCompare(folders[:MOST_COMPARED]))
+
+    def action_copy_table(self, form: TableFormat) -> None:
+        """Copies the table, a row for each place of it."""
+        copy_table(self.app, table_as(form, self._reader.table), form)
