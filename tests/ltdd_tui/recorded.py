@@ -349,7 +349,7 @@ def record_sweep(root: Path, cells: Mapping[str, float | str], text: str = SWEEP
         elif status == "stopped":
             events.append(e.RunStopped("distill"))
         elif isinstance(status, float):
-            events.append(e.RunFinished(status, 0.5))
+            events += [e.StageDone("distill", 60.0), e.RunFinished(status, 0.5)]
             final = {"accuracy_mean": status, "accuracy_std": 0.5, "repeats": 2, "per_class": [status], "groups": {}}
             write_json(run.metrics, {"final": final, "stage_seconds": {"distill": 60.0}})
             write_atomically(run.distilled, b"")

@@ -134,11 +134,13 @@ class SweepScreen(RunActions):
         self.remove_class("-nothing")
         self._grid.show(table)
         self._cells.show(self._grid.current)
+        # The counts of cells need the room of a narrow window.
+        place = "" if self.has_class("-narrow") else short_path(self.folder.root)
+        self._title.tell(f"{self.folder.name}   {count_cells(table)}", place)
         left = table.seconds_left if table.counts["running"] else None
-        place = short_path(self.folder.root) if self.has_class("-wide") or self.has_class("-huge") else ""
-        time_left = place if left is None else f"about {duration(left, 'estimate')} left"
-        self._title.tell(f"{self.folder.name}   {count_cells(table)}", time_left)
-        self._progress.update(gauge(table.share, 1.0, max(1, self.size.width - 2), "$primary"))
+        time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
+        width = max(1, self._progress.content_size.width - len(time_left))
+        self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left))
         lines = failure_lines(table)
         self._failures.display = bool(lines)
         self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))

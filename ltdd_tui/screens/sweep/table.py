@@ -20,7 +20,7 @@ WAITING, BEST = "\u00b7", "*"
 
 
 def group_text(group: SeedGroup, best: bool) -> tuple[str, str]:
-    """What stands at one place of the table, and the theme's color of it.
+    """What stands at one place of the table, and its style: words of Rich and variables of the theme.
 
     The mean over seeds with its standard deviation, `n2` while only two seeds are done, a star behind the best of the
     column; or the state of the seed that is furthest, where none is done.
@@ -31,16 +31,16 @@ def group_text(group: SeedGroup, best: bool) -> tuple[str, str]:
         spread = "" if group.std is None else f"{PLUS_MINUS}{group.std:.1f}"
         rest = "" if n == of else f" n{n}"
         mark = MARKS["running"] if working else MARKS["failed"] if failed else ""
-        return f"{percent(group.mean)}{spread}{BEST if best else ''}{rest}{mark}", "success" if best else "foreground"
+        return f"{percent(group.mean)}{spread}{BEST if best else ''}{rest}{mark}", "bold text-success" if best else ""
     if working:
         share = working.entry.run.progress if working.entry else None
-        return f"{MARKS['running']} {'' if share is None else percent_done(share)}".rstrip(), "primary"
+        return f"{MARKS['running']} {'' if share is None else percent_done(share)}".rstrip(), "text-primary"
     if failed:
-        return f"{MARKS['failed']} failed", "error"
+        return f"{MARKS['failed']} failed", "text-error"
     for state in ("queued", "stopped"):
         if group.first({state}):
-            return f"{MARKS[state]} {state}", "foreground-muted"
-    return WAITING, "foreground-muted"
+            return f"{MARKS[state]} {state}", "dim"
+    return WAITING, "dim"
 
 
 class SweepGrid(DataTable[Text]):
@@ -87,13 +87,12 @@ class SweepGrid(DataTable[Text]):
         for across, column in enumerate(table.columns):
             for down, row in enumerate(table.rows):
                 place, group = Coordinate(down, across), table.groups.get((row, column))
-                own = group_text(group, table.best.get(column) == row) if group else ("", "foreground")
+                own = group_text(group, table.best.get(column) == row) if group else ("", "")
                 if anew or self._drawn.get(place) != own:
                     self._drawn[place] = own
-                    style = colors.get(f"text-{own[1]}", colors.get(own[1], ""))
-                    bold = "bold " if own[1] == "success" else ""
-                    text = Text(own[0], style=f"{bold}{style}" if style.startswith("#") else bold, justify="right")
-                    self.update_cell_at(place, text, update_width=True)
+                    # Rich, which draws the table, knows no variables of a theme.
+                    style = " ".join(colors.get(word, word) for word in own[1].split())
+                    self.update_cell_at(place, Text(own[0], style=style, justify="right"), update_width=True)
 
 
 class CellList(OptionList, inherit_bindings=False):
@@ -118,9 +117,10 @@ class CellList(OptionList, inherit_bindings=False):
         return self.cells[place] if place < len(self.cells) else None
 
     def show(self, group: SeedGroup | None) -> None:
-        """Lists the cells of a place; the cursor stays where it is."""
-        place, self.cells = self.highlighted, group.cells if group else ()
-        self.border_title = ", ".join((group.row, *group.column)) if group else ""
+        """Lists the cells of a place; the cursor stays where it is, unless it is another place."""
+        title = ", ".join((group.row, *group.column)) if group else ""
+        place, self.cells = self.highlighted if title == self.border_title else 0, group.cells if group else ()
+        self.border_title = title
         with self.prevent(OptionList.OptionHighlighted):
             self.set_options(Option(cell_line(cell)) for cell in self.cells)
             self.highlighted = min(place or 0, len(self.cells) - 1) if self.cells else None
