@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -178,6 +179,19 @@ class RunFolder:
         """What the workers before the latest one printed, the newest first."""
         numbers = [path.stem.removeprefix("console-") for path in self.root.glob("console-*.log")]
         return [self.older_console(number) for number in sorted(map(int, filter(str.isdecimal, numbers)), reverse=True)]
+
+    def open_console(self) -> IO[bytes]:
+        """A new, empty console.log to write and read; the one before it is kept under the next free number."""
+        for number in itertools.count(1):
+            older = self.older_console(number)
+            if older.exists():
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.console, older)
+            # Another program that starts a worker at the same moment may have made one in between.
+            with contextlib.suppress(FileExistsError):
+                return open(self.console, "x+b")
+        raise AssertionError("numbers do not end")
 
     def is_running(self) -> bool:
         """Whether a worker holds the folder's lock; the system frees the lock of a killed worker."""
