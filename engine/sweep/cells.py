@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 from engine.run.errors import Fault, InputError
 from engine.run.events import RunBroke, RunFinished, RunStarted, RunStopped, Stamped, decode, type_name
+from engine.run.expert_cache import trained_alike
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics, sample_std
+from engine.run.settings import settings_hash
 from engine.sweep.grid import FILE, Cell, Sweep, load_sweep
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
@@ -34,6 +36,10 @@ class SweepFolder:
         self.root = Path(root).absolute()
         self.name = self.root.name
         self.file = self.root / FILE
+        # Held by whoever starts its workers (engine/sweep/supervisor.py), and what these print beside the runs.
+        self.lock = self.root / "lock"
+        self.console = self.root / "console.log"
+        self.stop_request = self.root / "stop"
 
     def exists(self) -> bool:
         """Whether this is a sweep."""
@@ -55,7 +61,8 @@ class CellStatus:
     """A cell with what its run folder says.
 
     faults: why it failed. deaths: how often, since it last ended by itself, a worker process died while it ran the
-    cell. accuracy_mean and accuracy_std, in percent: of the final set, over the networks of this one run.
+    cell. ended: when it began or ended last, in seconds since 1970, or 0. accuracy_mean and accuracy_std, in percent:
+    of the final set, over the networks of this one run.
     """
 
     cell: Cell
@@ -63,6 +70,7 @@ class CellStatus:
     state: State
     faults: tuple[Fault, ...] = ()
     deaths: int = 0
+    ended: float = 0.0
     accuracy_mean: float | None = None
     accuracy_std: float | None = None
 
@@ -74,16 +82,20 @@ def statuses(folder: SweepFolder, cells: Sequence[Cell]) -> list[CellStatus]:
 
 def cell_status(cell: Cell, folder: RunFolder) -> CellStatus:
     """What the run folder of one cell says."""
+    return CellStatus(cell, folder, "running") if folder.is_running() else at_rest(cell, folder)
+
+
+def at_rest(cell: Cell, folder: RunFolder) -> CellStatus:
+    """The same of a cell that no worker does, or whose lock the caller holds."""
     if not folder.exists():
         return CellStatus(cell, folder, "waiting")
-    if folder.is_running():
-        return CellStatus(cell, folder, "running")
     if folder.distilled.exists() and (metrics := readable_metrics(folder)):
         final = metrics["final"]
         mean, std = final.get("accuracy_mean"), final.get("accuracy_std")
         return CellStatus(cell, folder, "finished", accuracy_mean=mean, accuracy_std=std)
-    faults, deaths = [], 0
-    for event in _last_events(folder):
+    faults, deaths, ended = list[Fault](), 0, 0.0
+    for item in _last_events(folder):
+        ended, event = ended or item.seconds, item.event
         if isinstance(event, RunBroke):
             faults.append(Fault(event.what, event.where, event.hint))
             continue
@@ -91,10 +103,10 @@ def cell_status(cell: Cell, folder: RunFolder) -> CellStatus:
             break
         # No end follows this start.
         deaths += 1
-    return CellStatus(cell, folder, "failed" if faults else "stopped", tuple(reversed(faults)), deaths)
+    return CellStatus(cell, folder, "failed" if faults else "stopped", tuple(reversed(faults)), deaths, ended)
 
 
-def _last_events(folder: RunFolder) -> Iterator[RunStarted | RunStopped | RunBroke | RunFinished]:
+def _last_events(folder: RunFolder) -> Iterator[Stamped]:
     """The begins and ends of workers in the last part of the events, the latest first."""
     kinds = RunStarted, RunStopped, RunBroke, RunFinished
     marks = [f'"type":"{type_name(kind)}"' for kind in kinds]
@@ -108,7 +120,25 @@ def _last_events(folder: RunFolder) -> Iterator[RunStarted | RunStopped | RunBro
         if any(mark in line for mark in marks):
             item = decode(line)
             if isinstance(item, Stamped) and isinstance(item.event, kinds):
-                yield item.event
+                yield item
+
+
+# ---- The order in which workers take cells ----
+
+
+def shared_by(cell: Cell) -> str:
+    """A hash that cells with the same data and experts have in common: the first one trains what the others reuse."""
+    own = cell.settings
+    return settings_hash(own.dataset, own.seed, trained_alike(own))
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that share experts in sequence; by seed, so that a whole table of the first seed comes first."""
+    places: dict[str, int] = {}
+    for cell in cells:
+        places.setdefault(shared_by(cell), len(places))
+    seeds = list(dict.fromkeys(cell.settings.seed for cell in cells))
+    return sorted(cells, key=lambda cell: (seeds.index(cell.settings.seed), places[shared_by(cell)]))
 
 
 # ---- The table: a row for each method, a column for each combination of the other values, means over seeds ----

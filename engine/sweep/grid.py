@@ -38,7 +38,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from engine.run.errors import Fault, SettingsError, listed, shortened
+from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
 from engine.run.presets import (
     OVERRIDE,
@@ -322,3 +322,37 @@ def _in_a_name(value: Any) -> str:
         return "-".join(map(_in_a_name, value)) or "none"
     text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2]).strip(".-").lower()
+
+
+# ---- Some of the cells ----
+
+
+def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
+    """The cells that fit all of `method=ltdd,dm`, `ipc=10` ...; several may stand in one text: `method=ltdd,dm,ipc=10`.
+
+    A key may be its last part (`imbalance_factor`) or as in names of cells (`if`). Raises InputError for a key or value
+    that the grid does not have.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for text in only:
+        key = ""
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            key = _grid_key(sweep, name.strip()) if equals else key
+            if not key:
+                raise InputError(
+                    f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
+                )
+            known = {_in_a_name(own): own for own in sweep.grid[key]}
+            asked = _in_a_name((value if equals else part).strip())
+            if asked not in known:
+                raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
+            wanted.setdefault(key, []).append(known[asked])
+    return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]
+
+
+def _grid_key(sweep: Sweep, name: str) -> str:
+    names = {short: key for key in sweep.grid for short in (key, key.rpartition(".")[2], LABELS.get(key, ""))}
+    if not name or name not in names:
+        raise InputError(f"there is no {shortened(name)!r} in the grid", "--only", f"it has {', '.join(sweep.grid)}")
+    return names[name]
