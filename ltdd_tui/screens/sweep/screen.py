@@ -14,8 +14,8 @@ from textual.widgets import DataTable, OptionList, Static
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
-from ltdd_tui.formatting import clean, duration, first_few, short_path
-from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, table_as
+from ltdd_tui.formatting import clean, duration, short_path
+from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, failure_lines, table_as
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table
@@ -38,17 +38,6 @@ def count_cells(table: SweepTable) -> str:
         [f"{counts['done']} of {len(table.cells)} cells done"]
         + [f"{counts[state]} {state}" for state in states if counts[state]]
     )
-
-
-def failure_lines(table: SweepTable) -> list[str]:
-    """Why cells failed, the most frequent reason first, each with the cells."""
-    names: dict[str, list[str]] = {}
-    for cell in table.failures:
-        assert cell.entry is not None
-        reason = cell.entry.run.failure or cell.entry.damage or "its worker process died"
-        names.setdefault(reason, []).append(cell.cell.name)
-    by_count = sorted(names.items(), key=lambda pair: -len(pair[1]))
-    return first_few([f"{' '.join(first_few(cells, 1))}: {reason}" for reason, cells in by_count], MOST_FAILURES - 1)
 
 
 class SweepScreen(RunActions):
@@ -141,7 +130,7 @@ class SweepScreen(RunActions):
         time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
         width = max(1, self._progress.content_size.width - len(time_left))
         self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left))
-        lines = failure_lines(table)
+        lines = failure_lines(table, MOST_FAILURES - 1)
         self._failures.display = bool(lines)
         self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
         self._footer.hide(self._hidden_keys())
