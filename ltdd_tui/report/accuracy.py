@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
-from ltdd_tui.report.cells import Lead, ReportCell, Spread, by_settings, column_of, values_of
+from ltdd_tui.report.cells import (
+    MOST_IN_NAME,
+    NOT_OF_A_CELL,
+    STATED_BOUND,
+    Lead,
+    ReportCell,
+    Spread,
+    by_settings,
+    column_of,
+    name_of,
+    values_of,
+)
 from ltdd_tui.report.document import Block, Heading, Picture, Pictures, Strong
 from ltdd_tui.runs.comparison import differing_settings
 from ltdd_tui.runs.figures import mean
@@ -27,7 +38,9 @@ def accuracy(cells: Sequence[ReportCell]) -> Iterator[Block]:
     yield figures_table(cells)
     yield from _how_to_read(cells)
     if 1 < len(cells) <= MOST_RANKED:
-        yield Pictures([Picture("accuracy", "Final accuracy with its 95 % interval, random images beside", _ranking(cells))])
+        yield Pictures(
+            [Picture("accuracy", "Final accuracy with its 95 % interval, random images beside", _ranking(cells))]
+        )
 
 
 def _what_figures_are(cells: Sequence[ReportCell]) -> str:
@@ -40,8 +53,8 @@ def _what_figures_are(cells: Sequence[ReportCell]) -> str:
             f" seed is the mean over its networks, {counted}). Where there is one seed, over its networks."
         )
     return (
-        f"Test accuracy in percent: mean ± standard deviation over networks that were trained on one set ({counted}, one"
-        " seed). Another seed may lie further away than this tells."
+        f"Test accuracy in percent: mean ± standard deviation over networks trained on one set ({counted}, one seed)."
+        " Another seed may lie further away than this tells."
     )
 
 
@@ -65,9 +78,7 @@ def paper_table(cells: Sequence[ReportCell]) -> Table | None:
     titles = tuple(
         f"{name} " * (len(datasets) > 1) + f"IF {factor_name(factor)}, IPC {ipc}" for name, factor, ipc in columns
     )
-    best = {
-        column: max(cell.final.mean for cell in own if cell.final is not None) for column, own in columns.items()
-    }
+    best = {column: max(cell.final.mean for cell in own if cell.final is not None) for column, own in columns.items()}
     lines: list[tuple[Cell, ...]] = []
     for method, labels in rows:
         line: list[Cell] = [f"{method} ({labels})" if len(regimes) > 1 else method]
@@ -122,7 +133,7 @@ def _p(lead: Lead | None) -> str | None:
 
 
 def _bound(cell: ReportCell) -> str | None:
-    return f"{cell.bound[1].mean:.1f}" if cell.bound else None
+    return f"{cell.bound.mean:.1f}" if cell.bound else None
 
 
 def _share_of_bound(cell: ReportCell) -> str | None:
@@ -136,27 +147,28 @@ def _how_to_read(cells: Sequence[ReportCell]) -> Iterator[str]:
     tested = [one for one in leads if one.p is not None]
     if leads:
         yield (
-            "Over random: percentage points above random images at the same IPC, trained on by the same recipe, with the"
-            " 95 % interval and two-sided p of Welch's t test."
+            "Over random: percentage points above random images at the same IPC under the same recipe, with the 95 %"
+            " interval and the two-sided p of Welch's t test."
         )
     if tested:
-        of = " and ".join(sorted({f"{one.n} {one.of}" for one in tested}))
+        of = " or ".join(sorted({f"{one.n} {one.of}" for one in tested}))
         clear = sum(bool(one.is_clear) for one in tested)
-        text = f"n is {of} on each side; {clear} of {len(tested)} intervals leave out 0."
+        text = f"It compares {of} on each side; {clear} of {len(tested)} intervals leave out 0."
         if any(one.of == "networks" for one in tested):
             text += " A test over networks of one seed says that this set is better, not that the method is."
         if any(one.of == "seeds" and one.n <= 3 for one in tested):
-            text += " With three seeds or fewer only large differences can be told from chance: look at the interval, not at p."
+            text += " Over three seeds or fewer only a large difference can be told from chance: look at the intervals."
         if len(tested) > 1:
             text += f" p is not corrected for {len(tested)} tests, of which 1 in 20 falls below 0.05 by chance."
         yield text
     if any(cell.published is not None for cell in cells):
         sources = sorted({cell.settings.expected.source for cell in cells if cell.settings.expected})
-        yield f"Published figures are of the best checkpoint on the test set ({'; '.join(sources)}): compare `best` as well."
-    if bounds := sorted({cell.bound[0].removeprefix("bound ") for cell in cells if cell.bound}):
+        told = "; ".join(sources)
+        yield f"Published figures ({told}) are of the best checkpoint on the test set: compare the best one here, too."
+    if bounds := sorted({cell.bound.label.removeprefix(STATED_BOUND) for cell in cells if cell.bound}):
         yield (
-            f"Bound: networks that saw all long-tailed images ({', '.join(bounds)}). Lossless: the bound lies within the 95 %"
-            " interval of the final mean (Student's t), or below; a wide interval makes that easy."
+            f"Bound: the best networks here that saw all long-tailed images ({', '.join(bounds)}). Lossless: the bound"
+            " lies within the 95 % interval of the final mean (Student's t) or below, which a wide interval makes easy."
         )
 
 
@@ -165,59 +177,58 @@ def _ranking(cells: Sequence[ReportCell]) -> str:
     for cell in cells:
         random = cell.figure("random")
         if cell.final:
-            dots.append(
-                plots.Dot(cell.name, cell.final.mean, cell.final.half_width, random.mean if random else None, cell.published)
-            )
+            marks = random.mean if random else None, cell.published
+            dots.append(plots.Dot(cell.name, cell.final.mean, cell.final.half_width, *marks))
     return plots.dots_plot(dots, "test accuracy, %")
 
 
 def over_settings(cells: Sequence[ReportCell]) -> Iterator[Block]:
-    """A plot over the setting that has most numbers, the imbalance factor before others, a line for each of the rest."""
+    """Plots over a numeric setting that differs, the imbalance factor before others; a line for each of the rest."""
     runs = [cell.runs[0] for cell in cells]
-    keys = [line.key for line in differing_settings(runs) if line.key not in ("seed", "dataset.test_fold")]
+    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
     values = {cell.name: values_of(cell.runs[0]) for cell in cells}
-
-    def numeric(key: str) -> int:
-        own = {values[cell.name][key] for cell in cells}
-        return len(own) if all(isinstance(one, int | float) and not isinstance(one, bool) for one in own) else 0
-
-    usual = ["dataset.imbalance_factor", "ipc", *keys]
-    over = next((key for key in usual if key in keys and numeric(key) >= 2), None)
-    if over is None or len(cells) < 3:
+    over = next(
+        (key for key in ("dataset.imbalance_factor", "ipc", *keys) if key in keys and _is_axis(key, values)), None
+    )
+    if over is None or len(keys) > MOST_IN_NAME:
         return
     panel_keys = [key for key in ("dataset.name", "ipc") if key in keys and key != over]
     line_keys = [key for key in keys if key not in (over, *panel_keys)]
-    pictures = []
-    for place, (panel, own) in enumerate(by_settings(cells, lambda cell: _values(values[cell.name], panel_keys)).items()):
-        lines = by_settings(own, lambda cell: (*_values(values[cell.name], line_keys), cell.labels))
-        series = [_series_over(line, over, values) for line in lines.values()]
-        series.sort(key=lambda one: -(mean(one.y) or 0.0))
-        title = ", ".join(
-            (f"IPC {value}" if key == "ipc" else str(value)) for key, value in zip(panel_keys, panel, strict=True)
-        )
-        more = f"; the {plots.MOST_SERIES} best of {len(series)}" if len(series) > plots.MOST_SERIES else ""
-        image = plots.lines_plot(series, _axis_name(over), "test accuracy, %", log_x=_is_wide(over))
-        pictures.append(Picture(f"over-{place}", f"{title or 'Final accuracy'}, 95 % intervals{more}", image))
-    yield Heading(f"Accuracy over {_axis_name(over)}")
+    regimes = len({cell.labels for cell in cells}) > 1
+
+    def line_of(cell: ReportCell) -> str:
+        return name_of(cell.runs[0], line_keys, regimes) if line_keys or regimes else "final"
+
+    lines = by_settings(cells, line_of)
+    if not any(len({values[cell.name][over] for cell in line}) > 1 for line in lines.values()):
+        return
+    means = {name: mean([cell.final.mean for cell in line if cell.final]) or 0.0 for name, line in lines.items()}
+    best = sorted(lines, key=lambda name: -means[name])[: plots.MOST_SERIES]
+    # In every panel a line has the same color.
+    places = {name: place for place, name in enumerate(name for name in lines if name in best)}
+    pictures: list[Picture] = []
+    for panel, own in by_settings(cells, lambda cell: name_of(cell.runs[0], panel_keys, False)).items():
+        series = []
+        for name, line in by_settings(own, line_of).items():
+            known = sorted((values[cell.name][over], cell.final) for cell in line if cell.final and name in places)
+            if known:
+                x, finals = zip(*known, strict=True)
+                spreads = [one.half_width for one in finals]
+                series.append(plots.Series(name, x, [one.mean for one in finals], spreads, places[name]))
+        image = plots.lines_plot(series, AXES.get(over, over), "test accuracy, %", log_x=over in AXES)
+        caption = f"{panel}, 95 % intervals" if panel_keys else "With 95 % intervals"
+        pictures.append(Picture(f"over-{len(pictures)}", caption, image))
+    yield Heading(f"Accuracy over {AXES.get(over, over)}")
+    if len(lines) > len(best):
+        yield f"The {len(best)} lines of {len(lines)} with the highest mean."
     yield Pictures(pictures)
 
 
-def _values(values: dict[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(str(values[key]) if isinstance(values[key], list) else values[key] for key in keys)
+AXES = {"dataset.imbalance_factor": "imbalance factor", "ipc": "images per class (IPC)"}
+"""Settings that are drawn on a logarithmic axis, by what stands there."""
 
 
-def _is_wide(key: str) -> bool:
-    return key in ("dataset.imbalance_factor", "ipc")
-
-
-def _axis_name(key: str) -> str:
-    return {"dataset.imbalance_factor": "imbalance factor", "ipc": "images per class (IPC)"}.get(key, key)
-
-
-def _series_over(cells: Sequence[ReportCell], over: str, values: dict[str, dict[str, Any]]) -> plots.Series:
-    known = sorted(((values[cell.name][over], cell.final) for cell in cells if cell.final), key=lambda one: one[0])
-    first = cells[0]
-    named = {key: value for key, value in values[first.name].items() if key == "method"}
-    others = [part for part in first.name.split(", ") if not part.startswith(("IF ", "IPC ")) and over.rpartition(".")[2] not in part]
-    name = ", ".join(others) or named["method"]
-    return plots.Series(name, [at for at, _ in known], [one.mean for _, one in known], [one.half_width for _, one in known])
+def _is_axis(key: str, values: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether all cells have a number there, and two or more different ones."""
+    own = {own[key] if isinstance(own[key], int | float | str | None) else str(own[key]) for own in values.values()}
+    return len(own) > 1 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in own)

@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from engine.run.events import BOUND
 from engine.run.schema import flat
 from engine.run.settings import RunSettings
-from ltdd_tui.formatting import factor_name, mean_and_std
-from ltdd_tui.runs.comparison import ComparedRun, differing_settings, seed_groups, seed_mean
+from ltdd_tui.formatting import mean_and_std
+from ltdd_tui.runs.comparison import ComparedRun, differing_settings, seed_groups, seed_mean, text_of
 from ltdd_tui.runs.figures import bounding_experts, class_means
 from ltdd_tui.runs.rows import Row
 
 CONFIDENCE = 0.95
+NOT_OF_A_CELL = ("seed", "dataset.test_fold")
+"""The settings in which the runs of a cell differ."""
 SHORT = {"method": "", "dataset.name": "", "dataset.imbalance_factor": "IF ", "ipc": "IPC "}
 """How the settings that nearly every comparison is about stand in a name: `ltdd, IF 100, IPC 10`."""
 MOST_IN_NAME = 5
@@ -84,14 +87,14 @@ def lead(ours: Spread, others: Spread) -> Lead:
     variance = sum(parts)
     if variance == 0:  # such as of seeds that all have the same set
         return Lead(difference, None, None, None, n, of)
-    freedom = variance**2 / sum(
-        part**2 / (spread.n - 1) for part, spread in zip(parts, (ours, others), strict=True)
-    )
+    freedom = variance**2 / sum(part**2 / (spread.n - 1) for part, spread in zip(parts, (ours, others), strict=True))
     from scipy.special import stdtr
 
     error = math.sqrt(variance)
     half = _t_quantile(freedom) * error
-    return Lead(difference, difference - half, difference + half, 2 * float(stdtr(freedom, -abs(difference) / error)), n, of)
+    return Lead(
+        difference, difference - half, difference + half, 2 * float(stdtr(freedom, -abs(difference) / error)), n, of
+    )
 
 
 def _t_quantile(freedom: float) -> float:
@@ -101,13 +104,31 @@ def _t_quantile(freedom: float) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
+STATED_BOUND = BOUND.replace("_", " ")
+"""What the rows of the stage `bounds` begin with."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Mean accuracy, of all classes and of each, of networks that were trained on all long-tailed images."""
+
+    label: str
+    mean: float
+    per_class: tuple[float | None, ...]
+
+
 @dataclass(frozen=True)
 class ReportCell:
-    """Runs of the same settings but the seed, in one label regime; `name` tells it from the other cells."""
+    """Runs of the same settings but the seed, in one label regime; `name` tells it from the other cells.
+
+    `bound` is the highest that the report knows for the same long-tailed images: experts that are biased to the head
+    are no bound for a method that has no others.
+    """
 
     name: str
     labels: str
     runs: tuple[ComparedRun, ...]
+    bound: Bound | None = None
 
     @property
     def settings(self) -> RunSettings:
@@ -119,6 +140,11 @@ class ReportCell:
     def finished(self) -> list[ComparedRun]:
         """The runs with a final figure."""
         return [run for run in self.runs if "final" in run.rows]
+
+    @property
+    def shown(self) -> Sequence[ComparedRun]:
+        """The finished runs, or where there are none all of them."""
+        return self.finished or self.runs
 
     @cached_property
     def seeds(self) -> int:
@@ -163,22 +189,26 @@ class ReportCell:
         return lead(self.final, random)
 
     @cached_property
-    def bound(self) -> tuple[str, Spread] | None:
-        """What networks reach that saw all images, and which: those of `bounds`, the better loss, else the experts."""
+    def bounds(self) -> list[Bound]:
+        """What networks reach that its runs trained on all images: those of the stage `bounds`, else the experts."""
         rows: dict[str, list[tuple[ComparedRun, Row]]] = {}
         for run in self.finished:
             experts = bounding_experts(run.view.state)[0]
             for label, row in run.rows.items():
-                if label.startswith("bound ") or label == experts:
+                if label.startswith(STATED_BOUND) or label == experts:
                     rows.setdefault(label, []).append((run, row))
-        found = {label: spread for label, own in rows.items() if (spread := self._over_seeds(own))}
-        stated = {label: spread for label, spread in found.items() if label.startswith("bound ")} or found
-        return max(stated.items(), key=lambda one: one[1].mean, default=None)
+        count = len(self.class_names)
+        found = [
+            Bound(label, spread.mean, tuple(class_means([row.per_class for _, row in own], count)))
+            for label, own in rows.items()
+            if (spread := self._over_seeds(own))
+        ]
+        return [one for one in found if one.label.startswith(STATED_BOUND)] or found
 
     @property
     def bound_share(self) -> float | None:
         """The final accuracy in percent of the bound."""
-        return 100 * self.final.mean / self.bound[1].mean if self.final and self.bound and self.bound[1].mean else None
+        return 100 * self.final.mean / self.bound.mean if self.final and self.bound and self.bound.mean else None
 
     @property
     def is_lossless(self) -> bool | None:
@@ -186,7 +216,7 @@ class ReportCell:
         half = self.final.half_width if self.final else None
         if self.final is None or half is None or self.bound is None:
             return None
-        return self.bound[1].mean <= self.final.mean + half
+        return self.bound.mean <= self.final.mean + half
 
     @property
     def published(self) -> float | None:
@@ -196,7 +226,7 @@ class ReportCell:
     @property
     def latest(self) -> list[Row]:
         """The final row of each finished run; where there is none, those of the last checks."""
-        return [row for run in self.finished or self.runs if (row := run.latest)]
+        return [row for run in self.shown if (row := run.latest)]
 
     def by_class(self) -> list[float | None]:
         """The latest accuracy of each class in the order of the data, over all runs."""
@@ -211,14 +241,26 @@ class ReportCell:
 def report_cells(runs: Sequence[ComparedRun]) -> list[ReportCell]:
     """The cells in the order of their first runs, each with a name of its own."""
     groups = seed_groups(runs)
-    keys = [line.key for line in differing_settings(runs) if line.key not in ("seed", "dataset.test_fold")]
+    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
     regimes = len({run.labels for group in groups for run in group}) > 1
-    names = [_name(group[0], keys, regimes) for group in groups]
+    names = [name_of(group[0], keys, regimes) for group in groups]
     if len(keys) > MOST_IN_NAME or len(set(names)) < len(names):
         names = [group[0].name + f" ({group[0].labels})" * regimes for group in groups]
     cells = [ReportCell(name, group[0].labels, tuple(group)) for name, group in zip(names, groups, strict=True)]
+    highest: dict[Any, Bound] = {}
+    for cell in cells:
+        for bound in cell.bounds:
+            known = highest.get(column_of(cell)[:2])
+            # An accuracy of the stage `bounds` goes before one of experts, which are trained for another purpose.
+            if known is None or _rank(bound) > _rank(known):
+                highest[column_of(cell)[:2]] = bound
+    cells = [replace(cell, bound=highest.get(column_of(cell)[:2])) for cell in cells]
     # Methods are compared within a data set, factor and IPC; the methods keep the order in which they came.
-    return sorted(cells, key=lambda cell: _numbers_first(column_of(cell)))
+    return sorted(cells, key=lambda cell: numbers_first(column_of(cell)))
+
+
+def _rank(bound: Bound) -> tuple[bool, float]:
+    return bound.label.startswith(STATED_BOUND), bound.mean
 
 
 def column_of(cell: ReportCell) -> tuple[str, float | str, int]:
@@ -226,14 +268,15 @@ def column_of(cell: ReportCell) -> tuple[str, float | str, int]:
     return cell.settings.dataset.name, cell.settings.dataset.imbalance_factor, cell.settings.ipc
 
 
-def _numbers_first(values: Sequence[Any]) -> list[tuple[bool, Any]]:
+def numbers_first(values: Sequence[Any]) -> list[tuple[bool, Any]]:
     """A key to sort by where one value is a number and another one a word, such as `natural`."""
     return [(isinstance(value, str), value) for value in values]
 
 
-def _name(run: ComparedRun, keys: Sequence[str], regimes: bool) -> str:
+def name_of(run: ComparedRun, keys: Sequence[str], regimes: bool) -> str:
+    """Its values of these settings, such as `ltdd, IF 100, IPC 10`, with its label regime if asked for."""
     values = values_of(run)
-    parts = [f"{SHORT.get(key, key.rpartition('.')[2] + ' ')}{factor_name(values[key])}" for key in keys]
+    parts = [f"{SHORT.get(key, key.rpartition('.')[2] + ' ')}{text_of(values[key])}" for key in keys]
     return ", ".join(parts + [f"{run.labels} labels"] * regimes) or run.name
 
 

@@ -1,7 +1,7 @@
 """The plots of a report as SVG texts, drawn by matplotlib: small, quiet, and the same in light and dark.
 
-Ink is written as `currentColor`, so that a plot takes the color of the text around it. Data are in the colors of M. Okabe
-and K. Ito (2008), which people with any color vision can tell apart, and in a dash or marker of their own as well.
+Ink is written as `currentColor`, so that a plot takes the color of the text around it. Data are in the colors of
+M. Okabe and K. Ito (2008), which people with any color vision can tell apart, and have a dash and marker of their own.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ Values = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Series:
-    """A line of a plot; `spread` is the half height of its error bars."""
+    """A line of a plot; `spread` is the half height of its error bars, `place` chooses its color, dash and marker."""
 
     name: str
     x: Sequence[float]
     y: Values
     spread: Values | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def lines_plot(
     """Lines with error bars; `levels` are horizontal references. `marked`: a marker at each point."""
     with _Plot() as plot:
         axes = plot.axes
-        for place, one in enumerate(series[:MOST_SERIES]):
+        for one in series:
+            place = one.place % MOST_SERIES
             style = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
             marker = {"marker": MARKERS[place], "markersize": 4} if marked else {}
             y = [math.nan if value is None else value for value in one.y]
@@ -89,6 +91,7 @@ def lines_plot(
             )
         if log_x:
             axes.set_xscale("log")
+            axes.margins(x=0.08)
             ticks = sorted({at for one in series for at in one.x})
             axes.set_xticks(ticks, [f"{at:g}" for at in ticks])
             axes.minorticks_off()
@@ -153,9 +156,16 @@ def bars_plot(
                 at = [place for place, _ in known]
                 left, right = [place - 0.4 for place in at], [place + 0.4 for place in at]
                 axes.hlines(
-                    [value for _, value in known], left, right, colors=SENTINEL, linestyles=dash, linewidth=1.3, label=name
+                    [value for _, value in known],
+                    left,
+                    right,
+                    colors=SENTINEL,
+                    linestyles=dash,
+                    linewidth=1.3,
+                    label=name,
                 )
-        axes.set_ylim(0, top)
+        # A little more, so that a tick at the top is whole.
+        axes.set_ylim(0, 1.03 * top)
         _name_classes(axes, names)
         axes.set_ylabel(y_label)
         plot.legend(columns=5)

@@ -146,13 +146,14 @@ def differing_settings(runs: Sequence[ComparedRun]) -> list[Difference]:
     # What is published for a cell is no setting of the run.
     keys = [key for key in leaves() if not key.startswith("expected.")]
     differences = [
-        Difference(key, tuple(_as_text(values[key]) if key in values else None for values in values_by_run))
+        Difference(key, tuple(text_of(values[key]) if key in values else None for values in values_by_run))
         for key in keys
     ]
     return [difference for difference in differences if len(set(difference.values) - {None}) > 1]
 
 
-def _as_text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A setting's value as tables show it."""
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
