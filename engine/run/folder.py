@@ -44,6 +44,11 @@ def cache_root() -> Path:
     return expanded(named) if named else _below_home(user_cache_path)
 
 
+def evaluations_root() -> Path:
+    """Where the results of networks that evaluations have trained are kept, a file for each hash."""
+    return cache_root() / "evaluations"
+
+
 def user_config_root() -> Path:
     """Where the user's own presets and preferences are kept: `$LTDD_HOME`, else the user's configuration folder.
 
@@ -94,8 +99,11 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one."""
+def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
+    """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
+
+    Without `sync` a failure of the power may leave a damaged one.
+    """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
@@ -103,8 +111,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         # On a full disk the half-written file would keep room that is needed.
