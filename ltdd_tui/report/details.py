@@ -13,12 +13,23 @@ from ltdd_tui.report import plots
 from ltdd_tui.report.cells import ReportCell, by_settings, column_of, numbers_first
 from ltdd_tui.report.document import Block, Heading, Picture, Pictures
 from ltdd_tui.runs.confusion import Confusion
-from ltdd_tui.runs.figures import checks, class_means, head_to_tail, mean, norms_by_class, numbers, reference_accuracies
+from ltdd_tui.runs.figures import (
+    checks,
+    class_means,
+    confidence_by_class,
+    head_to_tail,
+    mean,
+    norms_by_class,
+    numbers,
+    reference_accuracies,
+)
 from ltdd_tui.runs.tables import Table
 
 if TYPE_CHECKING:
     from PIL import Image
 
+OF_SET = "synthetic set"
+"""What figures of networks that were trained on the set of a run are called (`ltdd_tui.runs.figures`)."""
 MOST_DETAILED = plots.MOST_SERIES
 """Cells that are shown in detail; of more cells those of one column are."""
 POINTS = 120
@@ -61,13 +72,24 @@ def details(cells: Sequence[ReportCell]) -> Iterator[Block]:
     yield Heading("Classes, from head to tail", 3)
     yield "Bars: the final set. Solid ticks: random images. Dotted ticks: networks that saw all long-tailed images."
     yield Pictures([*_bars(cells)])
-    if norms := [*_norms(cells)]:
+    confidence = {cell.name: _confidence(cell) for cell in cells}
+    if pictures := [*_of_networks("confidence", "confidence, %", confidence)]:
+        yield Heading("Confidence", 3)
+        yield "The mean probability that networks give the true class of test images. A biased one doubts the tail."
+        yield Pictures(pictures)
+    norms = {
+        cell.name: _mean_over_seeds(
+            [{one.label: one.relative for one in norms_by_class(run.view.state).series} for run in cell.shown]
+        )
+        for cell in cells
+    }
+    if pictures := [*_of_networks("norms", "relative norm", norms)]:
         yield Heading("Classifier norms", 3)
         yield (
             "Length of the classifier's weights for each class over their mean: 1 everywhere is balance, a fall from"
             " head to tail a classifier that favors large classes."
         )
-        yield Pictures(norms)
+        yield Pictures(pictures)
     if matrices := [*_matrices(cells)]:
         yield Heading("Which classes are taken for which", 3)
         yield Pictures(matrices)
@@ -78,12 +100,30 @@ def details(cells: Sequence[ReportCell]) -> Iterator[Block]:
 
 
 def _groups_table(cells: Sequence[ReportCell]) -> Table:
-    rows = []
+    """Accuracy by group, and how confident networks are of images of each group."""
+    rows: list[tuple[str, ...]] = []
     for cell in cells:
-        data = cell.runs[0].view.state.data
-        means = group_means(cell.by_class(), data.groups if data else [])
-        rows.append((cell.name, *(percent(means[group]) for group in GROUPS)))
-    return Table(("cell", *GROUPS), tuple(rows))
+        data, order = cell.runs[0].view.state.data, _order(cell)
+        groups = [*(data.groups if data else ()), *[""] * len(order)]
+        accuracy = group_means(cell.by_class(), groups)
+        confidence = group_means(_confidence(cell).get(OF_SET, ()), [groups[at] for at in order])
+        rows.append((cell.name, *(percent(own[group]) for own in (accuracy, confidence) for group in GROUPS)))
+    if all(value == percent(None) for row in rows for value in row[4:]):
+        return Table(("cell", *GROUPS), tuple(row[:4] for row in rows))
+    return Table(("cell", *GROUPS, *(f"confidence, {group}" for group in GROUPS)), tuple(rows))
+
+
+def _confidence(cell: ReportCell) -> dict[str, list[float | None]]:
+    return _mean_over_seeds([confidence_by_class(run.view.state) for run in cell.shown])
+
+
+def _mean_over_seeds(of_runs: Sequence[Mapping[str, Sequence[float | None]]]) -> dict[str, list[float | None]]:
+    """The lists of one number a class of several runs, by what they are of."""
+    lists: dict[str, list[Sequence[float | None]]] = {}
+    for own in of_runs:
+        for label, values in own.items():
+            lists.setdefault(label, []).append(values)
+    return {label: class_means(own, len(own[0])) for label, own in lists.items()}
 
 
 def _curves(cells: Sequence[ReportCell]) -> Iterator[Picture]:
@@ -161,33 +201,26 @@ def _bars(cells: Sequence[ReportCell]) -> Iterator[Picture]:
         yield Picture(f"classes-{place}", cell.name, image)
 
 
-def _norms(cells: Sequence[ReportCell]) -> Iterator[Picture]:
-    """A plot of the networks trained on the sets, and one of the experts of the first cell that has some."""
-
-    def averaged(cell: ReportCell) -> dict[str, list[float | None]]:
-        found: dict[str, list[Sequence[float | None]]] = {}
-        for run in cell.shown:
-            for one in norms_by_class(run.view.state).series:
-                found.setdefault(one.label, []).append(one.relative)
-        return {label: class_means(own, len(own[0])) for label, own in found.items()}
-
-    own = {cell.name: averaged(cell) for cell in cells}
-    sets = {name: norms["synthetic set"] for name, norms in own.items() if "synthetic set" in norms}
+def _of_networks(
+    name: str, y_label: str, by_cell: Mapping[str, Mapping[str, Sequence[float | None]]]
+) -> Iterator[Picture]:
+    """A plot over the classes of the networks that were trained on the sets, and one of the experts."""
+    sets = {cell: own[OF_SET] for cell, own in by_cell.items() if OF_SET in own}
     if sets:
-        yield Picture("norms", "Networks trained on the sets", _class_lines(sets, [*own]))
-    experts = {label: values for norms in own.values() for label, values in norms.items() if label != "synthetic set"}
+        yield Picture(name, "Networks trained on the sets", _class_lines(sets, [*by_cell], y_label))
+    experts = {label: values for own in by_cell.values() for label, values in own.items() if label != OF_SET}
     if experts:
-        yield Picture("norms-experts", "Experts", _class_lines(experts, [*experts]))
+        yield Picture(f"{name}-experts", "Experts", _class_lines(experts, [*experts], y_label))
 
 
-def _class_lines(lines: Mapping[str, Sequence[float | None]], places: Sequence[str]) -> str:
+def _class_lines(lines: Mapping[str, Sequence[float | None]], places: Sequence[str], y_label: str) -> str:
     """A line over the classes for each, in the color of its place."""
     series = [
         plots.Series(name, range(1, len(values) + 1), values, place=places.index(name))
         for name, values in lines.items()
     ]
     few = max(map(len, lines.values())) <= plots.MOST_NAMED
-    return plots.lines_plot(series, "class, from head to tail", "relative norm", marked=few)
+    return plots.lines_plot(series, "class, from head to tail", y_label, marked=few)
 
 
 def _matrices(cells: Sequence[ReportCell]) -> Iterator[Picture]:
