@@ -1,5 +1,6 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
+Started by torchrun, several of them share the run's trajectories (engine/distributed.py).
 With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
 [--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]`
 work on a finished run, `export FOLDER --tensorboard DIR` on any.
@@ -19,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -26,6 +28,7 @@ from typing import get_args
 from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
+from engine.distributed import joined, rank_here, refuse_unequal_shares
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.importing.set_files import read_imported_set
@@ -49,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
     try:
+        if arguments.command == "run" and rank_here() > 0:
+            return _assist(arguments)
         if arguments.command == "calibrate":
             # Imported here: no other command needs it.
             from engine.calibration import calibrate
@@ -70,6 +75,15 @@ def main(argv: list[str] | None = None) -> int:
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+
+
+def _assist(arguments: argparse.Namespace) -> int:
+    """Another rank than 0 of a gang: it needs no folder, and its end is rank 0's decision."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # torchrun hands on a stop request to all ranks
+        signal.signal(number, signal.SIG_IGN)
+    with joined() as gang:
+        pipeline.assist(gang, pick_device(arguments.device))
+    return DONE
 
 
 def _print_answer(arguments: argparse.Namespace) -> int:
@@ -108,8 +122,10 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
         context = _context(arguments, folder, log, check_stop)
         if arguments.command == "run":
-            log.emit(_run_started(context))
-            pipeline.run(context)
+            with joined() as gang:
+                refuse_unequal_shares(context.settings, gang)
+                log.emit(_run_started(context))
+                pipeline.run(replace(context, gang=gang))
         elif arguments.command == "evaluate":
             archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
             if not archs and not labels:

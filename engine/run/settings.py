@@ -217,6 +217,7 @@ class MatchingSettings(Strict):
         unit="GPUs",
         ge=1,
     )
+    trajectories: int = ours(1, "trajectories of an iteration, whose gradients are averaged (a gang shares them)", ge=1)
     average: float = ours(
         0.0,
         "decay of the exponential moving average (EMA) of the set over the iterations, which is the result; 0: none",
@@ -331,6 +332,11 @@ class RunSettings(Strict):
         """Networks of the teacher."""
         own = self.teacher.kind == "classifier_experts"
         return self.experts.num_experts if own else self.teacher.networks
+
+    @property
+    def trajectories(self) -> int:
+        """Trajectories that are matched in an iteration; the ranks of a gang share them."""
+        return self.matching.trajectories if self.traits.matches_trajectories else 1
 
     @property
     def checks(self) -> int:
