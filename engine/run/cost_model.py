@@ -296,7 +296,8 @@ class Workload:
             compiled = self._should_compile_evaluation(own, regime)
             labelling = self._epoch("classifier", own, self.decoded, recipe.batch_size, compiled)
             epoch += self.settings.teacher_networks * labelling
-        return recipe.epochs * epoch + self._test(network, self.test_images)
+        training = recipe.epochs * epoch / self.device.faster(self.settings.evaluate.precision)
+        return training + self._test(network, self.test_images)
 
     def _whitening(self, images: int) -> float:
         """Whitening images, or turning them back into pixels."""

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
 LabelRegime = Literal["hard", "stored", "online"]
+Precision = Literal["float32", "tf32", "bf16"]
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 # The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, cast, get_args
 from pydantic import Field, field_validator
 
 from engine.run.errors import InputError, shortened
-from engine.run.fields import AugmentationName, LabelRegime, NetworkName, Strict, official, ours, paper, rldd
+from engine.run.fields import AugmentationName, LabelRegime, NetworkName, Precision, Strict, official, ours, paper, rldd
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class EvaluateSettings(Strict):
     cutmix: float = official(0.0, "alpha of CutMix's Beta distribution, which mixes each batch; 0: no mixing", ge=0)
     ema: float = official(
         0.0, "decay of the exponential moving average (EMA) of the weights, which is tested; 0: none", ge=0, lt=1
+    )
+    precision: Precision = ours(
+        "float32",
+        "products and convolutions in training, in every label regime: float32, with TF32 where a GPU has it, or of"
+        " bfloat16, which is about three times as fast for wide networks; trained networks are tested in float32",
     )
 
     def recipe(self, augmentation: tuple[AugmentationName, ...]) -> Recipe:

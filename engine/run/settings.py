@@ -15,6 +15,7 @@ from engine.run.data_settings import DatasetSettings
 from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
 from engine.run.fields import NetworkName as NetworkName
+from engine.run.fields import Precision as Precision
 from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
@@ -23,7 +24,6 @@ from engine.run.synthesis import DistributionSettings, RecoverySettings
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
-Precision = Literal["float32", "tf32", "bf16"]
 Compile = Literal["auto", "always", "never"]
 Storage = Literal["float32", "float16"]
 

@@ -18,11 +18,11 @@ from engine.context import Context, derived_seed, generator
 from engine.data.dataset import LongTailedData
 from engine.losses import TeacherLoss, TrainingLoss
 from engine.nets import build_network
-from engine.nets.functional import FlatNetwork, Forward
+from engine.nets.functional import FlatNetwork, Forward, matmul_precision
 from engine.run.events import Emit
 from engine.run.network_cost import NetworkCost, network_cost
 from engine.run.recipes import Recipe
-from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName, Precision, RunSettings
 from engine.teachers import Teacher
 from engine.training.batches import TrainingStream, augmented_blocks
 from engine.training.gradients import CROSS_ENTROPY, features_function, training_gradient
@@ -111,7 +111,9 @@ def train_from_scratch(
     compiled = evaluation_is_compiled(context, arch, cost_of(settings, data, arch), regime)
     # Whether one or several, not how many: groups of any larger size share one compiled gradient.
     shape, group, loss = _shape(settings, data), min(2, len(names)), _loss(recipe, teacher)
-    network, gradient = _network_and_gradient(arch, shape, group, context.device, compiled, loss, context.emit)
+    network, gradient = _network_and_gradient(
+        arch, shape, group, context.device, compiled, settings.evaluate.precision, loss, context.emit
+    )
     weights = [fresh_network(settings, data, arch, *of_network)[1] for of_network in names]
     state = TrainingState.started(weights, [training_set.learning_rate for training_set in training_sets])
     by_sgd = recipe.optimizer == "sgd"
@@ -128,15 +130,16 @@ def train_from_scratch(
     steps = math.ceil(len(training_sets[0].images) / recipe.batch_size)
     decay_steps = [steps * epoch for epoch in recipe.decay_epochs]
     average, told = state.theta.clone(), time.monotonic()
-    for number, (images, targets) in enumerate(itertools.chain.from_iterable(blocks)):
-        for _ in range(decay_steps.count(number)):
-            state.rate.mul_(recipe.decay_factor)
-        step(images, targets)
-        if recipe.ema:
-            average.lerp_(state.theta, 1 - recipe.ema)
-        if under_way and time.monotonic() - told > TOLD_EVERY_SECONDS:
-            under_way((number + 1) / (steps * recipe.epochs))
-            told = time.monotonic()
+    with matmul_precision(settings.evaluate.precision, context.device):
+        for number, (images, targets) in enumerate(itertools.chain.from_iterable(blocks)):
+            for _ in range(decay_steps.count(number)):
+                state.rate.mul_(recipe.decay_factor)
+            step(images, targets)
+            if recipe.ema:
+                average.lerp_(state.theta, 1 - recipe.ema)
+            if under_way and time.monotonic() - told > TOLD_EVERY_SECONDS:
+                under_way((number + 1) / (steps * recipe.epochs))
+                told = time.monotonic()
     return network, average if recipe.ema else state.theta
 
 
@@ -150,7 +153,7 @@ def _loss(recipe: Recipe, teacher: Teacher | None) -> TrainingLoss:
 def _teacher_features(context: Context, data: LongTailedData, teacher: Teacher, regime: LabelRegime) -> Forward:
     arch = context.settings.experts.network
     compiled = evaluation_is_compiled(context, arch, cost_of(context.settings, data, arch), regime)
-    return features_function(teacher.network, context.device, compiled)
+    return features_function(teacher.network, context.device, compiled, context.settings.evaluate.precision)
 
 
 def _with_teacher_logits(blocks: Iterator[list[Batch]], teacher: Teacher, features: Forward) -> Iterator[list[Batch]]:
@@ -177,9 +180,10 @@ def _network_and_gradient(
     group: int,
     device: torch.device,
     compiled: bool,
+    precision: Precision,
     loss: TrainingLoss,
     emit: Emit,
 ) -> tuple[FlatNetwork, Gradient]:
     """Cached, so that a process compiles it once; its arguments are all that the compiled code depends on."""
     network = FlatNetwork(build_network(arch, **shape._asdict(), seed=0))
-    return network, training_gradient(network, group, device, compiled, emit=emit, loss=loss)
+    return network, training_gradient(network, group, device, compiled, precision, emit, loss)

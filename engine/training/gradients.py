@@ -142,12 +142,14 @@ def classifier_gradient(network: FlatNetwork, device: torch.device, emit: Emit =
     return _replayed_on_gpu(looped(form(classify)), device, emit)
 
 
-def features_function(network: FlatNetwork, device: torch.device, compiled: bool) -> Forward:
+def features_function(
+    network: FlatNetwork, device: torch.device, compiled: bool, precision: Precision = "float32"
+) -> Forward:
     """The fastest form of features (B, F) at weights (P,) of images (B, ...), without a gradient."""
     if not (compiled and device.type == "cpu" and network.architecture is ConvNet):
-        return network.features
-    passes = ConvNetDerivatives(network, cpp_norm_pool())
-    return lambda theta, images: passes.forward(passes.blocks(theta), images)[1]
+        return in_precision(network.features, precision, device)
+    passes = ConvNetDerivatives(network, cpp_norm_pool(), torch.bfloat16 if precision == "bf16" else None)
+    return lambda theta, images: passes.forward(passes.blocks(theta), images)[1].to(theta.dtype)
 
 
 def _replayed_on_gpu(gradient: Gradient, device: torch.device, emit: Emit) -> Gradient:

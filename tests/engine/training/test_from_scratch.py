@@ -15,7 +15,7 @@ from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.events import StageProgress
 from engine.run.recipes import Recipe
-from engine.run.settings import RunSettings
+from engine.run.settings import Compile, LabelRegime, RunSettings
 from engine.stages.evaluate import evaluate, random_target
 from engine.teachers import Teacher
 from engine.training import from_scratch
@@ -77,6 +77,25 @@ def test_online_training_equals_the_plain_loop(tmp_path: Path, monkeypatch: pyte
     moved = (expected - network(start, data.test_images)).norm()
     assert moved > 0.05 * expected.norm()
     assert (network(weights[0], data.test_images) - expected).norm() < 1e-4 * moved
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("regime", ["stored", "online"])
+def test_bfloat16_trains_nearly_the_same_network(tmp_path: Path, regime: LabelRegime, compiled: bool) -> None:
+    """The two differ, so the setting is not ignored, and by little beside what training moved; weights are float32."""
+    logits = {}
+    for precision in ("float32", "bf16"):
+        evaluation = {"epochs": EPOCHS, "batch_size": BATCH, "precision": precision}
+        form: Compile = "always" if compiled else "never"
+        settings = tiny_settings(online=ONLINE, compile=form, evaluate=evaluation)
+        context, data = tiny_context(tmp_path / precision, settings), tiny_data(settings)
+        training_set = TrainingSet(data.train_images[:20], torch.eye(10).repeat(2, 1), settings.online.learning_rate)
+        teacher = teacher_of(settings)[0] if regime == "online" else None
+        network, weights = train_from_scratch(context, data, [training_set], "convnet", [("x",)], regime, teacher)
+        assert weights.dtype == torch.float32
+        logits[precision] = network(weights[0], data.test_images)
+    moved = logits["float32"] - network(fresh_network(settings, data, "convnet", "x")[1], data.test_images)
+    assert 0 < (logits["bf16"] - logits["float32"]).norm() < 0.1 * moved.norm()
 
 
 def test_the_online_rate_falls_where_it_was_published_to() -> None:
