@@ -28,11 +28,12 @@ from typing import get_args
 from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, keep_freed_memory, pick_device
-from engine.distributed import joined, rank_here, refuse_unequal_shares
+from engine.distributed import joined, rank_here
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.importing.set_files import read_imported_set
 from engine.manifest import estimated_seconds, write_manifest
+from engine.parallel import assist, refuse_unequal_shares
 from engine.results.tensorboard import write_tensorboard
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
@@ -82,7 +83,7 @@ def _assist(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # torchrun hands on a stop request to all ranks
         signal.signal(number, signal.SIG_IGN)
     with joined() as gang:
-        pipeline.assist(gang, pick_device(arguments.device))
+        assist(gang, pick_device(arguments.device))
     return DONE
 
 

@@ -18,8 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from engine.run.errors import InputError, RunFailed
-from engine.run.settings import RunSettings
+from engine.run.errors import RunFailed
 
 # The other ranks wait while rank 0 trains experts and evaluates. A rank that died is seen at once: its sockets close.
 _LONGEST_WAIT = timedelta(days=30)
@@ -104,15 +103,3 @@ def joined() -> Iterator[Gang]:
             with contextlib.suppress(RunFailed):
                 gang.send(b"")
         dist.destroy_process_group()
-
-
-def refuse_unequal_shares(settings: RunSettings, gang: Gang) -> None:
-    """Raises InputError where the ranks cannot share an iteration's trajectories equally."""
-    if settings.trajectories % gang.size == 0:
-        return
-    if not settings.traits.matches_trajectories:
-        what, hint = f"method {settings.method} has nothing that {gang.size} ranks could share", "run it in one process"
-    else:
-        what = f"{gang.size} ranks cannot share {settings.trajectories} trajectories equally"
-        hint = f"set matching.trajectories to a multiple of {gang.size}"
-    raise InputError(what, "matching.trajectories", hint)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,6 @@ from engine.checkpoints import DistillState, best_check, load_set, record_check,
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
-from engine.distributed import Gang
 from engine.importing.imported_sets import load_starting_set
 from engine.manifest import versions
 from engine.matching.recovery import Recovery
@@ -31,21 +29,19 @@ from engine.results.metrics import stored_bytes, teacher_figures, with_evaluatio
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
-from engine.run.folder import RunFolder, write_atomically
+from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
 from engine.run.recipes import known_network, known_regime
-from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.run.settings import LabelRegime, NetworkName
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
-from engine.stages.distill import assist as assist_distillation
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
-from engine.stages.experts import last_weights, train_classifier_experts, train_experts
+from engine.stages.experts import last_weights, train_or_load_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
 from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
-from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
 
 
@@ -72,27 +68,14 @@ def prepare(context: Context) -> Prepared:
         data = load_run_data(context)
         # A set made elsewhere, in place of real images; refused here, before any hours are spent (imported_sets.py).
         imported = load_starting_set(context, data)
-    network, representation, classifiers = train_or_load_experts(context, data)
+    # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
+    # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
+    # of each one again on class-balanced batches.
+    network, representation, classifiers = train_or_load_experts(context, data)  # stages/experts.py
     experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class (stages/teacher.py).
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
     return Prepared(data, network, representation, classifiers, experts, teacher, imported)
-
-
-def train_or_load_experts(
-    context: Context, data: LongTailedData
-) -> tuple[FlatNetwork, list[Trajectory], list[Trajectory]]:
-    """Their network, the representation experts and the classifier experts, as far as the run needs them."""
-    settings = context.settings
-    network, _ = fresh_network(settings, data, settings.experts.network)
-
-    # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
-    # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
-    # of each one again on class-balanced batches.
-    representation = train_experts(context, data, network) if settings.trains_experts else []  # stages/experts.py
-    decouples = settings.trains_classifier_experts
-    classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
-    return network, representation, classifiers
 
 
 def _starting_set(
@@ -115,10 +98,11 @@ def run(context: Context) -> None:
     Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
     if distillation diverges or a checkpoint is damaged.
     """
-    prepared = prepare(context)
+    settings, prepared = context.settings, prepare(context)
     data = prepared.data
     # The experts are in the cache by now, where the other ranks of a gang find them.
-    context.gang.send(_order_to_assist(context, data))
+    order = {"settings": settings.model_dump(mode="json"), "images": data.fingerprint, "versions": versions()}
+    context.gang.send(json.dumps(order).encode())
 
     start, teacher = _starting_set(context, prepared)
 
@@ -127,7 +111,7 @@ def run(context: Context) -> None:
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
-    if context.settings.traits.distills:
+    if settings.traits.distills:
         matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
     else:
@@ -137,7 +121,7 @@ def run(context: Context) -> None:
     results, confusion = _evaluate_result(context, data, end, teacher)
 
     # What there is to reach at all, by networks that see every image.
-    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+    bounds = evaluate_bounds(context, data) if settings.bounds.losses else []  # stages/bounds.py
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
@@ -225,40 +209,6 @@ def _evaluate_result(
     with context.stage("evaluate", len(pairs) * recipe.repeats, "networks") as progress:
         evaluations = [evaluate(context, data, target, arch, recipe.repeats, progress) for target, arch in pairs]
     return evaluations, summed_confusion(context, final, arch, recipe.repeats)
-
-
-# ---- The other ranks of a gang (engine/distributed.py) ----
-
-
-def _order_to_assist(context: Context, data: LongTailedData) -> bytes:
-    order = {"settings": context.settings.model_dump(mode="json"), "images": data.fingerprint, "versions": versions()}
-    return json.dumps(order).encode()
-
-
-def assist(gang: Gang, device: torch.device) -> None:
-    """What ranks other than 0 do: gradients of their share of the trajectories, until rank 0's run is over.
-
-    Raises InputError where this rank has other images or other versions than rank 0.
-    """
-    if not (order := gang.receive()):
-        return  # rank 0 had no work to share
-    of_rank_0, where = json.loads(order), f"rank {gang.rank} of {gang.size}"
-    if of_rank_0["versions"] != (here := versions()):
-        theirs = of_rank_0["versions"]
-        others = [f"{name} {theirs[name]} (here {here[name]})" for name in here if theirs[name] != here[name]]
-        what = f"rank 0 has other versions: {', '.join(others)}"
-        raise InputError(what, where, "install the same versions on all machines")
-    settings = RunSettings.model_validate(of_rank_0["settings"])
-    # It has no run folder: what a stage notes on the way is thrown away.
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = RunFolder(scratch)
-        context = Context(settings, folder, device, lambda event: None, lambda: None, Clock(None), gang)
-        data = load_run_data(context)
-        if data.fingerprint != of_rank_0["images"]:
-            hint = "put the same files there, or decode them with the same version of Pillow"
-            raise InputError("its images are not those of rank 0", where, hint)
-        experts = train_or_load_experts(context, data)
-        assist_distillation(context, lambda start: student_matcher(context, data, *experts, start))
 
 
 # ---- A finished run, evaluated again: on further networks, over more of them, or in further label regimes ----

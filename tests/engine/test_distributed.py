@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import distributed, pipeline
+from engine import distributed, parallel, pipeline
 from engine.checkpoints import load_state
 from engine.context import Context
-from engine.distributed import ALONE, Gang, joined, refuse_unequal_shares
+from engine.distributed import ALONE, Gang, joined
 from engine.manifest import versions
+from engine.parallel import refuse_unequal_shares
 from engine.run.errors import InputError, Stopped
 from engine.run.events import Event, MatchingStep
 from engine.stages import distill
@@ -90,7 +91,7 @@ def test_an_iteration_is_the_mean_of_trajectories_that_are_drawn_by_number(
     first["matching"]["trajectories"] = 1
     events = list[Event]()
     pipeline.run(tiny_context(tmp_path / "one", tiny_settings(**first), events))
-    assert [one.loss_rep for one in events if isinstance(one, MatchingStep)][0] == pytest.approx(seen[0])
+    assert next(one.loss_rep for one in events if isinstance(one, MatchingStep)) == pytest.approx(seen[0])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,9 @@ def test_a_rank_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch, torc
     monkeypatch.setattr(Gang, "receive", lambda self: order)
     if torch_of_rank_0:
         with pytest.raises(InputError, match=r"rank 1 of 2: rank 0 has other versions: torch 1\.0 \(here "):
-            pipeline.assist(Gang(1, 2), CPU)
+            parallel.assist(Gang(1, 2), CPU)
     else:
-        pipeline.assist(Gang(1, 2), CPU)  # the run was over before there was anything to share
+        parallel.assist(Gang(1, 2), CPU)  # the run was over before there was anything to share
 
 
 def test_the_end_of_another_rank_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
