@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+NUMBERS = itertools.count()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -20,6 +22,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.fixture(autouse=True)
+def own_evaluations(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test takes what another one, or the user's own run, has trained: it would not test the training."""
+    own = tmp_path_factory.getbasetemp() / f"evaluations-{next(NUMBERS)}"
+    monkeypatch.setattr("engine.run.folder.evaluations_root", lambda: own)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ build CIFAR-10-LT and the others; the test set stays whole.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,6 +112,11 @@ class LongTailedData:
         counts: list[int] = torch.bincount(self.test_labels, minlength=self.num_classes).tolist()
         return counts
 
+    @functools.cached_property
+    def test_hash(self) -> str:
+        """A hash of the test images as networks see them, and of their labels."""
+        return content_hash([self.test_images, self.test_labels])
+
 
 def load_long_tailed(
     settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit, mini_images: int = 1
@@ -194,6 +200,15 @@ def _warn_of_copies(
         named = listed(copies, FILES_SHOWN)
         what = f"{len(copies):,} of {len(test):,} test images have the same pixels as a train image ({named})"
         emit(Warned(what, HINT_REPEATED))
+
+
+def content_hash(tensors: Iterable[Tensor]) -> str:
+    """A hash of the types, shapes and values of tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _fingerprint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -42,6 +43,11 @@ def cache_root() -> Path:
     """
     named = os.environ.get("LTDD_CACHE")
     return expanded(named) if named else _below_home(user_cache_path)
+
+
+def evaluations_root() -> Path:
+    """Where the results of networks that evaluations have trained are kept, a file for each hash."""
+    return cache_root() / "evaluations"
 
 
 def user_config_root() -> Path:
@@ -94,8 +100,11 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one."""
+def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
+    """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
+
+    Without `sync` a failure of the power may leave a damaged one.
+    """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
@@ -103,8 +112,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         # On a full disk the half-written file would keep room that is needed.
@@ -169,6 +179,19 @@ class RunFolder:
         """What the workers before the latest one printed, the newest first."""
         numbers = [path.stem.removeprefix("console-") for path in self.root.glob("console-*.log")]
         return [self.older_console(number) for number in sorted(map(int, filter(str.isdecimal, numbers)), reverse=True)]
+
+    def open_console(self) -> IO[bytes]:
+        """A new, empty console.log to write and read; the one before it is kept under the next free number."""
+        for number in itertools.count(1):
+            older = self.older_console(number)
+            if older.exists():
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.console, older)
+            # Another program that starts a worker at the same moment may have made one in between.
+            with contextlib.suppress(FileExistsError):
+                return open(self.console, "x+b")
+        raise AssertionError("numbers do not end")
 
     def is_running(self) -> bool:
         """Whether a worker holds the folder's lock; the system frees the lock of a killed worker."""

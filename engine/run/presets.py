@@ -1,7 +1,7 @@
 """Presets: YAML files that extend each other, with overrides on top, become checked settings; settings become YAML.
 
-The way is: `find_preset` (a name to a file), `_read` (the values of a file and its bases), `_put_override` (--set),
-`_checked` (all values to RunSettings, or every fault at once).
+The way is: `find_preset` (a name to a file), `read_preset` (the values of a file and its bases), `put_override`
+(--set), `checked` (all values to RunSettings, or every fault at once). A sweep goes the same way (engine/sweep).
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ OVERRIDE = "--set"
 """The place of a value that was given on the command line."""
 
 
-def _is_text(path: KeyPath) -> bool:
+def is_text_setting(path: KeyPath) -> bool:
+    """Whether the setting takes any text, so that its value is taken as written."""
     leaf = leaves().get(".".join(path))
     return leaf is not None and leaf.kind == KINDS["string"]
 
@@ -119,7 +120,7 @@ def _chain(path: Path, parsed: WrittenSettings | None = None) -> list[tuple[Path
     chain: list[tuple[Path, WrittenSettings]] = []
     current: Path | None = path
     while current is not None:
-        file = parsed if parsed and not chain else parse_file(current, _is_text)
+        file = parsed if parsed and not chain else parse_file(current, is_text_setting)
         chain.append((current, file))
         current = _extended(current, file, [before.resolve() for before, _ in chain])
     return chain
@@ -143,7 +144,7 @@ def _extended(path: Path, parsed: WrittenSettings, seen: list[Path]) -> Path | N
     return base
 
 
-def _read(path: Path, parsed: WrittenSettings | None = None) -> WrittenSettings:
+def read_preset(path: Path, parsed: WrittenSettings | None = None) -> WrittenSettings:
     """The values of a file over those of all it extends."""
     layers = WrittenSettings(str(path))
     for _, file in reversed(_chain(path, parsed)):
@@ -154,7 +155,7 @@ def _read(path: Path, parsed: WrittenSettings | None = None) -> WrittenSettings:
     return layers
 
 
-def _put_override(layers: WrittenSettings, override: str) -> None:
+def put_override(layers: WrittenSettings, override: str) -> None:
     """Adds `a.b=c` as the top layer, c read as YAML; where a setting takes a list, `a,b` is one."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
@@ -171,7 +172,7 @@ def _put_override(layers: WrittenSettings, override: str) -> None:
 
 def _typed(key: str, text: str) -> Any:
     """The value of a text from the command line, which needs no quotes where a setting takes any text."""
-    if _is_text(tuple(key.split("."))) and text not in NULLS:
+    if is_text_setting(tuple(key.split("."))) and text not in NULLS:
         return text
     leaf, value = leaves().get(key), parse_value(text)
     if leaf and leaf.is_list and isinstance(value, str):
@@ -210,7 +211,7 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
     presets, faults = [], []
     for name, (path, origin) in preset_files().items():
         try:
-            presets.append(PresetInfo(name, path, _checked(_read(path)), origin))
+            presets.append(PresetInfo(name, path, checked(read_preset(path)), origin))
         except SettingsError as error:
             faults += error.faults
     return presets, faults
@@ -227,13 +228,13 @@ def load_preset(name_or_path: str | None, overrides: Sequence[str] = ()) -> RunS
 
 def resolve(name_or_path: str | None, overrides: Sequence[str] = ()) -> Resolved:
     """As `load_preset`, with the origin of each value."""
-    layers = WrittenSettings(DEFAULT) if name_or_path is None else _read(find_preset(name_or_path))
+    layers = WrittenSettings(DEFAULT) if name_or_path is None else read_preset(find_preset(name_or_path))
     for override in overrides:
-        _put_override(layers, override)
+        put_override(layers, override)
     overridden = [path for path, place in layers.places.items() if place == OVERRIDE]
     if any(path in CELL for path in overridden) and not any(path[0] == "expected" for path in overridden):
         layers.drop("expected")
-    settings = _checked(layers)
+    settings = checked(layers)
     return Resolved(settings, {key: layers.places.get(tuple(key.split(".")), DEFAULT) for key in leaves()})
 
 
@@ -299,7 +300,7 @@ def _has_small_images(layers: WrittenSettings) -> bool:
     return isinstance(side, int) and side < SMALLEST_IN_PARTS
 
 
-def _checked(layers: WrittenSettings) -> RunSettings:
+def checked(layers: WrittenSettings) -> RunSettings:
     """The settings of all layers; raises SettingsError with the faults of files, keys, values and combinations."""
     _replace_deleted(layers)
     _add_defaults_of_method(layers)
@@ -352,7 +353,7 @@ def save_preset(name: str, text: str, overwrite: bool = False) -> Path:
     if not NAME.fullmatch(name) or name.endswith(SUFFIXES):
         raise InputError(f"{name!r} cannot name a preset", hint="letters, digits, dots, dashes and underscores")
     path = user_folder() / f"{name}.yaml"
-    _checked(_read(path, parse_text(text, path, _is_text)))
+    checked(read_preset(path, parse_text(text, path, is_text_setting)))
     if name in preset_files() and not (overwrite and preset_files()[name][1] == "yours"):
         raise InputError(f"there is a preset {name!r} already", hint="choose another name, or --overwrite your own")
     write_atomically(path, text)
@@ -378,7 +379,7 @@ def extending(settings: RunSettings, preset: str, saved_as: str) -> str:
         # What the method has other defaults for must be compared with those.
         head |= {"method": settings.method}
         alone = WrittenSettings("", {("method",): settings.method})
-        base = load_preset(parent, [f"method={settings.method}"]) if parent else _checked(alone)
+        base = load_preset(parent, [f"method={settings.method}"]) if parent else checked(alone)
     # `expected` is not inherited, so it is written again.
     inherited = flat(base.model_copy(update={"expected": None}).model_dump(mode="json"))
     differing = {

@@ -1,23 +1,28 @@
 """Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md, 5).
 
-Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped.
+Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped. One that an
+earlier run has trained alike is taken from the cache (engine/evaluation_cache.py), but not of checks on the way: no two
+runs have those in common.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.compilation import evaluation_is_compiled
 from engine.context import Context, Progress, generator
-from engine.data.dataset import LongTailedData
+from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
+from engine.evaluation_cache import evaluation_key, read_networks, write_networks
 from engine.losses import one_hot, target_probabilities
+from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.run.events import Evaluated, Warned
@@ -28,6 +33,7 @@ from engine.training.accuracy import NetworkResult, confusion_matrix, per_class,
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
+    cost_of,
     networks_at_once,
     release_compiled_networks,
     train_from_scratch,
@@ -85,11 +91,17 @@ def evaluate(
         names: list[Names] = [
             ("evaluate", target.key, target.iteration or 0, *regime, arch, number) for number in numbers
         ]
+        key = None if target.key == "check" else _key(context, data, target, arch, sets, names)
+        if key and (cached := read_networks(key, len(sets), data.num_classes)):
+            return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
         network, weights = train_from_scratch(
             context, data, sets, arch, names, target.regime, teacher, under_way=under_way
         )
-        return [_tested(network, theta, data, target) for theta in weights]
+        results = [_tested(network, theta, data, target) for theta in weights]
+        if key:
+            write_networks(key, results)
+        return results
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
         # One file for all that was trained at once: a kill leaves all of it or nothing.
@@ -104,6 +116,30 @@ def evaluate(
     event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
+
+
+def _key(
+    context: Context,
+    data: LongTailedData,
+    target: EvaluationTarget,
+    arch: NetworkName,
+    sets: Sequence[TrainingSet],
+    names: Sequence[Names],
+) -> str:
+    """The hash of all that decides what these networks become, which are trained at once."""
+    settings, experts = context.settings, context.settings.experts
+    trained_on = content_hash(tensor for own in sets for tensor in (own.images, own.targets))
+    networks = [arch, *({experts.network} if target.regime == "online" else ())]
+    forms = [evaluation_is_compiled(context, own, cost_of(settings, data, own), target.regime) for own in networks]
+    teacher = target.teacher if target.regime == "online" else None
+    labelled_by = teacher and content_hash([*teacher.weights, *filter(torch.is_tensor, [teacher.adjustment])])
+    machine = [device_name(context.device), torch.get_num_threads(), *versions().values()]
+    return evaluation_key(
+        [trained_on, [own.learning_rate for own in sets], list(map(list, names)), settings.seed, labelled_by],
+        [asdict(settings.recipe(target.regime)), settings.evaluate.precision, target.regime, networks],
+        [data.channels, data.num_classes, data.image_size, experts.width, experts.depth, data.test_hash],
+        [forms, machine, data.num_classes <= MOST_IN_CONFUSION],
+    )
 
 
 def _warn_of_divergence(

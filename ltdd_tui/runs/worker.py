@@ -21,7 +21,7 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
-from ltdd_tui.runs.console import last_lines, open_console
+from ltdd_tui.runs.console import last_lines
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 from ltdd_tui_start import own_code_first
@@ -52,7 +52,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
             f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
-    console = open_console(folder)
+    console = folder.open_console()
     return WorkerProcess(spawn(arguments, console), console)
 
 

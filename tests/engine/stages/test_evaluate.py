@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine.context import Context
 from engine.pipeline import evaluate_again, run
+from engine.run import folder
 from engine.run.errors import InputError, Stopped
 from engine.run.events import Evaluated, Event, Warned
 from engine.stages import evaluate as stage
 from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
 from engine.teachers import Teacher
-from engine.training.from_scratch import fresh_network
+from engine.training.from_scratch import fresh_network, train_from_scratch
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
 
@@ -213,3 +215,57 @@ def test_a_finished_run_is_evaluated_in_further_regimes_to_the_figures_that_it_w
     assert metrics["regimes"]["online"]["final"] == expected["final"] and metrics["architectures"] == {}
     with pytest.raises(InputError, match=r"(?s)no label regime 'soft'.*hard, stored, online"):
         evaluate_again(context, None, None, ["soft"])
+
+
+def trained_in(root: Path, patch: pytest.MonkeyPatch, target_key: str = "set", **more: Any) -> tuple[int, Evaluated]:
+    """How many networks a run in its own folder trains for an evaluation of two, and its figures."""
+    trained = list[int]()
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        trained.append(len(arguments[2]))
+        return train_from_scratch(*arguments, **named)
+
+    patch.setattr(stage, "train_from_scratch", counted)
+    event, _ = evaluated(tiny_context(root, tiny_settings(compile="never", **more)), target_key)
+    return sum(trained), event
+
+
+def test_what_an_earlier_run_trained_alike_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained_in(tmp_path / "a", monkeypatch)
+    again = trained_in(tmp_path / "b", monkeypatch)
+    assert (first[0], again[0]) == (2, 0)
+    assert again[1] == first[1]
+    files = [sorted((tmp_path / run / "checkpoint" / "evaluations").iterdir()) for run in "ab"]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"experts": {"width": 5, "depth": 2}},
+        {"evaluate": {"repeats": 2, "epochs": 3}},
+        {"evaluate": {"repeats": 2, "epochs": 2, "learning_rate": 0.02}},
+        {"dataset": {"name": "digits", "imbalance_factor": 10.0}},
+        {"dataset": {"name": "digits", "imbalance_factor": 50.0, "augmentation": ["crop"]}},
+    ],
+)
+def test_other_settings_train_other_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    assert [trained_in(tmp_path / "a", monkeypatch)[0], trained_in(tmp_path / "b", monkeypatch, **other)[0]] == [2, 2]
+
+
+def test_checks_other_threads_and_damaged_files_are_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [trained_in(tmp_path / run, monkeypatch, "check")[0] for run in "ab"] == [2, 2]
+    trained_in(tmp_path / "c", monkeypatch)
+    kept = list(folder.evaluations_root().iterdir())
+    assert len(kept) == 2
+    kept[0].write_text("[{")
+    assert trained_in(tmp_path / "d", monkeypatch)[0] == 1
+    monkeypatch.setattr(stage.torch, "get_num_threads", lambda: 3)
+    assert trained_in(tmp_path / "e", monkeypatch)[0] == 2

@@ -1,0 +1,353 @@
+"""A sweep: one YAML file that asks for many runs, a cell for each combination of a grid's values. No torch.
+
+    preset: quickstart                     # what all cells start from: a preset's name, a path, or settings
+    set: {matching.iterations: 60}         # settings of all cells
+    grid:                                  # a cell for each combination
+      method: [ltdd, random]
+      dataset.imbalance_factor: [10, 100]
+      ipc: [1, 10]
+      seed: [0, 1, 2]
+    overrides:                             # settings of some cells; a later entry is laid over an earlier one
+      - where: {method: ltdd, ipc: [10]}
+        set: {matching.image_lr: 10}
+    published:                             # published accuracies, with their source; they become `expected` of a cell
+      - where: {method: ltdd, dataset.imbalance_factor: 100, ipc: 10}
+        accuracy: 53.4
+        source: Table 1
+
+A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
+included, and its run folder lies in the sweep's folder under the cell's name.
+
+The name of a cell joins its grid values by `-`, in the order of the grid: `ltdd-if100-ipc10-seed0`. A method and a
+network are their own name; another value stands behind a short name of its setting, the last part of the key
+(`lambda_cls0.5`), and the imbalance factor behind `if`. A key or value with one choice alone is named too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
+from engine.run.folder import expanded
+from engine.run.presets import (
+    OVERRIDE,
+    SUFFIXES,
+    checked,
+    find_preset,
+    is_text_setting,
+    put_override,
+    read_preset,
+    shipped_folder,
+    user_folder,
+)
+from engine.run.schema import flat, leaves
+from engine.run.settings import RunSettings
+from engine.run.validation import location
+from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file
+
+LABELS = {
+    "dataset.imbalance_factor": "if",
+    "dataset.name": "",
+    "method": "",
+    "experts.network": "",
+    "evaluate.arch": "",
+}
+"""What stands before a value in a cell's name, where it is not the last part of the key."""
+PATHS = ("dataset.path", "initialize.start_set")
+"""Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
+FILE = "sweep.yaml"
+"""The resolved sweep in the sweep's folder."""
+MOST_CELLS = 20_000
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: its name, its grid values by dotted key, and its settings as config.yaml has them."""
+
+    name: str
+    values: dict[str, Any]
+    settings: RunSettings
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's name, its grid (the values of each dotted key, in order), and its cells in the order of the grid.
+
+    resolved: the sweep as YAML that needs no preset and no present folder, which `load_sweep` reads back as the same.
+    """
+
+    name: str
+    grid: dict[str, list[Any]]
+    cells: tuple[Cell, ...]
+    resolved: str = field(repr=False)
+
+
+# ---- Where sweeps are: shipped with the presets, and the user's own ----
+
+
+def sweep_files() -> dict[str, Path]:
+    """Every sweep by name; the user's own replaces a shipped one."""
+    folders = (place / "sweeps" for place in (shipped_folder(), user_folder()))
+    files = (path for folder in folders for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES)
+    return {path.stem: path for path in files if not path.name.startswith(("_", "."))}
+
+
+def find_sweep(name_or_path: str) -> Path:
+    """The file of a sweep: of its name, of a path, or in a sweep's folder; raises SettingsError with the names."""
+    path = expanded(name_or_path)
+    if os.path.isfile(path / FILE):
+        return path / FILE
+    if os.path.isfile(path) and (os.sep in name_or_path or name_or_path.endswith(SUFFIXES)):
+        return path
+    if known := sweep_files().get(name_or_path.removeprefix("sweeps/")):
+        return known
+    raise SettingsError(f"there is no sweep {name_or_path!r}", hint=f"known: {listed(list(sweep_files()))}; or a file")
+
+
+# ---- From the file to cells ----
+
+
+Settings = Annotated[
+    dict[str, Any], BeforeValidator(lambda given: flat(given) if isinstance(given, Mapping) else given)
+]
+"""Values by dotted key; blocks within are taken too."""
+
+
+class _Strict(BaseModel, extra="forbid", frozen=True):
+    """No key that is not known."""
+
+
+class _OfCells(_Strict):
+    """What holds in the cells whose grid values are those of `where` (of a list, any of them); in all without."""
+
+    where: Settings = {}
+
+    def holds_in(self, values: Mapping[str, Any]) -> bool:
+        """Whether a cell of these grid values is one of them."""
+        pairs = ((values[key], wanted) for key, wanted in self.where.items())
+        return all(value == wanted or (isinstance(wanted, list) and value in wanted) for value, wanted in pairs)
+
+
+class Override(_OfCells):
+    """Settings of some cells, or of all."""
+
+    set: Settings
+
+
+class Published(_OfCells):
+    """A published accuracy, which becomes the setting `expected` of its cells."""
+
+    accuracy: float
+    source: str
+    note: str = ""
+
+
+class SweepFile(_Strict):
+    """A sweep as its file says it."""
+
+    preset: str | Settings | None = None
+    set: Settings = {}
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(flat), Field(min_length=1)]
+    overrides: list[Override] = []
+    published: list[Published] = []
+
+
+def load_sweep(name_or_path: str, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of a name, a file or a sweep's folder, with `a.b=c` laid over the settings of all cells.
+
+    Raises SettingsError with every fault: of the file, and of cells with the cell's name.
+    """
+    path = find_sweep(name_or_path)
+    file, places = _read(path)
+    last = WrittenSettings(OVERRIDE)
+    for override in overrides:
+        put_override(last, override)
+    for key in map(".".join, last.values):
+        if key in file.grid:
+            what = f"{key} is in the grid of the sweep"
+            last.faults.append(Fault(what, f"{OVERRIDE}: {key}", "--only takes some of its values"))
+    if last.faults:
+        raise SettingsError(last.faults)
+    last.values = {at: _absolute(".".join(at), value) for at, value in last.values.items()}
+    values = [dict(zip(file.grid, chosen, strict=True)) for chosen in itertools.product(*file.grid.values())]
+    cells, faults = list[Cell](), dict[Fault, list[str]]()
+    for name, own in zip(cell_names(file.grid, values), values, strict=True):
+        layers = _layers(file, places, own)
+        layers.add(last.values, last.places)
+        try:
+            cells.append(Cell(name, own, checked(layers)))
+        except SettingsError as error:
+            for fault in error.faults:
+                faults.setdefault(fault, []).append(name)
+    if faults:
+        raise SettingsError([_in_cells(fault, names) for fault, names in faults.items()])
+    if last.values:
+        laid_over = Override(set={".".join(at): value for at, value in last.values.items()})
+        file = file.model_copy(update={"overrides": [*file.overrides, laid_over]})
+    name = path.parent.name if path.name == FILE else path.stem
+    return Sweep(name, file.grid, tuple(cells), dump_yaml(file.model_dump(mode="json"), default_flow_style=None))
+
+
+def _in_cells(fault: Fault, names: list[str]) -> Fault:
+    """The fault with the cells that have it."""
+    cells = f"cell {names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
+    return Fault(fault.what, f"{cells}: {fault.where}" if fault.where else cells, fault.hint)
+
+
+def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
+    """What a sweep's file says, with the settings of its preset in it, and where each part stands.
+
+    Raises SettingsError with every fault of its form.
+    """
+    parsed = parse_file(path, lambda at: is_text_setting(tuple(".".join(at[1:]).split("."))))
+    places = {tuple(".".join(at).split(".")): place for at, place in parsed.places.items()}
+    if parsed.faults:
+        raise SettingsError(parsed.faults)
+    try:
+        file = SweepFile.model_validate(nested(parsed.values))
+    except ValidationError as error:
+        raise SettingsError([_fault_of_form(one, parsed) for one in error.errors(include_url=False)]) from None
+    if faults := [Fault(what, location(at, places), hint) for at, what, hint in _faults_of_grid(file)]:
+        raise SettingsError(faults)
+    if isinstance(file.preset, Mapping):
+        base = checked(_layer(file.preset, f"{parsed.name} (preset)"))
+    else:
+        base = checked(read_preset(find_preset(file.preset, beside=path))) if file.preset else RunSettings()
+    settings = flat(base.model_dump(mode="json", exclude={"expected"}))
+    blocks = {"preset": settings, "set": file.set, "grid": file.grid}
+    absolute = {name: {key: _absolute(key, value) for key, value in block.items()} for name, block in blocks.items()}
+    return file.model_copy(update=absolute), places
+
+
+def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
+    """A fault of the file's form in our words, at the nearest key that has a line."""
+    path = tuple(map(str, error["loc"]))
+    what = "there is no such key in a sweep" if error["type"] == "extra_forbidden" else error["msg"]
+    what = "this key is missing" if error["type"] == "missing" else what
+    hint = "a sweep has preset, set, grid, overrides and published (docs/sweeps.md)"
+    return Fault(what[0].lower() + what[1:], location(path, parsed.places), hint)
+
+
+def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
+    """What is wrong between the parts of a sweep: where, what, and a hint."""
+    for block in ("set", "grid"):
+        for key in getattr(file, block):
+            if key not in leaves():
+                near = difflib.get_close_matches(key, leaves(), n=1)
+                hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists all"
+                yield (block, *key.split(".")), "there is no such setting", hint
+    for key, values in file.grid.items():
+        at = ("grid", *key.split("."))
+        if key in file.set:
+            yield at, f"{key} stands below `set` as well", "keep one of the two"
+        if any(value in values[:number] for number, value in enumerate(values)):
+            yield at, "a value stands here a second time", "write it once"
+    for block, rows in (("overrides", file.overrides), ("published", file.published)):
+        for number, row in enumerate(rows, 1):
+            for key in row.where:
+                if key not in file.grid:
+                    yield (block,), f"entry {number}: {key} is not in the grid", f"it has {', '.join(file.grid)}"
+    if (count := math.prod(map(len, file.grid.values()))) > MOST_CELLS:
+        yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """The value, a relative path (or several, in a grid) as absolute ones."""
+    if key not in PATHS or value is None:
+        return value
+    return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
+
+
+def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
+    """Values by dotted key as a layer of settings, all of which stand at one place."""
+    paths = {tuple(key.split(".")): value for key, value in values.items()}
+    return WrittenSettings(place, paths, dict.fromkeys(paths, place))
+
+
+def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str, Any]) -> WrittenSettings:
+    """The settings of one cell, not yet checked: the preset's, those of all cells, its grid values, its overrides."""
+    assert isinstance(file.preset, Mapping)
+    # A layer of its own: what a method has other defaults for is laid over a preset, but not over the sweep's settings.
+    layers = _layer(file.preset, "preset:0")
+    for block, own in (("set", file.set), ("grid", values)):
+        paths = {tuple(key.split(".")): value for key, value in own.items()}
+        layers.add(paths, {at: places.get((block, *at), "") for at in paths})
+    for row in (*file.overrides, *file.published):
+        if row.holds_in(values):
+            of_row = (
+                row.set if isinstance(row, Override) else {f"expected.{key}": own for key, own in row if key != "where"}
+            )
+            block = "overrides" if isinstance(row, Override) else "published"
+            layer = _layer({key: _absolute(key, value) for key, value in of_row.items()}, places[(block,)])
+            layers.add(layer.values, layer.places)
+    return layers
+
+
+# ---- Names of cells ----
+
+
+def cell_names(grid: Mapping[str, Sequence[Any]], cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each cell, such as ltdd-if100-ipc10-seed0; raises SettingsError where two would be alike."""
+    labels = {key: LABELS.get(key, key.rpartition(".")[2]) for key in grid}
+    names = ["-".join(labels[key] + _in_a_name(value) for key, value in cell.items()) for cell in cells]
+    alike = [name for name, times in Counter(names).items() if times > 1]
+    if alike:
+        hint = "values are told apart by letters, digits, dots and dashes"
+        raise SettingsError(f"two cells would both be named {shortened(alike[0])}", "grid", hint)
+    if longest := [name for name in names if len(name) > LONGEST_NAME]:
+        raise SettingsError(f"a cell's name would have {len(longest[0])} letters: {shortened(longest[0])}", "grid")
+    return names
+
+
+def _in_a_name(value: Any) -> str:
+    """A grid value as a part of a folder's name."""
+    if isinstance(value, list):
+        return "-".join(map(_in_a_name, value)) or "none"
+    text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2]).strip(".-").lower()
+
+
+# ---- Some of the cells ----
+
+
+def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
+    """The cells that fit all of `method=ltdd,dm`, `ipc=10` ...; several may stand in one text: `method=ltdd,dm,ipc=10`.
+
+    A key may be its last part (`imbalance_factor`) or as in names of cells (`if`). Raises InputError for a key or value
+    that the grid does not have.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for text in only:
+        key = ""
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            key = _grid_key(sweep, name.strip()) if equals else key
+            if not key:
+                raise InputError(
+                    f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
+                )
+            known = {_in_a_name(own): own for own in sweep.grid[key]}
+            asked = _in_a_name((value if equals else part).strip())
+            if asked not in known:
+                raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
+            wanted.setdefault(key, []).append(known[asked])
+    return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]
+
+
+def _grid_key(sweep: Sweep, name: str) -> str:
+    names = {short: key for key in sweep.grid for short in (key, key.rpartition(".")[2], LABELS.get(key, ""))}
+    if not name or name not in names:
+        raise InputError(f"there is no {shortened(name)!r} in the grid", "--only", f"it has {', '.join(sweep.grid)}")
+    return names[name]
