@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from engine.run.errors import RunFailed
+from engine.run.errors import InputError, RunFailed
 
 # The other ranks wait while rank 0 trains experts and evaluates. A rank that died is seen at once: its sockets close.
 _LONGEST_WAIT = timedelta(days=30)
@@ -30,6 +30,13 @@ class Gang:
 
     rank: int = 0
     size: int = 1
+
+    def refuse_unequal_shares(self, trajectories: int) -> None:
+        """Raises InputError where the ranks cannot share an iteration's trajectories equally."""
+        if trajectories % self.size:
+            what = f"{self.size} ranks cannot share an iteration of {trajectories:,} trajectories equally"
+            hint = f"set matching.trajectories to a multiple of {self.size}; methods without trajectories take one rank"
+            raise InputError(what, "matching.trajectories", hint)
 
     def share(self, trajectories: int) -> range:
         """The numbers of this rank's trajectories."""

@@ -49,18 +49,6 @@ def make_teacher_network(settings: RunSettings, device: torch.device, number: in
 # ---- A gang ----
 
 
-def refuse_unequal_shares(settings: RunSettings, gang: Gang) -> None:
-    """Raises InputError where the ranks cannot share an iteration's trajectories equally."""
-    if settings.trajectories % gang.size == 0:
-        return
-    if not settings.traits.matches_trajectories:
-        what, hint = f"method {settings.method} has nothing that {gang.size} ranks could share", "run it in one process"
-    else:
-        what = f"{gang.size} ranks cannot share {settings.trajectories} trajectories equally"
-        hint = f"set matching.trajectories to a multiple of {gang.size}"
-    raise InputError(what, "matching.trajectories", hint)
-
-
 def assist(gang: Gang, device: torch.device) -> None:
     """What ranks of a gang other than 0 do (engine/distributed.py): gradients of their share of the trajectories.
 

@@ -21,7 +21,6 @@ from engine.distributed import joined
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.manifest import estimated_seconds, write_manifest
-from engine.parallel import refuse_unequal_shares
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
@@ -46,7 +45,7 @@ def do_run(
         wait_for(behind, log, check_stop)
     context = open_context(folder, device, log, check_stop, begins=True)
     with joined() as gang:
-        refuse_unequal_shares(context.settings, gang)
+        gang.refuse_unequal_shares(context.settings.trajectories)
         log.emit(_run_started(context))
         pipeline.run(replace(context, gang=gang))
 

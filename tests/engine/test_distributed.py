@@ -18,7 +18,6 @@ from engine.checkpoints import load_state
 from engine.context import Context
 from engine.distributed import ALONE, Gang, joined
 from engine.manifest import versions
-from engine.parallel import refuse_unequal_shares
 from engine.run.errors import InputError, Stopped
 from engine.run.events import Event, MatchingStep
 from engine.stages import distill
@@ -94,17 +93,14 @@ def test_an_iteration_is_the_mean_of_trajectories_that_are_drawn_by_number(
     assert next(one.loss_rep for one in events if isinstance(one, MatchingStep)) == pytest.approx(seen[0])
 
 
-@pytest.mark.parametrize(
-    ("size", "method", "what"),
-    [(2, "ltdd", ""), (3, "ltdd", "3 ranks cannot share 2 trajectories"), (2, "dm", "method dm has nothing that 2")],
-)
-def test_ranks_share_equally_or_are_refused(size: int, method: str, what: str) -> None:
-    gang, settings = Gang(0, size), tiny_settings(method, **OWN)
-    if what:
-        with pytest.raises(InputError, match=what):
-            refuse_unequal_shares(settings, gang)
+@pytest.mark.parametrize(("size", "method", "of"), [(2, "ltdd", ""), (3, "ltdd", "3 .* 2"), (2, "dm", "2 .* 1")])
+def test_ranks_share_equally_or_are_refused(size: int, method: str, of: str) -> None:
+    trajectories = tiny_settings(method, **OWN).trajectories
+    if of:
+        with pytest.raises(InputError, match=of.replace(".*", "ranks cannot share an iteration of") + " trajectories"):
+            Gang(0, size).refuse_unequal_shares(trajectories)
     else:
-        refuse_unequal_shares(settings, gang)
+        Gang(0, size).refuse_unequal_shares(trajectories)
         assert [list(Gang(rank, size).share(6)) for rank in range(size)] == [[0, 1, 2], [3, 4, 5]]
 
 
