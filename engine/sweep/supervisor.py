@@ -23,6 +23,7 @@ from engine.sweep.grid import only_cells
 POLL_SECONDS = 0.1
 MOST_FRUITLESS = 3
 """Workers in a row that die before they begin with a cell: the next one would, too."""
+WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 HELD = "this sweep is at work already"
 
 
@@ -81,7 +82,7 @@ class _Slot:
     def _start(self) -> subprocess.Popen[bytes]:
         # Not in a session of its own: whoever kills this process's group ends the workers with it.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", *self.arguments],
+            [*WORKER, *self.arguments],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": str(self.threads)},
         )
