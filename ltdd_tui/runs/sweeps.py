@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.folder import RunFolder
+from engine.sweep.cells import SEED
 from engine.sweep.grid import Cell, Sweep, load_sweep
 from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.runs.tables import Table, TableFormat
 
-METHOD, SEED = "method", "seed"
+METHOD = "method"
 AT_WORK, FAILED = {"running", "starting"}, {"failed", "crashed", "damaged"}
 # What such a key is called above its values; a method and a network are known by their own names.
 TITLES = {"dataset.imbalance_factor": "IF", "ipc": "IPC", METHOD: "", "dataset.name": "", "experts.network": ""}
@@ -79,12 +80,16 @@ class SeedGroup:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """All cells of a sweep: `groups` by row and column, `best` the row of the highest mean of each column."""
+    """All cells of a sweep: `groups` by row and column, `best` the row of the highest mean of each column.
+
+    `working` is whether its workers are at work, or about to be.
+    """
 
     rows: tuple[str, ...] = ()
     columns: tuple[tuple[str, ...], ...] = ()
     groups: Mapping[tuple[str, tuple[str, ...]], SeedGroup] = field(default_factory=dict)
     cells: tuple[CellState, ...] = ()
+    working: bool = False
 
     @cached_property
     def best(self) -> dict[tuple[str, ...], str]:
@@ -162,7 +167,7 @@ def label(key: str, value: Any) -> str:
     return f"{title} {text}".strip()
 
 
-def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry]) -> SweepTable:
+def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry], working: bool = False) -> SweepTable:
     """The table of a sweep in `folder`: rows are methods, or else the values of the grid's first key."""
     by_name = {entry.run.name: entry for entry in entries}
     others = [key for key in sweep.grid if key != SEED]
@@ -178,7 +183,7 @@ def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry]) -> SweepTa
         grouped.setdefault((row, column), []).append(state)
     groups = {place: SeedGroup(*place, tuple(of_place)) for place, of_place in grouped.items()}
     rows, columns = (tuple(dict.fromkeys(part)) for part in zip(*groups, strict=True))
-    return SweepTable(rows, columns, groups, tuple(cells))
+    return SweepTable(rows, columns, groups, tuple(cells), working)
 
 
 class SweepReader:
@@ -199,8 +204,9 @@ class SweepReader:
         if self._sweep is None:
             self._sweep = load_sweep(str(self.folder.root))
         caught_up = self._index.look()
+        working = self.folder.is_running() or self.folder.is_starting()
         # Not the same tuple even where nothing changed, so compared by its entries.
-        if self._index.listed != self._entries:
+        if (self._index.listed, working) != (self._entries, self.table.working):
             self._entries = self._index.listed
-            self.table = tabulate(self._sweep, self.folder.root, self._entries)
+            self.table = tabulate(self._sweep, self.folder.root, self._entries, working)
         return caught_up

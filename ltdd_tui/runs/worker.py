@@ -21,6 +21,7 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
+from engine.sweep.cells import SweepFolder
 from ltdd_tui.runs.console import last_lines
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
@@ -30,18 +31,27 @@ END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
+SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
 
 
 def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
     """Starts a worker that does what the folder's config.yaml asks for, from where it stopped; raises as `launch`.
 
-    It waits until no worker is at work on the runs `behind` which it is queued.
+    It waits until no worker is at work on the runs `behind` which it is queued. The folder may be that of a sweep,
+    which is then resumed; cells that failed are tried again.
     """
     queue = [argument for other in behind for argument in ("--after", str(other.root))]
+    if SweepFolder(folder.root).exists():
+        return start_sweep(folder, device, ["--failed", *queue])
     return launch(folder, ["run", str(folder.root), "--device", device, *queue])
 
 
-def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+def start_sweep(folder: RunFolder, device: str, options: Sequence[str] = ()) -> WorkerProcess:
+    """Starts what starts the workers of a sweep (engine/sweep/supervisor.py); raises as `launch`."""
+    return launch(folder, [str(folder.root), "--device", device, *options], SWEEP_COMMAND)
+
+
+def launch(folder: RunFolder, arguments: Sequence[str], command: Sequence[str] | None = None) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
         stopping = "a worker was asked to stop and is still at work on this run"
@@ -53,7 +63,7 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
         )
     folder.stop_request.unlink(missing_ok=True)
     console = folder.open_console()
-    return WorkerProcess(spawn(arguments, console), console)
+    return WorkerProcess(spawn(arguments, console, command), console)
 
 
 def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
@@ -104,10 +114,12 @@ def answer(arguments: Sequence[str], errors_here: bool = False) -> str:
     return done.stdout
 
 
-def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
+def spawn(
+    arguments: Sequence[str], output: IO[bytes] | IO[str], command: Sequence[str] | None = None
+) -> subprocess.Popen[bytes]:
     """Starts a worker process that prints to `output`, in a session of its own."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*(command or COMMAND), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -147,9 +159,10 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
     _wait_for_end(folder)
-    # In place of the worker, which could not say it; who reads the events knows the stage.
+    # In place of the worker, which could not say it; who reads the events knows the stage. A sweep has no events.
     with folder.held():
-        EventLog(folder.events).emit(RunStopped(""))
+        if folder.exists():
+            EventLog(folder.events).emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 

@@ -14,11 +14,12 @@ from textual.widgets import DataTable, OptionList, Static
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
+from engine.sweep.cells import SEED
 from ltdd_tui.formatting import clean, duration, first_few, short_path
 from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, table_as
 from ltdd_tui.runs.tables import TableFormat
-from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table
+from ltdd_tui.runs.worker import WorkerHandles, start_sweep
+from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table, end_announced
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import ERROR
@@ -32,7 +33,9 @@ NOT_READ = "reading the sweep ..."
 
 def count_cells(table: SweepTable) -> str:
     """How many cells there are in each state that a person should know of."""
-    counts = table.counts
+    counts = table.counts.copy()
+    # What starts the workers is there, and none of them has begun.
+    counts["starting"] += table.working and not counts["running"]
     states = ("starting", "running", "queued", "failed", "stopped")
     return ", ".join(
         [f"{counts['done']} of {len(table.cells)} cells done"]
@@ -155,10 +158,10 @@ class SweepScreen(RunActions):
     def _hidden_keys(self) -> set[str]:
         """What would be refused now: the footer has room for the rest."""
         counts = self._reader.table.counts
-        working, all_done = counts["running"] > 0, counts["done"] == len(self._reader.table.cells)
-        hidden = {"stop": not working, "resume": all_done, "compare": len(self._compared()) < 2}
+        working, all_done = self._reader.table.working, counts["done"] == len(self._reader.table.cells)
+        hidden = {"stop": not working, "resume": working or all_done, "compare": len(self._compared()) < 2}
         current = self._grid.current
-        hidden["run_these"] = current is None or all(cell.state in {"done", "running"} for cell in current.cells)
+        hidden["run_these"] = working or current is None or all(cell.state == "done" for cell in current.cells)
         return {action for action, hides in hidden.items() if hides}
 
     @on(DataTable.CellHighlighted)
@@ -208,6 +211,30 @@ class SweepScreen(RunActions):
             self.tell("fewer than two of these cells have a run", title="compare", severity="warning")
         else:
             self.post_message(OpenCompare(folders[:MOST_COMPARED]))
+
+    @work(group="resume")
+    async def action_run_these(self) -> None:
+        """Starts workers for the cells at the cursor alone."""
+        if (group := self._grid.current) is None:
+            return
+        only = [
+            text
+            for key, value in group.cells[0].cell.values.items()
+            if key != SEED
+            for text in ("--only", f"{key}={value}")
+        ]
+        try:
+            process = await asyncio.to_thread(start_sweep, self.folder, self.worker_handles.device, ["--failed", *only])
+        except (LtddError, OSError) as error:
+            self.complain(error)
+            return
+        self.worker_handles.of(self.folder).launched(process)
+        self.tell(", ".join((group.row, *group.column)), title="only these cells are run", timeout=3)
+        end = end_announced(self.app, self.worker_handles, process, self.folder, "the sweep")
+        self.app.run_worker(end, group="worker end")
+
+    def worker_changed(self, folder: RunFolder) -> None:
+        self._look_now.set()
 
     def action_copy_table(self, form: TableFormat) -> None:
         """Copies the table, a row for each place of it."""
