@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
+from engine.sweep.cells import SweepFolder
 
 
 def default_runs_dir() -> Path:
@@ -43,6 +44,15 @@ def find_run(run: str, runs_dir: Path) -> RunFolder:
     similar = difflib.get_close_matches(run, [folder.name for folder in run_folders(runs_dir)], 1)
     hint = f"did you mean {similar[0]!r}?" if similar else "`ltdd-tui runs` lists them; --runs-dir looks elsewhere"
     raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
+
+
+def find_sweep_folder(name: str, runs_dir: Path) -> SweepFolder | None:
+    """The folder of a sweep, by its name or a path; None where there is none."""
+    for path in (expanded(str(runs_dir / name)), expanded(name)) if name else ():
+        with contextlib.suppress(OSError, ValueError):
+            if (folder := SweepFolder(path)).exists():
+                return folder
+    return None
 
 
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:

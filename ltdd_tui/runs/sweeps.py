@@ -5,19 +5,18 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from engine.run.folder import RunFolder
-from engine.sweep.cells import SEED
 from engine.sweep.grid import Cell, Sweep, load_sweep
-from ltdd_tui.formatting import factor_name, mean_and_std
+from ltdd_tui.formatting import factor_name, first_few, mean_and_std
 from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.runs.tables import Table, TableFormat
 
-METHOD = "method"
+METHOD, SEED = "method", "seed"
 AT_WORK, FAILED = {"running", "starting"}, {"failed", "crashed", "damaged"}
 # What such a key is called above its values; a method and a network are known by their own names.
 TITLES = {"dataset.imbalance_factor": "IF", "ipc": "IPC", METHOD: "", "dataset.name": "", "experts.network": ""}
@@ -45,6 +44,12 @@ class CellState:
     def progress(self) -> float:
         """How much of it is done, from 0 to 1, while it is at work."""
         return (self.entry.run.progress or 0.0) if self.entry and self.state in AT_WORK else 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why it failed."""
+        told = self.entry and (self.entry.run.failure or self.entry.damage)
+        return told or "its worker process died"
 
     @property
     def seconds(self) -> float | None:
@@ -160,6 +165,15 @@ def _figure(table: SweepTable, row: str, column: tuple[str, ...]) -> str:
     return mean_and_std(group.mean, group.std, n) + (f" (n={n})" if n < of else "")
 
 
+def failure_lines(table: SweepTable, most: int) -> list[str]:
+    """Why cells failed, the most frequent reason first, each with the cells, in at most so many lines and one more."""
+    names: dict[str, list[str]] = {}
+    for cell in table.failures:
+        names.setdefault(cell.reason, []).append(cell.cell.name)
+    by_count = sorted(names.items(), key=lambda pair: -len(pair[1]))
+    return first_few([f"{' '.join(first_few(cells, 1))}: {reason}" for reason, cells in by_count], most)
+
+
 def label(key: str, value: Any) -> str:
     """A value of the grid as it stands above a column: `IF 100`, `ltdd`, `lambda_cls 0.5`."""
     title = TITLES.get(key, key.rpartition(".")[2])
@@ -192,8 +206,9 @@ class SweepReader:
     Raises SettingsError where its sweep.yaml cannot be read.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, only: Sequence[Cell] | None = None) -> None:
+        """only: some of its cells, instead of all."""
+        self.folder, self._only = folder, only
         self.table = SweepTable()
         self._index = RunIndex(folder.root)
         self._sweep: Sweep | None = None
@@ -203,6 +218,8 @@ class SweepReader:
         """Takes in what has changed, for a moment; returns whether that was all."""
         if self._sweep is None:
             self._sweep = load_sweep(str(self.folder.root))
+            if self._only is not None:
+                self._sweep = replace(self._sweep, cells=tuple(self._only))
         caught_up = self._index.look()
         working = self.folder.is_running() or self.folder.is_starting()
         # Not the same tuple even where nothing changed, so compared by its entries.

@@ -14,11 +14,12 @@ from textual.widgets import DataTable, OptionList, Static
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
-from engine.sweep.cells import SEED
-from ltdd_tui.formatting import clean, duration, first_few, short_path
-from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, table_as
+from engine.sweep.cells import SweepFolder
+from ltdd_tui.formatting import clean, duration, short_path
+from ltdd_tui.launch.sweeps import begin_sweep
+from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, table_as
 from ltdd_tui.runs.tables import TableFormat
-from ltdd_tui.runs.worker import WorkerHandles, start_sweep
+from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table, end_announced
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from ltdd_tui.widgets.bars import gauge
@@ -41,17 +42,6 @@ def count_cells(table: SweepTable) -> str:
         [f"{counts['done']} of {len(table.cells)} cells done"]
         + [f"{counts[state]} {state}" for state in states if counts[state]]
     )
-
-
-def failure_lines(table: SweepTable) -> list[str]:
-    """Why cells failed, the most frequent reason first, each with the cells."""
-    names: dict[str, list[str]] = {}
-    for cell in table.failures:
-        assert cell.entry is not None
-        reason = cell.entry.run.failure or cell.entry.damage or "its worker process died"
-        names.setdefault(reason, []).append(cell.cell.name)
-    by_count = sorted(names.items(), key=lambda pair: -len(pair[1]))
-    return first_few([f"{' '.join(first_few(cells, 1))}: {reason}" for reason, cells in by_count], MOST_FAILURES - 1)
 
 
 class SweepScreen(RunActions):
@@ -144,7 +134,7 @@ class SweepScreen(RunActions):
         time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
         width = max(1, self._progress.content_size.width - len(time_left))
         self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left))
-        lines = failure_lines(table)
+        lines = failure_lines(table, MOST_FAILURES - 1)
         self._failures.display = bool(lines)
         self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
         self._footer.hide(self._hidden_keys())
@@ -217,14 +207,11 @@ class SweepScreen(RunActions):
         """Starts workers for the cells at the cursor alone."""
         if (group := self._grid.current) is None:
             return
-        only = [
-            text
-            for key, value in group.cells[0].cell.values.items()
-            if key != SEED
-            for text in ("--only", f"{key}={value}")
-        ]
+        only = [f"{key}={value}" for key, value in group.cells[0].cell.values.items() if key != SEED]
         try:
-            process = await asyncio.to_thread(start_sweep, self.folder, self.worker_handles.device, ["--failed", *only])
+            process = await asyncio.to_thread(
+                begin_sweep, SweepFolder(self.folder.root), self.worker_handles.device, only
+            )
         except (LtddError, OSError) as error:
             self.complain(error)
             return

@@ -12,9 +12,8 @@ from textual.widgets import DataTable, OptionList
 from textual.widgets.option_list import Option
 
 from engine.run.folder import RunFolder
-from engine.sweep.cells import SEED
 from ltdd_tui.formatting import PLUS_MINUS, clean, duration, percent, percent_done, stage_name
-from ltdd_tui.runs.sweeps import AT_WORK, FAILED, CellState, SeedGroup, SweepTable, label
+from ltdd_tui.runs.sweeps import AT_WORK, FAILED, SEED, CellState, SeedGroup, SweepTable, label
 from ltdd_tui.screens.runs.table import MARKS
 
 WAITING, BEST = "\u00b7", "*"

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from engine.run.folder import RunFolder, write_atomically, write_json
 from ltdd_tui.app import LtddApp
+from ltdd_tui.launch import sweeps
 from ltdd_tui.runs import worker
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.run.screen import RunScreen
@@ -123,20 +124,23 @@ async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
 ) -> None:
     monkeypatch.setattr(sweep_screen, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
+    monkeypatch.setattr(sweeps, "jobs_here", lambda asked, device, cells, memory: 1)
     let_go(RunFolder(folder.root / "datm-if10-seed1"))
     arguments = folder.root / "arguments"
     async with shown(folder) as pilot:
         await pilot.press("r")
         await until(pilot, folder.is_running)
         await sees(pilot, "1 starting", "s Stop")
-        assert arguments.read_text() == "--device cpu --failed"
+        assert arguments.read_text() == "--device cpu --jobs 1 --failed"
         assert "r Resume" not in text(pilot)
         await pilot.press("s", "y")
         await until(pilot, lambda: not folder.is_running())
         await sees(pilot, "r Resume")
         await pilot.press("j", "l", "a")
         await until(pilot, folder.is_running)
-        assert arguments.read_text() == ("--device cpu --failed --only method=datm --only dataset.imbalance_factor=100")
+        assert arguments.read_text() == (
+            "--device cpu --jobs 1 --only method=datm --only dataset.imbalance_factor=100 --failed"
+        )
         await pilot.press("s", "y")
         await until(pilot, lambda: not folder.is_running())
 
