@@ -76,6 +76,11 @@ def check_data(cells: Sequence[Cell]) -> None:
         raise InputError(list(dict.fromkeys(faults)))
 
 
+def seconds_of_cells(folder: SweepFolder, device_name: str) -> dict[str, float]:
+    """What each cell should take, by name, where it is known; raises SettingsError."""
+    return cost_of(folder.sweep().cells, device_here(device_name)).seconds
+
+
 @dataclass(frozen=True)
 class SweepCost:
     """What is left to do of a sweep's cells, as far as it can be estimated.

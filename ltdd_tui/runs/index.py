@@ -297,7 +297,7 @@ def _is_sweep(folder: RunFolder) -> bool:
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    files = (folder.config, folder.events, folder.metrics, folder.notes)
+    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
     if _is_sweep(folder):
         cells = [RunFolder(path.path) for path in os.scandir(folder.root) if path.is_dir()]
         files = (SweepFolder(folder.root).file, folder.notes)

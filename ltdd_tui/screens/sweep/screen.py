@@ -16,7 +16,7 @@ from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
 from engine.sweep.cells import SweepFolder
 from ltdd_tui.formatting import clean, duration, short_path
-from ltdd_tui.launch.sweeps import begin_sweep
+from ltdd_tui.launch.sweeps import begin_sweep, seconds_of_cells
 from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, table_as
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles
@@ -61,8 +61,8 @@ class SweepScreen(RunActions):
     **Stop** (`s`) stops the workers at the next safe point, **Resume** (`r`) goes on: what is done is not run again,
     and what failed is tried again. `a` runs only the cells at the cursor.
 
-    **Time left** counts what done cells of the same row took, with as many cells at once as now. `Y` copies the table
-    as Markdown, `C` as CSV.
+    **Time left** counts what done cells of the same row took, or else the estimate, with as many cells at once as now.
+    `Y` copies the table as Markdown, `C` as CSV.
     """
     AUTO_FOCUS = "SweepGrid"
     CSS_PATH = "sweep.tcss"
@@ -98,6 +98,15 @@ class SweepScreen(RunActions):
         self.add_class("-nothing")
         self.watch(self.app, "theme", lambda: self._grid.show(self._reader.table, anew=True), init=False)
         self._keep_looking()
+        self._estimate()
+
+    @work
+    async def _estimate(self) -> None:
+        sweep = SweepFolder(self.folder.root)
+        # A sweep that cannot be read is told of by who reads it.
+        with contextlib.suppress(LtddError, OSError):
+            device = self.worker_handles.device
+            self._reader.estimated = await asyncio.to_thread(seconds_of_cells, sweep, device)
 
     def on_screen_resume(self) -> None:
         self._look_now.set()
