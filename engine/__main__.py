@@ -1,5 +1,6 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
+Started by torchrun, several of them share the run's trajectories (engine/distributed.py).
 With `--after OTHER` it waits until no worker is at work on that run. `sweep FOLDER` does those cells of a sweep, one
 after another, that no other worker does (engine/sweep/supervisor.py starts it).
 `evaluate FOLDER [--arch A,B] [--labels C,D] [--repeats N]`, `scores FOLDER [--repeats N]` and
@@ -15,13 +16,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
 from engine.device import keep_freed_memory, pick_device
+from engine.distributed import joined, rank_here
 from engine.importing.set_files import read_imported_set
+from engine.parallel import assist
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import DONE, LtddError
 from engine.run.events import Event, EventLog, Warned
@@ -39,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
     try:
+        if arguments.command == "run" and rank_here() > 0:
+            return _assist(arguments)
         if arguments.command == "calibrate":
             # Imported here: no other command needs it.
             from engine.calibration import calibrate
@@ -64,6 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+
+
+def _assist(arguments: argparse.Namespace) -> int:
+    """Another rank than 0 of a gang: it needs no folder, and its end is rank 0's decision."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # torchrun hands on a stop request to all ranks
+        signal.signal(number, signal.SIG_IGN)
+    with joined() as gang:
+        assist(gang, pick_device(arguments.device))
+    return DONE
 
 
 def _print_answer(arguments: argparse.Namespace) -> int:

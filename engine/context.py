@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from engine.distributed import ALONE, Gang
 from engine.run.events import Emit, StageDone, StageProgress, StageStarted
 from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.settings import RunSettings
@@ -105,6 +106,7 @@ class Context:
     emit: Emit
     check_stop: Callable[[], None]
     clock: Clock
+    gang: Gang = ALONE
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Progress]:

@@ -11,11 +11,13 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from engine import pipeline
 from engine.context import Clock, Context, stages_of
 from engine.device import DeviceMeter, pick_device
+from engine.distributed import joined
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.manifest import estimated_seconds, write_manifest
@@ -42,8 +44,10 @@ def do_run(
     if behind:
         wait_for(behind, log, check_stop)
     context = open_context(folder, device, log, check_stop, begins=True)
-    log.emit(_run_started(context))
-    pipeline.run(context)
+    with joined() as gang:
+        gang.refuse_unequal_shares(context.settings.trajectories)
+        log.emit(_run_started(context))
+        pipeline.run(replace(context, gang=gang))
 
 
 @contextlib.contextmanager

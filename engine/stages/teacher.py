@@ -6,6 +6,7 @@ a network is done: its last weights are taken, whatever they reach.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,12 @@ def train_teacher(
     return teacher
 
 
+def train_teacher_network(context: Context, data: LongTailedData, network: FlatNetwork, number: int) -> None:
+    """One network of the teacher, into the cache, while other processes train others."""
+    with context.stage("teacher", 1, "networks") as progress:
+        _load_or_train(context, data, network, progress, only=number)
+
+
 def adjust_labels(
     context: Context, data: LongTailedData, teacher: Teacher, start: Synthetic
 ) -> tuple[Synthetic, Teacher]:
@@ -105,9 +112,13 @@ def _views(context: Context, images: Tensor) -> Iterator[Tensor]:
 
 
 def _load_or_train(
-    context: Context, data: LongTailedData, network: FlatNetwork, progress: Callable[[], None]
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    progress: Callable[[], None],
+    only: int | None = None,
 ) -> list[Trajectory]:
-    """The teacher's networks, from the cache where they are there; each is on disk before the next one begins."""
+    """The teacher's networks, or one, from the cache where they are there; each is on disk before the next begins."""
     settings, arch = context.settings, context.settings.experts.network
     cost, device_type, images = cost_of(settings, data, arch), context.device.type, len(data.train_labels)
     pays = compiling_teacher_pays(settings, arch, cost, settings.teacher.epochs, images, device_type)
@@ -117,8 +128,9 @@ def _load_or_train(
     store = ExpertStore(settings_hash("teacher", *made_by), "float32")
     store.describe(about_teacher(settings, device_type, data.class_counts, backend, pays))
     training, networks = _trainings(context, data, network, backend != "eager"), []
-    with store.locked(context), matmul_precision(settings.teacher.precision, context.device):
-        for number in range(settings.teacher.networks):
+    held = store.locked(context) if only is None else contextlib.nullcontext()
+    with held, matmul_precision(settings.teacher.precision, context.device):
+        for number in range(settings.teacher.networks) if only is None else [only]:
             one = cached = store.load(number, NO_EPOCHS)
             if one is None:
                 one = _trained(context, data, network, training(number), store.checkpoint(number), number)
