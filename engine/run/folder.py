@@ -195,16 +195,7 @@ class RunFolder:
 
     def is_running(self) -> bool:
         """Whether a worker holds the folder's lock; the system frees the lock of a killed worker."""
-        try:
-            # Opened for reading, so that a run of another user can be watched, too.
-            with open(self.lock, "rb") as file:
-                # A shared lock: two programs that ask at once must not take each other for a worker.
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_held(self.lock)
 
     def is_starting(self) -> bool:
         """Whether a worker was launched a moment ago that does not hold the folder yet: it loads its libraries first.
@@ -220,11 +211,7 @@ class RunFolder:
 
     def holder(self) -> tuple[str, int] | None:
         """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
-        try:
-            machine, pid = self.lock.read_text().split()
-            return machine, int(pid)
-        except (OSError, ValueError):
-            return None
+        return holder(self.lock)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
@@ -257,6 +244,29 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock file."""
+    try:
+        # Opened for reading, so that a run of another user can be watched, too.
+        with open(lock, "rb") as file:
+            # A shared lock: two programs that ask at once must not take each other for a worker.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def holder(lock: Path) -> tuple[str, int] | None:
+    """The machine and the id of the process that holds the lock file, or held it last; None if not known."""
+    try:
+        machine, pid = lock.read_text().split()
+        return machine, int(pid)
+    except (OSError, ValueError):
+        return None
 
 
 def _taken(file: IO[str]) -> bool:

@@ -37,7 +37,7 @@ from engine.run.expert_cache import (
 )
 from engine.run.folder import read_json
 from engine.run.settings import settings_hash
-from engine.training.accuracy import balanced, in_test_batches, per_class_accuracy
+from engine.training.accuracy import balanced, class_figures, in_test_batches
 from engine.training.batches import TrainingStream, augmented_batches, augmented_blocks, class_aware_batches
 from engine.training.from_scratch import cost_of, fresh_network
 from engine.training.gradients import classifier_gradient, features_function, training_gradient
@@ -133,8 +133,8 @@ def _imported(
                 raise InputError(what, f"experts.imported {store.key}", "they were trained on other images or classes")
             if tested_on != data.fingerprint:
                 last = expert.last.to(context.device)
-                tested = per_class_accuracy(network, last, data.test_images, data.test_labels)
-                expert = replace(expert, per_class=tested)
+                own = class_figures(network, last, data.test_images, data.test_labels)
+                expert = replace(expert, per_class=own.per_class, confidence=own.confidence)
             experts.append(expert)
             context.emit(_expert_done("representation", number, True, expert))
             progress()
@@ -172,8 +172,8 @@ def _train_group(
     batches = augmented_batches(streams, context.settings.dataset.augmentation)
     steps = -(-len(data.train_labels) // settings.batch_size)
     _train_epochs(context, "representation", experts, settings.epochs, step, batches, steps, recorder)
-    tested = [per_class_accuracy(network, theta, data.test_images, data.test_labels) for theta in state.theta]
-    return recorder.finish(state.theta, tested, [network.classifier_norms(theta) for theta in state.theta])
+    results = [class_figures(network, theta, data.test_images, data.test_labels) for theta in state.theta]
+    return recorder.finish(state.theta, results, [network.classifier_norms(theta) for theta in state.theta])
 
 
 # --- Classifier experts -----------------------------------------------------------------------------------------------
@@ -236,8 +236,8 @@ def _train_classifier(
     steps = -(-max(data.class_counts) * data.num_classes // settings.batch_size)
     _train_epochs(context, "classifier", [expert], settings.epochs, step, batches, steps, recorder)
     theta = torch.cat([start[network.backbone], state.theta[0]])
-    per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
-    return recorder.finish(state.theta, [per_class], [network.classifier_norms(theta)])[0]
+    result = class_figures(network, theta, data.test_images, data.test_labels)
+    return recorder.finish(state.theta, [result], [network.classifier_norms(theta)])[0]
 
 
 def _feature_batches(
@@ -302,7 +302,8 @@ def _train_epochs(
 
 def _expert_done(kind: ExpertKind, number: int, cached: bool, expert: Trajectory) -> ExpertDone:
     per_class, norms = expert.per_class, expert.norms
-    return ExpertDone(kind, number, cached, balanced(per_class), per_class.tolist(), norms.tolist())
+    confidence = [] if expert.confidence is None else expert.confidence.tolist()
+    return ExpertDone(kind, number, cached, balanced(per_class), per_class.tolist(), norms.tolist(), confidence)
 
 
 def _load_or_train(

@@ -46,6 +46,7 @@ from engine.run.presets import (
     checked,
     find_preset,
     is_text_setting,
+    preset_files,
     put_override,
     read_preset,
     shipped_folder,
@@ -114,6 +115,15 @@ def find_sweep(name_or_path: str) -> Path:
     if known := sweep_files().get(name_or_path.removeprefix("sweeps/")):
         return known
     raise SettingsError(f"there is no sweep {name_or_path!r}", hint=f"known: {listed(list(sweep_files()))}; or a file")
+
+
+def is_sweep(name_or_path: str) -> bool:
+    """Whether a name or path that may also be a preset's is that of a sweep: a shipped name, a folder, a file."""
+    path = expanded(name_or_path)
+    if os.path.isfile(path) and name_or_path.endswith(SUFFIXES):
+        return any(at[0] == "grid" for at in parse_file(path).places)
+    named = name_or_path.removeprefix("sweeps/")
+    return os.path.isfile(path / FILE) or (named in sweep_files() and name_or_path not in preset_files())
 
 
 # ---- From the file to cells ----
@@ -274,6 +284,11 @@ def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
     """Values by dotted key as a layer of settings, all of which stand at one place."""
     paths = {tuple(key.split(".")): value for key, value in values.items()}
     return WrittenSettings(place, paths, dict.fromkeys(paths, place))
+
+
+def read_grid(file: Path) -> dict[str, list[Any]]:
+    """The grid of a sweep, without the work of checking the settings of its cells; raises SettingsError."""
+    return _read(file)[0].grid
 
 
 def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str, Any]) -> WrittenSettings:

@@ -56,10 +56,14 @@ def supervise(folder: SweepFolder, jobs: int, device: str, only: Sequence[str] =
         return DONE if all(status.state == "finished" for status in statuses(folder, cells)) else FAILED
 
 
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_of(jobs: int) -> int:
     """The threads of each of `jobs` workers, which share the cores; the bytes of a run depend on their number."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // jobs)
+    return max(1, cores_here() // jobs)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
+from engine.sweep.cells import SweepFolder
 
 
 def default_runs_dir() -> Path:
@@ -45,6 +46,15 @@ def find_run(run: str, runs_dir: Path) -> RunFolder:
     raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
 
 
+def find_sweep_folder(name: str, runs_dir: Path) -> SweepFolder | None:
+    """The folder of a sweep, by its name or a path; None where there is none."""
+    for path in (expanded(str(runs_dir / name)), expanded(name)) if name else ():
+        with contextlib.suppress(OSError, ValueError):
+            if (folder := SweepFolder(path)).exists():
+                return folder
+    return None
+
+
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Every run below `runs_dir`, by name; nothing where there is no such folder."""
     if runs_dir.is_dir():
@@ -59,8 +69,8 @@ def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
 
 
 def last_change(folder: RunFolder) -> float:
-    """When the run's events last changed, or else its settings, in seconds since 1970."""
-    for path in (folder.events, folder.config):
+    """When the run's events last changed, or else its settings, in seconds since 1970; of a sweep, its folder."""
+    for path in (folder.events, folder.config, folder.root):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0

@@ -21,6 +21,7 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
+from engine.sweep.cells import SweepFolder
 from ltdd_tui.runs.console import last_lines
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
@@ -30,6 +31,7 @@ END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
+SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
 
 
 def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
@@ -54,6 +56,20 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
     folder.stop_request.unlink(missing_ok=True)
     console = folder.open_console()
     return WorkerProcess(spawn(arguments, console), console)
+
+
+def start_sweep(folder: SweepFolder, device: str, jobs: int, only: Sequence[str], failed: bool) -> WorkerProcess:
+    """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
+
+    only: as of `only_cells`. failed: cells that failed before are tried again. Raises InputError where it is at work.
+    """
+    if folder.is_running():
+        hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
+        raise InputError("this sweep is at work already", str(folder.root), hint)
+    console = open(folder.console, "w+b")  # noqa: SIM115
+    arguments = [str(folder.root), "--device", device, "--jobs", str(jobs)]
+    arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
+    return WorkerProcess(spawn(arguments, console, SWEEP_COMMAND), console)
 
 
 def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
@@ -104,10 +120,12 @@ def answer(arguments: Sequence[str], errors_here: bool = False) -> str:
     return done.stdout
 
 
-def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
+def spawn(
+    arguments: Sequence[str], output: IO[bytes] | IO[str], command: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """Starts a worker process that prints to `output`, in a session of its own."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*(command or COMMAND), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

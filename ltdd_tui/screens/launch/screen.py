@@ -136,10 +136,12 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _count_runs_and_cache(self) -> str:
         cache = f"experts' cache {gibibytes(experts_gib())}"
         try:
-            runs = sum(1 for _ in run_folders(self.runs_dir))
+            runs = list(run_folders(self.runs_dir))
         except OSError as error:
             return f"{self.runs_dir}: {error.strerror}   {cache}"
-        return f"{runs} run{'' if runs == 1 else 's'}   {cache}"
+        working = sum(folder.is_running() for folder in runs)
+        at_work = f", {working} at work" if working else ""
+        return f"{len(runs)} run{'' if len(runs) == 1 else 's'}{at_work}   {cache}"
 
     # ---- The form, and the plan of the run that it describes. ----
 
