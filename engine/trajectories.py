@@ -20,6 +20,7 @@ from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
 from engine.run.settings import Storage
+from engine.training.accuracy import ClassFigures
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,14 @@ class Trajectory:
     They stay as they are stored: mapped from the file, so that memory holds only what is read, and float16 where that
     was asked for. For a classifier expert P counts the classifier's weights alone.
     `per_class` (C,): test accuracy of each class in percent. `norms` (C,): L2 norm of each row of the classifier.
+    `confidence` (C,): the mean probability that test images of a class give that class, in percent; None of experts
+    that an older version trained.
     """
 
     weights: Tensor
     per_class: Tensor
     norms: Tensor
+    confidence: Tensor | None = None
 
     @property
     def last(self) -> Tensor:
@@ -72,11 +76,14 @@ class Recorder:
         if len(self._snapshots) <= self._last_epoch:
             self._snapshots.append(_cpu_copy(theta))
 
-    def finish(self, theta: Tensor, per_class: list[Tensor], norms: list[list[float]]) -> list[Trajectory]:
+    def finish(self, theta: Tensor, tested: list[ClassFigures], norms: list[list[float]]) -> list[Trajectory]:
         """The trajectory of each expert, with `theta` (G, P) as its last weights."""
         weights = torch.stack([*self._snapshots, _cpu_copy(theta)], dim=1)
         row_norms = torch.tensor(norms, dtype=theta.dtype)
-        return [Trajectory(*parts) for parts in zip(weights, per_class, row_norms, strict=True)]
+        return [
+            Trajectory(own, of_expert.per_class, of_rows, of_expert.confidence)
+            for own, of_expert, of_rows in zip(weights, tested, row_norms, strict=True)
+        ]
 
 
 def _cpu_copy(theta: Tensor) -> Tensor:
@@ -114,7 +121,8 @@ class ExpertStore:
         try:
             # load_file maps the file: the system pages in what is used, and drops it again when memory is short.
             tensors = load_file(self.path(expert))
-            trajectory = Trajectory(tensors["weights"], tensors["per_class"], tensors["norms"])
+            measured = tensors["per_class"], tensors["norms"], tensors.get("confidence")
+            trajectory = Trajectory(tensors["weights"], *measured)
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
             return None
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
@@ -123,6 +131,8 @@ class ExpertStore:
         """Writes one expert, atomically."""
         weights = trajectory.weights.to(self._dtype).contiguous()
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
+        if trajectory.confidence is not None:
+            tensors["confidence"] = trajectory.confidence
         write_atomically(self.path(expert), save(tensors))
 
     @contextlib.contextmanager

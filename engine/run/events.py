@@ -131,8 +131,9 @@ class ExpertEpoch(Event):
 
 @dataclass(frozen=True)
 class ExpertDone(Event):
-    """An expert, or a network of the teacher, is ready: its test accuracy per class, and the norm of each row of its
-    classifier."""
+    """An expert, or a network of the teacher, is ready: its test accuracy per class, the norm of each row of its
+    classifier, and its `confidence`: the mean probability that test images of a class give that class, in percent.
+    That is empty for a teacher, and for experts of an older version."""
 
     kind: ExpertKind
     expert: Integer
@@ -140,6 +141,7 @@ class ExpertDone(Event):
     accuracy: Number
     per_class: list[Number]
     classifier_norms: list[Number]
+    confidence: list[Number] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class Evaluated(Event):
     `bound` and a loss: networks that were trained on all long-tailed images, in no label regime.
 
     `labels`: the label regime in which they were trained, hard, stored or online. `teacher_labels`: random images had
-    labels of the run's teacher, stored with each image, instead of their classes.
+    labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
+    that test images of a class give that class, in percent; empty of bounds and of an older version.
     """
 
     subject: Text
@@ -218,6 +221,7 @@ class Evaluated(Event):
     classifier_norms: list[Number]
     labels: Text = "stored"
     teacher_labels: Flag = False
+    confidence: list[Number] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class Figures(Accuracy):
     """One set under the recipe: over `repeats` networks, per class and group, and its iteration where it has one.
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
-    `teacher_labels`: of random images, whose stored labels were the teacher's, not their classes.
+    `teacher_labels`: of random images, whose stored labels were the teacher's, not their classes. `confidence`: the
+    mean probability that test images of a class give that class, where it was measured.
     """
 
     repeats: Count | None = None
@@ -52,12 +53,13 @@ class Figures(Accuracy):
     iteration: Count | None = None
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
+    confidence: list[Percent | None] | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels"):
-            if figures[name] is None or figures[name] is False:
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+            if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
 

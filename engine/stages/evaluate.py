@@ -29,7 +29,7 @@ from engine.run.events import Evaluated, Warned
 from engine.run.folder import read_json, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings
 from engine.teachers import Teacher
-from engine.training.accuracy import NetworkResult, confusion_matrix, per_class, summary
+from engine.training.accuracy import NetworkResult, class_figures, summary
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
@@ -156,10 +156,14 @@ def _warn_of_divergence(
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:
-    confusion = confusion_matrix(network, theta, data.test_images, data.test_labels)
-    result: NetworkResult = {"per_class": per_class(confusion).tolist(), "norms": network.classifier_norms(theta)}
+    own = class_figures(network, theta, data.test_images, data.test_labels)
+    result: NetworkResult = {
+        "per_class": own.per_class.tolist(),
+        "norms": network.classifier_norms(theta),
+        "confidence": own.confidence.tolist(),
+    }
     if target.key == "set" and data.num_classes <= MOST_IN_CONFUSION:  # not of checks: there are many
-        result["confusion"] = confusion.tolist()
+        result["confusion"] = own.confusion.tolist()
     return result
 
 

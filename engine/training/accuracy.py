@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -18,12 +18,14 @@ from engine.run.network_cost import TEST_IMAGES_AT_ONCE
 class NetworkResult(TypedDict):
     """One trained network: test accuracy of each class in percent, and the L2 norm of each row of its classifier.
 
-    `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not where there are
-    very many classes, nor in a file of an older version.
+    `confidence`: the mean probability that test images of a class give that class, in percent; not in a file of an
+    older version. `confusion`: test images by true (row) and predicted class, of a set that a run may end with. Not
+    where there are very many classes, nor in a file of an older version.
     """
 
     per_class: list[float]
     norms: list[float]
+    confidence: NotRequired[list[float]]
     confusion: NotRequired[list[list[int]]]
 
 
@@ -38,11 +40,37 @@ def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
     return in_test_batches(lambda theta, batch: network(theta, batch).argmax(dim=1), theta, images)
 
 
-def confusion_matrix(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """How many images of each class (row) are taken for each class (column): (C, C) int64 on the CPU."""
-    classes = network.num_classes
-    pairs = labels * classes + predictions(network, theta, images)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+class ClassFigures(NamedTuple):
+    """One network on the test images, on the CPU: (C, C) int64 how many of each class (row) are taken for each class.
+
+    confidence: (C,) float64, the mean probability that images of a class give that class, in percent; NaN for a class
+    without test images.
+    """
+
+    confusion: Tensor
+    confidence: Tensor
+
+    @property
+    def per_class(self) -> Tensor:
+        """Accuracy in percent of each class, (C,) float64; NaN for a class without test images."""
+        return per_class(self.confusion)
+
+
+@torch.no_grad()
+def class_figures(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> ClassFigures:
+    """Tests a network of weights theta (P,) on images (N, channels, H, W) of classes labels (N,)."""
+    at_once, classes = TEST_IMAGES_AT_ONCE.get(images.device.type, 50), network.num_classes
+    predicted, given = [], []
+    for batch, own in zip(images.split(at_once), labels.split(at_once), strict=True):
+        logits = network(theta, batch)
+        predicted.append(logits.argmax(dim=1))
+        given.append(logits.softmax(dim=1).gather(1, own[:, None])[:, 0])
+    pairs = labels * classes + torch.cat(predicted)
+    confusion = torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+    # On the CPU, where sums always come in the same order.
+    summed = torch.bincount(labels.cpu(), weights=torch.cat(given).double().cpu(), minlength=classes)
+    # A softmax of float32 may lie a little above 1.
+    return ClassFigures(confusion, (100 * summed / confusion.sum(dim=1)).clamp(max=100))
 
 
 def per_class(confusion: Tensor) -> Tensor:
@@ -52,7 +80,7 @@ def per_class(confusion: Tensor) -> Tensor:
 
 def per_class_accuracy(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """Accuracy in percent for each class, (C,) float64 on the CPU; NaN for a class without test images."""
-    return per_class(confusion_matrix(network, theta, images, labels))
+    return class_figures(network, theta, images, labels).per_class
 
 
 def balanced(per_class: Tensor) -> float:
@@ -81,4 +109,8 @@ def summary(
         group_means(by_class, groups),
         [statistics.fmean(column) for column in zip(*(row["norms"] for row in results), strict=True)],
         labels,
+        # Of networks that an older version tested there are none.
+        confidence=[
+            statistics.fmean(column) for column in zip(*(row.get("confidence", []) for row in results), strict=False)
+        ],
     )

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import Fault, InputError, LtddError
-from ltdd_tui.cli import doctor, experts, presets, results, run, serve
+from ltdd_tui.cli import doctor, experts, presets, report, results, run, serve, sweep
 from ltdd_tui.cli.options import Device, RunsDir
 from ltdd_tui.cli.output import print_note
 
@@ -55,6 +55,7 @@ def ltdd_tui(
 
 
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.command("import")(run.import_set)
 app.command("import-experts")(experts.import_experts)
 app.command("resume")(run.resume)
@@ -66,6 +67,7 @@ app.command("tag")(results.tag)
 app.command("evaluate")(results.evaluate)
 app.command("scores")(results.score)
 app.command("export")(results.export)
+app.command("report")(report.report)
 app.command("serve")(serve.serve)
 app.add_typer(presets.app, name="presets")
 app.command("estimate")(presets.estimate)

@@ -23,8 +23,8 @@ TAGS = "ABCDEF"
 class ComparedRun:
     """One run of a comparison; `tag` is the letter by which it is called beside its color.
 
-    `rows` are those of its first label regime, by what they are of; `regimes` those of every regime, the first one
-    first, where there is another than `stored`.
+    `rows` are those of its first label regime, and those of none, by what they are of; `regimes` the same for every
+    regime, the first one first, where there is another than `stored`.
     """
 
     tag: str
@@ -79,13 +79,13 @@ class ComparedRun:
         return dict(zip(data.class_names, self.latest.per_class, strict=False)) if data and self.latest else {}
 
 
-def compared_runs(views: Sequence[RunView]) -> list[ComparedRun]:
-    """The runs in their order, with their figures by what they are of."""
+def compared_runs(views: Sequence[RunView], tags: Sequence[str] = TAGS) -> list[ComparedRun]:
+    """The runs in their order, with their figures by what they are of; no more than there are `tags`."""
     compared = []
-    for tag, view in zip(TAGS, views, strict=False):
+    for tag, view in zip(tags, views, strict=False):
         rows = rows_from_state(view.state)
         labels = dict.fromkeys(row.labels for row in rows if row.labels) if has_regimes(rows) else ()
-        regimes = {own: {row.label: row for row in rows if row.labels == own} for own in labels}
+        regimes = {own: {row.label: row for row in rows if row.labels in ("", own)} for own in labels}
         compared.append(ComparedRun(tag, view, by_label(rows), regimes))
     return compared
 
@@ -146,13 +146,14 @@ def differing_settings(runs: Sequence[ComparedRun]) -> list[Difference]:
     # What is published for a cell is no setting of the run.
     keys = [key for key in leaves() if not key.startswith("expected.")]
     differences = [
-        Difference(key, tuple(_as_text(values[key]) if key in values else None for values in values_by_run))
+        Difference(key, tuple(text_of(values[key]) if key in values else None for values in values_by_run))
         for key in keys
     ]
     return [difference for difference in differences if len(set(difference.values) - {None}) > 1]
 
 
-def _as_text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A setting's value as tables show it."""
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -192,15 +193,20 @@ class SeedMean:
         return group_means([one.accuracy for one in self.classes], [one.group for one in self.classes])
 
 
-def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
-    """One for every two or more finished runs of the same settings and different seeds or test folds, by regime."""
+def seed_groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """The runs whose settings can be read, by regime; those that differ in seed or test fold alone are together."""
     by_settings: dict[tuple[str, str], list[ComparedRun]] = {}
     for run in chain.from_iterable(run.by_regime() for run in runs):
-        settings = run.view.settings
-        if settings is not None and "final" in run.rows:
+        if settings := run.view.settings:
             others = settings.model_dump_json(exclude={"seed": True, "expected": True, "dataset": {"test_fold"}})
             by_settings.setdefault((others, run.labels), []).append(run)
-    return [mean for alike in by_settings.values() if (mean := _seed_mean(alike)) is not None]
+    return [*by_settings.values()]
+
+
+def seed_means(runs: Sequence[ComparedRun]) -> list[SeedMean]:
+    """One for every two or more finished runs of the same settings and different seeds or test folds, by regime."""
+    finished = ([run for run in alike if "final" in run.rows] for alike in seed_groups(runs))
+    return [mean for alike in finished if (mean := seed_mean(alike)) is not None]
 
 
 # ---- The comparison as text for a paper or a spreadsheet. ----
@@ -248,7 +254,8 @@ def _spread(row: Row | None) -> str:
     return mean_and_std(row.accuracy_mean, row.accuracy_std, row.repeats) if row else "-"
 
 
-def _seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
+def seed_mean(runs: Sequence[ComparedRun]) -> SeedMean | None:
+    """The mean over finished runs that differ in seed or test fold alone; None of a single one."""
     # A seed counts once, also where two runs have it; and so does a fold of a seed.
     by_seed: dict[int, dict[int, list[ComparedRun]]] = {}
     for run in runs:

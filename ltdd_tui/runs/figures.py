@@ -203,15 +203,32 @@ def norms_by_class(state: RunState) -> ClassifierNorms:
     if state.data is None:
         return ClassifierNorms()
     count = len(state.data.class_names)
-    order = head_to_tail(numbers(state.data.class_counts, count))
     groups = [*state.data.groups, *[""] * count]
-    norms = {
-        f"{kind} experts": class_means([done.classifier_norms for done in state.done_experts(kind)], count)
-        for kind in KINDS
-    }
-    norms["synthetic set"] = class_means([event.classifier_norms for event in checks_and_final(state)[-1:]], count)
-    series = [_norm_series(label, [values[place] for place in order]) for label, values in norms.items()]
-    return ClassifierNorms(tuple(groups[place] for place in order), tuple(one for one in series if one))
+    series = [_norm_series(label, values) for label, values in _of_networks(state, "classifier_norms").items()]
+    return ClassifierNorms(tuple(groups[place] for place in _order(state)), tuple(one for one in series if one))
+
+
+def confidence_by_class(state: RunState) -> dict[str, list[float | None]]:
+    """The mean probability that test images of a class give that class, in percent, head to tail; by what gives it.
+
+    The experts of each kind, then the networks of the last check or of the final set, as far as they are known.
+    """
+    return {label: own for label, own in _of_networks(state, "confidence").items() if mean(own) is not None}
+
+
+def _order(state: RunState) -> list[int]:
+    count = len(state.data.class_names) if state.data else 0
+    return head_to_tail(numbers(state.data.class_counts if state.data else (), count))
+
+
+def _of_networks(state: RunState, figure: str) -> dict[str, list[float | None]]:
+    """A figure of each class, head to tail, that experts and evaluations tell: a mean over each kind of networks."""
+    count = len(state.data.class_names) if state.data else 0
+    of_kinds = {f"{kind} experts": state.done_experts(kind) for kind in KINDS}
+    told = {label: [getattr(done, figure) for done in experts] for label, experts in of_kinds.items()}
+    told["synthetic set"] = [getattr(event, figure) for event in checks_and_final(state)[-1:]]
+    means = {label: class_means(lists, count) for label, lists in told.items()}
+    return {label: [values[place] for place in _order(state)] for label, values in means.items()}
 
 
 def _norm_series(label: str, norms: Sequence[float | None]) -> NormSeries | None:

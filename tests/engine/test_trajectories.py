@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.network_cost import network_cost
 from engine.run.presets import load_preset
+from engine.training.accuracy import ClassFigures
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
 GIGABYTE = 10**9
@@ -50,12 +52,26 @@ def test_a_recorder_keeps_copies_of_the_epochs_that_are_read_again_and_of_the_la
     for _ in range(5):
         theta += 1
         recorder.record(theta)
-    first, second = recorder.finish(theta, [torch.zeros(1)] * 2, [[1.0], [2.0]])
+    results = [ClassFigures(torch.tensor([[4]]), torch.tensor([confidence])) for confidence in (60.0, 70.0)]
+    first, second = recorder.finish(theta, results, [[1.0], [2.0]])
     theta.zero_()
     for trajectory in (first, second):
         assert trajectory.weights[:, 0].tolist() == [0, 1, 2, 5]
         assert trajectory.last_epoch_kept == 2
     assert (first.norms.item(), second.norms.item()) == (1.0, 2.0)
+    assert (first.per_class.item(), second.confidence.item()) == (100.0, 70.0)
+
+
+def test_experts_of_an_older_version_are_read_without_their_confidence():
+    store = ExpertStore("key", "float32")
+    old = trajectory(3, 5)
+    for written in (old, replace(old, confidence=torch.tensor([62.5]))):
+        store.save(0, written)
+        read = store.load(0, 1)
+        assert read is not None
+        assert (read.confidence is None) == (written.confidence is None)
+        assert read.weights.equal(written.weights)
+    assert read.confidence.tolist() == [62.5]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
