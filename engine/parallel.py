@@ -9,6 +9,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -17,12 +18,14 @@ from engine.distributed import ALONE, Gang
 from engine.manifest import versions
 from engine.resume import load_run_data
 from engine.run.errors import InputError
+from engine.run.expert_cache import ABOUT
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
 from engine.stages import distill
-from engine.stages.experts import train_or_load_experts
+from engine.stages.experts import classifier_store, representation_store, train_or_load_experts
 from engine.stages.teacher import train_teacher_network
 from engine.training.from_scratch import fresh_network
+from engine.trajectories import ExpertStore
 
 
 @contextlib.contextmanager
@@ -32,18 +35,27 @@ def _without_folder(settings: RunSettings, device: torch.device, gang: Gang = AL
         yield Context(settings, RunFolder(scratch), device, lambda event: None, lambda: None, Clock(None), gang)
 
 
-def make_experts(settings: RunSettings, device: torch.device, numbers: Sequence[int]) -> None:
-    """Trains the experts of these numbers, with their classifier experts, into the cache."""
+def make_experts(settings: RunSettings, device: torch.device, numbers: Sequence[int]) -> list[Path]:
+    """Trains the experts of these numbers, with their classifier experts, into the cache; returns all their files."""
     with _without_folder(settings, device) as context:
-        train_or_load_experts(context, load_run_data(context), numbers)
+        data = load_run_data(context)
+        train_or_load_experts(context, data, numbers)
+        stores = [representation_store(context, data)]
+        if settings.trains_classifier_experts:
+            stores.append(classifier_store(context, data))
+        return [path for store in stores for path in _files(store, numbers)]
 
 
-def make_teacher_network(settings: RunSettings, device: torch.device, number: int) -> None:
-    """Trains one of the networks that are trained as the teacher alone, into the cache."""
+def make_teacher_network(settings: RunSettings, device: torch.device, number: int) -> list[Path]:
+    """Trains one of the networks that are trained as the teacher alone, into the cache; returns its files."""
     with _without_folder(settings, device) as context:
         data = load_run_data(context)
         network, _ = fresh_network(settings, data, settings.experts.network)
-        train_teacher_network(context, data, network, number)
+        return _files(train_teacher_network(context, data, network, number), [number])
+
+
+def _files(store: ExpertStore, numbers: Sequence[int]) -> list[Path]:
+    return [store.folder / ABOUT, *(store.path(number) for number in numbers)]
 
 
 # ---- A gang ----

@@ -53,14 +53,14 @@ def work_on_sweep(
         try:
             with folder.run(last).held():
                 if _is_to_be_done(at_rest(last, folder.run(last)), began, failed):
-                    _do_cell(folder, last, device, requests)
+                    do_cell(folder, last, device, requests)
         except LockHeld:
             # Another worker was faster.
             continue
         except Exception:
             return START_AGAIN
         finally:
-            _forget_cell()
+            forget_cell()
     return STOPPED
 
 
@@ -93,7 +93,7 @@ def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:
     return status.state == "waiting" or (status.state == "stopped" and (status.deaths > 0 or status.ended < began))
 
 
-def _do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals) -> None:
+def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals) -> None:
     """Does one cell, whose lock is held; what it fails of is in its events. Raises what nobody knows a reason for."""
     run = folder.run(cell)
     log, deaths = EventLog(run.events), at_rest(cell, run).deaths
@@ -140,7 +140,7 @@ def _printing_to(run: RunFolder) -> Iterator[None]:
                 os.close(before)
 
 
-def _forget_cell() -> None:
+def forget_cell() -> None:
     """Frees what the last cell's process would have taken with it."""
     release_compiled_networks()
     forget_tried_compilers()

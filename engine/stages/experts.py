@@ -179,6 +179,15 @@ def _train_group(
 # --- Classifier experts -----------------------------------------------------------------------------------------------
 
 
+def classifier_store(context: Context, data: LongTailedData) -> ExpertStore:
+    """The cache of the classifier experts."""
+    settings = context.settings
+    # The key of imported experts does not say which images, seed and device the classifiers are trained with.
+    trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
+    own = representation_store(context, data).key, classifiers_trained_alike(settings), *trained_here
+    return ExpertStore(settings_hash(*own), settings.experts.storage)
+
+
 def train_classifier_experts(
     context: Context,
     data: LongTailedData,
@@ -193,12 +202,8 @@ def train_classifier_experts(
     Their weights (epochs kept + 1, classifier parameters) start at the representation expert's last classifier.
     """
     settings, last_epoch = context.settings, classifier_epochs(context.settings)
-    representation_key = representation_store(context, data).key
-    # The key of imported experts does not say which images, seed and device the classifiers are trained with.
-    trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
-    key = settings_hash(representation_key, classifiers_trained_alike(settings), *trained_here)
-    store = ExpertStore(key, settings.experts.storage)
-    store.describe(about_classifier(settings, representation_key))
+    store = classifier_store(context, data)
+    store.describe(about_classifier(settings, representation_store(context, data).key))
     features = features_function(network, context.device, _step_backend(context, data) != "eager")
     gradient = classifier_gradient(network, context.device, context.emit)
     by_number = dict(zip(range(len(representation)) if only is None else only, representation, strict=True))

@@ -9,18 +9,17 @@ from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
 from ltdd_tui.report.cells import (
     MOST_IN_NAME,
-    NOT_OF_A_CELL,
     STATED_BOUND,
     Lead,
     ReportCell,
     Spread,
     by_settings,
     column_of,
+    differing_keys,
     name_of,
     values_of,
 )
 from ltdd_tui.report.document import Block, Heading, Picture, Pictures, Strong
-from ltdd_tui.runs.comparison import differing_settings
 from ltdd_tui.runs.figures import mean
 from ltdd_tui.runs.tables import Cell, Table
 
@@ -184,8 +183,7 @@ def _ranking(cells: Sequence[ReportCell]) -> str:
 
 def over_settings(cells: Sequence[ReportCell]) -> Iterator[Block]:
     """Plots over a numeric setting that differs, the imbalance factor before others; a line for each of the rest."""
-    runs = [cell.runs[0] for cell in cells]
-    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
+    keys = differing_keys([cell.runs[0] for cell in cells])
     values = {cell.name: values_of(cell.runs[0]) for cell in cells}
     over = next(
         (key for key in ("dataset.imbalance_factor", "ipc", *keys) if key in keys and _is_axis(key, values)), None

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from engine.run.events import BOUND
+from engine.run.events import BOUND, DataReady
 from engine.run.schema import flat
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import mean_and_std
 from ltdd_tui.runs.comparison import ComparedRun, differing_settings, seed_groups, seed_mean, text_of
-from ltdd_tui.runs.figures import bounding_experts, class_means
+from ltdd_tui.runs.figures import bounding_experts, class_means, head_to_tail
 from ltdd_tui.runs.rows import Row
 
 CONFIDENCE = 0.95
@@ -232,16 +232,30 @@ class ReportCell:
         """The latest accuracy of each class in the order of the data, over all runs."""
         return class_means([row.per_class for row in self.latest], len(self.class_names))
 
-    @cached_property
+    @property
+    def data(self) -> DataReady | None:
+        """Its classes and images."""
+        return self.shown[0].view.state.data
+
+    @property
     def class_names(self) -> list[str]:
-        data = self.runs[0].view.state.data
-        return data.class_names if data else []
+        return self.data.class_names if self.data else []
+
+    @property
+    def head_to_tail(self) -> list[int]:
+        """The places of the classes, the largest first."""
+        return head_to_tail(self.data.class_counts if self.data else [])
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each class, empty where it is not known."""
+        return [*(self.data.groups if self.data else ()), *[""] * len(self.class_names)][: len(self.class_names)]
 
 
 def report_cells(runs: Sequence[ComparedRun]) -> list[ReportCell]:
     """The cells in the order of their first runs, each with a name of its own."""
     groups = seed_groups(runs)
-    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
+    keys = differing_keys(runs)
     regimes = len({run.labels for group in groups for run in group}) > 1
     names = [name_of(group[0], keys, regimes) for group in groups]
     if len(keys) > MOST_IN_NAME or len(set(names)) < len(names):
@@ -271,6 +285,12 @@ def column_of(cell: ReportCell) -> tuple[str, float | str, int]:
 def numbers_first(values: Sequence[Any]) -> list[tuple[bool, Any]]:
     """A key to sort by where one value is a number and another one a word, such as `natural`."""
     return [(isinstance(value, str), value) for value in values]
+
+
+def differing_keys(runs: Sequence[ComparedRun]) -> list[str]:
+    """The settings in which the cells of these runs differ, as a name has them: the usual ones first."""
+    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
+    return [key for key in SHORT if key in keys] + [key for key in keys if key not in SHORT]
 
 
 def name_of(run: ComparedRun, keys: Sequence[str], regimes: bool) -> str:

@@ -202,8 +202,8 @@ def _add_start(state: RunState, started: RunStarted) -> None:
 
 
 def sweep_overview(folder: SweepFolder) -> Overview:
-    """A sweep in one line: `running` while one of its cells is, `failed` or `stopped` where no worker goes on."""
-    states = Counter[str]()
+    """A sweep in one line: `starting` and `running` while its workers are there, then `done`, `failed` or `stopped`."""
+    working, states = RunFolder(folder.root).is_running(), Counter[str]()
     for path in os.scandir(folder.root):
         cell = RunFolder(path.path)
         if cell.exists():
@@ -212,7 +212,7 @@ def sweep_overview(folder: SweepFolder) -> Overview:
     done, cells = states["done"], math.prod(map(len, read_grid(folder.file).values()))
     broken = states["failed"] + states["crashed"]
     rest = "failed" if broken else "stopped" if states else "waiting"
-    state = "running" if states["running"] else "done" if done == cells else rest
+    state = "running" if states["running"] else "starting" if working else "done" if done == cells else rest
     progress = done / cells if state == "running" else None
     return replace(_blank(RunFolder(folder.root), state), method="sweep", progress=progress, cells=(done, cells))
 
@@ -297,12 +297,12 @@ def _is_sweep(folder: RunFolder) -> bool:
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    files = (folder.config, folder.events, folder.metrics, folder.notes)
+    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
     if _is_sweep(folder):
         cells = [RunFolder(path.path) for path in os.scandir(folder.root) if path.is_dir()]
         files = (SweepFolder(folder.root).file, folder.notes)
         of_cells = ((cell.is_running(), _mtime_and_size(cell.metrics)) for cell in cells)
-        return (*of_cells, *(_mtime_and_size(path) for path in files))
+        return (folder.is_running(), *of_cells, *(_mtime_and_size(path) for path in files))
     return (folder.is_running(), *(_mtime_and_size(path) for path in files))
 
 
