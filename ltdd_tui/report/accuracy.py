@@ -8,15 +8,14 @@ from typing import Any
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
 from ltdd_tui.report.cells import (
-    MOST_IN_NAME,
     STATED_BOUND,
     Lead,
     ReportCell,
     Spread,
     by_settings,
     column_of,
-    differing_keys,
     name_of,
+    naming_keys,
     values_of,
 )
 from ltdd_tui.report.document import Block, Heading, Picture, Pictures, Strong
@@ -128,7 +127,7 @@ def _difference(lead: Lead | None) -> str | None:
 def _p(lead: Lead | None) -> str | None:
     if lead is None or lead.p is None:
         return None
-    return "< 0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
+    return "<0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
 
 
 def _bound(cell: ReportCell) -> str | None:
@@ -183,12 +182,12 @@ def _ranking(cells: Sequence[ReportCell]) -> str:
 
 def over_settings(cells: Sequence[ReportCell]) -> Iterator[Block]:
     """Plots over a numeric setting that differs, the imbalance factor before others; a line for each of the rest."""
-    keys = differing_keys([cell.runs[0] for cell in cells])
+    keys = naming_keys([cell.runs[0] for cell in cells])
     values = {cell.name: values_of(cell.runs[0]) for cell in cells}
     over = next(
         (key for key in ("dataset.imbalance_factor", "ipc", *keys) if key in keys and _is_axis(key, values)), None
     )
-    if over is None or len(keys) > MOST_IN_NAME:
+    if over is None:
         return
     panel_keys = [key for key in ("dataset.name", "ipc") if key in keys and key != over]
     line_keys = [key for key in keys if key not in (over, *panel_keys)]
