@@ -23,6 +23,8 @@ from ltdd_tui.runs.figures import bounding_experts, class_means, head_to_tail
 from ltdd_tui.runs.rows import Row
 
 CONFIDENCE = 0.95
+LOSSLESS_POINTS = 2.0
+"""The widest half of an interval that lets a set be called lossless, in percentage points (ours)."""
 NOT_OF_A_CELL = ("seed", "dataset.test_fold")
 """The settings in which the runs of a cell differ."""
 SHORT = {"method": "", "dataset.name": "", "dataset.imbalance_factor": "IF ", "ipc": "IPC "}
@@ -212,11 +214,17 @@ class ReportCell:
 
     @property
     def is_lossless(self) -> bool | None:
-        """Whether the bound lies within the 95 % interval of the final accuracy, or below; None without an interval."""
+        """Whether the bound lies within the 95 % interval of the final accuracy, or below.
+
+        None where that cannot be told: without an interval, or of one wider than LOSSLESS_POINTS on either side, in
+        which a bound may lie by chance.
+        """
         half = self.final.half_width if self.final else None
         if self.final is None or half is None or self.bound is None:
             return None
-        return self.bound.mean <= self.final.mean + half
+        if self.bound.mean > self.final.mean + half:
+            return False
+        return True if half <= LOSSLESS_POINTS or self.bound.mean <= self.final.mean - half else None
 
     @property
     def published(self) -> float | None:

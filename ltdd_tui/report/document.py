@@ -60,7 +60,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Folded:
-    """A long table, which HTML shows when its title is clicked."""
+    """A long table, which HTML shows when its title is clicked, and Markdown below it."""
 
     title: str
     table: Table

@@ -138,8 +138,8 @@ def _summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
     unfinished = subject.unfinished
     total = len(subject.runs) + len(subject.waiting)
     yield (
-        f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone): {len(cells)}."
-        f" Made by ltdd-tui {subject.version}."
+        f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone):"
+        f" {len(cells)}. Made by ltdd-tui {subject.version}."
     )
     if unfinished:
         yield Heading("Not finished")
@@ -170,11 +170,15 @@ def _practical(runs: Sequence[ComparedRun], cells: Sequence[ReportCell]) -> Iter
     table = _cost_table([cell for cell in cells if cell.labels == cell.runs[0].view.state.regimes[0]])
     yield Folded(f"Costs of {len(table.rows)} cells", table) if len(table.rows) > 2 * MOST_DETAILED else table
     yield Table(("made with", ""), tuple(_made_with(runs)))
-    warnings = list(dict.fromkeys((run.name, one.message, one.hint) for run in runs for one in run.view.state.warnings))
-    if warnings:
+    warned: dict[tuple[str, str], dict[str, None]] = {}
+    for run in runs:
+        for one in run.view.state.warnings:
+            warned.setdefault((one.message, one.hint), {})[run.name] = None
+    if warned:
         yield Heading("Warnings of the runs", 3)
-        yield Table(("run", "warning", "what can be done"), tuple(warnings[:MOST_LISTED]))
-        yield from _more(len(warnings))
+        rows = [(message, hint, listed([*names], MOST_IN_TITLE)) for (message, hint), names in warned.items()]
+        yield Table(("warning", "what can be done", "runs"), tuple(rows[:MOST_LISTED]))
+        yield from _more(len(rows))
 
 
 def _cost_table(cells: Sequence[ReportCell]) -> Table:
