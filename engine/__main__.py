@@ -1,8 +1,11 @@
 """The worker process: `python -m engine run FOLDER` does the run that the folder's config.yaml asks for, or resumes it.
 
-With `--after OTHER` it waits until no worker is at work on that run. `evaluate FOLDER [--arch A,B] [--labels C,D]
-[--repeats N]`, `scores FOLDER [--repeats N]` and `export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]`
-work on a finished run, `export FOLDER --tensorboard DIR` on any.
+Started by torchrun, several of them share the run's trajectories (engine/distributed.py).
+With `--after OTHER` it waits until no worker is at work on that run. `sweep FOLDER` does those cells of a sweep, one
+after another, that no other worker does (engine/sweep/supervisor.py starts it).
+`evaluate FOLDER [--arch A,B] [--labels C,D] [--repeats N]`, `scores FOLDER [--repeats N]` and
+`export FOLDER [--images DIR] [--pt DIR] [--set best] [--teacher]` work on a finished run, `export FOLDER
+--tensorboard DIR` on any.
 `calibrate [--compiler]` measures the machine, for estimates. `inspect PATH` prints what a set made elsewhere holds,
 `import-experts PATH --preset P` takes over experts from replay buffers.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
@@ -11,37 +14,28 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 stopped.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
 import sys
-import time
-import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
-from engine.context import Clock, Context, stages_of
-from engine.device import DeviceMeter, keep_freed_memory, pick_device
-from engine.failures import as_failure
-from engine.importing.imported_sets import copy_imported_set, imported_sources
+from engine.device import keep_freed_memory, pick_device
+from engine.distributed import joined, rank_here
 from engine.importing.set_files import read_imported_set
-from engine.manifest import estimated_seconds, write_manifest
+from engine.parallel import assist
 from engine.results.tensorboard import write_tensorboard
-from engine.resume import refuse_changed_settings
-from engine.run.device_profiles import device_for
-from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
-from engine.run.estimate import estimate_for_manifest
-from engine.run.events import Emit, Event, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.errors import DONE, LtddError
+from engine.run.events import Event, EventLog, Warned
 from engine.run.folder import RunFolder
-from engine.run.presets import DeletedSettingWarning, load_preset
-from engine.run.settings import NetworkName, settings_hash
+from engine.run.presets import load_preset
+from engine.run.settings import NetworkName
 from engine.stages.export import export_copies
-
-QUEUE_SECONDS = 0.5
+from engine.sweep.cells import SweepFolder
+from engine.sweep_worker import work_on_sweep
+from engine.worker import do_run, failures_told, open_context, stop_check, stop_signals
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
     try:
+        if arguments.command == "run" and rank_here() > 0:
+            return _assist(arguments)
         if arguments.command == "calibrate":
             # Imported here: no other command needs it.
             from engine.calibration import calibrate
@@ -57,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
             return DONE
         if arguments.command in ("inspect", "import-experts"):
             return _print_answer(arguments)
+        if arguments.command == "sweep":
+            return work_on_sweep(
+                SweepFolder(arguments.folder), arguments.device, arguments.only, arguments.since, arguments.failed
+            )
         folder = RunFolder(arguments.folder)
         if arguments.command == "export" and arguments.tensorboard is not None:
             # Without the lock and without events: it only reads, so another worker may be running the run.
@@ -70,6 +70,15 @@ def main(argv: list[str] | None = None) -> int:
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+
+
+def _assist(arguments: argparse.Namespace) -> int:
+    """Another rank than 0 of a gang: it needs no folder, and its end is rank 0's decision."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # torchrun hands on a stop request to all ranks
+        signal.signal(number, signal.SIG_IGN)
+    with joined() as gang:
+        assist(gang, pick_device(arguments.device))
+    return DONE
 
 
 def _print_answer(arguments: argparse.Namespace) -> int:
@@ -99,18 +108,14 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
 
     Not of a copy: nothing has broken in the run that it is taken from.
     """
-    log, check_stop = EventLog(folder.events), _stop_check(folder, arguments.command)
+    log, check_stop = EventLog(folder.events), stop_check(folder, stop_signals(), arguments.command)
     emit = log.emit if arguments.command != "export" else lambda event: None
-    try:
+    with failures_told(folder, log, emit, arguments.device):
         if arguments.command == "run":
-            _copy_imported_set(folder)
-        if arguments.command == "run" and arguments.after:
-            _wait_for([RunFolder(other) for other in arguments.after], log, check_stop)
-        context = _context(arguments, folder, log, check_stop)
-        if arguments.command == "run":
-            log.emit(_run_started(context))
-            pipeline.run(context)
-        elif arguments.command == "evaluate":
+            do_run(folder, arguments.device, log, check_stop, [RunFolder(other) for other in arguments.after or []])
+            return
+        context = open_context(folder, arguments.device, log, check_stop)
+        if arguments.command == "evaluate":
             archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
             if not archs and not labels:
                 archs = list(get_args(NetworkName))
@@ -121,106 +126,6 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             if arguments.teacher:
                 pipeline.keep_teacher(context)
             export_copies(context, arguments.images, arguments.pt, arguments.set)
-    except Stopped:
-        log.emit(RunStopped(log.stage))
-        raise
-    except LtddError as error:
-        _emit_faults(emit, error)
-        raise
-    except BaseException as error:
-        if failure := as_failure(error, folder, log.stage, arguments.device):
-            # The disk that is full may be the very one that holds the events.
-            with contextlib.suppress(OSError):
-                _emit_faults(emit, failure)
-            raise failure from None
-        emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
-        raise
-
-
-def _emit_faults(emit: Emit, error: LtddError) -> None:
-    for fault in error.faults:
-        emit(RunBroke(fault.what, fault.where, fault.hint))
-
-
-def _copy_imported_set(folder: RunFolder) -> None:
-    """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeletedSettingWarning)
-        copy_imported_set(folder, load_preset(str(folder.config)))
-
-
-def _wait_for(others: list[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
-    """Waits until no worker holds any of these runs or is about to; raises Stopped when asked to."""
-    log.emit(Queued([other.name for other in others]))
-    while any(other.is_running() or other.is_starting() for other in others):
-        check_stop()
-        time.sleep(QUEUE_SECONDS)
-
-
-def _context(
-    arguments: argparse.Namespace, folder: RunFolder, log: EventLog, check_stop: Callable[[], None]
-) -> Context:
-    with warnings.catch_warnings(record=True) as ignored:
-        warnings.simplefilter("always", DeletedSettingWarning)
-        settings = load_preset(str(folder.config))
-    device = pick_device(arguments.device)
-    if arguments.command == "run":
-        for warning in ignored:
-            log.emit(Warned(str(warning.message)))
-        refuse_changed_settings(folder, settings)
-        # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
-        estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
-        write_manifest(folder, settings, device, estimate, imported_sources(folder, settings))
-    return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
-
-
-def _stop_check(folder: RunFolder, command: str) -> Callable[[], None]:
-    """Installs signal handlers; returns what stages call at safe points, which raises Stopped after a stop request.
-
-    SIGINT, SIGTERM and the stop file ask for a stop; a second request by signal ends the process at once.
-    """
-    requests = StopSignals()
-
-    def on_signal(number: int, _frame: object) -> None:
-        requests.take(number)
-        if len(requests.numbers) > 1:
-            os._exit(STOPPED)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-
-    def check() -> None:
-        if not folder.config.exists():
-            raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
-        if requests.numbers or folder.stop_request.exists():
-            # Removed before the run ends, or resuming it would stop it again.
-            folder.stop_request.unlink(missing_ok=True)
-            resumed = command == "run"  # a finished run has nothing to resume
-            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
-            raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
-
-    return check
-
-
-def _run_started(context: Context) -> RunStarted:
-    settings = context.settings
-    return RunStarted(
-        context.folder.name,
-        settings.method,
-        settings.dataset.name,
-        settings.dataset.imbalance_factor,
-        settings.ipc,
-        settings.seed,
-        settings.experts.network,
-        str(context.device),
-        stages_of(settings),
-        settings.matching.iterations,
-        settings_hash(settings),
-        os.getpid(),
-        resumed=context.folder.checkpoint.exists(),
-        estimated_seconds=estimated_seconds(context.folder),
-        labels=list(settings.evaluate.labels),
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -232,6 +137,12 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("--preset", required=True)
     importing.add_argument("--set", action="append", default=[])
     importing.add_argument("--device", default="auto")
+    sweep = commands.add_parser("sweep")
+    sweep.add_argument("folder", type=Path)
+    sweep.add_argument("--device", default="auto")
+    sweep.add_argument("--only", action="append", default=[])
+    sweep.add_argument("--since", type=float, default=None)
+    sweep.add_argument("--failed", action="store_true")
     for name in ("run", "evaluate", "scores", "export", "calibrate"):
         command = commands.add_parser(name)
         command.add_argument("--device", default="auto")

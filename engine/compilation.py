@@ -88,3 +88,9 @@ def _warn_unless_none(context: Context, reason: str | None, hint: str) -> bool:
     if reason:
         context.emit(Warned(f"nothing can be compiled here, the slower eager form is used: {reason}", hint))
     return reason is None
+
+
+def forget_tried_compilers() -> None:
+    """Lets the next run of this process try and tell anew what works here, as in a process of its own."""
+    for cached in (compiles, builds, _step_backend):
+        cached.cache_clear()

@@ -17,9 +17,12 @@ from engine.run.network_cost import GIB
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device of a name; `auto` is the first GPU, else the CPU. Raises InputError for an unusable device."""
+    """The torch device of a name; `auto` is the first GPU, of which each rank of a gang takes another, else the CPU.
+
+    Raises InputError for an unusable device.
+    """
     if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)  # fails here rather than in the middle of the first stage

@@ -8,6 +8,7 @@ folder or the cache and, called again, goes on from there: resuming a run is run
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
+from engine.manifest import versions
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
@@ -35,12 +37,11 @@ from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
-from engine.stages.experts import last_weights, train_classifier_experts, train_experts
+from engine.stages.experts import last_weights, train_or_load_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
 from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
-from engine.training.from_scratch import fresh_network
 from engine.trajectories import Trajectory
 
 
@@ -67,15 +68,10 @@ def prepare(context: Context) -> Prepared:
         data = load_run_data(context)
         # A set made elsewhere, in place of real images; refused here, before any hours are spent (imported_sets.py).
         imported = load_starting_set(context, data)
-    network, _ = fresh_network(settings, data, settings.experts.network)
-
     # Experts show how real images move a network's weights, which is what the synthetic images have to reproduce.
     # Trained on the long tail, they are biased to its head; a decoupled method (LTDD) therefore trains the classifier
     # of each one again on class-balanced batches.
-    representation = train_experts(context, data, network) if settings.trains_experts else []  # stages/experts.py
-    decouples = settings.trains_classifier_experts
-    classifiers = train_classifier_experts(context, data, network, representation) if decouples else []
-
+    network, representation, classifiers = train_or_load_experts(context, data)  # stages/experts.py
     experts = last_weights(network, representation, classifiers, context.device)
     # A debiased teacher labels images better than they can be labelled by their class (stages/teacher.py).
     teacher = train_teacher(context, data, network, classifiers, experts) if settings.needs_teacher else None
@@ -102,8 +98,11 @@ def run(context: Context) -> None:
     Raises Stopped at a safe point after a stop request, InputError for data that does not fit the settings, RunFailed
     if distillation diverges or a checkpoint is damaged.
     """
-    prepared = prepare(context)
+    settings, prepared = context.settings, prepare(context)
     data = prepared.data
+    # The experts are in the cache by now, where the other ranks of a gang find them.
+    order = {"settings": settings.model_dump(mode="json"), "images": data.fingerprint, "versions": versions()}
+    context.gang.send(json.dumps(order).encode())
 
     start, teacher = _starting_set(context, prepared)
 
@@ -112,7 +111,7 @@ def run(context: Context) -> None:
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
     end = DistillState.at_start(start)  # a method that does not distill ends where it starts
-    if context.settings.traits.distills:
+    if settings.traits.distills:
         matcher = _matcher(context, prepared, start, teacher)
         end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
     else:
@@ -122,7 +121,7 @@ def run(context: Context) -> None:
     results, confusion = _evaluate_result(context, data, end, teacher)
 
     # What there is to reach at all, by networks that see every image.
-    bounds = evaluate_bounds(context, data) if context.settings.bounds.losses else []  # stages/bounds.py
+    bounds = evaluate_bounds(context, data) if settings.bounds.losses else []  # stages/bounds.py
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers

@@ -71,7 +71,8 @@ def load_screens() -> None:
     import ltdd_tui.screens.help
     import ltdd_tui.screens.launch.screen
     import ltdd_tui.screens.run.screen
-    import ltdd_tui.screens.runs.screen  # noqa: F401
+    import ltdd_tui.screens.runs.screen
+    import ltdd_tui.screens.sweep.screen  # noqa: F401
 
 
 class RunCommands(Provider):
@@ -180,11 +181,16 @@ class LtddApp(App[None]):
         self.open_compare(message.folders)
 
     def open_run(self, folder: RunFolder) -> None:
-        """Shows one run, live or finished, above the screen it was picked on."""
+        """Shows one run, live or finished, or a sweep, above the screen it was picked on."""
+        from engine.sweep.cells import SweepFolder
         from ltdd_tui.screens.run.screen import RunScreen
+        from ltdd_tui.screens.sweep.screen import SweepScreen
 
         self._close_dialogs()
-        self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images))
+        if SweepFolder(folder.root).exists():
+            self.push_screen(SweepScreen(folder, self.worker_handles))
+        else:
+            self.push_screen(RunScreen(folder, self.worker_handles, self.preferences.images))
 
     def open_compare(self, folders: Sequence[RunFolder]) -> None:
         """Shows two to six runs side by side."""
@@ -274,9 +280,7 @@ class LtddApp(App[None]):
         for mode in get_args(ImageMode):
             yield SystemCommand(f"Images: {mode}", f"now: {images}", partial(self.use_images, mode), mode != images)
         yield SystemCommand("Screenshot", "the screen as an SVG file in this folder", self.action_keep_screenshot)
-        yield SystemCommand(
-            "Preferences", "where preferences.yaml is; made with all that can be set", self.action_preferences
-        )
+        yield SystemCommand("Preferences", "where preferences.yaml is, and all it can set", self.action_preferences)
         yield SystemCommand("Help", "for this screen, and its keys", self.action_help)
         yield SystemCommand("Quit", "runs go on without the screen", self.action_quit)
 
@@ -374,8 +378,7 @@ class LtddApp(App[None]):
     def action_preferences(self) -> None:
         """Says where preferences.yaml is, after making it where there is none, and copies its path."""
         path = preferences_file()
-        try:
-            # Only a new file: what a person wrote is never written over.
+        try:  # only a new file: what a person wrote is never written over
             if not path.exists():
                 write_atomically(path, template())
         except OSError as error:

@@ -166,6 +166,7 @@ class Workload:
         iteration = matching.syn_steps * self._student(step)
         if method.decoupled:
             iteration += matching.syn_steps_cls * self._student("head")
+        iteration *= self.settings.trajectories
         if method.matches_distributions:
             iteration = self._distribution_seconds()
         once = 0.0

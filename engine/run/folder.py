@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -124,9 +125,9 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
     """Writes `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n")
+    write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
 
 
 def read_json(path: Path) -> Any:
@@ -179,18 +180,22 @@ class RunFolder:
         numbers = [path.stem.removeprefix("console-") for path in self.root.glob("console-*.log")]
         return [self.older_console(number) for number in sorted(map(int, filter(str.isdecimal, numbers)), reverse=True)]
 
+    def open_console(self) -> IO[bytes]:
+        """A new, empty console.log to write and read; the one before it is kept under the next free number."""
+        for number in itertools.count(1):
+            older = self.older_console(number)
+            if older.exists():
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.console, older)
+            # Another program that starts a worker at the same moment may have made one in between.
+            with contextlib.suppress(FileExistsError):
+                return open(self.console, "x+b")
+        raise AssertionError("numbers do not end")
+
     def is_running(self) -> bool:
         """Whether a worker holds the folder's lock; the system frees the lock of a killed worker."""
-        try:
-            # Opened for reading, so that a run of another user can be watched, too.
-            with open(self.lock, "rb") as file:
-                # A shared lock: two programs that ask at once must not take each other for a worker.
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_held(self.lock)
 
     def is_starting(self) -> bool:
         """Whether a worker was launched a moment ago that does not hold the folder yet: it loads its libraries first.
@@ -206,11 +211,7 @@ class RunFolder:
 
     def holder(self) -> tuple[str, int] | None:
         """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
-        try:
-            machine, pid = self.lock.read_text().split()
-            return machine, int(pid)
-        except (OSError, ValueError):
-            return None
+        return holder(self.lock)
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
@@ -243,6 +244,29 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock file."""
+    try:
+        # Opened for reading, so that a run of another user can be watched, too.
+        with open(lock, "rb") as file:
+            # A shared lock: two programs that ask at once must not take each other for a worker.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def holder(lock: Path) -> tuple[str, int] | None:
+    """The machine and the id of the process that holds the lock file, or held it last; None if not known."""
+    try:
+        machine, pid = lock.read_text().split()
+        return machine, int(pid)
+    except (OSError, ValueError):
+        return None
 
 
 def _taken(file: IO[str]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 
 from engine.run.data_settings import DatasetSettings
 
@@ -20,6 +20,7 @@ from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 from engine.run.synthesis import DistributionSettings, RecoverySettings
+from engine.run.synthesis import MatchingSettings as MatchingSettings
 
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
@@ -159,74 +160,6 @@ class InitializeSettings(Strict):
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
-class MatchingSettings(Strict):
-    """The outer iterations of trajectory matching."""
-
-    iterations: int = official(10000, "outer iterations", unit="iterations", ge=1)
-    syn_steps: int = official(80, "student steps in phase rep", unit="steps", ge=1)
-    syn_steps_cls: int = official(80, "student steps in phase cls", unit="steps", ge=1)
-    expert_epochs: int = paper(2, "expert epochs that a student is to follow", unit="epochs", ge=1)
-    batch_syn: int = official(500, "synthetic images a student step; at most all", unit="images", ge=1)
-    min_start_epoch: int = official(0, "earliest expert epoch to start from", unit="epochs", ge=0)
-    max_start_epoch: int = official(20, "start epochs lie below this", unit="epochs", ge=1)
-    sequential_from: int | None = official(
-        None,
-        "upper bound of start epochs at iteration 0, growing to max_start_epoch (DATM); empty: no growth",
-        unit="epochs",
-        ge=1,
-    )
-    sequential_until: int = official(
-        1000, "iteration at which that bound reaches max_start_epoch", unit="iterations", ge=1
-    )
-    lambda_rep: float = official(1.0, "weight of phase rep, where there are two phases", ge=0)
-    lambda_cls: float = official(0.5, "weight of phase cls", ge=0)
-    beta: float = official(0.01, "student's learning rate at the start; learnt", gt=0)
-    image_lr: float = official(100.0, "step size of the synthetic images", unit="whitened pixel", ge=0)
-    rate_decay: Literal["none", "linear", "cosine"] = ours(
-        "none", "how image_lr and label_lr fall to 0 over the iterations"
-    )
-    label_lr: float = official(2.0, "step size of the label logits", unit="logit", ge=0)
-    beta_lr: float = official(1.0e-5, "step size of beta", ge=0)
-    image_momentum: float = official(0.5, "momentum of the images' SGD", ge=0, lt=1)
-    label_momentum: float = official(0.9, "momentum of the labels' SGD", ge=0, lt=1)
-    beta_momentum: float = official(0.5, "momentum of beta's SGD", ge=0, lt=1)
-    dam_smoothness: float = paper(0.0, "lambda of the DAM loss: logit adjustment by class share", ge=0)
-    dam_weight: Literal["share", "none"] = official("share", "g of the DAM loss: a class's share of the images, or 1")
-    dam_weight_total: Literal["one", "classes"] = official(
-        "one", "what g sums to: 1 as published, or the number of classes (ours)"
-    )
-    gradient: Literal["published", "exact", "unrolled"] = paper(
-        "published",
-        "constant-memory gradient (TESLA, later weights held), the true gradient in the same memory, or"
-        " the true one by back-propagation through every student step",
-    )
-    precision: Precision = ours(
-        "float32",
-        "products and convolutions of the student: float32, with TF32 where a GPU has it, or of bfloat16; weights,"
-        " losses and sums stay float32",
-    )
-    images_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = ours(
-        "auto",
-        "synthetic images that are in work at a time: parts of a large batch, or several steps of the published"
-        " gradient; halved where a GPU's memory is too small",
-        unit="images",
-    )
-    emulate_replicas: int = official(
-        1,
-        "GPUs whose data-parallel averaging is imitated (the student's displacement is divided by it)",
-        unit="GPUs",
-        ge=1,
-    )
-    average: float = ours(
-        0.0,
-        "decay of the exponential moving average (EMA) of the set over the iterations, which is the result; 0: none",
-        ge=0,
-        lt=1,
-    )
-    checkpoint_every: int = ours(50, "iterations between checkpoints", unit="iterations", ge=1)
-    preview_every: int = ours(50, "iterations between previews of the images", unit="iterations", ge=1)
-
-
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
@@ -331,6 +264,11 @@ class RunSettings(Strict):
         """Networks of the teacher."""
         own = self.teacher.kind == "classifier_experts"
         return self.experts.num_experts if own else self.teacher.networks
+
+    @property
+    def trajectories(self) -> int:
+        """Trajectories that are matched in an iteration; the ranks of a gang share them."""
+        return self.matching.trajectories if self.traits.matches_trajectories else 1
 
     @property
     def checks(self) -> int:

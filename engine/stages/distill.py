@@ -6,12 +6,14 @@ Recovery (section 11) takes steps of its own, in the same loop.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from engine.checkpoints import DistillState, load_state, save_state
@@ -120,7 +122,7 @@ def distill(
         else:
             decoded = state.synthetic._replace(images=partition.decoded(state.synthetic.images))
             with matmul_precision(settings.precision, context.device):
-                result = matcher.gradient(decoded, state.iteration, draw, state.extra)
+                result = _mean_gradient(context, matcher, decoded, state, draw)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
             state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
         if settings.average:
@@ -138,6 +140,60 @@ def distill(
             if saved < state.iteration:
                 _save(context, state)
             raise
+
+
+# ---- Several trajectories in an iteration, in one process or shared by the ranks of a gang ----
+
+
+def _mean_gradient(
+    context: Context, matcher: AnyMatcher, synthetic: Synthetic, state: DistillState, draw: torch.Generator
+) -> IterationResult:
+    """The mean over the iteration's trajectories of gradients and losses; synthetic: the decoded set."""
+    if context.settings.trajectories == 1 or not isinstance(matcher, Matcher):
+        return matcher.gradient(synthetic, state.iteration, draw, state.extra)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in synthetic._asdict().items()}
+    context.gang.send(save(tensors | {"iteration": torch.tensor(state.iteration)}))
+    own = _own_gradients(context, matcher, synthetic, state.iteration)
+    first = own[0]
+    rows = context.gang.gather(torch.stack([_flat(result) for result in own]))
+    # One after another, so that the order of the sum, and with it the bytes, is that of the trajectories.
+    mean = functools.reduce(torch.add, rows.unbind()) / len(rows)
+    sizes = [tensor.numel() for tensor in first.gradient]
+    images, labels, beta, losses = mean.split([*sizes, len(mean) - sum(sizes)])
+    gradient = first.gradient.map((images, labels, beta), by=lambda like, flat: flat.view_as(like))
+    drawn = f"{len(rows)} trajectories, the first one {first.drawn}"
+    return IterationResult(gradient, losses[0], None if first.loss_cls is None else losses[1], drawn)
+
+
+def assist(context: Context, matcher: Callable[[Synthetic], Matcher]) -> None:
+    """What the other ranks of a gang do: gradients of their own trajectories, until the run is over."""
+    of_run = None
+    while order := context.gang.receive():
+        tensors = {name: tensor.to(context.device) for name, tensor in load(order).items()}
+        synthetic = Synthetic(*(tensors[name] for name in Synthetic._fields))
+        of_run = of_run or matcher(synthetic)
+        with matmul_precision(context.settings.matching.precision, context.device):
+            own = _own_gradients(context, of_run, synthetic, int(tensors["iteration"]))
+        context.gang.gather(torch.stack([_flat(result) for result in own]))
+
+
+def _own_gradients(context: Context, matcher: Matcher, synthetic: Synthetic, iteration: int) -> list[IterationResult]:
+    """Of this rank's trajectories; the first one of an iteration draws what it would draw if it were the only one."""
+    results = []
+    for number in context.gang.share(context.settings.trajectories):
+        names = () if number == 0 else ("trajectory", number)
+        draw = generator(context.settings.seed, "matching", iteration, *names)
+        results.append(matcher.gradient(synthetic, iteration, draw))
+    return results
+
+
+def _flat(result: IterationResult) -> Tensor:
+    """Gradient and losses in one row."""
+    losses = (result.loss_rep,) if result.loss_cls is None else (result.loss_rep, result.loss_cls)
+    return torch.cat([tensor.flatten() for tensor in (*result.gradient, *losses)])
+
+
+# ---- What is done with the gradient ----
 
 
 def _save(context: Context, state: DistillState) -> None:

@@ -7,6 +7,7 @@ cache if an earlier run has trained the same ones.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,22 @@ from engine.training.groups import group_size, in_groups
 from engine.training.sgd import Batch, Gradient, Gsam, Sgd, Step, TrainingState, refuse_divergence, train_epoch
 from engine.trajectories import ExpertStore, Recorder, Trajectory
 
+
+def train_or_load_experts(
+    context: Context, data: LongTailedData, only: Sequence[int] | None = None
+) -> tuple[FlatNetwork, list[Trajectory], list[Trajectory]]:
+    """Their network, the representation experts and the classifier experts, as far as the run needs them.
+
+    only: the numbers of those that are wanted, while other processes train others.
+    """
+    settings = context.settings
+    network, _ = fresh_network(settings, data, settings.experts.network)
+    representation = train_experts(context, data, network, only) if settings.trains_experts else []
+    decouples = settings.trains_classifier_experts
+    classifiers = train_classifier_experts(context, data, network, representation, only) if decouples else []
+    return network, representation, classifiers
+
+
 # --- Representation experts -------------------------------------------------------------------------------------------
 
 
@@ -61,8 +78,13 @@ def _trained_here_key(context: Context, data: LongTailedData) -> str:
     return settings_hash(TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, *machine)
 
 
-def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) -> list[Trajectory]:
-    """All representation experts, weights (epochs kept + 1, P) each, from the cache if they are there."""
+def train_experts(
+    context: Context, data: LongTailedData, network: FlatNetwork, only: Sequence[int] | None = None
+) -> list[Trajectory]:
+    """All representation experts, weights (epochs kept + 1, P) each, from the cache if they are there.
+
+    only: the numbers of those that are wanted, while other processes train others.
+    """
     settings, last_epoch = context.settings.experts, representation_epochs(context.settings)
     images, cost = len(data.train_labels), cost_of(context.settings, data, settings.network)
     group = group_size(settings.num_experts, cost, min(images, settings.batch_size), context.device)
@@ -84,7 +106,7 @@ def train_experts(context: Context, data: LongTailedData, network: FlatNetwork) 
     pays = compiling_experts_pays(context.settings, cost, images, device_type)
     store.describe(about_representation(context.settings, device_type, data.class_counts, backend, pays))
     return _load_or_train(
-        context, "representation", store, settings.num_experts, last_epoch, group, train, gradient.cache_clear
+        context, "representation", store, settings.num_experts, last_epoch, group, train, gradient.cache_clear, only
     )
 
 
@@ -157,29 +179,41 @@ def _train_group(
 # --- Classifier experts -----------------------------------------------------------------------------------------------
 
 
+def classifier_store(context: Context, data: LongTailedData) -> ExpertStore:
+    """The cache of the classifier experts."""
+    settings = context.settings
+    # The key of imported experts does not say which images, seed and device the classifiers are trained with.
+    trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
+    own = representation_store(context, data).key, classifiers_trained_alike(settings), *trained_here
+    return ExpertStore(settings_hash(*own), settings.experts.storage)
+
+
 def train_classifier_experts(
-    context: Context, data: LongTailedData, network: FlatNetwork, representation: list[Trajectory]
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    representation: list[Trajectory],
+    only: Sequence[int] | None = None,
 ) -> list[Trajectory]:
     """One classifier expert for each representation expert, whose last backbone it keeps frozen.
+
+    only: the numbers of the representation experts, where these are not all.
 
     Their weights (epochs kept + 1, classifier parameters) start at the representation expert's last classifier.
     """
     settings, last_epoch = context.settings, classifier_epochs(context.settings)
-    representation_key = representation_store(context, data).key
-    # The key of imported experts does not say which images, seed and device the classifiers are trained with.
-    trained_here = [] if settings.experts.imported is None else [_trained_here_key(context, data)]
-    key = settings_hash(representation_key, classifiers_trained_alike(settings), *trained_here)
-    store = ExpertStore(key, settings.experts.storage)
-    store.describe(about_classifier(settings, representation_key))
+    store = classifier_store(context, data)
+    store.describe(about_classifier(settings, representation_store(context, data).key))
     features = features_function(network, context.device, _step_backend(context, data) != "eager")
     gradient = classifier_gradient(network, context.device, context.emit)
+    by_number = dict(zip(range(len(representation)) if only is None else only, representation, strict=True))
 
     def train(experts: Sequence[int]) -> list[Trajectory]:
-        starts = [(expert, representation[expert].last.to(context.device)) for expert in experts]
+        starts = [(expert, by_number[expert].last.to(context.device)) for expert in experts]
         return [_train_classifier(context, data, network, features, gradient, *start, last_epoch) for start in starts]
 
     # One at a time: nearly all of the work is computing features, and those come in large batches as it is.
-    return _load_or_train(context, "classifier", store, len(representation), last_epoch, 1, train)
+    return _load_or_train(context, "classifier", store, len(representation), last_epoch, 1, train, only=only)
 
 
 def _train_classifier(
@@ -281,15 +315,20 @@ def _load_or_train(
     group: int,
     train: Callable[[Sequence[int]], list[Trajectory]],
     release: Callable[[], object] = lambda: None,
+    only: Sequence[int] | None = None,
 ) -> list[Trajectory]:
-    """`count` experts, from the cache if epochs 0 to `last_epoch` are there; `train` makes the others, `group` at once.
+    """`count` experts, or `only` those of some numbers, from the cache if epochs 0 to `last_epoch` are there.
 
+    `train` makes the others, `group` at once.
     Each group is on disk before the next one begins, so that an interruption loses one group at most. `release` frees
     what was compiled for a group that does not fit into a GPU's memory.
     """
     stage = "experts" if kind == "representation" else "classifier_experts"
-    with context.stage(stage, count, "experts") as progress, store.locked(context):
-        experts = {expert: cached for expert in range(count) if (cached := store.load(expert, last_epoch))}
+    wanted = range(count) if only is None else only
+    # Of a task that trains some numbers alone, others may be at work beside it in the same folder.
+    held = store.locked(context) if only is None else contextlib.nullcontext()
+    with context.stage(stage, len(wanted), "experts") as progress, held:
+        experts = {expert: cached for expert in wanted if (cached := store.load(expert, last_epoch))}
 
         def done(expert: int, cached: bool) -> None:
             context.emit(_expert_done(kind, expert, cached, experts[expert]))
@@ -297,11 +336,11 @@ def _load_or_train(
 
         for expert in list(experts):
             done(expert, cached=True)
-        missing = [expert for expert in range(count) if expert not in experts]
+        missing = [expert for expert in wanted if expert not in experts]
         for members, trained in in_groups(context, missing, group, train, release):
             for expert, trajectory in zip(members, trained, strict=True):
                 store.save(expert, trajectory)
                 # Read back: mapped from its file it leaves memory, and this run sees the same bytes as later ones.
                 experts[expert] = store.load(expert, last_epoch) or trajectory
                 done(expert, cached=False)
-    return [experts[expert] for expert in range(count)]
+    return [experts[expert] for expert in wanted]

@@ -6,6 +6,7 @@ a network is done: its last weights are taken, whatever they reach.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from engine.data.augment import apply, draw
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
-from engine.run.compile_policy import compiling_teacher_pays
+from engine.run.compile_policy import StepBackend, compiling_teacher_pays
 from engine.run.events import ExpertDone, ExpertEpoch, LabelsAdjusted, TeacherReady
 from engine.run.expert_cache import NO_EPOCHS, TRAINING_VERSION, about_teacher, teachers_trained_alike
 from engine.run.settings import settings_hash
@@ -57,6 +58,13 @@ def train_teacher(
         by_class = teacher.mean_per_class
         context.emit(TeacherReady(settings.teacher.kind, len(weights), balanced(by_class), by_class.tolist()))
     return teacher
+
+
+def train_teacher_network(context: Context, data: LongTailedData, network: FlatNetwork, number: int) -> ExpertStore:
+    """One network of the teacher, into the cache, which is returned, while other processes train others."""
+    with context.stage("teacher", 1, "networks") as progress:
+        _load_or_train(context, data, network, progress, only=number)
+    return _store(context, data)[0]
 
 
 def adjust_labels(
@@ -104,10 +112,8 @@ def _views(context: Context, images: Tensor) -> Iterator[Tensor]:
 # ---- Networks of its own ----
 
 
-def _load_or_train(
-    context: Context, data: LongTailedData, network: FlatNetwork, progress: Callable[[], None]
-) -> list[Trajectory]:
-    """The teacher's networks, from the cache where they are there; each is on disk before the next one begins."""
+def _store(context: Context, data: LongTailedData) -> tuple[ExpertStore, StepBackend]:
+    """The cache of the teacher's networks, under the hash of all that changes their bytes, and how their steps run."""
     settings, arch = context.settings, context.settings.experts.network
     cost, device_type, images = cost_of(settings, data, arch), context.device.type, len(data.train_labels)
     pays = compiling_teacher_pays(settings, arch, cost, settings.teacher.epochs, images, device_type)
@@ -116,9 +122,22 @@ def _load_or_train(
     made_by = (TRAINING_VERSION, data.fingerprint, augmentation, own, settings.seed, device_type, backend)
     store = ExpertStore(settings_hash("teacher", *made_by), "float32")
     store.describe(about_teacher(settings, device_type, data.class_counts, backend, pays))
+    return store, backend
+
+
+def _load_or_train(
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    progress: Callable[[], None],
+    only: int | None = None,
+) -> list[Trajectory]:
+    """The teacher's networks, or one, from the cache where they are there; each is on disk before the next begins."""
+    settings, (store, backend) = context.settings, _store(context, data)
     training, networks = _trainings(context, data, network, backend != "eager"), []
-    with store.locked(context), matmul_precision(settings.teacher.precision, context.device):
-        for number in range(settings.teacher.networks):
+    held = store.locked(context) if only is None else contextlib.nullcontext()
+    with held, matmul_precision(settings.teacher.precision, context.device):
+        for number in range(settings.teacher.networks) if only is None else [only]:
             one = cached = store.load(number, NO_EPOCHS)
             if one is None:
                 one = _trained(context, data, network, training(number), store.checkpoint(number), number)

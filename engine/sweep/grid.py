@@ -38,7 +38,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from engine.run.errors import Fault, SettingsError, listed, shortened
+from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
 from engine.run.presets import (
     OVERRIDE,
@@ -46,6 +46,7 @@ from engine.run.presets import (
     checked,
     find_preset,
     is_text_setting,
+    preset_files,
     put_override,
     read_preset,
     shipped_folder,
@@ -114,6 +115,15 @@ def find_sweep(name_or_path: str) -> Path:
     if known := sweep_files().get(name_or_path.removeprefix("sweeps/")):
         return known
     raise SettingsError(f"there is no sweep {name_or_path!r}", hint=f"known: {listed(list(sweep_files()))}; or a file")
+
+
+def is_sweep(name_or_path: str) -> bool:
+    """Whether a name or path that may also be a preset's is that of a sweep: a shipped name, a folder, a file."""
+    path = expanded(name_or_path)
+    if os.path.isfile(path) and name_or_path.endswith(SUFFIXES):
+        return any(at[0] == "grid" for at in parse_file(path).places)
+    named = name_or_path.removeprefix("sweeps/")
+    return os.path.isfile(path / FILE) or (named in sweep_files() and name_or_path not in preset_files())
 
 
 # ---- From the file to cells ----
@@ -276,6 +286,11 @@ def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
     return WrittenSettings(place, paths, dict.fromkeys(paths, place))
 
 
+def read_grid(file: Path) -> dict[str, list[Any]]:
+    """The grid of a sweep, without the work of checking the settings of its cells; raises SettingsError."""
+    return _read(file)[0].grid
+
+
 def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str, Any]) -> WrittenSettings:
     """The settings of one cell, not yet checked: the preset's, those of all cells, its grid values, its overrides."""
     assert isinstance(file.preset, Mapping)
@@ -315,5 +330,40 @@ def _in_a_name(value: Any) -> str:
     """A grid value as a part of a folder's name."""
     if isinstance(value, list):
         return "-".join(map(_in_a_name, value)) or "none"
-    text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2]).strip(".-").lower()
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{value:g}" if number else "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")
+
+
+# ---- Some of the cells ----
+
+
+def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
+    """The cells that fit all of `method=ltdd,dm`, `ipc=10` ...; several may stand in one text: `method=ltdd,dm,ipc=10`.
+
+    A key may be its last part (`imbalance_factor`) or as in names of cells (`if`). Raises InputError for a key or value
+    that the grid does not have.
+    """
+    wanted: dict[str, list[Any]] = {}
+    for text in only:
+        key = ""
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            key = _grid_key(sweep, name.strip()) if equals else key
+            if not key:
+                raise InputError(
+                    f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
+                )
+            known = {_in_a_name(own): own for own in sweep.grid[key]}
+            asked = _in_a_name((value if equals else part).strip())
+            if asked not in known:
+                raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
+            wanted.setdefault(key, []).append(known[asked])
+    return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]
+
+
+def _grid_key(sweep: Sweep, name: str) -> str:
+    names = {short: key for key in sweep.grid for short in (key, key.rpartition(".")[2], LABELS.get(key, ""))}
+    if not name or name not in names:
+        raise InputError(f"there is no {shortened(name)!r} in the grid", "--only", f"it has {', '.join(sweep.grid)}")
+    return names[name]

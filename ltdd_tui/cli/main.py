@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import Fault, InputError, LtddError
-from ltdd_tui.cli import doctor, experts, presets, report, results, run, serve
+from ltdd_tui.cli import doctor, experts, presets, report, results, run, serve, sweep
 from ltdd_tui.cli.options import Device, RunsDir
 from ltdd_tui.cli.output import print_note
 
@@ -55,6 +55,7 @@ def ltdd_tui(
 
 
 app.command("run")(run.run)
+app.command("sweep")(sweep.sweep)
 app.command("import")(run.import_set)
 app.command("import-experts")(experts.import_experts)
 app.command("resume")(run.resume)

@@ -12,8 +12,10 @@ from engine.run.estimate import estimate_or_none, estimate_remaining
 from engine.run.expert_cache import CachedExperts
 from engine.run.presets import dump, extending, list_presets, load_preset, save_preset
 from engine.run.validation import check_runnable
+from engine.sweep.grid import is_sweep
 from ltdd_tui.cli.options import AsJson, Device, Overrides, PresetName
 from ltdd_tui.cli.output import estimate_table, preset_table, print_data, print_json, print_note
+from ltdd_tui.cli.sweep import estimate_sweep
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.create import with_absolute_path
 
@@ -96,7 +98,11 @@ def estimate(
         ),
     ] = None,
 ) -> None:
-    """Estimate time, memory and disk of a preset, stage by stage; measures this machine once, for ten seconds."""
+    """Estimate time, memory and disk of a preset, stage by stage, or of a sweep; measures this machine once, for ten
+    seconds."""
+    if is_sweep(preset):
+        estimate_sweep(preset, overrides or [], device, as_json)
+        return
     settings = load_preset(preset, overrides or [])
     profile = machine.device_here(device)
     remaining, cached = estimate_remaining(settings, profile)

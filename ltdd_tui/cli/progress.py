@@ -177,7 +177,7 @@ def follow(watched: RunStateReader, display: Display, start: Callable[[], Worker
     deadline = time.monotonic() + WAIT_FOR_WORKER_SECONDS
     handled = 0
     # Before the worker starts: a signal in between would leave it behind, unannounced.
-    with _caught_signals() as signals, display:
+    with caught_signals() as signals, display:
         own = start() if start else None
         process = own.process if own else None
         while True:
@@ -208,7 +208,7 @@ AGAIN: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 @contextlib.contextmanager
-def _caught_signals() -> Iterator[list[int]]:
+def caught_signals() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM; acting on one in the signal handler itself could cut a print in half.
 
     Not SIGHUP: a terminal that is closed ends this program, and the worker goes on.

@@ -30,8 +30,9 @@ from ltdd_tui.cli.output import (
     seconds_table,
 )
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
+from ltdd_tui.cli.sweep import show_sweep
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.index import examined
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line
@@ -94,7 +95,10 @@ def tag(
 
 
 def show_run(run: RunName, runs_dir: RunsDir, as_json: AsJson = False) -> None:
-    """Show a run's figures, by group and by class from head to tail; with --json its metrics.json as it is."""
+    """Show a run's figures, by group and by class; with --json its metrics.json as it is. Of a sweep, its table."""
+    if sweep := find_sweep_folder(run, runs_dir):
+        show_sweep(sweep, as_json)
+        return
     folder = find_run(run, runs_dir)
     if as_json:
         print(_metrics_text(folder), end="")

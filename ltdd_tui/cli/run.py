@@ -26,13 +26,14 @@ from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, Preset
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
+from ltdd_tui.cli.sweep import resume_sweep, stop_sweep
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import cell_name, prepare
 from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.find import cli_name, find_run, run_folders
+from ltdd_tui.runs.find import cli_name, find_run, find_sweep_folder, run_folders
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
@@ -243,7 +244,10 @@ def resume(
     detach: Detach = False,
     after: After = None,
 ) -> None:
-    """Continue a run that was stopped, crashed or failed, from its last checkpoint."""
+    """Continue a run that was stopped, crashed or failed, from its last checkpoint; or a sweep."""
+    if sweep := find_sweep_folder(run, runs_dir):
+        resume_sweep(sweep, device, as_json, detach)
+        return
     folder, behind = find_run(run, runs_dir), [find_run(other, runs_dir) for other in after or []]
     if folder.root in [other.root for other in behind]:
         raise InputError("a run cannot wait for itself", "--after", "name another run")
@@ -352,6 +356,9 @@ def stop(
     ] = False,
 ) -> None:
     """Ask a run to stop after its present iteration, epoch or network; `resume` continues it."""
+    if sweep := find_sweep_folder(run, runs_dir):
+        stop_sweep(sweep, wait, now)
+        return
     folder = find_run(run, runs_dir)
     if not folder.is_running():
         raise InputError("no worker is at work on this run", str(folder.root), "`ltdd-tui runs` lists those that run")

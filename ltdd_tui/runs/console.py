@@ -5,8 +5,6 @@ Each worker has a file of its own, so that what an earlier one printed is never 
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -23,20 +21,6 @@ MOST_LINES = 400
 # Control sequences (CSI ... letter, OSC ... BEL) that color text or move the cursor. Rich's Text.from_ansi knows most
 # of them, but leaves the text of a title (OSC 0 ended by BEL) in place.
 CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-
-
-def open_console(folder: RunFolder) -> IO[bytes]:
-    """A new, empty console.log to write and read; the one before it is kept under the next free number."""
-    for number in itertools.count(1):
-        older = folder.older_console(number)
-        if older.exists():
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(folder.console, older)
-        # Another program that starts a worker at the same moment may have made one in between.
-        with contextlib.suppress(FileExistsError):
-            return open(folder.console, "x+b")
-    raise AssertionError("numbers do not end")
 
 
 def printed(console: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, expanded
+from engine.sweep.cells import SweepFolder
 
 
 def default_runs_dir() -> Path:
@@ -45,22 +46,37 @@ def find_run(run: str, runs_dir: Path) -> RunFolder:
     raise InputError(f"there is no run {run!r}", str(runs_dir), hint)
 
 
+def find_sweep_folder(name: str, runs_dir: Path) -> SweepFolder | None:
+    """The folder of a sweep, by its name or a path; None where there is none."""
+    for path in (expanded(str(runs_dir / name)), expanded(name)) if name else ():
+        with contextlib.suppress(OSError, ValueError):
+            if (folder := SweepFolder(path)).exists():
+                return folder
+    return None
+
+
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Every run below `runs_dir`, by name; nothing where there is no such folder."""
     if runs_dir.is_dir():
         yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
 
 
+def at_work(runs_dir: Path) -> list[RunFolder]:
+    """The runs and sweeps below `runs_dir` that a worker holds; raises OSError where it cannot be looked into."""
+    folders = map(RunFolder, sorted(runs_dir.iterdir())) if runs_dir.is_dir() else ()
+    return [folder for folder in folders if folder.is_running()]
+
+
 def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs beside these that a worker holds."""
+    """The runs and sweeps beside these that a worker holds."""
     known = {folder.root for folder in folders}
     below = {folder.root.parent for folder in folders}
-    return [other for path in below for other in run_folders(path) if other.root not in known and other.is_running()]
+    return [other for path in below for other in at_work(path) if other.root not in known]
 
 
 def last_change(folder: RunFolder) -> float:
-    """When the run's events last changed, or else its settings, in seconds since 1970."""
-    for path in (folder.events, folder.config):
+    """When the run's events last changed, or else its settings, in seconds since 1970; of a sweep, its folder."""
+    for path in (folder.events, folder.config, folder.root):
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
     return 0.0

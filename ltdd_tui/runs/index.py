@@ -1,10 +1,12 @@
-"""The runs below a folder, each with its status in one line."""
+"""The runs and sweeps below a folder, each with its status in one line."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,9 @@ from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, de
 from engine.run.folder import RunFolder
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
-from ltdd_tui.formatting import factor_name, percent_done, stage_name
+from engine.sweep.cells import SweepFolder
+from engine.sweep.grid import read_grid
+from ltdd_tui.formatting import factor_name, first_few, percent_done, stage_name
 from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
@@ -44,7 +48,9 @@ class Overview:
     1, or the further evaluation of a finished one; `seconds_left` what that still takes, where it is known.
     `interrupted` is the stage of a finished run that a worker ended in, without finishing it. `tags` and `note` are a
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
-    its standard deviation, where there is another regime than `stored`.
+    its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
+    of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
+    `cells` is of a sweep alone: how many of its cells are done, and how many it has.
     """
 
     name: str
@@ -67,6 +73,10 @@ class Overview:
     note: str = ""
     labels: str = "stored"
     accuracies: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    queued_behind: tuple[str, ...] = ()
+    seconds: float | None = None
+    failure: str = ""
+    cells: tuple[int, int] | None = None
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -76,6 +86,10 @@ class Overview:
     @property
     def status(self) -> str:
         """The state and how far it is: `running 43 %`, or `done, evaluate 30 %` while a finished run is evaluated."""
+        if self.state == "queued" and self.queued_behind:
+            return f"queued behind {' '.join(first_few(self.queued_behind, 1))}"
+        if self.cells:
+            return f"{self.state} {self.cells[0]}/{self.cells[1]}"
         percent = "" if self.progress is None else f" {percent_done(self.progress)}"
         if self.state == "done" and self.stage:
             return f"done, {stage_name(self.stage.partition(' ')[0])}{percent}"
@@ -86,6 +100,8 @@ class Overview:
     @property
     def cell(self) -> str:
         """Data set, imbalance factor and IPC."""
+        if self.cells:
+            return f"sweep of {self.cells[1]} cells"
         return f"{self.dataset} IF {factor_name(self.imbalance_factor)} IPC {self.ipc}" if self.dataset else "?"
 
 
@@ -118,8 +134,17 @@ def overview(folder: RunFolder) -> Overview:
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
+        queued_behind=state.queued_behind if state.status == "queued" else (),
+        seconds=_work_seconds(metrics),
+        failure=state.failures[0].what if state.status == "failed" and state.failures else "",
         **{name: getattr(started, name) for name in CELL_FIELDS if started},
     )
+
+
+def _work_seconds(metrics: MetricsJson) -> float | None:
+    """The seconds of all stages of a finished run."""
+    sound = sound_metrics({"stage_seconds": metrics.get("stage_seconds")})[0]
+    return sum((sound.stage_seconds or {}).values()) or None
 
 
 def _by_regime(metrics: MetricsJson) -> dict[str, tuple[float | None, float | None]]:
@@ -174,6 +199,22 @@ def _add_start(state: RunState, started: RunStarted) -> None:
     if stage and state.stages.current is None:
         stage.status, stage.total = "running", stage.total or started.iterations
         stage.reached, state.stages.running = stage.share, stage.name
+
+
+def sweep_overview(folder: SweepFolder) -> Overview:
+    """A sweep in one line: `starting` and `running` while its workers are there, then `done`, `failed` or `stopped`."""
+    working, states = RunFolder(folder.root).is_running(), Counter[str]()
+    for path in os.scandir(folder.root):
+        cell = RunFolder(path.path)
+        if cell.exists():
+            at_rest = "done" if cell.metrics.exists() else ""
+            states["running" if cell.is_running() else at_rest or overview(cell).state] += 1
+    done, cells = states["done"], math.prod(map(len, read_grid(folder.file).values()))
+    broken = states["failed"] + states["crashed"]
+    rest = "failed" if broken else "stopped" if states else "waiting"
+    state = "running" if states["running"] else "starting" if working else "done" if done == cells else rest
+    progress = done / cells if state == "running" else None
+    return replace(_blank(RunFolder(folder.root), state), method="sweep", progress=progress, cells=(done, cells))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -242,17 +283,26 @@ class RunIndex:
 
 
 def _folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Every folder that is a run or was one; names with a dot in front are no runs."""
+    """Every folder that is a run or was one, or a sweep; names with a dot in front are none."""
     names: list[str] = []
     with contextlib.suppress(OSError):
         names = sorted(name for name in os.listdir(runs_dir) if not name.startswith("."))
     folders = (RunFolder(runs_dir / name) for name in names)
-    return (folder for folder in folders if folder.config.exists() or folder.events.exists())
+    return (folder for folder in folders if folder.config.exists() or folder.events.exists() or _is_sweep(folder))
+
+
+def _is_sweep(folder: RunFolder) -> bool:
+    return SweepFolder(folder.root).exists()
 
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    files = (folder.config, folder.events, folder.metrics, folder.notes)
+    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
+    if _is_sweep(folder):
+        cells = [RunFolder(path.path) for path in os.scandir(folder.root) if path.is_dir()]
+        files = (SweepFolder(folder.root).file, folder.notes)
+        of_cells = ((cell.is_running(), _mtime_and_size(cell.metrics)) for cell in cells)
+        return (folder.is_running(), *of_cells, *(_mtime_and_size(path) for path in files))
     return (folder.is_running(), *(_mtime_and_size(path) for path in files))
 
 
@@ -267,6 +317,8 @@ def _mtime_and_size(path: Path) -> tuple[int, int] | None:
 def examined(folder: RunFolder) -> RunEntry:
     """One run as it stands; whatever its files hold, it gets its line, if only to say that it is damaged."""
     try:
+        if _is_sweep(folder):
+            return _entry(folder, sweep_overview(SweepFolder(folder.root)))
         run = overview(folder)
         damage = _damage(folder, run)
         if run.dataset is None and not damage:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.run.errors import Fault
+from engine.run.errors import Fault, SettingsError
 from engine.run.events import BOUND
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, TeacherFigures, readable_metrics, sound_metrics
 from engine.run.recipes import EvaluateSettings
 from engine.run.settings import RunSettings
+from engine.sweep.cells import SweepFolder
+from engine.sweep.grid import read_grid
 from ltdd_tui.formatting import factor_name, mean_and_std
 from ltdd_tui.runs.figures import KINDS, head_to_tail
 from ltdd_tui.runs.live import LiveRun, read_settings
@@ -104,7 +106,8 @@ class RunSummary:
     """Summary of one run for the preview pane: results, key settings, how it ended.
 
     `head_to_tail` is the accuracy by class, the largest class first. `settings` is None where config.yaml cannot be
-    read; `faults` then say why, or why the run failed. `console` holds the last lines of a worker that crashed.
+    read; `faults` then say why, or why the run failed. `console` holds the last lines of a worker that crashed. `grid`
+    are the keys of a sweep with their values, which has nothing else here.
     """
 
     rows: tuple[Row, ...] = ()
@@ -114,6 +117,7 @@ class RunSummary:
     console: tuple[str, ...] = ()
     seconds: float | None = None
     stored: str = ""
+    grid: tuple[tuple[str, str], ...] = ()
 
 
 class RunSummaryReader:
@@ -129,6 +133,9 @@ class RunSummaryReader:
     def read(self) -> bool:
         """Takes in what is new for a moment; returns whether that was all."""
         with self._reading:
+            if (sweep := SweepFolder(self.folder.root)).exists():
+                self.summary = _from_grid(sweep)
+                return True
             settings, faults = read_settings(self.folder.config)
             # The figures of a finished run stand in one small file: no need to replay a hundred thousand events.
             if (metrics := readable_metrics(self.folder)) and not self.folder.is_running():
@@ -144,6 +151,14 @@ class RunSummaryReader:
             if caught_up:
                 self.summary = _from_events(self._live, settings, faults)
             return caught_up
+
+
+def _from_grid(folder: SweepFolder) -> RunSummary:
+    try:
+        grid = read_grid(folder.file)
+    except SettingsError as error:
+        return RunSummary(faults=tuple(error.faults))
+    return RunSummary(grid=tuple((key.rpartition(".")[2], ", ".join(map(str, values))) for key, values in grid.items()))
 
 
 def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,8 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
-from ltdd_tui.runs.console import last_lines, open_console
+from engine.sweep.cells import SweepFolder
+from ltdd_tui.runs.console import last_lines
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
 from ltdd_tui_start import own_code_first
@@ -30,6 +31,7 @@ END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
+SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
 
 
 def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
@@ -37,11 +39,10 @@ def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> W
 
     It waits until no worker is at work on the runs `behind` which it is queued.
     """
-    queue = [argument for other in behind for argument in ("--after", str(other.root))]
-    return launch(folder, ["run", str(folder.root), "--device", device, *queue])
+    return launch(folder, ["run", str(folder.root), "--device", device, *after(behind)])
 
 
-def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+def launch(folder: RunFolder, arguments: Sequence[str], command: Sequence[str] = ()) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
         stopping = "a worker was asked to stop and is still at work on this run"
@@ -52,8 +53,34 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
             f"`ltdd-tui stop {cli_name(folder)} --wait` ends it and waits",
         )
     folder.stop_request.unlink(missing_ok=True)
-    console = open_console(folder)
-    return WorkerProcess(spawn(arguments, console), console)
+    console = folder.open_console()
+    return WorkerProcess(spawn(arguments, console, command), console)
+
+
+def start_sweep(
+    folder: SweepFolder,
+    device: str,
+    jobs: int,
+    only: Sequence[str],
+    failed: bool,
+    behind: Sequence[RunFolder] = (),
+) -> WorkerProcess:
+    """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
+
+    only: as of `only_cells`. failed: cells that failed before are tried again. It waits for the runs `behind` which it
+    is queued. Raises InputError where it is at work.
+    """
+    if folder.is_running():
+        hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
+        raise InputError("this sweep is at work already", str(folder.root), hint)
+    arguments = [str(folder.root), "--device", device, "--jobs", str(jobs)]
+    arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
+    return launch(RunFolder(folder.root), arguments + after(behind), SWEEP_COMMAND)
+
+
+def after(others: Sequence[RunFolder]) -> list[str]:
+    """The arguments by which a worker waits until these runs are over."""
+    return [argument for other in others for argument in ("--after", str(other.root))]
 
 
 def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
@@ -104,10 +131,12 @@ def answer(arguments: Sequence[str], errors_here: bool = False) -> str:
     return done.stdout
 
 
-def spawn(arguments: Sequence[str], output: IO[bytes] | IO[str]) -> subprocess.Popen[bytes]:
+def spawn(
+    arguments: Sequence[str], output: IO[bytes] | IO[str], command: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     """Starts a worker process that prints to `output`, in a session of its own."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*(command or COMMAND), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -147,9 +176,10 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
     _wait_for_end(folder)
-    # In place of the worker, which could not say it; who reads the events knows the stage.
+    # In place of the worker, which could not say it; who reads the events knows the stage. A sweep has no events.
     with folder.held():
-        EventLog(folder.events).emit(RunStopped(""))
+        if folder.exists():
+            EventLog(folder.events).emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 
@@ -207,6 +237,10 @@ class WorkerProcess:
 # What is known of a run's worker before the run's events say it
 
 
+Start = Callable[[RunFolder, str, Sequence[RunFolder]], WorkerProcess]
+"""Starts a worker of a folder, on a device, behind other runs."""
+
+
 class WorkerHandle:
     """Handle for one run's worker: start, stop, and state not yet in the event log. All screens share it.
 
@@ -241,8 +275,8 @@ class WorkerHandle:
             raise InputError(NO_WORKER, self._folder.name)
         await asyncio.to_thread(request_stop, self._folder)
 
-    async def resume(self, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:
-        """Launches a worker that goes on where the last one ended; None where one is at work or on its way.
+    async def resume(self, start: Start, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:
+        """Lets `start` launch a worker that goes on where the last one ended; None where one is at work or on its way.
 
         It waits for the runs `behind` which it is queued.
         """

@@ -151,7 +151,7 @@ class Confirm(Dialog[bool]):
 Beside = Literal["queue", "beside"]
 TOGETHER = """\
 Runs at once share the processor and the memory of this machine, so that each takes longer. In the queue a run begins \
-once those before it are over, also when this program is closed."""
+once those before it are over, finished or stopped or failed, and also when this program is closed."""
 
 
 class StartBeside(Dialog[Beside]):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import __main__ as worker
+from engine import __main__, worker
 from engine.run import errors
 from engine.run.errors import Stopped
 from engine.run.events import EventLog
@@ -24,7 +24,7 @@ from engine.run.folder import RunFolder, write_atomically
 def wait(root: Path, others: list[RunFolder], check_stop: Callable[[], None]) -> list[str]:
     """Waits in the queue, and returns what the event says that it waited for."""
     events = root / "events.jsonl"
-    worker._wait_for(others, EventLog(events), check_stop)
+    worker.wait_for(others, EventLog(events), check_stop)
     return json.loads(events.read_text())["behind"]  # type: ignore[no-any-return]
 
 
@@ -105,7 +105,7 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     (tmp_path / "config.yaml").touch()
     try:
-        check_stop = worker._stop_check(RunFolder(tmp_path), "run")
+        check_stop = worker.stop_check(RunFolder(tmp_path), worker.stop_signals(), "run")
         for number in numbers:
             now = next(times)
             signal.raise_signal(number)
@@ -125,7 +125,7 @@ def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path:
     write_atomically(folder.config, "")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        check_stop = worker._stop_check(folder, command)
+        check_stop = worker.stop_check(folder, worker.stop_signals(), command)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -138,5 +138,5 @@ def test_what_the_worker_starts_is_not_given_this_pythons_library(monkeypatch: p
     monkeypatch.setenv("PYTHONPATH", "/usr/lib/python3.11")
     monkeypatch.setattr(sys, "argv", ["engine", "--help"])
     with pytest.raises(SystemExit):
-        runpy.run_path(worker.__file__, run_name="__main__")
+        runpy.run_path(__main__.__file__, run_name="__main__")
     assert "PYTHONPATH" not in os.environ

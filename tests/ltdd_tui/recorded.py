@@ -9,7 +9,7 @@ import random
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,7 @@ from engine.run import events as e
 from engine.run.folder import RunFolder, write_atomically, write_json
 from engine.run.presets import dump, load_preset
 from engine.run.settings import RunSettings, settings_hash
+from engine.sweep.cells import SweepFolder
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 COUNTS = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
@@ -313,3 +314,48 @@ def _move_end_to(folder: RunFolder, ends: float) -> None:
     for line in lines:
         line["t"] = round(line["t"] + shift, 3)
     folder.events.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+
+
+SWEEP = """\
+preset: quickstart
+grid:
+  method: [ltdd, datm]
+  dataset.imbalance_factor: [10, 100]
+  seed: [0, 1]
+"""
+
+
+def record_sweep(root: Path, cells: Mapping[str, float | str], text: str = SWEEP) -> SweepFolder:
+    """A sweep's folder with the cells named: done with an accuracy in percent after 60 s of work, or in a status.
+
+    Statuses are running, with the lock held until `let_go`, stopped, failed and crashed.
+    """
+    folder = SweepFolder(root)
+    write_atomically(folder.file, text)
+    for cell in folder.sweep().cells:
+        if (status := cells.get(cell.name)) is None:
+            continue
+        run, own = folder.run(cell), cell.settings
+        write_atomically(run.config, dump(own))
+        factor = float(own.dataset.imbalance_factor)
+        start = e.RunStarted(
+            run.name, own.method, "digits", factor, own.ipc, own.seed, "convnet", "cpu", ["distill"], 4, "", NO_PID
+        )
+        events: list[e.Event] = [start, e.StageStarted("distill", 4, "iterations"), e.StageProgress("distill", 1, 4)]
+        if status == "failed":
+            events.append(
+                e.RunBroke("a matching loss is not finite", "distill, iteration 1", "lower matching.image_lr")
+            )
+        elif status == "stopped":
+            events.append(e.RunStopped("distill"))
+        elif isinstance(status, float):
+            events += [e.StageDone("distill", 60.0), e.RunFinished(status, 0.5)]
+            final = {"accuracy_mean": status, "accuracy_std": 0.5, "repeats": 2, "per_class": [status], "groups": {}}
+            write_json(run.metrics, {"final": final, "stage_seconds": {"distill": 60.0}})
+            write_atomically(run.distilled, b"")
+        log = e.EventLog(run.events)
+        for event in events:
+            log.emit(event)
+        if status == "running":
+            hold(run)
+    return folder

@@ -9,7 +9,7 @@ import pytest
 from scripts.structure import HALVES, circles, imports, longest_chain, modules
 
 ROOT = Path(__file__).parents[2]
-MOST_FILES = 195
+MOST_FILES = 200
 MOST_IN_ROOT = 8
 LONGEST_CHAIN = 12
 
@@ -36,7 +36,7 @@ def test_no_chain_of_imports_is_longer_than_12_modules(half: str, graph: dict[st
     assert len(chain) <= LONGEST_CHAIN, " > ".join(chain)
 
 
-def test_there_are_at_most_195_files(graph: dict[str, set[str]]) -> None:
+def test_there_are_at_most_200_files(graph: dict[str, set[str]]) -> None:
     assert len(graph) <= MOST_FILES
 
 

@@ -68,6 +68,10 @@ def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[
         stored = [("stored", summary.stored)] if summary.stored else []
         for name, value in [*settings_lines(summary.settings), *stored]:
             yield from wrapped(value, width, first=Content.styled(fit(name, LABEL_CELLS), MUTED))
+    if summary.grid:
+        yield EMPTY
+        for name, value in summary.grid:
+            yield from wrapped(value, width, first=Content.styled(f"{stage_name(name)}  ", MUTED))
     yield EMPTY
     yield from wrapped(short_path(entry.folder.root), width, MUTED)
 

@@ -79,6 +79,8 @@ class FilterBar(Horizontal):
 LOOK_SECONDS = 2.0
 PREVIEW_AFTER_SECONDS = 0.15
 MOST_COMPARED = 6
+NOT_OF_SWEEPS = {"evaluate", "export", "compare"}
+"""What is done with a run and its images: a sweep is opened, and has runs of its own."""
 NO_RUNS = """[b]No runs yet[/b] in $folder
 
 [$text-accent]F3[/] sets one up. To see everything at work in a minute or two, pick the preset [b]quickstart[/b],
@@ -222,21 +224,28 @@ class RunsScreen(RunActions):
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While one types into the filter, letters are letters."""
-        return not isinstance(self.focused, Input)
+        """While one types into the filter, letters are letters; and a sweep is no set of images."""
+        of_sweep = action in NOT_OF_SWEEPS and any(entry.run.cells for entry in self._entries_picked())
+        return not isinstance(self.focused, Input) and not of_sweep
+
+    def _entries_picked(self) -> list[RunEntry]:
+        """The marked entries of the list, else the one under the cursor."""
+        current = [self._list.current] if self._list.current else []
+        return [entry for entry in self._index.listed if entry.run.name in self._marked] or current
 
     def hidden_keys(self) -> set[str]:
         """What the marked runs, else the one under the cursor, would refuse now: the footer has room for the rest."""
         current = self._list.current
         if current is None:
             return {"mark", "compare", *(binding.action for binding in RUN_KEYS)}
-        runs = [entry.run for entry in self._index.listed if entry.run.name in self._marked] or [current.run]
+        runs = [entry.run for entry in self._entries_picked()]
         at_work = [run.state in ("running", "starting", "queued") for run in runs]
         finished = [run.accuracy_mean is not None for run in runs]
         resumable = any(not one and not other for one, other in zip(at_work, finished, strict=True))
         hidden = {"resume": not resumable, "stop": not any(at_work), "evaluate": not all(finished)}
         hidden |= {"compare": not self._marked, "rename": any(at_work) or len(runs) > 1, "delete": any(at_work)}
-        return {action for action, hides in hidden.items() if hides}
+        of_sweep = NOT_OF_SWEEPS if any(run.cells for run in runs) else set()
+        return {action for action, hides in hidden.items() if hides} | of_sweep
 
     def on_option_list_option_highlighted(self) -> None:
         self._footer.hide(self.hidden_keys())

@@ -42,7 +42,7 @@ MARKS = {
 STATE_STYLES = dict.fromkeys(("running", "starting", "queued"), "bold $text-primary") | {"done": "$text-success"}
 STATE_STYLES |= dict.fromkeys(("failed", "crashed", "damaged"), "$text-error")
 ASCENDING, DESCENDING = "\u25b2", "\u25bc"
-SHORTEST_NAME, WIDEST_DATASET, WIDEST_TAGS = 20, 16, 24
+SHORTEST_NAME, WIDEST_STATE, WIDEST_DATASET, WIDEST_TAGS = 20, 30, 16, 24
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ def fit_columns(
         column.key: max(map(cell_len, {title(column, order)} | {column.text(entry, now) for entry in entries}))
         for column in COLUMNS
     }
+    widths["state"] = min(WIDEST_STATE, widths["state"])
     widths["dataset"] = min(WIDEST_DATASET, widths["dataset"])
     widths["tags"] = min(WIDEST_TAGS, widths["tags"])
     tagged = any(entry.run.tags for entry in entries)

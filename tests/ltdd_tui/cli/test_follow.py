@@ -241,6 +241,7 @@ def test_a_run_in_the_queue_begins_once_the_other_is_over(spawn: Spawn, command:
     wait_for(lambda: RunFolder(second).is_running() and (second / "events.jsonl").exists())
     state = {run["name"]: run["state"] for run in json.loads(command("runs", "--json").out)}
     assert state == {"first": "running", "second": "queued"}
+    assert "queued behind first" in command("runs").out
     assert command("stop", "first").code == 0
     _, err = queued.communicate(timeout=30)
     other.communicate(timeout=30)

@@ -9,7 +9,6 @@ import pytest
 
 from engine.run.errors import InputError
 from engine.run.events import Event, EventLog, RunBroke, RunStopped, StageDone, StageStarted, Warned
-from ltdd_tui.runs.console import open_console
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, new_notifications, notice, terminal_title
 from ltdd_tui.runs.replay import as_of
@@ -53,7 +52,7 @@ def test_a_crash_shows_the_last_lines_of_the_console(tmp_path: Path) -> None:
 
 def test_what_an_earlier_worker_printed_is_not_shown_as_the_crash(tmp_path: Path) -> None:
     view = view_of(tmp_path, "crashed")
-    open_console(view.folder).close()
+    view.folder.open_console().close()
     again = LiveRun(view.folder)
     again.read()
     silent, asked = notice(again.view, starting=False), notice(again.view, starting=True)
@@ -67,7 +66,7 @@ def test_a_worker_that_was_refused_is_not_shown_as_the_crash(tmp_path: Path) -> 
         pass
     live = LiveRun(folder)
     for _ in range(2):
-        with open_console(folder) as console:
+        with folder.open_console() as console:
             console.write(f"{refusal.value}\n".encode())
         live.read()
         crashed = notice(live.view, starting=False)

@@ -15,7 +15,7 @@ import pytest
 from engine.run.errors import InputError
 from engine.run.folder import STARTING_SECONDS, RunFolder, write_atomically
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.console import open_console, printed
+from ltdd_tui.runs.console import printed
 from ltdd_tui.runs.feed import events_size
 from ltdd_tui.runs.live import replayed
 from ltdd_tui.runs.state import RunState, RunView
@@ -130,7 +130,7 @@ def test_a_write_that_fails_leaves_no_half_file(tmp_path: Path, monkeypatch: pyt
 
 def test_two_workers_that_start_at_the_same_moment_print_to_a_file_each(runs_dir: Path) -> None:
     folder = manage.create("one", runs_dir, "ipc: 2\n")
-    with open_console(folder) as first, open_console(folder) as second:
+    with folder.open_console() as first, folder.open_console() as second:
         first.write(b"one\n")
         second.write(b"two\n")
     assert printed(folder.console) == ("two",)

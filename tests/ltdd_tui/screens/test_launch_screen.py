@@ -150,6 +150,7 @@ def test_while_a_run_is_at_work_another_can_be_queued_behind_it(key: str, state:
     busy = record(Path("runs/busy"), "running", iterations=20)
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await sees(pilot, "1 run, 1 at work")
         await pilot.press("ctrl+s")
         await sees(pilot, "More than one run at once", "At work: busy", "Queue (u)")
         await pilot.press(key)

@@ -376,6 +376,7 @@ async def test_with_marks_resume_can_put_them_into_a_queue(add: Add, monkeypatch
         await pilot.press("u")
         await until(pilot, lambda: all(folder.is_running() for folder in folders))
         await until(pilot, lambda: [index.overview(folder).state for folder in folders] == ["queued", "queued"])
+        await sees(pilot, "queued behind busy", "behind busy and 1 more")
         let_go(busy)
         await until(pilot, lambda: [index.overview(folder).state for folder in folders] == ["done", "done"])
     lines = [[json.loads(line) for line in folder.events.read_text().splitlines()] for folder in folders]

@@ -1,0 +1,339 @@
+"""The driver of a sweep on a cluster: submits tasks, and writes what comes back into the sweep's folder and the cache.
+
+Experts and networks of the teacher come first; a cell is submitted once those that it needs are there. What the cells'
+run folders say is the truth: a driver that is started again submits the cells that are not finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.cluster.gang import run_gang
+from engine.cluster.nodes import Node, ask_nodes, connected, refuse_unfit
+from engine.cluster.tasks import (
+    MARK,
+    CellTask,
+    Outcome,
+    Place,
+    packed,
+    read_files,
+    request_stop,
+    run_cell,
+    train_experts,
+    train_teacher,
+    unpack,
+    write_files,
+)
+from engine.distributed import Gang
+from engine.manifest import commit, versions
+from engine.run.errors import DONE, FAILED, STOPPED, StopSignals
+from engine.run.events import EventLog, RunBroke
+from engine.run.expert_cache import (
+    classifiers_trained_alike,
+    experts_root,
+    representation_epochs,
+    teachers_trained_alike,
+    trained_alike,
+)
+from engine.run.folder import cache_root, exclusive, write_atomically
+from engine.run.presets import dump
+from engine.run.settings import RunSettings, settings_hash
+from engine.sweep.cells import SweepFolder, in_order, statuses
+from engine.sweep.grid import Cell, only_cells
+from engine.sweep.supervisor import HELD
+
+POLL_SECONDS = 1.0
+RETRIES = 3
+"""How often Ray does a task again whose node or process died."""
+
+
+class Board:
+    """An actor to which nodes tell what they begin with: Ray itself does not tell a driver where a task runs."""
+
+    def __init__(self) -> None:
+        self._news: list[tuple[str, str]] = []
+
+    def begun(self, name: str, node: str) -> None:
+        """A node begins with a cell."""
+        self._news.append((name, node))
+
+    def read(self) -> list[tuple[str, str]]:
+        """What is new: cells and nodes."""
+        news, self._news = self._news, []
+        return news
+
+
+@dataclass
+class Shared:
+    """What several cells need: experts of a data set, or networks of a teacher. `settings`: those that ask for most."""
+
+    settings: RunSettings
+    count: int = 0
+    waiting: int = 0
+    parts: list[tuple[list[str], Any]] = field(default_factory=list)
+
+
+def shared_keys(settings: RunSettings) -> dict[str, tuple[str, int]]:
+    """What a cell shares with others, by the function that makes it: a hash, and how many of it the cell needs.
+
+    Cells of one hash need the same ones, up to their number and the epochs that are kept.
+    """
+    keys = {}
+    images = settings.dataset, settings.seed, settings.compile
+    if settings.trains_experts and settings.experts.imported is None:
+        own = *images, trained_alike(settings), classifiers_trained_alike(settings)
+        keys["experts"] = settings_hash(*own), settings.experts.num_experts
+    if settings.trains_teacher:
+        keys["teacher"] = settings_hash(*images, teachers_trained_alike(settings)), settings.teacher.networks
+    return keys
+
+
+def plan(cells: Iterable[Cell]) -> dict[str, dict[str, Shared]]:
+    """What has to be made before the cells, by kind and hash, with the settings of the cell that needs most of it."""
+    made: dict[str, dict[str, Shared]] = {"experts": {}, "teacher": {}}
+    for cell in cells:
+        own = cell.settings
+        for kind, (key, count) in shared_keys(own).items():
+            shared = made[kind].setdefault(key, Shared(own))
+            shared.count = max(shared.count, count)
+            most, now = ((s.trains_classifier_experts, representation_epochs(s)) for s in (shared.settings, own))
+            if now > most:
+                shared.settings = own
+    return made
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task takes. threads: of each process, fixed, since the bytes of a run depend on them."""
+
+    threads: int
+    gpus: int
+    ranks: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Ray's options of one process."""
+        return {"num_cpus": self.threads, "num_gpus": self.gpus}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Ray sets OMP_NUM_THREADS itself, to the CPUs of a task, or to 1: it is said here, and is in the manifest."""
+        return {"env_vars": {"OMP_NUM_THREADS": str(self.threads)}}
+
+
+def run_on_cluster(
+    folder: SweepFolder,
+    address: str,
+    threads: int = 1,
+    ranks: int = 1,
+    device: str = "auto",
+    only: Sequence[str] = (),
+    failed: bool = False,
+) -> int:
+    """Does a sweep's cells on a Ray cluster (`local`, `auto`, or an address such as ray://head:10001).
+
+    threads: CPUs of each process. ranks: processes that share a cell with several trajectories. failed: whether cells
+    that failed are tried again. Returns exit codes as `engine.sweep.supervisor.supervise`. Raises InputError where Ray,
+    the cluster or a node does not fit.
+    """
+    cells = only_cells(folder.sweep(), only)
+    for cell in cells:
+        if _ranks_of(cell, ranks) > 1:
+            Gang(0, ranks).refuse_unequal_shares(cell.settings.trajectories)
+    with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
+        folder.stop_request.unlink(missing_ok=True)
+        here = {**versions(), "commit": commit() or "none", "ray": ray.__version__}
+        key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
+        nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
+        refuse_unfit(nodes, here)
+        gpus = int(device != "cpu" and any(node.gpus for node in nodes))
+        return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
+
+
+def _ranks_of(cell: Cell, ranks: int) -> int:
+    return ranks if cell.settings.trajectories > 1 else 1
+
+
+def _needed_paths(cells: Iterable[Cell]) -> set[str]:
+    """Files of the user that each node must have."""
+    paths = {path for cell in cells for path in (cell.settings.dataset.path, cell.settings.initialize.start_set)}
+    return {path for path in paths if path}
+
+
+class _Driver:
+    def __init__(
+        self, ray: Any, folder: SweepFolder, key: str, nodes: Sequence[Node], resources: Resources, device: str
+    ) -> None:
+        self._ray, self._folder, self._nodes, self._resources, self._device = ray, folder, nodes, resources, device
+        folders = {str(folder.root), str(cache_root())}
+        shared = all(folders <= set(node.sees) for node in nodes)
+        self._place = Place(str(folder.root), str(cache_root()), shared, key, key)
+        self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+        self._shared: dict[Any, Shared] = {}  # tasks under way that make experts or networks
+        self._cells: dict[Any, Cell] = {}  # tasks under way that do a cell
+        self._begun: set[str] = set()
+        self._requests, self._since = StopSignals(), time.monotonic()
+
+    def run(self, cells: Sequence[Cell], failed: bool) -> int:
+        """Submits and receives until all is done; returns the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: self._requests.take(number))
+        states = {status.cell.name: status.state for status in statuses(self._folder, cells)}
+        over = ("finished", "running") if failed else ("finished", "running", "failed")
+        left = [cell for cell in in_order(cells) if states[cell.name] not in over]
+        cpus, gpus = (int(sum(getattr(node, of) for node in self._nodes)) for of in ("cpus", "gpus"))
+        files = "are shared" if self._place.shared else "are sent"
+        machines = f"{len(self._nodes)} nodes, {cpus} CPUs, {gpus} GPUs"
+        say(f"{machines}; files {files}; {len(left)} of {len(cells)} cells are left to do")
+        with self._marked():
+            needs = self._submit_shared(left)
+            while left or self._cells:
+                if self._requests.numbers or self._folder.stop_request.exists():
+                    return self._stop()
+                ready = [cell for cell in left if not any(need.waiting for need in needs[cell.name])]
+                for cell in ready:
+                    self._submit(cell, needs[cell.name])
+                left = [cell for cell in left if cell not in ready]
+                self._receive()
+        return DONE if all(status.state == "finished" for status in statuses(self._folder, cells)) else FAILED
+
+    @contextlib.contextmanager
+    def _marked(self) -> Any:
+        """Shows the nodes of a shared file system that these are the driver's folders."""
+        marks = [self._folder.root / MARK, cache_root() / MARK] if self._place.shared else []
+        for path in marks:
+            write_atomically(path, self._place.mark)
+        try:
+            yield
+        finally:
+            for path in marks:
+                path.unlink(missing_ok=True)
+
+    def _task(self, function: Any, **more: Any) -> Any:
+        environment = {"runtime_env": self._resources.environment, "max_retries": RETRIES}
+        return self._ray.remote(function).options(**self._resources.options, **environment, **more)
+
+    def _submit_shared(self, cells: Sequence[Cell]) -> dict[str, list[Shared]]:
+        """Submits what cells share; returns what each cell needs of it."""
+        made = plan(cells)
+        for kind, function in (("experts", train_experts), ("teacher", train_teacher)):
+            for shared in made[kind].values():
+                for numbers in self._portions(kind, shared.count):
+                    asked = numbers if kind == "experts" else numbers[0]
+                    ref = self._task(function).remote(self._place, shared.settings, self._device, asked)
+                    self._shared[ref] = shared
+                    shared.waiting += 1
+        if self._shared:
+            say(f"{len(self._shared)} tasks train experts and teachers")
+        needs = {}
+        for cell in cells:
+            needs[cell.name] = [made[kind][key] for kind, (key, _) in shared_keys(cell.settings).items()]
+            if imported := cell.settings.experts.imported:
+                needs[cell.name].append(self._imported(imported))
+        return needs
+
+    def _portions(self, kind: str, count: int) -> list[list[int]]:
+        """The numbers of experts or networks that each task makes: one, or on GPUs as many as keep each GPU busy."""
+        gpus = int(sum(node.gpus for node in self._nodes)) if self._resources.gpus else count
+        at_once = -(-count // max(1, gpus)) if kind == "experts" else 1
+        return [list(range(first, min(count, first + at_once))) for first in range(0, count, at_once)]
+
+    def _imported(self, key: str) -> Shared:
+        """Experts that were trained elsewhere, as they lie in the driver's cache."""
+        folder = experts_root() / key
+        files = {} if self._place.shared else read_files([*folder.glob("*.json"), *folder.glob("*.safetensors")])
+        return Shared(RunSettings(), parts=[(list(files), self._ray.put(files))] if files else [])
+
+    def _submit(self, cell: Cell, needs: Sequence[Shared]) -> None:
+        run = self._folder.run(cell)
+        begun = packed(run) if run.exists() and not self._place.shared else None
+        parts = [part for need in needs for part in need.parts]
+        task = CellTask(self._place, cell, self._device, begun, parts)
+        if (ranks := _ranks_of(cell, self._resources.ranks)) > 1:
+            options = {"num_cpus": 0, "max_retries": RETRIES}
+            of_each = ranks, self._resources.options, self._resources.environment
+            ref = self._ray.remote(run_gang).options(**options).remote(task, self._board, *of_each)
+        else:
+            ref = self._task(run_cell).remote(task, self._board)
+        self._cells[ref] = cell
+
+    def _receive(self) -> None:
+        """Waits for a while for one task, and writes what came back."""
+        done, _ = self._ray.wait([*self._shared, *self._cells], num_returns=1, timeout=POLL_SECONDS)
+        for ref in done:
+            if ref in self._shared:
+                self._receive_shared(ref)
+            else:
+                self._receive_cell(ref)
+        for name, node in self._ray.get(self._board.read.remote()):
+            say(f"{name}: {'goes on' if name in self._begun else 'running'} on {node}")
+            self._begun.add(name)
+
+    def _receive_shared(self, ref: Any) -> None:
+        shared = self._shared.pop(ref)
+        shared.waiting -= 1
+        try:
+            files = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            # The cells will try it themselves, and say in their run folders what is wrong.
+            say(f"experts or a teacher could not be trained by themselves: {_last_line(error)}")
+            return
+        write_files(files)
+        if files:
+            shared.parts.append((list(files), ref))
+        if not self._shared:
+            say(f"experts and teachers are there after {time.monotonic() - self._since:.1f} s")
+
+    def _receive_cell(self, ref: Any) -> None:
+        cell = self._cells.pop(ref)
+        run = self._folder.run(cell)
+        try:
+            outcome: Outcome = self._ray.get(ref)
+        except self._ray.exceptions.RayError as error:
+            outcome = Outcome("failed", "", note=_last_line(error))
+        if outcome.folder is not None:
+            unpack(outcome.folder, run)
+        status = next(iter(statuses(self._folder, [cell])))
+        if outcome.note and status.state != "failed" and outcome.state == "failed":
+            # Nobody else could tell it: the process or the node died, again and again.
+            if not run.exists():
+                write_atomically(run.config, dump(cell.settings))
+            with run.held():
+                EventLog(run.events).emit(RunBroke(outcome.note, f"node {outcome.node}" if outcome.node else "cluster"))
+            status = next(iter(statuses(self._folder, [cell])))
+        accuracy = "" if status.accuracy_mean is None else f", {status.accuracy_mean:.1f} %"
+        why = f": {status.faults[0].what}" if status.faults else ""
+        say(f"{cell.name}: {status.state}{accuracy}{why}")
+
+    def _stop(self) -> int:
+        """Stops all cells at safe points, and receives how far they got; a second signal ends this at once."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        say("stopping at safe points; once more ends at once")
+        self._folder.stop_request.touch()
+        for ref in [*self._shared, *(ref for ref, cell in self._cells.items() if cell.name not in self._begun)]:
+            self._ray.cancel(ref)
+            self._shared.pop(ref, None)
+            self._cells.pop(ref, None)
+        if not self._place.shared:
+            for node in self._nodes:
+                there = NodeAffinitySchedulingStrategy(node.id, soft=True)
+                self._ray.remote(request_stop).options(num_cpus=0, scheduling_strategy=there).remote(self._place)
+        while self._cells and len(self._requests.numbers) < 2:
+            self._receive()
+        return STOPPED
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__
+
+
+def say(line: str) -> None:
+    """A line of progress, on stderr."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

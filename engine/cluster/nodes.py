@@ -1,0 +1,129 @@
+"""Connects to a Ray cluster, and asks its nodes what they are: versions, folders in common, files that they lack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.cluster.tasks import MARK, facts
+from engine.run.errors import Fault, InputError, listed
+from engine.run.folder import write_atomically
+
+ANSWER_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node: its resources as Ray counts them, and what it said of itself.
+
+    sees: those of the driver's folders that it sees, too. lacks: files and folders that it needs and does not have.
+    problem: why it said nothing.
+    """
+
+    id: str
+    address: str
+    cpus: float
+    gpus: float
+    versions: dict[str, str]
+    processor: str = ""
+    sees: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+    cache: str = ""
+    problem: str = ""
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Ray, connected to a cluster: `local` starts one on this machine, `auto` is the one that this machine belongs to.
+
+    Raises InputError where Ray is not installed, is of another version, or where there is no cluster.
+    """
+    # Both are read at the import: nothing is reported to Ray's makers, and each line of a task is printed once.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise InputError("Ray is not installed", "--cluster", "pip install 'ltdd-tui[ray]'") from None
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+    except ImportError as error:  # ray:// needs gRPC
+        raise InputError(f"Ray's client is not installed: {error}", address, "pip install 'ltdd-tui[ray]'") from None
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _refused(address, str(error)) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _refused(address: str, message: str) -> InputError:
+    """Why there is no connection, in one line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or ["no answer"]
+    if "ersion mismatch" in message:
+        what = f"the cluster has another version of Ray or Python: {' '.join(lines)}"
+        return InputError(what, address, "install the same versions on all machines")
+    hint = "`ray start --head` starts a cluster (docs/cluster.md); --cluster local needs none"
+    return InputError(f"there is no Ray cluster: {lines[0]}", address, hint)
+
+
+def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key: str = "") -> list[Node]:
+    """What each node says; `folders` are the driver's, and are created where they are not there.
+
+    needed: paths that each node must have. key: of the sweep (`engine.cluster.tasks.Place`).
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mark = uuid.uuid4().hex
+    for folder in folders:
+        write_atomically(folder / MARK, mark)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    asked = []
+    for node in alive:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ask = ray.remote(facts).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked.append(ask.remote([str(folder) for folder in folders], mark, needed, key))
+    nodes = []
+    for node, answer in zip(alive, asked, strict=True):
+        own = node["Resources"]
+        of_ray = node["NodeID"], node["NodeManagerAddress"], own.get("CPU", 0.0), own.get("GPU", 0.0)
+        try:
+            nodes.append(Node(*of_ray, **ray.get(answer, timeout=ANSWER_SECONDS)))
+        except ray.exceptions.GetTimeoutError:
+            nodes.append(Node(*of_ray, {}, problem=f"it gave no answer within {ANSWER_SECONDS:.0f} s"))
+        except ray.exceptions.RayError as error:
+            missing = "No module named 'engine" in str(error) or "engine.cluster" in str(error)
+            last = str(error).strip().rpartition("\n")[2]
+            nodes.append(Node(*of_ray, {}, problem="ltdd-tui is missing, or an older one" if missing else last))
+    for folder in folders:
+        (folder / MARK).unlink(missing_ok=True)
+    return nodes
+
+
+def faults_of(nodes: Sequence[Node], here: dict[str, str]) -> list[Fault]:
+    """Why a sweep cannot run on these nodes; `here`: the driver's versions."""
+    faults = []
+    for node in nodes:
+        where = f"node {node.address}"
+        if node.problem:
+            faults.append(Fault(node.problem, where, "install the same version of ltdd-tui there as here"))
+            continue
+        others = [f"{name} {own}, here {here[name]}" for name, own in node.versions.items() if own != here[name]]
+        if others:
+            faults.append(Fault(f"other versions: {'; '.join(others)}", where, "install the same on all machines"))
+        if node.lacks:
+            hint = "put it at the same path on every node, or on a file system that all share"
+            faults.append(Fault(f"{listed(node.lacks)} is not there", where, hint))
+    return faults
+
+
+def refuse_unfit(nodes: Sequence[Node], here: dict[str, str]) -> None:
+    """Raises InputError with all faults."""
+    if faults := faults_of(nodes, here):
+        raise InputError(faults)

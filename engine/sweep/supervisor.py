@@ -1,0 +1,121 @@
+"""Starts the workers of a sweep on this machine, and others in place of those that die. No torch.
+
+`python -m engine.sweep FOLDER --jobs 2` does the sweep. It is a process of its own, so that a sweep goes on when the
+program that started it, or its terminal, is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, StopSignals
+from engine.run.folder import RunFolder, exclusive
+from engine.sweep.cells import SweepFolder, statuses
+from engine.sweep.grid import only_cells
+
+POLL_SECONDS, QUEUE_SECONDS = 0.1, 0.5
+MOST_FRUITLESS = 3
+"""Workers in a row that die before they begin with a cell: the next one would, too."""
+WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
+HELD = "this sweep is at work already"
+
+
+def supervise(
+    folder: SweepFolder,
+    jobs: int,
+    device: str,
+    only: Sequence[str] = (),
+    failed: bool = False,
+    behind: Sequence[RunFolder] = (),
+) -> int:
+    """Runs `jobs` workers until the sweep is done, after the runs `behind` it is queued; returns the exit code.
+
+    A first SIGINT or SIGTERM, or the sweep's stop file, asks the workers to stop at safe points; a second signal kills
+    them. failed: whether cells that failed are tried again. Returns DONE where all cells are finished, FAILED where
+    some are not, BAD_INPUT for a worker that could not begin, STOPPED after a stop request.
+    """
+    cells = only_cells(folder.sweep(), only)
+    with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"):
+        folder.stop_request.unlink(missing_ok=True)
+        requests = StopSignals()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: requests.take(number))
+        while any(other.is_running() or other.is_starting() for other in behind):
+            if requests.numbers or folder.stop_request.exists():
+                return STOPPED
+            time.sleep(QUEUE_SECONDS)
+        arguments = ["sweep", str(folder.root), "--device", device, "--since", f"{time.time():.3f}"]
+        arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
+        workers = [_Slot(folder, arguments, threads_of(jobs)) for _ in range(jobs)]
+        while any([worker.goes_on() for worker in workers]):
+            if requests.numbers:
+                folder.stop_request.touch()
+            if len(requests.numbers) > 1:
+                for worker in workers:
+                    worker.process.kill()
+            time.sleep(POLL_SECONDS)
+        if requests.numbers or folder.stop_request.exists():
+            return STOPPED
+        if any(worker.process.returncode == BAD_INPUT for worker in workers):
+            return BAD_INPUT
+        return DONE if all(status.state == "finished" for status in statuses(folder, cells)) else FAILED
+
+
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_of(jobs: int) -> int:
+    """The threads of each of `jobs` workers, which share the cores; the bytes of a run depend on their number."""
+    return max(1, cores_here() // jobs)
+
+
+@dataclass
+class _Slot:
+    """The place of one worker at a time."""
+
+    folder: SweepFolder
+    arguments: Sequence[str]
+    threads: int
+    fruitless: int = 0
+
+    def __post_init__(self) -> None:
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # Not in a session of its own: whoever kills this process's group ends the workers with it.
+        return subprocess.Popen(
+            [*WORKER, *self.arguments],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": str(self.threads)},
+        )
+
+    def goes_on(self) -> bool:
+        """Whether a worker is at work; starts another one where the last has died."""
+        code = self.process.poll()
+        if code is None:
+            return True
+        if code in (DONE, BAD_INPUT, STOPPED) or self.folder.stop_request.exists():
+            return False
+        print(f"a worker process ended with code {code}; another one goes on", file=sys.stderr, flush=True)
+        self.fruitless = 0 if self._has_begun_a_cell() else self.fruitless + 1
+        if self.fruitless >= MOST_FRUITLESS:
+            print(f"error: {self.fruitless} workers died before they began with a cell", file=sys.stderr, flush=True)
+            return False
+        self.process = self._start()
+        return True
+
+    def _has_begun_a_cell(self) -> bool:
+        holder = os.uname().nodename, self.process.pid
+        with contextlib.suppress(OSError):
+            runs = (self.folder.run(cell) for cell in self.folder.sweep().cells)
+            return any(run.holder() == holder for run in runs)
+        return False

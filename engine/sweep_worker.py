@@ -1,0 +1,154 @@
+"""A worker of a sweep: one process that does cell after cell, each as `python -m engine run` does a run.
+
+To start a process for every cell would cost seconds each, most of them for loading torch. Nothing is carried from one
+cell to the next, so that a cell has the same bytes as the same run alone. Workers know nothing of each other: the lock
+of a cell's run folder says that one is at work on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from engine.compilation import forget_tried_compilers
+from engine.device import pick_device
+from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
+from engine.run.events import EventLog, RunBroke
+from engine.run.folder import LockHeld, RunFolder, write_atomically
+from engine.run.presets import dump
+from engine.sweep.cells import CellStatus, SweepFolder, at_rest, cell_status, in_order, shared_by
+from engine.sweep.grid import Cell, only_cells
+from engine.training.from_scratch import release_compiled_networks
+from engine.worker import do_run, failures_told, stop_check, stop_signals
+
+START_AGAIN = 75
+"""Exit code of a worker whose cell failed for an unknown reason: what is left of it in this process is not trusted."""
+MOST_DEATHS = 3
+"""Workers that die at one cell before it counts as failed."""
+
+
+def work_on_sweep(
+    folder: SweepFolder, device: str, only: Sequence[str] = (), since: float | None = None, failed: bool = False
+) -> int:
+    """Does the cells that are waiting or were interrupted, and those that `failed`, until none is left for this worker.
+
+    only: as of `only_cells`. since: when the sweep was started, in seconds since 1970; what was stopped or failed after
+    that stays so. Returns DONE, STOPPED after a stop request, or START_AGAIN. Raises SettingsError or InputError.
+    """
+    began, requests = since or time.time(), stop_signals()
+    pick_device(device)  # one that is not there is no fault of the first cell
+    left = in_order(only_cells(folder.sweep(), only))
+    last: Cell | None = None
+    while not (requests.numbers or folder.stop_request.exists()):
+        last = _next_cell(folder, left, last, began, failed)
+        if last is None:
+            return DONE
+        try:
+            with folder.run(last).held():
+                if _is_to_be_done(at_rest(last, folder.run(last)), began, failed):
+                    do_cell(folder, last, device, requests)
+        except LockHeld:
+            # Another worker was faster.
+            continue
+        except Exception:
+            return START_AGAIN
+        finally:
+            forget_cell()
+    return STOPPED
+
+
+def _next_cell(folder: SweepFolder, left: list[Cell], last: Cell | None, began: float, failed: bool) -> Cell | None:
+    """The next cell: one that shares its experts with the last, else one whose experts no other worker may be training.
+
+    Cells that are over are taken out of `left`.
+    """
+    open_cells, busy = list[Cell](), set[str]()
+    for cell in list(left):
+        status = cell_status(cell, folder.run(cell))
+        if status.state == "running":
+            busy.add(shared_by(cell))
+        elif _is_to_be_done(status, began, failed):
+            open_cells.append(cell)
+        else:
+            left.remove(cell)
+    own = shared_by(last) if last else ""
+    # Not in the order of preference alone: `min` keeps the order of cells that are equal to it.
+    return min(
+        open_cells,
+        key=lambda cell: 0 if shared_by(cell) == own else 1 if shared_by(cell) not in busy else 2,
+        default=None,
+    )
+
+
+def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:
+    if status.state == "failed":
+        return failed and status.ended < began
+    return status.state == "waiting" or (status.state == "stopped" and (status.deaths > 0 or status.ended < began))
+
+
+def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals) -> None:
+    """Does one cell, whose lock is held; what it fails of is in its events. Raises what nobody knows a reason for."""
+    run = folder.run(cell)
+    log, deaths = EventLog(run.events), at_rest(cell, run).deaths
+    if deaths >= MOST_DEATHS:
+        hint = "most likely the memory is full: use fewer --jobs, or smaller settings; `ltdd-tui resume` tries again"
+        log.emit(RunBroke(f"its worker process died {deaths} times", str(run.console), hint))
+        return
+    if not run.exists():
+        write_atomically(run.config, dump(cell.settings))
+    run.stop_request.unlink(missing_ok=True)
+    check_run = stop_check(run, requests, "run")
+
+    def check_stop() -> None:
+        if folder.stop_request.exists():
+            raise Stopped("stopped with its sweep", run.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+        check_run()
+
+    with _printing_to(run):
+        try:
+            with failures_told(run, log, log.emit, device):
+                do_run(run, device, log, check_stop)
+        except LtddError as error:
+            print(error, file=sys.stderr)
+        except Exception:
+            traceback.print_exc()
+            raise
+
+
+@contextlib.contextmanager
+def _printing_to(run: RunFolder) -> Iterator[None]:
+    """What is printed in the block, by C++ too, goes to the run's own console.log."""
+    streams = (sys.stdout, sys.stderr)
+    kept = [os.dup(number) for number in (1, 2)]
+    with run.open_console() as console:
+        for number, stream in enumerate(streams, 1):
+            stream.flush()
+            os.dup2(console.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, (stream, before) in enumerate(zip(streams, kept, strict=True), 1):
+                stream.flush()
+                os.dup2(before, number)
+                os.close(before)
+
+
+def forget_cell() -> None:
+    """Frees what the last cell's process would have taken with it."""
+    release_compiled_networks()
+    forget_tried_compilers()
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    gc.collect()
+    # What is left is loaded code: to look through it again after each cell would take a fifth of a second.
+    gc.freeze()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -1,0 +1,166 @@
+"""One worker at work on one run: its context, its stop requests, and its errors as events.
+
+`python -m engine run` does one run, a worker of a sweep one after another (engine/sweep_worker.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from engine import pipeline
+from engine.context import Clock, Context, stages_of
+from engine.device import DeviceMeter, pick_device
+from engine.distributed import joined
+from engine.failures import as_failure
+from engine.importing.imported_sets import copy_imported_set, imported_sources
+from engine.manifest import estimated_seconds, write_manifest
+from engine.resume import refuse_changed_settings
+from engine.run.device_profiles import device_for
+from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
+from engine.run.estimate import estimate_for_manifest
+from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.folder import RunFolder
+from engine.run.presets import DeletedSettingWarning, load_preset
+from engine.run.settings import settings_hash
+
+QUEUE_SECONDS = 0.5
+
+
+def do_run(
+    folder: RunFolder, device: str, log: EventLog, check_stop: Callable[[], None], behind: Sequence[RunFolder] = ()
+) -> None:
+    """Does the run that the folder's config.yaml asks for, or goes on with it, after the runs `behind` it is queued.
+
+    The caller holds the folder. Raises as `pipeline.run`, and InputError for settings or data that cannot be used.
+    """
+    _copy_imported_set(folder)
+    if behind:
+        wait_for(behind, log, check_stop)
+    context = open_context(folder, device, log, check_stop, begins=True)
+    with joined() as gang:
+        gang.refuse_unequal_shares(context.settings.trajectories)
+        log.emit(_run_started(context))
+        pipeline.run(replace(context, gang=gang))
+
+
+@contextlib.contextmanager
+def failures_told(folder: RunFolder, log: EventLog, emit: Emit, device: str) -> Iterator[None]:
+    """Writes an error of the block to the events, for whoever watches the run, and raises it again.
+
+    What the system refuses, such as memory, is raised as RunFailed.
+    """
+    try:
+        yield
+    except Stopped:
+        log.emit(RunStopped(log.stage))
+        raise
+    except LtddError as error:
+        _emit_faults(emit, error)
+        raise
+    except BaseException as error:
+        if failure := as_failure(error, folder, log.stage, device):
+            # The disk that is full may be the very one that holds the events.
+            with contextlib.suppress(OSError):
+                _emit_faults(emit, failure)
+            raise failure from None
+        emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
+        raise
+
+
+def _emit_faults(emit: Emit, error: LtddError) -> None:
+    for fault in error.faults:
+        emit(RunBroke(fault.what, fault.where, fault.hint))
+
+
+def _copy_imported_set(folder: RunFolder) -> None:
+    """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeletedSettingWarning)
+        copy_imported_set(folder, load_preset(str(folder.config)))
+
+
+def wait_for(others: Sequence[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
+    """Waits until no worker holds any of these runs or is about to; raises Stopped when asked to."""
+    log.emit(Queued([other.name for other in others]))
+    while any(other.is_running() or other.is_starting() for other in others):
+        check_stop()
+        time.sleep(QUEUE_SECONDS)
+
+
+def open_context(
+    folder: RunFolder, device_name: str, log: EventLog, check_stop: Callable[[], None], begins: bool = False
+) -> Context:
+    """What the stages of the run get; writes its manifest where its work `begins` or goes on.
+
+    Raises SettingsError, or InputError for a device that is not there or settings that have changed.
+    """
+    with warnings.catch_warnings(record=True) as ignored:
+        warnings.simplefilter("always", DeletedSettingWarning)
+        settings = load_preset(str(folder.config))
+    device = pick_device(device_name)
+    if begins:
+        for warning in ignored:
+            log.emit(Warned(str(warning.message)))
+        refuse_changed_settings(folder, settings)
+        # Only here: the machine on which a finished run is evaluated or copied says nothing of how it was made.
+        estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
+        write_manifest(folder, settings, device, estimate, imported_sources(folder, settings))
+    return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
+
+
+def stop_signals() -> StopSignals:
+    """Installs handlers of SIGINT and SIGTERM, which ask for a stop; a second request ends the process at once."""
+    requests = StopSignals()
+
+    def on_signal(number: int, _frame: object) -> None:
+        requests.take(number)
+        if len(requests.numbers) > 1:
+            os._exit(STOPPED)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return requests
+
+
+def stop_check(folder: RunFolder, requests: StopSignals, command: str) -> Callable[[], None]:
+    """What stages call at safe points: it raises Stopped after a stop request, by signal or by the stop file."""
+
+    def check() -> None:
+        if not folder.config.exists():
+            raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
+        if requests.numbers or folder.stop_request.exists():
+            # Removed before the run ends, or resuming it would stop it again.
+            folder.stop_request.unlink(missing_ok=True)
+            resumed = command == "run"  # a finished run has nothing to resume
+            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
+            raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
+
+    return check
+
+
+def _run_started(context: Context) -> RunStarted:
+    settings = context.settings
+    return RunStarted(
+        context.folder.name,
+        settings.method,
+        settings.dataset.name,
+        settings.dataset.imbalance_factor,
+        settings.ipc,
+        settings.seed,
+        settings.experts.network,
+        str(context.device),
+        stages_of(settings),
+        settings.matching.iterations,
+        settings_hash(settings),
+        os.getpid(),
+        resumed=context.folder.checkpoint.exists(),
+        estimated_seconds=estimated_seconds(context.folder),
+        labels=list(settings.evaluate.labels),
+    )

@@ -1,0 +1,292 @@
+"""`sweep`: many runs from one file, by several workers; and what `resume`, `show`, `stop` and `estimate` do with one.
+
+How cells are run is chosen in `_run`: by workers of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from engine.run.errors import DONE, FAILED, STOPPED, InputError, escaped
+from engine.run.folder import RunFolder, holder
+from engine.sweep.cells import SweepFolder, statuses
+from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
+from ltdd_tui.cli.options import AsJson, Detach, Device, Overrides, RunsDir
+from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
+from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
+from ltdd_tui.formatting import duration, mean_and_std, percent
+from ltdd_tui.launch.machine import device_here
+from ltdd_tui.launch.sweeps import check_data, cost_of, jobs_here, prepare_sweep
+from ltdd_tui.runs import worker
+from ltdd_tui.runs.find import cli_name, find_sweep_folder
+from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
+from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
+from ltdd_tui.runs.worker import WorkerProcess
+
+POLL_SECONDS = 0.3
+MOST_FAILURES = 10
+
+
+def complete_sweep(incomplete: str) -> list[str]:
+    """The names of shipped sweeps and the user's own that begin with `incomplete`; for shell completion."""
+    return [name for name in sweep_files() if name.startswith(incomplete)]
+
+
+def sweep(
+    given: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP",
+            help="a sweep's name (digits, paper-cifar10-lt ...), a YAML file, or the folder of one that has begun",
+            autocompletion=complete_sweep,
+        ),
+    ],
+    runs_dir: RunsDir,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option("--name", help="the sweep's folder; by default the file's name")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="some cells: method=ltdd,dm,ipc=10; may be repeated")
+    ] = None,
+    jobs: Annotated[str, typer.Option("--jobs", help="cells at a time: a number, or auto")] = "auto",
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and their cost; start nothing")] = False,
+    as_json: AsJson = False,
+    detach: Detach = False,
+) -> None:
+    """Run a grid of settings, a cell for each combination, and print the table. What is finished is not run again."""
+    folder = find_sweep_folder(given, runs_dir) if given not in sweep_files() else None
+    if folder and (overrides or name):
+        raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
+    chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
+    cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
+    if dry_run:
+        here = folder or SweepFolder(runs_dir / (name or chosen.name))
+        print_cost(replace(chosen, cells=tuple(cells)), here, jobs, device, as_json)
+        return
+    _run(folder or prepare_sweep(chosen, runs_dir, name), only or (), jobs, device, as_json, detach)
+
+
+def resume_sweep(folder: SweepFolder, device: str, as_json: bool, detach: bool) -> None:
+    """Goes on with a sweep; cells that failed are tried again."""
+    _run(folder, (), "auto", device, as_json, detach, failed=True)
+
+
+def stop_sweep(folder: SweepFolder, wait: bool, now: bool) -> None:
+    """Asks all workers to stop at their next safe points, or with `now` ends them at once."""
+    if not folder.is_running():
+        raise InputError("no worker is at work on this sweep", str(folder.root), "`ltdd-tui resume` goes on with it")
+    if now:
+        machine, pid = holder(folder.lock) or ("", 0)
+        if machine != os.uname().nodename:
+            raise InputError("its workers were started on another machine", str(folder.root), "stop them there")
+        worker.kill(pid)
+    else:
+        folder.stop_request.touch()
+        print_note(f"{folder.name} will stop at the next safe points of its cells")
+    while (wait or now) and folder.is_running():
+        time.sleep(POLL_SECONDS)
+
+
+def _run(
+    folder: SweepFolder,
+    only: Sequence[str],
+    jobs: str,
+    device: str,
+    as_json: bool,
+    detach: bool,
+    failed: bool = False,
+) -> None:
+    """Does the cells by workers of this machine, and exits as the sweep ends; with `detach`, returns at once."""
+    cells = only_cells(folder.sweep(), only)
+    check_data(cells)
+    cost = cost_of(cells, device_here(device))
+    count = jobs_here(jobs, device_here(device), len(cells), cost.memory_gib)
+    watched = SweepWatch(folder, cells)
+
+    def start() -> WorkerProcess:
+        process = worker.start_sweep(folder, device, count, only, failed)
+        print_note(f"{folder.name}: {len(cells):,} cells, {count} at a time: {folder.root}")
+        return process
+
+    if not detach:
+        raise typer.Exit(_follow(watched, start, as_json))
+    start()
+    print_note(f"it runs on; `ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
+
+
+class SweepWatch:
+    """Tells cells as they end, in lines on stderr."""
+
+    def __init__(self, folder: SweepFolder, cells: Sequence[Cell]) -> None:
+        self.folder, self._cells = folder, cells
+        self._reader = SweepReader(RunFolder(folder.root), cells)
+        self._told = {cell.cell.name for cell in self._over()}
+
+    def table(self) -> SweepTable:
+        """The table of the cells as they are now."""
+        while not self._reader.look():
+            pass
+        return self._reader.table
+
+    def _over(self) -> list[CellState]:
+        # One that crashed is resumed by another worker.
+        return [cell for cell in self.table().cells if cell.state in ("done", "failed")]
+
+    def tell(self) -> None:
+        """Prints a line for each cell that has ended since the last look."""
+        for cell in self._over():
+            if cell.cell.name not in self._told:
+                self._told.add(cell.cell.name)
+                took = f", {duration(cell.seconds)}" if cell.seconds else ""
+                how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"{cell.state}: {cell.reason}"
+                left = self._reader.table.seconds_left if len(self._told) < len(self._cells) else None
+                left_words = f"; about {duration(left, 'estimate')} left" if left else ""
+                print_note(f"[{len(self._told)}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}")
+
+
+def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool) -> int:
+    """Tells cells until the workers have ended, prints the table, and returns the exit code.
+
+    The first Ctrl-C or SIGTERM asks all workers to stop at their next safe points, the second kills them.
+    """
+    handled = 0
+    with caught_signals() as signals:
+        own = start()
+        while True:
+            ended = own.process.poll() is not None
+            watched.tell()
+            if len(signals) > handled:
+                if handled == 0:
+                    watched.folder.stop_request.touch()
+                    print_note(f"stopping at the next safe points; {AGAIN[signals[0]]} again kills the workers")
+                if len(signals) > 1:
+                    worker.kill(own.process.pid)
+                handled = len(signals)
+            if ended:
+                break
+            time.sleep(POLL_SECONDS)
+    table, code = watched.table(), own.process.returncode
+    print_table(table, as_json)
+    hint = f"`ltdd-tui resume {cli_name(RunFolder(watched.folder.root))}`"
+    if signals or code == STOPPED:
+        print_note(f"{'killed' if len(signals) > 1 else 'stopped'}; {hint} goes on from there")
+        return exit_code_after(signals)
+    if code not in (DONE, FAILED):
+        print_note(own.last_output())
+        return exit_code_of(code)
+    if table.failures:
+        print_note(f"{len(table.failures):,} cells failed; {hint} tries them again")
+    return int(code)
+
+
+# ---- What is printed of a sweep ----
+
+
+def show_sweep(folder: SweepFolder, as_json: bool) -> None:
+    """Prints the table of a sweep, as far as it is."""
+    watched = SweepWatch(folder, folder.sweep().cells)
+    print_table(watched.table(), as_json)
+
+
+def print_table(table: SweepTable, as_json: bool) -> None:
+    """Prints means over seeds to stdout, as a table or JSON; to stderr how many cells there are and why some failed."""
+    if as_json:
+        print_json(_as_plain(table))
+    else:
+        titles = [", ".join(column) for column in table.columns]
+        shown = plain_table("", *titles, right=titles)
+        for row in table.rows:
+            shown.add_row(row, *(_figure(table, row, column) for column in table.columns))
+        print_data(shown)
+    counts = ", ".join(f"{count:,} {state}" for state, count in table.counts.items())
+    print_note(f"accuracy in percent, mean and standard deviation over seeds; {len(table.cells):,} cells: {counts}")
+    for line in failure_lines(table, MOST_FAILURES):
+        print_note(escaped(f"failed: {line}"))
+
+
+def _figure(table: SweepTable, row: str, column: tuple[str, ...]) -> str:
+    """One figure, with `n` where not all seeds are done; the state of the cells where none is."""
+    group = table.groups.get((row, column))
+    if group is None:
+        return ""
+    if group.mean is None:
+        return group.cells[0].state if len({cell.state for cell in group.cells}) == 1 else "-"
+    n = len(group.accuracies)
+    return mean_and_std(group.mean, group.std, n) + (f" (n={n})" if n < len(group.cells) else "")
+
+
+def _as_plain(table: SweepTable) -> dict[str, Any]:
+    """The table and its cells as JSON: a figure is the mean over the seeds that are done."""
+    figures = [
+        {
+            "row": row,
+            "column": list(column),
+            "values": {key: value for key, value in group.cells[0].cell.values.items() if key != SEED},
+            "accuracy_mean": group.mean,
+            "accuracy_std": group.std,
+            "n": len(group.accuracies),
+            "cells": len(group.cells),
+        }
+        for (row, column), group in table.groups.items()
+    ]
+    cells = [
+        {
+            "name": cell.cell.name,
+            "values": cell.cell.values,
+            "state": cell.state,
+            "accuracy": cell.accuracy,
+            "seconds": cell.seconds,
+            "failure": cell.reason if cell.state in FAILED_STATES else None,
+        }
+        for cell in table.cells
+    ]
+    return {"rows": list(table.rows), "columns": list(map(list, table.columns)), "figures": figures, "cells": cells}
+
+
+def estimate_sweep(given: str, overrides: list[str], device: str, as_json: bool) -> None:
+    """Prints what is left to do of a sweep costs, by its name, file or folder."""
+    print_cost(load_sweep(given, overrides), SweepFolder(given), "auto", device, as_json)
+
+
+def print_cost(sweep: Sweep, folder: SweepFolder, jobs: str, device: str, as_json: bool) -> None:
+    """Prints what the cells that are not finished cost: by row and column, in all, and with so many at a time."""
+    cells = sweep.cells
+    profile = device_here(device)
+    finished = [status.cell.name for status in statuses(folder, cells) if status.state == "finished"]
+    cost = cost_of(cells, profile, finished)
+    count = jobs_here(jobs, profile, len(cells), cost.memory_gib)
+    if as_json:
+        left = [{"name": cell.name, "values": cell.values, "seconds": cost.seconds.get(cell.name)} for cell in cells]
+        whole = {"total_seconds": cost.total_seconds, "jobs": count, "memory_gib": cost.memory_gib}
+        print_json({"device": profile.name, **whole, "finished": finished, "cells": left})
+        return
+    print_data(_cost_table(tabulate(sweep, folder.root, ()), cost.seconds))
+    print_data("")
+    known = f" ({cost.unknown:,} cells without an estimate)" if cost.unknown else ""
+    print_data(
+        f"{len(cells):,} cells, {cost.done:,} of them finished; the others take"
+        f" {duration(cost.total_seconds, 'estimate')} one after another on {profile.name}{known}, and"
+        f" {cost.memory_gib:.1f} GiB each; {count} at a time here"
+    )
+    print_note("experts, teachers, random images and equal starts are counted once, for the first cell that needs them")
+
+
+def _cost_table(table: SweepTable, seconds: Mapping[str, float]) -> Table:
+    """At each place the number of cells that are left, and the time that they take one after another."""
+    titles = [", ".join(column) for column in table.columns]
+    shown = plain_table("", *titles, right=titles)
+    for row in table.rows:
+        groups = [table.groups.get((row, column)) for column in table.columns]
+        left = [
+            [seconds[own.cell.name] for own in group.cells if own.cell.name in seconds] if group else []
+            for group in groups
+        ]
+        shown.add_row(row, *(f"{len(own)} in {duration(sum(own), 'estimate')}" if own else "" for own in left))
+    return shown

@@ -1,0 +1,163 @@
+"""The folder of a new sweep, how many of its cells are done at once, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.run.device_profiles import Device
+from engine.run.errors import InputError
+from engine.run.estimate import Estimate, estimate_or_none
+from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.settings import RunSettings, settings_hash
+from engine.run.validation import check_runnable, data_faults
+from engine.sweep.cells import SweepFolder, in_order, shared_by
+from engine.sweep.grid import Cell, Sweep, only_cells
+from engine.sweep.supervisor import cores_here
+from ltdd_tui.launch import machine
+from ltdd_tui.launch.machine import device_here
+from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs.worker import WorkerProcess
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory, what workers may take together."""
+
+
+def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
+    """The folder of a sweep: the one that is there where it is of the same settings, else a new one.
+
+    Raises InputError for data that this machine lacks, and for a name that another sweep or a run has.
+    """
+    name = name or sweep.name
+    manage.check_name(name)
+    folder = SweepFolder(runs_dir / name)
+    if folder.exists():
+        if folder.file.read_text(encoding="utf-8") != sweep.resolved:
+            hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
+            raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
+        return folder
+    manage.check_free(name, runs_dir)
+    check_data(sweep.cells)
+    write_atomically(folder.file, sweep.resolved)
+    return folder
+
+
+def begin_sweep(
+    folder: SweepFolder, device_name: str, only: Sequence[str] = (), behind: Sequence[RunFolder] = ()
+) -> WorkerProcess:
+    """Starts or resumes the workers of a sweep, as many as this machine has room for; failed cells are tried again.
+
+    They wait for the runs `behind` which the sweep is queued. Raises SettingsError or InputError.
+    """
+    cells, device = only_cells(folder.sweep(), only), device_here(device_name)
+    check_data(cells)
+    jobs = jobs_here("auto", device, len(cells), cost_of(cells, device).memory_gib)
+    return worker.start_sweep(folder, device_name, jobs, only, True, behind)
+
+
+def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
+    """Starts what goes on with a run or a sweep; raises as `begin_sweep`."""
+    sweep = SweepFolder(folder.root)
+    return begin_sweep(sweep, device, (), behind) if sweep.exists() else worker.start(folder, device, behind)
+
+
+def check_data(cells: Sequence[Cell]) -> None:
+    """Raises InputError for data of any cell that this machine lacks, or that are faulty."""
+    faults, seen = [], set[str]()
+    for cell in cells:
+        own = cell.settings
+        needs = settings_hash(own.dataset, own.initialize.start_set, own.experts.imported)
+        if needs not in seen:
+            faults += check_runnable(own) or data_faults(own.dataset, open_images=False)[0]
+        seen.add(needs)
+    if faults:
+        raise InputError(list(dict.fromkeys(faults)))
+
+
+def seconds_of_cells(folder: SweepFolder, device_name: str) -> dict[str, float]:
+    """What each cell should take, by name, where it is known; raises SettingsError."""
+    return cost_of(folder.sweep().cells, device_here(device_name)).seconds
+
+
+@dataclass(frozen=True)
+class SweepCost:
+    """What is left to do of a sweep's cells, as far as it can be estimated.
+
+    seconds: of each cell, by name, where it is known; what several cells share is counted at the first. memory_gib: of
+    the largest cell. unknown: cells without an estimate. done: cells that are finished.
+    """
+
+    seconds: dict[str, float]
+    memory_gib: float
+    unknown: int
+    done: int
+
+    @property
+    def total_seconds(self) -> float:
+        """One cell after another."""
+        return sum(self.seconds.values())
+
+
+def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = ()) -> SweepCost:
+    """The cost of the cells that are not `finished`, in the order in which workers take them."""
+    seconds, memory, unknown, seen = dict[str, float](), 0.0, 0, set[str]()
+    left = [cell for cell in in_order(cells) if cell.name not in finished]
+    for cell in left:
+        estimate = _estimate(cell, device, seen)
+        if estimate is None:
+            unknown += 1
+            continue
+        own = estimate.total_seconds - estimate.baselines_seconds
+        # Random images are trained on once for all methods, starts once for all that start alike.
+        own += sum(estimate.baselines_seconds / 2 for key in _baseline_keys(cell.settings) if _is_new(key, seen))
+        seconds[cell.name], memory = own, max(memory, estimate.memory_gib)
+    return SweepCost(seconds, memory, unknown, len(cells) - len(left))
+
+
+def _is_new(key: str, seen: set[str]) -> bool:
+    new = key not in seen
+    seen.add(key)
+    return new
+
+
+def _estimate(cell: Cell, device: Device, seen: set[str]) -> Estimate | None:
+    """The estimate of a cell after what cells before it have trained, and what is in the cache."""
+    own, data = cell.settings, shared_by(cell)
+    representation = f"representation {data}"
+    keys = {
+        "representation": representation if own.trains_experts else "",
+        "classifier": settings_hash(data, classifiers_trained_alike(own)) if own.trains_classifier_experts else "",
+        "teacher": settings_hash(own.dataset, own.seed, teachers_trained_alike(own)) if own.trains_teacher else "",
+    }
+    whole = CachedExperts(own.experts.num_experts, own.experts.num_experts, own.teacher.networks)
+    new = {kind for kind, key in keys.items() if key and _is_new(key, seen)}
+    cached = cached_experts(own, device.kind) if new else whole
+    known = [getattr(cached if kind in new else whole, kind) for kind in keys]
+    return estimate_or_none(own, device, None, CachedExperts(*known))
+
+
+def _baseline_keys(own: RunSettings) -> tuple[str, str]:
+    """What decides the networks that are trained on random images, and on the set that a run starts from."""
+    recipe = (own.dataset, own.seed, own.ipc, own.evaluate, own.hard, own.online, own.experts.width, own.experts.depth)
+    labels = own.teacher if own.teacher_labels_start or "online" in own.evaluate.labels else None
+    judged = own.teacher if own.needs_teacher else own.traits.decoupled
+    start = (own.initialize, own.starting_images, own.has_soft_labels, judged)
+    return settings_hash("random", *recipe, labels), settings_hash("start", *recipe, labels, *start)
+
+
+def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
+    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one.
+
+    Raises InputError for what is no number.
+    """
+    if asked != "auto":
+        if not asked.isdecimal() or not 1 <= int(asked) <= 1024:
+            raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
+        return int(asked)
+    if device.kind != "cpu":
+        return 1
+    room = machine.memory_gib(device)
+    by_memory = int(MEMORY_SHARE * room / memory_gib) if room and memory_gib else cores_here()
+    return max(1, min(cores_here(), by_memory, cells))
