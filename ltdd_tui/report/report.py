@@ -137,14 +137,20 @@ def report(subject: Subject) -> Document:
 def _summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
     unfinished = subject.unfinished
     total = len(subject.runs) + len(subject.waiting)
-    finished = (
-        f"Finished runs: {total - len(unfinished)} of {total}. Cells, which are runs that differ in their seed alone:"
+    yield (
+        f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone):"
+        f" {len(cells)}. Made by ltdd-tui {subject.version}."
     )
-    yield f"{finished} {len(cells)}. Made by ltdd-tui {subject.version}."
     if unfinished:
         yield Heading("Not finished")
-        yield Table(("run", "state", "why"), tuple((one.name, one.state, one.why) for one in unfinished[:MOST_LISTED]))
-        yield from _more(len(unfinished))
+        begun = [one for one in unfinished if one.state != "waiting"]
+        if begun:
+            rows = tuple((one.name, one.state, one.why) for one in begun[:MOST_LISTED])
+            yield Table(("run", "state", "why"), rows)
+            yield from _more(len(begun))
+        waiting = [one.name for one in unfinished if one.state == "waiting"]
+        if waiting:
+            yield f"Waiting for a worker ({len(waiting):,}): {listed(waiting)}"
 
 
 def _more(count: int) -> Iterator[str]:
@@ -159,16 +165,20 @@ SHOWN_STAGES = ("experts", "classifier_experts", "teacher", "baselines", "distil
 
 def _practical(runs: Sequence[ComparedRun], cells: Sequence[ReportCell]) -> Iterator[Block]:
     yield Heading("Time, memory and bytes")
-    yield "Time is that of one run, the mean over seeds. What was found in the cache took none: see `from cache`."
+    yield "Time is that of one run, the mean over seeds. Experts that were found in the cache took none."
     # A cell of a further label regime is of the same runs.
     table = _cost_table([cell for cell in cells if cell.labels == cell.runs[0].view.state.regimes[0]])
     yield Folded(f"Costs of {len(table.rows)} cells", table) if len(table.rows) > 2 * MOST_DETAILED else table
     yield Table(("made with", ""), tuple(_made_with(runs)))
-    warnings = list(dict.fromkeys((run.name, one.message, one.hint) for run in runs for one in run.view.state.warnings))
-    if warnings:
+    warned: dict[tuple[str, str], dict[str, None]] = {}
+    for run in runs:
+        for one in run.view.state.warnings:
+            warned.setdefault((one.message, one.hint), {})[run.name] = None
+    if warned:
         yield Heading("Warnings of the runs", 3)
-        yield Table(("run", "warning", "what can be done"), tuple(warnings[:MOST_LISTED]))
-        yield from _more(len(warnings))
+        rows = [(message, hint, listed([*names], MOST_IN_TITLE)) for (message, hint), names in warned.items()]
+        yield Table(("warning", "what can be done", "runs"), tuple(rows[:MOST_LISTED]))
+        yield from _more(len(rows))
 
 
 def _cost_table(cells: Sequence[ReportCell]) -> Table:
@@ -185,7 +195,7 @@ def _cost_table(cells: Sequence[ReportCell]) -> Table:
         kept = next((run.view.stored for run in cell.runs if run.view.stored), None)
         experts = f"{cached} experts" if cached else None
         rows.append((cell.name, total, *seconds, experts, None if peak is None else gibibytes(peak), kept))
-    titles = ("cell", "time", *map(stage_name, there), "from cache", "peak memory", "what the set takes")
+    titles = ("cell", "time", *map(stage_name, there), "found in the cache", "peak memory", "what the set takes")
     kept_columns = [place for place in range(len(titles)) if any(row[place] for row in rows)]
     return Table(
         tuple(titles[place] for place in kept_columns),

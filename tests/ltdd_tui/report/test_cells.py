@@ -83,11 +83,25 @@ def test_the_bound_is_of_the_same_images_whatever_method_has_trained_it(cells: d
     assert cells["datm, IF 50"].bound == bound
 
 
-@pytest.mark.parametrize(("bound", "lossless"), [(MEAN, True), (MEAN + 6, False), (MEAN - 20, True)])
-def test_lossless_is_a_bound_within_the_interval_or_below(
-    cells: dict[str, ReportCell], bound: float, lossless: bool
+@pytest.mark.parametrize(
+    ("std", "bound", "lossless"),
+    [
+        (0.5, MEAN + 1, True),
+        (0.5, MEAN + 2, False),
+        (0.5, MEAN - 20, True),
+        # Half of the interval is 4.97 points: a bound within it says little.
+        (2.0, MEAN + 2, None),
+        (2.0, MEAN - 2, None),
+        (2.0, MEAN - 6, True),
+        (2.0, MEAN + 6, False),
+        (None, MEAN, None),
+    ],
+)
+def test_lossless_is_a_bound_within_a_narrow_interval_or_below(
+    cells: dict[str, ReportCell], std: float | None, bound: float, lossless: bool | None
 ) -> None:
     own = cells["ltdd, IF 100"]
     cell = ReportCell(own.name, own.labels, own.runs, Bound("bound plain", bound, ()))
+    cell.__dict__["final"] = Spread(MEAN, std, 3)
     assert cell.is_lossless is lossless
     assert cell.bound_share == pytest.approx(100 * MEAN / bound)

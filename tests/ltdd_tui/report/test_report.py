@@ -68,7 +68,7 @@ def test_what_is_not_finished_is_told_with_why(markdown: str) -> None:
     assert "Finished runs: 10 of 12." in markdown
     rows = rows_of(markdown, "run")
     assert rows[FAILED][0] == "failed" and "a matching loss or gradient is not finite" in rows[FAILED][1]
-    assert rows[WAITING][0] == "waiting"
+    assert f"Waiting for a worker (1): {WAITING}\n" in markdown
 
 
 def test_confidence_of_the_tail_stands_beside_its_accuracy(markdown: str) -> None:
