@@ -179,13 +179,15 @@ def matrix_plot(names: Sequence[str], percents: Sequence[Sequence[float]]) -> st
     """Percent of each true class (row) that is taken for each class (column)."""
     with _Plot(height=3.6) as plot:
         axes = plot.axes
-        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+        # A network that is right about few images has a matrix to be seen all the same.
+        highest = max((value for row in percents for value in row), default=0.0) or 100.0
+        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest", aspect="auto")
         axes.grid(visible=False)
         if len(names) <= 12:
             for row, values in enumerate(percents):
                 for column, value in enumerate(values):
                     if value >= 0.5:
-                        ink = "#000000" if value > 50 else "#ffffff"
+                        ink = "#000000" if value > highest / 2 else "#ffffff"
                         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
         _name_classes(axes, names)
         if len(names) <= MOST_NAMED:

@@ -15,7 +15,7 @@ import pytest
 from ltdd_tui.report.cells import report_cells
 from ltdd_tui.report.details import images
 from ltdd_tui.report.document import Document, Folded, Heading, Listing, Picture, Pictures, Strong
-from ltdd_tui.report.report import asked_for, read_subject, tidy_table
+from ltdd_tui.report.report import asked_for, read_subject, summary, tidy_table
 from ltdd_tui.runs.tables import Table
 from tests.integration.browser import chromium, new_page
 from tests.ltdd_tui.recorded import END, NAMES
@@ -179,4 +179,7 @@ def test_a_damaged_file_costs_its_own_figures_and_no_more(
     assert cell.final is not None and cell.final.mean == pytest.approx(mean)
     assert [one.why for one in subject.unfinished] == why
     assert len(tidy_table(subject.runs).rows) > 50
+    assert ("Left out" in {block.text for block in summary(subject, [cell]) if isinstance(block, Heading)}) == (
+        damaged == ["config.yaml"]
+    )
     assert [picture.name for picture in images([cell])] == ([] if "previews/000020.png" in damaged else ["images-0"])
