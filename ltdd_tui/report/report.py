@@ -61,6 +61,8 @@ class Subject:
                     why = _fault(Fault(failures[-1].what, failures[-1].where))
                 elif state.status == "done":
                     why = "its final accuracy is no number"
+                elif state.status == "crashed":
+                    why = "the worker process died" + "".join(f"; it printed: {line}" for line in run.view.console[-1:])
                 elif run.latest:
                     why = f"{run.latest.accuracy_mean:.1f} % in its last check"
                 else:
@@ -288,7 +290,9 @@ def _shared_settings(run: ComparedRun, differing: set[str]) -> Table:
 
 def _command(path: Path) -> str:
     command, file = ("sweep", "sweep.yaml") if (path / "sweep.yaml").is_file() else ("run", "config.yaml")
-    return f"ltdd-tui {command} {shlex.quote(short_path(path / file))}"
+    # As seen from here: a report that is passed on names no more of this machine than it must.
+    near = (path / file).relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else None
+    return f"ltdd-tui {command} {shlex.quote(str(near) if near else short_path(path / file))}"
 
 
 # ---- All figures, tidy ----
