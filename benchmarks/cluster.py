@@ -39,7 +39,7 @@ SMALL = """
 preset: quickstart
 set: {matching.iterations: 20, matching.max_start_epoch: 2, experts.num_experts: 4, experts.epochs: 8,
       evaluate.epochs: 30, evaluate.every: 10, evaluate.repeats: 1, evaluate.check_repeats: 1}
-grid: {method: [ltdd, datm, random], dataset.imbalance_factor: [10, 50], ipc: [1], seed: [0, 1]}
+grid: {method: [ltdd, random], dataset.imbalance_factor: [10, 50], ipc: [1], seed: [0, 1]}
 """
 EXPERTS = """
 preset: quickstart

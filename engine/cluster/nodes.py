@@ -43,9 +43,12 @@ def connected(address: str) -> Iterator[Any]:
 
     Raises InputError where Ray is not installed, is of another version, or where there is no cluster.
     """
-    # Both are read at the import: nothing is reported to Ray's makers, and each line of a task is printed once.
+    # All are read at the import. Nothing is reported to Ray's makers; what a task without a GPU sees stays as it is.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # `ray start` asks for the user's token where there is one; a program that connects does not send it by itself.
+    if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -69,6 +72,9 @@ def _refused(address: str, message: str) -> InputError:
     if "ersion mismatch" in message:
         what = f"the cluster has another version of Ray or Python: {' '.join(lines)}"
         return InputError(what, address, "install the same versions on all machines")
+    if "uthentication" in message or "Unauthenticated" in message:
+        hint = "copy ~/.ray/auth_token of the head node to this machine"
+        return InputError("the cluster asks for another token", address, hint)
     hint = "`ray start --head` starts a cluster (docs/cluster.md); --cluster local needs none"
     return InputError(f"there is no Ray cluster: {lines[0]}", address, hint)
 

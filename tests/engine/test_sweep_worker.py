@@ -170,7 +170,8 @@ def test_a_worker_that_dies_is_replaced_unless_it_never_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: int, starts: int, code: int
 ) -> None:
     folder, tally = sweep_in(tmp_path / "sweep"), tmp_path / "tally"
-    fake = f"import os; t = {str(tally)!r}; open(t, 'a').write('x'); os.stat(t).st_size > {dies} or os.kill(os.getpid(), 9)"
+    tell = f"import os; t = {str(tally)!r}; open(t, 'a').write('x')"
+    fake = f"{tell}; os.stat(t).st_size > {dies} or os.kill(os.getpid(), 9)"
     monkeypatch.setattr(supervisor, "WORKER", (sys.executable, "-S", "-c", fake))
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
     assert supervise(folder, 1, "cpu") == code, "no cell is finished"

@@ -81,6 +81,7 @@ class SweepScreen(RunActions):
         self.folder, self.worker_handles = folder, worker_handles
         self._reader = SweepReader(folder)
         self._look_now = asyncio.Event()
+        self._failure_lines: list[str] = []
         self._title, self._progress, self._failures = TitleBar("Sweep"), Static(id="progress"), Static(id="failures")
         self._nothing, self._grid, self._cells = Static(NOT_READ, id="nothing"), SweepGrid(), CellList()
         self._footer = KeyFooter()
@@ -118,8 +119,10 @@ class SweepScreen(RunActions):
             caught_up = True
             try:
                 if self.is_active:
+                    before = self._reader.table
                     caught_up = await asyncio.to_thread(self._reader.look)
-                    self._show()
+                    if self._reader.table is not before:
+                        self._show()
             except (LtddError, OSError) as error:
                 self._nothing.update(Content(clean(str(error))))
             if caught_up:
@@ -142,10 +145,12 @@ class SweepScreen(RunActions):
         left = table.seconds_left if table.counts["running"] else None
         time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
         width = max(1, self._progress.content_size.width - len(time_left))
-        self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left))
+        self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left), layout=False)
         lines = failure_lines(table, MOST_FAILURES - 1)
-        self._failures.display = bool(lines)
-        self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
+        if lines != self._failure_lines:
+            # Another height: all that is below it is laid out and drawn anew.
+            self._failure_lines, self._failures.display = lines, bool(lines)
+            self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
         self._footer.hide(self._hidden_keys())
 
     # ---- The cursor, and what opens. ----
