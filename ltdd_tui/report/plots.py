@@ -83,7 +83,9 @@ def lines_plot(
             marker = {"marker": MARKERS[place], "markersize": 4} if marked else {}
             y = [math.nan if value is None else value for value in one.y]
             spread = None if one.spread is None else [value or 0.0 for value in one.spread]
-            axes.errorbar(one.x, y, yerr=spread, capsize=2, label=shortened(one.name, 40), **style, **marker)
+            # Beside one another, or their error bars would lie in one line.
+            x = [at * 1.025 ** (place - (len(series) - 1) / 2) for at in one.x] if log_x else one.x
+            axes.errorbar(x, y, yerr=spread, capsize=2, label=shortened(one.name, 40), **style, **marker)
         for name, level in levels:
             axes.axhline(level, color=SENTINEL, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.6)
             axes.annotate(

@@ -26,7 +26,7 @@ from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table
 
-MOST_IN_TITLE = 3
+MOST_IN_TITLE, COMMIT_DIGITS = 3, 12
 MOST_LISTED = 60
 """Runs, warnings and commands that a table shows before it counts the others."""
 
@@ -232,16 +232,16 @@ def _made_with(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, str]]:
     for run in runs:
         manifest = run.view.manifest
         versions = manifest.get("versions")
-        device = manifest.get("device")
+        device, commit = manifest.get("device"), manifest.get("commit")
         own = {
             "device": device and f"{device} ({manifest.get('device_name', '?')})",
             "threads": manifest.get("threads"),
             "platform": manifest.get("platform"),
-            "commit": manifest.get("commit"),
+            "commit": isinstance(commit, str) and commit[:COMMIT_DIGITS] + "-dirty" * commit.endswith("-dirty"),
         }
         own |= versions if isinstance(versions, dict) else {}
         for name, value in own.items():
-            if value is not None:
+            if value:
                 counts = facts.setdefault(name, {})
                 counts[str(value)] = counts.get(str(value), 0) + 1
     for name, counts in facts.items():
