@@ -94,6 +94,16 @@ async def test_the_cells_of_a_place_are_compared_and_the_table_is_copied(folder:
         await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
 
 
+async def test_a_report_is_written_into_the_present_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "REPORT_COMMAND", (sys.executable, "-c", "import sys; print('error: ' + sys.argv[1])"))
+    async with shown(folder) as pilot:
+        await pilot.press("p")
+        await hears(pilot, "mine: report done", "mine-report/report.html")
+        monkeypatch.setattr(worker, "REPORT_COMMAND", (sys.executable, "-c", "import sys; sys.exit('error: no extra')"))
+        await pilot.press("p")
+        await hears(pilot, "report of mine failed: error: no extra")
+
+
 async def test_the_list_of_runs_opens_a_sweep(folder: RunFolder) -> None:
     app = LtddApp(Path("runs"), "cpu")
     async with app.run_test(size=WIDE) as pilot:
