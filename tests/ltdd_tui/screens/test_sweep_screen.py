@@ -21,7 +21,7 @@ from ltdd_tui.screens.sweep import screen as sweep_screen
 from ltdd_tui.screens.sweep.screen import SweepScreen
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from tests.ltdd_tui.driving import hears, listen, sees, text, until
-from tests.ltdd_tui.recorded import let_go, record_sweep
+from tests.ltdd_tui.recorded import SUPERVISOR, let_go, record_sweep
 from tests.ltdd_tui.runs.test_sweeps import CELLS
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -113,20 +113,6 @@ async def test_the_list_of_runs_opens_a_sweep(folder: RunFolder) -> None:
         assert "Export" not in text(pilot).split("\n")[-1]
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen))
-
-
-# In place of engine/sweep/supervisor.py: holds the sweep until it is asked to stop.
-SUPERVISOR = """
-import sys, time
-from engine.run.folder import RunFolder
-folder = RunFolder(sys.argv[1])
-(folder.root / "arguments").write_text(" ".join(sys.argv[2:]))
-with folder.held():
-    while not folder.stop_request.exists():
-        time.sleep(0.02)
-    folder.stop_request.unlink()
-sys.exit(130)
-"""
 
 
 async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
