@@ -14,8 +14,9 @@ from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, in_order, shared_by
-from engine.sweep.grid import Cell, Sweep, only_cells
+from engine.sweep.grid import Cell, Sweep, only_cells, sweep_files
 from engine.sweep.supervisor import cores_here
+from ltdd_tui.formatting import duration
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.runs import manage, worker
@@ -43,6 +44,30 @@ def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder
     check_data(sweep.cells)
     write_atomically(folder.file, sweep.resolved)
     return folder
+
+
+def known_sweeps() -> dict[str, str]:
+    """The shipped sweeps and the user's own by name, with the first line of the comment at the top of their files."""
+    about = dict[str, str]()
+    for name, path in sweep_files().items():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        about[name] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+    return about
+
+
+def cost_text(sweep: Sweep, device_name: str) -> str:
+    """How many cells a sweep has, how many are done at once here, and what that takes."""
+    device = device_here(device_name)
+    cost = cost_of(sweep.cells, device)
+    jobs = jobs_here("auto", device, len(sweep.cells), cost.memory_gib)
+    lines = [f"{len(sweep.cells):,} cells: {', '.join(f'{len(values)} x {key}' for key, values in sweep.grid.items())}"]
+    lines.append(
+        f"{duration(cost.total_seconds, 'estimate')} one after another on {device.name}, {jobs} at a time here"
+    )
+    lines.append(f"{cost.memory_gib:.1f} GiB of memory for each at once")
+    if cost.unknown:
+        lines.append(f"{cost.unknown:,} cells without an estimate")
+    return "\n".join(lines)
 
 
 def begin_sweep(
