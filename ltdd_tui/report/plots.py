@@ -79,8 +79,8 @@ def lines_plot(
         axes = plot.axes
         for one in series:
             place = one.place % MOST_SERIES
-            style = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
-            marker = {"marker": MARKERS[place], "markersize": 4} if marked else {}
+            style: dict[str, Any] = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
+            marker: dict[str, Any] = {"marker": MARKERS[place], "markersize": 4} if marked else {}
             y = [math.nan if value is None else value for value in one.y]
             spread = None if one.spread is None else [value or 0.0 for value in one.spread]
             # Beside one another, or their error bars would lie in one line.
@@ -99,7 +99,7 @@ def lines_plot(
             axes.minorticks_off()
         else:
             # Iterations and classes have no halves.
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(series) > 1:
@@ -126,7 +126,7 @@ def dots_plot(dots: Sequence[Dot], x_label: str) -> str:
             known = [(value, place) for place, dot in enumerate(dots) if (value := getattr(dot, name)) is not None]
             if known:
                 x, y = zip(*known, strict=True)
-                face = {"markerfacecolor": "none"} if name == "random" else {}
+                face: dict[str, Any] = {"markerfacecolor": "none"} if name == "random" else {}
                 axes.plot(x, y, marker, color=color, markersize=4.5, markeredgewidth=1, label=name, **face)
         axes.set_yticks(places, [shortened(dot.name, 34) for dot in dots])
         axes.invert_yaxis()
@@ -205,7 +205,7 @@ def matrix_plot(names: Sequence[str], percents: Sequence[Sequence[float]]) -> st
 def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     if len(names) <= MOST_NAMED:
         tall = max(map(len, names), default=0) > 2
-        angle = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if tall else {}
+        angle: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if tall else {}
         axes.set_xticks(range(len(names)), [shortened(name, 14) for name in names], **angle)
     else:
         axes.set_xlabel(f"{len(names)} classes, head to tail")
