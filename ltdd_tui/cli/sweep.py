@@ -184,7 +184,7 @@ def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bo
         print_note(f"{'killed' if len(signals) > 1 else 'stopped'}; {hint} goes on from there")
         return exit_code_after(signals)
     if code not in (DONE, FAILED):
-        print_note(own.last_output())
+        print_note("\n".join(filter(None, (own.last_output(), f"{hint} goes on from what is finished"))))
         return exit_code_of(code)
     if table.failures:
         print_note(f"{len(table.failures):,} cells failed; {hint} tries them again")
