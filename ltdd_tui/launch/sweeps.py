@@ -24,6 +24,7 @@ from ltdd_tui.runs.worker import WorkerProcess
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, what workers may take together."""
+MOST_JOBS = 1024
 
 
 def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
@@ -125,12 +126,15 @@ class SweepCost:
         return sum(self.seconds.values())
 
 
-def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = ()) -> SweepCost:
-    """The cost of the cells that are not `finished`, in the order in which workers take them."""
+def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = (), with_cache: bool = True) -> SweepCost:
+    """The cost of the cells that are not `finished`, in the order in which workers take them.
+
+    with_cache: experts that are in the cache of this machine cost nothing.
+    """
     seconds, memory, unknown, seen = dict[str, float](), 0.0, 0, set[str]()
     left = [cell for cell in in_order(cells) if cell.name not in finished]
     for cell in left:
-        estimate = _estimate(cell, device, seen)
+        estimate = _estimate(cell, device, seen, with_cache)
         if estimate is None:
             unknown += 1
             continue
@@ -147,7 +151,7 @@ def _is_new(key: str, seen: set[str]) -> bool:
     return new
 
 
-def _estimate(cell: Cell, device: Device, seen: set[str]) -> Estimate | None:
+def _estimate(cell: Cell, device: Device, seen: set[str], with_cache: bool) -> Estimate | None:
     """The estimate of a cell after what cells before it have trained, and what is in the cache."""
     own, data = cell.settings, shared_by(cell)
     representation = f"representation {data}"
@@ -158,7 +162,7 @@ def _estimate(cell: Cell, device: Device, seen: set[str]) -> Estimate | None:
     }
     whole = CachedExperts(own.experts.num_experts, own.experts.num_experts, own.teacher.networks)
     new = {kind for kind, key in keys.items() if key and _is_new(key, seen)}
-    cached = cached_experts(own, device.kind) if new else whole
+    cached = cached_experts(own, device.kind) if new and with_cache else CachedExperts()
     known = [getattr(cached if kind in new else whole, kind) for kind in keys]
     return estimate_or_none(own, device, None, CachedExperts(*known))
 
@@ -172,14 +176,16 @@ def _baseline_keys(own: RunSettings) -> tuple[str, str]:
     return settings_hash("random", *recipe, labels), settings_hash("start", *recipe, labels, *start)
 
 
-def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
-    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one.
+def checked_jobs(asked: str) -> str:
+    """`auto` or a number of workers; raises InputError for anything else."""
+    if asked != "auto" and not (asked.isdecimal() and 1 <= int(asked) <= MOST_JOBS):
+        raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
+    return asked
 
-    Raises InputError for what is no number.
-    """
+
+def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
+    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one."""
     if asked != "auto":
-        if not asked.isdecimal() or not 1 <= int(asked) <= 1024:
-            raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
         return int(asked)
     if device.kind != "cpu":
         return 1
