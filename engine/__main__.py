@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import get_args
 
 from engine import pipeline
+from engine.cores import shared_cores
 from engine.device import keep_freed_memory, pick_device
 from engine.distributed import joined, rank_here
 from engine.importing.set_files import read_imported_set
@@ -115,17 +116,18 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder) -> None:
             do_run(folder, arguments.device, log, check_stop, [RunFolder(other) for other in arguments.after or []])
             return
         context = open_context(folder, arguments.device, log, check_stop)
-        if arguments.command == "evaluate":
-            archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
-            if not archs and not labels:
-                archs = list(get_args(NetworkName))
-            pipeline.evaluate_again(context, archs, arguments.repeats, labels)
-        elif arguments.command == "scores":
-            pipeline.score(context, arguments.repeats)
-        else:
-            if arguments.teacher:
-                pipeline.keep_teacher(context)
-            export_copies(context, arguments.images, arguments.pt, arguments.set)
+        with shared_cores(context.device):
+            if arguments.command == "evaluate":
+                archs, labels = (names and names.split(",") for names in (arguments.arch, arguments.labels))
+                if not archs and not labels:
+                    archs = list(get_args(NetworkName))
+                pipeline.evaluate_again(context, archs, arguments.repeats, labels)
+            elif arguments.command == "scores":
+                pipeline.score(context, arguments.repeats)
+            else:
+                if arguments.teacher:
+                    pipeline.keep_teacher(context)
+                export_copies(context, arguments.images, arguments.pt, arguments.set)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -66,7 +66,8 @@ class Clock:
             stage = self._running[-1]
             self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
             if self._folder and self._folder.root.is_dir():  # a run that was deleted meanwhile is not created again
-                write_json(self._folder.checkpoint / SECONDS, self.seconds)
+                # Not synced: it is written many times, and if a failure of the power damages it, times are lost.
+                write_json(self._folder.checkpoint / SECONDS, self.seconds, sync=False)
         self._since = now
 
 

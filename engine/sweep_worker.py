@@ -45,9 +45,6 @@ def work_on_sweep(
     began, requests = since or time.time(), stop_signals()
     pick_device(device)  # one that is not there is no fault of the first cell
     left = in_order(only_cells(folder.sweep(), only))
-    # What is loaded by now stays: to look through it after each cell would take a tenth of a second.
-    gc.collect()
-    gc.freeze()
     last: Cell | None = None
     while not (requests.numbers or folder.stop_request.exists()):
         last = _next_cell(folder, left, last, began, failed)
@@ -150,6 +147,8 @@ def forget_cell() -> None:
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
     gc.collect()
+    # What is left is loaded code: to look through it again after each cell would take a fifth of a second.
+    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from engine.context import Context
+from engine.cores import give_cores_back
 from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
@@ -148,5 +149,6 @@ class ExpertStore:
                         context.emit(Warned("another run trains the same experts; waiting for them", str(self.folder)))
                     warned = True
                     context.check_stop()
+                    give_cores_back()
                     time.sleep(0.5)
             yield

@@ -16,6 +16,7 @@ from functools import partial
 
 from engine import pipeline
 from engine.context import Clock, Context, stages_of
+from engine.cores import shared_cores
 from engine.device import DeviceMeter, pick_device
 from engine.distributed import joined
 from engine.failures import as_failure
@@ -44,7 +45,7 @@ def do_run(
     if behind:
         wait_for(behind, log, check_stop)
     context = open_context(folder, device, log, check_stop, begins=True)
-    with joined() as gang:
+    with joined() as gang, shared_cores(context.device):
         gang.refuse_unequal_shares(context.settings.trajectories)
         log.emit(_run_started(context))
         pipeline.run(replace(context, gang=gang))

@@ -535,6 +535,23 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
         ),
     ],
+    "Reports": [
+        BadInput(
+            "ltdd-tui report nothing",
+            "error: runs: there is no run 'nothing'\nhint: `ltdd-tui runs` lists them; --runs-dir looks elsewhere",
+        ),
+        BadInput(
+            "ltdd-tui report empty",
+            "error: empty: there is no run yet\nhint: `ltdd-tui sweep` and `ltdd-tui run` make some",
+            files={"runs/empty/sweep.yaml": "preset: quickstart\ngrid: {seed: [0, 1]}\n"},
+            given="a sweep without a run",
+        ),
+        BadInput(
+            "ltdd-tui report empty -o file",
+            "error: file: this is a file, and no folder\nhint: -o names the folder of the report",
+            files={"file": ""},
+        ),
+    ],
     "Tags and tables": [
         BadInput(
             "ltdd-tui tag mine paper a:b",

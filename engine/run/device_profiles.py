@@ -231,8 +231,13 @@ class Calibration:
 def threads_here() -> int:
     """How many threads torch will use: what OMP_NUM_THREADS says, else all processors that this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else len(usable_cores())
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores on which the system lets this process run."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return int(asked) if asked.isdecimal() and int(asked) else len(affinity(0)) if affinity else os.cpu_count() or 1
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 def torch_version() -> str:

@@ -125,9 +125,9 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
     """Writes `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n")
+    write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
 
 
 def read_json(path: Path) -> Any:

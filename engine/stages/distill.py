@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.checkpoints import DistillState, load_state, save_state
 from engine.compilation import student_is_compiled
 from engine.context import Context, generator
+from engine.cores import take_turn
 from engine.data.dataset import LongTailedData
 from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.losses import StudentLoss
@@ -111,6 +112,7 @@ def distill(
     saved = state.iteration
     yield state
     while state.iteration < settings.iterations:
+        take_turn()
         began, before = time.monotonic(), state
         # Seeded by the iteration, so that a resumed run draws what an uninterrupted one would have drawn.
         draw = generator(context.settings.seed, "matching", state.iteration)

@@ -1,4 +1,4 @@
-"""`python -m engine.sweep FOLDER [--jobs N] [--device D] [--only KEY=VALUE,...] [--failed]` does a sweep's cells.
+"""`python -m engine.sweep FOLDER [--jobs N] [--device D] [--only KEY=VALUE,...] [--failed] [--after RUN]` does a sweep.
 
 Exit codes: 0 all cells are finished, 1 some are not, 2 bad input, 130 stopped.
 """
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from engine.run.errors import LtddError
+from engine.run.folder import RunFolder
 from engine.sweep.cells import SweepFolder
 from engine.sweep.supervisor import supervise
 
@@ -22,9 +23,11 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--failed", action="store_true")
+    parser.add_argument("--after", type=Path, action="append", default=[])
     own = parser.parse_args()
     try:
-        return supervise(SweepFolder(own.folder), own.jobs, own.device, own.only, own.failed)
+        behind = [RunFolder(other) for other in own.after]
+        return supervise(SweepFolder(own.folder), own.jobs, own.device, own.only, own.failed, behind)
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -330,8 +330,9 @@ def _in_a_name(value: Any) -> str:
     """A grid value as a part of a folder's name."""
     if isinstance(value, list):
         return "-".join(map(_in_a_name, value)) or "none"
-    text = f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.rstrip("/").rpartition("/")[2]).strip(".-").lower()
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{value:g}" if number else "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")
 
 
 # ---- Some of the cells ----

@@ -16,18 +16,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, StopSignals
-from engine.run.folder import exclusive
+from engine.run.folder import RunFolder, exclusive
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
 
-POLL_SECONDS = 0.1
+POLL_SECONDS, QUEUE_SECONDS = 0.1, 0.5
 MOST_FRUITLESS = 3
 """Workers in a row that die before they begin with a cell: the next one would, too."""
+WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 HELD = "this sweep is at work already"
 
 
-def supervise(folder: SweepFolder, jobs: int, device: str, only: Sequence[str] = (), failed: bool = False) -> int:
-    """Runs `jobs` workers until the sweep is done; returns the exit code.
+def supervise(
+    folder: SweepFolder,
+    jobs: int,
+    device: str,
+    only: Sequence[str] = (),
+    failed: bool = False,
+    behind: Sequence[RunFolder] = (),
+) -> int:
+    """Runs `jobs` workers until the sweep is done, after the runs `behind` it is queued; returns the exit code.
 
     A first SIGINT or SIGTERM, or the sweep's stop file, asks the workers to stop at safe points; a second signal kills
     them. failed: whether cells that failed are tried again. Returns DONE where all cells are finished, FAILED where
@@ -39,6 +47,10 @@ def supervise(folder: SweepFolder, jobs: int, device: str, only: Sequence[str] =
         requests = StopSignals()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: requests.take(number))
+        while any(other.is_running() or other.is_starting() for other in behind):
+            if requests.numbers or folder.stop_request.exists():
+                return STOPPED
+            time.sleep(QUEUE_SECONDS)
         arguments = ["sweep", str(folder.root), "--device", device, "--since", f"{time.time():.3f}"]
         arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
         workers = [_Slot(folder, arguments, threads_of(jobs)) for _ in range(jobs)]
@@ -81,7 +93,7 @@ class _Slot:
     def _start(self) -> subprocess.Popen[bytes]:
         # Not in a session of its own: whoever kills this process's group ends the workers with it.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", *self.arguments],
+            [*WORKER, *self.arguments],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"OMP_NUM_THREADS": str(self.threads)},
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.run.errors import RunFailed
 
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -121,6 +122,7 @@ class Step:
     gsam: Gsam | None = None
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
+        take_turn()
         theta = self.state.theta
 
         def gradient_at(weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,16 @@ from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
-from engine.run.folder import write_atomically
+from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, in_order, shared_by
-from engine.sweep.grid import Cell, Sweep
+from engine.sweep.grid import Cell, Sweep, only_cells
 from engine.sweep.supervisor import cores_here
 from ltdd_tui.launch import machine
-from ltdd_tui.runs import manage
+from ltdd_tui.launch.machine import device_here
+from ltdd_tui.runs import manage, worker
+from ltdd_tui.runs.worker import WorkerProcess
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, what workers may take together."""
@@ -42,6 +44,25 @@ def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder
     return folder
 
 
+def begin_sweep(
+    folder: SweepFolder, device_name: str, only: Sequence[str] = (), behind: Sequence[RunFolder] = ()
+) -> WorkerProcess:
+    """Starts or resumes the workers of a sweep, as many as this machine has room for; failed cells are tried again.
+
+    They wait for the runs `behind` which the sweep is queued. Raises SettingsError or InputError.
+    """
+    cells, device = only_cells(folder.sweep(), only), device_here(device_name)
+    check_data(cells)
+    jobs = jobs_here("auto", device, len(cells), cost_of(cells, device).memory_gib)
+    return worker.start_sweep(folder, device_name, jobs, only, True, behind)
+
+
+def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
+    """Starts what goes on with a run or a sweep; raises as `begin_sweep`."""
+    sweep = SweepFolder(folder.root)
+    return begin_sweep(sweep, device, (), behind) if sweep.exists() else worker.start(folder, device, behind)
+
+
 def check_data(cells: Sequence[Cell]) -> None:
     """Raises InputError for data of any cell that this machine lacks, or that are faulty."""
     faults, seen = [], set[str]()
@@ -53,6 +74,11 @@ def check_data(cells: Sequence[Cell]) -> None:
         seen.add(needs)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))
+
+
+def seconds_of_cells(folder: SweepFolder, device_name: str) -> dict[str, float]:
+    """What each cell should take, by name, where it is known; raises SettingsError."""
+    return cost_of(folder.sweep().cells, device_here(device_name)).seconds
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Any
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
 from ltdd_tui.report.cells import (
-    MOST_IN_NAME,
-    NOT_OF_A_CELL,
+    LOSSLESS_POINTS,
     STATED_BOUND,
     Lead,
     ReportCell,
@@ -17,10 +16,10 @@ from ltdd_tui.report.cells import (
     by_settings,
     column_of,
     name_of,
+    naming_keys,
     values_of,
 )
-from ltdd_tui.report.document import Block, Heading, Picture, Pictures, Strong
-from ltdd_tui.runs.comparison import differing_settings
+from ltdd_tui.report.document import Block, Folded, Heading, Picture, Pictures, Strong
 from ltdd_tui.runs.figures import mean
 from ltdd_tui.runs.tables import Cell, Table
 
@@ -35,7 +34,9 @@ def accuracy(cells: Sequence[ReportCell]) -> Iterator[Block]:
     if table := paper_table(cells):
         yield table
         yield "The highest mean of each column is bold, whether or not it lies clearly above the next."
-    yield figures_table(cells)
+    figures = figures_table(cells)
+    # Of many cells it would hide what follows.
+    yield Folded(f"All figures of {len(cells)} cells", figures) if len(cells) > MOST_RANKED else figures
     yield from _how_to_read(cells)
     if 1 < len(cells) <= MOST_RANKED:
         yield Pictures(
@@ -103,7 +104,7 @@ def figures_table(cells: Sequence[ReportCell]) -> Table:
         "p": [_p(cell.lead) for cell in cells],
         "published": [percent(cell.published) if cell.published is not None else None for cell in cells],
         "over published": [
-            f"{cell.final.mean - cell.published:+.1f}" if cell.final and cell.published is not None else None
+            signed(cell.final.mean - cell.published) if cell.final and cell.published is not None else None
             for cell in cells
         ],
         "bound": [_bound(cell) for cell in cells],
@@ -122,14 +123,20 @@ def _text(spread: Spread | None) -> str | None:
 def _difference(lead: Lead | None) -> str | None:
     if lead is None:
         return None
-    interval = "" if lead.low is None else f" ({lead.low:+.1f} to {lead.high:+.1f})"
-    return f"{lead.difference:+.1f}{interval}"
+    if lead.low is None or lead.high is None:
+        return signed(lead.difference)
+    return f"{signed(lead.difference)} ({signed(lead.low)} to {signed(lead.high)})"
+
+
+def signed(points: float) -> str:
+    """A difference with its sign and one decimal; +0.0 where it rounds to none."""
+    return f"{round(points, 1) + 0.0:+.1f}"
 
 
 def _p(lead: Lead | None) -> str | None:
     if lead is None or lead.p is None:
         return None
-    return "< 0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
+    return "<0.001" if lead.p < 0.001 else f"{lead.p:.3f}"
 
 
 def _bound(cell: ReportCell) -> str | None:
@@ -139,7 +146,8 @@ def _bound(cell: ReportCell) -> str | None:
 def _share_of_bound(cell: ReportCell) -> str | None:
     if cell.bound_share is None:
         return None
-    return f"{cell.bound_share:.0f} %" + (" lossless" if cell.is_lossless else "")
+    verdict = {True: "lossless", False: "", None: "undecided"}[cell.is_lossless]
+    return f"{cell.bound_share:.0f} % {verdict}".rstrip()
 
 
 def _how_to_read(cells: Sequence[ReportCell]) -> Iterator[str]:
@@ -167,8 +175,9 @@ def _how_to_read(cells: Sequence[ReportCell]) -> Iterator[str]:
         yield f"Published figures ({told}) are of the best checkpoint on the test set: compare the best one here, too."
     if bounds := sorted({cell.bound.label.removeprefix(STATED_BOUND) for cell in cells if cell.bound}):
         yield (
-            f"Bound: the best networks here that saw all long-tailed images ({', '.join(bounds)}). Lossless: the bound"
-            " lies within the 95 % interval of the final mean (Student's t) or below, which a wide interval makes easy."
+            f"Bound: the best networks here that saw all long-tailed images ({', '.join(bounds)}). Lossless: it lies"
+            " within the 95 % interval of the final mean (Student's t) or below; undecided: that is wider than"
+            f" ±{LOSSLESS_POINTS:g} points, or unknown."
         )
 
 
@@ -184,13 +193,12 @@ def _ranking(cells: Sequence[ReportCell]) -> str:
 
 def over_settings(cells: Sequence[ReportCell]) -> Iterator[Block]:
     """Plots over a numeric setting that differs, the imbalance factor before others; a line for each of the rest."""
-    runs = [cell.runs[0] for cell in cells]
-    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
+    keys = naming_keys([cell.runs[0] for cell in cells])
     values = {cell.name: values_of(cell.runs[0]) for cell in cells}
     over = next(
         (key for key in ("dataset.imbalance_factor", "ipc", *keys) if key in keys and _is_axis(key, values)), None
     )
-    if over is None or len(keys) > MOST_IN_NAME:
+    if over is None:
         return
     panel_keys = [key for key in ("dataset.name", "ipc") if key in keys and key != over]
     line_keys = [key for key in keys if key not in (over, *panel_keys)]

@@ -14,21 +14,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from engine.run.events import BOUND
+from engine.run.events import BOUND, DataReady
 from engine.run.schema import flat
 from engine.run.settings import RunSettings
 from ltdd_tui.formatting import mean_and_std
 from ltdd_tui.runs.comparison import ComparedRun, differing_settings, seed_groups, seed_mean, text_of
-from ltdd_tui.runs.figures import bounding_experts, class_means
+from ltdd_tui.runs.figures import bounding_experts, class_means, head_to_tail
 from ltdd_tui.runs.rows import Row
 
 CONFIDENCE = 0.95
+LOSSLESS_POINTS = 2.0
+"""The widest half of an interval that lets a set be called lossless, in percentage points (ours)."""
 NOT_OF_A_CELL = ("seed", "dataset.test_fold")
 """The settings in which the runs of a cell differ."""
 SHORT = {"method": "", "dataset.name": "", "dataset.imbalance_factor": "IF ", "ipc": "IPC "}
 """How the settings that nearly every comparison is about stand in a name: `ltdd, IF 100, IPC 10`."""
 MOST_IN_NAME = 5
-"""Where more settings differ than these, a cell is called by the name of its run."""
+"""Settings in a name; where more are needed, a cell is called by the name of its first run."""
 
 
 @dataclass(frozen=True)
@@ -212,11 +214,17 @@ class ReportCell:
 
     @property
     def is_lossless(self) -> bool | None:
-        """Whether the bound lies within the 95 % interval of the final accuracy, or below; None without an interval."""
+        """Whether the bound lies within the 95 % interval of the final accuracy, or below.
+
+        None where that cannot be told: without an interval, or of one wider than LOSSLESS_POINTS on either side, in
+        which a bound may lie by chance.
+        """
         half = self.final.half_width if self.final else None
         if self.final is None or half is None or self.bound is None:
             return None
-        return self.bound.mean <= self.final.mean + half
+        if self.bound.mean > self.final.mean + half:
+            return False
+        return True if half <= LOSSLESS_POINTS or self.bound.mean <= self.final.mean - half else None
 
     @property
     def published(self) -> float | None:
@@ -232,20 +240,35 @@ class ReportCell:
         """The latest accuracy of each class in the order of the data, over all runs."""
         return class_means([row.per_class for row in self.latest], len(self.class_names))
 
-    @cached_property
+    @property
+    def data(self) -> DataReady | None:
+        """Its classes and images."""
+        return self.shown[0].view.state.data
+
+    @property
     def class_names(self) -> list[str]:
-        data = self.runs[0].view.state.data
-        return data.class_names if data else []
+        return self.data.class_names if self.data else []
+
+    @property
+    def head_to_tail(self) -> list[int]:
+        """The places of the classes, the largest first."""
+        return head_to_tail(self.data.class_counts if self.data else [])
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each class, empty where it is not known."""
+        return [*(self.data.groups if self.data else ()), *[""] * len(self.class_names)][: len(self.class_names)]
 
 
 def report_cells(runs: Sequence[ComparedRun]) -> list[ReportCell]:
     """The cells in the order of their first runs, each with a name of its own."""
     groups = seed_groups(runs)
-    keys = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
-    regimes = len({run.labels for group in groups for run in group}) > 1
-    names = [name_of(group[0], keys, regimes) for group in groups]
-    if len(keys) > MOST_IN_NAME or len(set(names)) < len(names):
-        names = [group[0].name + f" ({group[0].labels})" * regimes for group in groups]
+    first = [group[0] for group in groups]
+    keys = naming_keys(first)
+    regimes = len({run.labels for run in first}) > 1
+    names = [name_of(run, keys, regimes) for run in first]
+    if len(set(names)) < len(names):
+        names = [f"{group[0].name} ({group[0].labels})" if regimes else group[0].name for group in groups]
     cells = [ReportCell(name, group[0].labels, tuple(group)) for name, group in zip(names, groups, strict=True)]
     highest: dict[Any, Bound] = {}
     for cell in cells:
@@ -271,6 +294,20 @@ def column_of(cell: ReportCell) -> tuple[str, float | str, int]:
 def numbers_first(values: Sequence[Any]) -> list[tuple[bool, Any]]:
     """A key to sort by where one value is a number and another one a word, such as `natural`."""
     return [(isinstance(value, str), value) for value in values]
+
+
+def naming_keys(runs: Sequence[ComparedRun]) -> list[str]:
+    """The settings by which cells are told apart, each given by one of its runs: those of SHORT if they are enough.
+
+    What follows from the method, such as its own defaults, then stays out of the names. Empty where more settings than
+    a name can hold are needed.
+    """
+    differing = [line.key for line in differing_settings(runs) if line.key not in NOT_OF_A_CELL]
+    usual = [key for key in SHORT if key in differing]
+    for keys in (usual, usual + [key for key in differing if key not in SHORT]):
+        if 0 < len(keys) <= MOST_IN_NAME and len({name_of(run, keys, True) for run in runs}) == len(runs):
+            return keys
+    return []
 
 
 def name_of(run: ComparedRun, keys: Sequence[str], regimes: bool) -> str:

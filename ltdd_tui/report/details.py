@@ -17,7 +17,6 @@ from ltdd_tui.runs.figures import (
     checks,
     class_means,
     confidence_by_class,
-    head_to_tail,
     mean,
     norms_by_class,
     numbers,
@@ -43,7 +42,7 @@ JPEG_ABOVE_BYTES = 120_000
 
 def detailed(cells: Sequence[ReportCell]) -> tuple[list[ReportCell], str]:
     """The cells that are shown in detail, and how they were chosen, where not all are."""
-    known = [cell for cell in cells if cell.latest and cell.runs[0].view.state.data]
+    known = [cell for cell in cells if cell.latest and cell.data]
     if len(known) <= MOST_DETAILED:
         return known, ""
     columns = by_settings(known, column_of)
@@ -93,20 +92,18 @@ def details(cells: Sequence[ReportCell]) -> Iterator[Block]:
     if matrices := [*_matrices(cells)]:
         yield Heading("Which classes are taken for which", 3)
         yield Pictures(matrices)
-    if images := [*_images(cells)]:
+    if pictures := [*images(cells)]:
         yield Heading("Images of the sets", 3)
         yield "A column for each class, from head to tail."
-        yield Pictures(images)
+        yield Pictures(pictures)
 
 
 def _groups_table(cells: Sequence[ReportCell]) -> Table:
     """Accuracy by group, and how confident networks are of images of each group."""
     rows: list[tuple[str, ...]] = []
     for cell in cells:
-        data, order = cell.runs[0].view.state.data, _order(cell)
-        groups = [*(data.groups if data else ()), *[""] * len(order)]
-        accuracy = group_means(cell.by_class(), groups)
-        confidence = group_means(_confidence(cell).get(OF_SET, ()), [groups[at] for at in order])
+        accuracy = group_means(cell.by_class(), cell.groups)
+        confidence = group_means(_confidence(cell).get(OF_SET, ()), [cell.groups[at] for at in cell.head_to_tail])
         rows.append((cell.name, *(percent(own[group]) for own in (accuracy, confidence) for group in GROUPS)))
     if all(value == percent(None) for row in rows for value in row[4:]):
         return Table(("cell", *GROUPS), tuple(row[:4] for row in rows))
@@ -170,11 +167,6 @@ def _check_curve(cell: ReportCell, place: int) -> plots.Series | None:
     return plots.Series(cell.name, [*means], [*means.values()], place=place) if len(means) > 1 else None
 
 
-def _order(cell: ReportCell) -> list[int]:
-    data = cell.runs[0].view.state.data
-    return head_to_tail(data.class_counts if data else [])
-
-
 def _bars(cells: Sequence[ReportCell]) -> Iterator[Picture]:
     def random_of(cell: ReportCell) -> list[float | None]:
         rows = [run.rows["random"].per_class for run in cell.shown if "random" in run.rows]
@@ -187,12 +179,11 @@ def _bars(cells: Sequence[ReportCell]) -> Iterator[Picture]:
     # One axis for all, so that the bars of one plot compare with those of another.
     top = max((value for value in values if value is not None), default=100.0)
     for place, cell in enumerate(cells):
-        data, order = cell.runs[0].view.state.data, _order(cell)
-        groups = [*(data.groups if data else ()), *[""] * len(order)]
+        order = cell.head_to_tail
         final, random, bound = ([own[at] for at in order] for own in (cell.by_class(), random_of(cell), bound_of(cell)))
         image = plots.bars_plot(
             [cell.class_names[at] for at in order],
-            [groups[at] for at in order],
+            [cell.groups[at] for at in order],
             final,
             [("random", random), ("all images", bound)],
             top,
@@ -229,17 +220,18 @@ def _matrices(cells: Sequence[ReportCell]) -> Iterator[Picture]:
         if matrices:
             rows = zip(*(one.counts for one in matrices), strict=True)
             counts = tuple(tuple(map(sum, zip(*row, strict=True))) for row in rows)
-            matrix = Confusion(matrices[0].names, counts).ordered(_order(cell)).pooled(MOST_IN_MATRIX)
+            matrix = Confusion(matrices[0].names, counts).ordered(cell.head_to_tail).pooled(MOST_IN_MATRIX)
             yield Picture(f"confusion-{place}", cell.name, plots.matrix_plot(matrix.names, matrix.percents()))
 
 
-def _images(cells: Sequence[ReportCell]) -> Iterator[Picture]:
+def images(cells: Sequence[ReportCell]) -> Iterator[Picture]:
+    """A picture of each set, from its last preview, as far as there are any."""
     for place, cell in enumerate(cells):
         view = cell.shown[0].view
         preview = max(view.state.previews.values(), key=lambda one: one.iteration, default=None)
         if preview is None:
             continue
-        content = _some_images(view.folder.root / preview.path, preview.rows, preview.columns, _order(cell))
+        content = _some_images(view.folder.root / preview.path, preview.rows, preview.columns, cell.head_to_tail)
         if content:
             yield Picture(f"images-{place}", f"{cell.name}, iteration {preview.iteration:,}", content)
 

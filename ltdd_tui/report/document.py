@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from ltdd_tui.formatting import clean
-from ltdd_tui.runs.tables import Cell, Table
+from ltdd_tui.runs.tables import Cell, Table, is_figure
 
 INK, PAPER = "#1f2328", "#ffffff"
 
@@ -60,7 +60,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Folded:
-    """A long table, which HTML shows when its title is clicked."""
+    """A long table, which HTML shows when its title is clicked, and Markdown below it."""
 
     title: str
     table: Table
@@ -102,6 +102,15 @@ def _on_white(image: str | bytes) -> bytes:
     if isinstance(image, bytes):
         return image
     return image.replace("<svg ", f'<svg style="background:{PAPER}" ', 1).replace("currentColor", INK).encode()
+
+
+def _right(table: Table) -> list[bool]:
+    """For each column whether it is set to the right: it holds figures alone, be they signed."""
+    columns = ([row[place] for row in table.rows if row[place]] for place in range(len(table.titles)))
+    return [
+        bool(column) and all(is_figure(cell.lstrip("+-<") if isinstance(cell, str) else cell) for cell in column)
+        for column in columns
+    ]
 
 
 # ---- HTML ----
@@ -155,7 +164,7 @@ def _html(block: Block) -> str:
 
 
 def _html_table(table: Table) -> str:
-    right = table.numeric
+    right = _right(table)
 
     def cells(row: Sequence[Cell], tag: str) -> str:
         return "".join(_html_cell(cell, tag, right[place]) for place, cell in enumerate(row))
@@ -199,10 +208,8 @@ def _markdown(block: Block, pictures: str) -> str:
             return f"{'#' * block.level} {_marked(block.text)}\n"
         case Table():
             marked = (tuple(f"**{cell}**" if isinstance(cell, Strong) else cell for cell in row) for row in block.rows)
-            numeric = block.numeric
             lines = replace(block, rows=tuple(marked)).as_markdown().splitlines()
-            # The mark of a strong cell hides from the table that it is a figure.
-            lines[1] = f"| {' | '.join('---:' if right else '---' for right in numeric)} |"
+            lines[1] = f"| {' | '.join('---:' if right else '---' for right in _right(block))} |"
             return "\n".join(lines) + "\n"
         case Pictures():
             shown = (f"![{_marked(one.caption)}]({pictures}/{one.name}.{one.ending})" for one in block.pictures)

@@ -95,6 +95,9 @@ def lines_plot(
             ticks = sorted({at for one in series for at in one.x})
             axes.set_xticks(ticks, [f"{at:g}" for at in ticks])
             axes.minorticks_off()
+        else:
+            # Iterations and classes have no halves.
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(series) > 1:
@@ -174,9 +177,9 @@ def bars_plot(
 
 def matrix_plot(names: Sequence[str], percents: Sequence[Sequence[float]]) -> str:
     """Percent of each true class (row) that is taken for each class (column)."""
-    with _Plot(height=3.9) as plot:
+    with _Plot(height=3.6) as plot:
         axes = plot.axes
-        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=100, interpolation="nearest")
+        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
         axes.grid(visible=False)
         if len(names) <= 12:
             for row, values in enumerate(percents):

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.run.errors import listed
+from engine.run.errors import InputError, listed
+from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import GROUPS
 from engine.run.schema import leaves
+from engine.sweep.cells import SweepFolder
 from ltdd_tui.formatting import duration, gibibytes, short_path, stage_name
 from ltdd_tui.report.accuracy import accuracy, over_settings
 from ltdd_tui.report.cells import NOT_OF_A_CELL, ReportCell, report_cells, values_of
 from ltdd_tui.report.details import MOST_DETAILED, details
 from ltdd_tui.report.document import Block, Document, Folded, Heading, Listing
-from ltdd_tui.runs.comparison import ComparedRun, differing_settings, text_of
+from ltdd_tui.runs.comparison import ComparedRun, compared_runs, differing_settings, text_of
 from ltdd_tui.runs.figures import mean, number
+from ltdd_tui.runs.find import find_run, run_folders
+from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.rows import rows_from_state
+from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table
 
+MOST_IN_TITLE = 3
 MOST_LISTED = 60
 """Runs, warnings and commands that a table shows before it counts the others."""
 
@@ -54,10 +61,67 @@ class Subject:
                     why = f"{failures[-1].where}: {failures[-1].what}".removeprefix(": ")
                 elif state.status == "done":
                     why = "its final accuracy is no number"
+                elif run.latest:
+                    why = f"{run.latest.accuracy_mean:.1f} % in its last check"
                 else:
-                    why = f"{run.latest.accuracy_mean:.1f} % in its last check" if run.latest else ""
+                    why = state.warnings[-1].message if state.warnings else ""
                 unfinished.append(Unfinished(run.name, state.status, why))
         return unfinished + [Unfinished(name, "waiting") for name in self.waiting]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The runs that a report was asked for, by `title`, as `Subject` has them before they are read."""
+
+    title: str
+    sources: Sequence[Path]
+    folders: Sequence[RunFolder]
+    waiting: Sequence[str]
+
+
+def asked_for(names: Sequence[str], runs_dir: Path) -> Asked:
+    """Finds runs, sweeps and folders of runs; raises InputError where there is no run, SettingsError for a bad file."""
+    folders: dict[Path, RunFolder] = {}
+    waiting: list[str] = []
+    titles: list[str] = []
+    sources: dict[Path, None] = {}
+    for name in names:
+        holder = next((path for path in (expanded(str(runs_dir / name)), expanded(name)) if _holds_runs(path)), None)
+        if holder and (sweep := SweepFolder(holder)).exists():
+            cells = [(cell.name, sweep.run(cell)) for cell in sweep.sweep().cells]
+            own = [folder for _, folder in cells if folder.exists()]
+            waiting += [cell for cell, folder in cells if not folder.exists()]
+            sources[sweep.root] = None
+        else:
+            own = [*run_folders(holder)] if holder else [find_run(name, runs_dir)]
+            sources |= dict.fromkeys(folder.root for folder in own)
+        titles.append(holder.absolute().name if holder else own[0].name)
+        folders |= {folder.root: folder for folder in own}
+    if not folders:
+        raise InputError("there is no run yet", ", ".join(names), "`ltdd-tui sweep` and `ltdd-tui run` make some")
+    return Asked(f"Report: {listed(titles, MOST_IN_TITLE)}", [*sources], [*folders.values()], waiting)
+
+
+def read_subject(asked: Asked, version: str = "") -> Subject:
+    """Reads the runs with all their events."""
+    tags = [str(place + 1) for place in range(len(asked.folders))]
+    runs = compared_runs([_view(folder) for folder in asked.folders], tags)
+    return Subject(asked.title, asked.sources, runs, asked.waiting, version)
+
+
+def _holds_runs(path: Path) -> bool:
+    """Whether this is a folder of runs, and not itself a run."""
+    # A name may be longer than the system allows.
+    with contextlib.suppress(OSError, ValueError):
+        return not RunFolder(path).exists() and (SweepFolder(path).exists() or any(run_folders(path)))
+    return False
+
+
+def _view(folder: RunFolder) -> RunView:
+    live = LiveRun(folder)
+    while not live.read(budget_seconds=10):
+        pass
+    return live.view
 
 
 def report(subject: Subject) -> Document:
@@ -73,12 +137,20 @@ def report(subject: Subject) -> Document:
 def _summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
     unfinished = subject.unfinished
     total = len(subject.runs) + len(subject.waiting)
-    finished = f"{total - len(unfinished)} of {total} runs finished, in {len(cells)} cells"
-    yield f"{finished}; a cell is runs that differ in their seed alone. Made by ltdd-tui {subject.version}."
+    yield (
+        f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone):"
+        f" {len(cells)}. Made by ltdd-tui {subject.version}."
+    )
     if unfinished:
         yield Heading("Not finished")
-        yield Table(("run", "state", "why"), tuple((one.name, one.state, one.why) for one in unfinished[:MOST_LISTED]))
-        yield from _more(len(unfinished))
+        begun = [one for one in unfinished if one.state != "waiting"]
+        if begun:
+            rows = tuple((one.name, one.state, one.why) for one in begun[:MOST_LISTED])
+            yield Table(("run", "state", "why"), rows)
+            yield from _more(len(begun))
+        waiting = [one.name for one in unfinished if one.state == "waiting"]
+        if waiting:
+            yield f"Waiting for a worker ({len(waiting):,}): {listed(waiting)}"
 
 
 def _more(count: int) -> Iterator[str]:
@@ -93,16 +165,20 @@ SHOWN_STAGES = ("experts", "classifier_experts", "teacher", "baselines", "distil
 
 def _practical(runs: Sequence[ComparedRun], cells: Sequence[ReportCell]) -> Iterator[Block]:
     yield Heading("Time, memory and bytes")
-    yield "Time is that of one run, the mean over seeds. What was found in the cache took none: see `from cache`."
+    yield "Time is that of one run, the mean over seeds. Experts that were found in the cache took none."
     # A cell of a further label regime is of the same runs.
     table = _cost_table([cell for cell in cells if cell.labels == cell.runs[0].view.state.regimes[0]])
     yield Folded(f"Costs of {len(table.rows)} cells", table) if len(table.rows) > 2 * MOST_DETAILED else table
     yield Table(("made with", ""), tuple(_made_with(runs)))
-    warnings = list(dict.fromkeys((run.name, one.message, one.hint) for run in runs for one in run.view.state.warnings))
-    if warnings:
+    warned: dict[tuple[str, str], dict[str, None]] = {}
+    for run in runs:
+        for one in run.view.state.warnings:
+            warned.setdefault((one.message, one.hint), {})[run.name] = None
+    if warned:
         yield Heading("Warnings of the runs", 3)
-        yield Table(("run", "warning", "what can be done"), tuple(warnings[:MOST_LISTED]))
-        yield from _more(len(warnings))
+        rows = [(message, hint, listed([*names], MOST_IN_TITLE)) for (message, hint), names in warned.items()]
+        yield Table(("warning", "what can be done", "runs"), tuple(rows[:MOST_LISTED]))
+        yield from _more(len(rows))
 
 
 def _cost_table(cells: Sequence[ReportCell]) -> Table:
@@ -119,7 +195,7 @@ def _cost_table(cells: Sequence[ReportCell]) -> Table:
         kept = next((run.view.stored for run in cell.runs if run.view.stored), None)
         experts = f"{cached} experts" if cached else None
         rows.append((cell.name, total, *seconds, experts, None if peak is None else gibibytes(peak), kept))
-    titles = ("cell", "time", *map(stage_name, there), "from cache", "peak memory", "what the set takes")
+    titles = ("cell", "time", *map(stage_name, there), "found in the cache", "peak memory", "what the set takes")
     kept_columns = [place for place in range(len(titles)) if any(row[place] for row in rows)]
     return Table(
         tuple(titles[place] for place in kept_columns),

@@ -61,11 +61,17 @@ def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
         yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
 
 
+def at_work(runs_dir: Path) -> list[RunFolder]:
+    """The runs and sweeps below `runs_dir` that a worker holds; raises OSError where it cannot be looked into."""
+    folders = map(RunFolder, sorted(runs_dir.iterdir())) if runs_dir.is_dir() else ()
+    return [folder for folder in folders if folder.is_running()]
+
+
 def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    """The runs beside these that a worker holds."""
+    """The runs and sweeps beside these that a worker holds."""
     known = {folder.root for folder in folders}
     below = {folder.root.parent for folder in folders}
-    return [other for path in below for other in run_folders(path) if other.root not in known and other.is_running()]
+    return [other for path in below for other in at_work(path) if other.root not in known]
 
 
 def last_change(folder: RunFolder) -> float:

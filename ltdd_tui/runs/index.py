@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, is_held
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from engine.sweep.cells import SweepFolder
@@ -202,8 +202,8 @@ def _add_start(state: RunState, started: RunStarted) -> None:
 
 
 def sweep_overview(folder: SweepFolder) -> Overview:
-    """A sweep in one line: `running` while one of its cells is, `failed` or `stopped` where no worker goes on."""
-    states = Counter[str]()
+    """A sweep in one line: `starting` and `running` while its workers are there, then `done`, `failed` or `stopped`."""
+    working, states = RunFolder(folder.root).is_running(), Counter[str]()
     for path in os.scandir(folder.root):
         cell = RunFolder(path.path)
         if cell.exists():
@@ -212,7 +212,7 @@ def sweep_overview(folder: SweepFolder) -> Overview:
     done, cells = states["done"], math.prod(map(len, read_grid(folder.file).values()))
     broken = states["failed"] + states["crashed"]
     rest = "failed" if broken else "stopped" if states else "waiting"
-    state = "running" if states["running"] else "done" if done == cells else rest
+    state = "running" if states["running"] else "starting" if working else "done" if done == cells else rest
     progress = done / cells if state == "running" else None
     return replace(_blank(RunFolder(folder.root), state), method="sweep", progress=progress, cells=(done, cells))
 
@@ -252,6 +252,7 @@ class RunIndex:
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self.listed: tuple[RunEntry, ...] = ()
+        self._folders: dict[str, RunFolder] = {}
         self._stats: dict[str, FileStats] = {}
         # What each run said when it was last read, and how its files were then; None while it was never read.
         self._entries: dict[str, tuple[FileStats | None, RunEntry]] = {}
@@ -275,34 +276,35 @@ class RunIndex:
 
     def _compare_stats(self) -> None:
         """Finds out which runs there are, and whose files have changed."""
-        folders = {folder.name: folder for folder in _folders(self.runs_dir)}
+        self._folders = folders = {folder.name: folder for folder in self._look_for_folders()}
         self._stats = {name: _file_stats(folder) for name, folder in folders.items()}
         self._entries = {name: self._entries.get(name) or (None, _unread(folder)) for name, folder in folders.items()}
         changed = [name for name, stats in self._stats.items() if self._entries[name][0] != stats]
         self._to_read = sorted(changed, key=lambda name: last_change(folders[name]))
 
-
-def _folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Every folder that is a run or was one, or a sweep; names with a dot in front are none."""
-    names: list[str] = []
-    with contextlib.suppress(OSError):
-        names = sorted(name for name in os.listdir(runs_dir) if not name.startswith("."))
-    folders = (RunFolder(runs_dir / name) for name in names)
-    return (folder for folder in folders if folder.config.exists() or folder.events.exists() or _is_sweep(folder))
+    def _look_for_folders(self) -> Iterator[RunFolder]:
+        """Every folder that is a run or was one, or a sweep; names with a dot in front are none."""
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            names = sorted(name for name in os.listdir(self.runs_dir) if not name.startswith("."))
+        # To make the paths of hundreds of runs takes longer than to look at their files.
+        folders = (self._folders.get(name) or RunFolder(self.runs_dir / name) for name in names)
+        return (folder for folder in folders if folder.config.exists() or folder.events.exists() or _is_sweep(folder))
 
 
 def _is_sweep(folder: RunFolder) -> bool:
-    return SweepFolder(folder.root).exists()
+    return not folder.config.exists() and SweepFolder(folder.root).exists()
 
 
 def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
-    files = (folder.config, folder.events, folder.metrics, folder.notes)
+    files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
     if _is_sweep(folder):
-        cells = [RunFolder(path.path) for path in os.scandir(folder.root) if path.is_dir()]
         files = (SweepFolder(folder.root).file, folder.notes)
-        of_cells = ((cell.is_running(), _mtime_and_size(cell.metrics)) for cell in cells)
-        return (*of_cells, *(_mtime_and_size(path) for path in files))
+        # Not by RunFolder: the paths of hundreds of cells take longer to make than to look at.
+        cells = [path.path for path in os.scandir(folder.root) if path.is_dir()]
+        of_cells = ((is_held(Path(cell, "lock")), _mtime_and_size(Path(cell, "result/metrics.json"))) for cell in cells)
+        return (folder.is_running(), *of_cells, *(_mtime_and_size(path) for path in files))
     return (folder.is_running(), *(_mtime_and_size(path) for path in files))
 
 

@@ -85,12 +85,19 @@ class SeedGroup:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """All cells of a sweep: `groups` by row and column, `best` the row of the highest mean of each column."""
+    """All cells of a sweep: `groups` by row and column, `best` the row of the highest mean of each column.
+
+    `working` is whether its workers are at work, or about to be; they do `at_once` cells at once. `estimated` are the
+    seconds that cells should take, by name, where they are known.
+    """
 
     rows: tuple[str, ...] = ()
     columns: tuple[tuple[str, ...], ...] = ()
     groups: Mapping[tuple[str, tuple[str, ...]], SeedGroup] = field(default_factory=dict)
     cells: tuple[CellState, ...] = ()
+    working: bool = False
+    at_once: int = 1
+    estimated: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def best(self) -> dict[tuple[str, ...], str]:
@@ -117,25 +124,26 @@ class SweepTable:
 
     @cached_property
     def seconds_left(self) -> float | None:
-        """What the cells at work and those that wait will take, as many at once as now; None before the first is done.
+        """What the cells at work and those that wait will take, as many at once as until now; None where unknown.
 
-        A cell that has not begun takes as long as those of its row took, or else as all that are done.
+        A cell that has not begun takes as long as those of its row took, else as estimated, else as all that are done.
         """
         took: dict[str, list[float]] = {}
         for (row, _), group in self.groups.items():
             took.setdefault(row, []).extend(cell.seconds for cell in group.cells if cell.seconds is not None)
-        if not (of_all := [seconds for of_row in took.values() for seconds in of_row]):
+        if not (of_all := [seconds for of_row in took.values() for seconds in of_row] or [*self.estimated.values()]):
             return None
         left = 0.0
         for (row, _), group in self.groups.items():
-            whole = statistics.fmean(took[row] or of_all)
+            of_row, mean = took[row], statistics.fmean(took[row] or of_all)
             for cell in group.cells:
+                whole = mean if of_row else self.estimated.get(cell.cell.name, mean)
                 if cell.state in AT_WORK and cell.entry:
                     own = cell.entry.run.seconds_left
                     left += whole * (1 - cell.progress) if own is None else own
                 elif cell.state in {"waiting", "queued", "stopped"}:
                     left += whole
-        return left / max(1, self.counts["running"])
+        return left / max(self.at_once, self.counts["running"])
 
 
 def table_as(form: TableFormat, table: SweepTable) -> str:
@@ -177,7 +185,7 @@ def label(key: str, value: Any) -> str:
     return f"{title} {text}".strip()
 
 
-def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry]) -> SweepTable:
+def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry], working: bool = False) -> SweepTable:
     """The table of a sweep in `folder`: rows are methods, or else the values of the grid's first key."""
     by_name = {entry.run.name: entry for entry in entries}
     others = [key for key in sweep.grid if key != SEED]
@@ -193,19 +201,21 @@ def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry]) -> SweepTa
         grouped.setdefault((row, column), []).append(state)
     groups = {place: SeedGroup(*place, tuple(of_place)) for place, of_place in grouped.items()}
     rows, columns = (tuple(dict.fromkeys(part)) for part in zip(*groups, strict=True))
-    return SweepTable(rows, columns, groups, tuple(cells))
+    return SweepTable(rows, columns, groups, tuple(cells), working)
 
 
 class SweepReader:
     """Reads a sweep's folder again and again; `look` may be called from a thread, `table` be read from any.
 
-    Raises SettingsError where its sweep.yaml cannot be read.
+    Raises SettingsError where its sweep.yaml cannot be read. `estimated` may be set to what cells should take (seconds
+    by name), for the time left.
     """
 
     def __init__(self, folder: RunFolder, only: Sequence[Cell] | None = None) -> None:
         """only: some of its cells, instead of all."""
         self.folder, self._only = folder, only
         self.table = SweepTable()
+        self.estimated: Mapping[str, float] = {}
         self._index = RunIndex(folder.root)
         self._sweep: Sweep | None = None
         self._entries: tuple[RunEntry, ...] | None = None
@@ -217,8 +227,13 @@ class SweepReader:
             if self._only is not None:
                 self._sweep = replace(self._sweep, cells=tuple(self._only))
         caught_up = self._index.look()
+        working = self.folder.is_running() or self.folder.is_starting()
         # Not the same tuple even where nothing changed, so compared by its entries.
-        if self._index.listed != self._entries:
+        estimated = self.estimated
+        if (self._index.listed, working, estimated) != (self._entries, self.table.working, self.table.estimated):
             self._entries = self._index.listed
-            self.table = tabulate(self._sweep, self.folder.root, self._entries)
+            table = tabulate(self._sweep, self.folder.root, self._entries, working)
+            # A worker that is between two cells still counts.
+            before = self.table.at_once if working else 1
+            self.table = replace(table, at_once=max(before, table.counts["running"]), estimated=estimated)
         return caught_up

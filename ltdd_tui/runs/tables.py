@@ -32,18 +32,15 @@ class Table:
         writer.writerows(["" if cell is None else cell for cell in row] for row in self.rows)
         return text.getvalue()
 
-    @property
-    def numeric(self) -> list[bool]:
-        """For each column whether it holds figures, which are set to the right."""
-        return [any(_is_figure(row[place]) for row in self.rows) for place in range(len(self.titles))]
-
     def as_markdown(self) -> str:
         """A table of GitHub's Markdown; numbers are set to the right."""
-        lines = [self.titles, tuple("---:" if right else "---" for right in self.numeric), *self.rows]
+        numeric = [any(is_figure(row[place]) for row in self.rows) for place in range(len(self.titles))]
+        lines = [self.titles, tuple("---:" if right else "---" for right in numeric), *self.rows]
         return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
 
 
-def _is_figure(cell: Cell) -> bool:
+def is_figure(cell: Cell) -> bool:
+    """Whether it is a number, or one with a deviation as a text."""
     return isinstance(cell, int | float) or bool(cell and cell[0].isdigit() and cell[-1].isdigit())
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -39,11 +39,10 @@ def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> W
 
     It waits until no worker is at work on the runs `behind` which it is queued.
     """
-    queue = [argument for other in behind for argument in ("--after", str(other.root))]
-    return launch(folder, ["run", str(folder.root), "--device", device, *queue])
+    return launch(folder, ["run", str(folder.root), "--device", device, *after(behind)])
 
 
-def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
+def launch(folder: RunFolder, arguments: Sequence[str], command: Sequence[str] = ()) -> WorkerProcess:
     """Starts a worker that holds the run and prints to console.log; raises InputError where one is at work already."""
     if folder.is_running():
         stopping = "a worker was asked to stop and is still at work on this run"
@@ -55,21 +54,33 @@ def launch(folder: RunFolder, arguments: Sequence[str]) -> WorkerProcess:
         )
     folder.stop_request.unlink(missing_ok=True)
     console = folder.open_console()
-    return WorkerProcess(spawn(arguments, console), console)
+    return WorkerProcess(spawn(arguments, console, command), console)
 
 
-def start_sweep(folder: SweepFolder, device: str, jobs: int, only: Sequence[str], failed: bool) -> WorkerProcess:
+def start_sweep(
+    folder: SweepFolder,
+    device: str,
+    jobs: int,
+    only: Sequence[str],
+    failed: bool,
+    behind: Sequence[RunFolder] = (),
+) -> WorkerProcess:
     """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
 
-    only: as of `only_cells`. failed: cells that failed before are tried again. Raises InputError where it is at work.
+    only: as of `only_cells`. failed: cells that failed before are tried again. It waits for the runs `behind` which it
+    is queued. Raises InputError where it is at work.
     """
     if folder.is_running():
         hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
         raise InputError("this sweep is at work already", str(folder.root), hint)
-    console = open(folder.console, "w+b")  # noqa: SIM115
     arguments = [str(folder.root), "--device", device, "--jobs", str(jobs)]
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
-    return WorkerProcess(spawn(arguments, console, SWEEP_COMMAND), console)
+    return launch(RunFolder(folder.root), arguments + after(behind), SWEEP_COMMAND)
+
+
+def after(others: Sequence[RunFolder]) -> list[str]:
+    """The arguments by which a worker waits until these runs are over."""
+    return [argument for other in others for argument in ("--after", str(other.root))]
 
 
 def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
@@ -165,9 +176,10 @@ def stop_now(folder: RunFolder) -> None:
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
     _wait_for_end(folder)
-    # In place of the worker, which could not say it; who reads the events knows the stage.
+    # In place of the worker, which could not say it; who reads the events knows the stage. A sweep has no events.
     with folder.held():
-        EventLog(folder.events).emit(RunStopped(""))
+        if folder.exists():
+            EventLog(folder.events).emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 
@@ -225,6 +237,10 @@ class WorkerProcess:
 # What is known of a run's worker before the run's events say it
 
 
+Start = Callable[[RunFolder, str, Sequence[RunFolder]], WorkerProcess]
+"""Starts a worker of a folder, on a device, behind other runs."""
+
+
 class WorkerHandle:
     """Handle for one run's worker: start, stop, and state not yet in the event log. All screens share it.
 
@@ -259,8 +275,8 @@ class WorkerHandle:
             raise InputError(NO_WORKER, self._folder.name)
         await asyncio.to_thread(request_stop, self._folder)
 
-    async def resume(self, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:
-        """Launches a worker that goes on where the last one ended; None where one is at work or on its way.
+    async def resume(self, start: Start, behind: Sequence[RunFolder] = ()) -> WorkerProcess | None:
+        """Lets `start` launch a worker that goes on where the last one ended; None where one is at work or on its way.
 
         It waits for the runs `behind` which it is queued.
         """

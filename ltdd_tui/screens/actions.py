@@ -21,6 +21,7 @@ from engine.run.errors import STOPPED, InputError, LtddError
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui.formatting import clean, short_path, size
+from ltdd_tui.launch.sweeps import resume
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.find import others_at_work
 from ltdd_tui.runs.messages import worker_died
@@ -200,7 +201,7 @@ class RunActions(Screen[None]):
     async def _resume_one(self, folder: RunFolder, behind: Sequence[RunFolder]) -> WorkerProcess | None:
         """The launched worker; None where there is none to launch, after a notification that says why."""
         try:
-            process = await self.worker_handles.of(folder).resume(behind)
+            process = await self.worker_handles.of(folder).resume(resume, behind)
         except (LtddError, OSError) as error:
             self.complain(error)
             return None
@@ -303,16 +304,14 @@ class RunActions(Screen[None]):
     @work
     async def action_rename(self) -> None:
         """Asks for a name, and gives it to the run."""
-        if len(self.all_picked()) > 1:
+        folders = self.all_picked()
+        if len(folders) > 1:
             self.tell("one run at a time; escape takes the marks off", title="rename", severity="warning")
             return
-        folder = next(iter(self.all_picked()), None)
-        if folder is None:
-            return
-        name = await self.ask(Rename(folder))
+        name = await self.ask(Rename(folders[0])) if folders else None
         if name is not None:
             try:
-                self.changed(await asyncio.to_thread(manage.rename, folder, name))
+                self.changed(await asyncio.to_thread(manage.rename, folders[0], name))
             except LtddError as error:
                 self.complain(error)
 

@@ -70,8 +70,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(width: int = 1280, height: int = 860) -> Iterator[Page]:
-    """A page of a fresh browser that can reach this machine only."""
+def new_page(width: int = 1280, height: int = 860) -> Iterator[Any]:
+    """An empty page of a fresh browser that can reach this machine only, as playwright has it."""
     from playwright.sync_api import sync_playwright
 
     # Root has no sandbox, and a machine without a GPU draws in software.
@@ -79,6 +79,13 @@ def opened(width: int = 1280, height: int = 860) -> Iterator[Page]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=flags)
         try:
-            yield Page(browser.new_page(viewport={"width": width, "height": height}))
+            yield browser.new_page(viewport={"width": width, "height": height})
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def opened(width: int = 1280, height: int = 860) -> Iterator[Page]:
+    """A page for the app."""
+    with new_page(width, height) as page:
+        yield Page(page)

@@ -25,7 +25,7 @@ from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
 from ltdd_tui.launch.form import DEVICE, OWN_IMAGES, PATH, Form, fault_summary, first_form, form_of_preset
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
-from ltdd_tui.runs.find import run_folders
+from ltdd_tui.runs.find import at_work, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.dialogs import Confirm, StartBeside
 from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
@@ -136,12 +136,11 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _count_runs_and_cache(self) -> str:
         cache = f"experts' cache {gibibytes(experts_gib())}"
         try:
-            runs = list(run_folders(self.runs_dir))
+            runs, working = sum(1 for _ in run_folders(self.runs_dir)), len(at_work(self.runs_dir))
         except OSError as error:
             return f"{self.runs_dir}: {error.strerror}   {cache}"
-        working = sum(folder.is_running() for folder in runs)
-        at_work = f", {working} at work" if working else ""
-        return f"{len(runs)} run{'' if len(runs) == 1 else 's'}{at_work}   {cache}"
+        of_them = f", {working} at work" if working else ""
+        return f"{runs} run{'' if runs == 1 else 's'}{of_them}   {cache}"
 
     # ---- The form, and the plan of the run that it describes. ----
 
@@ -278,7 +277,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
 
     def _runs_at_work(self) -> list[RunFolder]:
         with contextlib.suppress(OSError):
-            return [folder for folder in run_folders(self.runs_dir) if folder.is_running()]
+            return at_work(self.runs_dir)
         return []
 
     @work(exclusive=True, group="dialog")

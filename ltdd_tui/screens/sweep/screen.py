@@ -14,11 +14,13 @@ from textual.widgets import DataTable, OptionList, Static
 
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
+from engine.sweep.cells import SweepFolder
 from ltdd_tui.formatting import clean, duration, short_path
-from ltdd_tui.runs.sweeps import CellState, SweepReader, SweepTable, failure_lines, table_as
+from ltdd_tui.launch.sweeps import begin_sweep, seconds_of_cells
+from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, table_as
 from ltdd_tui.runs.tables import TableFormat
 from ltdd_tui.runs.worker import WorkerHandles
-from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table
+from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table, end_announced
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import ERROR
@@ -32,7 +34,9 @@ NOT_READ = "reading the sweep ..."
 
 def count_cells(table: SweepTable) -> str:
     """How many cells there are in each state that a person should know of."""
-    counts = table.counts
+    counts = table.counts.copy()
+    # What starts the workers is there, and none of them has begun.
+    counts["starting"] += table.working and not counts["running"]
     states = ("starting", "running", "queued", "failed", "stopped")
     return ", ".join(
         [f"{counts['done']} of {len(table.cells)} cells done"]
@@ -57,8 +61,8 @@ class SweepScreen(RunActions):
     **Stop** (`s`) stops the workers at the next safe point, **Resume** (`r`) goes on: what is done is not run again,
     and what failed is tried again. `a` runs only the cells at the cursor.
 
-    **Time left** counts what done cells of the same row took, with as many cells at once as now. `Y` copies the table
-    as Markdown, `C` as CSV.
+    **Time left** counts what done cells of the same row took, or else the estimate, with as many cells at once as now.
+    `Y` copies the table as Markdown, `C` as CSV.
     """
     AUTO_FOCUS = "SweepGrid"
     CSS_PATH = "sweep.tcss"
@@ -77,6 +81,7 @@ class SweepScreen(RunActions):
         self.folder, self.worker_handles = folder, worker_handles
         self._reader = SweepReader(folder)
         self._look_now = asyncio.Event()
+        self._failure_lines: list[str] = []
         self._title, self._progress, self._failures = TitleBar("Sweep"), Static(id="progress"), Static(id="failures")
         self._nothing, self._grid, self._cells = Static(NOT_READ, id="nothing"), SweepGrid(), CellList()
         self._footer = KeyFooter()
@@ -94,6 +99,15 @@ class SweepScreen(RunActions):
         self.add_class("-nothing")
         self.watch(self.app, "theme", lambda: self._grid.show(self._reader.table, anew=True), init=False)
         self._keep_looking()
+        self._estimate()
+
+    @work
+    async def _estimate(self) -> None:
+        sweep = SweepFolder(self.folder.root)
+        # A sweep that cannot be read is told of by who reads it.
+        with contextlib.suppress(LtddError, OSError):
+            device = self.worker_handles.device
+            self._reader.estimated = await asyncio.to_thread(seconds_of_cells, sweep, device)
 
     def on_screen_resume(self) -> None:
         self._look_now.set()
@@ -105,8 +119,10 @@ class SweepScreen(RunActions):
             caught_up = True
             try:
                 if self.is_active:
+                    before = self._reader.table
                     caught_up = await asyncio.to_thread(self._reader.look)
-                    self._show()
+                    if self._reader.table is not before:
+                        self._show()
             except (LtddError, OSError) as error:
                 self._nothing.update(Content(clean(str(error))))
             if caught_up:
@@ -129,10 +145,12 @@ class SweepScreen(RunActions):
         left = table.seconds_left if table.counts["running"] else None
         time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
         width = max(1, self._progress.content_size.width - len(time_left))
-        self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left))
+        self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left), layout=False)
         lines = failure_lines(table, MOST_FAILURES - 1)
-        self._failures.display = bool(lines)
-        self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
+        if lines != self._failure_lines:
+            # Another height: all that is below it is laid out and drawn anew.
+            self._failure_lines, self._failures.display = lines, bool(lines)
+            self._failures.update(Content("\n").join(Content.styled(f"× {clean(line)}", ERROR) for line in lines))
         self._footer.hide(self._hidden_keys())
 
     # ---- The cursor, and what opens. ----
@@ -144,10 +162,10 @@ class SweepScreen(RunActions):
     def _hidden_keys(self) -> set[str]:
         """What would be refused now: the footer has room for the rest."""
         counts = self._reader.table.counts
-        working, all_done = counts["running"] > 0, counts["done"] == len(self._reader.table.cells)
-        hidden = {"stop": not working, "resume": all_done, "compare": len(self._compared()) < 2}
+        working, all_done = self._reader.table.working, counts["done"] == len(self._reader.table.cells)
+        hidden = {"stop": not working, "resume": working or all_done, "compare": len(self._compared()) < 2}
         current = self._grid.current
-        hidden["run_these"] = current is None or all(cell.state in {"done", "running"} for cell in current.cells)
+        hidden["run_these"] = working or current is None or all(cell.state == "done" for cell in current.cells)
         return {action for action, hides in hidden.items() if hides}
 
     @on(DataTable.CellHighlighted)
@@ -197,6 +215,27 @@ class SweepScreen(RunActions):
             self.tell("fewer than two of these cells have a run", title="compare", severity="warning")
         else:
             self.post_message(OpenCompare(folders[:MOST_COMPARED]))
+
+    @work(group="resume")
+    async def action_run_these(self) -> None:
+        """Starts workers for the cells at the cursor alone."""
+        if (group := self._grid.current) is None:
+            return
+        only = [f"{key}={value}" for key, value in group.cells[0].cell.values.items() if key != SEED]
+        try:
+            process = await asyncio.to_thread(
+                begin_sweep, SweepFolder(self.folder.root), self.worker_handles.device, only
+            )
+        except (LtddError, OSError) as error:
+            self.complain(error)
+            return
+        self.worker_handles.of(self.folder).launched(process)
+        self.tell(", ".join((group.row, *group.column)), title="only these cells are run", timeout=3)
+        end = end_announced(self.app, self.worker_handles, process, self.folder, "the sweep")
+        self.app.run_worker(end, group="worker end")
+
+    def worker_changed(self, folder: RunFolder) -> None:
+        self._look_now.set()
 
     def action_copy_table(self, form: TableFormat) -> None:
         """Copies the table, a row for each place of it."""

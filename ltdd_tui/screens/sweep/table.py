@@ -119,8 +119,10 @@ class CellList(OptionList, inherit_bindings=False):
     def show(self, group: SeedGroup | None) -> None:
         """Lists the cells of a place; the cursor stays where it is, unless it is another place."""
         title = ", ".join((group.row, *group.column)) if group else ""
-        place, self.cells = self.highlighted if title == self.border_title else 0, group.cells if group else ()
-        self.border_title = title
+        place, before = self.highlighted if title == self.border_title else 0, self.cells
+        self.border_title, self.cells = title, group.cells if group else ()
+        if self.cells == before:
+            return
         with self.prevent(OptionList.OptionHighlighted):
             self.set_options(Option(cell_line(cell)) for cell in self.cells)
             self.highlighted = min(place or 0, len(self.cells) - 1) if self.cells else None

@@ -15,7 +15,7 @@ from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.screens.runs import table
 from tests.ltdd_tui.driving import all_runs_read, sees, until
-from tests.ltdd_tui.recorded import FINISHED_AT
+from tests.ltdd_tui.recorded import FINISHED_AT, SWEEP, let_go, record_sweep
 from tests.ltdd_tui.runs.test_comparison import varied
 
 pytestmark = pytest.mark.usefixtures("no_form")
@@ -93,3 +93,28 @@ def test_a_comparison(snap_compare: Callable[..., bool], add: Add, size: tuple[i
     words = wide if size[0] > 100 else ["truck"] if panel == "4" else ["by seed"]
     before = pressing(["space", "space", "space", "space", "c", panel], *words)
     assert snap_compare(LtddApp(Path("runs")), terminal_size=size, run_before=before)
+
+
+@SIZES
+def test_a_sweep(snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int]) -> None:
+    text = SWEEP.replace("[ltdd, datm]", "[ltdd, datm, random]").replace("[10, 100]", "[10, 50, 100]\n  ipc: [1, 2]")
+    accuracies: dict[str, float | str] = {
+        f"{method}-if{factor}-ipc{ipc}-seed{seed}": base - factor / 10 + 4 * ipc + seed * 1.5
+        for method, base in (("ltdd", 60.0), ("datm", 57.0))
+        for factor in (10, 50, 100)
+        for ipc in (1, 2)
+        for seed in (0, 1)
+    }
+    states: dict[str, float | str] = {
+        "datm-if100-ipc1-seed1": "failed",
+        "datm-if100-ipc2-seed1": "running",
+        "datm-if100-ipc2-seed0": "stopped",
+        "random-if10-ipc1-seed0": "running",
+        # Of each row one is done: else the time left is an estimate for this machine.
+        "random-if10-ipc1-seed1": 41.0,
+    }
+    folder = record_sweep(tmp_path / "runs" / "mine", accuracies | states, text)
+    before = pressing(["enter", "j", "l"], "failed", "seed 0", "datm, IF 10")
+    assert snap_compare(LtddApp(Path("runs")), terminal_size=size, run_before=before)
+    for name in ("datm-if100-ipc2-seed1", "random-if10-ipc1-seed0"):
+        let_go(RunFolder(folder.root / name))

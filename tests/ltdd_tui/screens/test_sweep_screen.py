@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from textual.pilot import Pilot
 
 from engine.run.folder import RunFolder, write_atomically, write_json
 from ltdd_tui.app import LtddApp
+from ltdd_tui.launch import sweeps
+from ltdd_tui.runs import worker
 from ltdd_tui.screens.compare.screen import CompareScreen
 from ltdd_tui.screens.run.screen import RunScreen
 from ltdd_tui.screens.runs.screen import RunsScreen
@@ -100,6 +103,46 @@ async def test_the_list_of_runs_opens_a_sweep(folder: RunFolder) -> None:
         assert "Export" not in text(pilot).split("\n")[-1]
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen))
+
+
+# In place of engine/sweep/supervisor.py: holds the sweep until it is asked to stop.
+SUPERVISOR = """
+import sys, time
+from engine.run.folder import RunFolder
+folder = RunFolder(sys.argv[1])
+(folder.root / "arguments").write_text(" ".join(sys.argv[2:]))
+with folder.held():
+    while not folder.stop_request.exists():
+        time.sleep(0.02)
+    folder.stop_request.unlink()
+sys.exit(130)
+"""
+
+
+async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_screen, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
+    monkeypatch.setattr(sweeps, "jobs_here", lambda asked, device, cells, memory: 1)
+    let_go(RunFolder(folder.root / "datm-if10-seed1"))
+    arguments = folder.root / "arguments"
+    async with shown(folder) as pilot:
+        await pilot.press("r")
+        await until(pilot, folder.is_running)
+        await sees(pilot, "1 starting", "s Stop")
+        assert arguments.read_text() == "--device cpu --jobs 1 --failed"
+        assert "r Resume" not in text(pilot)
+        await pilot.press("s", "y")
+        await until(pilot, lambda: not folder.is_running())
+        await sees(pilot, "r Resume")
+        await pilot.press("j", "l", "a")
+        await until(pilot, folder.is_running)
+        assert arguments.read_text() == (
+            "--device cpu --jobs 1 --only method=datm --only dataset.imbalance_factor=100 --failed"
+        )
+        await pilot.press("s", "y")
+        await until(pilot, lambda: not folder.is_running())
 
 
 async def test_a_sweep_that_cannot_be_read_says_why(folder: RunFolder) -> None:

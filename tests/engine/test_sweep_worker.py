@@ -1,0 +1,178 @@
+"""A worker does cell after cell to the same bytes as each alone, goes on where one was killed, and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import sweep_worker
+from engine.__main__ import main
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.presets import dump
+from engine.stages import evaluate as stage
+from engine.sweep import supervisor
+from engine.sweep.cells import SweepFolder, cell_status
+from engine.sweep.supervisor import supervise
+from engine.sweep_worker import START_AGAIN, work_on_sweep
+
+TINY = """
+preset: quickstart
+set:
+  compile: never
+  experts: {num_experts: 2, epochs: 2, width: 4}
+  classifier_experts.epochs: 2
+  matching: {iterations: 2, max_start_epoch: 1, syn_steps: 2, syn_steps_cls: 2}
+  evaluate: {repeats: 2, epochs: 2, every: 2}
+grid: {method: [random], seed: [0, 1]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache of its own, and the signal handlers of before."""
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def sweep_in(root: Path, text: str = TINY) -> SweepFolder:
+    write_atomically(root / "sweep.yaml", text)
+    return SweepFolder(root)
+
+
+def states(folder: SweepFolder) -> dict[str, str]:
+    return {cell.name: cell_status(cell, folder.run(cell)).state for cell in folder.sweep().cells}
+
+
+def count(folder: SweepFolder, kind: str) -> int:
+    files = [folder.run(cell).events for cell in folder.sweep().cells]
+    return sum(file.read_text().count(f'"type":"{kind}"') for file in files if file.exists())
+
+
+def interrupt(run: RunFolder, begun: int = 1) -> None:
+    """Leaves of a finished run what a killed worker leaves, in each of so many starts: no end, and no result."""
+    lines = run.events.read_text().splitlines()
+    first = next(line for line in lines if '"type":"run_started"' in line)
+    run.events.write_text("\n".join([*[first] * begun, ""]))
+    run.metrics.unlink()
+
+
+def test_cells_have_the_bytes_of_runs_alone_and_no_network_is_trained_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, real = list[str](), stage.train_from_scratch
+
+    def counted(*arguments: object, **named: object) -> object:
+        trained.extend(map(str, arguments[4]))  # type: ignore[call-overload]
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage, "train_from_scratch", counted)
+    folder = sweep_in(tmp_path / "sweep", TINY.replace("[random], seed: [0, 1]", "[ltdd, ed, random]"))
+    assert work_on_sweep(folder, "cpu") == 0
+    assert set(states(folder).values()) == {"finished"}
+    random = [name for name in trained if "'random'" in name]
+    assert len(random) == 2, "two networks, whatever the method"
+    starts = [name for name in trained if "'set', 0" in name]
+    assert len(starts) == 2 * 2, "ltdd and ed start alike; a selection ends where it starts"
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "another"))
+    monkeypatch.setattr("engine.run.folder.evaluations_root", lambda: tmp_path / "none")
+    for cell in folder.sweep().cells[::2]:
+        run = RunFolder(tmp_path / "alone" / cell.name)
+        write_atomically(run.config, dump(cell.settings))
+        assert main(["run", str(run.root), "--device", "cpu"]) == 0
+        of_sweep = folder.run(cell)
+        assert run.distilled.read_bytes() == of_sweep.distilled.read_bytes()
+        figures = [json.loads(one.metrics.read_text()) for one in (run, of_sweep)]
+        assert figures[0]["final"] == figures[1]["final"] and figures[0]["random"] == figures[1]["random"]
+        assert of_sweep.console.exists() and of_sweep.config.read_text() == run.config.read_text()
+
+
+def test_an_interrupted_cell_goes_on_and_none_that_is_finished_begins_again(tmp_path: Path) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    work_on_sweep(folder, "cpu")
+    assert count(folder, "run_started") == count(folder, "run_finished") == 2
+    cells = folder.sweep().cells
+    before = folder.run(cells[0]).distilled.read_bytes()
+    interrupt(folder.run(cells[0]))
+    assert states(folder)[cells[0].name] == "stopped"
+    assert work_on_sweep(folder, "cpu") == 0
+    assert count(folder, "run_started") == 2 + 1 and set(states(folder).values()) == {"finished"}
+    assert folder.run(cells[0]).distilled.read_bytes() == before
+    interrupt(folder.run(cells[1]), begun=3)
+    assert work_on_sweep(folder, "cpu") == 0
+    status = cell_status(cells[1], folder.run(cells[1]))
+    assert status.state == "failed" and "died 3 times" in status.faults[0].what
+    assert work_on_sweep(folder, "cpu") == 0 and states(folder)[cells[1].name] == "failed"
+    assert work_on_sweep(folder, "cpu", failed=True) == 0 and set(states(folder).values()) == {"finished"}
+
+
+def test_a_cell_that_fails_stops_nothing_and_is_tried_again_only_when_asked(tmp_path: Path) -> None:
+    text = TINY.replace("[random], seed: [0, 1]", "[ltdd, random], experts.learning_rate: [1.0e+30]")
+    folder = sweep_in(tmp_path / "sweep", text)
+    assert work_on_sweep(folder, "cpu") == 0
+    assert states(folder) == {"ltdd-learning_rate1e-30": "failed", "random-learning_rate1e-30": "finished"}
+    cell = folder.sweep().cells[0]
+    assert "not finite" in cell_status(cell, folder.run(cell)).faults[0].what
+    for failed in (False, True):
+        work_on_sweep(folder, "cpu", failed=failed)
+        assert count(folder, "run_broke") == 1 + failed
+
+
+def test_after_an_unknown_error_another_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    folder = sweep_in(tmp_path / "sweep")
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_worker, "do_run", broken)
+        assert work_on_sweep(folder, "cpu") == START_AGAIN
+    first = folder.run(folder.sweep().cells[0])
+    assert "ZeroDivisionError: a bug" in first.events.read_text() and first.console.exists()
+    assert work_on_sweep(folder, "cpu", since=0.0) == 0
+    assert list(states(folder).values()) == ["failed", "finished"]
+
+
+def test_a_stop_request_stops_the_cell_and_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    real = stage.train_from_scratch
+
+    def stop(*arguments: object, **named: object) -> object:
+        folder.stop_request.touch()
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "train_from_scratch", stop)
+        assert work_on_sweep(folder, "cpu") == 130
+    assert sorted(states(folder).values()) == ["stopped", "waiting"]
+    assert count(folder, "run_stopped") == 1
+    folder.stop_request.unlink()
+    assert work_on_sweep(folder, "cpu") == 0 and set(states(folder).values()) == {"finished"}
+
+
+def test_a_cell_that_another_worker_does_is_left_to_it(tmp_path: Path) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    first, second = folder.sweep().cells
+    with folder.run(first).held():
+        assert work_on_sweep(folder, "cpu") == 0
+        assert states(folder) == {first.name: "running", second.name: "finished"}
+
+
+@pytest.mark.parametrize(("dies", "starts", "code"), [(1, 2, 1), (99, 3, 1)])
+def test_a_worker_that_dies_is_replaced_unless_it_never_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: int, starts: int, code: int
+) -> None:
+    folder, tally = sweep_in(tmp_path / "sweep"), tmp_path / "tally"
+    tell = f"import os; t = {str(tally)!r}; open(t, 'a').write('x')"
+    fake = f"{tell}; os.stat(t).st_size > {dies} or os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(supervisor, "WORKER", (sys.executable, "-S", "-c", fake))
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
+    assert supervise(folder, 1, "cpu") == code, "no cell is finished"
+    assert os.path.getsize(tally) == starts
