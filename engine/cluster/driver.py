@@ -151,8 +151,8 @@ def run_on_cluster(
         here = {**versions(), "commit": commit() or "none", "ray": ray.__version__}
         key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
         nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
-        refuse_unfit(nodes, here)
         gpus = int(device != "cpu" and any(node.gpus for node in nodes))
+        refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
         return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
 
 
