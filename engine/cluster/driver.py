@@ -266,14 +266,14 @@ class _Driver:
     def _receive(self) -> None:
         """Waits for a while for one task, and writes what came back."""
         done, _ = self._ray.wait([*self._shared, *self._cells], num_returns=1, timeout=POLL_SECONDS)
+        for name, node in self._ray.get(self._board.read.remote()):
+            say(f"{name}: {'begins again' if name in self._begun else 'running'} on {node}")
+            self._begun.add(name)
         for ref in done:
             if ref in self._shared:
                 self._receive_shared(ref)
             else:
                 self._receive_cell(ref)
-        for name, node in self._ray.get(self._board.read.remote()):
-            say(f"{name}: {'goes on' if name in self._begun else 'running'} on {node}")
-            self._begun.add(name)
 
     def _receive_shared(self, ref: Any) -> None:
         shared = self._shared.pop(ref)
