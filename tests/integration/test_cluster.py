@@ -44,5 +44,5 @@ def done(root: Path, module: str, *options: str) -> dict[str, bytes]:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs, one for each rank")
 def test_a_sweep_on_a_cluster_has_the_bytes_of_a_local_one(tmp_path: Path) -> None:
     cluster = done(tmp_path / "cluster", "engine.cluster run", "--address", "local", "--ranks", "2")
-    local = done(tmp_path / "local", "engine.sweep")
+    local = done(tmp_path / "local", "engine sweep")
     assert cluster == local and len(local) >= 8
