@@ -59,8 +59,8 @@ def ratios(rounds: list[dict[str, Any]]) -> dict[str, float]:
     """How many times as long as one alone of the same round the slowest worker takes; medians over the rounds."""
 
     def median(form: str, other: str) -> float:
-        pairs = [(max(one[form]), max(one[other])) for one in rounds if form in one]
-        return round(statistics.median(mine / theirs for mine, theirs in pairs), 3)
+        times: list[float] = [max(one[form]) / max(one[other]) for one in rounds if form in one]
+        return round(statistics.median(times), 3)
 
     return {
         "alone_against_plain": median("turns_1", "plain_1"),

@@ -19,6 +19,7 @@ import torch
 
 from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
+from engine.queue import stop_check, stop_signals
 from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
@@ -26,7 +27,7 @@ from engine.run.presets import dump
 from engine.sweep.cells import CellStatus, SweepFolder, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks
-from engine.worker import do_run, failures_told, stop_check, stop_signals
+from engine.worker import do_run, failures_told
 
 START_AGAIN = 75
 """Exit code of a worker whose cell failed for an unknown reason: what is left of it in this process is not trusted."""

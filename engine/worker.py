@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,16 +20,15 @@ from engine.distributed import joined
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.manifest import estimated_seconds, write_manifest
+from engine.queue import wait_for
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
-from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
+from engine.run.errors import LtddError, Stopped
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.events import Emit, EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash
-
-QUEUE_SECONDS = 0.5
 
 
 def do_run(
@@ -87,14 +84,6 @@ def _copy_imported_set(folder: RunFolder) -> None:
         copy_imported_set(folder, load_preset(str(folder.config)))
 
 
-def wait_for(others: Sequence[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
-    """Waits until no worker holds any of these runs or is about to; raises Stopped when asked to."""
-    log.emit(Queued([other.name for other in others]))
-    while any(other.is_running() or other.is_starting() for other in others):
-        check_stop()
-        time.sleep(QUEUE_SECONDS)
-
-
 def open_context(
     folder: RunFolder, device_name: str, log: EventLog, check_stop: Callable[[], None], begins: bool = False
 ) -> Context:
@@ -114,36 +103,6 @@ def open_context(
         estimate = partial(estimate_for_manifest, settings, device_for(str(device)))
         write_manifest(folder, settings, device, estimate, imported_sources(folder, settings))
     return Context(settings, folder, device, DeviceMeter(device, log.emit).emit, check_stop, Clock(folder))
-
-
-def stop_signals() -> StopSignals:
-    """Installs handlers of SIGINT and SIGTERM, which ask for a stop; a second request ends the process at once."""
-    requests = StopSignals()
-
-    def on_signal(number: int, _frame: object) -> None:
-        requests.take(number)
-        if len(requests.numbers) > 1:
-            os._exit(STOPPED)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    return requests
-
-
-def stop_check(folder: RunFolder, requests: StopSignals, command: str) -> Callable[[], None]:
-    """What stages call at safe points: it raises Stopped after a stop request, by signal or by the stop file."""
-
-    def check() -> None:
-        if not folder.config.exists():
-            raise RunFailed("the run's folder was deleted", str(folder.root), "there is nothing left to resume")
-        if requests.numbers or folder.stop_request.exists():
-            # Removed before the run ends, or resuming it would stop it again.
-            folder.stop_request.unlink(missing_ok=True)
-            resumed = command == "run"  # a finished run has nothing to resume
-            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
-            raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
-
-    return check
 
 
 def _run_started(context: Context) -> RunStarted:

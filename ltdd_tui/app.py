@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 FAULT_SECONDS, SEEN_SECONDS = 12, 6
 # The first screen is drawn by then; a thread imports the other screens, so that each opens at once.
 LOADS_AFTER_SECONDS = 0.4
-MOST_RUNS_OFFERED = 5
-"""Runs that the command palette lists before anything is typed."""
+MOST_RUNS_OFFERED = 5  # by the command palette, before anything is typed
 # What the palette says of the actions of a screen; only those are offered that have a key there and can be done now.
 SCREEN_COMMANDS = {
     "resume": ("Resume run", "go on from the last checkpoint"),
@@ -61,6 +60,7 @@ SCREEN_COMMANDS = {
     "open_folder": ("Open folder", "of the run, in the file manager"),
     "maximize_panel": ("Maximize panel", "and back"),
     "start": ("Start run", "with the settings of the form"),
+    "new_sweep": ("New sweep", "a grid of runs: pick one, see what it costs"),
     "save_preset": ("Save preset", "the settings of the form, under a name of yours"),
 }
 

@@ -19,9 +19,11 @@ from engine.run.errors import InputError
 from engine.run.estimate import estimate
 from engine.run.events import EVENT_TYPES, VERSION
 from engine.run.folder import write_atomically
-from engine.run.presets import load_preset, preset_files
+from engine.run.presets import load_preset, preset_files, shipped_folder
 from engine.run.schema import Leaf, blocks, leaves
 from engine.run.settings import RunSettings
+from engine.sweep.grid import Sweep, load_sweep
+from ltdd_tui.launch.sweeps import cost_of
 from tests.bad_input import BAD_INPUTS, BadInput
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -159,6 +161,16 @@ def estimate_line(settings: RunSettings, device: str) -> str:
     )
 
 
+def with_sweep_estimate(text: str, sweep: Sweep) -> str:
+    """A sweep's text with its estimate recomputed: what cells share is counted once, and nothing is in the cache."""
+    line = ESTIMATE_LINE.search(text)
+    if line is None or line["device"] not in ESTIMATE_DEVICES:
+        raise InputError("there is no estimate", hint=f"# Estimate, {' | '.join(ESTIMATE_DEVICES)}: ...")
+    cost = cost_of(sweep.cells, ESTIMATE_DEVICES[line["device"]], with_cache=False)
+    told = f"# Estimate, {line['device']}: {len(sweep.cells)} cells, {_duration(cost.total_seconds)} one after another."
+    return ESTIMATE_LINE.sub(told, text, count=1)
+
+
 def with_estimate(text: str, settings: RunSettings) -> str:
     """A preset's text with its estimate recomputed; raises InputError where it has no such line.
 
@@ -188,6 +200,8 @@ def main() -> None:
     for path, origin in preset_files().values():
         if origin == "shipped":
             write_atomically(path, with_estimate(path.read_text(), load_preset(str(path))))
+    for path in sorted((shipped_folder() / "sweeps").glob("*.yaml")):
+        write_atomically(path, with_sweep_estimate(path.read_text(), load_sweep(str(path))))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ def override(argument: str, message: str) -> BadInput:
     return BadInput(f"ltdd-tui presets check quickstart --set {argument}", message)
 
 
+def swept(text: str, message: str) -> BadInput:
+    """A sweep of one's own, mine.yaml."""
+    return BadInput("ltdd-tui sweep mine.yaml", message, files={"mine.yaml": text})
+
+
 def two_cats_and_dogs(root: Path) -> None:
     """images/train and images/test with 2 cats and 2 dogs each."""
     from PIL import Image
@@ -534,6 +539,43 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --name: 'a/b' cannot be a run's name\n"
             "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
         ),
+    ],
+    "Sweeps": [
+        BadInput(
+            "ltdd-tui sweep digit",
+            "error: there is no sweep 'digit'\nhint: known: ablation, cross-architecture, digits, lambda,"
+            " paper-cifar10-lt, paper-cifar100-lt, paper-tiny, robustness; or a file",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --only method=ltd,ipc=1",
+            "error: --only: method has no value 'ltd'\nhint: it has ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
+            " random, k-center, herding, graph-cut, confident",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --set seed=3",
+            "error: --set: seed: seed is in the grid of the sweep\nhint: --only takes some of its values",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --jobs many", "error: --jobs: auto or a number of workers is needed, this is 'many'"
+        ),
+        swept(
+            "ipc: 10\n",
+            "error: grid: this key is missing\n"
+            "hint: a sweep has preset, set, grid, overrides and published (docs/sweeps.md)\n"
+            "error: mine.yaml:1: ipc: there is no such key in a sweep\n"
+            "hint: a sweep has preset, set, grid, overrides and published (docs/sweeps.md)",
+        ),
+        swept(
+            "grid:\n  metod: [ltdd]\n  ipc: [1, 1]\n",
+            "error: mine.yaml:2: grid.metod: there is no such setting\nhint: did you mean method?\n"
+            "error: mine.yaml:3: grid.ipc: a value stands here a second time\nhint: write it once",
+        ),
+        swept(
+            "grid:\n  method: [ltdd, random]\n  ipc: [1, 0]\n",
+            "error: cell ltdd-ipc0 and 1 more: mine.yaml:3: ipc: must be >= 1, this is 0\n"
+            "hint: synthetic images per class (IPC)",
+        ),
+        swept("grid:\n  ipc: 3\n", "error: mine.yaml:2: grid.ipc: a list is needed\nhint: write [a, b]"),
     ],
     "Reports": [
         BadInput(

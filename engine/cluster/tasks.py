@@ -191,8 +191,8 @@ def train_teacher(place: Place, settings: RunSettings, device: str, number: int)
 def run_cell(task: CellTask, board: Any) -> Outcome:
     """One cell, as a worker of a sweep does it; what it fails of is in its run folder."""
     from engine.device import keep_freed_memory
+    from engine.queue import stop_signals
     from engine.sweep_worker import do_cell, forget_cell
-    from engine.worker import stop_signals
 
     keep_freed_memory()
     node = node_address()

@@ -19,10 +19,11 @@ from engine.data.image_files import (
     split_in_memory,
 )
 from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import DIGITS_HELD_OUT, FACTS, class_faults
+from engine.run.datasets import DIGITS_HELD_OUT, FACTS
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit
 from engine.run.folder import FULL_DISK, cache_root, exclusive, expanded
+from engine.run.image_lists import class_faults
 
 
 def load_source(settings: DatasetSettings, emit: Emit) -> Source:

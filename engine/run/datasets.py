@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,17 +101,3 @@ def empty_tail(dataset: DatasetSettings, counts: Sequence[int]) -> Iterator[Faul
             "dataset.imbalance_factor",
             f"at most {max(counts)}",
         )
-
-
-def class_faults(names: Sequence[str], labels_by_split: Mapping[str, Iterable[int]], where: str) -> list[Fault]:
-    """The faults of the labels of a set, train and test: labels of no class, and classes without images."""
-    faults = []
-    for split, own in labels_by_split.items():
-        labels = Counter(own)
-        hint = "add images, or leave the class out; labels are 0, 1, 2, ... without a gap"
-        empty = [name for c, name in enumerate(names) if not labels[c]]
-        faults += [Fault(f"class {name} has no {split} images", where, hint) for name in empty]
-        hint = f"labels run from 0 to {len(names) - 1}"
-        unknown = sorted(label for label in labels if not 0 <= label < len(names))
-        faults += [Fault(f"{split} label {label} is unknown to train", where, hint) for label in unknown]
-    return faults

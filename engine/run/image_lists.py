@@ -6,11 +6,11 @@ Read by one reader, before any image is: labels are checked before anything is s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import class_faults
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
 from engine.run.image_headers import header_faults
@@ -102,3 +102,17 @@ def list_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault
         return faults, ()
     repeated = repeated_files(train, test)
     return header_faults([file for file, _ in train + test]), (repeated,) if repeated else ()
+
+
+def class_faults(names: Sequence[str], labels_by_split: Mapping[str, Iterable[int]], where: str) -> list[Fault]:
+    """The faults of the labels of a set, train and test: labels of no class, and classes without images."""
+    faults = []
+    for split, own in labels_by_split.items():
+        labels = Counter(own)
+        hint = "add images, or leave the class out; labels are 0, 1, 2, ... without a gap"
+        empty = [name for c, name in enumerate(names) if not labels[c]]
+        faults += [Fault(f"class {name} has no {split} images", where, hint) for name in empty]
+        hint = f"labels run from 0 to {len(names) - 1}"
+        unknown = sorted(label for label in labels if not 0 <= label < len(names))
+        faults += [Fault(f"{split} label {label} is unknown to train", where, hint) for label in unknown]
+    return faults

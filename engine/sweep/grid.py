@@ -10,6 +10,8 @@
     overrides:                             # settings of some cells; a later entry is laid over an earlier one
       - where: {method: ltdd, ipc: [10]}
         set: {matching.image_lr: 10}
+      - where: {dataset.imbalance_factor: 10}
+        preset: quickstart               # instead of, or over, the preset of all cells
     published:                             # published accuracies, with their source; they become `expected` of a cell
       - where: {method: ltdd, dataset.imbalance_factor: 100, ipc: 10}
         accuracy: 53.4
@@ -69,6 +71,8 @@ PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
 FILE = "sweep.yaml"
 """The resolved sweep in the sweep's folder."""
+PRESET = "preset:0"
+"""The place of what presets say."""
 MOST_CELLS = 20_000
 LONGEST_NAME = 120
 
@@ -151,9 +155,10 @@ class _OfCells(_Strict):
 
 
 class Override(_OfCells):
-    """Settings of some cells, or of all."""
+    """Settings of some cells, or of all; those of a preset lie below what the sweep itself sets."""
 
-    set: Settings
+    set: Settings = {}
+    preset: str | Settings = {}
 
 
 class Published(_OfCells):
@@ -236,18 +241,33 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     else:
         base = checked(read_preset(find_preset(file.preset, beside=path))) if file.preset else RunSettings()
     settings = flat(base.model_dump(mode="json", exclude={"expected"}))
-    blocks = {"preset": settings, "set": file.set, "grid": file.grid}
-    absolute = {name: {key: _absolute(key, value) for key, value in block.items()} for name, block in blocks.items()}
-    return file.model_copy(update=absolute), places
+    own: dict[str, Any] = {"preset": _all_absolute(settings), "set": _all_absolute(file.set)}
+    own["grid"] = _all_absolute(file.grid)
+    own["overrides"] = [
+        row.model_copy(update={"set": _all_absolute(row.set), "preset": _written(row.preset, path)})
+        for row in file.overrides
+    ]
+    return file.model_copy(update=own), places
+
+
+def _written(preset: str | Mapping[str, Any], beside: Path) -> Mapping[str, Any]:
+    """What a preset and those that it extends say, by dotted key; raises SettingsError with the faults of its form."""
+    if not isinstance(preset, str):
+        return preset
+    layers = read_preset(find_preset(preset, beside))
+    if layers.faults:
+        raise SettingsError(layers.faults)
+    return _all_absolute({".".join(at): value for at, value in layers.values.items() if at[0] != "expected"})
 
 
 def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
     """A fault of the file's form in our words, at the nearest key that has a line."""
-    path = tuple(map(str, error["loc"]))
-    what = "there is no such key in a sweep" if error["type"] == "extra_forbidden" else error["msg"]
-    what = "this key is missing" if error["type"] == "missing" else what
-    hint = "a sweep has preset, set, grid, overrides and published (docs/sweeps.md)"
-    return Fault(what[0].lower() + what[1:], location(path, parsed.places), hint)
+    place = location(tuple(map(str, error["loc"])), parsed.places)
+    if error["type"] == "list_type":
+        return Fault("a list is needed", place, "write [a, b]")
+    known = {"extra_forbidden": "there is no such key in a sweep", "missing": "this key is missing"}
+    what = known.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
+    return Fault(what, place, "a sweep has preset, set, grid, overrides and published (docs/sweeps.md)")
 
 
 def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
@@ -273,6 +293,10 @@ def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
         yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
 
 
+def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _absolute(key, value) for key, value in values.items()}
+
+
 def _absolute(key: str, value: Any) -> Any:
     """The value, a relative path (or several, in a grid) as absolute ones."""
     if key not in PATHS or value is None:
@@ -295,7 +319,12 @@ def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str,
     """The settings of one cell, not yet checked: the preset's, those of all cells, its grid values, its overrides."""
     assert isinstance(file.preset, Mapping)
     # A layer of its own: what a method has other defaults for is laid over a preset, but not over the sweep's settings.
-    layers = _layer(file.preset, "preset:0")
+    layers = _layer(file.preset, PRESET)
+    for row in file.overrides:
+        if row.preset and row.holds_in(values):
+            assert isinstance(row.preset, Mapping)
+            of_preset = _layer(row.preset, PRESET)
+            layers.add(of_preset.values, of_preset.places)
     for block, own in (("set", file.set), ("grid", values)):
         paths = {tuple(key.split(".")): value for key, value in own.items()}
         layers.add(paths, {at: places.get((block, *at), "") for at in paths})
@@ -305,7 +334,7 @@ def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str,
                 row.set if isinstance(row, Override) else {f"expected.{key}": own for key, own in row if key != "where"}
             )
             block = "overrides" if isinstance(row, Override) else "published"
-            layer = _layer({key: _absolute(key, value) for key, value in of_row.items()}, places[(block,)])
+            layer = _layer(of_row, places[(block,)])
             layers.add(layer.values, layer.places)
     return layers
 

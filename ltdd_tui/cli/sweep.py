@@ -24,7 +24,7 @@ from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
-from ltdd_tui.launch.sweeps import check_data, cost_of, jobs_here, prepare_sweep
+from ltdd_tui.launch.sweeps import check_data, checked_jobs, cost_of, jobs_here, prepare_sweep
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.find import cli_name, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
@@ -55,7 +55,9 @@ def sweep(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="some cells: method=ltdd,dm,ipc=10; may be repeated")
     ] = None,
-    jobs: Annotated[str, typer.Option("--jobs", help="cells at a time: a number, or auto")] = "auto",
+    jobs: Annotated[
+        str, typer.Option("--jobs", help="cells at a time: a number, or auto", callback=checked_jobs)
+    ] = "auto",
     device: Device = "auto",
     cluster: Cluster = None,
     threads: Threads = 1,
@@ -138,7 +140,8 @@ class SweepWatch:
     def __init__(self, folder: SweepFolder, cells: Sequence[Cell]) -> None:
         self.folder, self._cells = folder, cells
         self._reader = SweepReader(RunFolder(folder.root), cells)
-        self._told = {cell.cell.name for cell in self._over()}
+        # A failed cell may be tried again.
+        self._told = {(cell.cell.name, cell.state) for cell in self._over()}
 
     def table(self) -> SweepTable:
         """The table of the cells as they are now."""
@@ -152,14 +155,16 @@ class SweepWatch:
 
     def tell(self) -> None:
         """Prints a line for each cell that has ended since the last look."""
-        for cell in self._over():
-            if cell.cell.name not in self._told:
-                self._told.add(cell.cell.name)
-                took = f", {duration(cell.seconds)}" if cell.seconds else ""
-                how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"{cell.state}: {cell.reason}"
-                left = self._reader.table.seconds_left if len(self._told) < len(self._cells) else None
-                left_words = f"; about {duration(left, 'estimate')} left" if left else ""
-                print_note(f"[{len(self._told)}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}")
+        over = self._over()
+        for cell in over:
+            if (cell.cell.name, cell.state) in self._told:
+                continue
+            self._told.add((cell.cell.name, cell.state))
+            took = f", {duration(cell.seconds)}" if cell.seconds else ""
+            how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"failed: {cell.reason}"
+            left = self._reader.table.seconds_left if len(over) < len(self._cells) else None
+            left_words = f"; about {duration(left, 'estimate')} left" if left else ""
+            print_note(escaped(f"[{len(over)}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
 def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool, tell: Callable[[], None]) -> int:

@@ -14,8 +14,9 @@ from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, in_order, shared_by
-from engine.sweep.grid import Cell, Sweep, only_cells
+from engine.sweep.grid import Cell, Sweep, only_cells, sweep_files
 from engine.sweep.supervisor import cores_here
+from ltdd_tui.formatting import duration
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.runs import manage, worker
@@ -23,6 +24,7 @@ from ltdd_tui.runs.worker import WorkerProcess
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory, what workers may take together."""
+MOST_JOBS = 1024
 
 
 def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
@@ -42,6 +44,30 @@ def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder
     check_data(sweep.cells)
     write_atomically(folder.file, sweep.resolved)
     return folder
+
+
+def known_sweeps() -> dict[str, str]:
+    """The shipped sweeps and the user's own by name, with the first line of the comment at the top of their files."""
+    about = dict[str, str]()
+    for name, path in sweep_files().items():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        about[name] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+    return about
+
+
+def cost_text(sweep: Sweep, device_name: str) -> str:
+    """How many cells a sweep has, how many are done at once here, and what that takes."""
+    device = device_here(device_name)
+    cost = cost_of(sweep.cells, device)
+    jobs = jobs_here("auto", device, len(sweep.cells), cost.memory_gib)
+    lines = [f"{len(sweep.cells):,} cells: {', '.join(f'{len(values)} x {key}' for key, values in sweep.grid.items())}"]
+    lines.append(
+        f"{duration(cost.total_seconds, 'estimate')} one after another on {device.name}, {jobs} at a time here"
+    )
+    lines.append(f"{cost.memory_gib:.1f} GiB of memory for each at once")
+    if cost.unknown:
+        lines.append(f"{cost.unknown:,} cells without an estimate")
+    return "\n".join(lines)
 
 
 def begin_sweep(
@@ -100,12 +126,15 @@ class SweepCost:
         return sum(self.seconds.values())
 
 
-def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = ()) -> SweepCost:
-    """The cost of the cells that are not `finished`, in the order in which workers take them."""
+def cost_of(cells: Sequence[Cell], device: Device, finished: Sequence[str] = (), with_cache: bool = True) -> SweepCost:
+    """The cost of the cells that are not `finished`, in the order in which workers take them.
+
+    with_cache: experts that are in the cache of this machine cost nothing.
+    """
     seconds, memory, unknown, seen = dict[str, float](), 0.0, 0, set[str]()
     left = [cell for cell in in_order(cells) if cell.name not in finished]
     for cell in left:
-        estimate = _estimate(cell, device, seen)
+        estimate = _estimate(cell, device, seen, with_cache)
         if estimate is None:
             unknown += 1
             continue
@@ -122,7 +151,7 @@ def _is_new(key: str, seen: set[str]) -> bool:
     return new
 
 
-def _estimate(cell: Cell, device: Device, seen: set[str]) -> Estimate | None:
+def _estimate(cell: Cell, device: Device, seen: set[str], with_cache: bool) -> Estimate | None:
     """The estimate of a cell after what cells before it have trained, and what is in the cache."""
     own, data = cell.settings, shared_by(cell)
     representation = f"representation {data}"
@@ -133,7 +162,7 @@ def _estimate(cell: Cell, device: Device, seen: set[str]) -> Estimate | None:
     }
     whole = CachedExperts(own.experts.num_experts, own.experts.num_experts, own.teacher.networks)
     new = {kind for kind, key in keys.items() if key and _is_new(key, seen)}
-    cached = cached_experts(own, device.kind) if new else whole
+    cached = cached_experts(own, device.kind) if new and with_cache else CachedExperts()
     known = [getattr(cached if kind in new else whole, kind) for kind in keys]
     return estimate_or_none(own, device, None, CachedExperts(*known))
 
@@ -147,14 +176,16 @@ def _baseline_keys(own: RunSettings) -> tuple[str, str]:
     return settings_hash("random", *recipe, labels), settings_hash("start", *recipe, labels, *start)
 
 
-def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
-    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one.
+def checked_jobs(asked: str) -> str:
+    """`auto` or a number of workers; raises InputError for anything else."""
+    if asked != "auto" and not (asked.isdecimal() and 1 <= int(asked) <= MOST_JOBS):
+        raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
+    return asked
 
-    Raises InputError for what is no number.
-    """
+
+def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
+    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one."""
     if asked != "auto":
-        if not asked.isdecimal() or not 1 <= int(asked) <= 1024:
-            raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
         return int(asked)
     if device.kind != "cpu":
         return 1

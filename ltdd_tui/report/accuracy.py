@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
+from engine.run.errors import listed
+from engine.run.scores import read_scores
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
 from ltdd_tui.report.cells import (
@@ -98,7 +101,7 @@ def figures_table(cells: Sequence[ReportCell]) -> Table:
         "final": [_text(cell.final) for cell in cells],
         "n": [cell.final.counted if cell.final else None for cell in cells],
         "best": [_text(cell.figure("best")) for cell in cells],
-        "initialization": [_text(cell.figure("initialization")) for cell in cells],
+        "start": [_text(cell.figure("initialization")) for cell in cells],
         "random": [_text(cell.figure("random")) for cell in cells],
         "over random": [_difference(cell.lead) for cell in cells],
         "p": [_p(cell.lead) for cell in cells],
@@ -110,10 +113,20 @@ def figures_table(cells: Sequence[ReportCell]) -> Table:
         "bound": [_bound(cell) for cell in cells],
         "of bound": [_share_of_bound(cell) for cell in cells],
     }
+    scores = [_scores(cell) for cell in cells]
+    for name in ("LRS", "ARS"):
+        shown[name] = [own.get(name) for own in scores]
     if len({cell.labels for cell in cells}) > 1:
         shown["labels"] = [cell.labels for cell in cells]
     kept = {title: column for title, column in shown.items() if any(value is not None for value in column)}
     return Table(tuple(kept), tuple(zip(*kept.values(), strict=True)))
+
+
+def _scores(cell: ReportCell) -> dict[str, str]:
+    """LRS and ARS, means over the runs that `ltdd-tui scores` was asked for."""
+    found = [scores for run in cell.finished if (scores := read_scores(run.view.folder)[0])]
+    own = [scores for scores in found if scores.labels == cell.labels]
+    return {"LRS": f"{fmean(one.lrs for one in own):.3f}", "ARS": f"{fmean(one.ars for one in own):.3f}"} if own else {}
 
 
 def _text(spread: Spread | None) -> str | None:
@@ -146,7 +159,8 @@ def _bound(cell: ReportCell) -> str | None:
 def _share_of_bound(cell: ReportCell) -> str | None:
     if cell.bound_share is None:
         return None
-    verdict = {True: "lossless", False: "", None: "undecided"}[cell.is_lossless]
+    has_interval = cell.final is not None and cell.final.half_width is not None
+    verdict = {True: "lossless", False: "", None: "undecided" if has_interval else ""}[cell.is_lossless]
     return f"{cell.bound_share:.0f} % {verdict}".rstrip()
 
 
@@ -158,6 +172,8 @@ def _how_to_read(cells: Sequence[ReportCell]) -> Iterator[str]:
             "Over random: percentage points above random images at the same IPC under the same recipe, with the 95 %"
             " interval and the two-sided p of Welch's t test."
         )
+    if teacher := [cell.name for cell in cells if any(run.random_labels == "teacher" for run in cell.finished)]:
+        yield f"Random images have the labels of a teacher in: {listed(teacher)}."
     if tested:
         of = " or ".join(sorted({f"{one.n} {one.of}" for one in tested}))
         clear = sum(bool(one.is_clear) for one in tested)
@@ -176,8 +192,8 @@ def _how_to_read(cells: Sequence[ReportCell]) -> Iterator[str]:
     if bounds := sorted({cell.bound.label.removeprefix(STATED_BOUND) for cell in cells if cell.bound}):
         yield (
             f"Bound: the best networks here that saw all long-tailed images ({', '.join(bounds)}). Lossless: it lies"
-            " within the 95 % interval of the final mean (Student's t) or below; undecided: that is wider than"
-            f" ±{LOSSLESS_POINTS:g} points, or unknown."
+            " within the 95 % interval of the final mean (Student's t) or below; undecided: that interval is wider than"
+            f" ±{LOSSLESS_POINTS:g} points."
         )
 
 

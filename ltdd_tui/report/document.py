@@ -122,7 +122,7 @@ STYLE = """
 }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
-main { max-width: 1120px; margin: 0 auto; padding: 24px 16px 64px }
+main { max-width: 1200px; margin: 0 auto; padding: 24px 16px 64px }
 h1 { font-size: 26px; line-height: 1.25; overflow-wrap: anywhere }
 h2 { margin: 40px 0 8px; padding-top: 12px; border-top: 1px solid var(--line); font-size: 20px }
 h3 { margin: 24px 0 4px; font-size: 16px }

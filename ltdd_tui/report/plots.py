@@ -79,11 +79,13 @@ def lines_plot(
         axes = plot.axes
         for one in series:
             place = one.place % MOST_SERIES
-            style = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
-            marker = {"marker": MARKERS[place], "markersize": 4} if marked else {}
+            style: dict[str, Any] = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.4}
+            marker: dict[str, Any] = {"marker": MARKERS[place], "markersize": 4} if marked else {}
             y = [math.nan if value is None else value for value in one.y]
             spread = None if one.spread is None else [value or 0.0 for value in one.spread]
-            axes.errorbar(one.x, y, yerr=spread, capsize=2, label=shortened(one.name, 40), **style, **marker)
+            # Beside one another, or their error bars would lie in one line.
+            x = [at * 1.025 ** (place - (len(series) - 1) / 2) for at in one.x] if log_x else one.x
+            axes.errorbar(x, y, yerr=spread, capsize=2, label=shortened(one.name, 40), **style, **marker)
         for name, level in levels:
             axes.axhline(level, color=SENTINEL, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.6)
             axes.annotate(
@@ -97,7 +99,7 @@ def lines_plot(
             axes.minorticks_off()
         else:
             # Iterations and classes have no halves.
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(series) > 1:
@@ -124,7 +126,7 @@ def dots_plot(dots: Sequence[Dot], x_label: str) -> str:
             known = [(value, place) for place, dot in enumerate(dots) if (value := getattr(dot, name)) is not None]
             if known:
                 x, y = zip(*known, strict=True)
-                face = {"markerfacecolor": "none"} if name == "random" else {}
+                face: dict[str, Any] = {"markerfacecolor": "none"} if name == "random" else {}
                 axes.plot(x, y, marker, color=color, markersize=4.5, markeredgewidth=1, label=name, **face)
         axes.set_yticks(places, [shortened(dot.name, 34) for dot in dots])
         axes.invert_yaxis()
@@ -179,13 +181,15 @@ def matrix_plot(names: Sequence[str], percents: Sequence[Sequence[float]]) -> st
     """Percent of each true class (row) that is taken for each class (column)."""
     with _Plot(height=3.6) as plot:
         axes = plot.axes
-        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+        # A network that is right about few images has a matrix to be seen all the same.
+        highest = max((value for row in percents for value in row), default=0.0) or 100.0
+        image = axes.imshow(percents, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest", aspect="auto")
         axes.grid(visible=False)
         if len(names) <= 12:
             for row, values in enumerate(percents):
                 for column, value in enumerate(values):
                     if value >= 0.5:
-                        ink = "#000000" if value > 50 else "#ffffff"
+                        ink = "#000000" if value > highest / 2 else "#ffffff"
                         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
         _name_classes(axes, names)
         if len(names) <= MOST_NAMED:
@@ -201,7 +205,7 @@ def matrix_plot(names: Sequence[str], percents: Sequence[Sequence[float]]) -> st
 def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     if len(names) <= MOST_NAMED:
         tall = max(map(len, names), default=0) > 2
-        angle = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if tall else {}
+        angle: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if tall else {}
         axes.set_xticks(range(len(names)), [shortened(name, 14) for name in names], **angle)
     else:
         axes.set_xlabel(f"{len(names)} classes, head to tail")

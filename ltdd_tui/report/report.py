@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.run.errors import InputError, listed
+from engine.run.errors import Fault, InputError, listed
 from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import GROUPS
 from engine.run.schema import leaves
@@ -21,12 +21,12 @@ from ltdd_tui.report.document import Block, Document, Folded, Heading, Listing
 from ltdd_tui.runs.comparison import ComparedRun, compared_runs, differing_settings, text_of
 from ltdd_tui.runs.figures import mean, number
 from ltdd_tui.runs.find import find_run, run_folders
-from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table
 
-MOST_IN_TITLE = 3
+MOST_IN_TITLE, COMMIT_DIGITS = 3, 12
 MOST_LISTED = 60
 """Runs, warnings and commands that a table shows before it counts the others."""
 
@@ -58,9 +58,11 @@ class Subject:
             if "final" not in run.rows:
                 state, failures = run.view.state, run.view.state.failures
                 if failures:
-                    why = f"{failures[-1].where}: {failures[-1].what}".removeprefix(": ")
+                    why = _fault(Fault(failures[-1].what, failures[-1].where))
                 elif state.status == "done":
                     why = "its final accuracy is no number"
+                elif state.status == "crashed":
+                    why = "the worker process died" + "".join(f"; it printed: {line}" for line in run.view.console[-1:])
                 elif run.latest:
                     why = f"{run.latest.accuracy_mean:.1f} % in its last check"
                 else:
@@ -127,20 +129,28 @@ def _view(folder: RunFolder) -> RunView:
 def report(subject: Subject) -> Document:
     """The whole report."""
     cells = report_cells(subject.runs)
-    blocks: list[Block] = [*_summary(subject, cells)]
+    blocks: list[Block] = [*summary(subject, cells)]
     if finished := [cell for cell in cells if cell.final]:
         blocks += [*accuracy(finished), *over_settings(finished)]
     blocks += [*details(cells), *_practical(subject.runs, cells), *_settings(subject, cells)]
     return Document(subject.title, blocks)
 
 
-def _summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
+def summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
+    """How many runs are finished, and which are not, or cannot be read, and why."""
     unfinished = subject.unfinished
     total = len(subject.runs) + len(subject.waiting)
     yield (
         f"Finished runs: {total - len(unfinished)} of {total}. Cells (runs that differ in their seed alone):"
         f" {len(cells)}. Made by ltdd-tui {subject.version}."
     )
+    unread = [run for run in subject.runs if run.view.settings is None]
+    if unread:
+        yield Heading("Left out")
+        yield "The settings of these runs cannot be read; their figures stand in the CSV alone."
+        faults = [(run.name, read_settings(run.view.folder.config)[1]) for run in unread[:MOST_LISTED]]
+        yield Table(("run", "why"), tuple((name, listed([*map(_fault, own)], 3)) for name, own in faults))
+        yield from _more(len(unread))
     if unfinished:
         yield Heading("Not finished")
         begun = [one for one in unfinished if one.state != "waiting"]
@@ -151,6 +161,11 @@ def _summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
         waiting = [one.name for one in unfinished if one.state == "waiting"]
         if waiting:
             yield f"Waiting for a worker ({len(waiting):,}): {listed(waiting)}"
+
+
+def _fault(fault: Fault) -> str:
+    """What is wrong, and where in its file."""
+    return f"{fault.where.rpartition('/')[2]}: {fault.what}".removeprefix(": ")
 
 
 def _more(count: int) -> Iterator[str]:
@@ -167,7 +182,9 @@ def _practical(runs: Sequence[ComparedRun], cells: Sequence[ReportCell]) -> Iter
     yield Heading("Time, memory and bytes")
     yield "Time is that of one run, the mean over seeds. Experts that were found in the cache took none."
     # A cell of a further label regime is of the same runs.
-    table = _cost_table([cell for cell in cells if cell.labels == cell.runs[0].view.state.regimes[0]])
+    table = _cost_table(
+        [cell for cell in cells if cell.finished and cell.labels == cell.shown[0].view.state.regimes[0]]
+    )
     yield Folded(f"Costs of {len(table.rows)} cells", table) if len(table.rows) > 2 * MOST_DETAILED else table
     yield Table(("made with", ""), tuple(_made_with(runs)))
     warned: dict[tuple[str, str], dict[str, None]] = {}
@@ -190,7 +207,8 @@ def _cost_table(cells: Sequence[ReportCell]) -> Table:
         peaks = [number(state.reading.memory_gib) for state in states if state.reading]
         peak = max((one for one in peaks if one is not None), default=None)
         cached = sum(done.cached for state in states for done in state.experts_done.values())
-        seconds = [duration(mean([own.get(stage, 0.0) for own in of_cell])) for stage in there]
+        means = [mean([own.get(stage) for own in of_cell]) for stage in there]
+        seconds = [duration(value) if value else None for value in means]
         total = duration(mean([sum(own.values()) for own in of_cell]))
         kept = next((run.view.stored for run in cell.runs if run.view.stored), None)
         experts = f"{cached} experts" if cached else None
@@ -214,15 +232,16 @@ def _made_with(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, str]]:
     for run in runs:
         manifest = run.view.manifest
         versions = manifest.get("versions")
+        device, commit = manifest.get("device"), manifest.get("commit")
         own = {
-            "device": f"{manifest.get('device', '?')} ({manifest.get('device_name', '?')})",
+            "device": device and f"{device} ({manifest.get('device_name', '?')})",
             "threads": manifest.get("threads"),
             "platform": manifest.get("platform"),
-            "commit": manifest.get("commit"),
+            "commit": isinstance(commit, str) and commit[:COMMIT_DIGITS] + "-dirty" * commit.endswith("-dirty"),
         }
         own |= versions if isinstance(versions, dict) else {}
         for name, value in own.items():
-            if value is not None:
+            if value:
                 counts = facts.setdefault(name, {})
                 counts[str(value)] = counts.get(str(value), 0) + 1
     for name, counts in facts.items():
@@ -271,7 +290,9 @@ def _shared_settings(run: ComparedRun, differing: set[str]) -> Table:
 
 def _command(path: Path) -> str:
     command, file = ("sweep", "sweep.yaml") if (path / "sweep.yaml").is_file() else ("run", "config.yaml")
-    return f"ltdd-tui {command} {shlex.quote(short_path(path / file))}"
+    # As seen from here: a report that is passed on names no more of this machine than it must.
+    near = (path / file).relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else None
+    return f"ltdd-tui {command} {shlex.quote(str(near) if near else short_path(path / file))}"
 
 
 # ---- All figures, tidy ----

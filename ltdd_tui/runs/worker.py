@@ -33,6 +33,7 @@ NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
 CLUSTER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster")
+REPORT_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "ltdd_tui", "report")
 
 
 def start(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
@@ -88,11 +89,11 @@ def after(others: Sequence[RunFolder]) -> list[str]:
     return [argument for other in others for argument in ("--after", str(other.root))]
 
 
-def launch_reader(arguments: Sequence[str]) -> WorkerProcess:
+def launch_reader(arguments: Sequence[str], command: Sequence[str] = ()) -> WorkerProcess:
     """Starts a worker that only reads a run, which may be at work."""
     # A file of its own: what is said of a copy has no place in the run's console, and pipes fill up.
     output = tempfile.TemporaryFile()  # noqa: SIM115
-    return WorkerProcess(spawn(arguments, output), output)
+    return WorkerProcess(spawn(arguments, output, command), output)
 
 
 def run_and_wait(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from engine.training.sgd import Sgd, Step, TrainingState
 CPU = torch.device("cpu")
 PROCESSES = multiprocessing.get_context("fork")  # locks are of a process; a fork needs no second import of torch
 Span = tuple[float, float]
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +48,9 @@ def work(steps: int) -> list[Span]:
     return spans
 
 
-def in_processes(count: int, job: Callable[[], object]) -> list[object]:
+def in_processes(count: int, job: Callable[[], T]) -> list[T]:
     """What the job returns in each of so many processes that begin at the same time."""
-    start, answers = PROCESSES.Barrier(count), PROCESSES.SimpleQueue()
+    start, answers = PROCESSES.Barrier(count), PROCESSES.Queue()
 
     def one() -> None:
         start.wait()

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
 import os
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine import __main__, worker
+from engine import __main__, commands, queue
 from engine.run import errors
 from engine.run.errors import Stopped
 from engine.run.events import EventLog
 from engine.run.folder import RunFolder, write_atomically
+from engine.run.presets import dump, load_preset
 
 
 def wait(root: Path, others: list[RunFolder], check_stop: Callable[[], None]) -> list[str]:
     """Waits in the queue, and returns what the event says that it waited for."""
     events = root / "events.jsonl"
-    worker.wait_for(others, EventLog(events), check_stop)
+    queue.wait_for(others, EventLog(events), check_stop)
     return json.loads(events.read_text())["behind"]  # type: ignore[no-any-return]
 
 
 def test_it_waits_for_all_runs_that_are_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "QUEUE_SECONDS", 0.0)
+    monkeypatch.setattr(queue, "QUEUE_SECONDS", 0.0)
     others = [RunFolder(tmp_path / name) for name in ("first", "second", "idle")]
     locks = [other.held() for other in others[:2]]
     for lock in locks:
@@ -105,7 +108,7 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     (tmp_path / "config.yaml").touch()
     try:
-        check_stop = worker.stop_check(RunFolder(tmp_path), worker.stop_signals(), "run")
+        check_stop = queue.stop_check(RunFolder(tmp_path), queue.stop_signals(), "run")
         for number in numbers:
             now = next(times)
             signal.raise_signal(number)
@@ -125,7 +128,7 @@ def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path:
     write_atomically(folder.config, "")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        check_stop = worker.stop_check(folder, worker.stop_signals(), command)
+        check_stop = queue.stop_check(folder, queue.stop_signals(), command)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -140,3 +143,38 @@ def test_what_the_worker_starts_is_not_given_this_pythons_library(monkeypatch: p
     with pytest.raises(SystemExit):
         runpy.run_path(__main__.__file__, run_name="__main__")
     assert "PYTHONPATH" not in os.environ
+
+
+def kinds_of(folder: RunFolder) -> list[str]:
+    return [json.loads(line)["type"] for line in folder.events.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_work_begins_after_the_run_before_with_the_lock_held(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+
+    def go_on(arguments: argparse.Namespace, folder: RunFolder, requests: object) -> None:
+        done.append((arguments.after, folder.is_running()))
+
+    def no_signals() -> errors.StopSignals:
+        return errors.StopSignals()
+
+    monkeypatch.setattr(commands, "go_on_after_queue", go_on)
+    monkeypatch.setattr(__main__, "stop_signals", no_signals)
+    monkeypatch.setattr(queue, "QUEUE_SECONDS", 0.0)
+    folder, other = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "other")
+    write_atomically(folder.config, dump(load_preset("quickstart")))
+    with other.held() if stopped else contextlib.nullcontext():
+        if stopped:
+            folder.stop_request.touch()
+        code = __main__.main(["run", str(folder.root), "--after", str(other.root)])
+    assert code == (130 if stopped else 0)
+    assert done == ([] if stopped else [(None, True)])
+    assert kinds_of(folder) == (["queued", "run_stopped"] if stopped else ["queued"])
+
+
+def test_a_worker_in_the_queue_has_not_loaded_torch() -> None:
+    code = "import sys, engine.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -324,6 +324,19 @@ grid:
   seed: [0, 1]
 """
 
+# In place of engine/sweep/supervisor.py: holds the sweep until it is asked to stop.
+SUPERVISOR = """
+import sys, time
+from engine.run.folder import RunFolder
+folder = RunFolder(sys.argv[1])
+(folder.root / "arguments").write_text(" ".join(sys.argv[2:]))
+with folder.held():
+    while not folder.stop_request.exists():
+        time.sleep(0.02)
+    folder.stop_request.unlink()
+sys.exit(130)
+"""
+
 
 def record_sweep(root: Path, cells: Mapping[str, float | str], text: str = SWEEP) -> SweepFolder:
     """A sweep's folder with the cells named: done with an accuracy in percent after 60 s of work, or in a status.

@@ -11,13 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import ScrollableContainer, Vertical
 from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from engine.run.errors import LtddError
 from engine.run.presets import DEFAULT, OVERRIDE, Resolved, extending, preset_files, save_preset, user_folder
 from engine.run.settings import RunSettings
 from engine.run.yaml_text import dump_yaml
-from ltdd_tui.formatting import short_path
+from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.screens.dialogs import Dialog, FormDialog
 from ltdd_tui.widgets.lines import FADED
 
@@ -177,3 +178,32 @@ class SavePreset(FormDialog[str]):
             return extending(self._settings, self._base, name)
         except LtddError as error:
             return str(error)
+
+
+# ---- New sweep. ----
+
+
+class PickSweep(Dialog[str]):
+    """Lists sweeps by name, each with what it is; gives the name of the one that is picked."""
+
+    DEFAULT_CSS = """
+    PickSweep OptionList { height: auto; max-height: 16; background: transparent; border: none; }
+    """
+
+    def __init__(self, sweeps: Mapping[str, str]) -> None:
+        super().__init__()
+        self._sweeps = sweeps
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "New sweep"
+            width = max(map(len, self._sweeps), default=0)
+            options = (Option(clean(f"{name:{width}}  {about}"), id=name) for name, about in self._sweeps.items())
+            yield OptionList(*options, markup=False, compact=True)
+            place = short_path(user_folder() / "sweeps")
+            text = f"Enter says what one costs, before it starts. Sweeps of your own lie in {place}."
+            yield Static(text, classes="hint", markup=False)
+
+    @on(OptionList.OptionSelected)
+    def _pick(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)

@@ -28,7 +28,7 @@ from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import at_work, run_folders
 from ltdd_tui.runs.worker import WorkerHandles
 from ltdd_tui.screens.dialogs import Confirm, StartBeside
-from ltdd_tui.screens.launch.dialogs import DryRun, SavePreset, annotated
+from ltdd_tui.screens.launch.dialogs import DryRun, PickSweep, SavePreset, annotated
 from ltdd_tui.screens.launch.form_view import RunForm
 from ltdd_tui.screens.launch.plan_view import PlanPanel
 from ltdd_tui.screens.launch.preset_list import PresetPicker, preset_rows
@@ -56,6 +56,8 @@ synthetic images each class will have. Classes with fewer real images than that 
 Errors appear under their fields. Under **more** are all other settings, by what they belong to; a preset sets them
 already. Experts that an earlier run trained are taken from the cache.
 
+A **sweep** (`F4`) is a grid of runs, such as a table of a paper: pick one, see what it costs, and start it.
+
 Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
 """
     # Presets and costs leave the form too little room below that.
@@ -70,6 +72,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
         Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
         Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
+        Binding("f4", "new_sweep", "New sweep", show=False, id="launch.sweep"),
         Binding("f8", "next_fault", "Next problem", show=False, id="launch.fault"),
     ]
     AUTO_FOCUS = "#preset-list"
@@ -274,6 +277,40 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         self.post_message(OpenRun(folder))
         end = end_announced(self.app, self._worker_handles, process, folder, "the run", unless_shown=True)
         self.app.run_worker(end, group="worker end")
+
+    @work(exclusive=True, group="dialog")
+    async def action_new_sweep(self) -> None:
+        """Lets one pick a sweep, says what it costs, and starts it."""
+        # Not needed for the first picture, and slow to import.
+        from engine.sweep.grid import load_sweep
+        from ltdd_tui.launch.sweeps import begin_sweep, cost_text, known_sweeps, prepare_sweep
+        from ltdd_tui.screens.actions import OpenRun, end_announced
+
+        device = self.form.device
+        name = await self.app.push_screen_wait(PickSweep(await asyncio.to_thread(known_sweeps)))
+        if name is None:
+            return
+        try:
+            sweep = await asyncio.to_thread(load_sweep, name)
+            details = await asyncio.to_thread(cost_text, sweep, device)
+            if not await self.app.push_screen_wait(Confirm(f"Start the sweep {name}?", details, "Start")):
+                return
+            working = await asyncio.to_thread(self._runs_at_work)
+            choice = await self.app.push_screen_wait(StartBeside(working)) if working else "beside"
+            if choice is None:
+                return
+            folder = await asyncio.to_thread(prepare_sweep, sweep, self.runs_dir, None)
+            behind = working if choice == "queue" else []
+            process = await asyncio.to_thread(begin_sweep, folder, device, (), behind)
+        except (LtddError, OSError) as error:
+            self.notify(str(error), title="the sweep is not started", severity="error", timeout=10, markup=False)
+            return
+        run = RunFolder(folder.root)
+        self._worker_handles.of(run).launched(process)
+        self.post_message(OpenRun(run))
+        self.app.run_worker(
+            end_announced(self.app, self._worker_handles, process, run, "the sweep"), group="worker end"
+        )
 
     def _runs_at_work(self) -> list[RunFolder]:
         with contextlib.suppress(OSError):

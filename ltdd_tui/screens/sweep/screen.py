@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -17,9 +18,10 @@ from engine.run.folder import RunFolder
 from engine.sweep.cells import SweepFolder
 from ltdd_tui.formatting import clean, duration, short_path
 from ltdd_tui.launch.sweeps import begin_sweep, seconds_of_cells
+from ltdd_tui.runs import worker
 from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, table_as
 from ltdd_tui.runs.tables import TableFormat
-from ltdd_tui.runs.worker import WorkerHandles
+from ltdd_tui.runs.worker import WorkerHandles, launch_reader
 from ltdd_tui.screens.actions import TABLE_KEYS, OpenCompare, OpenRun, RunActions, copy_table, end_announced
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from ltdd_tui.widgets.bars import gauge
@@ -62,7 +64,7 @@ class SweepScreen(RunActions):
     and what failed is tried again. `a` runs only the cells at the cursor.
 
     **Time left** counts what done cells of the same row took, or else the estimate, with as many cells at once as now.
-    `Y` copies the table as Markdown, `C` as CSV.
+    `p` writes a report into the present folder, `Y` copies the table as Markdown, `C` as CSV.
     """
     AUTO_FOCUS = "SweepGrid"
     CSS_PATH = "sweep.tcss"
@@ -71,6 +73,7 @@ class SweepScreen(RunActions):
         Binding("s", "stop", "Stop", id="sweep.stop"),
         Binding("a", "run_these", "Only these", tooltip="Run only the cells at the cursor", id="sweep.only"),
         Binding("c", "compare", "Compare", id="sweep.compare"),
+        Binding("p", "report", "Report", tooltip="As HTML, Markdown and CSV", id="sweep.report"),
         Binding("y", "copy_path", "Copy path", show=False, id="sweep.copy_path"),
         Binding("o", "open_folder", "Open folder", show=False, id="run.open_folder"),
         *TABLE_KEYS,
@@ -82,6 +85,7 @@ class SweepScreen(RunActions):
         self._reader = SweepReader(folder)
         self._look_now = asyncio.Event()
         self._failure_lines: list[str] = []
+        self._reporting = asyncio.Lock()
         self._title, self._progress, self._failures = TitleBar("Sweep"), Static(id="progress"), Static(id="failures")
         self._nothing, self._grid, self._cells = Static(NOT_READ, id="nothing"), SweepGrid(), CellList()
         self._footer = KeyFooter()
@@ -233,6 +237,21 @@ class SweepScreen(RunActions):
         self.tell(", ".join((group.row, *group.column)), title="only these cells are run", timeout=3)
         end = end_announced(self.app, self.worker_handles, process, self.folder, "the sweep")
         self.app.run_worker(end, group="worker end")
+
+    @work(group="report")
+    async def action_report(self) -> None:
+        """Writes a report of the sweep into the present folder, as far as the sweep is."""
+        # One that is being written is not begun again by a key that repeats.
+        if self._reporting.locked():
+            return
+        async with self._reporting:
+            out = Path.cwd() / f"{self.folder.name}-report"
+            self.tell(str(out), title="a report is being written", timeout=3)
+            process = await asyncio.to_thread(
+                launch_reader, [str(self.folder.root), "--out", str(out)], worker.REPORT_COMMAND
+            )
+            result = str(out / "report.html")
+            await end_announced(self.app, self.worker_handles, process, self.folder, "report", result=result)
 
     def worker_changed(self, folder: RunFolder) -> None:
         self._look_now.set()

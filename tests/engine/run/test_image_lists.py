@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import class_faults
 from engine.run.errors import InputError
-from engine.run.image_lists import list_faults, read_lists, text_lines
+from engine.run.image_lists import class_faults, list_faults, read_lists, text_lines
 
 GOOD = "a/1.JPEG 0\nb/my photo.JPEG 1\n"
 

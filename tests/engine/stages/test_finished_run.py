@@ -294,7 +294,7 @@ def test_an_unusable_cache_is_reported_with_its_variable_and_not_as_the_runs_own
     context = finish_run(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr("engine.__main__.export_copies", lambda *_: cache_root().mkdir(parents=True))
+    monkeypatch.setattr("engine.commands.export_copies", lambda *_: cache_root().mkdir(parents=True))
     before = context.folder.events.read_text() if context.folder.events.exists() else ""
     assert worker_main(["export", str(tmp_path), "--device", "cpu"]) == 1
     told = capsys.readouterr().err

@@ -15,10 +15,10 @@ import pytest
 from ltdd_tui.report.cells import report_cells
 from ltdd_tui.report.details import images
 from ltdd_tui.report.document import Document, Folded, Heading, Listing, Picture, Pictures, Strong
-from ltdd_tui.report.report import asked_for, read_subject, tidy_table
+from ltdd_tui.report.report import asked_for, read_subject, summary, tidy_table
 from ltdd_tui.runs.tables import Table
 from tests.integration.browser import chromium, new_page
-from tests.ltdd_tui.recorded import END, NAMES
+from tests.ltdd_tui.recorded import END, NAMES, record
 from tests.ltdd_tui.report.sweep_on_disk import FAILED, MEAN, WAITING
 
 UNCLEAN = "a|b <script>alert(1)</script> `x` *y* $z$ \x1b[31m"
@@ -69,6 +69,22 @@ def test_what_is_not_finished_is_told_with_why(markdown: str) -> None:
     rows = rows_of(markdown, "run")
     assert rows[FAILED][0] == "failed" and "a matching loss or gradient is not finite" in rows[FAILED][1]
     assert f"Waiting for a worker (1): {WAITING}\n" in markdown
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("failed", "distill, iteration 12, expert 2 epoch 7: a matching loss or gradient is not finite (rep nan,"),
+        ("crashed", "the worker process died; it printed: terminate called after throwing"),
+        ("stopped", "% in its last check"),
+        ("empty", ""),
+    ],
+)
+def test_a_run_that_did_not_finish_says_why(tmp_path: Path, status: str, why: str) -> None:
+    record(tmp_path / "one", status, 20)
+    (one,) = read_subject(asked_for([str(tmp_path / "one")], tmp_path)).unfinished
+    assert one.state == ("waiting" if status == "empty" else status)
+    assert why in one.why
 
 
 def test_confidence_of_the_tail_stands_beside_its_accuracy(markdown: str) -> None:
@@ -179,4 +195,7 @@ def test_a_damaged_file_costs_its_own_figures_and_no_more(
     assert cell.final is not None and cell.final.mean == pytest.approx(mean)
     assert [one.why for one in subject.unfinished] == why
     assert len(tidy_table(subject.runs).rows) > 50
+    assert ("Left out" in {block.text for block in summary(subject, [cell]) if isinstance(block, Heading)}) == (
+        damaged == ["config.yaml"]
+    )
     assert [picture.name for picture in images([cell])] == ([] if "previews/000020.png" in damaged else ["images-0"])

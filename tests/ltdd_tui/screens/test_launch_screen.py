@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,21 +20,23 @@ from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, write_atomically
 from engine.run.presets import dump, load_preset
 from engine.run.schema import leaves
 from ltdd_tui.app import LtddApp
 from ltdd_tui.launch.form import BASIC, NAME
 from ltdd_tui.launch.machine import device_here
+from ltdd_tui.runs import worker
 from ltdd_tui.runs.index import overview
 from ltdd_tui.screens.launch import preset_list
 from ltdd_tui.screens.launch.form_view import Matches, MoreSettings
 from ltdd_tui.screens.launch.preset_list import PresetList
 from ltdd_tui.screens.launch.screen import LaunchScreen
 from ltdd_tui.screens.run.screen import RunScreen
+from ltdd_tui.screens.sweep.screen import SweepScreen
 from ltdd_tui.widgets.field import Field
 from tests.ltdd_tui.driving import hears, listen, sees, text, type_ahead, typed, until
-from tests.ltdd_tui.recorded import let_go, record
+from tests.ltdd_tui.recorded import SUPERVISOR, SWEEP, let_go, record
 
 WIDE, HUGE, SMALL = (120, 40), (200, 60), (80, 24)
 Test = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -168,6 +171,25 @@ def test_while_a_run_is_at_work_another_can_be_queued_behind_it(key: str, state:
     drive(test)
     let_go(busy)
     assert len(list(Path("runs").iterdir())) == (1 if state is None else 2)
+
+
+def test_a_sweep_is_picked_and_started_after_it_said_what_it_costs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically(home / "home/presets/sweeps/mine.yaml", f"# two methods\n{SWEEP}")
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
+
+    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await pilot.press("f4")
+        await sees(pilot, "New sweep", "mine", "two methods")
+        pilot.app.screen.dismiss("mine")
+        await sees(pilot, "Start the sweep mine?", "8 cells: 2 x method", "one after another on", "at a time here")
+        await pilot.press("y")
+        folder = RunFolder(Path("runs/mine"))
+        await until(pilot, lambda: isinstance(pilot.app.screen, SweepScreen) and folder.is_running())
+        await sees(pilot, "0 of 8 cells done, 1 starting")
+        folder.stop_request.touch()
+        await until(pilot, lambda: not folder.is_running())
+
+    drive(test)
 
 
 def test_a_space_that_was_typed_stays_for_the_next_word() -> None:

@@ -21,7 +21,7 @@ from ltdd_tui.screens.sweep import screen as sweep_screen
 from ltdd_tui.screens.sweep.screen import SweepScreen
 from ltdd_tui.screens.sweep.table import CellList, SweepGrid
 from tests.ltdd_tui.driving import hears, listen, sees, text, until
-from tests.ltdd_tui.recorded import let_go, record_sweep
+from tests.ltdd_tui.recorded import SUPERVISOR, let_go, record_sweep
 from tests.ltdd_tui.runs.test_sweeps import CELLS
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("no_form")]
@@ -94,6 +94,16 @@ async def test_the_cells_of_a_place_are_compared_and_the_table_is_copied(folder:
         await until(pilot, lambda: isinstance(pilot.app.screen, CompareScreen))
 
 
+async def test_a_report_is_written_into_the_present_folder(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "REPORT_COMMAND", (sys.executable, "-c", "import sys; print('error: ' + sys.argv[1])"))
+    async with shown(folder) as pilot:
+        await pilot.press("p")
+        await hears(pilot, "mine: report done", "mine-report/report.html")
+        monkeypatch.setattr(worker, "REPORT_COMMAND", (sys.executable, "-c", "import sys; sys.exit('error: no extra')"))
+        await pilot.press("p")
+        await hears(pilot, "report of mine failed: error: no extra")
+
+
 async def test_the_list_of_runs_opens_a_sweep(folder: RunFolder) -> None:
     app = LtddApp(Path("runs"), "cpu")
     async with app.run_test(size=WIDE) as pilot:
@@ -103,20 +113,6 @@ async def test_the_list_of_runs_opens_a_sweep(folder: RunFolder) -> None:
         assert "Export" not in text(pilot).split("\n")[-1]
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen))
-
-
-# In place of engine/sweep/supervisor.py: holds the sweep until it is asked to stop.
-SUPERVISOR = """
-import sys, time
-from engine.run.folder import RunFolder
-folder = RunFolder(sys.argv[1])
-(folder.root / "arguments").write_text(" ".join(sys.argv[2:]))
-with folder.held():
-    while not folder.stop_request.exists():
-        time.sleep(0.02)
-    folder.stop_request.unlink()
-sys.exit(130)
-"""
 
 
 async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
