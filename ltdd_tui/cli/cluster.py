@@ -43,7 +43,7 @@ def driver_options(cluster: str | None, threads: int, ranks: int) -> list[str]:
     if cluster is None:
         if (threads, ranks) != (1, 1):
             option = "--threads" if threads != 1 else "--ranks"
-            raise InputError(f"{option} is for a cluster", option, "add --cluster local, auto or an address")
+            raise InputError("it is an option of a cluster", option, "add --cluster local, auto or an address")
         return []
     require_ray()
     return ["--address", cluster, "--threads", str(threads), "--ranks", str(ranks)]
