@@ -61,8 +61,8 @@ class CellStatus:
     """A cell with what its run folder says.
 
     faults: why it failed. deaths: how often, since it last ended by itself, a worker process died while it ran the
-    cell. ended: when it began or ended last, in seconds since 1970, or 0. pid: of the process that began with it last, or
-    0. accuracy_mean and accuracy_std, in percent: of the final set, over the networks of this one run.
+    cell. ended: when it began or ended last, in seconds since 1970, or 0. pid: of the process that began with it last,
+    or 0. accuracy_mean and accuracy_std, in percent: of the final set, over the networks of this one run.
     """
 
     cell: Cell
