@@ -178,6 +178,9 @@ def stop_now(folder: RunFolder) -> None:
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"
         raise InputError(f"its worker was started {place}", str(folder.root), "end its process there")
+    if SweepFolder(folder.root.parent).is_running():
+        hint = f"without --now this cell alone stops; `ltdd-tui stop {folder.root.parent.name} --now` ends all workers"
+        raise InputError("its worker does other cells of a sweep too", str(folder.root), hint)
     if not _is_worker_of(folder, pid):
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
