@@ -49,6 +49,8 @@ grid: {{method: [datm], seed: [0]}}
 """
 OF_ONE_MACHINE = {"manifest.json", "events.jsonl", "console.log", "lock", "seconds.json", "stop"}
 """Files that say when and where something was run, and so differ each time."""
+OF_ONE_TIME = {"stage_seconds", "memory_gib", "estimated"}
+"""The same of metrics.json."""
 
 
 class Cluster:
@@ -79,22 +81,24 @@ class Cluster:
 
     def start(self, number: int) -> None:
         """Starts a node with one CPU, and a cache of its own."""
-        place = (
-            ["--head", "--port=6379", "--include-dashboard=false"] if number == 0 else [f"--address={HOSTS[0]}:6379"]
-        )
+        head = ["--head", "--port=6379", "--include-dashboard=false", f"--temp-dir={self.work / 'ray'}"]
+        place = head if number == 0 else [f"--address={HOSTS[0]}:6379"]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={HOSTS[number]}"]
         ray += ["--num-cpus=1", "--object-store-memory=300000000", "--disable-usage-stats", *place]
-        if number == 0:
-            ray.append(f"--temp-dir={self.work / 'ray'}")
         # Other paths for what the nodes share of this machine's disk: the driver's folders are hidden from them.
         hidden = "" if self._shared else f"mount -t tmpfs none {self.work / 'driver'} && "
         command = ["ip", "netns", "exec", f"ltdd{number}", "unshare", "--mount", "sh", "-c", hidden + 'exec "$@"', "sh"]
-        log = open(self.work / f"node{number}.log", "ab")  # noqa: SIM115
+        printed = self.work / f"node{number}.log"
+        log = open(printed, "wb")  # noqa: SIM115
         cache = {"LTDD_CACHE": str(self.work / f"cache{number}")}
         self._nodes[number] = subprocess.Popen(
             [*command, *ray], env=environment() | cache, stdout=log, stderr=log, start_new_session=True
         )
-        time.sleep(12 if number == 0 else 8)
+        give_up = time.monotonic() + 120
+        while "Ray runtime started" not in printed.read_text():
+            if time.monotonic() > give_up:
+                raise SystemExit(f"node {number} has not started: {printed.read_text()}")
+            time.sleep(0.5)
 
     def kill(self, number: int) -> None:
         """Ends a node as a power cut does: all that runs in its namespace, at once."""
@@ -135,7 +139,12 @@ def run(*command: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
 
 
 def begin(folder: Path, text: str) -> Path:
@@ -160,7 +169,7 @@ def artifacts(place: Path) -> dict[str, bytes]:
 def without_times(text: str) -> str:
     """A report without seconds, bytes of memory, and the commit."""
     with contextlib.suppress(ValueError):
-        return json.dumps({key: own for key, own in json.loads(text).items() if "seconds" not in key and key != "cost"})
+        return json.dumps({key: own for key, own in json.loads(text).items() if key not in OF_ONE_TIME})
     return re.sub(r".*(seconds|memory| s\b| min\b|GiB).*\n", "", text)
 
 
@@ -193,7 +202,7 @@ def measured(work: Path, own: argparse.Namespace, text: str) -> dict[str, object
         print("here")
         local = begin(work / "local" / "sweep", text)
         began = time.monotonic()
-        command = [sys.executable, "-m", "engine.sweep", str(local), "--jobs", "2", "--device", "cpu"]
+        command = [sys.executable, "-m", "engine.sweep.supervisor", str(local), "--jobs", "2", "--device", "cpu"]
         subprocess.run(command, check=True, cwd=ROOT, env=environment() | {"LTDD_CACHE": str(work / "local" / "cache")})
         result["local_seconds"], expected = time.monotonic() - began, artifacts(work / "local")
         for name, kill_after in (("cluster", None), ("killed", 1)):

@@ -556,6 +556,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: seed: seed is in the grid of the sweep\nhint: --only takes some of its values",
         ),
         BadInput(
+            "ltdd-tui sweep digits --ranks 2",
+            "error: --ranks: it is an option of a cluster\nhint: add --cluster local, auto or an address",
+        ),
+        BadInput(
             "ltdd-tui sweep digits --jobs many", "error: --jobs: auto or a number of workers is needed, this is 'many'"
         ),
         swept(

@@ -151,8 +151,8 @@ def run_on_cluster(
         here = {**versions(), "commit": commit() or "none", "ray": ray.__version__}
         key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
         nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
-        refuse_unfit(nodes, here)
         gpus = int(device != "cpu" and any(node.gpus for node in nodes))
+        refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
         return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
 
 
@@ -266,14 +266,14 @@ class _Driver:
     def _receive(self) -> None:
         """Waits for a while for one task, and writes what came back."""
         done, _ = self._ray.wait([*self._shared, *self._cells], num_returns=1, timeout=POLL_SECONDS)
+        for name, node in self._ray.get(self._board.read.remote()):
+            say(f"{name}: {'begins again' if name in self._begun else 'running'} on {node}")
+            self._begun.add(name)
         for ref in done:
             if ref in self._shared:
                 self._receive_shared(ref)
             else:
                 self._receive_cell(ref)
-        for name, node in self._ray.get(self._board.read.remote()):
-            say(f"{name}: {'goes on' if name in self._begun else 'running'} on {node}")
-            self._begun.add(name)
 
     def _receive_shared(self, ref: Any) -> None:
         shared = self._shared.pop(ref)

@@ -129,7 +129,16 @@ def faults_of(nodes: Sequence[Node], here: dict[str, str]) -> list[Fault]:
     return faults
 
 
-def refuse_unfit(nodes: Sequence[Node], here: dict[str, str]) -> None:
-    """Raises InputError with all faults."""
-    if faults := faults_of(nodes, here):
+def refuse_unfit(nodes: Sequence[Node], here: dict[str, str], threads: int, gpus: int, ranks: int) -> None:
+    """Raises InputError with all faults; one is that `ranks` processes of so many threads and GPUs have no room.
+
+    Ray itself would wait for a larger node.
+    """
+    faults = faults_of(nodes, here)
+    room = sum(int(min(node.cpus // threads, node.gpus // gpus if gpus else node.cpus)) for node in nodes)
+    if room < ranks:
+        of_each = f"{threads:,} CPUs" + (f" and {gpus} GPU" if gpus else "")
+        what = f"the cluster has room for {room:,} processes of {of_each}, {ranks:,} are needed at a time"
+        faults.append(Fault(what, "--ranks" if ranks > 1 else "--threads", "lower it, or add nodes"))
+    if faults:
         raise InputError(faults)

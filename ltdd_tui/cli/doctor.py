@@ -14,6 +14,7 @@ from typing import Any
 from engine.run.device_profiles import read_calibration
 from engine.run.folder import cache_root
 from engine.run.network_cost import GIB
+from ltdd_tui.cli.cluster import Cluster, cluster_facts, print_nodes
 from ltdd_tui.cli.options import AsJson, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json
 from ltdd_tui.launch import machine
@@ -39,8 +40,12 @@ print(json.dumps({
 """
 
 
-def doctor(runs_dir: RunsDir, as_json: AsJson = False) -> None:
-    """Show devices, versions, memory, disk, and which data and experts are already here."""
+def doctor(runs_dir: RunsDir, as_json: AsJson = False, cluster: Cluster = None) -> None:
+    """Show devices, versions, memory, disk, and which data and experts are already here; or the nodes of a cluster."""
+    if cluster is not None:
+        nodes = cluster_facts(cluster, runs_dir)
+        (print_json if as_json else print_nodes)(nodes)
+        return
     facts = {
         "python": platform.python_version(),
         **_torch(),

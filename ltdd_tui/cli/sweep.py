@@ -1,6 +1,6 @@
 """`sweep`: many runs from one file, by several workers; and what `resume`, `show`, `stop` and `estimate` do with one.
 
-How cells are run is chosen in `_run`: by workers of this machine.
+How cells are run is chosen in `_run`: by workers of this machine, or as tasks of a Ray cluster (engine/cluster).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from engine.run.errors import DONE, FAILED, STOPPED, InputError, escaped
 from engine.run.folder import RunFolder, holder
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
+from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
 from ltdd_tui.cli.options import AsJson, Detach, Device, Overrides, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
@@ -58,6 +59,9 @@ def sweep(
         str, typer.Option("--jobs", help="cells at a time: a number, or auto", callback=checked_jobs)
     ] = "auto",
     device: Device = "auto",
+    cluster: Cluster = None,
+    threads: Threads = 1,
+    ranks: Ranks = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and their cost; start nothing")] = False,
     as_json: AsJson = False,
     detach: Detach = False,
@@ -67,12 +71,13 @@ def sweep(
     if folder and (overrides or name):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
+    on = driver_options(cluster, threads, ranks)
     cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
     if dry_run:
         here = folder or SweepFolder(runs_dir / (name or chosen.name))
         print_cost(replace(chosen, cells=tuple(cells)), here, jobs, device, as_json)
         return
-    _run(folder or prepare_sweep(chosen, runs_dir, name), only or (), jobs, device, as_json, detach)
+    _run(folder or prepare_sweep(chosen, runs_dir, name), only or (), jobs, device, as_json, detach, cluster=on)
 
 
 def resume_sweep(folder: SweepFolder, device: str, as_json: bool, detach: bool) -> None:
@@ -104,21 +109,27 @@ def _run(
     as_json: bool,
     detach: bool,
     failed: bool = False,
+    cluster: Sequence[str] = (),
 ) -> None:
-    """Does the cells by workers of this machine, and exits as the sweep ends; with `detach`, returns at once."""
-    cells = only_cells(folder.sweep(), only)
-    check_data(cells)
-    cost = cost_of(cells, device_here(device))
-    count = jobs_here(jobs, device_here(device), len(cells), cost.memory_gib)
+    """Does the cells by workers of this machine, and exits as the sweep ends; with `detach`, returns at once.
+
+    cluster: as of `worker.start_sweep`.
+    """
+    cells, count = only_cells(folder.sweep(), only), 0
+    if not cluster:  # whose nodes are asked for the data themselves
+        check_data(cells)
+        cost = cost_of(cells, device_here(device))
+        count = jobs_here(jobs, device_here(device), len(cells), cost.memory_gib)
     watched = SweepWatch(folder, cells)
 
     def start() -> WorkerProcess:
-        process = worker.start_sweep(folder, device, count, only, failed)
-        print_note(f"{folder.name}: {len(cells):,} cells, {count} at a time: {folder.root}")
+        process = worker.start_sweep(folder, device, count, only, failed, cluster=cluster)
+        at_once = "on a cluster" if cluster else f"{count} at a time"
+        print_note(f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}")
         return process
 
     if not detach:
-        raise typer.Exit(_follow(watched, start, as_json))
+        raise typer.Exit(_follow(watched, start, as_json, DriverLines(folder).tell if cluster else watched.tell))
     start()
     print_note(f"it runs on; `ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
 
@@ -156,8 +167,8 @@ class SweepWatch:
             print_note(escaped(f"[{len(over)}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
-def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool) -> int:
-    """Tells cells until the workers have ended, prints the table, and returns the exit code.
+def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool, tell: Callable[[], None]) -> int:
+    """Calls `tell` until the workers have ended, prints the table, and returns the exit code.
 
     The first Ctrl-C or SIGTERM asks all workers to stop at their next safe points, the second kills them.
     """
@@ -166,7 +177,7 @@ def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bo
         own = start()
         while True:
             ended = own.process.poll() is not None
-            watched.tell()
+            tell()
             if len(signals) > handled:
                 if handled == 0:
                     watched.folder.stop_request.touch()

@@ -31,7 +31,8 @@ END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
-SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
+SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep.supervisor")
+CLUSTER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster")
 REPORT_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "ltdd_tui", "report")
 
 
@@ -65,18 +66,22 @@ def start_sweep(
     only: Sequence[str],
     failed: bool,
     behind: Sequence[RunFolder] = (),
+    cluster: Sequence[str] = (),
 ) -> WorkerProcess:
     """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
 
     only: as of `only_cells`. failed: cells that failed before are tried again. It waits for the runs `behind` which it
-    is queued. Raises InputError where it is at work.
+    is queued. cluster: options of `python -m engine.cluster run`, which does the cells in place of workers here. Raises
+    InputError where it is at work.
     """
     if folder.is_running():
         hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
         raise InputError("this sweep is at work already", str(folder.root), hint)
-    arguments = [str(folder.root), "--device", device, "--jobs", str(jobs)]
+    arguments = [str(folder.root), "--device", device]
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
-    return launch(RunFolder(folder.root), arguments + after(behind), SWEEP_COMMAND)
+    if cluster:
+        return launch(RunFolder(folder.root), ["run", *arguments, *cluster], CLUSTER_COMMAND)
+    return launch(RunFolder(folder.root), [*arguments, "--jobs", str(jobs), *after(behind)], SWEEP_COMMAND)
 
 
 def after(others: Sequence[RunFolder]) -> list[str]:
