@@ -63,8 +63,10 @@ def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
 
 def at_work(runs_dir: Path) -> list[RunFolder]:
     """The runs and sweeps below `runs_dir` that a worker holds; raises OSError where it cannot be looked into."""
-    folders = map(RunFolder, sorted(runs_dir.iterdir())) if runs_dir.is_dir() else ()
-    return [folder for folder in folders if folder.is_running()]
+    paths: list[Path] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        paths = sorted(runs_dir.iterdir())
+    return [folder for folder in map(RunFolder, paths) if folder.is_running()]
 
 
 def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
