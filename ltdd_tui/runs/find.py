@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder, expanded, is_held
 from engine.sweep.cells import SweepFolder
 
 
@@ -66,7 +66,7 @@ def at_work(runs_dir: Path) -> list[RunFolder]:
     paths: list[Path] = []
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         paths = sorted(runs_dir.iterdir())
-    return [folder for folder in map(RunFolder, paths) if folder.is_running()]
+    return [RunFolder(path) for path in paths if is_held(path / "lock")]
 
 
 def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:
