@@ -128,3 +128,15 @@ def test_a_sweep_is_renamed_and_deleted_as_a_whole_but_not_while_a_cell_is_at_wo
     assert table_of(SweepReader(renamed)).counts["done"] == 4 and not sweep.root.exists()
     manage.delete(renamed)
     assert list(renamed.root.parent.iterdir()) == []
+
+
+def test_a_sweep_in_the_queue_says_behind_what(sweep: RunFolder) -> None:
+    let_go(RunFolder(sweep.root / "datm-if10-seed1"))
+    (sweep.root / "queue").write_text("one\nother\n")
+    runs = RunIndex(sweep.root.parent)
+    runs.look(10.0)
+    assert runs.listed[0].run.status == "failed 4/8", "the file of a process that was killed"
+    with sweep.held():
+        runs.look(10.0)
+        assert runs.listed[0].run.status == "queued behind one and 1 more"
+        assert table_of(SweepReader(sweep)).queued_behind == ("one", "other")
