@@ -58,7 +58,10 @@ def work_on_sweep(
         except LockHeld:
             # Another worker was faster.
             continue
-        except Exception:
+        except LtddError:
+            raise
+        except Exception as error:
+            print(f"error: {last.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return START_AGAIN
         finally:
             forget_cell()
@@ -80,12 +83,8 @@ def _next_cell(folder: SweepFolder, left: list[Cell], last: Cell | None, began: 
         else:
             left.remove(cell)
     own = shared_by(last) if last else ""
-    # Not in the order of preference alone: `min` keeps the order of cells that are equal to it.
-    return min(
-        open_cells,
-        key=lambda cell: 0 if shared_by(cell) == own else 1 if shared_by(cell) not in busy else 2,
-        default=None,
-    )
+    # Of cells that are equal to it, `min` takes the first.
+    return min(open_cells, key=lambda cell: (shared_by(cell) != own, shared_by(cell) in busy), default=None)
 
 
 def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:

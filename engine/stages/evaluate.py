@@ -1,12 +1,12 @@
 """Evaluation: fresh networks, trained on one small set alone, tested on the balanced test set (docs/method.md, 5).
 
 Each trained network is kept in the run folder, so that an interrupted evaluation goes on where it stopped. One that an
-earlier run has trained alike is taken from the cache (engine/evaluation_cache.py), but not of checks on the way: no two
-runs have those in common.
+earlier run has trained alike is taken from the cache, but not of checks on the way: no two runs have those in common.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,14 +20,14 @@ from engine.compilation import evaluation_is_compiled
 from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
-from engine.evaluation_cache import evaluation_key, read_networks, write_networks
 from engine.losses import one_hot, target_probabilities
 from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
+from engine.run import folder
 from engine.run.events import Evaluated, Warned
-from engine.run.folder import read_json, write_json
-from engine.run.settings import LabelRegime, NetworkName, RunSettings
+from engine.run.folder import read_json, write_atomically, write_json
+from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
 from engine.training.accuracy import NetworkResult, class_figures, summary
 from engine.training.from_scratch import (
@@ -91,7 +91,7 @@ def evaluate(
         names: list[Names] = [
             ("evaluate", target.key, target.iteration or 0, *regime, arch, number) for number in numbers
         ]
-        key = None if target.key == "check" else _key(context, data, target, arch, sets, names)
+        key = None if target.key == "check" else evaluation_key(context, data, target, arch, sets, names)
         if key and (cached := read_networks(key, len(sets), data.num_classes)):
             return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
@@ -116,30 +116,6 @@ def evaluate(
     event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
-
-
-def _key(
-    context: Context,
-    data: LongTailedData,
-    target: EvaluationTarget,
-    arch: NetworkName,
-    sets: Sequence[TrainingSet],
-    names: Sequence[Names],
-) -> str:
-    """The hash of all that decides what these networks become, which are trained at once."""
-    settings, experts = context.settings, context.settings.experts
-    trained_on = content_hash(tensor for own in sets for tensor in (own.images, own.targets))
-    networks = [arch, *({experts.network} if target.regime == "online" else ())]
-    forms = [evaluation_is_compiled(context, own, cost_of(settings, data, own), target.regime) for own in networks]
-    teacher = target.teacher if target.regime == "online" else None
-    labelled_by = teacher and content_hash([*teacher.weights, *filter(torch.is_tensor, [teacher.adjustment])])
-    machine = [device_name(context.device), torch.get_num_threads(), *versions().values()]
-    return evaluation_key(
-        [trained_on, [own.learning_rate for own in sets], list(map(list, names)), settings.seed, labelled_by],
-        [asdict(settings.recipe(target.regime)), settings.evaluate.precision, target.regime, networks],
-        [data.channels, data.num_classes, data.image_size, experts.width, experts.depth, data.test_hash],
-        [forms, machine, data.num_classes <= MOST_IN_CONFUSION],
-    )
 
 
 def _warn_of_divergence(
@@ -253,3 +229,52 @@ def _results_path(context: Context, target: EvaluationTarget, arch: NetworkName,
     at = "" if target.iteration is None else f"-{target.iteration:06d}"
     regime = "" if target.regime == "stored" else f"-{target.regime}"
     return context.folder.evaluations / f"{target.key}{at}{regime}-{arch}-{first}.json"
+
+
+# ---- Networks that an earlier run has trained alike ----
+#
+# Runs of one sweep evaluate the same sets: random images are the same for every method, and methods that start alike
+# have the same initialization. <cache>/evaluations/<hash>.json holds the networks that were trained at once: on a GPU,
+# those of a group round otherwise than each alone.
+
+EVALUATION_VERSION = 1
+"""Goes up when a change of the code changes what such a network becomes, so that older ones are not taken."""
+
+
+def evaluation_key(
+    context: Context,
+    data: LongTailedData,
+    target: EvaluationTarget,
+    arch: NetworkName,
+    sets: Sequence[TrainingSet],
+    names: Sequence[Names],
+) -> str:
+    """The hash of all that decides what these networks become, which are trained at once."""
+    settings, experts = context.settings, context.settings.experts
+    trained_on = content_hash(tensor for own in sets for tensor in (own.images, own.targets))
+    networks = [arch, *({experts.network} if target.regime == "online" else ())]
+    forms = [evaluation_is_compiled(context, own, cost_of(settings, data, own), target.regime) for own in networks]
+    teacher = target.teacher if target.regime == "online" else None
+    labelled_by = teacher and content_hash([*teacher.weights, *filter(torch.is_tensor, [teacher.adjustment])])
+    machine = [device_name(context.device), torch.get_num_threads(), *versions().values()]
+    return settings_hash(
+        ["evaluation", EVALUATION_VERSION],
+        [trained_on, [own.learning_rate for own in sets], list(map(list, names)), settings.seed, labelled_by],
+        [asdict(settings.recipe(target.regime)), settings.evaluate.precision, target.regime, networks],
+        [data.channels, data.num_classes, data.image_size, experts.width, experts.depth, data.test_hash],
+        [forms, machine, data.num_classes <= MOST_IN_CONFUSION],
+    )
+
+
+def read_networks(key: str, count: int, classes: int) -> list[NetworkResult] | None:
+    """The results of these networks in the cache; None where there are none, or the file is damaged."""
+    results = read_json(folder.evaluations_root() / f"{key}.json")
+    if not isinstance(results, list) or len(results) != count:
+        return None
+    whole = all(isinstance(one, dict) and len(one.get("per_class", ())) == classes for one in results)
+    return results if whole else None
+
+
+def write_networks(key: str, results: list[NetworkResult]) -> None:
+    """Keeps the results for later runs. Not synced to the disk: one that a power failure damages is trained again."""
+    write_atomically(folder.evaluations_root() / f"{key}.json", json.dumps(results), sync=False)

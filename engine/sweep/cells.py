@@ -6,8 +6,8 @@ The folders are all there is to know: a cell is finished once its run has a resu
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,6 @@ from engine.run.settings import settings_hash
 from engine.sweep.grid import FILE, Cell, Sweep, load_sweep
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
-TAIL_BYTES = 1 << 17
 
 
 class SweepFolder:
@@ -72,8 +71,8 @@ class CellStatus:
     """A cell with what its run folder says.
 
     faults: why it failed. deaths: how often, since it last ended by itself, a worker process died while it ran the
-    cell. ended: when it began or ended last, in seconds since 1970, or 0. accuracy_mean and accuracy_std, in percent:
-    of the final set, over the networks of this one run.
+    cell. ended: when it began or ended last, in seconds since 1970, or 0. pid: of the process that began with it last,
+    or 0. accuracy_mean and accuracy_std, in percent: of the final set, over the networks of this one run.
     """
 
     cell: Cell
@@ -82,6 +81,7 @@ class CellStatus:
     faults: tuple[Fault, ...] = ()
     deaths: int = 0
     ended: float = 0.0
+    pid: int = 0
     accuracy_mean: float | None = None
     accuracy_std: float | None = None
 
@@ -104,34 +104,28 @@ def at_rest(cell: Cell, folder: RunFolder) -> CellStatus:
         final = metrics["final"]
         mean, std = final.get("accuracy_mean"), final.get("accuracy_std")
         return CellStatus(cell, folder, "finished", accuracy_mean=mean, accuracy_std=std)
-    faults, deaths, ended = list[Fault](), 0, 0.0
-    for item in _last_events(folder):
-        ended, event = ended or item.seconds, item.event
-        if isinstance(event, RunBroke):
-            faults.append(Fault(event.what, event.where, event.hint))
-            continue
-        if faults or not isinstance(event, RunStarted):
-            break
-        # No end follows this start.
-        deaths += 1
-    return CellStatus(cell, folder, "failed" if faults else "stopped", tuple(reversed(faults)), deaths, ended)
+    events = _begins_and_ends(folder)
+    ended = events[0].seconds if events else 0.0
+    pid = next((item.event.pid for item in events if isinstance(item.event, RunStarted)), 0)
+    broke = [item.event for item in itertools.takewhile(lambda item: isinstance(item.event, RunBroke), events)]
+    faults = tuple(
+        Fault(event.what, event.where, event.hint) for event in reversed(broke) if isinstance(event, RunBroke)
+    )
+    # Starts that no end follows.
+    deaths = len(list(itertools.takewhile(lambda item: isinstance(item.event, RunStarted), events)))
+    return CellStatus(cell, folder, "failed" if faults else "stopped", faults, deaths, ended, pid)
 
 
-def _last_events(folder: RunFolder) -> Iterator[Stamped]:
-    """The begins and ends of workers in the last part of the events, the latest first."""
+def _begins_and_ends(folder: RunFolder) -> list[Stamped]:
+    """When workers began with the run and how they ended, the latest first."""
     kinds = RunStarted, RunStopped, RunBroke, RunFinished
     marks = [f'"type":"{type_name(kind)}"' for kind in kinds]
     try:
-        with open(folder.events, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            lines = file.read().decode(errors="replace").split("\n")
+        lines = folder.events.read_text(errors="replace").split("\n")
     except OSError:
-        return
-    for line in reversed(lines):
-        if any(mark in line for mark in marks):
-            item = decode(line)
-            if isinstance(item, Stamped) and isinstance(item.event, kinds):
-                yield item
+        return []
+    found = (decode(line) for line in reversed(lines) if any(mark in line for mark in marks))
+    return [item for item in found if isinstance(item, Stamped) and isinstance(item.event, kinds)]
 
 
 # ---- The order in which workers take cells ----

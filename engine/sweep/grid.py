@@ -73,7 +73,7 @@ FILE = "sweep.yaml"
 """The resolved sweep in the sweep's folder."""
 PRESET = "preset:0"
 """The place of what presets say."""
-MOST_CELLS = 20_000
+MOST_CELLS = 5_000
 LONGEST_NAME = 120
 
 

@@ -8,7 +8,6 @@ closed. Exit codes: 0 all cells are finished, 1 some are not, 2 bad input, 130 s
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import subprocess
@@ -127,11 +126,8 @@ class _Slot:
         return True
 
     def _has_begun_a_cell(self) -> bool:
-        holder = os.uname().nodename, self.process.pid
-        with contextlib.suppress(OSError):
-            runs = (self.folder.run(cell) for cell in self.folder.sweep().cells)
-            return any(run.holder() == holder for run in runs)
-        return False
+        """Whether the last worker has begun with a cell: then its death is counted there."""
+        return any(status.pid == self.process.pid for status in statuses(self.folder, self.folder.sweep().cells))
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from ltdd_tui.runs.find import default_runs_dir, folder_of_runs, run_folders
 
 def complete_run(incomplete: str) -> list[str]:
     """The names of runs, and `last`, that begin with `incomplete`; for shell completion."""
-    names = [folder.name for folder in run_folders(default_runs_dir())] + ["last"]
+    names = [folder.name for folder in run_folders(default_runs_dir(), with_sweeps=True)] + ["last"]
     return [name for name in names if name.startswith(incomplete)]
 
 

@@ -60,10 +60,10 @@ def runs(
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV to stdout, for a spreadsheet")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table to stdout")] = False,
 ) -> None:
-    """List the runs: name, state, cell, method, accuracy and tags."""
+    """List the runs and sweeps: name, state, cell, method, accuracy and tags."""
     if as_json + as_csv + as_markdown > 1:
         raise InputError("only one of --json, --csv and --markdown can be printed", "runs")
-    overviews = [examined(folder).run for folder in run_folders(runs_dir)]
+    overviews = [examined(folder).run for folder in run_folders(runs_dir, with_sweeps=True)]
     if as_csv or as_markdown:
         print(runs_as("csv" if as_csv else "markdown", overviews), end="")
     elif as_json:

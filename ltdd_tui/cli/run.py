@@ -26,14 +26,14 @@ from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, Preset
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
 from ltdd_tui.cli.results import print_result
-from ltdd_tui.cli.sweep import resume_sweep, stop_sweep
+from ltdd_tui.cli.sweep import resume_sweep, stop_sweep, watch_sweep
 from ltdd_tui.formatting import first_few
 from ltdd_tui.launch.create import cell_name, prepare
 from ltdd_tui.launch.imported_set import check_start, inspect_set, ipc_of, made_with_overrides, start_overrides
 from ltdd_tui.launch.machine import UNKNOWN_COST, as_plain, device_here
 from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.feed import events_size
-from ltdd_tui.runs.find import cli_name, find_run, find_sweep_folder, run_folders
+from ltdd_tui.runs.find import at_work, cli_name, find_run, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.live import RunStateReader, replayed
 from ltdd_tui.runs.messages import closing_line_of
 from ltdd_tui.runs.worker import WorkerProcess
@@ -79,7 +79,7 @@ def show_screen(runs_dir: Path, device: str = "auto", folder: RunFolder | None =
 
 def closing_notes(runs_dir: Path, watched: RunFolder | None = None) -> list[str]:
     """What to print once the screen is closed: how to get back to runs that still work and to the one watched."""
-    working = [folder for folder in run_folders(runs_dir) if folder.is_running()]
+    working = at_work(runs_dir)
     lines = [f"{folder.name}: {_runs_on(folder)}" for folder in working]
     lines = first_few(lines, MOST_NAMED, ": `ltdd-tui runs` lists them")
     if watched is not None and watched.exists() and watched.root not in [folder.root for folder in working]:
@@ -131,8 +131,8 @@ def run(
         _print_plan(preset, overrides, device, as_json)
         return
     # Before the run is made: a name that is not there must leave nothing behind.
-    behind = [find_run(other, runs_dir) for other in after or []]
-    if not behind and (working := [folder for folder in run_folders(runs_dir) if folder.is_running()]):
+    behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
+    if not behind and (working := at_work(runs_dir)):
         names = ", ".join(first_few([folder.name for folder in working], MOST_NAMED))
         print_note(
             f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
@@ -174,7 +174,7 @@ def import_set(
 
     Every class needs the same number of images. Files are read without running any code that they may hold.
     """
-    behind = [find_run(other, runs_dir) for other in after or []]
+    behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
     if name is not None:
         manage.check_free(name, runs_dir)
     facts, own = inspect_set(given, runs_dir), list(overrides or [])
@@ -246,9 +246,10 @@ def resume(
 ) -> None:
     """Continue a run that was stopped, crashed or failed, from its last checkpoint; or a sweep."""
     if sweep := find_sweep_folder(run, runs_dir):
-        resume_sweep(sweep, device, as_json, detach)
+        behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
+        resume_sweep(sweep, device, as_json, detach, behind)
         return
-    folder, behind = find_run(run, runs_dir), [find_run(other, runs_dir) for other in after or []]
+    folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
     if folder.root in [other.root for other in behind]:
         raise InputError("a run cannot wait for itself", "--after", "name another run")
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
@@ -288,10 +289,12 @@ def watch(
     plain: Plain = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the events as JSON lines to stdout")] = False,
 ) -> None:
-    """Show a run as it goes, or how it went; on a terminal as a screen. Leaving it stops nothing."""
-    folder = find_run(run, runs_dir)
+    """Show a run or a sweep as it goes, or how it went; on a terminal as a screen. Leaving it stops nothing."""
+    folder, sweep = find_run_or_sweep(run, runs_dir), find_sweep_folder(run, runs_dir)
     if is_terminal() and not plain and not as_json:
         raise typer.Exit(show_screen(folder.root.parent, folder=folder))
+    if sweep:
+        raise typer.Exit(watch_sweep(sweep, as_json))
     raise typer.Exit(follow_run(RunStateReader(folder), None, plain, as_json))
 
 

@@ -6,6 +6,7 @@ How cells are run is chosen in `_run`: by workers of this machine, or as tasks o
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,14 +20,14 @@ from engine.run.folder import RunFolder, holder
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
-from ltdd_tui.cli.options import AsJson, Detach, Device, Overrides, RunsDir
+from ltdd_tui.cli.options import After, AsJson, Detach, Device, Overrides, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.launch.sweeps import check_data, checked_jobs, cost_of, jobs_here, prepare_sweep
 from ltdd_tui.runs import worker
-from ltdd_tui.runs.find import cli_name, find_sweep_folder
+from ltdd_tui.runs.find import cli_name, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
 from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
 from ltdd_tui.runs.worker import WorkerProcess
@@ -65,6 +66,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and their cost; start nothing")] = False,
     as_json: AsJson = False,
     detach: Detach = False,
+    after: After = None,
 ) -> None:
     """Run a grid of settings, a cell for each combination, and print the table. What is finished is not run again."""
     folder = find_sweep_folder(given, runs_dir) if given not in sweep_files() else None
@@ -77,12 +79,31 @@ def sweep(
         here = folder or SweepFolder(runs_dir / (name or chosen.name))
         print_cost(replace(chosen, cells=tuple(cells)), here, jobs, device, as_json)
         return
-    _run(folder or prepare_sweep(chosen, runs_dir, name), only or (), jobs, device, as_json, detach, cluster=on)
+    behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
+    folder = folder or prepare_sweep(chosen, runs_dir, name)
+    _run(folder, only or (), jobs, device, as_json, detach, behind, cluster=on)
 
 
-def resume_sweep(folder: SweepFolder, device: str, as_json: bool, detach: bool) -> None:
+def resume_sweep(
+    folder: SweepFolder, device: str, as_json: bool, detach: bool, behind: Sequence[RunFolder] = ()
+) -> None:
     """Goes on with a sweep; cells that failed are tried again."""
-    _run(folder, (), "auto", device, as_json, detach, failed=True)
+    _run(folder, (), "auto", device, as_json, detach, behind, failed=True)
+
+
+def watch_sweep(folder: SweepFolder, as_json: bool) -> int:
+    """Tells cells as they end while workers are at work, then prints the table; leaving it stops nothing."""
+    watched = SweepWatch(folder, folder.sweep().cells)
+    with caught_signals() as signals:
+        while folder.is_running() and not signals:
+            watched.tell()
+            time.sleep(POLL_SECONDS)
+    if signals:
+        print_note(f"detached; {folder.name} goes on")
+        return DONE if signals[-1] == signal.SIGINT else exit_code_after(signals)
+    watched.tell()
+    print_table(watched.table(), as_json)
+    return DONE
 
 
 def stop_sweep(folder: SweepFolder, wait: bool, now: bool) -> None:
@@ -108,6 +129,7 @@ def _run(
     device: str,
     as_json: bool,
     detach: bool,
+    behind: Sequence[RunFolder] = (),
     failed: bool = False,
     cluster: Sequence[str] = (),
 ) -> None:
@@ -123,7 +145,7 @@ def _run(
     watched = SweepWatch(folder, cells)
 
     def start() -> WorkerProcess:
-        process = worker.start_sweep(folder, device, count, only, failed, cluster=cluster)
+        process = worker.start_sweep(folder, device, count, only, failed, behind, cluster)
         at_once = "on a cluster" if cluster else f"{count} at a time"
         print_note(f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}")
         return process
@@ -195,7 +217,7 @@ def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bo
         print_note(f"{'killed' if len(signals) > 1 else 'stopped'}; {hint} goes on from there")
         return exit_code_after(signals)
     if code not in (DONE, FAILED):
-        print_note(own.last_output())
+        print_note("\n".join(filter(None, (own.last_output(), f"{hint} goes on from what is finished"))))
         return exit_code_of(code)
     if table.failures:
         print_note(f"{len(table.failures):,} cells failed; {hint} tries them again")

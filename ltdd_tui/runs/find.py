@@ -55,10 +55,17 @@ def find_sweep_folder(name: str, runs_dir: Path) -> SweepFolder | None:
     return None
 
 
-def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Every run below `runs_dir`, by name; nothing where there is no such folder."""
-    if runs_dir.is_dir():
-        yield from (folder for path in sorted(runs_dir.iterdir()) if (folder := RunFolder(path)).exists())
+def find_run_or_sweep(name: str, runs_dir: Path) -> RunFolder:
+    """As `find_run`, also of a sweep: its folder has the same lock and stop request."""
+    sweep = find_sweep_folder(name, runs_dir)
+    return RunFolder(sweep.root) if sweep else find_run(name, runs_dir)
+
+
+def run_folders(runs_dir: Path, with_sweeps: bool = False) -> Iterator[RunFolder]:
+    """Every run below `runs_dir`, by name, or every run and sweep; nothing where there is no such folder."""
+    for path in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else ():
+        if (folder := RunFolder(path)).exists() or (with_sweeps and SweepFolder(path).exists()):
+            yield folder
 
 
 def at_work(runs_dir: Path) -> list[RunFolder]:
