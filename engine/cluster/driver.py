@@ -35,7 +35,13 @@ from engine.manifest import commit, versions
 from engine.run.errors import DONE, FAILED, STOPPED, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.expert_cache import (
+    ABOUT,
+    NO_EPOCHS,
+    cached_folders,
+    classifier_epochs,
     classifiers_trained_alike,
+    epochs_kept,
+    expert_file,
     experts_root,
     representation_epochs,
     teachers_trained_alike,
@@ -224,7 +230,7 @@ class _Driver:
         made = plan(cells)
         for kind, function in (("experts", train_experts), ("teacher", train_teacher)):
             for shared in made[kind].values():
-                for numbers in self._portions(kind, shared.count):
+                for numbers in self._portions(kind, self._send_cached(kind, shared)):
                     asked = numbers if kind == "experts" else numbers[0]
                     ref = self._task(function).remote(self._place, shared.settings, self._device, asked)
                     self._shared[ref] = shared
@@ -238,11 +244,31 @@ class _Driver:
                 needs[cell.name].append(self._imported(imported))
         return needs
 
-    def _portions(self, kind: str, count: int) -> list[list[int]]:
+    def _send_cached(self, kind: str, shared: Shared) -> list[int]:
+        """Sends those experts or networks that are in the driver's cache, where files are sent; returns the others."""
+        settings, missing = shared.settings, list[int]()
+        folders = cached_folders(settings, "cuda" if self._resources.gpus else "cpu")
+        wanted = [(folders.representation, representation_epochs(settings))]
+        if settings.trains_classifier_experts:
+            wanted.append((folders.classifier, classifier_epochs(settings)))
+        if kind == "teacher":
+            wanted = [(folders.teacher, NO_EPOCHS)]
+        for number in range(shared.count):
+            there = [
+                folder for folder, epochs in wanted if folder and epochs_kept(expert_file(folder, number)) >= epochs
+            ]
+            if len(there) < len(wanted):
+                missing.append(number)
+            elif not self._place.shared:
+                files = read_files([path for folder in there for path in (folder / ABOUT, expert_file(folder, number))])
+                shared.parts.append((list(files), self._ray.put(files)))
+        return missing
+
+    def _portions(self, kind: str, missing: Sequence[int]) -> list[Sequence[int]]:
         """The numbers of experts or networks that each task makes: one, or on GPUs as many as keep each GPU busy."""
-        gpus = int(sum(node.gpus for node in self._nodes)) if self._resources.gpus else count
-        at_once = -(-count // max(1, gpus)) if kind == "experts" else 1
-        return [list(range(first, min(count, first + at_once))) for first in range(0, count, at_once)]
+        gpus = int(sum(node.gpus for node in self._nodes)) if self._resources.gpus else len(missing)
+        at_once = -(-len(missing) // max(1, gpus)) if kind == "experts" else 1
+        return [missing[first : first + at_once] for first in range(0, len(missing), at_once)] if missing else []
 
     def _imported(self, key: str) -> Shared:
         """Experts that were trained elsewhere, as they lie in the driver's cache."""

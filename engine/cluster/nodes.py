@@ -76,7 +76,8 @@ def _refused(address: str, message: str) -> InputError:
         hint = "copy ~/.ray/auth_token of the head node to this machine"
         return InputError("the cluster asks for another token", address, hint)
     hint = "`ray start --head` starts a cluster (docs/cluster.md); --cluster local needs none"
-    return InputError(f"there is no Ray cluster: {lines[0]}", address, hint)
+    why = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return InputError(f"there is no Ray cluster: {why}", address, hint)
 
 
 def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key: str = "") -> list[Node]:
