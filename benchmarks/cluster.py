@@ -202,7 +202,7 @@ def measured(work: Path, own: argparse.Namespace, text: str) -> dict[str, object
         print("here")
         local = begin(work / "local" / "sweep", text)
         began = time.monotonic()
-        command = [sys.executable, "-m", "engine.sweep", str(local), "--jobs", "2", "--device", "cpu"]
+        command = [sys.executable, "-m", "engine.sweep.supervisor", str(local), "--jobs", "2", "--device", "cpu"]
         subprocess.run(command, check=True, cwd=ROOT, env=environment() | {"LTDD_CACHE": str(work / "local" / "cache")})
         result["local_seconds"], expected = time.monotonic() - began, artifacts(work / "local")
         for name, kill_after in (("cluster", None), ("killed", 1)):

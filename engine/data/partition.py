@@ -8,6 +8,7 @@ so gradients come back by the transposed maps, and nothing is clamped.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +70,23 @@ class Partition:
         grad_pixels = _joined(grad_minis, self.side)
         return (grad_pixels.flatten(1) @ self.maps.to_pixels.T).view_as(grad_pixels)
 
+    @functools.cached_property
+    def gain(self) -> float:
+        """How many times decoding enlarges the squared length of a change of stored images, at most (power iteration).
+
+        A step of gradient descent in stored images moves the decoded ones by that much more; 1 for whole images.
+        """
+        if self.maps is None:
+            return 1.0
+        zero = torch.zeros_like(self.maps.constant[:1])
+        start = torch.Generator().manual_seed(0)
+        change = torch.randn(zero.shape, generator=start, dtype=torch.float64).to(zero)
+        gain = 1.0
+        for _ in range(POWER_ITERATIONS):
+            change = self.adjoint(self.decoded(change / change.norm()) - self.decoded(zero))
+            gain = float(change.norm())
+        return gain
+
     def encoded(self, images: Tensor) -> Tensor:
         """Stored images (S, channels, H, W) whose mini-images are these images (S * count, ...), shrunken by area."""
         if self.maps is None:
@@ -76,6 +94,8 @@ class Partition:
         pixels = self.maps.whitening.to_pixels(images)
         return self.maps.whitening.train(_joined(F.avg_pool2d(pixels, self.side), self.side))
 
+
+POWER_ITERATIONS = 50
 
 WHOLE_IMAGES = Partition()
 """Stored as networks see them."""

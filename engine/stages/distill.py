@@ -110,6 +110,10 @@ def distill(
     settings = context.settings.matching
     state = load_state(context.folder, context.device) or DistillState.at_start(start)
     saved = state.iteration
+    image_lr = context.settings.image_lr
+    if context.settings.traits.matches_trajectories:
+        # As far as a step moves what networks see; the published rates of mini-images (idm) are of stored ones.
+        image_lr /= partition.gain
     yield state
     while state.iteration < settings.iterations:
         take_turn()
@@ -126,7 +130,7 @@ def distill(
             with matmul_precision(settings.precision, context.device):
                 result = _mean_gradient(context, matcher, decoded, state, draw)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
-            state = replace(step(state, gradient, settings, context.settings.image_lr), extra=result.extra)
+            state = replace(step(state, gradient, settings, image_lr), extra=result.extra)
         if settings.average:
             state = replace(state, average=_average(before, state.synthetic, settings.average))
         _emit_step(context, state, result, time.monotonic() - began)

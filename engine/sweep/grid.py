@@ -320,22 +320,23 @@ def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str,
     assert isinstance(file.preset, Mapping)
     # A layer of its own: what a method has other defaults for is laid over a preset, but not over the sweep's settings.
     layers = _layer(file.preset, PRESET)
-    for row in file.overrides:
-        if row.preset and row.holds_in(values):
-            assert isinstance(row.preset, Mapping)
-            of_preset = _layer(row.preset, PRESET)
+    for override in file.overrides:
+        if override.preset and override.holds_in(values):
+            assert isinstance(override.preset, Mapping)
+            of_preset = _layer(override.preset, PRESET)
             layers.add(of_preset.values, of_preset.places)
     for block, own in (("set", file.set), ("grid", values)):
         paths = {tuple(key.split(".")): value for key, value in own.items()}
         layers.add(paths, {at: places.get((block, *at), "") for at in paths})
-    for row in (*file.overrides, *file.published):
-        if row.holds_in(values):
-            of_row = (
-                row.set if isinstance(row, Override) else {f"expected.{key}": own for key, own in row if key != "where"}
-            )
-            block = "overrides" if isinstance(row, Override) else "published"
-            layer = _layer(of_row, places[(block,)])
-            layers.add(layer.values, layer.places)
+    published: list[tuple[_OfCells, Mapping[str, Any]]] = [
+        (row, {f"expected.{key}": own for key, own in row if key != "where"}) for row in file.published
+    ]
+    overrides: list[tuple[_OfCells, Mapping[str, Any]]] = [(row, row.set) for row in file.overrides]
+    for block, rows in (("overrides", overrides), ("published", published)):
+        for of_cells, own in rows:
+            if of_cells.holds_in(values):
+                layer = _layer(own, places[(block,)])
+                layers.add(layer.values, layer.places)
     return layers
 
 

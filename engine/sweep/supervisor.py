@@ -1,11 +1,13 @@
 """Starts the workers of a sweep on this machine, and others in place of those that die. No torch.
 
-`python -m engine.sweep FOLDER --jobs 2` does the sweep. It is a process of its own, so that a sweep goes on when the
-program that started it, or its terminal, is closed.
+`python -m engine.sweep.supervisor FOLDER [--jobs N] [--device D] [--only KEY=VALUE,...] [--failed] [--after RUN]` does
+the sweep. It is a process of its own, so that a sweep goes on when the program that started it, or its terminal, is
+closed. Exit codes: 0 all cells are finished, 1 some are not, 2 bad input, 130 stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -14,8 +16,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, StopSignals
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, StopSignals
 from engine.run.folder import RunFolder, exclusive
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
@@ -119,3 +122,25 @@ class _Slot:
             runs = (self.folder.run(cell) for cell in self.folder.sweep().cells)
             return any(run.holder() == holder for run in runs)
         return False
+
+
+def main() -> int:
+    """Reads the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine.sweep.supervisor")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--failed", action="store_true")
+    parser.add_argument("--after", type=Path, action="append", default=[])
+    own = parser.parse_args()
+    try:
+        behind = [RunFolder(other) for other in own.after]
+        return supervise(SweepFolder(own.folder), own.jobs, own.device, own.only, own.failed, behind)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

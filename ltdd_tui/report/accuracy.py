@@ -231,7 +231,11 @@ def over_settings(cells: Sequence[ReportCell]) -> Iterator[Block]:
     # In every panel a line has the same color.
     places = {name: place for place, name in enumerate(name for name in lines if name in best)}
     pictures: list[Picture] = []
-    for panel, own in by_settings(cells, lambda cell: name_of(cell.runs[0], panel_keys, False)).items():
+
+    def panel_of(cell: ReportCell) -> str:
+        return name_of(cell.runs[0], panel_keys, False) if panel_keys else ""
+
+    for panel, own in by_settings(cells, panel_of).items():
         series = []
         for name, line in by_settings(own, line_of).items():
             known = sorted((values[cell.name][over], cell.final) for cell in line if cell.final and name in places)

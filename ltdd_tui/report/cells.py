@@ -278,8 +278,16 @@ def report_cells(runs: Sequence[ComparedRun]) -> list[ReportCell]:
             if known is None or _rank(bound) > _rank(known):
                 highest[column_of(cell)[:2]] = bound
     cells = [replace(cell, bound=highest.get(column_of(cell)[:2])) for cell in cells]
-    # Methods are compared within a data set, factor and IPC; the methods keep the order in which they came.
-    return sorted(cells, key=lambda cell: numbers_first(column_of(cell)))
+    # Methods are compared within a data set, factor and IPC, and keep the order in which they came there, as words of
+    # other settings do; numbers rise.
+    further = [key for key in keys if key not in SHORT]
+
+    def place(cell: ReportCell) -> list[tuple[bool, Any]]:
+        values = values_of(cell.runs[0])
+        numbers = (values[key] if isinstance(values[key], int | float) else 0 for key in further)
+        return numbers_first([*column_of(cell), *numbers])
+
+    return sorted(cells, key=place)
 
 
 def _rank(bound: Bound) -> tuple[bool, float]:

@@ -17,7 +17,9 @@ from ltdd_tui.runs.index import RunEntry, RunIndex
 from ltdd_tui.runs.tables import Table, TableFormat
 
 METHOD, SEED = "method", "seed"
-AT_WORK, FAILED = {"running", "starting"}, {"failed", "crashed", "damaged"}
+AT_WORK, FAILED = {"running", "starting"}, {"failed", "damaged"}
+LEFT = {"waiting", "queued", "stopped", "crashed"}
+"""States of a cell that a worker still takes. One whose worker process died is tried again, and fails in the end."""
 # What such a key is called above its values; a method and a network are known by their own names.
 TITLES = {"dataset.imbalance_factor": "IF", "ipc": "IPC", METHOD: "", "dataset.name": "", "experts.network": ""}
 
@@ -48,8 +50,7 @@ class CellState:
     @property
     def reason(self) -> str:
         """Why it failed."""
-        told = self.entry and (self.entry.run.failure or self.entry.damage)
-        return told or "its worker process died"
+        return (self.entry.run.failure or self.entry.damage) if self.entry else ""
 
     @property
     def seconds(self) -> float | None:
@@ -109,7 +110,7 @@ class SweepTable:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How many cells are in each state, where a crashed or damaged one has failed."""
+        """How many cells are in each state, where a damaged one has failed."""
         return Counter("failed" if cell.state in FAILED else cell.state for cell in self.cells)
 
     @cached_property
@@ -141,7 +142,7 @@ class SweepTable:
                 if cell.state in AT_WORK and cell.entry:
                     own = cell.entry.run.seconds_left
                     left += whole * (1 - cell.progress) if own is None else own
-                elif cell.state in {"waiting", "queued", "stopped"}:
+                elif cell.state in LEFT:
                     left += whole
         return left / max(self.at_once, self.counts["running"])
 

@@ -31,7 +31,7 @@ END_SECONDS = 10.0
 """How long the system may take to end a process that is killed."""
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
-SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep")
+SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep.supervisor")
 CLUSTER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster")
 REPORT_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "ltdd_tui", "report")
 

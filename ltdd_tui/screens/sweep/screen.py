@@ -39,7 +39,7 @@ def count_cells(table: SweepTable) -> str:
     counts = table.counts.copy()
     # What starts the workers is there, and none of them has begun.
     counts["starting"] += table.working and not counts["running"]
-    states = ("starting", "running", "queued", "failed", "stopped")
+    states = ("starting", "running", "queued", "failed", "crashed", "stopped")
     return ", ".join(
         [f"{counts['done']} of {len(table.cells)} cells done"]
         + [f"{counts[state]} {state}" for state in states if counts[state]]
@@ -55,7 +55,7 @@ class SweepScreen(RunActions):
 
     **A place of the table** is the mean accuracy in percent over seeds, with its standard deviation. `n2` behind it:
     two seeds are done so far. `*`: the best of its column. `►`: at work, with how much of the run is done. `×`: a cell
-    failed. `·`: not begun.
+    failed. `·`: not begun. *crashed*: its worker process died; it is tried again, and fails after three times.
 
     **Below** stand the cells at the cursor, one for each seed. Enter goes there, and opens the run of a cell; escape
     goes back to the table. `c` compares the runs of this place, or with one seed those of the whole column.
@@ -146,7 +146,7 @@ class SweepScreen(RunActions):
         # The counts of cells need the room of a narrow window.
         place = "" if self.has_class("-narrow") else short_path(self.folder.root)
         self._title.tell(f"{self.folder.name}   {count_cells(table)}", place)
-        left = table.seconds_left if table.counts["running"] else None
+        left = table.seconds_left if table.working or table.counts["running"] else None
         time_left = "" if left is None else f" about {duration(left, 'estimate')} left"
         width = max(1, self._progress.content_size.width - len(time_left))
         self._progress.update(Content.assemble(gauge(table.share, 1.0, width, "$primary"), time_left), layout=False)

@@ -37,7 +37,7 @@ def group_text(group: SeedGroup, best: bool) -> tuple[str, str]:
         return f"{MARKS['running']} {'' if share is None else percent_done(share)}".rstrip(), "text-primary"
     if failed:
         return f"{MARKS['failed']} failed", "text-error"
-    for state in ("queued", "stopped"):
+    for state in ("crashed", "stopped", "queued"):
         if group.first({state}):
             return f"{MARKS[state]} {state}", "dim"
     return WAITING, "dim"
@@ -144,6 +144,6 @@ def cell_line(cell: CellState) -> str:
     elif run.stage:
         left = f", about {duration(run.seconds_left, 'estimate')} left" if run.seconds_left is not None else ""
         parts.append(f"{stage_name(run.stage)}{left}")
-    elif reason := run.failure or cell.entry.damage:
-        parts.append(reason)
+    elif cell.reason:
+        parts.append(cell.reason)
     return clean("   ".join([name, *parts]))

@@ -57,6 +57,15 @@ def test_the_adjoint_is_the_transpose(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", WHITENINGS)
+def test_the_gain_is_the_largest_squared_singular_value(mode: Mode) -> None:
+    one, _ = partition(2, mode)
+    each_value = torch.eye(108, dtype=torch.float64).view(-1, 3, 6, 6)
+    linear = (one.decoded(each_value) - one.decoded(torch.zeros_like(each_value))).view(108, -1)
+    assert one.gain == pytest.approx(float(torch.linalg.matrix_norm(linear, 2)) ** 2, rel=1e-2)
+    assert Partition().gain == 1
+
+
+@pytest.mark.parametrize("mode", WHITENINGS)
 def test_an_encoded_image_is_shrunken_by_area_and_comes_back_enlarged(mode: Mode) -> None:
     one, whitening = partition(3, mode)
     flat = pixels(9).mean(dim=(2, 3), keepdim=True).expand(-1, -1, 6, 6)  # of one color each

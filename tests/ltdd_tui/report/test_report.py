@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ltdd_tui.report.accuracy import over_settings
 from ltdd_tui.report.cells import report_cells
 from ltdd_tui.report.details import images
 from ltdd_tui.report.document import Document, Folded, Heading, Listing, Picture, Pictures, Strong
@@ -62,6 +63,17 @@ def test_every_cell_tells_n_lead_published_difference_and_share_of_the_bound(mar
     assert (own["published"], own["over published"]) == ("53.4", f"{MEAN - 53.4:+.1f}")
     assert re.fullmatch(r"8\d %", own["of bound"])
     assert "Over three seeds or fewer" in markdown
+
+
+def test_values_of_one_setting_rise_and_lie_on_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+    for place, rate in enumerate((10.0, 1.0, 5.0)):
+        config = record(tmp_path / str(place), "done", 20).config
+        config.write_text(re.sub(r"image_lr: [\d.]+", f"image_lr: {rate}", config.read_text(), count=1))
+    cells = report_cells(read_subject(asked_for([str(tmp_path)], tmp_path)).runs)
+    assert [cell.name for cell in cells] == ["image_lr 1", "image_lr 5", "image_lr 10"]
+    _, pictures = over_settings(cells)
+    assert isinstance(pictures, Pictures) and len(pictures.pictures) == 1
 
 
 def test_what_is_not_finished_is_told_with_why(markdown: str) -> None:

@@ -68,7 +68,9 @@ def test_the_table_is_made_anew_only_when_a_cell_has_changed(sweep: RunFolder) -
     before = table_of(reader)
     assert table_of(reader) is before
     let_go(RunFolder(sweep.root / "datm-if10-seed1"))
-    assert table_of(reader).counts["running"] == 0
+    after = table_of(reader)
+    assert after.counts["crashed"] == 1 and not after.counts["running"], "its worker process died"
+    assert after.seconds_left == 60 * 3, "the one that crashed is tried again"
 
 
 def test_a_table_is_copied_as_text(sweep: RunFolder) -> None:

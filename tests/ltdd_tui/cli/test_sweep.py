@@ -1,0 +1,119 @@
+"""`sweep`: what it costs, whom it starts, what it tells while cells end, and the table with its exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.run.device_profiles import cpu
+from engine.run.folder import exclusive
+from engine.sweep.cells import SweepFolder
+from engine.sweep.grid import load_sweep
+from ltdd_tui.cli.main import main
+from ltdd_tui.launch.sweeps import cost_of, jobs_here
+from ltdd_tui.runs import worker
+from tests.ltdd_tui.recorded import record_sweep
+
+GRID = "preset: quickstart\ngrid: {method: [ltdd, ed, random], seed: [0, 1]}\n"
+# In place of the process that looks after workers: it "does" the cells that the test has recorded elsewhere.
+FAKE = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True); sys.exit(int(sys.argv[3]))"
+
+
+def cost(*methods: str) -> float:
+    cells = [cell for cell in load_sweep("mine.yaml").cells if cell.values["method"] in methods]
+    return cost_of(cells, cpu(2)).total_seconds
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["ltdd-tui", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LTDD_RUNS_DIR", str(tmp_path / "runs"))
+    (tmp_path / "mine.yaml").write_text(GRID)
+
+
+def test_what_cells_share_is_counted_once() -> None:
+    both, apart = cost("ltdd", "ed"), cost("ltdd") + cost("ed")
+    assert both < 0.9 * apart, "experts, random images and the start are shared"
+    assert cost("ltdd", "random") < cost("ltdd") + cost("random")
+    cells = load_sweep("mine.yaml").cells
+    whole = cost_of(cells, cpu(2))
+    assert whole.total_seconds == pytest.approx(sum(whole.seconds.values())) and len(whole.seconds) == 6
+    rest = cost_of(cells, cpu(2), [cells[0].name])
+    assert rest.done == 1 and cells[0].name not in rest.seconds
+
+
+def test_a_dry_run_tells_the_cells_and_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "sweep", "mine.yaml", "--dry-run", "--only", "method=ltdd,ed", "--json", "--jobs", "3") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [cell["name"] for cell in told["cells"]] == ["ltdd-seed0", "ltdd-seed1", "ed-seed0", "ed-seed1"]
+    assert told["total_seconds"] == pytest.approx(sum(cell["seconds"] for cell in told["cells"])) and told["jobs"] == 3
+    assert run(monkeypatch, "estimate", "mine.yaml", "--device", "cpu") == 0
+    assert "6 cells, 0 of them finished" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("failed", "code"), [(False, 0), (True, 1)])
+def test_cells_are_told_as_they_end_and_the_table_closes(
+    failed: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures: dict[str, float | str] = {"ltdd-seed0": 50.0, "ltdd-seed1": "failed" if failed else 54.0}
+    record_sweep(Path("done").absolute(), figures, load_sweep("mine.yaml").resolved)
+    fake = (
+        sys.executable,
+        "-S",
+        "-c",
+        FAKE,
+        str(Path("done").absolute()),
+        str(Path("runs/mine").absolute()),
+        str(code),
+    )
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", fake)
+    assert run(monkeypatch, "sweep", "mine.yaml", "--json") == code
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    ltdd = told["figures"][0]
+    assert (ltdd["accuracy_mean"], ltdd["n"], ltdd["cells"]) == (50.0 if failed else 52.0, 2 - failed, 2)
+    assert "ltdd-seed0: 50.0 %" in err
+    assert ("a matching loss is not finite" in err) == failed
+    assert [cell["state"] for cell in told["cells"][2:]] == ["waiting"] * 4
+    assert run(monkeypatch, "show", "mine") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["ltdd", "50.0" if failed else "52.0"]
+    (Path("mine.yaml")).write_text(GRID.replace("seed: [0, 1]", "seed: [0]"))
+    assert run(monkeypatch, "sweep", "mine.yaml") == 2, "there is one of other settings"
+    assert "with other settings already" in capsys.readouterr().err
+
+
+def test_workers_are_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltdd_tui.launch.sweeps.cores_here", lambda: 8)
+    monkeypatch.setattr("ltdd_tui.launch.machine.memory_gib", lambda device: 10.0)
+    assert [jobs_here("auto", cpu(8), cells, gib) for cells, gib in ((100, 1.0), (100, 2.0), (3, 1.0), (9, 50.0))] == [
+        8,
+        4,
+        3,
+        1,
+    ]
+    assert jobs_here("5", cpu(8), 1, 1.0) == 5
+
+
+def test_a_sweep_that_is_at_work_is_not_started_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = SweepFolder(Path("runs/mine"))
+    record_sweep(folder.root, {}, load_sweep("mine.yaml").resolved)
+    with exclusive(folder.lock, "held"):
+        assert run(monkeypatch, "sweep", "mine.yaml") == 2
+        assert "this sweep is at work already" in capsys.readouterr().err
+        assert run(monkeypatch, "stop", "mine") == 0 and folder.stop_request.exists()
+    assert run(monkeypatch, "stop", "mine") == 2
