@@ -1,20 +1,23 @@
 """The driver of a sweep on a cluster: submits tasks, and writes what comes back into the sweep's folder and the cache.
 
+`python -m engine.cluster.driver FOLDER --address A` does the sweep. Exit codes are those of engine/sweep/supervisor.py.
+
 Experts and networks of the teacher come first; a cell is submitted once those that it needs are there. What the cells'
 run folders say is the truth: a driver that is started again submits the cells that are not finished.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from engine.cluster.gang import run_gang
 from engine.cluster.nodes import Node, ask_nodes, connected, refuse_unfit
 from engine.cluster.tasks import (
     MARK,
@@ -25,14 +28,15 @@ from engine.cluster.tasks import (
     read_files,
     request_stop,
     run_cell,
+    run_gang,
     train_experts,
     train_teacher,
     unpack,
+    versions_here,
     write_files,
 )
 from engine.distributed import Gang
-from engine.manifest import commit, versions
-from engine.run.errors import DONE, FAILED, STOPPED, StopSignals
+from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.expert_cache import (
     ABOUT,
@@ -154,7 +158,7 @@ def run_on_cluster(
             Gang(0, ranks).refuse_unequal_shares(cell.settings.trajectories)
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
         folder.stop_request.unlink(missing_ok=True)
-        here = {**versions(), "commit": commit() or "none", "ray": ray.__version__}
+        here = versions_here(ray)
         key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
         nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
         gpus = int(device != "cpu" and any(node.gpus for node in nodes))
@@ -363,3 +367,26 @@ def _last_line(error: BaseException) -> str:
 def say(line: str) -> None:
     """A line of progress, on stderr."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Reads the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine.cluster.driver")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--address", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--failed", action="store_true")
+    own = parser.parse_args()
+    try:
+        folder = SweepFolder(own.folder)
+        return run_on_cluster(folder, own.address, own.threads, own.ranks, own.device, own.only, own.failed)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
