@@ -82,7 +82,7 @@ class RunCommands(Provider):
         """Lists the runs once, when the palette opens: `get_system_commands` would look at the disk at each key."""
         runs_dir = cast("LtddApp", self.app).runs_dir
         self._runs = await asyncio.to_thread(
-            lambda: sorted(run_folders(runs_dir), key=last_change, reverse=True),
+            lambda: sorted(run_folders(runs_dir, with_sweeps=True), key=last_change, reverse=True),
         )
 
     async def discover(self) -> Hits:

@@ -5,6 +5,7 @@ The folders are all there is to know: a cell is finished once its run has a resu
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class SweepFolder:
         self.lock = self.root / "lock"
         self.console = self.root / "console.log"
         self.stop_request = self.root / "stop"
+        # The names of the runs that it waits for, while it is held and has begun with no cell.
+        self.queue = self.root / "queue"
 
     def exists(self) -> bool:
         """Whether this is a sweep."""
@@ -44,6 +47,13 @@ class SweepFolder:
     def is_running(self) -> bool:
         """Whether a process looks after workers of this sweep."""
         return is_held(self.lock)
+
+    def queued_behind(self) -> tuple[str, ...]:
+        """The names of the runs that it waits for in the queue."""
+        with contextlib.suppress(OSError):
+            if self.queue.exists() and self.is_running():
+                return tuple(self.queue.read_text(encoding="utf-8").split("\n")[:-1])
+        return ()
 
     def sweep(self) -> Sweep:
         """The sweep; raises SettingsError where its file is damaged, InputError where there is none."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, StopSignals
-from engine.run.folder import RunFolder, exclusive
+from engine.run.folder import RunFolder, exclusive, write_atomically
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
 
@@ -49,10 +49,8 @@ def supervise(
         requests = StopSignals()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: requests.take(number))
-        while any(other.is_running() or other.is_starting() for other in behind):
-            if requests.numbers or folder.stop_request.exists():
-                return STOPPED
-            time.sleep(QUEUE_SECONDS)
+        if not _wait_in_queue(folder, behind, requests):
+            return STOPPED
         arguments = ["sweep", str(folder.root), "--device", device, "--since", f"{time.time():.3f}"]
         arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
         workers = [_Slot(folder, arguments, threads_of(jobs)) for _ in range(jobs)]
@@ -78,6 +76,18 @@ def cores_here() -> int:
 def threads_of(jobs: int) -> int:
     """The threads of each of `jobs` workers, which share the cores; the bytes of a run depend on their number."""
     return max(1, cores_here() // jobs)
+
+
+def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: StopSignals) -> bool:
+    """Waits until no worker holds these runs or is about to; false where it is asked to stop before that."""
+    if behind:
+        write_atomically(folder.queue, "".join(f"{other.name}\n" for other in behind))
+    while any(other.is_running() or other.is_starting() for other in behind):
+        if requests.numbers or folder.stop_request.exists():
+            return False
+        time.sleep(QUEUE_SECONDS)
+    folder.queue.unlink(missing_ok=True)
+    return True
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from engine.run.device_profiles import Device
@@ -47,11 +48,12 @@ def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder
 
 
 def known_sweeps() -> dict[str, str]:
-    """The shipped sweeps and the user's own by name, with the first line of the comment at the top of their files."""
+    """The shipped sweeps and the user's own by name, with the first sentence of the comment in their files."""
     about = dict[str, str]()
     for name, path in sweep_files().items():
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        about[name] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+        comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+        about[name] = comment.partition(". ")[0].rstrip(".")
     return about
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder, expanded, is_held
 from engine.sweep.cells import SweepFolder
 
 
@@ -70,8 +70,10 @@ def run_folders(runs_dir: Path, with_sweeps: bool = False) -> Iterator[RunFolder
 
 def at_work(runs_dir: Path) -> list[RunFolder]:
     """The runs and sweeps below `runs_dir` that a worker holds; raises OSError where it cannot be looked into."""
-    folders = map(RunFolder, sorted(runs_dir.iterdir())) if runs_dir.is_dir() else ()
-    return [folder for folder in folders if folder.is_running()]
+    paths: list[Path] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        paths = sorted(runs_dir.iterdir())
+    return [RunFolder(path) for path in paths if is_held(path / "lock")]
 
 
 def others_at_work(folders: Sequence[RunFolder]) -> list[RunFolder]:

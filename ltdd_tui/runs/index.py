@@ -203,18 +203,23 @@ def _add_start(state: RunState, started: RunStarted) -> None:
 
 def sweep_overview(folder: SweepFolder) -> Overview:
     """A sweep in one line: `starting` and `running` while its workers are there, then `done`, `failed` or `stopped`."""
-    working, states = RunFolder(folder.root).is_running(), Counter[str]()
+    working, behind, states = folder.is_running(), folder.queued_behind(), Counter[str]()
     for path in os.scandir(folder.root):
         cell = RunFolder(path.path)
         if cell.exists():
-            at_rest = "done" if cell.metrics.exists() else ""
-            states["running" if cell.is_running() else at_rest or overview(cell).state] += 1
+            state = "running" if cell.is_running() else "done" if cell.metrics.exists() else overview(cell).state
+            states[state] += 1
     done, cells = states["done"], math.prod(map(len, read_grid(folder.file).values()))
-    broken = states["failed"] + states["crashed"]
-    rest = "failed" if broken else "stopped" if states else "waiting"
-    state = "running" if states["running"] else "starting" if working else "done" if done == cells else rest
+    if working and not states["running"]:
+        state = "queued" if behind else "starting"
+    elif states["running"] or done == cells:
+        state = "running" if states["running"] else "done"
+    else:
+        ends = ("failed", "crashed", "stopped")
+        state = next((end for end in ends if states[end]), "stopped" if states else "waiting")
     progress = done / cells if state == "running" else None
-    return replace(_blank(RunFolder(folder.root), state), method="sweep", progress=progress, cells=(done, cells))
+    blank = _blank(RunFolder(folder.root), state)
+    return replace(blank, method="sweep", progress=progress, cells=(done, cells), queued_behind=behind)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -300,7 +305,7 @@ def _file_stats(folder: RunFolder) -> FileStats:
     """What changes when anything that a list shows does."""
     files: tuple[Path, ...] = (folder.config, folder.events, folder.metrics, folder.notes)
     if _is_sweep(folder):
-        files = (SweepFolder(folder.root).file, folder.notes)
+        files = ((sweep := SweepFolder(folder.root)).file, sweep.queue, folder.notes)
         # Not by RunFolder: the paths of hundreds of cells take longer to make than to look at.
         cells = [path.path for path in os.scandir(folder.root) if path.is_dir()]
         of_cells = ((is_held(Path(cell, "lock")), _mtime_and_size(Path(cell, "result/metrics.json"))) for cell in cells)

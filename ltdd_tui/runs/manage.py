@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
-from ltdd_tui.runs.find import cli_name, folder_of_runs
+from ltdd_tui.runs.find import at_work, cli_name, folder_of_runs
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 
@@ -144,7 +144,8 @@ def _refused(done: str, error: OSError, folder: RunFolder) -> InputError:
 def _claimed(folder: RunFolder) -> Iterator[None]:
     """Holds a run that exists; raises InputError for one that is gone, is at work, or is a link to somewhere else."""
     before = _identity(folder)
-    if folder.is_running():
+    # In a sweep's folder lie runs, which a worker may hold though nothing looks after the sweep any more.
+    if folder.is_running() or at_work(folder.root):
         raise InputError("a worker is at work on this run", str(folder.root), "stop it first")
     with contextlib.ExitStack() as stack:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.folder import RunFolder
+from engine.sweep.cells import SweepFolder
 from engine.sweep.grid import Cell, Sweep, load_sweep
 from ltdd_tui.formatting import factor_name, first_few, mean_and_std
 from ltdd_tui.runs.index import RunEntry, RunIndex
@@ -88,8 +89,8 @@ class SeedGroup:
 class SweepTable:
     """All cells of a sweep: `groups` by row and column, `best` the row of the highest mean of each column.
 
-    `working` is whether its workers are at work, or about to be; they do `at_once` cells at once. `estimated` are the
-    seconds that cells should take, by name, where they are known.
+    `working` is whether its workers are at work, or about to be, once no worker is at work on the runs `queued_behind`;
+    they do `at_once` cells at once. `estimated` are the seconds that cells should take, by name, where they are known.
     """
 
     rows: tuple[str, ...] = ()
@@ -98,6 +99,7 @@ class SweepTable:
     cells: tuple[CellState, ...] = ()
     working: bool = False
     at_once: int = 1
+    queued_behind: tuple[str, ...] = ()
     estimated: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
@@ -220,6 +222,8 @@ class SweepReader:
         self._index = RunIndex(folder.root)
         self._sweep: Sweep | None = None
         self._entries: tuple[RunEntry, ...] | None = None
+        # What of the table changes without a cell: whether workers are there, what they wait for, estimates.
+        self._beside: tuple[bool, tuple[str, ...], Mapping[str, float]] = (False, (), {})
 
     def look(self) -> bool:
         """Takes in what has changed, for a moment; returns whether that was all."""
@@ -229,12 +233,12 @@ class SweepReader:
                 self._sweep = replace(self._sweep, cells=tuple(self._only))
         caught_up = self._index.look()
         working = self.folder.is_running() or self.folder.is_starting()
+        beside = working, SweepFolder(self.folder.root).queued_behind(), self.estimated
         # Not the same tuple even where nothing changed, so compared by its entries.
-        estimated = self.estimated
-        if (self._index.listed, working, estimated) != (self._entries, self.table.working, self.table.estimated):
-            self._entries = self._index.listed
+        if (self._index.listed, *beside) != (self._entries, *self._beside):
+            self._entries, self._beside = self._index.listed, beside
             table = tabulate(self._sweep, self.folder.root, self._entries, working)
             # A worker that is between two cells still counts.
-            before = self.table.at_once if working else 1
-            self.table = replace(table, at_once=max(before, table.counts["running"]), estimated=estimated)
+            at_once = max(self.table.at_once if working else 1, table.counts["running"])
+            self.table = replace(table, at_once=at_once, queued_behind=beside[1], estimated=beside[2])
         return caught_up

@@ -187,7 +187,7 @@ class PickSweep(Dialog[str]):
     """Lists sweeps by name, each with what it is; gives the name of the one that is picked."""
 
     DEFAULT_CSS = """
-    PickSweep OptionList { height: auto; max-height: 16; background: transparent; border: none; }
+    PickSweep OptionList { height: auto; max-height: 14; background: transparent; border: none; padding: 0; }
     """
 
     def __init__(self, sweeps: Mapping[str, str]) -> None:
@@ -197,9 +197,10 @@ class PickSweep(Dialog[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "New sweep"
-            width = max(map(len, self._sweeps), default=0)
-            options = (Option(clean(f"{name:{width}}  {about}"), id=name) for name, about in self._sweeps.items())
-            yield OptionList(*options, markup=False, compact=True)
+            about = {
+                name: Content.assemble(clean(name), "\n", (clean(own), FADED)) for name, own in self._sweeps.items()
+            }
+            yield OptionList(*(Option(text, id=name) for name, text in about.items()), compact=True)
             place = short_path(user_folder() / "sweeps")
             text = f"Enter says what one costs, before it starts. Sweeps of your own lie in {place}."
             yield Static(text, classes="hint", markup=False)

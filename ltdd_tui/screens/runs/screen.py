@@ -105,9 +105,12 @@ class RunsScreen(RunActions):
 
     **Compare**: mark two to six runs, then `c`. With one marked, it is compared with the one under the cursor.
 
-    **States**: *waiting* (no worker yet), *starting*, *running*, *stopped* on request, *failed* (it says why),
-    *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be read). Resume starts what
-    waits, and goes on with what stopped, failed or crashed from its last checkpoint.
+    A **sweep** is one row, with how many of its cells are done. Enter opens its table; stop, resume, rename, delete and
+    tags work on it as a whole.
+
+    **States**: *waiting* (no worker yet), *queued* behind another run, *starting*, *running*, *stopped* on request,
+    *failed* (it says why), *crashed* (the worker died without saying why), *done*, *damaged* (files that cannot be
+    read). Resume starts what waits, and goes on with what stopped, failed or crashed from its last checkpoint.
 
     **Tags** (`t`) and a note are yours: the list, the preview and the run's first line show them. `Y` copies the list
     as a Markdown table, `C` as CSV.

@@ -16,7 +16,7 @@ from textual.widgets import DataTable, OptionList, Static
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder
 from engine.sweep.cells import SweepFolder
-from ltdd_tui.formatting import clean, duration, short_path
+from ltdd_tui.formatting import clean, duration, first_few, short_path
 from ltdd_tui.launch.sweeps import begin_sweep, seconds_of_cells
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, table_as
@@ -38,10 +38,13 @@ def count_cells(table: SweepTable) -> str:
     """How many cells there are in each state that a person should know of."""
     counts = table.counts.copy()
     # What starts the workers is there, and none of them has begun.
-    counts["starting"] += table.working and not counts["running"]
+    begins = table.working and not counts["running"]
+    counts["starting"] += begins and not table.queued_behind
+    queued = [f"queued behind {' '.join(first_few(table.queued_behind, 1))}"] if begins and table.queued_behind else []
     states = ("starting", "running", "queued", "failed", "crashed", "stopped")
     return ", ".join(
         [f"{counts['done']} of {len(table.cells)} cells done"]
+        + queued
         + [f"{counts[state]} {state}" for state in states if counts[state]]
     )
 

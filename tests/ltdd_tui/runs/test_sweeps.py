@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from ltdd_tui.runs import manage
 from ltdd_tui.runs.index import RunIndex
 from ltdd_tui.runs.results import RunSummaryReader
 from ltdd_tui.runs.sweeps import SweepReader, SweepTable, table_as
@@ -115,3 +117,26 @@ def test_a_damaged_sweep_is_listed_as_such(sweep: RunFolder) -> None:
     assert runs.listed[0].run.state == "damaged" and runs.listed[0].damage
     reader = RunSummaryReader(sweep)
     assert reader.read() and reader.summary.faults
+
+
+def test_a_sweep_is_renamed_and_deleted_as_a_whole_but_not_while_a_cell_is_at_work(sweep: RunFolder) -> None:
+    for refused in (lambda: manage.rename(sweep, "other"), lambda: manage.delete(sweep)):
+        with pytest.raises(InputError, match="a worker is at work"):
+            refused()
+    let_go(RunFolder(sweep.root / "datm-if10-seed1"))
+    renamed = manage.rename(sweep, "other")
+    assert table_of(SweepReader(renamed)).counts["done"] == 4 and not sweep.root.exists()
+    manage.delete(renamed)
+    assert list(renamed.root.parent.iterdir()) == []
+
+
+def test_a_sweep_in_the_queue_says_behind_what(sweep: RunFolder) -> None:
+    let_go(RunFolder(sweep.root / "datm-if10-seed1"))
+    (sweep.root / "queue").write_text("one\nother\n")
+    runs = RunIndex(sweep.root.parent)
+    runs.look(10.0)
+    assert runs.listed[0].run.status == "failed 4/8", "the file of a process that was killed"
+    with sweep.held():
+        runs.look(10.0)
+        assert runs.listed[0].run.status == "queued behind one and 1 more"
+        assert table_of(SweepReader(sweep)).queued_behind == ("one", "other")

@@ -179,8 +179,10 @@ def test_a_sweep_is_picked_and_started_after_it_said_what_it_costs(home: Path, m
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("f4")
-        await sees(pilot, "New sweep", "mine", "two methods")
-        pilot.app.screen.dismiss("mine")
+        await sees(pilot, "New sweep", "ablation")
+        await pilot.press("end")
+        await sees(pilot, "mine", "two methods")
+        await pilot.press("enter")
         await sees(pilot, "Start the sweep mine?", "8 cells: 2 x method", "one after another on", "at a time here")
         await pilot.press("y")
         folder = RunFolder(Path("runs/mine"))

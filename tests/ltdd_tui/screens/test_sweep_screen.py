@@ -127,16 +127,14 @@ async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
         await pilot.press("r")
         await until(pilot, folder.is_running)
         await sees(pilot, "1 starting", "s Stop")
-        assert arguments.read_text() == "--device cpu --jobs 1 --failed"
+        assert {*arguments.read_text().split()} == {"--device", "cpu", "--jobs", "1", "--failed"}
         assert "r Resume" not in text(pilot)
         await pilot.press("s", "y")
         await until(pilot, lambda: not folder.is_running())
         await sees(pilot, "r Resume")
         await pilot.press("j", "l", "a")
         await until(pilot, folder.is_running)
-        assert arguments.read_text() == (
-            "--device cpu --jobs 1 --only method=datm --only dataset.imbalance_factor=100 --failed"
-        )
+        assert "--only method=datm --only dataset.imbalance_factor=100" in arguments.read_text()
         await pilot.press("s", "y")
         await until(pilot, lambda: not folder.is_running())
 
