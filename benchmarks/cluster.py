@@ -110,7 +110,7 @@ class Cluster:
 
     def sweep(self, folder: Path, kill_after: int | None = None) -> str:
         """Runs a sweep from the first namespace; returns what the driver prints. Kills node 1 after so many cells."""
-        command = [sys.executable, "-m", "engine.cluster", "run", str(folder), f"--address={HOSTS[0]}:6379"]
+        command = [sys.executable, "-m", "engine.cluster.driver", str(folder), f"--address={HOSTS[0]}:6379"]
         process = subprocess.Popen(
             ["ip", "netns", "exec", "ltdd0", *command, "--device=cpu"],
             env=environment() | {"LTDD_CACHE": str(folder.parent / "cache")},

@@ -1,20 +1,23 @@
 """The driver of a sweep on a cluster: submits tasks, and writes what comes back into the sweep's folder and the cache.
 
+`python -m engine.cluster.driver FOLDER --address A` does the sweep. Exit codes are those of engine/sweep/supervisor.py.
+
 Experts and networks of the teacher come first; a cell is submitted once those that it needs are there. What the cells'
 run folders say is the truth: a driver that is started again submits the cells that are not finished.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from engine.cluster.gang import run_gang
 from engine.cluster.nodes import Node, ask_nodes, connected, refuse_unfit
 from engine.cluster.tasks import (
     MARK,
@@ -25,17 +28,24 @@ from engine.cluster.tasks import (
     read_files,
     request_stop,
     run_cell,
+    run_gang,
     train_experts,
     train_teacher,
     unpack,
+    versions_here,
     write_files,
 )
 from engine.distributed import Gang
-from engine.manifest import commit, versions
-from engine.run.errors import DONE, FAILED, STOPPED, StopSignals
+from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.expert_cache import (
+    ABOUT,
+    NO_EPOCHS,
+    cached_folders,
+    classifier_epochs,
     classifiers_trained_alike,
+    epochs_kept,
+    expert_file,
     experts_root,
     representation_epochs,
     teachers_trained_alike,
@@ -148,7 +158,7 @@ def run_on_cluster(
             Gang(0, ranks).refuse_unequal_shares(cell.settings.trajectories)
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
         folder.stop_request.unlink(missing_ok=True)
-        here = {**versions(), "commit": commit() or "none", "ray": ray.__version__}
+        here = versions_here(ray)
         key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
         nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
         gpus = int(device != "cpu" and any(node.gpus for node in nodes))
@@ -224,7 +234,7 @@ class _Driver:
         made = plan(cells)
         for kind, function in (("experts", train_experts), ("teacher", train_teacher)):
             for shared in made[kind].values():
-                for numbers in self._portions(kind, shared.count):
+                for numbers in self._portions(kind, self._send_cached(kind, shared)):
                     asked = numbers if kind == "experts" else numbers[0]
                     ref = self._task(function).remote(self._place, shared.settings, self._device, asked)
                     self._shared[ref] = shared
@@ -238,11 +248,31 @@ class _Driver:
                 needs[cell.name].append(self._imported(imported))
         return needs
 
-    def _portions(self, kind: str, count: int) -> list[list[int]]:
+    def _send_cached(self, kind: str, shared: Shared) -> list[int]:
+        """Sends those experts or networks that are in the driver's cache, where files are sent; returns the others."""
+        settings, missing = shared.settings, list[int]()
+        folders = cached_folders(settings, "cuda" if self._resources.gpus else "cpu")
+        wanted = [(folders.representation, representation_epochs(settings))]
+        if settings.trains_classifier_experts:
+            wanted.append((folders.classifier, classifier_epochs(settings)))
+        if kind == "teacher":
+            wanted = [(folders.teacher, NO_EPOCHS)]
+        for number in range(shared.count):
+            there = [
+                folder for folder, epochs in wanted if folder and epochs_kept(expert_file(folder, number)) >= epochs
+            ]
+            if len(there) < len(wanted):
+                missing.append(number)
+            elif not self._place.shared:
+                files = read_files([path for folder in there for path in (folder / ABOUT, expert_file(folder, number))])
+                shared.parts.append((list(files), self._ray.put(files)))
+        return missing
+
+    def _portions(self, kind: str, missing: Sequence[int]) -> list[Sequence[int]]:
         """The numbers of experts or networks that each task makes: one, or on GPUs as many as keep each GPU busy."""
-        gpus = int(sum(node.gpus for node in self._nodes)) if self._resources.gpus else count
-        at_once = -(-count // max(1, gpus)) if kind == "experts" else 1
-        return [list(range(first, min(count, first + at_once))) for first in range(0, count, at_once)]
+        gpus = int(sum(node.gpus for node in self._nodes)) if self._resources.gpus else len(missing)
+        at_once = -(-len(missing) // max(1, gpus)) if kind == "experts" else 1
+        return [missing[first : first + at_once] for first in range(0, len(missing), at_once)] if missing else []
 
     def _imported(self, key: str) -> Shared:
         """Experts that were trained elsewhere, as they lie in the driver's cache."""
@@ -337,3 +367,26 @@ def _last_line(error: BaseException) -> str:
 def say(line: str) -> None:
     """A line of progress, on stderr."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Reads the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine.cluster.driver")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--address", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--failed", action="store_true")
+    own = parser.parse_args()
+    try:
+        folder = SweepFolder(own.folder)
+        return run_on_cluster(folder, own.address, own.threads, own.ranks, own.device, own.only, own.failed)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

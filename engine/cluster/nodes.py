@@ -1,18 +1,24 @@
-"""Connects to a Ray cluster, and asks its nodes what they are: versions, folders in common, files that they lack."""
+"""Connects to a Ray cluster, and asks its nodes what they are: versions, folders in common, files that they lack.
+
+`python -m engine.cluster.nodes --address A` prints the answers as JSON.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import json
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.tasks import MARK, facts
-from engine.run.errors import Fault, InputError, listed
-from engine.run.folder import write_atomically
+from engine.cluster.tasks import MARK, facts, versions_here
+from engine.run.errors import DONE, Fault, InputError, LtddError, listed
+from engine.run.folder import cache_root, write_atomically
 
 ANSWER_SECONDS = 120.0
 
@@ -76,7 +82,8 @@ def _refused(address: str, message: str) -> InputError:
         hint = "copy ~/.ray/auth_token of the head node to this machine"
         return InputError("the cluster asks for another token", address, hint)
     hint = "`ray start --head` starts a cluster (docs/cluster.md); --cluster local needs none"
-    return InputError(f"there is no Ray cluster: {lines[0]}", address, hint)
+    why = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return InputError(f"there is no Ray cluster: {why}", address, hint)
 
 
 def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key: str = "") -> list[Node]:
@@ -142,3 +149,25 @@ def refuse_unfit(nodes: Sequence[Node], here: dict[str, str], threads: int, gpus
         faults.append(Fault(what, "--ranks" if ranks > 1 else "--threads", "lower it, or add nodes"))
     if faults:
         raise InputError(faults)
+
+
+def main() -> int:
+    """Prints as JSON the nodes, with the faults of each, and the versions here; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine.cluster.nodes")
+    parser.add_argument("--address", default="auto")
+    parser.add_argument("--folder", type=Path, action="append", default=[])
+    own = parser.parse_args()
+    folders = [*own.folder, cache_root()]
+    try:
+        with connected(own.address) as ray:
+            here, nodes = versions_here(ray), ask_nodes(ray, folders)
+    except LtddError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    described = [asdict(node) | {"faults": [str(fault) for fault in faults_of([node], here)]} for node in nodes]
+    print(json.dumps({"here": here, "folders": list(map(str, folders)), "nodes": described}))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

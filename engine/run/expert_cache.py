@@ -144,10 +144,18 @@ def about_classifier(settings: RunSettings, representation_key: str) -> dict[str
     return about | {"dataset": _about_dataset(settings), "seed": settings.seed}
 
 
-def cached_experts(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedExperts:
-    """The experts in the cache that a run of these settings would reuse, as long as the images have not changed.
+class CachedFolders(NamedTuple):
+    """Where a run's experts and its teacher's networks lie in the cache, by kind; None where none is like them."""
 
-    `class_counts` are compared where they are known.
+    representation: Path | None = None
+    classifier: Path | None = None
+    teacher: Path | None = None
+
+
+def cached_folders(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedFolders:
+    """The folders that a run of these settings would reuse, as long as the images have not changed.
+
+    `class_counts` are compared where they are known. How many experts they hold is another question.
     """
 
     def folder_of(about: _About) -> Path | None:
@@ -159,16 +167,24 @@ def cached_experts(settings: RunSettings, device_type: str, class_counts: list[i
             descriptions.append(about(settings, device_type, class_counts, form_here, pays))
         return _newest(*descriptions)
 
-    representation = classifier = teacher = 0
-    count = settings.experts.num_experts
+    representation = classifier = None
     imported = settings.experts.imported and experts_root() / settings.experts.imported
-    if settings.trains_experts and (folder := imported or folder_of(about_representation)):
-        representation = _complete(folder, count, representation_epochs(settings))
-        if settings.trains_classifier_experts and (folder := _newest(about_classifier(settings, folder.name))):
-            classifier = _complete(folder, count, classifier_epochs(settings))
-    if settings.trains_teacher and (folder := folder_of(about_teacher)):
-        teacher = _complete(folder, settings.teacher.networks, NO_EPOCHS)
-    return CachedExperts(representation, classifier, teacher)
+    if settings.trains_experts:
+        representation = imported or folder_of(about_representation)
+    if representation and settings.trains_classifier_experts:
+        classifier = _newest(about_classifier(settings, representation.name))
+    return CachedFolders(representation, classifier, folder_of(about_teacher) if settings.trains_teacher else None)
+
+
+def cached_experts(settings: RunSettings, device_type: str, class_counts: list[int] | None = None) -> CachedExperts:
+    """The experts in the cache that a run of these settings would reuse, as of `cached_folders`."""
+    folders, experts = cached_folders(settings, device_type, class_counts), settings.experts.num_experts
+    wanted = (
+        (folders.representation, experts, representation_epochs(settings)),
+        (folders.classifier, experts, classifier_epochs(settings)),
+        (folders.teacher, settings.teacher.networks, NO_EPOCHS),
+    )
+    return CachedExperts(*(_complete(folder, count, epochs) if folder else 0 for folder, count, epochs in wanted))
 
 
 def network_facts(experts: ExpertSettings) -> dict[str, Any]:
@@ -225,10 +241,10 @@ def _last_use(path: Path) -> float:
 
 def _complete(folder: Path, count: int, epochs: int) -> int:
     """How many of the first `count` experts are in the folder, undamaged and with at least `epochs` epochs."""
-    return sum(_epochs_kept(expert_file(folder, expert)) >= epochs for expert in range(count))
+    return sum(epochs_kept(expert_file(folder, expert)) >= epochs for expert in range(count))
 
 
-def _epochs_kept(path: Path) -> float:
+def epochs_kept(path: Path) -> float:
     """The last epoch in an expert's safetensors file, from its header alone; -inf where it is missing or damaged."""
     try:
         with open(path, "rb") as file:

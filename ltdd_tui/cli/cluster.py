@@ -1,6 +1,6 @@
 """What the commands have of a Ray cluster: the options of `sweep`, the driver's lines, and the nodes for `doctor`.
 
-Ray is loaded by the driver, a process of its own (`python -m engine.cluster`).
+Ray is loaded by the driver, a process of its own (`python -m engine.cluster.driver`, `nodes`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DriverLines:
 def cluster_facts(address: str, runs_dir: Path) -> dict[str, Any]:
     """The nodes of a cluster, and the versions here; raises InputError with the driver's words where it has none."""
     require_ray()
-    command = [*worker.CLUSTER_COMMAND, "nodes", "--address", address, "--folder", str(runs_dir.absolute())]
+    command = [*worker.NODES_COMMAND, "--address", address, "--folder", str(runs_dir.absolute())]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=worker.environment(), check=False
     )

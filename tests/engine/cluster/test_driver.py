@@ -12,11 +12,12 @@ from engine.cluster import driver, tasks
 from engine.cluster.driver import Resources, plan, shared_keys
 from engine.cluster.nodes import Node
 from engine.cluster.tasks import CellTask, Outcome, packed, unpack
+from engine.parallel import make_experts
 from engine.run.errors import DONE, FAILED
 from engine.run.folder import RunFolder, cache_root, write_atomically
 from engine.sweep.cells import SweepFolder, cell_status
 from engine.sweep.grid import Cell
-from tests.engine.tiny_run import finish_run, tiny_settings
+from tests.engine.tiny_run import CPU, finish_run, tiny_settings
 
 
 def cells_of(*methods: str) -> list[Cell]:
@@ -103,6 +104,24 @@ def test_cells_follow_their_experts_and_what_comes_back_is_written(
     assert [cell_status(cell, folder.run(cell)).state for cell in cells_of("ltdd", "random")] == ["finished"] * 2
     again, ray, _ = drive(tmp_path, cells_of("ltdd", "random", "ed"), monkeypatch, run_cell)
     assert again == DONE and ray.submitted == [], "nothing is done twice"
+
+
+def test_experts_in_the_drivers_cache_are_sent_and_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    cells = cells_of("ltdd")
+    made = make_experts(cells[0].settings, CPU, [1])
+    sent = list[str]()
+
+    def run_cell(task: CellTask, _: object) -> Outcome:
+        sent.extend(name for names, _ in task.parts for name in names)
+        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+
+    _, ray, _ = drive(tmp_path, cells, monkeypatch, run_cell)
+    assert ray.submitted == ["train_experts", "run_cell"], "number 0 alone is missing"
+    names = {str(path.relative_to(cache_root())) for path in made}
+    assert len(names) == 4 and names < set(sent) and "experts/key/0000.safetensors" in sent
 
 
 def test_a_cell_that_no_node_survives_is_failed_and_the_others_are_done(

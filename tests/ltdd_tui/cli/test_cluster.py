@@ -66,7 +66,7 @@ def test_the_drivers_error_is_the_commands_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cluster, "find_spec", lambda name: ModuleSpec(name, None))
     told = "noise\\nerror: auto: there is no Ray cluster\\nhint: start one"
     command = (sys.executable, "-c", f"import sys; print('{told}', file=sys.stderr); sys.exit(2)")
-    monkeypatch.setattr(worker, "CLUSTER_COMMAND", command)
+    monkeypatch.setattr(worker, "NODES_COMMAND", command)
     with pytest.raises(InputError) as refused:
         cluster.cluster_facts("auto", tmp_path)
     assert str(refused.value) == "error: auto: there is no Ray cluster\nhint: start one"

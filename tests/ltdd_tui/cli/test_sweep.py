@@ -117,3 +117,19 @@ def test_a_sweep_that_is_at_work_is_not_started_twice(
         assert "this sweep is at work already" in capsys.readouterr().err
         assert run(monkeypatch, "stop", "mine") == 0 and folder.stop_request.exists()
     assert run(monkeypatch, "stop", "mine") == 2
+
+
+def test_one_that_is_done_starts_nobody_and_one_cell_is_not_killed_with_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(worker, "launch", never)
+    sweep = load_sweep("mine.yaml")
+    folder = record_sweep(Path("runs/mine").absolute(), {cell.name: 50.0 for cell in sweep.cells}, sweep.resolved)
+    assert run(monkeypatch, "sweep", "mine.yaml") == run(monkeypatch, "resume", "mine") == 0
+    cell = folder.run(sweep.cells[0])
+    with exclusive(folder.lock, "held"), cell.held():
+        assert run(monkeypatch, "stop", "mine/ltdd-seed0", "--now") == 2
+    assert "its worker does other cells of a sweep too" in capsys.readouterr().err
