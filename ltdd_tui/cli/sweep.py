@@ -189,7 +189,8 @@ class SweepWatch:
             how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"failed: {cell.reason}"
             left = self._reader.table.seconds_left if len(over) < len(self._cells) else None
             left_words = f"; about {duration(left, 'estimate')} left" if left else ""
-            print_note(escaped(f"[{len(over)}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
+            number = len({name for name, _ in self._told})
+            print_note(escaped(f"[{number}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
 def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool, tell: Callable[[], None]) -> int:
