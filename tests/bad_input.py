@@ -547,6 +547,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " paper-cifar10-lt, paper-cifar100-lt, paper-tiny, robustness; or a file",
         ),
         BadInput(
+            "ltdd-tui sweep quickstart",
+            "error: there is no sweep 'quickstart'\nhint: it is a preset: `ltdd-tui run quickstart` runs it",
+        ),
+        BadInput(
             "ltdd-tui sweep digits --only method=ltd,ipc=1",
             "error: --only: method has no value 'ltd'\nhint: it has ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
             " random, k-center, herding, graph-cut, confident",

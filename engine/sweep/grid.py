@@ -118,7 +118,10 @@ def find_sweep(name_or_path: str) -> Path:
         return path
     if known := sweep_files().get(name_or_path.removeprefix("sweeps/")):
         return known
-    raise SettingsError(f"there is no sweep {name_or_path!r}", hint=f"known: {listed(list(sweep_files()))}; or a file")
+    hint = f"known: {listed(list(sweep_files()))}; or a file"
+    if name_or_path in preset_files():
+        hint = f"it is a preset: `ltdd-tui run {name_or_path}` runs it"
+    raise SettingsError(f"there is no sweep {shortened(name_or_path)!r}", hint=hint)
 
 
 def is_sweep(name_or_path: str) -> bool:
