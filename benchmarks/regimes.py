@@ -20,7 +20,7 @@ from engine.run.methods import METHODS
 
 REGIMES = ("hard", "stored", "online")
 MORE_SEEDS = ("ltdd-plus", "random", "confident", "ltdd")
-EVERY_METHOD = ["evaluate.labels=stored,hard,online", "teacher.kind=balanced_softmax"]
+EVERY_METHOD = ["evaluate.labels=stored,hard,online", "teacher.kind=classifier_experts", "teacher.temperature=2"]
 # What suits each method, where the preset's values are those of trajectory matching. Distribution matching is published
 # with 20,000 iterations at a constant rate, without ZCA, which here stays as it is for all methods.
 MADE_BY = ("experts", "classifier_experts", "teacher", "initialize", "distill")

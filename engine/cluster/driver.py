@@ -206,10 +206,11 @@ class _Driver:
             while left or self._cells:
                 if self._requests.numbers or self._folder.stop_request.exists():
                     return self._stop()
-                ready = [cell for cell in left if not any(need.waiting for need in needs[cell.name])]
-                for cell in ready:
-                    self._submit(cell, needs[cell.name])
-                left = [cell for cell in left if cell not in ready]
+                waits = {cell.name for cell in left if any(need.waiting for need in needs[cell.name])}
+                for cell in left:
+                    if cell.name not in waits:
+                        self._submit(cell, needs[cell.name])
+                left = [cell for cell in left if cell.name in waits]
                 self._receive()
         return DONE if all(status.state == "finished" for status in statuses(self._folder, cells)) else FAILED
 

@@ -49,9 +49,8 @@ def connected(address: str) -> Iterator[Any]:
 
     Raises InputError where Ray is not installed, is of another version, or where there is no cluster.
     """
-    # All are read at the import. Nothing is reported to Ray's makers; what a task without a GPU sees stays as it is.
+    # Both are read at the import: nothing is reported to Ray's makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # `ray start` asks for the user's token where there is one; a program that connects does not send it by itself.
     if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -224,8 +224,8 @@ def run_cell(task: CellTask, board: Any) -> Outcome:
     if task.place.shared:
         return Outcome(state, node, note=note)
     content = packed(run)
-    if state == "finished":
-        shutil.rmtree(run.root)
+    # What lies there when a task begins is what a dead process left, and is further than what the driver knows.
+    shutil.rmtree(run.root)
     return Outcome(state, node, content, note)
 
 

@@ -82,12 +82,14 @@ def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: S
     """Waits until no worker holds these runs or is about to; false where it is asked to stop before that."""
     if behind:
         write_atomically(folder.queue, "".join(f"{other.name}\n" for other in behind))
-    while any(other.is_running() or other.is_starting() for other in behind):
-        if requests.numbers or folder.stop_request.exists():
-            return False
-        time.sleep(QUEUE_SECONDS)
-    folder.queue.unlink(missing_ok=True)
-    return True
+    try:
+        while any(other.is_running() or other.is_starting() for other in behind):
+            if requests.numbers or folder.stop_request.exists():
+                return False
+            time.sleep(QUEUE_SECONDS)
+        return True
+    finally:
+        folder.queue.unlink(missing_ok=True)
 
 
 @dataclass

@@ -207,7 +207,7 @@ def text_of(value: Any) -> str:
 # ---- Words: the labels of the basic fields, and the help for the field that has the focus. ----
 
 METHOD_HELP = {
-    "ltdd-plus": "ltdd with the labels of a teacher, which is trained to favor no class",
+    "ltdd-plus": "ltdd from a better start: herded mini-images, with softened labels of the classifier experts",
     "ltdd": "the paper's method: distribution-agnostic matching of the backbone, balanced experts for the classifier",
     "dam": "half of the paper's method: distribution-agnostic matching without balanced classifier experts",
     "ed": "half of the paper's method: balanced classifier experts, but no distribution-agnostic loss",

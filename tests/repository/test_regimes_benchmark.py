@@ -15,7 +15,7 @@ TABLED = [method for method in METHODS if method != "imported"]
 def test_every_method_runs_in_every_regime_under_one_teacher(method: str) -> None:
     settings = load_preset("cifar10-lt-if100-ipc10-small", overrides(method, 2, ["teacher.epochs=3"]))
     assert (settings.method, settings.seed, settings.teacher.epochs) == (method, 2, 3)
-    assert set(settings.evaluate.labels) == set(REGIMES) and settings.teacher.kind == "balanced_softmax"
+    assert set(settings.evaluate.labels) == set(REGIMES) and settings.teacher.kind == "classifier_experts"
     assert settings.evaluate.repeats == (5 if method in MORE_SEEDS else 3)
     assert settings.has_soft_labels or METHODS[method].synthesis == "distribution matching" or method == "mtt"
 
