@@ -5,17 +5,12 @@
     grid:                                  # a cell for each combination
       method: [ltdd, random]
       dataset.imbalance_factor: [10, 100]
-      ipc: [1, 10]
       seed: [0, 1, 2]
     overrides:                             # settings of some cells; a later entry is laid over an earlier one
-      - where: {method: ltdd, ipc: [10]}
-        set: {matching.image_lr: 10}
-      - where: {dataset.imbalance_factor: 10}
-        preset: quickstart               # instead of, or over, the preset of all cells
-    published:                             # published accuracies, with their source; they become `expected` of a cell
-      - where: {method: ltdd, dataset.imbalance_factor: 100, ipc: 10}
-        accuracy: 53.4
-        source: Table 1
+      - where: {method: ltdd, dataset.imbalance_factor: [100]}
+        set: {matching.image_lr: 10}       # or a preset, whose values lie below what the sweep itself sets
+    published:                             # published accuracies, which become `expected` of a cell
+      - {where: {method: ltdd}, accuracy: 53.4, source: Table 1}
 
 A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
 included, and its run folder lies in the sweep's folder under the cell's name.
