@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--sweep", type=Path)
     parser.add_argument("--shared", action="store_true")
     parser.add_argument("--experts", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--only", choices=("bytes", "kill", "speed"))
     own = parser.parse_args()
     text = own.sweep.read_text() if own.sweep else SMALL
@@ -219,7 +219,7 @@ def measured(work: Path, own: argparse.Namespace, text: str) -> dict[str, object
         for count in (1, 2):
             with nodes(work, own.shared, count) as cluster:
                 print(f"{own.experts} experts on {count} node(s)")
-                # A first one loads torch on each node, and is not counted.
+                # A first one brings torch's files into memory, and is not counted. Loading torch is: 4 s on each node.
                 for name, experts, epochs in (("warm", 2, 1), ("experts", own.experts, own.epochs)):
                     given = EXPERTS.format(experts=experts, epochs=max(3, epochs))
                     printed = cluster.sweep(begin(work / "driver" / name, given))
