@@ -584,6 +584,15 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: synthetic images per class (IPC)",
         ),
         swept("grid:\n  ipc: 3\n", "error: mine.yaml:2: grid.ipc: a list is needed\nhint: write [a, b]"),
+        swept(
+            "grid: 3\n",
+            "error: mine.yaml:1: grid: settings are needed, each as `name: value`\n"
+            "hint: a sweep has preset, set, grid, overrides and published (docs/sweeps.md)",
+        ),
+        swept(
+            "preset: 3\ngrid:\n  ipc: [1]\n",
+            "error: mine.yaml:1: preset: the name of a preset is needed, or settings\nhint: such as preset: quickstart",
+        ),
     ],
     "Reports": [
         BadInput(
