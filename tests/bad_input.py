@@ -547,6 +547,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " paper-cifar10-lt, paper-cifar100-lt, paper-tiny, robustness; or a file",
         ),
         BadInput(
+            "ltdd-tui sweep quickstart",
+            "error: there is no sweep 'quickstart'\nhint: it is a preset: `ltdd-tui run quickstart` runs it",
+        ),
+        BadInput(
             "ltdd-tui sweep digits --only method=ltd,ipc=1",
             "error: --only: method has no value 'ltd'\nhint: it has ltdd-plus, ltdd, dam, ed, datm, mtt, dm, idm, rldd,"
             " random, k-center, herding, graph-cut, confident",
@@ -580,6 +584,15 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "hint: synthetic images per class (IPC)",
         ),
         swept("grid:\n  ipc: 3\n", "error: mine.yaml:2: grid.ipc: a list is needed\nhint: write [a, b]"),
+        swept(
+            "grid: 3\n",
+            "error: mine.yaml:1: grid: settings are needed, each as `name: value`\n"
+            "hint: a sweep has preset, set, grid, overrides and published (docs/sweeps.md)",
+        ),
+        swept(
+            "preset: 3\ngrid:\n  ipc: [1]\n",
+            "error: mine.yaml:1: preset: the name of a preset is needed, or settings\nhint: such as preset: quickstart",
+        ),
     ],
     "Reports": [
         BadInput(

@@ -5,17 +5,12 @@
     grid:                                  # a cell for each combination
       method: [ltdd, random]
       dataset.imbalance_factor: [10, 100]
-      ipc: [1, 10]
       seed: [0, 1, 2]
     overrides:                             # settings of some cells; a later entry is laid over an earlier one
-      - where: {method: ltdd, ipc: [10]}
-        set: {matching.image_lr: 10}
-      - where: {dataset.imbalance_factor: 10}
-        preset: quickstart               # instead of, or over, the preset of all cells
-    published:                             # published accuracies, with their source; they become `expected` of a cell
-      - where: {method: ltdd, dataset.imbalance_factor: 100, ipc: 10}
-        accuracy: 53.4
-        source: Table 1
+      - where: {method: ltdd, dataset.imbalance_factor: [100]}
+        set: {matching.image_lr: 10}       # or a preset, whose values lie below what the sweep itself sets
+    published:                             # published accuracies, which become `expected` of a cell
+      - {where: {method: ltdd}, accuracy: 53.4, source: Table 1}
 
 A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
 included, and its run folder lies in the sweep's folder under the cell's name.
@@ -118,7 +113,10 @@ def find_sweep(name_or_path: str) -> Path:
         return path
     if known := sweep_files().get(name_or_path.removeprefix("sweeps/")):
         return known
-    raise SettingsError(f"there is no sweep {name_or_path!r}", hint=f"known: {listed(list(sweep_files()))}; or a file")
+    hint = f"known: {listed(list(sweep_files()))}; or a file"
+    if name_or_path in preset_files():
+        hint = f"it is a preset: `ltdd-tui run {name_or_path}` runs it"
+    raise SettingsError(f"there is no sweep {shortened(name_or_path)!r}", hint=hint)
 
 
 def is_sweep(name_or_path: str) -> bool:
@@ -133,9 +131,8 @@ def is_sweep(name_or_path: str) -> bool:
 # ---- From the file to cells ----
 
 
-Settings = Annotated[
-    dict[str, Any], BeforeValidator(lambda given: flat(given) if isinstance(given, Mapping) else given)
-]
+ByDottedKey = BeforeValidator(lambda given: flat(given) if isinstance(given, Mapping) else given)
+Settings = Annotated[dict[str, Any], ByDottedKey]
 """Values by dotted key; blocks within are taken too."""
 
 
@@ -174,7 +171,7 @@ class SweepFile(_Strict):
 
     preset: str | Settings | None = None
     set: Settings = {}
-    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(flat), Field(min_length=1)]
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], ByDottedKey, Field(min_length=1)]
     overrides: list[Override] = []
     published: list[Published] = []
 
@@ -233,7 +230,8 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     try:
         file = SweepFile.model_validate(nested(parsed.values))
     except ValidationError as error:
-        raise SettingsError([_fault_of_form(one, parsed) for one in error.errors(include_url=False)]) from None
+        faults = dict.fromkeys(_fault_of_form(one, parsed) for one in error.errors(include_url=False))
+        raise SettingsError([*faults]) from None
     if faults := [Fault(what, location(at, places), hint) for at, what, hint in _faults_of_grid(file)]:
         raise SettingsError(faults)
     if isinstance(file.preset, Mapping):
@@ -262,10 +260,21 @@ def _written(preset: str | Mapping[str, Any], beside: Path) -> Mapping[str, Any]
 
 def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
     """A fault of the file's form in our words, at the nearest key that has a line."""
-    place = location(tuple(map(str, error["loc"])), parsed.places)
+    # Of a value that may have several types, pydantic names the type as a further key.
+    at = tuple(str(key) for key in error["loc"] if key != "str" and "[" not in str(key))
+    place = location(at, parsed.places)
     if error["type"] == "list_type":
         return Fault("a list is needed", place, "write [a, b]")
-    known = {"extra_forbidden": "there is no such key in a sweep", "missing": "this key is missing"}
+    if at[-1] == "preset":
+        return Fault("the name of a preset is needed, or settings", place, "such as preset: quickstart")
+    known = {
+        "extra_forbidden": "there is no such key in a sweep",
+        "missing": "this key is missing",
+        "dict_type": "settings are needed, each as `name: value`",
+        "model_type": "settings are needed, each as `name: value`",
+        "too_short": "it is empty",
+        "string_type": "a text is needed",
+    }
     what = known.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
     return Fault(what, place, "a sweep has preset, set, grid, overrides and published (docs/sweeps.md)")
 

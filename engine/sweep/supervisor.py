@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.run.device_profiles import usable_cores
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, StopSignals
 from engine.run.folder import RunFolder, exclusive, write_atomically
 from engine.sweep.cells import SweepFolder, statuses
@@ -68,14 +69,9 @@ def supervise(
         return DONE if all(status.state == "finished" for status in statuses(folder, cells)) else FAILED
 
 
-def cores_here() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads_of(jobs: int) -> int:
     """The threads of each of `jobs` workers, which share the cores; the bytes of a run depend on their number."""
-    return max(1, cores_here() // jobs)
+    return max(1, len(usable_cores()) // jobs)
 
 
 def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: StopSignals) -> bool:

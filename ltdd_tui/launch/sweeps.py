@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from engine.run.device_profiles import Device
+from engine.run.device_profiles import Device, usable_cores
 from engine.run.errors import InputError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
@@ -16,7 +16,6 @@ from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.cells import SweepFolder, in_order, shared_by
 from engine.sweep.grid import Cell, Sweep, only_cells, sweep_files
-from engine.sweep.supervisor import cores_here
 from ltdd_tui.formatting import duration
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.machine import device_here
@@ -191,6 +190,6 @@ def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
         return int(asked)
     if device.kind != "cpu":
         return 1
-    room = machine.memory_gib(device)
-    by_memory = int(MEMORY_SHARE * room / memory_gib) if room and memory_gib else cores_here()
-    return max(1, min(cores_here(), by_memory, cells))
+    cores, room = len(usable_cores()), machine.memory_gib(device)
+    by_memory = int(MEMORY_SHARE * room / memory_gib) if room and memory_gib else cores
+    return max(1, min(cores, by_memory, cells))

@@ -139,7 +139,8 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     def _count_runs_and_cache(self) -> str:
         cache = f"experts' cache {gibibytes(experts_gib())}"
         try:
-            runs, working = sum(1 for _ in run_folders(self.runs_dir)), len(at_work(self.runs_dir))
+            runs = sum(1 for _ in run_folders(self.runs_dir, with_sweeps=True))
+            working = len(at_work(self.runs_dir))
         except OSError as error:
             return f"{self.runs_dir}: {error.strerror}   {cache}"
         of_them = f", {working} at work" if working else ""

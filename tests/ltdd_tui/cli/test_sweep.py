@@ -96,7 +96,7 @@ def test_cells_are_told_as_they_end_and_the_table_closes(
 
 
 def test_workers_are_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltdd_tui.launch.sweeps.cores_here", lambda: 8)
+    monkeypatch.setattr("ltdd_tui.launch.sweeps.usable_cores", lambda: list(range(8)))
     monkeypatch.setattr("ltdd_tui.launch.machine.memory_gib", lambda device: 10.0)
     assert [jobs_here("auto", cpu(8), cells, gib) for cells, gib in ((100, 1.0), (100, 2.0), (3, 1.0), (9, 50.0))] == [
         8,
