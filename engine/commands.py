@@ -18,9 +18,9 @@ from engine.queue import stop_check, stop_signals
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import DONE, LtddError, StopSignals
 from engine.run.events import Event, EventLog, Warned
+from engine.run.fields import NetworkName
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
-from engine.run.settings import NetworkName
 from engine.stages.export import export_copies
 from engine.sweep.cells import SweepFolder
 from engine.sweep_worker import work_on_sweep

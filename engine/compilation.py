@@ -13,9 +13,9 @@ from engine.context import Context
 from engine.nets.norm_pool_cpp import missing_flags, why_not_build
 from engine.run import compile_policy
 from engine.run.events import Warned
+from engine.run.fields import LabelRegime, NetworkName
 from engine.run.folder import read_json, write_json
 from engine.run.network_cost import NetworkCost
-from engine.run.settings import LabelRegime, NetworkName
 
 
 def why_not_compile(device: torch.device) -> str | None:

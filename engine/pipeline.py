@@ -29,10 +29,10 @@ from engine.results.metrics import stored_bytes, teacher_figures, with_evaluatio
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.fields import LabelRegime, NetworkName
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
 from engine.run.recipes import known_network, known_regime
-from engine.run.settings import LabelRegime, NetworkName
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.nodes import Node, ask_nodes, connected, refuse_unfit
+from engine.cluster.nodes import MARK, Node, ask_nodes, connected, refuse_unfit, versions_here
 from engine.cluster.tasks import (
-    MARK,
     CellTask,
     Outcome,
     Place,
@@ -32,7 +31,6 @@ from engine.cluster.tasks import (
     train_experts,
     train_teacher,
     unpack,
-    versions_here,
     write_files,
 )
 from engine.distributed import Gang

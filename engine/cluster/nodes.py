@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.tasks import MARK, facts, versions_here
 from engine.run.errors import DONE, Fault, InputError, LtddError, listed
 from engine.run.folder import cache_root, write_atomically
 
 ANSWER_SECONDS = 120.0
+MARK = ".cluster"
+"""The file by which a node knows a folder of the driver's."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,39 @@ def _refused(address: str, message: str) -> InputError:
     hint = "`ray start --head` starts a cluster (docs/cluster.md); --cluster local needs none"
     why = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return InputError(f"there is no Ray cluster: {why}", address, hint)
+
+
+def is_marked(folder: str, mark: str) -> bool:
+    """Whether this machine sees the driver's folder, and not another one of the same path."""
+    with contextlib.suppress(OSError):
+        return (Path(folder) / MARK).read_text() == mark
+    return False
+
+
+def versions_here(ray: Any) -> dict[str, str]:
+    """What has to be the same on all nodes, as this process has it."""
+    from engine.manifest import commit, versions
+
+    return {**versions(), "commit": commit() or "none", "ray": ray.__version__}
+
+
+def facts(places: Sequence[str], mark: str, needed: Sequence[str], key: str = "") -> dict[str, Any]:
+    """What this node is and has: versions, device, which of the driver's folders it sees, which files it lacks."""
+    import ray
+
+    from engine.device import pick_device
+    from engine.manifest import device_name
+
+    if key:  # what stopped an earlier start of this sweep must not stop this one
+        for stop in (cache_root() / "cluster" / key).glob("*/stop"):
+            stop.unlink(missing_ok=True)
+    return {
+        "versions": versions_here(ray),
+        "processor": device_name(pick_device("cpu")),
+        "sees": [place for place in places if is_marked(place, mark)],
+        "lacks": [path for path in needed if not os.path.exists(path)],
+        "cache": str(cache_root()),
+    }
 
 
 def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key: str = "") -> list[Node]:

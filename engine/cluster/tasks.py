@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from engine.cluster.nodes import is_marked
 from engine.run.folder import LockHeld, RunFolder, cache_root, write_atomically
 from engine.run.settings import RunSettings
 from engine.sweep.cells import State, SweepFolder, at_rest
@@ -59,16 +60,6 @@ class Place:
             raise FileNotFoundError(f"{unseen[0]} is not the driver's on {os.uname().nodename}")
         os.environ["LTDD_CACHE"] = self.cache
         return SweepFolder(self.sweep)
-
-
-MARK = ".cluster"
-
-
-def is_marked(folder: str, mark: str) -> bool:
-    """Whether this machine sees the driver's folder, and not another one of the same path."""
-    with contextlib.suppress(OSError):
-        return (Path(folder) / MARK).read_text() == mark
-    return False
 
 
 # ---- Files that travel ----
@@ -145,32 +136,6 @@ class CellTask:
         if self.begun is not None and not run.exists():
             unpack(self.begun, run)
         return folder
-
-
-def versions_here(ray: Any) -> dict[str, str]:
-    """What has to be the same on all nodes, as this process has it."""
-    from engine.manifest import commit, versions
-
-    return {**versions(), "commit": commit() or "none", "ray": ray.__version__}
-
-
-def facts(places: Sequence[str], mark: str, needed: Sequence[str], key: str = "") -> dict[str, Any]:
-    """What this node is and has: versions, device, which of the driver's folders it sees, which files it lacks."""
-    import ray
-
-    from engine.device import pick_device
-    from engine.manifest import device_name
-
-    if key:  # what stopped an earlier start of this sweep must not stop this one
-        for stop in (cache_root() / "cluster" / key).glob("*/stop"):
-            stop.unlink(missing_ok=True)
-    return {
-        "versions": versions_here(ray),
-        "processor": device_name(pick_device("cpu")),
-        "sees": [place for place in places if is_marked(place, mark)],
-        "lacks": [path for path in needed if not os.path.exists(path)],
-        "cache": str(cache_root()),
-    }
 
 
 def train_experts(place: Place, settings: RunSettings, device: str, numbers: Sequence[int]) -> Files:

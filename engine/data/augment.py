@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.run.settings import AugmentationName
+from engine.run.fields import AugmentationName
 
 # Added brightness is drawn from +-BRIGHTNESS / 2, the factor of saturation from 0 to SATURATION, that of contrast from
 # CONTRAST to CONTRAST + 1. Crops and cutouts are shares of the side, scales factors from 1 / MAX_SCALE to MAX_SCALE.

@@ -23,8 +23,8 @@ from engine.matching.classifier_phase import Backbone
 from engine.matching.plain import IterationResult
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork
+from engine.run.fields import AugmentationName
 from engine.run.network_cost import TEST_IMAGES_AT_ONCE
-from engine.run.settings import AugmentationName
 from engine.run.synthesis import DistributionSettings
 from engine.training.accuracy import in_test_batches
 from engine.training.sgd import Gradient, Sgd, Step, TrainingState

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.data.augment import Augmentation, adjoint, apply, draw
-from engine.run.settings import AugmentationName
+from engine.run.fields import AugmentationName
 
 
 class Synthetic(NamedTuple):

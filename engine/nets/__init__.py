@@ -7,7 +7,7 @@ from torch import nn
 
 from engine.nets.architectures import VGG11, AlexNet, ConvNet, ResNet18
 from engine.run.errors import InputError
-from engine.run.settings import NetworkName
+from engine.run.fields import NetworkName
 
 
 def build_network(

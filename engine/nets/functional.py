@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from engine.run.settings import Precision
+from engine.run.fields import Precision
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 """A forward pass: logits (B, C), or features (B, F), at weights (P,) of images (B, channels, H, W)."""

@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
+from engine.run.fields import NetworkName, Precision
 from engine.run.folder import cache_root, read_json, write_json
 from engine.run.network_cost import Work
-from engine.run.settings import NetworkName, Precision
 
 # A step costs seconds for each layer (launching it), each number that passes through memory, and each operation. Which
 # of the three dominates differs by device and width: narrow networks wait for memory, tiny ones for launches, and only

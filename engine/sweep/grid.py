@@ -230,8 +230,8 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     try:
         file = SweepFile.model_validate(nested(parsed.values))
     except ValidationError as error:
-        faults = dict.fromkeys(_fault_of_form(one, parsed) for one in error.errors(include_url=False))
-        raise SettingsError([*faults]) from None
+        of_form = (_fault_of_form(one, parsed) for one in error.errors(include_url=False))
+        raise SettingsError(list(dict.fromkeys(of_form))) from None
     if faults := [Fault(what, location(at, places), hint) for at, what, hint in _faults_of_grid(file)]:
         raise SettingsError(faults)
     if isinstance(file.preset, Mapping):
@@ -267,14 +267,9 @@ def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
         return Fault("a list is needed", place, "write [a, b]")
     if at[-1] == "preset":
         return Fault("the name of a preset is needed, or settings", place, "such as preset: quickstart")
-    known = {
-        "extra_forbidden": "there is no such key in a sweep",
-        "missing": "this key is missing",
-        "dict_type": "settings are needed, each as `name: value`",
-        "model_type": "settings are needed, each as `name: value`",
-        "too_short": "it is empty",
-        "string_type": "a text is needed",
-    }
+    known = {"extra_forbidden": "there is no such key in a sweep", "missing": "this key is missing"}
+    known |= {"too_short": "it is empty", "string_type": "a text is needed"}
+    known |= dict.fromkeys(("dict_type", "model_type"), "settings are needed, each as `name: value`")
     what = known.get(error["type"], error["msg"][0].lower() + error["msg"][1:])
     return Fault(what, place, "a sweep has preset, set, grid, overrides and published (docs/sweeps.md)")
 
@@ -372,9 +367,6 @@ def _in_a_name(value: Any) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     text = f"{value:g}" if number else "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")
-
-
-# ---- Some of the cells ----
 
 
 def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.data.augment import Augmentation, CutMix, apply, draw
-from engine.run.settings import AugmentationName
+from engine.run.fields import AugmentationName
 from engine.training.sgd import Batch
 
 # ---- The order in which images are shown ----

@@ -21,7 +21,7 @@ from engine.nets.functional import FlatNetwork, Forward, in_precision
 from engine.nets.norm_pool import compiled_norm_pool, eager_norm_pool
 from engine.nets.norm_pool_cpp import cpp_norm_pool
 from engine.run.events import Emit, Warned
-from engine.run.settings import Precision
+from engine.run.fields import Precision
 from engine.training.sgd import Gradient
 
 NetworkGradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
