@@ -10,7 +10,7 @@ import pytest
 
 from engine.cluster import driver, tasks
 from engine.cluster.driver import Resources, plan, shared_keys
-from engine.cluster.nodes import Node
+from engine.cluster.nodes import MARK, Node
 from engine.cluster.tasks import CellTask, Outcome, packed, unpack
 from engine.parallel import make_experts
 from engine.run.errors import DONE, FAILED
@@ -172,9 +172,9 @@ def test_a_folder_of_the_same_path_is_not_taken_for_the_drivers(
 ) -> None:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "own"))
     place = tasks.Place(str(tmp_path / "sweep"), str(tmp_path / "cache"), True, "key", "mark")
-    write_atomically(tmp_path / "sweep" / tasks.MARK, "mark")
-    write_atomically(tmp_path / "cache" / tasks.MARK, "another driver's")
+    write_atomically(tmp_path / "sweep" / MARK, "mark")
+    write_atomically(tmp_path / "cache" / MARK, "another driver's")
     with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
         place.on_this_node()
-    write_atomically(tmp_path / "cache" / tasks.MARK, "mark")
+    write_atomically(tmp_path / "cache" / MARK, "mark")
     assert place.on_this_node().root == tmp_path / "sweep" and cache_root() == tmp_path / "cache"
