@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
 
 import torch
 from torch import Tensor
@@ -27,6 +27,26 @@ class NetworkResult(TypedDict):
     norms: list[float]
     confidence: NotRequired[list[float]]
     confusion: NotRequired[list[list[int]]]
+
+
+def network_results(found: Any) -> list[NetworkResult]:
+    """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
+    return found if isinstance(found, list) and all(map(_is_network_result, found)) else []
+
+
+def _is_network_result(found: Any) -> TypeGuard[NetworkResult]:
+    if not isinstance(found, dict):
+        return False
+    figures = found.get("per_class")
+    classes = len(figures) if isinstance(figures, list) else 0
+    rows = [figures, found.get("norms"), found.get("confidence", figures)]
+    confusion = found.get("confusion", [figures] * classes)
+    if not classes or not isinstance(confusion, list) or len(confusion) != classes:
+        return False
+    return all(
+        isinstance(row, list) and len(row) == classes and all(isinstance(number, int | float) for number in row)
+        for row in [*rows, *confusion]
+    )
 
 
 @torch.no_grad()
@@ -59,16 +79,12 @@ class ClassFigures(NamedTuple):
 @torch.no_grad()
 def class_figures(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> ClassFigures:
     """Tests a network of weights theta (P,) on images (N, channels, H, W) of classes labels (N,)."""
-    at_once, classes = TEST_IMAGES_AT_ONCE.get(images.device.type, 50), network.num_classes
-    predicted, given = [], []
-    for batch, own in zip(images.split(at_once), labels.split(at_once), strict=True):
-        logits = network(theta, batch)
-        predicted.append(logits.argmax(dim=1))
-        given.append(logits.softmax(dim=1).gather(1, own[:, None])[:, 0])
-    pairs = labels * classes + torch.cat(predicted)
+    logits, classes = in_test_batches(network, theta, images), network.num_classes
+    given = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    pairs = labels * classes + logits.argmax(dim=1)
     confusion = torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
     # On the CPU, where sums always come in the same order.
-    summed = torch.bincount(labels.cpu(), weights=torch.cat(given).double().cpu(), minlength=classes)
+    summed = torch.bincount(labels.cpu(), weights=given.double().cpu(), minlength=classes)
     # A softmax of float32 may lie a little above 1.
     return ClassFigures(confusion, (100 * summed / confusion.sum(dim=1)).clamp(max=100))
 
