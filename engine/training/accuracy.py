@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.nets.functional import FlatNetwork, Forward
 from engine.run.events import Evaluated
 from engine.run.metrics import group_means, sample_std
@@ -52,7 +53,11 @@ def _is_network_result(found: Any) -> TypeGuard[NetworkResult]:
 @torch.no_grad()
 def in_test_batches(forward: Forward, theta: Tensor, images: Tensor) -> Tensor:
     """forward(theta, images) at weights theta (P,) of images (N, channels, H, W), some images at a time."""
-    return torch.cat([forward(theta, batch) for batch in images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))])
+    results = []
+    for batch in images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50)):
+        take_turn()
+        results.append(forward(theta, batch))
+    return torch.cat(results)
 
 
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
