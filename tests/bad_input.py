@@ -168,7 +168,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         mine(
             "matching:\n  image_lr: fast\n",
             "error: mine.yaml:2: matching.image_lr: a number is needed, this is the text 'fast'\n"
-            "hint: step size of the synthetic images",
+            "hint: step size of the synthetic images; of mini-images divided by their gain",
         ),
         mine(
             "matching:\n  image_lr: '1e2'\n",

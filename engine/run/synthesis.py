@@ -33,8 +33,7 @@ class MatchingSettings(Strict):
     beta: float = official(0.01, "student's learning rate at the start; learnt", gt=0)
     image_lr: float = official(
         100.0,
-        "step size of the synthetic images; of mini-images (initialize.partition) divided by how far decoding enlarges"
-        " a step, 14.5 on the small CIFAR-10-LT",
+        "step size of the synthetic images; of mini-images divided by their gain",
         unit="whitened pixel",
         ge=0,
     )
