@@ -52,7 +52,7 @@ from engine.run.expert_cache import (
 from engine.run.folder import cache_root, exclusive, write_atomically
 from engine.run.presets import dump
 from engine.run.settings import RunSettings, settings_hash
-from engine.sweep.cells import SweepFolder, in_order, statuses
+from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
 from engine.sweep.grid import Cell, only_cells
 from engine.sweep.supervisor import HELD
 
@@ -138,7 +138,7 @@ class Resources:
 def run_on_cluster(
     folder: SweepFolder,
     address: str,
-    threads: int = 1,
+    threads: int = 0,
     ranks: int = 1,
     device: str = "auto",
     only: Sequence[str] = (),
@@ -146,21 +146,24 @@ def run_on_cluster(
 ) -> int:
     """Does a sweep's cells on a Ray cluster (`local`, `auto`, or an address such as ray://head:10001).
 
-    threads: CPUs of each process. ranks: processes that share a cell with several trajectories. failed: whether cells
-    that failed are tried again. Returns exit codes as `engine.sweep.supervisor.supervise`. Raises InputError where Ray,
-    the cluster or a node does not fit.
+    threads: CPUs of each process; by default as many as those before had, else 1. ranks: processes that share a cell
+    with several trajectories. failed: whether cells that failed are tried again. Returns exit codes as
+    `engine.sweep.supervisor.supervise`. Raises InputError where Ray, the cluster or a node does not fit.
     """
     cells = only_cells(folder.sweep(), only)
+    if kept := folder.worker_kind():
+        threads, device = threads or kept.threads, kept.device if device == "auto" else device
+    threads = threads or 1
     for cell in cells:
         if _ranks_of(cell, ranks) > 1:
             Gang(0, ranks).refuse_unequal_shares(cell.settings.trajectories)
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
-        folder.stop_request.unlink(missing_ok=True)
         here = versions_here(ray)
         key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
         nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
         gpus = int(device != "cpu" and any(node.gpus for node in nodes))
         refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
+        folder.keep_worker_kind(WorkerKind("cuda" if gpus else "cpu", threads))
         return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
 
 
@@ -333,8 +336,8 @@ class _Driver:
             # Nobody else could tell it: the process or the node died, again and again.
             if not run.exists():
                 write_atomically(run.config, dump(cell.settings))
-            with run.held():
-                EventLog(run.events).emit(RunBroke(outcome.note, f"node {outcome.node}" if outcome.node else "cluster"))
+            with run.held(), EventLog(run.events) as log:
+                log.emit(RunBroke(outcome.note, f"node {outcome.node}" if outcome.node else "cluster"))
             status = next(iter(statuses(self._folder, [cell])))
         accuracy = "" if status.accuracy_mean is None else f", {status.accuracy_mean:.1f} %"
         why = f": {status.faults[0].what}" if status.faults else ""
@@ -373,7 +376,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.cluster.driver")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--address", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", action="append", default=[])

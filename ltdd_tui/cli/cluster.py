@@ -26,7 +26,9 @@ Cluster = Annotated[
         help="run cells as tasks of Ray: local (this machine), auto (the cluster it belongs to), ray://HOST:10001 ...",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="on a cluster: CPUs and threads of each process", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="on a cluster: CPUs and threads of each process; by default 1", min=1)
+]
 Ranks = Annotated[
     int, typer.Option("--ranks", help="on a cluster: GPUs (or processes) that share matching.trajectories", min=1)
 ]
@@ -38,15 +40,16 @@ def require_ray() -> None:
         raise InputError("Ray is not installed", "--cluster", "pip install 'ltdd-tui[ray]'")
 
 
-def driver_options(cluster: str | None, threads: int, ranks: int) -> list[str]:
+def driver_options(cluster: str | None, threads: int | None, ranks: int) -> list[str]:
     """The options of the driver; empty without a cluster. Raises InputError where Ray is not installed."""
     if cluster is None:
-        if (threads, ranks) != (1, 1):
-            option = "--threads" if threads != 1 else "--ranks"
+        if threads or ranks != 1:
+            option = "--threads" if threads else "--ranks"
             raise InputError("it is an option of a cluster", option, "add --cluster local, auto or an address")
         return []
     require_ray()
-    return ["--address", cluster, "--threads", str(threads), "--ranks", str(ranks)]
+    given = ["--threads", str(threads)] if threads else []  # else as many as when the sweep was begun
+    return ["--address", cluster, *given, "--ranks", str(ranks)]
 
 
 class DriverLines:
