@@ -108,8 +108,6 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
             )
             log.emit(RunBroke(f"its worker process died {deaths} times", str(run.console), hint))
             return
-        if not run.exists():
-            write_atomically(run.config, dump(cell.settings))
         run.stop_request.unlink(missing_ok=True)
         check_run = stop_check(run, requests, "run")
 
@@ -121,6 +119,8 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
         with _printing_to(run):
             try:
                 with failures_told(run, log, log.emit, device):
+                    if not run.exists():
+                        write_atomically(run.config, dump(cell.settings))
                     do_run(run, device, log, check_stop)
             except LtddError as error:
                 with contextlib.suppress(OSError):
