@@ -9,7 +9,6 @@ run folders say is the truth: a driver that is started again submits the cells t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import sys
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.nodes import MARK, Node, ask_nodes, connected, refuse_unfit, versions_here
+from engine.cluster.nodes import Node, ask_nodes, connected, marked, refuse_unfit, versions_here
 from engine.cluster.tasks import (
     CellTask,
     Outcome,
@@ -157,11 +156,16 @@ def run_on_cluster(
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
         folder.stop_request.unlink(missing_ok=True)
         here = versions_here(ray)
-        key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
-        nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
-        gpus = int(device != "cpu" and any(node.gpus for node in nodes))
-        refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
-        return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
+        # Two sweeps of the same name and settings share a cache.
+        key = f"{folder.name}-{settings_hash(str(folder.root), folder.sweep().resolved, here)}"
+        folders = [folder.root, cache_root()]
+        with marked(folders, key) as mark:
+            nodes = ask_nodes(ray, folders, key, mark, sorted(_needed_paths(cells)))
+            gpus = int(device != "cpu" and any(node.gpus for node in nodes))
+            refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
+            shared = all({str(path) for path in folders} <= set(node.sees) for node in nodes)
+            place = Place(str(folder.root), str(cache_root()), shared, key, mark)
+            return _Driver(ray, folder, place, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
 
 
 def _ranks_of(cell: Cell, ranks: int) -> int:
@@ -176,12 +180,10 @@ def _needed_paths(cells: Iterable[Cell]) -> set[str]:
 
 class _Driver:
     def __init__(
-        self, ray: Any, folder: SweepFolder, key: str, nodes: Sequence[Node], resources: Resources, device: str
+        self, ray: Any, folder: SweepFolder, place: Place, nodes: Sequence[Node], resources: Resources, device: str
     ) -> None:
         self._ray, self._folder, self._nodes, self._resources, self._device = ray, folder, nodes, resources, device
-        folders = {str(folder.root), str(cache_root())}
-        shared = all(folders <= set(node.sees) for node in nodes)
-        self._place = Place(str(folder.root), str(cache_root()), shared, key, key)
+        self._place = place
         self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
         self._shared: dict[Any, Shared] = {}  # tasks under way that make experts or networks
         self._cells: dict[Any, Cell] = {}  # tasks under way that do a cell
@@ -199,30 +201,17 @@ class _Driver:
         files = "are shared" if self._place.shared else "are sent"
         machines = f"{len(self._nodes)} nodes, {cpus} CPUs, {gpus} GPUs"
         say(f"{machines}; files {files}; {len(left)} of {len(cells)} cells are left to do")
-        with self._marked():
-            needs = self._submit_shared(left)
-            while left or self._cells:
-                if self._requests.numbers or self._folder.stop_request.exists():
-                    return self._stop()
-                waits = {cell.name for cell in left if any(need.waiting for need in needs[cell.name])}
-                for cell in left:
-                    if cell.name not in waits:
-                        self._submit(cell, needs[cell.name])
-                left = [cell for cell in left if cell.name in waits]
-                self._receive()
+        needs = self._submit_shared(left)
+        while left or self._cells:
+            if self._requests.numbers or self._folder.stop_request.exists():
+                return self._stop()
+            waits = {cell.name for cell in left if any(need.waiting for need in needs[cell.name])}
+            for cell in left:
+                if cell.name not in waits:
+                    self._submit(cell, needs[cell.name])
+            left = [cell for cell in left if cell.name in waits]
+            self._receive()
         return DONE if all(status.state == "finished" for status in statuses(self._folder, cells)) else FAILED
-
-    @contextlib.contextmanager
-    def _marked(self) -> Any:
-        """Shows the nodes of a shared file system that these are the driver's folders."""
-        marks = [self._folder.root / MARK, cache_root() / MARK] if self._place.shared else []
-        for path in marks:
-            write_atomically(path, self._place.mark)
-        try:
-            yield
-        finally:
-            for path in marks:
-                path.unlink(missing_ok=True)
 
     def _task(self, function: Any, **more: Any) -> Any:
         environment = {"runtime_env": self._resources.environment, "max_retries": RETRIES}

@@ -42,7 +42,8 @@ Files = dict[str, bytes]
 class Place:
     """Where the files of a sweep lie: on the driver's machine, and, where the nodes see the same files, there.
 
-    key: names the sweep's folder below the cache of a node that does not. mark: what the driver wrote into `MARK`.
+    key: names the sweep's folder below the cache of a node that does not. mark: what shows the driver's folders, as of
+    `engine.cluster.nodes.marked`.
     """
 
     sweep: str
@@ -55,7 +56,7 @@ class Place:
         """The sweep's folder here; names the cache in the environment, for all that this process does."""
         if not self.shared:
             return SweepFolder(cache_root() / "cluster" / self.key / Path(self.sweep).name)
-        if unseen := [place for place in (self.sweep, self.cache) if not is_marked(place, self.mark)]:
+        if unseen := [place for place in (self.sweep, self.cache) if not is_marked(place, self.key, self.mark)]:
             # Such as a node that joined later.
             raise FileNotFoundError(f"{unseen[0]} is not the driver's on {os.uname().nodename}")
         os.environ["LTDD_CACHE"] = self.cache

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine.cluster import driver, tasks
+from engine.cluster import driver
 from engine.cluster.driver import Resources, plan, shared_keys
-from engine.cluster.nodes import MARK, Node
-from engine.cluster.tasks import CellTask, Outcome, packed, unpack
+from engine.cluster.nodes import Node, marked
+from engine.cluster.tasks import CellTask, Outcome, Place, packed, unpack
 from engine.parallel import make_experts
 from engine.run.errors import DONE, FAILED
 from engine.run.folder import RunFolder, cache_root, write_atomically
@@ -83,7 +83,8 @@ def drive(
     folder, ray = SweepFolder(root / "sweep"), RayAtOnce()
     folder.root.mkdir(exist_ok=True)
     node = Node("id", "10.0.0.2", 2.0, 0.0, {})
-    own = driver._Driver(ray, folder, "key", [node], Resources(1, 0, 1), "cpu")
+    place = Place(str(folder.root), str(cache_root()), False, "key", "mark")
+    own = driver._Driver(ray, folder, place, [node], Resources(1, 0, 1), "cpu")
     return own.run(cells, failed=False), ray, folder
 
 
@@ -171,10 +172,14 @@ def test_a_folder_of_the_same_path_is_not_taken_for_the_drivers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "own"))
-    place = tasks.Place(str(tmp_path / "sweep"), str(tmp_path / "cache"), True, "key", "mark")
-    write_atomically(tmp_path / "sweep" / MARK, "mark")
-    write_atomically(tmp_path / "cache" / MARK, "another driver's")
-    with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
-        place.on_this_node()
-    write_atomically(tmp_path / "cache" / MARK, "mark")
-    assert place.on_this_node().root == tmp_path / "sweep" and cache_root() == tmp_path / "cache"
+    sweep, cache = tmp_path / "sweep", tmp_path / "cache"
+    with marked([sweep], "key") as mark, marked([cache], "another"):
+        place = Place(str(sweep), str(cache), True, "key", mark)
+        with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
+            place.on_this_node()
+        write_atomically(cache / ".cluster-key", "what a killed driver left")
+        with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
+            place.on_this_node()
+    with marked([sweep, cache], "key") as mark:
+        place = Place(str(sweep), str(cache), True, "key", mark)
+        assert place.on_this_node().root == sweep and cache_root() == cache
