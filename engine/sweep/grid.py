@@ -13,11 +13,7 @@
       - {where: {method: ltdd}, accuracy: 53.4, source: Table 1}
 
 A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
-included, and its run folder lies in the sweep's folder under the cell's name.
-
-The name of a cell joins its grid values by `-`, in the order of the grid: `ltdd-if100-ipc10-seed0`. A method and a
-network are their own name; another value stands behind a short name of its setting, the last part of the key
-(`lambda_cls0.5`), and the imbalance factor behind `if`. A key or value with one choice alone is named too.
+included, and its run folder lies in the sweep's folder under the cell's name (names.py).
 """
 
 from __future__ import annotations
@@ -26,14 +22,13 @@ import difflib
 import itertools
 import math
 import os
-import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
@@ -53,15 +48,8 @@ from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import location
 from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file
+from engine.sweep.names import LABELS, cell_names, in_a_name, value_names
 
-LABELS = {
-    "dataset.imbalance_factor": "if",
-    "dataset.name": "",
-    "method": "",
-    "experts.network": "",
-    "evaluate.arch": "",
-}
-"""What stands before a value in a cell's name, where it is not the last part of the key."""
 PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
 FILE = "sweep.yaml"
@@ -69,7 +57,6 @@ FILE = "sweep.yaml"
 PRESET = "preset:0"
 """The place of what presets say."""
 MOST_CELLS = 5_000
-LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -131,7 +118,20 @@ def is_sweep(name_or_path: str) -> bool:
 # ---- From the file to cells ----
 
 
-ByDottedKey = BeforeValidator(lambda given: flat(given) if isinstance(given, Mapping) else given)
+def _by_dotted_key(given: Any) -> Any:
+    """Blocks as dotted keys; refuses a setting that stands in a block and under its dotted key."""
+    if not isinstance(given, Mapping):
+        return given
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        own = flat({key: value})
+        if twice := next(iter(own.keys() & values.keys()), ""):
+            raise PydanticCustomError("twice", "{key} stands here a second time", {"key": twice})
+        values |= own
+    return values
+
+
+ByDottedKey = BeforeValidator(_by_dotted_key)
 Settings = Annotated[dict[str, Any], ByDottedKey]
 """Values by dotted key; blocks within are taken too."""
 
@@ -147,8 +147,11 @@ class _OfCells(_Strict):
 
     def holds_in(self, values: Mapping[str, Any]) -> bool:
         """Whether a cell of these grid values is one of them."""
-        pairs = ((values[key], wanted) for key, wanted in self.where.items())
-        return all(value == wanted or (isinstance(wanted, list) and value in wanted) for value, wanted in pairs)
+        return all(_fits(values[key], wanted) for key, wanted in self.where.items())
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    return bool(value == wanted) or (isinstance(wanted, list) and value in wanted)
 
 
 class Override(_OfCells):
@@ -195,7 +198,7 @@ def load_sweep(name_or_path: str, overrides: Sequence[str] = ()) -> Sweep:
     last.values = {at: _absolute(".".join(at), value) for at, value in last.values.items()}
     values = [dict(zip(file.grid, chosen, strict=True)) for chosen in itertools.product(*file.grid.values())]
     cells, faults = list[Cell](), dict[Fault, list[str]]()
-    for name, own in zip(cell_names(file.grid, values), values, strict=True):
+    for name, own in zip(cell_names(file.grid), values, strict=True):
         layers = _layers(file, places, own)
         layers.add(last.values, last.places)
         try:
@@ -242,9 +245,16 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     own: dict[str, Any] = {"preset": _all_absolute(settings), "set": _all_absolute(file.set)}
     own["grid"] = _all_absolute(file.grid)
     own["overrides"] = [
-        row.model_copy(update={"set": _all_absolute(row.set), "preset": _written(row.preset, path)})
+        row.model_copy(
+            update={
+                "where": _all_absolute(row.where),
+                "set": _all_absolute(row.set),
+                "preset": _written(row.preset, path),
+            }
+        )
         for row in file.overrides
     ]
+    own["published"] = [row.model_copy(update={"where": _all_absolute(row.where)}) for row in file.published]
     return file.model_copy(update=own), places
 
 
@@ -267,6 +277,8 @@ def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
         return Fault("a list is needed", place, "write [a, b]")
     if at[-1] == "preset":
         return Fault("the name of a preset is needed, or settings", place, "such as preset: quickstart")
+    if error["type"] == "twice":
+        return Fault(error["msg"], place, "keep one of the two")
     known = {"extra_forbidden": "there is no such key in a sweep", "missing": "this key is missing"}
     known |= {"too_short": "it is empty", "string_type": "a text is needed"}
     known |= dict.fromkeys(("dict_type", "model_type"), "settings are needed, each as `name: value`")
@@ -276,6 +288,10 @@ def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
 
 def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
     """What is wrong between the parts of a sweep: where, what, and a hint."""
+    if (count := math.prod(map(len, file.grid.values()))) > MOST_CELLS:
+        # And nothing more: comparing that many values with each other takes minutes.
+        yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
+        return
     for block in ("set", "grid"):
         for key in getattr(file, block):
             if key not in leaves():
@@ -288,13 +304,19 @@ def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
             yield at, f"{key} stands below `set` as well", "keep one of the two"
         if any(value in values[:number] for number, value in enumerate(values)):
             yield at, "a value stands here a second time", "write it once"
-    for block, rows in (("overrides", file.overrides), ("published", file.published)):
-        for number, row in enumerate(rows, 1):
-            for key in row.where:
-                if key not in file.grid:
-                    yield (block,), f"entry {number}: {key} is not in the grid", f"it has {', '.join(file.grid)}"
-    if (count := math.prod(map(len, file.grid.values()))) > MOST_CELLS:
-        yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
+    rows: list[tuple[str, int, _OfCells]] = [("overrides", number, row) for number, row in enumerate(file.overrides, 1)]
+    rows += [("published", number, row) for number, row in enumerate(file.published, 1)]
+    for block, number, row in rows:
+        for key, wanted in row.where.items():
+            if key not in file.grid:
+                yield (block,), f"entry {number}: {key} is not in the grid", f"it has {', '.join(file.grid)}"
+            elif not any(_fits(value, wanted) for value in file.grid[key]):
+                what = f"entry {number}: no cell of the grid fits {key}: {shortened(str(wanted))}"
+                yield (block,), what, f"the grid has {shortened(listed(list(map(str, file.grid[key]))))}"
+    for number, override in enumerate(file.overrides, 1):
+        for key in override.set.keys() & file.grid.keys():
+            what = f"entry {number}: {key} is in the grid of the sweep"
+            yield ("overrides",), what, "every cell keeps its value of the grid; make two sweeps of it"
 
 
 def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,8 +324,8 @@ def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(key: str, value: Any) -> Any:
-    """The value, a relative path (or several, in a grid) as absolute ones."""
-    if key not in PATHS or value is None:
+    """The value, a relative path (or several, in a grid) as absolute ones; no path stays none."""
+    if key not in PATHS or value in (None, ""):
         return value
     return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
 
@@ -344,29 +366,7 @@ def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str,
     return layers
 
 
-# ---- Names of cells ----
-
-
-def cell_names(grid: Mapping[str, Sequence[Any]], cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each cell, such as ltdd-if100-ipc10-seed0; raises SettingsError where two would be alike."""
-    labels = {key: LABELS.get(key, key.rpartition(".")[2]) for key in grid}
-    names = ["-".join(labels[key] + _in_a_name(value) for key, value in cell.items()) for cell in cells]
-    alike = [name for name, times in Counter(names).items() if times > 1]
-    if alike:
-        hint = "values are told apart by letters, digits, dots and dashes"
-        raise SettingsError(f"two cells would both be named {shortened(alike[0])}", "grid", hint)
-    if longest := [name for name in names if len(name) > LONGEST_NAME]:
-        raise SettingsError(f"a cell's name would have {len(longest[0])} letters: {shortened(longest[0])}", "grid")
-    return names
-
-
-def _in_a_name(value: Any) -> str:
-    """A grid value as a part of a folder's name."""
-    if isinstance(value, list):
-        return "-".join(map(_in_a_name, value)) or "none"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = f"{value:g}" if number else "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")
+# ---- Some of the cells ----
 
 
 def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
@@ -385,8 +385,8 @@ def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
                 raise InputError(
                     f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
                 )
-            known = {_in_a_name(own): own for own in sweep.grid[key]}
-            asked = _in_a_name((value if equals else part).strip())
+            known = dict(zip(value_names(sweep.grid[key]), sweep.grid[key], strict=True))
+            asked = in_a_name((value if equals else part).strip())
             if asked not in known:
                 raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
             wanted.setdefault(key, []).append(known[asked])
