@@ -179,8 +179,10 @@ def test_a_sweep_is_picked_and_started_after_it_said_what_it_costs(home: Path, m
     monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        listen(pilot.app)
         await pilot.press("f4")
-        await sees(pilot, "New sweep", "ablation", "a sweep is left out", "folder.yaml: cannot be read")
+        await sees(pilot, "New sweep", "ablation")
+        await hears(pilot, "a sweep is left out", "folder.yaml: cannot be read: Is a directory")
         await pilot.press("end")
         await sees(pilot, "mine", "two methods")
         await pilot.press("enter")
