@@ -18,16 +18,18 @@ included, and its run folder lies in the sweep's folder under the cell's name (`
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
@@ -47,7 +49,7 @@ from engine.run.presets import (
 from engine.run.schema import LABELS, cell_names, flat, in_a_name, leaves, value_names
 from engine.run.settings import RunSettings
 from engine.run.validation import location
-from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file
+from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file, parse_value
 
 PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
@@ -130,9 +132,20 @@ def _by_dotted_key(given: Any) -> Any:
     return values
 
 
-ByDottedKey = BeforeValidator(_by_dotted_key)
-Settings = Annotated[dict[str, Any], ByDottedKey]
-"""Values by dotted key; blocks within are taken too."""
+def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _absolute(key, value) for key, value in values.items()}
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """The value, a relative path (or several, in a grid) as absolute ones; no path stays none."""
+    if key not in PATHS or value in (None, ""):
+        return value
+    return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
+
+
+ByDottedKey, Absolute = BeforeValidator(_by_dotted_key), AfterValidator(_all_absolute)
+Settings = Annotated[dict[str, Any], ByDottedKey, Absolute]
+"""Values by dotted key, with absolute paths; blocks within are taken too."""
 
 
 class _Strict(BaseModel, extra="forbid", frozen=True):
@@ -173,7 +186,7 @@ class SweepFile(_Strict):
 
     preset: str | Settings | None = None
     set: Settings = {}
-    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], ByDottedKey, Field(min_length=1)]
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], ByDottedKey, Absolute, Field(min_length=1)]
     overrides: list[Override] = []
     published: list[Published] = []
 
@@ -241,20 +254,8 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     else:
         base = checked(read_preset(find_preset(file.preset, beside=path))) if file.preset else RunSettings()
     settings = flat(base.model_dump(mode="json", exclude={"expected"}))
-    own: dict[str, Any] = {"preset": _all_absolute(settings), "set": _all_absolute(file.set)}
-    own["grid"] = _all_absolute(file.grid)
-    own["overrides"] = [
-        row.model_copy(
-            update={
-                "where": _all_absolute(row.where),
-                "set": _all_absolute(row.set),
-                "preset": _written(row.preset, path),
-            }
-        )
-        for row in file.overrides
-    ]
-    own["published"] = [row.model_copy(update={"where": _all_absolute(row.where)}) for row in file.published]
-    return file.model_copy(update=own), places
+    rows = [row.model_copy(update={"preset": _written(row.preset, path)}) for row in file.overrides]
+    return file.model_copy(update={"preset": _all_absolute(settings), "overrides": rows}), places
 
 
 def _written(preset: str | Mapping[str, Any], beside: Path) -> Mapping[str, Any]:
@@ -318,17 +319,6 @@ def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
             yield ("overrides",), what, "every cell keeps its value of the grid; make two sweeps of it"
 
 
-def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _absolute(key, value) for key, value in values.items()}
-
-
-def _absolute(key: str, value: Any) -> Any:
-    """The value, a relative path (or several, in a grid) as absolute ones; no path stays none."""
-    if key not in PATHS or value in (None, ""):
-        return value
-    return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
-
-
 def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
     """Values by dotted key as a layer of settings, all of which stand at one place."""
     paths = {tuple(key.split(".")): value for key, value in values.items()}
@@ -377,18 +367,21 @@ def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
     wanted: dict[str, list[Any]] = {}
     for text in only:
         key = ""
-        for part in text.split(","):
+        for part in re.split(r",(?![^\[]*\])", text):  # not within a list
             name, equals, value = part.partition("=")
             key = _grid_key(sweep, name.strip()) if equals else key
             if not key:
-                raise InputError(
-                    f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
-                )
+                raise InputError(f"{shortened(part)!r} is no KEY=VALUE", "--only", "such as --only method=ltdd,ipc=10")
             known = dict(zip(value_names(sweep.grid[key]), sweep.grid[key], strict=True))
-            asked = in_a_name((value if equals else part).strip())
-            if asked not in known:
+            asked = (value if equals else part).strip()
+            # As its name says it, or as YAML does: 1.0 is in names as 1, a list as its values.
+            written: Any = None
+            with contextlib.suppress(ValueError):
+                written = parse_value(asked)
+            found = [own for name, own in known.items() if name == in_a_name(asked) or own == written]
+            if not found:
                 raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
-            wanted.setdefault(key, []).append(known[asked])
+            wanted.setdefault(key, []).extend(found)
     return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]
 
 
