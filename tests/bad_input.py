@@ -574,7 +574,36 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             " `ltdd-tui watch` waits for that",
         ),
         BadInput(
-            "ltdd-tui sweep digits --jobs many", "error: --jobs: auto or a number of workers is needed, this is 'many'"
+            "ltdd-tui sweep digits --jobs ٣",
+            "error: --jobs: auto or a number of workers is needed, this is '٣'\nhint: at most 1,024",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --device foo",
+            "error: --device: there is no device 'foo'\nhint: auto, cpu, cuda, or cuda:1",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --dry-run --name ../x",
+            "error: --name: '../x' cannot be a run's name\n"
+            "hint: a plain name such as cifar10-ipc10; --runs-dir says where it lies",
+        ),
+        BadInput("ltdd-tui sweep digits --dry-run --name ''", "error: --name: a run's name must not be empty"),
+        BadInput("ltdd-tui run digits", "error: digits: this is a sweep\nhint: `ltdd-tui sweep digits` runs it"),
+        BadInput(
+            "ltdd-tui sweep mine.yaml",
+            "error: runs/mine: there is a sweep 'mine' with other settings already\n"
+            "hint: `ltdd-tui resume mine` goes on with that one; another --name starts a new one",
+            files={"mine.yaml": "preset: quickstart\ngrid: {seed: [0]}\n", "runs/mine/sweep.yaml": b"caf\xe9"},
+            given="a sweep mine has begun, and its sweep.yaml is not UTF-8 text",
+        ),
+        swept(
+            "grid: {seed: [0, 1]}\noverrides:\n  - {where: {seed: 2}, set: {ipc: 1}}\n  - {set: {seed: 3}}\n",
+            "error: mine.yaml:2: overrides: entry 1: no cell of the grid fits seed: 2\nhint: the grid has 0, 1\n"
+            "error: mine.yaml:2: overrides: entry 2: seed is in the grid of the sweep\n"
+            "hint: every cell keeps its value of the grid; make two sweeps of it",
+        ),
+        swept(
+            "grid: {seed: [0]}\nset:\n  matching.iterations: 6\n  matching: {iterations: 4}\n",
+            "error: mine.yaml:4: set: matching.iterations stands here a second time\nhint: keep one of the two",
         ),
         swept(
             "ipc: 10\n",
@@ -614,6 +643,10 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: empty: there is no run yet\nhint: `ltdd-tui sweep` and `ltdd-tui run` make some",
             files={"runs/empty/sweep.yaml": "preset: quickstart\ngrid: {seed: [0, 1]}\n"},
             given="a sweep without a run",
+        ),
+        BadInput(
+            "ltdd-tui report empty -o ''",
+            "error: -o: the name of a folder is needed\nhint: -o names the folder of the report",
         ),
         BadInput(
             "ltdd-tui report empty -o file",

@@ -13,11 +13,7 @@
       - {where: {method: ltdd}, accuracy: 53.4, source: Table 1}
 
 A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
-included, and its run folder lies in the sweep's folder under the cell's name.
-
-The name of a cell joins its grid values by `-`, in the order of the grid: `ltdd-if100-ipc10-seed0`. A method and a
-network are their own name; another value stands behind a short name of its setting, the last part of the key
-(`lambda_cls0.5`), and the imbalance factor behind `if`. A key or value with one choice alone is named too.
+included, and its run folder lies in the sweep's folder under the cell's name (`cell_names`).
 """
 
 from __future__ import annotations
@@ -28,13 +24,13 @@ import itertools
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
@@ -50,14 +46,11 @@ from engine.run.presets import (
     shipped_folder,
     user_folder,
 )
-from engine.run.schema import flat, leaves
+from engine.run.schema import LABELS, cell_names, flat, in_a_name, leaves, value_names
 from engine.run.settings import RunSettings
 from engine.run.validation import location
 from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file, parse_value
 
-NAMED_ALONE = ("dataset.name", "method", "experts.network", "evaluate.arch")
-LABELS = {"dataset.imbalance_factor": "if"} | dict.fromkeys(NAMED_ALONE, "")
-"""What stands before a value in a cell's name, where it is not the last part of the key."""
 PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
 FILE = "sweep.yaml"
@@ -65,7 +58,6 @@ FILE = "sweep.yaml"
 PRESET = "preset:0"
 """The place of what presets say."""
 MOST_CELLS = 5_000
-LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -127,9 +119,33 @@ def is_sweep(name_or_path: str) -> bool:
 # ---- From the file to cells ----
 
 
-ByDottedKey = BeforeValidator(lambda given: flat(given) if isinstance(given, Mapping) else given)
-Settings = Annotated[dict[str, Any], ByDottedKey]
-"""Values by dotted key; blocks within are taken too."""
+def _by_dotted_key(given: Any) -> Any:
+    """Blocks as dotted keys; refuses a setting that stands in a block and under its dotted key."""
+    if not isinstance(given, Mapping):
+        return given
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        own = flat({key: value})
+        if twice := next(iter(own.keys() & values.keys()), ""):
+            raise PydanticCustomError("twice", "{key} stands here a second time", {"key": twice})
+        values |= own
+    return values
+
+
+def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _absolute(key, value) for key, value in values.items()}
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """The value, a relative path (or several, in a grid) as absolute ones; no path stays none."""
+    if key not in PATHS or value in (None, ""):
+        return value
+    return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
+
+
+ByDottedKey, Absolute = BeforeValidator(_by_dotted_key), AfterValidator(_all_absolute)
+Settings = Annotated[dict[str, Any], ByDottedKey, Absolute]
+"""Values by dotted key, with absolute paths; blocks within are taken too."""
 
 
 class _Strict(BaseModel, extra="forbid", frozen=True):
@@ -143,8 +159,11 @@ class _OfCells(_Strict):
 
     def holds_in(self, values: Mapping[str, Any]) -> bool:
         """Whether a cell of these grid values is one of them."""
-        pairs = ((values[key], wanted) for key, wanted in self.where.items())
-        return all(value == wanted or (isinstance(wanted, list) and value in wanted) for value, wanted in pairs)
+        return all(_fits(values[key], wanted) for key, wanted in self.where.items())
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    return bool(value == wanted) or (isinstance(wanted, list) and value in wanted)
 
 
 class Override(_OfCells):
@@ -167,7 +186,7 @@ class SweepFile(_Strict):
 
     preset: str | Settings | None = None
     set: Settings = {}
-    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], ByDottedKey, Field(min_length=1)]
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], ByDottedKey, Absolute, Field(min_length=1)]
     overrides: list[Override] = []
     published: list[Published] = []
 
@@ -191,7 +210,7 @@ def load_sweep(name_or_path: str, overrides: Sequence[str] = ()) -> Sweep:
     last.values = {at: _absolute(".".join(at), value) for at, value in last.values.items()}
     values = [dict(zip(file.grid, chosen, strict=True)) for chosen in itertools.product(*file.grid.values())]
     cells, faults = list[Cell](), dict[Fault, list[str]]()
-    for name, own in zip(cell_names(file.grid, values), values, strict=True):
+    for name, own in zip(cell_names(file.grid), values, strict=True):
         layers = _layers(file, places, own)
         layers.add(last.values, last.places)
         try:
@@ -235,13 +254,8 @@ def _read(path: Path) -> tuple[SweepFile, dict[KeyPath, str]]:
     else:
         base = checked(read_preset(find_preset(file.preset, beside=path))) if file.preset else RunSettings()
     settings = flat(base.model_dump(mode="json", exclude={"expected"}))
-    own: dict[str, Any] = {"preset": _all_absolute(settings), "set": _all_absolute(file.set)}
-    own["grid"] = _all_absolute(file.grid)
-    own["overrides"] = [
-        row.model_copy(update={"set": _all_absolute(row.set), "preset": _written(row.preset, path)})
-        for row in file.overrides
-    ]
-    return file.model_copy(update=own), places
+    rows = [row.model_copy(update={"preset": _written(row.preset, path)}) for row in file.overrides]
+    return file.model_copy(update={"preset": _all_absolute(settings), "overrides": rows}), places
 
 
 def _written(preset: str | Mapping[str, Any], beside: Path) -> Mapping[str, Any]:
@@ -263,6 +277,8 @@ def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
         return Fault("a list is needed", place, "write [a, b]")
     if at[-1] == "preset":
         return Fault("the name of a preset is needed, or settings", place, "such as preset: quickstart")
+    if error["type"] == "twice":
+        return Fault(error["msg"], place, "keep one of the two")
     known = {"extra_forbidden": "there is no such key in a sweep", "missing": "this key is missing"}
     known |= {"too_short": "it is empty", "string_type": "a text is needed"}
     known |= dict.fromkeys(("dict_type", "model_type"), "settings are needed, each as `name: value`")
@@ -272,6 +288,10 @@ def _fault_of_form(error: Any, parsed: WrittenSettings) -> Fault:
 
 def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
     """What is wrong between the parts of a sweep: where, what, and a hint."""
+    if (count := math.prod(map(len, file.grid.values()))) > MOST_CELLS:
+        # And nothing more: comparing that many values with each other takes minutes.
+        yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
+        return
     for block in ("set", "grid"):
         for key in getattr(file, block):
             if key not in leaves():
@@ -284,24 +304,19 @@ def _faults_of_grid(file: SweepFile) -> Iterator[tuple[KeyPath, str, str]]:
             yield at, f"{key} stands below `set` as well", "keep one of the two"
         if any(value in values[:number] for number, value in enumerate(values)):
             yield at, "a value stands here a second time", "write it once"
-    for block, rows in (("overrides", file.overrides), ("published", file.published)):
-        for number, row in enumerate(rows, 1):
-            for key in row.where:
-                if key not in file.grid:
-                    yield (block,), f"entry {number}: {key} is not in the grid", f"it has {', '.join(file.grid)}"
-    if (count := math.prod(map(len, file.grid.values()))) > MOST_CELLS:
-        yield ("grid",), f"the grid has {count:,} cells, more than {MOST_CELLS:,}", "make several sweeps of it"
-
-
-def _all_absolute(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _absolute(key, value) for key, value in values.items()}
-
-
-def _absolute(key: str, value: Any) -> Any:
-    """The value, a relative path (or several, in a grid) as absolute ones."""
-    if key not in PATHS or value is None:
-        return value
-    return [_absolute(key, own) for own in value] if isinstance(value, list) else str(expanded(str(value)).absolute())
+    rows: list[tuple[str, int, _OfCells]] = [("overrides", number, row) for number, row in enumerate(file.overrides, 1)]
+    rows += [("published", number, row) for number, row in enumerate(file.published, 1)]
+    for block, number, row in rows:
+        for key, wanted in row.where.items():
+            if key not in file.grid:
+                yield (block,), f"entry {number}: {key} is not in the grid", f"it has {', '.join(file.grid)}"
+            elif not any(_fits(value, wanted) for value in file.grid[key]):
+                what = f"entry {number}: no cell of the grid fits {key}: {shortened(str(wanted))}"
+                yield (block,), what, f"the grid has {shortened(listed(list(map(str, file.grid[key]))))}"
+    for number, override in enumerate(file.overrides, 1):
+        for key in override.set.keys() & file.grid.keys():
+            what = f"entry {number}: {key} is in the grid of the sweep"
+            yield ("overrides",), what, "every cell keeps its value of the grid; make two sweeps of it"
 
 
 def _layer(values: Mapping[str, Any], place: str) -> WrittenSettings:
@@ -340,29 +355,7 @@ def _layers(file: SweepFile, places: Mapping[KeyPath, str], values: Mapping[str,
     return layers
 
 
-# ---- Names of cells ----
-
-
-def cell_names(grid: Mapping[str, Sequence[Any]], cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each cell, such as ltdd-if100-ipc10-seed0; raises SettingsError where two would be alike."""
-    labels = {key: LABELS.get(key, key.rpartition(".")[2]) for key in grid}
-    names = ["-".join(labels[key] + _in_a_name(value) for key, value in cell.items()) for cell in cells]
-    alike = [name for name, times in Counter(names).items() if times > 1]
-    if alike:
-        hint = "values are told apart by letters, digits, dots and dashes"
-        raise SettingsError(f"two cells would both be named {shortened(alike[0])}", "grid", hint)
-    if longest := [name for name in names if len(name) > LONGEST_NAME]:
-        raise SettingsError(f"a cell's name would have {len(longest[0])} letters: {shortened(longest[0])}", "grid")
-    return names
-
-
-def _in_a_name(value: Any) -> str:
-    """A grid value as a part of a folder's name."""
-    if isinstance(value, list):
-        return "-".join(map(_in_a_name, value)) or "none"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = f"{value:g}" if number else "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
-    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")
+# ---- Some of the cells ----
 
 
 def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
@@ -379,12 +372,14 @@ def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
             key = _grid_key(sweep, name.strip()) if equals else key
             if not key:
                 raise InputError(f"{shortened(part)!r} is no KEY=VALUE", "--only", "such as --only method=ltdd,ipc=10")
-            known = {_in_a_name(own): own for own in sweep.grid[key]}
+            known = dict(zip(value_names(sweep.grid[key]), sweep.grid[key], strict=True))
             asked = (value if equals else part).strip()
-            names = {_in_a_name(asked)}
+            # As its name says it, or as YAML does: 1.0 is in names as 1, a list as its values.
+            written: Any = None
             with contextlib.suppress(ValueError):
-                names.add(_in_a_name(parse_value(asked)))  # as YAML: 1.0 is in names as 1, a list as its values
-            if not (found := [own for name, own in known.items() if name in names]):
+                written = parse_value(asked)
+            found = [own for name, own in known.items() if name == in_a_name(asked) or own == written]
+            if not found:
                 raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
             wanted.setdefault(key, []).extend(found)
     return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.run.errors import InputError, shortened
 from engine.run.presets import preset_files
 from ltdd_tui.runs.find import default_runs_dir, folder_of_runs, run_folders
+
+DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:[0-9]{1,3})?")
+"""As PyTorch names devices."""
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -20,6 +25,13 @@ def complete_run(incomplete: str) -> list[str]:
 def complete_preset(incomplete: str) -> list[str]:
     """The names of presets that begin with `incomplete`; for shell completion."""
     return [name for name in preset_files() if name.startswith(incomplete)]
+
+
+def checked_device(name: str) -> str:
+    """A name that may be a device's, which only the worker can tell; raises InputError for anything else."""
+    if not DEVICE.fullmatch(name):
+        raise InputError(f"there is no device {shortened(name)!r}", "--device", "auto, cpu, cuda, or cuda:1")
+    return name
 
 
 RunName = Annotated[
@@ -50,7 +62,7 @@ RunsDir = Annotated[
         callback=folder_of_runs,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda:0, ...", callback=checked_device)]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
 Plain = Annotated[bool, typer.Option("--plain", help="print plain lines, even on a terminal")]
 After = Annotated[

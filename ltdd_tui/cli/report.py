@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +27,7 @@ def report(
         ),
     ],
     runs_dir: RunsDir,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="where the report is written")] = Path(
-        "report"
-    ),
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="where the report is written")] = "report",
 ) -> None:
     """Write a report on runs and sweeps: report.html, which needs no other file, report.md and report.csv.
 
@@ -39,17 +38,23 @@ def report(
     from ltdd_tui.report.report import asked_for, read_subject, tidy_table
     from ltdd_tui.report.report import report as made
 
-    folder = expanded(str(out))
-    if folder.exists() and not folder.is_dir():
-        raise InputError("this is a file, and no folder", str(out), "-o names the folder of the report")
+    folder, hint = expanded(out), "-o names the folder of the report"
+    if not out:
+        raise InputError("the name of a folder is needed", "-o", hint)
+    if os.path.exists(folder) and not folder.is_dir():
+        raise InputError("this is a file, and no folder", out, hint)
     asked = asked_for(runs, runs_dir)
     check_installed()
     subject = read_subject(asked, installed_version("ltdd-tui") or "(not installed)")
     document = made(subject)
-    for name, content in document.files().items():
-        write_atomically(folder / PICTURES / name, content)
-    write_atomically(folder / "report.md", document.as_markdown(PICTURES))
-    write_atomically(folder / "report.csv", tidy_table(subject.runs).as_csv())
-    write_atomically(folder / "report.html", document.as_html())
+    files: dict[str, bytes | str] = {f"{PICTURES}/{name}": content for name, content in document.files().items()}
+    files |= {"report.md": document.as_markdown(PICTURES), "report.csv": tidy_table(subject.runs).as_csv()}
+    files |= {"report.html": document.as_html()}
+    try:
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+    except OSError as error:
+        what = f"the report cannot be written: {error.strerror or error}"
+        raise InputError(what, str(error.filename or out), hint) from None
     for name in ("report.html", "report.md", "report.csv"):
-        print(out / name)
+        print(Path(out) / name)

@@ -22,6 +22,7 @@ from engine.run.metrics import readable_metrics
 from engine.run.presets import DEFAULT, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
+from engine.sweep.grid import is_sweep
 from ltdd_tui.cli.options import After, Detach, Device, Overrides, Plain, PresetName, RunName, RunsDir, complete_preset
 from ltdd_tui.cli.output import estimate_table, print_data, print_json, print_note, settings_table
 from ltdd_tui.cli.progress import display_for, exit_code_after, exit_code_of, follow, print_crash
@@ -117,6 +118,8 @@ def run(
     ] = None,
 ) -> None:
     """Distill: data, experts, initialization, matching, evaluation, export. Ctrl-C stops at the next safe point."""
+    if is_sweep(preset):
+        raise InputError("this is a sweep", preset, f"`ltdd-tui sweep {preset}` runs it")
     overrides = overrides or []
     if start_set is not None:
         facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits

@@ -25,7 +25,7 @@ from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
-from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, prepare_sweep, workers_here
+from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, prepare_sweep, workers_here
 from ltdd_tui.runs import worker
 from ltdd_tui.runs.find import cli_name, default_runs_dir, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
@@ -70,13 +70,13 @@ def sweep(
 ) -> None:
     """Run a grid of settings, a cell for each combination, and print the table. What is finished is not run again."""
     folder = find_sweep_folder(given, runs_dir) if given not in sweep_files() else None
-    if folder and (overrides or name):
+    if folder and (overrides or name is not None):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
     on = driver_options(cluster, threads, ranks, jobs, after)
     cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
     if dry_run:
-        here = folder or SweepFolder(runs_dir / (name or chosen.name))
+        here = folder or folder_of(chosen, runs_dir, name)
         print_cost(chosen, cells, here, jobs, device, as_json)
         return
     behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
@@ -298,7 +298,7 @@ def estimate_sweep(given: str, overrides: list[str], device: str, as_json: bool)
     sweep = load_sweep(given, overrides)
     runs_dir = default_runs_dir()
     begun = find_sweep_folder(given, runs_dir) or find_sweep_folder(sweep.name, runs_dir)
-    same = begun is not None and begun.file.read_text(encoding="utf-8") == sweep.resolved
+    same = begun is not None and begun.file.read_bytes() == sweep.resolved.encode()
     folder = begun if begun and same else SweepFolder(runs_dir / sweep.name)
     print_cost(sweep, sweep.cells, folder, "auto", device, as_json)
 

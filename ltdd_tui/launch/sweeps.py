@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from engine.run.device_profiles import Device, usable_cores
-from engine.run.errors import InputError
+from engine.run.errors import Fault, InputError, shortened
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_trained_alike, teachers_trained_alike
 from engine.run.folder import RunFolder, write_atomically
@@ -29,32 +29,45 @@ MOST_JOBS = 1024
 
 
 def prepare_sweep(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
-    """The folder of a sweep: the one that is there where it is of the same settings, else a new one.
-
-    Raises InputError for data that this machine lacks, and for a name that another sweep or a run has.
-    """
-    name = name or sweep.name
-    manage.check_name(name)
-    folder = SweepFolder(runs_dir / name)
-    if folder.exists():
-        if folder.file.read_text(encoding="utf-8") != sweep.resolved:
-            hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
-            raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
-        return folder
-    manage.check_free(name, runs_dir)
-    check_data(sweep.cells)
-    write_atomically(folder.file, sweep.resolved)
+    """As `folder_of`, and makes the folder if it is missing; raises InputError for data that this machine lacks."""
+    folder = folder_of(sweep, runs_dir, name)
+    if not folder.exists():
+        check_data(sweep.cells)
+        write_atomically(folder.file, sweep.resolved)
     return folder
 
 
-def known_sweeps() -> dict[str, str]:
-    """The shipped sweeps and the user's own by name, with the first sentence of the comment in their files."""
-    about = dict[str, str]()
+def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
+    """The folder of a sweep, which is there where the sweep has begun with the same settings.
+
+    Raises InputError for a name that is no folder's name, or that another sweep or a run has.
+    """
+    name = sweep.name if name is None else name
+    manage.check_name(name)
+    folder = SweepFolder(runs_dir / name)
+    if not folder.exists():
+        manage.check_free(name, runs_dir)
+    elif folder.file.read_bytes() != sweep.resolved.encode():
+        hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
+        raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
+    return folder
+
+
+def known_sweeps() -> tuple[dict[str, str], list[Fault]]:
+    """The shipped sweeps and the user's own by name, with the first sentence of the comment in their files.
+
+    With the faults of files that cannot be read, which are left out.
+    """
+    about, faults = dict[str, str](), list[Fault]()
     for name, path in sweep_files().items():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            faults.append(Fault(f"cannot be read: {error.strerror}", str(path)))
+            continue
         comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
         about[name] = comment.partition(". ")[0].rstrip(".")
-    return about
+    return about, faults
 
 
 def cost_text(sweep: Sweep, device_name: str) -> str:
@@ -211,8 +224,11 @@ def _baseline_keys(own: RunSettings) -> tuple[str, str]:
 
 def checked_jobs(asked: str) -> str:
     """`auto` or a number of workers; raises InputError for anything else."""
-    if asked != "auto" and not (asked.isdecimal() and 1 <= int(asked) <= MOST_JOBS):
-        raise InputError(f"auto or a number of workers is needed, this is {asked!r}", "--jobs")
+    # Python converts no more than 4300 digits, and those of other scripts too.
+    number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) <= len(str(MOST_JOBS)) else 0
+    if asked != "auto" and not 1 <= number <= MOST_JOBS:
+        what = f"auto or a number of workers is needed, this is {shortened(asked)!r}"
+        raise InputError(what, "--jobs", f"at most {MOST_JOBS:,}")
     return asked
 
 

@@ -288,7 +288,10 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         from ltdd_tui.screens.actions import OpenRun, end_announced
 
         device = self.form.device
-        name = await self.app.push_screen_wait(PickSweep(await asyncio.to_thread(known_sweeps)))
+        sweeps, faults = await asyncio.to_thread(known_sweeps)
+        for fault in faults[:3]:
+            self.notify(str(fault), title="a sweep is left out", severity="warning", markup=False)
+        name = await self.app.push_screen_wait(PickSweep(sweeps))
         if name is None:
             return
         try:

@@ -125,6 +125,13 @@ def test_only_takes_cells_by_values_of_the_grid(tmp_path: Path) -> None:
             r"cell rldd-.*: .*mine.yaml:9: matching.iteration: there is no such setting",
         ),
         (("[10, 100]", "[10, 10.0]"), "a second time"),
+        (("iterations: 9", "lambda_cls: 9"), "mine.yaml:9: overrides: entry 2: matching.lambda_cls is in the grid"),
+        (("{method: rldd, seed: 1}", "{method: dm}"), r"mine.yaml:9: overrides: entry 2: no cell .* fits method: dm"),
+        (("dataset.imbalance_factor: 100}", "seed: 2}"), "mine.yaml:14: published: entry 1: no cell .* fits seed: 2"),
+        (("seed: [0, 1]", "matching.lambda_cls: [2]"), "mine.yaml:.: grid: matching.lambda_cls stands .* second time"),
+        (("60,", "60, evaluate.repeats: 3,"), "mine.yaml:3: set: evaluate.repeats stands here a second time"),
+        (("[0.1, 1]", f"[{'9' * 400}]"), "a cell's name would have 4.. letters: ltdd-if10-"),
+        (("seed: [0, 1]", f"seed: {list(range(20_000))}"), "mine.yaml:8: grid: the grid has 320,000 cells"),
     ],
 )
 def test_faults_say_where_and_in_which_cells(tmp_path: Path, change: tuple[str, str], told: str) -> None:
@@ -135,6 +142,34 @@ def test_faults_say_where_and_in_which_cells(tmp_path: Path, change: tuple[str, 
 def test_the_grid_is_not_changed_from_outside(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--set: seed: seed is in the grid of the sweep"):
         sweep_of(tmp_path, overrides=("seed=3",))
+
+
+@pytest.mark.parametrize(
+    ("grid", "names"),
+    [
+        ("seed: [999999, 1000000, 1000001]", ["seed999999", "seed1000000", "seed1000001"]),
+        ("matching.image_lr: [0.1234567, 10.0]", ["image_lr0.123457", "image_lr10"]),
+        ("matching.image_lr: [0.12345671, 0.12345672]", ["image_lr0.12345671", "image_lr0.12345672"]),
+        ("dataset.path: [/a/train, /b/train, '']", ["pathtrain", "pathtrain-2", "path"]),
+    ],
+)
+def test_cells_have_names_of_their_own_by_which_they_are_taken(tmp_path: Path, grid: str, names: list[str]) -> None:
+    sweep = sweep_of(tmp_path, f"preset: quickstart\ngrid: {{{grid}}}\n")
+    assert [cell.name for cell in sweep.cells] == names
+    key = grid.partition(":")[0]
+    for cell, name in zip(sweep.cells, names, strict=True):
+        label = key.rpartition(".")[2]
+        assert only_cells(sweep, [f"{key}={name.removeprefix(label)}"]) == [cell]
+
+
+def test_paths_are_absolute_wherever_they_stand_and_none_stays_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = "{where: {dataset.path: images}, set: {ipc: 3}}"
+    sweep = sweep_of(tmp_path, f"preset: quickstart\ngrid: {{dataset.path: [images, '']}}\noverrides: [{row}]\n")
+    told = [(cell.settings.dataset.path, cell.settings.ipc) for cell in sweep.cells]
+    assert told[0] == (str(tmp_path / "images"), 3) and not told[1][0] and told[1][1] != 3
 
 
 def test_a_sweep_is_told_from_a_preset(tmp_path: Path) -> None:

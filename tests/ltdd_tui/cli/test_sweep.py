@@ -11,10 +11,19 @@ import pytest
 from engine.run.device_profiles import cpu
 from engine.run.errors import InputError
 from engine.run.folder import exclusive
+from engine.run.presets import user_folder
 from engine.sweep.cells import SweepFolder, WorkerKind
 from engine.sweep.grid import load_sweep
 from ltdd_tui.cli.main import main
-from ltdd_tui.launch.sweeps import Workers, begin_sweep, cost_of, jobs_here, workers_here
+from ltdd_tui.launch.sweeps import (
+    Workers,
+    begin_sweep,
+    checked_jobs,
+    cost_of,
+    jobs_here,
+    known_sweeps,
+    workers_here,
+)
 from ltdd_tui.runs import worker
 from tests.ltdd_tui.recorded import record_sweep
 
@@ -38,6 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LTDD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LTDD_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "mine.yaml").write_text(GRID)
 
@@ -156,3 +166,23 @@ def test_one_that_is_done_starts_nobody_and_one_cell_is_not_killed_with_the_othe
     with exclusive(folder.lock, "held"), cell.held():
         assert run(monkeypatch, "stop", "mine/ltdd-seed0", "--now") == 2
     assert "its worker does other cells of a sweep too" in capsys.readouterr().err
+
+
+def test_sweeps_that_cannot_be_read_are_left_out_with_their_faults(tmp_path: Path) -> None:
+    own = user_folder() / "sweeps"
+    (own / "folder.yaml").mkdir(parents=True)
+    (own / "gone.yaml").symlink_to("nowhere")
+    (own / "mine.yaml").write_text("# two methods. And more\n")
+    about, faults = known_sweeps()
+    assert about["mine"] == "two methods" and "digits" in about and not {"folder", "gone"} & about.keys()
+    assert [(fault.where, fault.what) for fault in faults] == [
+        (str(own / "folder.yaml"), "cannot be read: Is a directory"),
+        (str(own / "gone.yaml"), "cannot be read: No such file or directory"),
+    ]
+
+
+@pytest.mark.parametrize("asked", ["9" * 5000, "0", "-1", "1025", "²"])
+def test_jobs_are_a_small_whole_number(asked: str) -> None:
+    assert (checked_jobs("auto"), checked_jobs("1024")) == ("auto", "1024")
+    with pytest.raises(InputError, match="auto or a number of workers is needed"):
+        checked_jobs(asked)

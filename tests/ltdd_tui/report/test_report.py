@@ -32,7 +32,7 @@ def written(sweep_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from ltdd_tui.cli.report import report
 
     out: Path = tmp_path_factory.mktemp("out") / "report"
-    report(["mini"], sweep_folder.parent, out)
+    report(["mini"], sweep_folder.parent, str(out))
     return out
 
 
@@ -185,6 +185,19 @@ def test_without_matplotlib_one_line_says_how_to_install_it(
         'hint: pip install "ltdd-tui[report]"',
     ]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_costs_one_line(
+    command: Callable, sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+    monkeypatch.setattr("ltdd_tui.report.report.report", lambda subject: Document("empty", []))
+    (tmp_path / "file").touch()
+    done = command("report", str(sweep_folder), "-o", str(tmp_path / "file/below"))
+    assert done.code == 2
+    what, hint = done.err.splitlines()
+    assert str(tmp_path / "file") in what and what.endswith("the report cannot be written: Not a directory")
+    assert hint == "hint: -o names the folder of the report"
 
 
 @pytest.mark.parametrize(

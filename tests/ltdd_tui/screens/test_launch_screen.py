@@ -175,11 +175,14 @@ def test_while_a_run_is_at_work_another_can_be_queued_behind_it(key: str, state:
 
 def test_a_sweep_is_picked_and_started_after_it_said_what_it_costs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_atomically(home / "home/presets/sweeps/mine.yaml", f"# two methods\n{SWEEP}")
+    (home / "home/presets/sweeps/folder.yaml").mkdir()
     monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
 
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        listen(pilot.app)
         await pilot.press("f4")
         await sees(pilot, "New sweep", "ablation")
+        await hears(pilot, "a sweep is left out", "folder.yaml: cannot be read: Is a directory")
         await pilot.press("end")
         await sees(pilot, "mine", "two methods")
         await pilot.press("enter")
