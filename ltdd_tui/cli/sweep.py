@@ -165,8 +165,10 @@ class SweepWatch:
     def __init__(self, folder: SweepFolder, cells: Sequence[Cell]) -> None:
         self.folder, self._cells = folder, cells
         self._reader = SweepReader(RunFolder(folder.root), cells)
+        over = self._over()
         # A failed cell may be tried again.
-        self._told = {(cell.cell.name, cell.state) for cell in self._over()}
+        self._told = {(cell.cell.name, cell.state) for cell in over}
+        self._ended = {cell.cell.name for cell in over if cell.state == "done"}
 
     def table(self) -> SweepTable:
         """The table of the cells as they are now."""
@@ -189,7 +191,8 @@ class SweepWatch:
             how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"failed: {cell.reason}"
             left = self._reader.table.seconds_left if len(over) < len(self._cells) else None
             left_words = f"; about {duration(left, 'estimate')} left" if left else ""
-            number = len({name for name, _ in self._told})
+            self._ended.add(cell.cell.name)
+            number = len(self._ended)
             print_note(escaped(f"[{number}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
