@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class SweepFolder:
     def is_running(self) -> bool:
         """Whether a process looks after workers of this sweep."""
         return is_held(self.lock)
+
+    def cells_at_work(self) -> list[RunFolder]:
+        """The cells that workers hold, also those whose supervisor has died and left them behind."""
+        with contextlib.suppress(OSError):
+            paths = sorted(path.path for path in os.scandir(self.root) if path.is_dir())
+            return [RunFolder(path) for path in paths if is_held(Path(path, "lock"))]
+        return []
 
     def queued_behind(self) -> tuple[str, ...]:
         """The names of the runs that it waits for in the queue."""

@@ -5,6 +5,7 @@ How cells are run is chosen in `_run`: by workers of this machine, or as tasks o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ import typer
 from rich.table import Table
 
 from engine.run.errors import DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder, holder
+from engine.run.folder import RunFolder
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
@@ -108,18 +109,32 @@ def watch_sweep(folder: SweepFolder, as_json: bool) -> int:
 
 def stop_sweep(folder: SweepFolder, wait: bool, now: bool) -> None:
     """Asks all workers to stop at their next safe points, or with `now` ends them at once."""
-    if not folder.is_running():
+    if not folder.is_running() and not folder.cells_at_work():
         raise InputError("no worker is at work on this sweep", str(folder.root), "`ltdd-tui resume` goes on with it")
     if now:
-        machine, pid = holder(folder.lock) or ("", 0)
-        if machine != os.uname().nodename:
-            raise InputError("its workers were started on another machine", str(folder.root), "stop them there")
-        worker.kill(pid)
+        _kill_workers(folder)
     else:
         folder.stop_request.touch()
         print_note(f"{folder.name} will stop at the next safe points of its cells")
-    while (wait or now) and folder.is_running():
+    while wait and (folder.is_running() or folder.cells_at_work()):
         time.sleep(POLL_SECONDS)
+
+
+def _kill_workers(folder: SweepFolder) -> None:
+    """Ends all workers at once, also those that a dead supervisor has left; raises as `worker.stop_now`."""
+    if folder.is_running():
+        worker.kill(worker.pid_here(RunFolder(folder.root)))
+        worker.wait_for_end(RunFolder(folder.root))
+    # Again and again: one that is left may begin with the next cell meanwhile.
+    while left := folder.cells_at_work():
+        machine, pid = left[0].holder() or ("", 0)
+        with contextlib.suppress(OSError):
+            if machine == os.uname().nodename and worker.has_in_command(folder.root, pid):
+                os.kill(pid, signal.SIGKILL)  # it leads no group of its own
+        worker.wait_for_end(left[0])
+        if left[0].is_running():
+            pid = worker.pid_here(left[0])
+            raise InputError("its worker cannot be found", str(left[0].root), f"the process {pid} is another one")
 
 
 def _run(
