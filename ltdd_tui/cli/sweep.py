@@ -27,7 +27,7 @@ from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_c
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.launch.sweeps import check_data, checked_jobs, cost_of, jobs_here, prepare_sweep
-from ltdd_tui.runs import worker
+from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.find import cli_name, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
 from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
@@ -152,6 +152,7 @@ def _run(
 
     cluster: as of `worker.start_sweep`.
     """
+    manage.check_queue(RunFolder(folder.root), behind)
     cells, count = only_cells(folder.sweep(), only), 0
     if not cluster:  # whose nodes are asked for the data themselves
         check_data(cells)
