@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from engine.run.errors import DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, InputError, escaped
+from engine.run.folder import RunFolder, holder, is_held
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
@@ -164,14 +164,14 @@ def _run(
         return
 
     def start() -> WorkerProcess:
-        process = worker.start_sweep(folder, device, count, only, failed, behind, cluster)
-        at_once = "on a cluster" if cluster else f"{count} at a time"
-        print_note(f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}")
-        return process
+        return worker.start_sweep(folder, device, count, only, failed, behind, cluster)
 
+    at_once = "on a cluster" if cluster else f"{count} at a time"
+    plan = f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}"
     if not detach:
-        raise typer.Exit(_follow(watched, start, as_json, DriverLines(folder).tell if cluster else watched.tell))
+        raise typer.Exit(_follow(watched, start, plan, as_json, DriverLines(folder).tell if cluster else watched.tell))
     start()
+    print_note(plan)
     print_note(f"it runs on; `ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
 
 
@@ -212,17 +212,25 @@ class SweepWatch:
             print_note(escaped(f"[{number}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
-def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool, tell: Callable[[], None]) -> int:
-    """Calls `tell` until the workers have ended, prints the table, and returns the exit code.
+def _follow(
+    watched: SweepWatch, start: Callable[[], WorkerProcess], plan: str, as_json: bool, tell: Callable[[], None]
+) -> int:
+    """Tells the plan, calls `tell` until the workers have ended, prints the table, and returns the exit code.
 
+    Where another program started the sweep in the same moment, only that is said.
     The first Ctrl-C or SIGTERM asks all workers to stop at their next safe points, the second kills them.
     """
-    handled = 0
+    handled, begun, lock = 0, False, watched.folder.lock
     with caught_signals() as signals:
         own = start()
         while True:
-            ended = own.process.poll() is not None
-            tell()
+            ended = (code := own.process.poll()) is not None
+            held = is_held(lock) and (holder(lock) or ("", own.process.pid))[1] == own.process.pid
+            if not begun and (held or (ended and code != BAD_INPUT)):
+                begun = True
+                print_note(plan)
+            if begun:
+                tell()
             if len(signals) > handled:
                 if handled == 0:
                     watched.folder.stop_request.touch()
@@ -233,6 +241,9 @@ def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bo
             if ended:
                 break
             time.sleep(POLL_SECONDS)
+    if not begun:
+        print_note(own.last_output())
+        return exit_code_of(own.process.returncode)
     table, code = watched.table(), own.process.returncode
     print_table(table, as_json)
     hint = f"`ltdd-tui resume {cli_name(RunFolder(watched.folder.root))}`"

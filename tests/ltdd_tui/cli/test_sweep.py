@@ -120,6 +120,15 @@ def test_a_sweep_that_is_at_work_is_not_started_twice(
     assert run(monkeypatch, "stop", "mine") == 2
 
 
+def test_of_two_that_start_at_once_the_later_says_only_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "import sys; print('error: at work already', file=sys.stderr); sys.exit(2)"
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-S", "-c", said))
+    assert run(monkeypatch, "sweep", "mine.yaml") == 2
+    assert capsys.readouterr() == ("", "error: at work already\n")
+
+
 def test_workers_that_a_dead_supervisor_has_left_are_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
