@@ -24,7 +24,7 @@ from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
 from engine.run.presets import dump
-from engine.sweep.cells import CellStatus, SweepFolder, at_rest, cell_status, in_order, shared_by
+from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks
 from engine.worker import do_run, failures_told
@@ -41,10 +41,12 @@ def work_on_sweep(
     """Does the cells that are waiting or were interrupted, and those that `failed`, until none is left for this worker.
 
     only: as of `only_cells`. since: when the sweep was started, in seconds since 1970; what was stopped or failed after
-    that stays so. Returns DONE, STOPPED after a stop request, or START_AGAIN. Raises SettingsError or InputError.
+    that stays so. Returns DONE, STOPPED after a stop request, or START_AGAIN. Raises SettingsError, InputError, or
+    RunFailed where the disk is full.
     """
     began, requests = since or time.time(), stop_signals()
-    pick_device(device)  # one that is not there is no fault of the first cell
+    # Here, because a device that is not there is no fault of the first cell.
+    folder.keep_worker_kind(WorkerKind(pick_device(device).type, torch.get_num_threads()))
     left = in_order(only_cells(folder.sweep(), only))
     last: Cell | None = None
     while not (requests.numbers or folder.stop_request.exists()):
@@ -55,6 +57,7 @@ def work_on_sweep(
             with folder.run(last).held():
                 if _is_to_be_done(at_rest(last, folder.run(last)), began, failed):
                     do_cell(folder, last, device, requests)
+                    left.remove(last)  # whatever its folder says: nothing is tried twice by one worker
         except LockHeld:
             # Another worker was faster.
             continue
@@ -94,32 +97,39 @@ def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:
 
 
 def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals) -> None:
-    """Does one cell, whose lock is held; what it fails of is in its events. Raises what nobody knows a reason for."""
-    run = folder.run(cell)
-    log, deaths = EventLog(run.events), at_rest(cell, run).deaths
-    if deaths >= MOST_DEATHS:
-        hint = "most likely the memory is full: use fewer --jobs, or smaller settings; `ltdd-tui resume` tries again"
-        log.emit(RunBroke(f"its worker process died {deaths} times", str(run.console), hint))
-        return
-    if not run.exists():
-        write_atomically(run.config, dump(cell.settings))
-    run.stop_request.unlink(missing_ok=True)
-    check_run = stop_check(run, requests, "run")
+    """Does one cell, whose lock is held; what it fails of is in its events.
 
-    def check_stop() -> None:
-        if folder.stop_request.exists():
-            raise Stopped("stopped with its sweep", run.name, f"`ltdd-tui resume {folder.name}` goes on from here")
-        check_run()
+    Raises what nobody knows a reason for, and RunFailed where the events cannot be written."""
+    run, deaths = folder.run(cell), at_rest(cell, folder.run(cell)).deaths
+    with EventLog(run.events) as log:
+        if deaths >= MOST_DEATHS:
+            hint = (
+                "most likely the memory is full: use fewer --jobs, or smaller settings; `ltdd-tui resume` tries again"
+            )
+            log.emit(RunBroke(f"its worker process died {deaths} times", str(run.console), hint))
+            return
+        run.stop_request.unlink(missing_ok=True)
+        check_run = stop_check(run, requests, "run")
 
-    with _printing_to(run):
-        try:
-            with failures_told(run, log, log.emit, device):
-                do_run(run, device, log, check_stop)
-        except LtddError as error:
-            print(error, file=sys.stderr)
-        except Exception:
-            traceback.print_exc()
-            raise
+        def check_stop() -> None:
+            if folder.stop_request.exists():
+                raise Stopped("stopped with its sweep", run.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+            check_run()
+
+        with _printing_to(run):
+            try:
+                with failures_told(run, log, log.emit, device):
+                    if not run.exists():
+                        write_atomically(run.config, dump(cell.settings))
+                    do_run(run, device, log, check_stop)
+            except LtddError as error:
+                with contextlib.suppress(OSError):
+                    print(error, file=sys.stderr)
+                if not isinstance(error, Stopped) and at_rest(cell, run).state != "failed":
+                    raise  # on a full disk the events cannot tell it, and the next cell would fail alike
+            except Exception:
+                traceback.print_exc()
+                raise
 
 
 @contextlib.contextmanager
@@ -135,7 +145,8 @@ def _printing_to(run: RunFolder) -> Iterator[None]:
             yield
         finally:
             for number, (stream, before) in enumerate(zip(streams, kept, strict=True), 1):
-                stream.flush()
+                with contextlib.suppress(OSError):  # a full disk
+                    stream.flush()
                 os.dup2(before, number)
                 os.close(before)
 
@@ -147,8 +158,10 @@ def forget_cell() -> None:
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
     gc.collect()
-    # What is left is loaded code: to look through it again after each cell would take a fifth of a second.
-    gc.freeze()
+    # What the first cell leaves is loaded code: to look through it after each cell would take a fifth of a second. Only
+    # once, or what later cells leave in circles of references would never be freed.
+    if not gc.get_freeze_count():
+        gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -358,13 +358,22 @@ def _parsed(line: str) -> Any:
 
 
 class EventLog:
-    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or ""."""
+    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
+
+    As a context manager it closes the file at the end of the block.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock, self.stage = clock, ""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         self._seq = _close_torn_line(self._file)
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
 
     def emit(self, event: Event) -> None:
         """Writes one event."""

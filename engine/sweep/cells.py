@@ -16,9 +16,19 @@ from pathlib import Path
 from typing import Literal
 
 from engine.run.errors import Fault, InputError, SettingsError
-from engine.run.events import RunBroke, RunFinished, RunStarted, RunStopped, Stamped, decode, type_name
-from engine.run.expert_cache import trained_alike
-from engine.run.folder import RunFolder, is_held, read_json
+from engine.run.events import (
+    Checkpointed,
+    ExpertDone,
+    RunBroke,
+    RunFinished,
+    RunStarted,
+    RunStopped,
+    Stamped,
+    decode,
+    type_name,
+)
+from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
+from engine.run.folder import RunFolder, is_held, read_json, write_json
 from engine.run.metrics import readable_metrics
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import RunSettings, settings_hash
@@ -41,6 +51,8 @@ class SweepFolder:
         self.lock = self.root / "lock"
         self.console = self.root / "console.log"
         self.stop_request = self.root / "stop"
+        # The device and threads of its workers, written by the first one.
+        self.workers = self.root / "workers.json"
         # The names of the runs that it waits for, while it is held and has begun with no cell.
         self.queue = self.root / "queue"
 
@@ -72,19 +84,51 @@ class SweepFolder:
             raise InputError("this is no sweep: it has no sweep.yaml", str(self.root))
         return load_sweep(str(self.root))
 
+    def worker_kind(self) -> WorkerKind | None:
+        """What its first worker computed with; None before that."""
+        match read_json(self.workers):
+            case {"device": str(device), "threads": int(threads)} if threads > 0:
+                return WorkerKind(device, threads)
+        return None
+
+    def keep_worker_kind(self, own: WorkerKind) -> None:
+        """Lets all workers compute with the same as the first: the bytes of a run depend on it.
+
+        Raises InputError for another one.
+        """
+        kept = self.worker_kind()
+        if kept is None:
+            write_json(self.workers, {"device": own.device, "threads": own.threads})
+        elif kept != own:
+            what = f"this sweep was begun on {kept}, and this would be {own}: its cells could not be compared"
+            hint = "leave --device and --threads out, or start another sweep with --name"
+            raise InputError(what, str(self.workers), hint)
+
     def run(self, cell: Cell) -> RunFolder:
         """The cell's run folder, which need not be there yet."""
         return RunFolder(self.root / cell.name)
 
 
 @dataclass(frozen=True)
+class WorkerKind:
+    """What a worker computes with: cpu or cuda, and its threads."""
+
+    device: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.device} with {self.threads} thread{'s' * (self.threads != 1)}"
+
+
+@dataclass(frozen=True)
 class CellStatus:
     """A cell with what its run folder says.
 
-    faults: why it failed. deaths: how often, since it last ended by itself, a worker process died while it ran the
-    cell. ended: when it began or ended last, in seconds since 1970, or 0. pid: of the process that began with it last,
-    or 0. accuracy_mean and accuracy_std, in percent: of the final set, over the networks of this one run. foreign:
-    whether what lies in the place of its folder is not the cell, so that no worker may do anything there.
+    faults: why it failed. deaths: how many worker processes in a row died while they ran the cell, before a new
+    checkpoint or expert; the last one counts in any case. ended: when it began or ended last, in seconds since 1970, or
+    0. pid: of the process that began with it last, or 0. accuracy_mean and accuracy_std, in percent: of the final set,
+    over the networks of this one run. foreign: whether what lies in the place of its folder is not the cell, so that no
+    worker may do anything there.
     """
 
     cell: Cell
@@ -119,15 +163,18 @@ def at_rest(cell: Cell, folder: RunFolder) -> CellStatus:
         final = metrics["final"]
         mean, std = final.get("accuracy_mean"), final.get("accuracy_std")
         return CellStatus(cell, folder, "finished", accuracy_mean=mean, accuracy_std=std)
-    events = _begins_and_ends(folder)
+    marks = _marks(folder)
+    events = [item for item in marks if isinstance(item.event, BEGINS_AND_ENDS)]
     ended = events[0].seconds if events else 0.0
     pid = next((item.event.pid for item in events if isinstance(item.event, RunStarted)), 0)
     broke = [item.event for item in itertools.takewhile(lambda item: isinstance(item.event, RunBroke), events)]
     faults = tuple(
         Fault(event.what, event.where, event.hint) for event in reversed(broke) if isinstance(event, RunBroke)
     )
-    # Starts that no end follows.
-    deaths = len(list(itertools.takewhile(lambda item: isinstance(item.event, RunStarted), events)))
+    # Starts that neither an end nor progress follows: a person may kill the workers of a long cell again and again.
+    deaths = len(list(itertools.takewhile(lambda item: isinstance(item.event, RunStarted), marks)))
+    if events and isinstance(events[0].event, RunStarted):
+        deaths = max(deaths, 1)
     return CellStatus(cell, folder, "failed" if faults else "stopped", faults, deaths, ended, pid)
 
 
@@ -169,16 +216,20 @@ def _settings_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
     return () if same else (Fault("its settings are not those of the sweep", str(folder.config), hint),)
 
 
-def _begins_and_ends(folder: RunFolder) -> list[Stamped]:
-    """When workers began with the run and how they ended, the latest first."""
-    kinds = RunStarted, RunStopped, RunBroke, RunFinished
+BEGINS_AND_ENDS = RunStarted, RunStopped, RunBroke, RunFinished
+
+
+def _marks(folder: RunFolder) -> list[Stamped]:
+    """When workers began with the run, what they made that the next one reuses, and how they ended; latest first."""
+    kinds = *BEGINS_AND_ENDS, Checkpointed, ExpertDone
     marks = [f'"type":"{type_name(kind)}"' for kind in kinds]
     try:
         lines = folder.events.read_text(errors="replace").split("\n")
     except OSError:
         return []
     found = (decode(line) for line in reversed(lines) if any(mark in line for mark in marks))
-    return [item for item in found if isinstance(item, Stamped) and isinstance(item.event, kinds)]
+    stamped = (item for item in found if isinstance(item, Stamped) and isinstance(item.event, kinds))
+    return [item for item in stamped if not (isinstance(item.event, ExpertDone) and item.event.cached)]
 
 
 # ---- The order in which workers take cells ----
@@ -191,9 +242,21 @@ def shared_by(cell: Cell) -> str:
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells that share experts in sequence; by seed, so that a whole table of the first seed comes first."""
+    """Cells that share experts in sequence, by seed, so that a whole table of the first seed comes first.
+
+    Among cells that share experts, those that need most of them come first: else experts would be trained again.
+    """
     places: dict[str, int] = {}
     for cell in cells:
         places.setdefault(shared_by(cell), len(places))
     seeds = list(dict.fromkeys(cell.settings.seed for cell in cells))
-    return sorted(cells, key=lambda cell: (seeds.index(cell.settings.seed), places[shared_by(cell)]))
+    return sorted(
+        cells, key=lambda cell: (seeds.index(cell.settings.seed), places[shared_by(cell)], *_needs_less(cell))
+    )
+
+
+def _needs_less(cell: Cell) -> tuple[int, int]:
+    """Sorts the cell before those of the same experts that need fewer epochs of them, or fewer kinds."""
+    own = cell.settings
+    representation = representation_epochs(own) if own.trains_experts else 0
+    return -representation, -classifier_epochs(own) if own.trains_classifier_experts else 0

@@ -22,6 +22,7 @@ network are their own name; another value stands behind a short name of its sett
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import math
@@ -52,15 +53,10 @@ from engine.run.presets import (
 from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import location
-from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file
+from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file, parse_value
 
-LABELS = {
-    "dataset.imbalance_factor": "if",
-    "dataset.name": "",
-    "method": "",
-    "experts.network": "",
-    "evaluate.arch": "",
-}
+NAMED_ALONE = ("dataset.name", "method", "experts.network", "evaluate.arch")
+LABELS = {"dataset.imbalance_factor": "if"} | dict.fromkeys(NAMED_ALONE, "")
 """What stands before a value in a cell's name, where it is not the last part of the key."""
 PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""
@@ -378,18 +374,19 @@ def only_cells(sweep: Sweep, only: Sequence[str]) -> list[Cell]:
     wanted: dict[str, list[Any]] = {}
     for text in only:
         key = ""
-        for part in text.split(","):
+        for part in re.split(r",(?![^\[]*\])", text):  # not within a list
             name, equals, value = part.partition("=")
             key = _grid_key(sweep, name.strip()) if equals else key
             if not key:
-                raise InputError(
-                    f"{shortened(part)!r} is no KEY=VALUE", "--only", "for example: --only method=ltdd,ipc=10"
-                )
+                raise InputError(f"{shortened(part)!r} is no KEY=VALUE", "--only", "such as --only method=ltdd,ipc=10")
             known = {_in_a_name(own): own for own in sweep.grid[key]}
-            asked = _in_a_name((value if equals else part).strip())
-            if asked not in known:
+            asked = (value if equals else part).strip()
+            names = {_in_a_name(asked)}
+            with contextlib.suppress(ValueError):
+                names.add(_in_a_name(parse_value(asked)))  # as YAML: 1.0 is in names as 1, a list as its values
+            if not (found := [own for name, own in known.items() if name in names]):
                 raise InputError(f"{key} has no value {shortened(asked)!r}", "--only", f"it has {', '.join(known)}")
-            wanted.setdefault(key, []).append(known[asked])
+            wanted.setdefault(key, []).extend(found)
     return [cell for cell in sweep.cells if all(cell.values[key] in values for key, values in wanted.items())]
 
 

@@ -1,8 +1,8 @@
 """Starts the workers of a sweep on this machine, and others in place of those that die. No torch.
 
-`python -m engine.sweep.supervisor FOLDER [--jobs N] [--device D] [--only KEY=VALUE,...] [--failed] [--after RUN]` does
-the sweep. It is a process of its own, so that a sweep goes on when the program that started it, or its terminal, is
-closed. Exit codes: 0 all cells are finished, 1 some are not, 2 bad input, 130 stopped.
+`python -m engine.sweep.supervisor FOLDER [--jobs N] [--threads T] [--device D] [--only KEY=VALUE,...] [--failed]
+[--after RUN]` does the sweep. It is a process of its own, so that a sweep goes on when the program that started it, or
+its terminal, is closed. Exit codes: 0 all cells are finished, 1 some are not, 2 bad input, 130 stopped.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ def supervise(
     only: Sequence[str] = (),
     failed: bool = False,
     behind: Sequence[RunFolder] = (),
+    threads: int = 0,
 ) -> int:
     """Runs `jobs` workers until the sweep is done, after the runs `behind` it is queued; returns the exit code.
 
     A first SIGINT or SIGTERM, or the sweep's stop file, asks the workers to stop at safe points; a second signal kills
-    them. failed: whether cells that failed are tried again. Returns DONE where all cells are finished, FAILED where
+    them. failed: whether cells that failed are tried again. threads: of each worker; by default as many as those before
+    had, else an equal part of the cores. Returns DONE where all cells are finished, FAILED where
     some are not, BAD_INPUT for a worker that could not begin, STOPPED after a stop request.
     """
     cells = only_cells(folder.sweep(), only)
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"):
-        folder.stop_request.unlink(missing_ok=True)
         requests = StopSignals()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: requests.take(number))
@@ -54,7 +55,9 @@ def supervise(
             return STOPPED
         arguments = ["sweep", str(folder.root), "--device", device, "--since", f"{time.time():.3f}"]
         arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
-        workers = [_Slot(folder, arguments, threads_of(jobs)) for _ in range(jobs)]
+        kept = folder.worker_kind()
+        threads = threads or (kept.threads if kept else threads_of(jobs))
+        workers = [_Slot(folder, arguments, threads) for _ in range(jobs)]
         while any([worker.goes_on() for worker in workers]):
             if requests.numbers:
                 folder.stop_request.touch()
@@ -113,7 +116,8 @@ class _Slot:
         code = self.process.poll()
         if code is None:
             return True
-        if code in (DONE, BAD_INPUT, STOPPED) or self.folder.stop_request.exists():
+        # One that FAILED has said why, such as a full disk; another one could do no more.
+        if code in (DONE, FAILED, BAD_INPUT, STOPPED) or self.folder.stop_request.exists():
             return False
         print(f"a worker process ended with code {code}; another one goes on", file=sys.stderr, flush=True)
         self.fruitless = 0 if self._has_begun_a_cell() else self.fruitless + 1
@@ -124,8 +128,12 @@ class _Slot:
         return True
 
     def _has_begun_a_cell(self) -> bool:
-        """Whether the last worker has begun with a cell: then its death is counted there."""
-        return any(status.pid == self.process.pid for status in statuses(self.folder, self.folder.sweep().cells))
+        """Whether the last worker has begun with a cell, where its death is counted, or has finished one."""
+        here = os.uname().nodename, self.process.pid
+        return any(
+            status.pid == self.process.pid or (status.state == "finished" and status.folder.holder() == here)
+            for status in statuses(self.folder, self.folder.sweep().cells)
+        )
 
 
 def main() -> int:
@@ -133,6 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.sweep.supervisor")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--failed", action="store_true")
@@ -140,7 +149,7 @@ def main() -> int:
     own = parser.parse_args()
     try:
         behind = [RunFolder(other) for other in own.after]
-        return supervise(SweepFolder(own.folder), own.jobs, own.device, own.only, own.failed, behind)
+        return supervise(SweepFolder(own.folder), own.jobs, own.device, own.only, own.failed, behind, own.threads)
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code

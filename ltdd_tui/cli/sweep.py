@@ -26,11 +26,11 @@ from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
-from ltdd_tui.launch.sweeps import check_data, checked_jobs, cost_of, jobs_here, prepare_sweep
+from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, prepare_sweep, workers_here
 from ltdd_tui.runs import manage, worker
-from ltdd_tui.runs.find import cli_name, find_run_or_sweep, find_sweep_folder
+from ltdd_tui.runs.find import cli_name, default_runs_dir, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
-from ltdd_tui.runs.sweeps import SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
+from ltdd_tui.runs.sweeps import LEFT, SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
 from ltdd_tui.runs.worker import WorkerProcess
 
 POLL_SECONDS = 0.3
@@ -62,7 +62,7 @@ def sweep(
     ] = "auto",
     device: Device = "auto",
     cluster: Cluster = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     ranks: Ranks = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and their cost; start nothing")] = False,
     as_json: AsJson = False,
@@ -74,11 +74,11 @@ def sweep(
     if folder and (overrides or name):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
-    on = driver_options(cluster, threads, ranks)
+    on = driver_options(cluster, threads, ranks, jobs, after)
     cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
     if dry_run:
         here = folder or SweepFolder(runs_dir / (name or chosen.name))
-        print_cost(replace(chosen, cells=tuple(cells)), here, jobs, device, as_json)
+        print_cost(chosen, cells, here, jobs, device, as_json)
         return
     behind = [find_run_or_sweep(other, runs_dir) for other in after or []]
     folder = folder or prepare_sweep(chosen, runs_dir, name)
@@ -153,20 +153,20 @@ def _run(
     cluster: as of `worker.start_sweep`.
     """
     manage.check_queue(RunFolder(folder.root), behind)
-    cells, count = only_cells(folder.sweep(), only), 0
+    whole = folder.sweep()
+    cells, own = only_cells(whole, only), Workers(0, device, 0)
     if not cluster:  # whose nodes are asked for the data themselves
         check_data(cells)
-        cost = cost_of(cells, device_here(device))
-        count = jobs_here(jobs, device_here(device), len(cells), cost.memory_gib)
+        own = workers_here(folder, whole, cells, device, jobs)
     watched = SweepWatch(folder, cells)
     if all(cell.state == "done" for cell in watched.table().cells):
         print_table(watched.table(), as_json)
         return
 
     def start() -> WorkerProcess:
-        return worker.start_sweep(folder, device, count, only, failed, behind, cluster)
+        return worker.start_sweep(folder, own.device, own.jobs, own.threads, only, failed, behind, cluster)
 
-    at_once = "on a cluster" if cluster else f"{count} at a time"
+    at_once = "on a cluster" if cluster else f"{own.jobs} at a time"
     plan = f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}"
     if not detach:
         raise typer.Exit(_follow(watched, start, plan, as_json, DriverLines(folder).tell if cluster else watched.tell))
@@ -250,7 +250,8 @@ def _follow(
     if signals or code == STOPPED:
         print_note(f"{'killed' if len(signals) > 1 else 'stopped'}; {hint} goes on from there")
         return exit_code_after(signals)
-    if code not in (DONE, FAILED):
+    cells_left = any(cell.state in LEFT for cell in table.cells)
+    if code not in (DONE, FAILED) or (code == FAILED and cells_left):  # all workers ended before their work
         print_note("\n".join(filter(None, (own.last_output(), f"{hint} goes on from what is finished"))))
         return exit_code_of(code)
     if table.failures:
@@ -323,29 +324,35 @@ def _as_plain(table: SweepTable) -> dict[str, Any]:
 
 
 def estimate_sweep(given: str, overrides: list[str], device: str, as_json: bool) -> None:
-    """Prints what is left to do of a sweep costs, by its name, file or folder."""
-    print_cost(load_sweep(given, overrides), SweepFolder(given), "auto", device, as_json)
+    """Prints the cost of what is left to do of a sweep: of its name, its file, or its folder."""
+    sweep = load_sweep(given, overrides)
+    runs_dir = default_runs_dir()
+    begun = find_sweep_folder(given, runs_dir) or find_sweep_folder(sweep.name, runs_dir)
+    same = begun is not None and begun.file.read_text(encoding="utf-8") == sweep.resolved
+    folder = begun if begun and same else SweepFolder(runs_dir / sweep.name)
+    print_cost(sweep, sweep.cells, folder, "auto", device, as_json)
 
 
-def print_cost(sweep: Sweep, folder: SweepFolder, jobs: str, device: str, as_json: bool) -> None:
-    """Prints what the cells that are not finished cost: by row and column, in all, and with so many at a time."""
-    cells = sweep.cells
-    profile = device_here(device)
+def print_cost(sweep: Sweep, cells: Sequence[Cell], folder: SweepFolder, jobs: str, device: str, as_json: bool) -> None:
+    """Prints what these cells of a sweep cost, as far as they are not finished: by row and column, and in all."""
+    own = workers_here(folder, sweep, cells, device, jobs)
+    profile = device_here(own.device)
     finished = [status.cell.name for status in statuses(folder, cells) if status.state == "finished"]
     cost = cost_of(cells, profile, finished)
-    count = jobs_here(jobs, profile, len(cells), cost.memory_gib)
     if as_json:
-        left = [{"name": cell.name, "values": cell.values, "seconds": cost.seconds.get(cell.name)} for cell in cells]
-        whole = {"total_seconds": cost.total_seconds, "jobs": count, "memory_gib": cost.memory_gib}
-        print_json({"device": profile.name, **whole, "finished": finished, "cells": left})
+        left = [cell for cell in cells if cell.name not in finished]
+        by_cell = [{"name": cell.name, "values": cell.values, "seconds": cost.seconds.get(cell.name)} for cell in left]
+        whole = {"total_seconds": cost.total_seconds, "jobs": own.jobs, "memory_gib": cost.memory_gib}
+        print_json({"device": profile.name, **whole, "finished": finished, "cells": by_cell})
         return
-    print_data(_cost_table(tabulate(sweep, folder.root, ()), cost.seconds))
+    shown = replace(sweep, cells=tuple(cells))
+    print_data(_cost_table(tabulate(shown, folder.root, ()), cost.seconds))
     print_data("")
-    known = f" ({cost.unknown:,} cells without an estimate)" if cost.unknown else ""
+    unknown = f" ({cost.unknown:,} cells without an estimate)" if cost.unknown else ""
     print_data(
         f"{len(cells):,} cells, {cost.done:,} of them finished; the others take"
-        f" {duration(cost.total_seconds, 'estimate')} one after another on {profile.name}{known}, and"
-        f" {cost.memory_gib:.1f} GiB each; {count} at a time here"
+        f" {duration(cost.total_seconds, 'estimate')} one after another on {profile.name}{unknown}, and"
+        f" {cost.memory_gib:.1f} GiB each; {own.jobs} at a time here"
     )
     print_note("experts, teachers, random images and equal starts are counted once, for the first cell that needs them")
 

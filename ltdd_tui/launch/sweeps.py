@@ -14,8 +14,9 @@ from engine.run.expert_cache import CachedExperts, cached_experts, classifiers_t
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.settings import RunSettings, settings_hash
 from engine.run.validation import check_runnable, data_faults
-from engine.sweep.cells import SweepFolder, in_order, shared_by
+from engine.sweep.cells import SweepFolder, WorkerKind, in_order, shared_by
 from engine.sweep.grid import Cell, Sweep, only_cells, sweep_files
+from engine.sweep.supervisor import threads_of
 from ltdd_tui.formatting import duration
 from ltdd_tui.launch import machine
 from ltdd_tui.launch.machine import device_here
@@ -78,10 +79,11 @@ def begin_sweep(
 
     They wait for the runs `behind` which the sweep is queued. Raises SettingsError or InputError.
     """
-    cells, device = only_cells(folder.sweep(), only), device_here(device_name)
+    sweep = folder.sweep()
+    cells = only_cells(sweep, only)
     check_data(cells)
-    jobs = jobs_here("auto", device, len(cells), cost_of(cells, device).memory_gib)
-    return worker.start_sweep(folder, device_name, jobs, only, True, behind)
+    own = workers_here(folder, sweep, cells, device_name)
+    return worker.start_sweep(folder, own.device, own.jobs, own.threads, only, True, behind)
 
 
 def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
@@ -89,6 +91,36 @@ def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> 
     manage.check_queue(folder, behind)
     sweep = SweepFolder(folder.root)
     return begin_sweep(sweep, device, (), behind) if sweep.exists() else worker.start(folder, device, behind)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a sweep on this machine: how many at once, their device, and the threads of each."""
+
+    jobs: int
+    device: str
+    threads: int
+
+
+def workers_here(
+    folder: SweepFolder, sweep: Sweep, cells: Sequence[Cell], device_name: str, jobs: str = "auto"
+) -> Workers:
+    """The workers that do some cells of a sweep; its first start decides device and threads, for all of its cells.
+
+    Raises InputError for a device that the sweep was not begun on.
+    """
+    kept = folder.worker_kind()
+    if kept is None:
+        device = device_here(device_name)
+        memory = cost_of(sweep.cells, device).memory_gib
+        # Not of these cells alone: the bytes of a cell must not depend on which others were asked for with it.
+        threads = threads_of(jobs_here(jobs, device, len(sweep.cells), memory))
+        return Workers(jobs_here(jobs, device, len(cells), memory, threads), device_name, threads)
+    name = kept.device if device_name == "auto" else device_name
+    device = device_here(name)
+    folder.keep_worker_kind(WorkerKind(device.kind, kept.threads))
+    memory = cost_of(cells, device).memory_gib
+    return Workers(jobs_here(jobs, device, len(cells), memory, kept.threads), name, kept.threads)
 
 
 def check_data(cells: Sequence[Cell]) -> None:
@@ -185,12 +217,15 @@ def checked_jobs(asked: str) -> str:
     return asked
 
 
-def jobs_here(asked: str, device: Device, cells: int, memory_gib: float) -> int:
-    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one."""
+def jobs_here(asked: str, device: Device, cells: int, memory_gib: float, threads: int = 1) -> int:
+    """How many cells are done at once: as asked, or as many as cores, memory and cells allow, on a GPU one.
+
+    threads: of each worker, at least.
+    """
     if asked != "auto":
         return int(asked)
     if device.kind != "cpu":
         return 1
-    cores, room = len(usable_cores()), machine.memory_gib(device)
+    cores, room = max(1, len(usable_cores()) // threads), machine.memory_gib(device)
     by_memory = int(MEMORY_SHARE * room / memory_gib) if room and memory_gib else cores
     return max(1, min(cores, by_memory, cells))

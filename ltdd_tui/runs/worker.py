@@ -64,6 +64,7 @@ def start_sweep(
     folder: SweepFolder,
     device: str,
     jobs: int,
+    threads: int,
     only: Sequence[str],
     failed: bool,
     behind: Sequence[RunFolder] = (),
@@ -71,9 +72,9 @@ def start_sweep(
 ) -> WorkerProcess:
     """Starts `jobs` workers that do the cells of a sweep, each one after another, and a process that looks after them.
 
-    only: as of `only_cells`. failed: cells that failed before are tried again. It waits for the runs `behind` which it
-    is queued. cluster: options of engine.cluster.driver, which does the cells in place of workers of this machine.
-    Raises InputError where it is at work.
+    threads: of each worker. only: as of `only_cells`. failed: cells that failed before are tried again. It waits for
+    the runs `behind` which it is queued. cluster: options of engine.cluster.driver, which does the cells in place of
+    workers of this machine. Raises InputError where it is at work.
     """
     if folder.is_running():
         hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
@@ -82,7 +83,8 @@ def start_sweep(
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
     if cluster:
         return launch(RunFolder(folder.root), [*arguments, *cluster], CLUSTER_COMMAND)
-    return launch(RunFolder(folder.root), [*arguments, "--jobs", str(jobs), *after(behind)], SWEEP_COMMAND)
+    counts = ["--jobs", str(jobs), "--threads", str(threads)]
+    return launch(RunFolder(folder.root), [*arguments, *counts, *after(behind)], SWEEP_COMMAND)
 
 
 def after(others: Sequence[RunFolder]) -> list[str]:
@@ -186,7 +188,8 @@ def stop_now(folder: RunFolder) -> None:
     # In place of the worker, which could not say it; who reads the events knows the stage. A sweep has no events.
     with folder.held():
         if folder.exists():
-            EventLog(folder.events).emit(RunStopped(""))
+            with EventLog(folder.events) as log:
+                log.emit(RunStopped(""))
         folder.stop_request.unlink(missing_ok=True)
 
 

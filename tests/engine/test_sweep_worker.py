@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine import sweep_worker
 from engine.__main__ import main
-from engine.run.folder import RunFolder, write_atomically
+from engine.run.errors import STOPPED, InputError, RunFailed
+from engine.run.events import Checkpointed, EventLog, ExpertDone, RunStarted
+from engine.run.folder import RunFolder, write_atomically, write_json
 from engine.run.presets import dump
 from engine.stages import evaluate as stage
 from engine.sweep import supervisor
-from engine.sweep.cells import SweepFolder, cell_status
+from engine.sweep.cells import SweepFolder, WorkerKind, cell_status
 from engine.sweep.supervisor import supervise
 from engine.sweep_worker import START_AGAIN, work_on_sweep
 
@@ -84,7 +89,7 @@ def test_cells_have_the_bytes_of_runs_alone_and_no_network_is_trained_twice(
     assert len(starts) == 2 * 2, "ltdd and ed start alike; a selection ends where it starts"
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "another"))
     monkeypatch.setattr("engine.run.folder.evaluations_root", lambda: tmp_path / "none")
-    for cell in folder.sweep().cells[::2]:
+    for cell in folder.sweep().cells[1:]:  # one that is distilled after another one, too
         run = RunFolder(tmp_path / "alone" / cell.name)
         write_atomically(run.config, dump(cell.settings))
         assert main(["run", str(run.root), "--device", "cpu"]) == 0
@@ -165,6 +170,56 @@ def test_a_cell_that_another_worker_does_is_left_to_it(tmp_path: Path) -> None:
         assert states(folder) == {first.name: "running", second.name: "finished"}
 
 
+def test_a_full_disk_ends_the_worker_with_its_message_and_no_cell_is_tried_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, tried = sweep_in(tmp_path / "sweep"), list[str]()
+
+    def full(run: RunFolder, *_: object) -> None:
+        tried.append(run.name)
+        raise OSError(errno.ENOSPC, "No space left on device", str(run.metrics))
+
+    monkeypatch.setattr(sweep_worker, "do_run", full)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_worker.EventLog, "emit", full_disk)
+        with pytest.raises(RunFailed, match="nothing can be written: No space left"):
+            work_on_sweep(folder, "cpu")
+    assert tried == ["random-seed0"]
+    assert work_on_sweep(folder, "cpu") == 0 and tried[1:] == ["random-seed0", "random-seed1"], "it could tell it"
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_all_workers_of_a_sweep_compute_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_worker, "do_run", lambda *_: None)
+    folder = sweep_in(tmp_path / "sweep")
+    assert folder.worker_kind() is None
+    folder.keep_worker_kind(WorkerKind("cpu", 1024))
+    with pytest.raises(InputError, match=r"begun on cpu with 1024 threads, and this would be cpu with \d+ thread"):
+        work_on_sweep(folder, "cpu")
+    assert set(states(folder).values()) == {"waiting"}
+    folder.workers.write_text("damaged")
+    assert work_on_sweep(folder, "cpu") == 0
+    kept = folder.worker_kind()
+    assert kept and kept.device == "cpu" and kept.threads == torch.get_num_threads()
+
+
+def test_deaths_are_counted_only_where_nothing_was_reached_in_between(tmp_path: Path) -> None:
+    cell = sweep_in(tmp_path / "sweep").sweep().cells[0]
+    run, begins = RunFolder(tmp_path / "run"), RunStarted("", "ltdd", "", 1.0, 1, 0, "", "cpu", [], 1, "", 7)
+    write_atomically(run.config, dump(cell.settings))
+    expert, found = ExpertDone("representation", 0, False, 50.0, [], []), list[int]()
+    with EventLog(run.events) as log:
+        for event in (begins, begins, Checkpointed(5), begins, expert, begins, replace(expert, cached=True), begins):
+            log.emit(event)
+            found.append(cell_status(cell, run).deaths)
+    assert found == [1, 2, 1, 1, 1, 1, 1, 2]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        log.emit(begins)
+
+
 @pytest.mark.parametrize(("dies", "starts", "code"), [(1, 2, 1), (99, 3, 1)])
 def test_a_worker_that_dies_is_replaced_unless_it_never_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: int, starts: int, code: int
@@ -176,3 +231,28 @@ def test_a_worker_that_dies_is_replaced_unless_it_never_begins(
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.01)
     assert supervise(folder, 1, "cpu") == code, "no cell is finished"
     assert os.path.getsize(tally) == starts
+
+
+def test_a_stop_request_from_before_the_workers_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    monkeypatch.setattr(supervisor, "WORKER", (sys.executable, "-S", "-c", ""))
+    folder.stop_request.touch()
+    assert supervise(folder, 1, "cpu") == STOPPED and folder.stop_request.exists()
+
+
+def test_a_worker_that_has_finished_cells_and_dies_between_two_was_not_fruitless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sweep_in(tmp_path / "sweep")
+    monkeypatch.setattr(supervisor, "WORKER", (sys.executable, "-S", "-c", ""))
+    slot = supervisor._Slot(folder, (), 1)
+    slot.process.wait()
+    run = folder.run(folder.sweep().cells[0])
+    write_json(run.metrics, {"final": {"accuracy_mean": 50.0, "accuracy_std": 1.0}, "stage_seconds": {}})
+    for path in (run.distilled, run.config):
+        write_atomically(path, b"")
+    with run.held():
+        pass
+    assert states(folder)[run.name] == "finished" and not slot._has_begun_a_cell(), "this process did that cell"
+    run.lock.write_text(f"{os.uname().nodename} {slot.process.pid}\n")
+    assert slot._has_begun_a_cell()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
+from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.methods import METHODS
 from engine.run.presets import load_preset, shipped_folder
+from engine.sweep.cells import in_order, shared_by
 from engine.sweep.grid import Sweep, load_sweep
 from scripts.generate_docs import with_sweep_estimate
 
@@ -42,6 +45,16 @@ def test_cells_of_ltdd_are_the_presets_of_the_paper_with_their_published_accurac
         expected = cell.settings.expected
         assert cell.settings.model_copy(update={"expected": None}) == preset.model_copy(update={"expected": None})
         assert expected is None or preset.expected is None or expected.accuracy == preset.expected.accuracy
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_first_cell_trains_all_that_cells_with_the_same_experts_need(name: str, sweeps: dict[str, Sweep]) -> None:
+    for _, group in itertools.groupby(in_order(sweeps[name].cells), shared_by):
+        needs = [
+            (representation_epochs(own) * own.trains_experts, classifier_epochs(own) * own.trains_classifier_experts)
+            for own in (cell.settings for cell in group)
+        ]
+        assert needs[0][0] == max(epochs for epochs, _ in needs) and needs[0] == max(needs)
 
 
 def test_digits_has_every_method_but_imported(sweeps: dict[str, Sweep]) -> None:

@@ -86,6 +86,12 @@ def test_only_takes_cells_by_values_of_the_grid(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path)
     names = [cell.name for cell in only_cells(sweep, ["method=ltdd,random,if=100", "seed=1"])]
     assert names == [f"{name}-if100-lambda_cls{value}-seed1" for name in ("ltdd", "random") for value in ("0.1", "1")]
+    # Also as YAML writes a value, and as the screen does: lists, and numbers with more digits than in a name.
+    lists = sweep_of(tmp_path, "preset: quickstart\ngrid: {evaluate.labels: [[stored, hard], [hard]], seed: [0, 1]}\n")
+    labels = lists.cells[0].values["evaluate.labels"]
+    for text in ("labels=[stored,hard],seed=1", "labels=stored-hard,seed=1.0", f"evaluate.labels={labels},seed=1"):
+        assert only_cells(lists, [text]) == [lists.cells[1]]
+    assert len(only_cells(sweep, ["lambda_cls=1.0"])) == 16
     assert only_cells(sweep, []) == list(sweep.cells)
     for wrong, told in (
         ("methods=ltdd", "no 'methods'"),

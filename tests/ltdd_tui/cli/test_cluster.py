@@ -29,11 +29,11 @@ def test_without_ray_one_line_says_how_to_install_it_and_nothing_is_made(
 
 def test_the_drivers_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "find_spec", lambda name: ModuleSpec(name, None))
-    assert cluster.driver_options(None, 1, 1) == []
+    assert cluster.driver_options(None, None, 1) == []
     wanted = ["--address", "ray://head:10001", "--threads", "4", "--ranks", "2"]
     assert cluster.driver_options("ray://head:10001", 4, 2) == wanted
     with pytest.raises(InputError, match="--ranks: it is an option of a cluster"):
-        cluster.driver_options(None, 1, 2)
+        cluster.driver_options(None, None, 2)
 
 
 def test_whole_lines_of_the_driver_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

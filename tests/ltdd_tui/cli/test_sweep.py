@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.run.device_profiles import cpu
+from engine.run.errors import InputError
 from engine.run.folder import RunFolder, exclusive
-from engine.sweep.cells import SweepFolder
+from engine.sweep.cells import SweepFolder, WorkerKind
 from engine.sweep.grid import load_sweep
 from ltdd_tui.cli.main import main
-from ltdd_tui.launch.sweeps import cost_of, jobs_here
+from ltdd_tui.launch.sweeps import Workers, begin_sweep, cost_of, jobs_here, workers_here
 from ltdd_tui.runs import worker
 from tests.ltdd_tui.recorded import let_go, record_sweep
 
@@ -89,6 +90,9 @@ def test_cells_are_told_as_they_end_and_the_table_closes(
     assert "ltdd-seed0: 50.0 %" in err
     assert ("a matching loss is not finite" in err) == failed
     assert [cell["state"] for cell in told["cells"][2:]] == ["waiting"] * 4
+    assert run(monkeypatch, "estimate", "mine.yaml", "--json") == 0
+    left = json.loads(capsys.readouterr().out)
+    assert "ltdd-seed0" in left["finished"] and "ltdd-seed0" not in [cell["name"] for cell in left["cells"]]
     assert run(monkeypatch, "show", "mine") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["ltdd", "50.0" if failed else "52.0"]
     (Path("mine.yaml")).write_text(GRID.replace("seed: [0, 1]", "seed: [0]"))
@@ -106,6 +110,25 @@ def test_workers_are_as_many_as_cores_and_memory_allow(monkeypatch: pytest.Monke
         1,
     ]
     assert jobs_here("5", cpu(8), 1, 1.0) == 5
+
+
+def test_a_resumed_sweep_keeps_the_device_and_the_threads_of_its_first_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltdd_tui.launch.sweeps.usable_cores", lambda: list(range(8)))
+    monkeypatch.setattr("engine.sweep.supervisor.usable_cores", lambda: list(range(8)))
+    monkeypatch.setattr("ltdd_tui.launch.machine.memory_gib", lambda device: 999.0)
+    sweep, folder = load_sweep("mine.yaml"), SweepFolder(Path("runs/mine"))
+    started = list[str]()
+    monkeypatch.setattr(worker, "launch", lambda folder, arguments, command: started.extend(arguments[1:]))
+    record_sweep(folder.root, {}, sweep.resolved)
+    one = sweep.cells[:1]
+    assert workers_here(folder, sweep, one, "cpu") == Workers(1, "cpu", 1), "not 8 threads, which the other 5 lack"
+    folder.keep_worker_kind(WorkerKind("cpu", 4))
+    assert [workers_here(folder, sweep, cells, "auto").jobs for cells in (one, sweep.cells)] == [1, 2]
+    assert workers_here(folder, sweep, one, "auto", "5") == Workers(5, "cpu", 4)
+    begin_sweep(folder, "auto", ["method=ltdd"])
+    assert started[:2] == ["--device", "cpu"] and started[-4:] == ["--jobs", "2", "--threads", "4"]
+    with pytest.raises(InputError, match="begun on cpu with 4 threads, and this would be cuda with 4 threads"):
+        begin_sweep(folder, "cuda")
 
 
 def test_a_sweep_that_is_at_work_is_not_started_twice(

@@ -120,14 +120,15 @@ async def test_a_sweep_is_resumed_and_stopped_and_only_some_cells_are_run(
 ) -> None:
     monkeypatch.setattr(sweep_screen, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-c", SUPERVISOR))
-    monkeypatch.setattr(sweeps, "jobs_here", lambda asked, device, cells, memory: 1)
+    monkeypatch.setattr(sweeps, "jobs_here", lambda *_: 1)
+    monkeypatch.setattr(sweeps, "threads_of", lambda jobs: 2)
     let_go(RunFolder(folder.root / "datm-if10-seed1"))
     arguments = folder.root / "arguments"
     async with shown(folder) as pilot:
         await pilot.press("r")
         await until(pilot, folder.is_running)
         await sees(pilot, "1 starting", "s Stop")
-        assert {*arguments.read_text().split()} == {"--device", "cpu", "--jobs", "1", "--failed"}
+        assert {*arguments.read_text().split()} == {"--device", "cpu", "--jobs", "1", "--threads", "2", "--failed"}
         assert "r Resume" not in text(pilot)
         await pilot.press("s", "y")
         await until(pilot, lambda: not folder.is_running())
