@@ -11,9 +11,13 @@ import sys
 def main() -> None:
     """Runs the command that sys.argv names."""
     sys.path[:] = own_code_first(sys.path)
-    from ltdd_tui.cli.main import main as command_line
+    try:
+        from ltdd_tui.cli.main import main as command_line
 
-    command_line()
+        command_line()
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are still loaded.
+        sys.exit(130)
 
 
 def own_code_first(paths: list[str]) -> list[str]:

@@ -36,6 +36,10 @@ def lock_file() -> Path:
 class _Turns:
     """This process's place among the workers; the system ends its locks with it, however it ends."""
 
+    # Of the process, whatever the number of its runs: whether its last wait ran out. A worker of a sweep would
+    # else wait so long in each cell for one that is suspended.
+    waited_in_vain = False
+
     def __init__(self, file: int) -> None:
         self._file, self._cores, self._until = file, set[int](), 0.0
 
@@ -48,7 +52,9 @@ class _Turns:
             self._unlock(_QUEUE)
         else:
             self.give_back()
-            if not self._wait(now + PATIENCE_SECONDS):
+            patience = min(2 * TURN_SECONDS, PATIENCE_SECONDS) if self.waited_in_vain else PATIENCE_SECONDS
+            _Turns.waited_in_vain = not self._wait(now + patience)
+            if self.waited_in_vain:
                 self.give_back()
                 # As long as it has waited: one worker that never gives back costs the others half their time at most.
                 self._until = time.monotonic() + PATIENCE_SECONDS

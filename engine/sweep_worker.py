@@ -92,7 +92,7 @@ def _next_cell(folder: SweepFolder, left: list[Cell], last: Cell | None, began: 
 
 def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:
     if status.state == "failed":
-        return failed and status.ended < began
+        return failed and not status.foreign and status.ended < began
     return status.state == "waiting" or (status.state == "stopped" and (status.deaths > 0 or status.ended < began))
 
 

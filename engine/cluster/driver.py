@@ -196,9 +196,10 @@ class _Driver:
         """Submits and receives until all is done; returns the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _frame: self._requests.take(number))
-        states = {status.cell.name: status.state for status in statuses(self._folder, cells)}
-        over = ("finished", "running") if failed else ("finished", "running", "failed")
-        left = [cell for cell in in_order(cells) if states[cell.name] not in over]
+        states = ("finished", "running") if failed else ("finished", "running", "failed")
+        looked_at = statuses(self._folder, cells)
+        over = {status.cell.name for status in looked_at if status.foreign or status.state in states}
+        left = [cell for cell in in_order(cells) if cell.name not in over]
         cpus, gpus = (int(sum(getattr(node, of) for node in self._nodes)) for of in ("cpus", "gpus"))
         files = "are shared" if self._place.shared else "are sent"
         machines = f"{len(self._nodes)} nodes, {cpus} CPUs, {gpus} GPUs"

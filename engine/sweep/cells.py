@@ -1,18 +1,21 @@
 """What the run folders of a sweep say: the state of each cell, and the order in which workers take them. No torch.
 
 The folders are all there is to know: a cell is finished once its run has a result, and waits while it has no folder.
+A folder whose settings are not those of the sweep is not the cell: nothing of it counts, and nothing is done in it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.events import (
     Checkpointed,
     ExpertDone,
@@ -27,7 +30,8 @@ from engine.run.events import (
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
 from engine.run.folder import RunFolder, is_held, read_json, write_json
 from engine.run.metrics import readable_metrics
-from engine.run.settings import settings_hash
+from engine.run.presets import DeletedSettingWarning, load_preset
+from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.grid import FILE, Cell, Sweep, load_sweep
 
 State = Literal["waiting", "running", "finished", "failed", "stopped"]
@@ -59,6 +63,13 @@ class SweepFolder:
     def is_running(self) -> bool:
         """Whether a process looks after workers of this sweep."""
         return is_held(self.lock)
+
+    def cells_at_work(self) -> list[RunFolder]:
+        """The cells that workers hold, also those whose supervisor has died and left them behind."""
+        with contextlib.suppress(OSError):
+            paths = sorted(path.path for path in os.scandir(self.root) if path.is_dir())
+            return [RunFolder(path) for path in paths if is_held(Path(path, "lock"))]
+        return []
 
     def queued_behind(self) -> tuple[str, ...]:
         """The names of the runs that it waits for in the queue."""
@@ -116,7 +127,8 @@ class CellStatus:
     faults: why it failed. deaths: how many worker processes in a row died while they ran the cell, before a new
     checkpoint or expert; the last one counts in any case. ended: when it began or ended last, in seconds since 1970, or
     0. pid: of the process that began with it last, or 0. accuracy_mean and accuracy_std, in percent: of the final set,
-    over the networks of this one run.
+    over the networks of this one run. foreign: whether what lies in the place of its folder is not the cell, so that no
+    worker may do anything there.
     """
 
     cell: Cell
@@ -128,6 +140,7 @@ class CellStatus:
     pid: int = 0
     accuracy_mean: float | None = None
     accuracy_std: float | None = None
+    foreign: bool = False
 
 
 def statuses(folder: SweepFolder, cells: Sequence[Cell]) -> list[CellStatus]:
@@ -142,6 +155,8 @@ def cell_status(cell: Cell, folder: RunFolder) -> CellStatus:
 
 def at_rest(cell: Cell, folder: RunFolder) -> CellStatus:
     """The same of a cell that no worker does, or whose lock the caller holds."""
+    if foreign := foreign_faults(cell, folder):
+        return CellStatus(cell, folder, "failed", foreign, foreign=True)
     if not folder.exists():
         return CellStatus(cell, folder, "waiting")
     if folder.distilled.exists() and (metrics := readable_metrics(folder)):
@@ -161,6 +176,44 @@ def at_rest(cell: Cell, folder: RunFolder) -> CellStatus:
     if events and isinstance(events[0].event, RunStarted):
         deaths = max(deaths, 1)
     return CellStatus(cell, folder, "failed" if faults else "stopped", faults, deaths, ended, pid)
+
+
+_compared: dict[Path, tuple[tuple[int, int], RunSettings, tuple[Fault, ...]]] = {}
+# By config.yaml, with its time and size: to read it takes 10 ms, and workers look at hundreds of cells after each.
+
+
+def foreign_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
+    """Why what lies in the place of the cell's folder is not this cell; nothing where it is, or nothing is there."""
+    try:
+        stat = folder.config.stat()
+    except NotADirectoryError:
+        return (Fault("a file is in the place of the cell's folder", str(folder.root), "delete or rename it"),)
+    except OSError:
+        return ()
+    looked_at = stat.st_mtime_ns, stat.st_size
+    known = _compared.get(folder.config)
+    if known is None or known[:2] != (looked_at, cell.settings):
+        known = _compared[folder.config] = looked_at, cell.settings, _settings_faults(cell, folder)
+    return known[2]
+
+
+def _settings_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
+    with contextlib.suppress(OSError, AttributeError):
+        # What a worker began with, where config.yaml is no newer than that.
+        began_with = (read_json(folder.manifest) or {}).get("settings_hash")
+        if began_with == settings_hash(cell.settings) and (
+            folder.config.stat().st_mtime_ns < folder.manifest.stat().st_mtime_ns
+        ):
+            return ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeletedSettingWarning)
+            # Older files lack newer settings, which have their defaults then.
+            same = load_preset(str(folder.config)) == cell.settings
+    except SettingsError as error:
+        return tuple(error.faults)
+    hint = "delete its folder, or start the sweep under another --name"
+    return () if same else (Fault("its settings are not those of the sweep", str(folder.config), hint),)
 
 
 BEGINS_AND_ENDS = RunStarted, RunStopped, RunBroke, RunFinished

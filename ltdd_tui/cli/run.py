@@ -253,8 +253,7 @@ def resume(
         resume_sweep(sweep, device, as_json, detach, behind)
         return
     folder, behind = find_run(run, runs_dir), [find_run_or_sweep(other, runs_dir) for other in after or []]
-    if folder.root in [other.root for other in behind]:
-        raise InputError("a run cannot wait for itself", "--after", "name another run")
+    manage.check_queue(folder, behind)
     # A done run whose metrics were damaged or deleted is resumed: the worker writes them anew.
     if readable_metrics(folder) and folder.distilled.exists() and replayed(folder).status == "done":
         print_note(f"{folder.name} is done; `ltdd-tui show {cli_name(folder)}` shows it")

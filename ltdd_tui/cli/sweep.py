@@ -5,6 +5,7 @@ How cells are run is chosen in `_run`: by workers of this machine, or as tasks o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -15,8 +16,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from engine.run.errors import DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder, holder
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, InputError, escaped
+from engine.run.folder import RunFolder, holder, is_held
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options
@@ -26,7 +27,7 @@ from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_c
 from ltdd_tui.formatting import duration, mean_and_std, percent
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, prepare_sweep, workers_here
-from ltdd_tui.runs import worker
+from ltdd_tui.runs import manage, worker
 from ltdd_tui.runs.find import cli_name, default_runs_dir, find_run_or_sweep, find_sweep_folder
 from ltdd_tui.runs.sweeps import FAILED as FAILED_STATES
 from ltdd_tui.runs.sweeps import LEFT, SEED, CellState, SweepReader, SweepTable, failure_lines, tabulate
@@ -108,18 +109,32 @@ def watch_sweep(folder: SweepFolder, as_json: bool) -> int:
 
 def stop_sweep(folder: SweepFolder, wait: bool, now: bool) -> None:
     """Asks all workers to stop at their next safe points, or with `now` ends them at once."""
-    if not folder.is_running():
+    if not folder.is_running() and not folder.cells_at_work():
         raise InputError("no worker is at work on this sweep", str(folder.root), "`ltdd-tui resume` goes on with it")
     if now:
-        machine, pid = holder(folder.lock) or ("", 0)
-        if machine != os.uname().nodename:
-            raise InputError("its workers were started on another machine", str(folder.root), "stop them there")
-        worker.kill(pid)
+        _kill_workers(folder)
     else:
         folder.stop_request.touch()
         print_note(f"{folder.name} will stop at the next safe points of its cells")
-    while (wait or now) and folder.is_running():
+    while wait and (folder.is_running() or folder.cells_at_work()):
         time.sleep(POLL_SECONDS)
+
+
+def _kill_workers(folder: SweepFolder) -> None:
+    """Ends all workers at once, also those that a dead supervisor has left; raises as `worker.stop_now`."""
+    if folder.is_running():
+        worker.kill(worker.pid_here(RunFolder(folder.root)))
+        worker.wait_for_end(RunFolder(folder.root))
+    # Again and again: one that is left may begin with the next cell meanwhile.
+    while left := folder.cells_at_work():
+        machine, pid = left[0].holder() or ("", 0)
+        with contextlib.suppress(OSError):
+            if machine == os.uname().nodename and worker.has_in_command(folder.root, pid):
+                os.kill(pid, signal.SIGKILL)  # it leads no group of its own
+        worker.wait_for_end(left[0])
+        if left[0].is_running():
+            pid = worker.pid_here(left[0])
+            raise InputError("its worker cannot be found", str(left[0].root), f"the process {pid} is another one")
 
 
 def _run(
@@ -137,6 +152,7 @@ def _run(
 
     cluster: as of `worker.start_sweep`.
     """
+    manage.check_queue(RunFolder(folder.root), behind)
     whole = folder.sweep()
     cells, own = only_cells(whole, only), Workers(0, device, 0)
     if not cluster:  # whose nodes are asked for the data themselves
@@ -148,14 +164,14 @@ def _run(
         return
 
     def start() -> WorkerProcess:
-        process = worker.start_sweep(folder, own.device, own.jobs, own.threads, only, failed, behind, cluster)
-        at_once = "on a cluster" if cluster else f"{own.jobs} at a time"
-        print_note(f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}")
-        return process
+        return worker.start_sweep(folder, own.device, own.jobs, own.threads, only, failed, behind, cluster)
 
+    at_once = "on a cluster" if cluster else f"{own.jobs} at a time"
+    plan = f"{folder.name}: {len(cells):,} cells, {at_once}: {folder.root}"
     if not detach:
-        raise typer.Exit(_follow(watched, start, as_json, DriverLines(folder).tell if cluster else watched.tell))
+        raise typer.Exit(_follow(watched, start, plan, as_json, DriverLines(folder).tell if cluster else watched.tell))
     start()
+    print_note(plan)
     print_note(f"it runs on; `ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it")
 
 
@@ -165,8 +181,10 @@ class SweepWatch:
     def __init__(self, folder: SweepFolder, cells: Sequence[Cell]) -> None:
         self.folder, self._cells = folder, cells
         self._reader = SweepReader(RunFolder(folder.root), cells)
+        over = self._over()
         # A failed cell may be tried again.
-        self._told = {(cell.cell.name, cell.state) for cell in self._over()}
+        self._told = {(cell.cell.name, cell.state) for cell in over}
+        self._ended = {cell.cell.name for cell in over if cell.state == "done"}
 
     def table(self) -> SweepTable:
         """The table of the cells as they are now."""
@@ -189,21 +207,30 @@ class SweepWatch:
             how = f"{percent(cell.accuracy)} %{took}" if cell.state == "done" else f"failed: {cell.reason}"
             left = self._reader.table.seconds_left if len(over) < len(self._cells) else None
             left_words = f"; about {duration(left, 'estimate')} left" if left else ""
-            number = len({name for name, _ in self._told})
+            self._ended.add(cell.cell.name)
+            number = len(self._ended)
             print_note(escaped(f"[{number}/{len(self._cells)}] {cell.cell.name}: {how}{left_words}"))
 
 
-def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bool, tell: Callable[[], None]) -> int:
-    """Calls `tell` until the workers have ended, prints the table, and returns the exit code.
+def _follow(
+    watched: SweepWatch, start: Callable[[], WorkerProcess], plan: str, as_json: bool, tell: Callable[[], None]
+) -> int:
+    """Tells the plan, calls `tell` until the workers have ended, prints the table, and returns the exit code.
 
+    Where another program started the sweep in the same moment, only that is said.
     The first Ctrl-C or SIGTERM asks all workers to stop at their next safe points, the second kills them.
     """
-    handled = 0
+    handled, begun, lock = 0, False, watched.folder.lock
     with caught_signals() as signals:
         own = start()
         while True:
-            ended = own.process.poll() is not None
-            tell()
+            ended = (code := own.process.poll()) is not None
+            held = is_held(lock) and (holder(lock) or ("", own.process.pid))[1] == own.process.pid
+            if not begun and (held or (ended and code != BAD_INPUT)):
+                begun = True
+                print_note(plan)
+            if begun:
+                tell()
             if len(signals) > handled:
                 if handled == 0:
                     watched.folder.stop_request.touch()
@@ -214,6 +241,9 @@ def _follow(watched: SweepWatch, start: Callable[[], WorkerProcess], as_json: bo
             if ended:
                 break
             time.sleep(POLL_SECONDS)
+    if not begun:
+        print_note(own.last_output())
+        return exit_code_of(own.process.returncode)
     table, code = watched.table(), own.process.returncode
     print_table(table, as_json)
     hint = f"`ltdd-tui resume {cli_name(RunFolder(watched.folder.root))}`"

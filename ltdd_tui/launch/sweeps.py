@@ -101,6 +101,7 @@ def begin_sweep(
 
 def resume(folder: RunFolder, device: str, behind: Sequence[RunFolder] = ()) -> WorkerProcess:
     """Starts what goes on with a run or a sweep; raises as `begin_sweep`."""
+    manage.check_queue(folder, behind)
     sweep = SweepFolder(folder.root)
     return begin_sweep(sweep, device, (), behind) if sweep.exists() else worker.start(folder, device, behind)
 

@@ -116,6 +116,8 @@ def overview(folder: RunFolder) -> Overview:
     if state.status == "waiting":
         # The end of a long file may hold no start and no end.
         state.status = "done" if metrics else "running" if started or alive else "waiting"
+    if state.status == "done" and not metrics:
+        state.status = "stopped"  # `resume` and the workers of a sweep make the result again
     state = crashed_if_worker_died(state, alive)
     # Also of a finished run: it may be evaluated on further networks.
     overall = overall_progress(state, time.time()) if alive else None

@@ -1,4 +1,4 @@
-"""Creates, renames and deletes run folders.
+"""Creates, renames and deletes run folders, and looks after their queue.
 
 The run's lock is held while it is renamed or deleted, so that no worker can start in between.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder, write_atomically
+from engine.sweep.cells import SweepFolder
 from ltdd_tui.runs.find import at_work, cli_name, folder_of_runs
+from ltdd_tui.runs.index import overview
 
 LONGEST_NAME, LONGEST_NAME_BYTES = 100, 240
 
@@ -39,6 +41,30 @@ def create(name: str, runs_dir: Path, config: str) -> RunFolder:
             folder.root.rmdir()
         raise InputError(f"the run's settings cannot be written: {error.strerror}", str(folder.config), hint) from None
     return folder
+
+
+def check_queue(folder: RunFolder, behind: Sequence[RunFolder]) -> None:
+    """Raises InputError where a run or sweep would wait for ever: behind itself, or behind one that waits for it."""
+    what = "sweep" if SweepFolder(folder.root).exists() else "run"
+    if folder.root in [other.root for other in behind]:
+        raise InputError(f"a {what} cannot wait for itself", "--after", "name another run")
+    for other in behind:
+        found, left = set[Path](), [other.root]
+        while left:
+            if (root := left.pop()) in found:
+                continue
+            found.add(root)
+            left += [root.parent / name for name in _waits_for(RunFolder(root))]
+        if folder.root in found:
+            stop = f"`ltdd-tui stop {cli_name(other)}` takes it out of the queue"
+            raise InputError(f"{other.name} waits for {folder.name} itself", "--after", stop)
+
+
+def _waits_for(folder: RunFolder) -> tuple[str, ...]:
+    """The names of the runs that a run or sweep in the queue waits for."""
+    if (sweep := SweepFolder(folder.root)).exists():
+        return sweep.queued_behind()
+    return overview(folder).queued_behind if folder.is_running() else ()
 
 
 def check_free(name: str, runs_dir: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.run.folder import RunFolder
-from engine.sweep.cells import SweepFolder
+from engine.sweep.cells import SweepFolder, foreign_faults
 from engine.sweep.grid import Cell, Sweep, load_sweep
 from ltdd_tui.formatting import factor_name, first_few, mean_and_std
 from ltdd_tui.runs.index import RunEntry, RunIndex
@@ -27,16 +27,29 @@ TITLES = {"dataset.imbalance_factor": "IF", "ipc": "IPC", METHOD: "", "dataset.n
 
 @dataclass(frozen=True)
 class CellState:
-    """A cell of a sweep, and its run as the list of runs shows it; None while it has no run folder."""
+    """A cell of a sweep, and its run as the list of runs shows it; None while it has no run folder.
+
+    `foreign` says why what lies in the place of its folder is not this cell, empty where it is.
+    """
 
     cell: Cell
     folder: RunFolder
     entry: RunEntry | None
+    foreign: str = ""
 
-    @property
+    @cached_property
     def state(self) -> str:
-        """What its run folder says: waiting, queued, starting, running, stopped, failed, crashed, damaged or done."""
-        return self.entry.run.state if self.entry else "waiting"
+        """What its run folder says: waiting, queued, starting, running, stopped, failed, crashed, damaged or done.
+
+        It agrees with what a worker of the sweep thinks of it (engine/sweep/cells.py).
+        """
+        if self.foreign:
+            return "failed"
+        # Without settings, as a full disk leaves it, a cell has not begun.
+        if self.entry is None or (self.entry.damage and not self.folder.exists()):
+            return "waiting"
+        state = self.entry.run.state
+        return "stopped" if state == "done" and not self.folder.distilled.exists() else state
 
     @property
     def accuracy(self) -> float | None:
@@ -51,7 +64,7 @@ class CellState:
     @property
     def reason(self) -> str:
         """Why it failed."""
-        return (self.entry.run.failure or self.entry.damage) if self.entry else ""
+        return self.foreign or ((self.entry.run.failure or self.entry.damage) if self.entry else "")
 
     @property
     def seconds(self) -> float | None:
@@ -197,7 +210,9 @@ def tabulate(sweep: Sweep, folder: Path, entries: Sequence[RunEntry], working: b
     grouped: dict[tuple[str, tuple[str, ...]], list[CellState]] = {}
     cells: list[CellState] = []
     for cell in sweep.cells:
-        state = CellState(cell, RunFolder(folder / cell.name), by_name.get(cell.name))
+        run, entry = RunFolder(folder / cell.name), by_name.get(cell.name)
+        faults = foreign_faults(cell, run) if entry is None or entry.run.state not in AT_WORK else ()
+        state = CellState(cell, run, entry, "; ".join(filter(None, (faults[0].what, faults[0].hint))) if faults else "")
         cells.append(state)
         row = label(row_key, cell.values[row_key])
         column = tuple(label(key, cell.values[key]) for key in column_keys) or ("accuracy %",)

@@ -177,17 +177,14 @@ def stop_now(folder: RunFolder) -> None:
     """
     if not folder.is_running():
         raise InputError(NO_WORKER, folder.name)
-    machine, pid = folder.holder() or ("", 0)
-    if machine != os.uname().nodename:
-        place = f"on the machine {machine}" if machine else "by an older version"
-        raise InputError(f"its worker was started {place}", str(folder.root), "end its process there")
-    if SweepFolder(folder.root.parent).is_running():
+    pid = pid_here(folder)
+    if SweepFolder(folder.root.parent).is_running() or has_in_command(folder.root.parent, pid):
         hint = f"without --now this cell alone stops; `ltdd-tui stop {folder.root.parent.name} --now` ends all workers"
         raise InputError("its worker does other cells of a sweep too", str(folder.root), hint)
     if not _is_worker_of(folder, pid):
         raise InputError("its worker cannot be found", str(folder.root), f"the process {pid} is another one")
     kill(pid)
-    _wait_for_end(folder)
+    wait_for_end(folder)
     # In place of the worker, which could not say it; who reads the events knows the stage. A sweep has no events.
     with folder.held():
         if folder.exists():
@@ -196,7 +193,17 @@ def stop_now(folder: RunFolder) -> None:
         folder.stop_request.unlink(missing_ok=True)
 
 
-def _wait_for_end(folder: RunFolder) -> None:
+def pid_here(folder: RunFolder) -> int:
+    """The id of the process that holds the run; raises InputError where it is not on this machine."""
+    machine, pid = folder.holder() or ("", 0)
+    if machine != os.uname().nodename:
+        place = f"on the machine {machine}" if machine else "by an older version"
+        raise InputError(f"its worker was started {place}", str(folder.root), "end its process there")
+    return pid
+
+
+def wait_for_end(folder: RunFolder) -> None:
+    """Waits until no worker holds the run, for as long as the system may take to end one."""
     give_up = time.monotonic() + END_SECONDS
     while folder.is_running() and time.monotonic() < give_up:
         time.sleep(0.05)
@@ -204,10 +211,15 @@ def _wait_for_end(folder: RunFolder) -> None:
 
 def _is_worker_of(folder: RunFolder, pid: int) -> bool:
     """Whether the process does the work of this run: ids are given anew, and a container has ids of its own."""
-    try:
+    with contextlib.suppress(OSError):
         # A worker leads a group of its own.
-        if os.getpgid(pid) != pid:
-            return False
+        return os.getpgid(pid) == pid and has_in_command(folder.root, pid)
+    return False
+
+
+def has_in_command(root: Path, pid: int) -> bool:
+    """Whether the process was started with this folder as an argument."""
+    try:
         words, between = Path(f"/proc/{pid}/cmdline").read_bytes(), b"\0"
     except FileNotFoundError:
         # No Linux.
@@ -216,7 +228,7 @@ def _is_worker_of(folder: RunFolder, pid: int) -> bool:
     except OSError:
         return False
     # A whole word: the run `a` lies at the start of the path of the run `ab`.
-    return between + os.fsencode(folder.root) + between in words + between
+    return between + os.fsencode(root) + between in words + between
 
 
 # ---------------------------------------------------------------------------------------------------------------------

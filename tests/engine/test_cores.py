@@ -122,6 +122,14 @@ def test_a_worker_goes_on_though_another_never_gives_its_cores_back(monkeypatch:
         assert waited < 0.2
 
 
+def test_a_worker_that_waited_in_vain_does_not_wait_so_long_in_its_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "PATIENCE_SECONDS", 0.3)
+    with shared_cores(CPU):
+        take_turn()
+        ((first, second),) = in_processes(1, lambda: [seconds_of_a_turn(), seconds_of_a_turn()])
+    assert first >= 0.3 and second < 0.2
+
+
 @pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("cuda", False)])
 def test_a_step_of_training_takes_a_turn_on_the_cpu(device: str, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """After it the cores are this worker's, until the block ends."""

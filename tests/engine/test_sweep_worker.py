@@ -249,8 +249,8 @@ def test_a_worker_that_has_finished_cells_and_dies_between_two_was_not_fruitless
     slot.process.wait()
     run = folder.run(folder.sweep().cells[0])
     write_json(run.metrics, {"final": {"accuracy_mean": 50.0, "accuracy_std": 1.0}, "stage_seconds": {}})
-    for path in (run.distilled, run.config):
-        write_atomically(path, b"")
+    write_atomically(run.distilled, b"")
+    write_atomically(run.config, dump(folder.sweep().cells[0].settings))
     with run.held():
         pass
     assert states(folder)[run.name] == "finished" and not slot._has_begun_a_cell(), "this process did that cell"

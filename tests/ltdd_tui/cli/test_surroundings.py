@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import ltdd_tui_start
 from engine.run import folder
 from engine.run.errors import InputError
 from ltdd_tui.cli import run
@@ -33,6 +34,19 @@ def test_a_user_s_own_modules_of_our_names_are_not_taken_for_ours(
     command = [sys.executable, "-P", "-c", START, "presets", "check", "quickstart"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stderr) == (0, "quickstart: no faults\n")
+
+
+def test_ctrl_c_while_modules_are_loaded_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "ltdd_tui.cli.main", raising=False)
+    monkeypatch.setattr("builtins.__import__", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        ltdd_tui_start.main()
+    monkeypatch.undo()
+    assert ended.value.code == 130
 
 
 def test_the_worker_searches_in_the_order_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

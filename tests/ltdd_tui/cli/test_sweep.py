@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from engine.run.device_profiles import cpu
 from engine.run.errors import InputError
-from engine.run.folder import exclusive
+from engine.run.folder import RunFolder, exclusive
 from engine.run.presets import user_folder
 from engine.sweep.cells import SweepFolder, WorkerKind
 from engine.sweep.grid import load_sweep
@@ -25,7 +26,7 @@ from ltdd_tui.launch.sweeps import (
     workers_here,
 )
 from ltdd_tui.runs import worker
-from tests.ltdd_tui.recorded import record_sweep
+from tests.ltdd_tui.recorded import let_go, record_sweep
 
 GRID = "preset: quickstart\ngrid: {method: [ltdd, ed, random], seed: [0, 1]}\n"
 # In place of the process that looks after workers: it "does" the cells that the test has recorded elsewhere.
@@ -150,6 +151,31 @@ def test_a_sweep_that_is_at_work_is_not_started_twice(
         assert "this sweep is at work already" in capsys.readouterr().err
         assert run(monkeypatch, "stop", "mine") == 0 and folder.stop_request.exists()
     assert run(monkeypatch, "stop", "mine") == 2
+
+
+def test_of_two_that_start_at_once_the_later_says_only_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "import sys; print('error: at work already', file=sys.stderr); sys.exit(2)"
+    monkeypatch.setattr(worker, "SWEEP_COMMAND", (sys.executable, "-S", "-c", said))
+    assert run(monkeypatch, "sweep", "mine.yaml") == 2
+    assert capsys.readouterr() == ("", "error: at work already\n")
+
+
+def test_workers_that_a_dead_supervisor_has_left_are_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = record_sweep(Path("runs/mine").absolute(), {"ltdd-seed0": "running"}, load_sweep("mine.yaml").resolved)
+    cell = folder.root / "ltdd-seed0"
+    killed, ours = list[int](), {folder.root}
+    monkeypatch.setattr(worker, "has_in_command", lambda root, pid: root in ours)
+    monkeypatch.setattr(worker.os, "kill", lambda pid, _: (killed.append(pid), let_go(RunFolder(cell))))
+    assert run(monkeypatch, "stop", "mine") == 0 and folder.stop_request.exists()
+    (cell / "lock").write_text(f"{os.uname().nodename} 4321\n")
+    assert run(monkeypatch, "stop", "mine/ltdd-seed0", "--now") == 2 and not killed
+    assert "`ltdd-tui stop mine --now` ends all workers" in capsys.readouterr().err
+    assert run(monkeypatch, "stop", "mine", "--now") == 0 and killed == [4321]
+    assert run(monkeypatch, "stop", "mine", "--now") == 2, "nobody is left"
 
 
 def test_one_that_is_done_starts_nobody_and_one_cell_is_not_killed_with_the_others(

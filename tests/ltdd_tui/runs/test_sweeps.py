@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
+from engine.run.events import EventLog, Queued
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.index import RunIndex
@@ -128,6 +129,20 @@ def test_a_sweep_is_renamed_and_deleted_as_a_whole_but_not_while_a_cell_is_at_wo
     assert table_of(SweepReader(renamed)).counts["done"] == 4 and not sweep.root.exists()
     manage.delete(renamed)
     assert list(renamed.root.parent.iterdir()) == []
+
+
+def test_nothing_waits_for_what_waits_for_it(sweep: RunFolder) -> None:
+    let_go(RunFolder(sweep.root / "datm-if10-seed1"))
+    run = manage.create("run", sweep.root.parent, "method: ltdd")
+    other = RunFolder(record_sweep(sweep.root.with_name("other"), {}).root)
+    (other.root / "queue").write_text("run\n")
+    manage.check_queue(sweep, [run, other])
+    with run.held(), other.held():
+        EventLog(run.events).emit(Queued(["one", sweep.name]))
+        for behind in ([sweep], [run], [other]):
+            with pytest.raises(InputError, match=f"wait for itself|{behind[0].name} waits for {sweep.name} itself"):
+                manage.check_queue(sweep, behind)
+        manage.check_queue(RunFolder(sweep.root.parent / "one more"), [other, run, sweep])
 
 
 def test_a_sweep_in_the_queue_says_behind_what(sweep: RunFolder) -> None:
