@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from engine.cluster.driver import Resources, plan, shared_keys
 from engine.cluster.nodes import MARK, Node
 from engine.cluster.tasks import CellTask, Outcome, packed, unpack
 from engine.parallel import make_experts
-from engine.run.errors import DONE, FAILED
+from engine.run.errors import DONE, FAILED, InputError
 from engine.run.folder import RunFolder, cache_root, write_atomically
 from engine.sweep.cells import SweepFolder, cell_status
 from engine.sweep.grid import Cell
@@ -178,3 +179,30 @@ def test_a_folder_of_the_same_path_is_not_taken_for_the_drivers(
         place.on_this_node()
     write_atomically(tmp_path / "cache" / MARK, "mark")
     assert place.on_this_node().root == tmp_path / "sweep" and cache_root() == tmp_path / "cache"
+
+
+def test_a_sweep_keeps_the_threads_of_its_first_start_and_a_stop_request_from_before_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = list[tuple[Resources, str]]()
+
+    class Recorded:
+        def __init__(self, *of: Any) -> None:
+            started.append((of[4], of[5]))
+
+        def run(self, *_: object) -> int:
+            return DONE
+
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    node = Node("id", "10.0.0.2", 2.0, 0.0, {})
+    fakes = {"connected": contextlib.nullcontext, "versions_here": lambda ray: {}, "ask_nodes": lambda *_: [node]}
+    for name, fake in (fakes | {"refuse_unfit": lambda *_: None, "_Driver": Recorded}).items():
+        monkeypatch.setattr(driver, name, fake)
+    folder = SweepFolder(tmp_path / "sweep")
+    write_atomically(folder.file, "preset: quickstart\ngrid: {method: [random]}\n")
+    folder.stop_request.touch()
+    for threads in (2, 0):
+        assert driver.run_on_cluster(folder, "local", threads) == DONE
+    assert started == [(Resources(2, 0, 1), "auto"), (Resources(2, 0, 1), "cpu")] and folder.stop_request.exists()
+    with pytest.raises(InputError, match="begun on cpu with 2 threads, and this would be cpu with 4 threads"):
+        driver.run_on_cluster(folder, "local", 4)
