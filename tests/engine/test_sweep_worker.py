@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from engine.stages import evaluate as stage
 from engine.sweep import supervisor
 from engine.sweep.cells import SweepFolder, WorkerKind, cell_status
 from engine.sweep.supervisor import supervise
-from engine.sweep_worker import START_AGAIN, work_on_sweep
+from engine.sweep_worker import START_AGAIN, forget_cell, work_on_sweep
 
 TINY = """
 preset: quickstart
@@ -201,7 +202,9 @@ def test_all_workers_of_a_sweep_compute_alike(tmp_path: Path, monkeypatch: pytes
         work_on_sweep(folder, "cpu")
     assert set(states(folder).values()) == {"waiting"}
     folder.workers.write_text("damaged")
+    opened = len(os.listdir("/dev/fd"))
     assert work_on_sweep(folder, "cpu") == 0
+    assert len(os.listdir("/dev/fd")) == opened, "the events of both cells are closed"
     kept = folder.worker_kind()
     assert kept and kept.device == "cpu" and kept.threads == torch.get_num_threads()
 
@@ -256,3 +259,10 @@ def test_a_worker_that_has_finished_cells_and_dies_between_two_was_not_fruitless
     assert states(folder)[run.name] == "finished" and not slot._has_begun_a_cell(), "this process did that cell"
     run.lock.write_text(f"{os.uname().nodename} {slot.process.pid}\n")
     assert slot._has_begun_a_cell()
+
+
+def test_what_later_cells_leave_is_still_collected() -> None:
+    forget_cell()
+    frozen, left = gc.get_freeze_count(), [[number] for number in range(10_000)]
+    forget_cell()
+    assert frozen and gc.get_freeze_count() < frozen + len(left)

@@ -16,9 +16,10 @@ from engine.cluster.driver import Resources, plan, shared_keys
 from engine.cluster.nodes import Node, marked
 from engine.cluster.tasks import CellTask, Outcome, Place, packed
 from engine.parallel import make_experts
-from engine.run.errors import DONE, FAILED, STOPPED
+from engine.run.errors import DONE, FAILED, STOPPED, InputError
 from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.folder import RunFolder, cache_root, write_atomically
+from engine.run.presets import dump
 from engine.sweep.cells import SweepFolder, cell_status
 from engine.sweep.grid import Cell
 from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
@@ -27,6 +28,13 @@ from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
 def cells_of(*methods: str) -> list[Cell]:
     """One cell a method, all of the same data and experts."""
     return [Cell(method, {"method": method}, tiny_settings(method)) for method in methods]
+
+
+def finished(tmp_path: Path, cell: Cell) -> Outcome:
+    """A cell that a node has finished, with the settings of the cell."""
+    folder = finish_run(tmp_path / "node" / cell.name).folder
+    write_atomically(folder.config, dump(cell.settings))
+    return Outcome("finished", "10.0.0.2", packed(folder))
 
 
 class RayError(Exception):
@@ -115,7 +123,7 @@ def test_cells_follow_their_experts_and_what_comes_back_is_written(
 
     def run_cell(task: CellTask, _: object) -> Outcome:
         seen[task.cell.name] = sorted(list(names) for names, _ in task.parts)
-        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+        return finished(tmp_path, task.cell)
 
     code, ray, folder = drive(tmp_path, cells_of("ltdd", "random", "ed"), monkeypatch, run_cell)
     assert code == DONE and ray.submitted == ["train_experts"] * 2 + ["run_cell"] * 3
@@ -137,7 +145,7 @@ def test_experts_in_the_drivers_cache_are_sent_and_not_trained_again(
 
     def run_cell(task: CellTask, _: object) -> Outcome:
         sent.extend(name for names, _ in task.parts for name in names)
-        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+        return finished(tmp_path, task.cell)
 
     _, ray, _ = drive(tmp_path, cells, monkeypatch, run_cell)
     assert ray.submitted == ["train_experts", "run_cell"], "number 0 alone is missing"
@@ -151,12 +159,12 @@ def test_a_cell_that_no_node_survives_is_failed_and_the_others_are_done(
     def run_cell(task: CellTask, _: object) -> Outcome:
         if task.cell.name == "random":
             raise RayError("The worker died.\nits memory was full")
-        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+        return finished(tmp_path, task.cell)
 
     cells = cells_of("random", "ltdd")
     code, _, folder = drive(tmp_path, cells, monkeypatch, run_cell)
-    failed, finished = (cell_status(cell, folder.run(cell)) for cell in cells)
-    assert code == FAILED and finished.state == "finished"
+    failed, other = (cell_status(cell, folder.run(cell)) for cell in cells)
+    assert code == FAILED and other.state == "finished"
     assert failed.state == "failed" and failed.faults[0].what == "its memory was full"
 
 
@@ -174,7 +182,7 @@ def test_a_lost_cell_whose_lock_is_not_freed_is_told_and_the_others_are_done(
             raise RayError("its node died")
         if task.cell.name == "ltdd":  # as run_cell says it
             return Outcome("running", "10.0.0.2", note="another worker holds its run folder")
-        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+        return finished(tmp_path, task.cell)
 
     with locks:
         code, _, folder = drive(tmp_path, cells, monkeypatch, run_cell)
@@ -278,3 +286,30 @@ def test_a_folder_of_the_same_path_is_not_taken_for_the_drivers(
     with marked([sweep, cache], "key") as mark:
         place = Place(str(sweep), str(cache), True, "key", mark)
         assert place.on_this_node().root == sweep and cache_root() == cache
+
+
+def test_a_sweep_keeps_the_threads_of_its_first_start_and_a_stop_request_from_before_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = list[tuple[Resources, str]]()
+
+    class Recorded:
+        def __init__(self, *of: Any) -> None:
+            started.append((of[4], of[5]))
+
+        def run(self, *_: object) -> int:
+            return DONE
+
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    node = Node("id", "10.0.0.2", 2.0, 0.0, {})
+    fakes = {"connected": contextlib.nullcontext, "versions_here": lambda ray: {}, "ask_nodes": lambda *_: [node]}
+    for name, fake in (fakes | {"refuse_unfit": lambda *_: None, "_Driver": Recorded}).items():
+        monkeypatch.setattr(driver, name, fake)
+    folder = SweepFolder(tmp_path / "sweep")
+    write_atomically(folder.file, "preset: quickstart\ngrid: {method: [random]}\n")
+    folder.stop_request.touch()
+    for threads in (2, 0):
+        assert driver.run_on_cluster(folder, "local", threads) == DONE
+    assert started == [(Resources(2, 0, 1), "auto"), (Resources(2, 0, 1), "cpu")] and folder.stop_request.exists()
+    with pytest.raises(InputError, match="begun on cpu with 2 threads, and this would be cpu with 4 threads"):
+        driver.run_on_cluster(folder, "local", 4)
