@@ -564,6 +564,16 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --ranks: it is an option of a cluster\nhint: add --cluster local, auto or an address",
         ),
         BadInput(
+            "ltdd-tui sweep digits --cluster auto --jobs 2",
+            "error: --jobs: a cluster does not have this option\nhint: as many cells run at a time as the cluster has"
+            " room for; --threads says how many CPUs each takes",
+        ),
+        BadInput(
+            "ltdd-tui sweep digits --cluster auto --after digits",
+            "error: --after: a cluster does not have this option\nhint: start it when the other run is over:"
+            " `ltdd-tui watch` waits for that",
+        ),
+        BadInput(
             "ltdd-tui sweep digits --jobs many", "error: --jobs: auto or a number of workers is needed, this is 'many'"
         ),
         swept(

@@ -18,11 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.nodes import MARK, Node, ask_nodes, connected, refuse_unfit, versions_here
+from engine.cluster.nodes import Node, ask_nodes, connected, marked, refuse_unfit, versions_here
 from engine.cluster.tasks import (
+    Board,
     CellTask,
+    Files,
     Outcome,
     Place,
+    held_soon,
     packed,
     read_files,
     request_stop,
@@ -49,7 +52,7 @@ from engine.run.expert_cache import (
     teachers_trained_alike,
     trained_alike,
 )
-from engine.run.folder import cache_root, exclusive, write_atomically
+from engine.run.folder import LockHeld, cache_root, exclusive, write_atomically
 from engine.run.presets import dump
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
@@ -61,22 +64,6 @@ RETRIES = 3
 """How often Ray does a task again whose node or process died."""
 
 
-class Board:
-    """An actor to which nodes tell what they begin with: Ray itself does not tell a driver where a task runs."""
-
-    def __init__(self) -> None:
-        self._news: list[tuple[str, str]] = []
-
-    def begun(self, name: str, node: str) -> None:
-        """A node begins with a cell."""
-        self._news.append((name, node))
-
-    def read(self) -> list[tuple[str, str]]:
-        """What is new: cells and nodes."""
-        news, self._news = self._news, []
-        return news
-
-
 @dataclass
 class Shared:
     """What several cells need: experts of a data set, or networks of a teacher. `settings`: those that ask for most."""
@@ -84,7 +71,11 @@ class Shared:
     settings: RunSettings
     count: int = 0
     waiting: int = 0
-    parts: list[tuple[list[str], Any]] = field(default_factory=list)
+    parts: list[tuple[dict[str, int], Any]] = field(default_factory=list)
+
+    def send(self, files: Files, ref: Any) -> None:
+        """The cells that need it get these files, which the Ray object `ref` holds."""
+        self.parts.append(({name: len(content) for name, content in files.items()}, ref))
 
 
 def shared_keys(settings: RunSettings) -> dict[str, tuple[str, int]]:
@@ -110,10 +101,17 @@ def plan(cells: Iterable[Cell]) -> dict[str, dict[str, Shared]]:
         for kind, (key, count) in shared_keys(own).items():
             shared = made[kind].setdefault(key, Shared(own))
             shared.count = max(shared.count, count)
-            most, now = ((s.trains_classifier_experts, representation_epochs(s)) for s in (shared.settings, own))
-            if now > most:
-                shared.settings = own
+            shared.settings = _most_of(shared.settings, own)
     return made
+
+
+def _most_of(one: RunSettings, other: RunSettings) -> RunSettings:
+    """Settings that need all epochs of experts, of both kinds, that one of the two needs."""
+    both = sorted((one, other), key=lambda settings: settings.trains_classifier_experts)
+    kept = max(map(representation_epochs, both))
+    read = max((classifier_epochs(settings) for settings in both if settings.trains_classifier_experts), default=1)
+    matching = {"expert_epochs": read, "max_start_epoch": max(1, kept - read + 1)}
+    return both[1].model_copy(update={"matching": both[1].matching.model_copy(update=matching)})
 
 
 @dataclass(frozen=True)
@@ -159,12 +157,17 @@ def run_on_cluster(
             Gang(0, ranks).refuse_unequal_shares(cell.settings.trajectories)
     with exclusive(folder.lock, HELD, "`ltdd-tui show` shows it"), connected(address) as ray:
         here = versions_here(ray)
-        key = f"{folder.name}-{settings_hash(folder.sweep().resolved, here)}"
-        nodes = ask_nodes(ray, [folder.root, cache_root()], sorted(_needed_paths(cells)), key)
-        gpus = int(device != "cpu" and any(node.gpus for node in nodes))
-        refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
-        folder.keep_worker_kind(WorkerKind("cuda" if gpus else "cpu", threads))
-        return _Driver(ray, folder, key, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
+        # Two sweeps of the same name and settings share a cache.
+        key = f"{folder.name}-{settings_hash(str(folder.root), folder.sweep().resolved, here)}"
+        folders = [folder.root, cache_root()]
+        with marked(folders, key) as mark:
+            nodes = ask_nodes(ray, folders, key, mark, sorted(_needed_paths(cells)))
+            gpus = int(device != "cpu" and any(node.gpus for node in nodes))
+            refuse_unfit(nodes, here, threads, gpus, max((_ranks_of(cell, ranks) for cell in cells), default=1))
+            folder.keep_worker_kind(WorkerKind("cuda" if gpus else "cpu", threads))
+            shared = all({str(path) for path in folders} <= set(node.sees) for node in nodes)
+            place = Place(str(folder.root), str(cache_root()), shared, key, mark)
+            return _Driver(ray, folder, place, nodes, Resources(threads, gpus, ranks), device).run(cells, failed)
 
 
 def _ranks_of(cell: Cell, ranks: int) -> int:
@@ -179,12 +182,10 @@ def _needed_paths(cells: Iterable[Cell]) -> set[str]:
 
 class _Driver:
     def __init__(
-        self, ray: Any, folder: SweepFolder, key: str, nodes: Sequence[Node], resources: Resources, device: str
+        self, ray: Any, folder: SweepFolder, place: Place, nodes: Sequence[Node], resources: Resources, device: str
     ) -> None:
         self._ray, self._folder, self._nodes, self._resources, self._device = ray, folder, nodes, resources, device
-        folders = {str(folder.root), str(cache_root())}
-        shared = all(folders <= set(node.sees) for node in nodes)
-        self._place = Place(str(folder.root), str(cache_root()), shared, key, key)
+        self._place = place
         self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
         self._shared: dict[Any, Shared] = {}  # tasks under way that make experts or networks
         self._cells: dict[Any, Cell] = {}  # tasks under way that do a cell
@@ -202,30 +203,17 @@ class _Driver:
         files = "are shared" if self._place.shared else "are sent"
         machines = f"{len(self._nodes)} nodes, {cpus} CPUs, {gpus} GPUs"
         say(f"{machines}; files {files}; {len(left)} of {len(cells)} cells are left to do")
-        with self._marked():
-            needs = self._submit_shared(left)
-            while left or self._cells:
-                if self._requests.numbers or self._folder.stop_request.exists():
-                    return self._stop()
-                waits = {cell.name for cell in left if any(need.waiting for need in needs[cell.name])}
-                for cell in left:
-                    if cell.name not in waits:
-                        self._submit(cell, needs[cell.name])
-                left = [cell for cell in left if cell.name in waits]
-                self._receive()
+        needs = self._submit_shared(left)
+        while left or self._cells:
+            if self._requests.numbers or self._folder.stop_request.exists():
+                return self._stop()
+            waits = {cell.name for cell in left if any(need.waiting for need in needs[cell.name])}
+            for cell in left:
+                if cell.name not in waits:
+                    self._submit(cell, needs[cell.name])
+            left = [cell for cell in left if cell.name in waits]
+            self._receive()
         return DONE if all(status.state == "finished" for status in statuses(self._folder, cells)) else FAILED
-
-    @contextlib.contextmanager
-    def _marked(self) -> Any:
-        """Shows the nodes of a shared file system that these are the driver's folders."""
-        marks = [self._folder.root / MARK, cache_root() / MARK] if self._place.shared else []
-        for path in marks:
-            write_atomically(path, self._place.mark)
-        try:
-            yield
-        finally:
-            for path in marks:
-                path.unlink(missing_ok=True)
 
     def _task(self, function: Any, **more: Any) -> Any:
         environment = {"runtime_env": self._resources.environment, "max_retries": RETRIES}
@@ -267,7 +255,7 @@ class _Driver:
                 missing.append(number)
             elif not self._place.shared:
                 files = read_files([path for folder in there for path in (folder / ABOUT, expert_file(folder, number))])
-                shared.parts.append((list(files), self._ray.put(files)))
+                shared.send(files, self._ray.put(files))
         return missing
 
     def _portions(self, kind: str, missing: Sequence[int]) -> list[Sequence[int]]:
@@ -280,7 +268,10 @@ class _Driver:
         """Experts that were trained elsewhere, as they lie in the driver's cache."""
         folder = experts_root() / key
         files = {} if self._place.shared else read_files([*folder.glob("*.json"), *folder.glob("*.safetensors")])
-        return Shared(RunSettings(), parts=[(list(files), self._ray.put(files))] if files else [])
+        shared = Shared(RunSettings())
+        if files:
+            shared.send(files, self._ray.put(files))
+        return shared
 
     def _submit(self, cell: Cell, needs: Sequence[Shared]) -> None:
         run = self._folder.run(cell)
@@ -318,7 +309,7 @@ class _Driver:
             return
         write_files(files)
         if files:
-            shared.parts.append((list(files), ref))
+            shared.send(files, ref)
         if not self._shared:
             say(f"experts and teachers are there after {time.monotonic() - self._since:.1f} s")
 
@@ -328,7 +319,8 @@ class _Driver:
         try:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
-            outcome = Outcome("failed", "", note=_last_line(error))
+            kept = self._ray.get(self._board.kept.remote(cell.name))
+            outcome = kept or Outcome("failed", "", note=_last_line(error))
         if outcome.folder is not None:
             unpack(outcome.folder, run)
         status = next(iter(statuses(self._folder, [cell])))
@@ -336,12 +328,13 @@ class _Driver:
             # Nobody else could tell it: the process or the node died, again and again.
             if not run.exists():
                 write_atomically(run.config, dump(cell.settings))
-            with run.held(), EventLog(run.events) as log:
+            # Where the lock of the dead process does not get free, the line below tells it alone.
+            with contextlib.suppress(LockHeld), held_soon(run), EventLog(run.events) as log:
                 log.emit(RunBroke(outcome.note, f"node {outcome.node}" if outcome.node else "cluster"))
             status = next(iter(statuses(self._folder, [cell])))
         accuracy = "" if status.accuracy_mean is None else f", {status.accuracy_mean:.1f} %"
-        why = f": {status.faults[0].what}" if status.faults else ""
-        say(f"{cell.name}: {status.state}{accuracy}{why}")
+        why = status.faults[0].what if status.faults else outcome.note
+        say(f"{cell.name}: {status.state}{accuracy}{why and f': {why}'}")
 
     def _stop(self) -> int:
         """Stops all cells at safe points, and receives how far they got; a second signal ends this at once."""

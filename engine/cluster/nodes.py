@@ -20,8 +20,8 @@ from engine.run.errors import DONE, Fault, InputError, LtddError, listed
 from engine.run.folder import cache_root, write_atomically
 
 ANSWER_SECONDS = 120.0
-MARK = ".cluster"
-"""The file by which a node knows a folder of the driver's."""
+MARK = ".cluster-"
+"""How the files begin by which nodes know a driver's folders; a key follows, since drivers may share a cache."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,27 @@ def _refused(address: str, message: str) -> InputError:
     return InputError(f"there is no Ray cluster: {why}", address, hint)
 
 
-def is_marked(folder: str, mark: str) -> bool:
+@contextlib.contextmanager
+def marked(folders: Sequence[Path], key: str) -> Iterator[str]:
+    """Shows the nodes that these are the driver's folders, which are created where they are not there.
+
+    key: no two drivers at work have the same. Yields the mark: what the files hold.
+    """
+    # The key alone would let a file that a killed driver left on another machine count.
+    mark, paths = uuid.uuid4().hex, [folder / f"{MARK}{key}" for folder in folders]
+    try:
+        for path in paths:
+            write_atomically(path, mark)
+        yield mark
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def is_marked(folder: str, key: str, mark: str) -> bool:
     """Whether this machine sees the driver's folder, and not another one of the same path."""
     with contextlib.suppress(OSError):
-        return (Path(folder) / MARK).read_text() == mark
+        return (Path(folder) / f"{MARK}{key}").read_text() == mark
     return False
 
 
@@ -100,41 +117,38 @@ def versions_here(ray: Any) -> dict[str, str]:
     return {**versions(), "commit": commit() or "none", "ray": ray.__version__}
 
 
-def facts(places: Sequence[str], mark: str, needed: Sequence[str], key: str = "") -> dict[str, Any]:
+def facts(places: Sequence[str], key: str, mark: str, needed: Sequence[str]) -> dict[str, Any]:
     """What this node is and has: versions, device, which of the driver's folders it sees, which files it lacks."""
     import ray
 
     from engine.device import pick_device
     from engine.manifest import device_name
 
-    if key:  # what stopped an earlier start of this sweep must not stop this one
-        for stop in (cache_root() / "cluster" / key).glob("*/stop"):
-            stop.unlink(missing_ok=True)
+    # What stopped an earlier start of this sweep must not stop this one.
+    for stop in (cache_root() / "cluster" / key).glob("*/stop"):
+        stop.unlink(missing_ok=True)
     return {
         "versions": versions_here(ray),
         "processor": device_name(pick_device("cpu")),
-        "sees": [place for place in places if is_marked(place, mark)],
+        "sees": [place for place in places if is_marked(place, key, mark)],
         "lacks": [path for path in needed if not os.path.exists(path)],
         "cache": str(cache_root()),
     }
 
 
-def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key: str = "") -> list[Node]:
-    """What each node says; `folders` are the driver's, and are created where they are not there.
+def ask_nodes(ray: Any, folders: Sequence[Path], key: str, mark: str, needed: Sequence[str] = ()) -> list[Node]:
+    """What each node says; `folders` are the driver's, `marked`.
 
-    needed: paths that each node must have. key: of the sweep (`engine.cluster.tasks.Place`).
+    key: of the sweep (`engine.cluster.tasks.Place`). needed: paths that each node must have.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    mark = uuid.uuid4().hex
-    for folder in folders:
-        write_atomically(folder / MARK, mark)
     alive = [node for node in ray.nodes() if node["Alive"]]
     asked = []
     for node in alive:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ask = ray.remote(facts).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked.append(ask.remote([str(folder) for folder in folders], mark, needed, key))
+        asked.append(ask.remote([str(folder) for folder in folders], key, mark, needed))
     nodes = []
     for node, answer in zip(alive, asked, strict=True):
         own = node["Resources"]
@@ -147,8 +161,6 @@ def ask_nodes(ray: Any, folders: Sequence[Path], needed: Sequence[str] = (), key
             missing = "No module named 'engine" in str(error) or "engine.cluster" in str(error)
             last = str(error).strip().rpartition("\n")[2]
             nodes.append(Node(*of_ray, {}, problem="ltdd-tui is missing, or an older one" if missing else last))
-    for folder in folders:
-        (folder / MARK).unlink(missing_ok=True)
     return nodes
 
 
@@ -190,10 +202,10 @@ def main() -> int:
     parser.add_argument("--address", default="auto")
     parser.add_argument("--folder", type=Path, action="append", default=[])
     own = parser.parse_args()
-    folders = [*own.folder, cache_root()]
+    folders, key = [*own.folder, cache_root()], uuid.uuid4().hex
     try:
-        with connected(own.address) as ray:
-            here, nodes = versions_here(ray), ask_nodes(ray, folders)
+        with connected(own.address) as ray, marked(folders, key) as mark:
+            here, nodes = versions_here(ray), ask_nodes(ray, folders, key, mark)
     except LtddError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import math
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.cluster.nodes import is_marked
+from engine.run.expert_cache import epochs_kept
 from engine.run.folder import LockHeld, RunFolder, cache_root, write_atomically
 from engine.run.settings import RunSettings
 from engine.sweep.cells import State, SweepFolder, at_rest
@@ -42,7 +44,8 @@ Files = dict[str, bytes]
 class Place:
     """Where the files of a sweep lie: on the driver's machine, and, where the nodes see the same files, there.
 
-    key: names the sweep's folder below the cache of a node that does not. mark: what the driver wrote into `MARK`.
+    key: names the sweep's folder below the cache of a node that does not. mark: what shows the driver's folders, as of
+    `engine.cluster.nodes.marked`.
     """
 
     sweep: str
@@ -55,7 +58,7 @@ class Place:
         """The sweep's folder here; names the cache in the environment, for all that this process does."""
         if not self.shared:
             return SweepFolder(cache_root() / "cluster" / self.key / Path(self.sweep).name)
-        if unseen := [place for place in (self.sweep, self.cache) if not is_marked(place, self.mark)]:
+        if unseen := [place for place in (self.sweep, self.cache) if not is_marked(place, self.key, self.mark)]:
             # Such as a node that joined later.
             raise FileNotFoundError(f"{unseen[0]} is not the driver's on {os.uname().nodename}")
         os.environ["LTDD_CACHE"] = self.cache
@@ -85,16 +88,36 @@ def unpack(content: bytes, folder: RunFolder) -> None:
     incoming.rename(folder.root)
 
 
+def is_further(run: RunFolder, content: bytes) -> bool:
+    """Whether a run folder is as far as a packed one, or further: events are only ever added."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        packed_bytes = sum(member.size for member in tar if member.name == run.events.name)
+    return run.exists() and (run.events.stat().st_size if run.events.exists() else 0) >= packed_bytes
+
+
 def read_files(paths: Sequence[Path]) -> Files:
     """Files of this machine's cache."""
     return {str(path.relative_to(cache_root())): path.read_bytes() for path in paths}
 
 
 def write_files(files: Mapping[str, bytes]) -> None:
-    """Puts files into this machine's cache; those that are there stay."""
+    """Puts files into this machine's cache; those that it has stay, as of `has_file`."""
     for name, content in files.items():
-        if not (cache_root() / name).exists():
+        if not has_file(name, len(content)):
             write_atomically(cache_root() / name, content)
+
+
+def has_file(name: str, length: int) -> bool:
+    """Whether this machine's cache has a file of at least `length` bytes, which is no damaged expert.
+
+    An expert of the same name with fewer epochs is shorter; one with more epochs serves as well.
+    """
+    path = cache_root() / name
+    try:
+        there = path.stat().st_size
+    except OSError:
+        return False
+    return there >= length and (path.suffix != ".safetensors" or epochs_kept(path) > -math.inf)
 
 
 # ---- Tasks ----
@@ -114,28 +137,53 @@ class Outcome:
 class CellTask:
     """A cell, and what it needs: its run folder as far as it got, as a tar, and files of the cache.
 
-    parts: names of files, and the Ray object that holds them.
+    parts: names of files with their lengths in bytes, and the Ray object that holds them.
     """
 
     place: Place
     cell: Cell
     device: str
     begun: bytes | None = None
-    parts: Sequence[tuple[Sequence[str], Any]] = ()
+    parts: Sequence[tuple[Mapping[str, int], Any]] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def received(self) -> SweepFolder:
-        """The sweep's folder on this node, with all that the cell needs."""
+        """The sweep's folder on this node, with what the cell needs in the cache."""
         import ray
 
         folder = self.place.on_this_node()
-        for names, files in self.parts:
-            if not all((cache_root() / name).exists() for name in names):
+        for lengths, files in self.parts:
+            if not all(has_file(name, length) for name, length in lengths.items()):
                 write_files(ray.get(files))
-        run = folder.run(self.cell)
-        if self.begun is not None and not run.exists():
-            unpack(self.begun, run)
         return folder
+
+
+class Board:
+    """An actor to which nodes tell what they begin with: Ray itself does not tell a driver where a task runs.
+
+    It keeps the outcomes of those processes that end with them (`run_cell`).
+    """
+
+    def __init__(self) -> None:
+        self._news: list[tuple[str, str]] = []
+        self._outcomes: dict[str, Outcome] = {}
+
+    def keep(self, name: str, outcome: Outcome) -> None:
+        """How a cell ended, whose process does not live to return it."""
+        self._outcomes[name] = outcome
+
+    def kept(self, name: str) -> Outcome | None:
+        """The outcome that was kept of a cell."""
+        return self._outcomes.get(name)
+
+    def begun(self, name: str, node: str) -> None:
+        """A node begins with a cell."""
+        self._news.append((name, node))
+
+    def read(self) -> list[tuple[str, str]]:
+        """What is new: cells and nodes."""
+        news, self._news = self._news, []
+        return news
 
 
 def train_experts(place: Place, settings: RunSettings, device: str, numbers: Sequence[int]) -> Files:
@@ -161,19 +209,31 @@ def train_teacher(place: Place, settings: RunSettings, device: str, number: int)
 
 
 def run_cell(task: CellTask, board: Any) -> Outcome:
-    """One cell, as a worker of a sweep does it; what it fails of is in its run folder."""
+    """One cell, as a worker of a sweep does it; what it fails of is in its run folder.
+
+    After an unknown error this process is not trusted, as in engine/sweep_worker.py: it leaves the outcome with the
+    board and ends. Ray then does the task again, in another process, which returns that outcome.
+    """
+    import ray
+
     from engine.device import keep_freed_memory
     from engine.queue import stop_signals
     from engine.sweep_worker import do_cell, forget_cell
 
+    kept: Outcome | None = ray.get(board.kept.remote(task.cell.name))
+    if kept:
+        return kept
     keep_freed_memory()
     node = node_address()
     board.begun.remote(task.cell.name, node)
     folder, cell = task.received(), task.cell
     run, note = folder.run(cell), ""
+    # A process that died may have left more here than the driver knows, or less: another node went on since then.
+    if task.begun is not None and not run.is_running() and not is_further(run, task.begun):
+        unpack(task.begun, run)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _held(run), _as_rank(task.environment):
+        with held_soon(run), _as_rank(task.environment):
             if at_rest(cell, run).state != "finished":
                 try:
                     do_cell(folder, cell, task.device, stop_signals())
@@ -185,13 +245,13 @@ def run_cell(task: CellTask, board: Any) -> Outcome:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         forget_cell()
-    state = at_rest(cell, run).state
-    if task.place.shared:
-        return Outcome(state, node, note=note)
-    content = packed(run)
-    # What lies there when a task begins is what a dead process left, and is further than what the driver knows.
-    shutil.rmtree(run.root)
-    return Outcome(state, node, content, note)
+    outcome = Outcome(at_rest(cell, run).state, node, None if task.place.shared else packed(run), note)
+    if not task.place.shared:
+        shutil.rmtree(run.root)
+    if note and not task.environment:  # a process of a gang does nothing else
+        ray.get(board.keep.remote(cell.name, outcome))
+        os._exit(1)
+    return outcome
 
 
 def assist(task: CellTask) -> None:
@@ -214,7 +274,8 @@ def request_stop(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def _held(run: RunFolder) -> Iterator[None]:
+def held_soon(run: RunFolder) -> Iterator[None]:
+    """Holds the run folder, for which it waits at most `LOCKED_SECONDS`; raises LockHeld after that."""
     give_up = time.monotonic() + LOCKED_SECONDS
     with contextlib.ExitStack() as stack:
         while True:
@@ -296,7 +357,7 @@ def _run_once(task: CellTask, board: Any, ranks: int, resources: Mapping[str, An
     def at(rank: int, function: Any, **own: Any) -> Any:
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
         options = {**resources, "runtime_env": environment, "max_retries": 0, "scheduling_strategy": place, **own}
-        return ray.remote(function).options(**options)
+        return ray.remote(max_calls=1)(function).options(**options)
 
     running: list[Any] = []
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.cuda_graphs import CudaGraphs
 from engine.losses import StepLoss, StudentLoss, target_probabilities
 from engine.matching.classifier_phase import Backbone, analytic_backbone, autograd_backbone
@@ -181,4 +182,5 @@ def _micro_batches(most: int, *tensors: Tensor) -> Iterator[tuple]:
     count = len(tensors[0])
     pieces = -(-count // most)
     for parts in zip(*(tensor.tensor_split(pieces) for tensor in tensors), strict=True):
+        take_turn()
         yield len(parts[0]) / count, *parts

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.cores import take_turn
 from engine.losses import softmax_jacobian
 from engine.matching.plain import PhaseGradient, loss_and_adjoint
 from engine.matching.student import Activations, SavedActivations
@@ -151,6 +152,7 @@ def match_classifier(
     with torch.no_grad():
         # All features first: the backbone is frozen, so no step changes what a later one sees.
         for step, batch in enumerate(batches):
+            take_turn()
             images = batch.images(synthetic.images)
             of_batch, of_step = backbone.features(theta_start, images)
             features.append(of_batch)
@@ -164,6 +166,7 @@ def match_classifier(
     total = Synthetic(torch.zeros_like(synthetic.images), torch.zeros_like(synthetic.label_logits), regression.beta)
     # From the last step to the first, so that saved activations, which are the latest, are freed soonest.
     for step in range(len(batches) - 1, -1, -1):
+        take_turn()
         batch = batches[step]
         images, of_step = activations.take(step) or (batch.images(synthetic.images), None)
         grad_augmented = backbone.backward(theta_start, images, regression.features[step], of_step)

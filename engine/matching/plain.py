@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.losses import StepLoss
 from engine.matching.synthetic import StudentBatch, Synthetic
 
@@ -74,6 +75,7 @@ def match_plainly(
     is_moved = torch.zeros_like(theta_start)
     is_moved[moved] = 1
     for batch in batches:
+        take_turn()
         weights = (theta.detach() if hold_later_weights else theta).requires_grad_()
         value = loss(weights, batch.images(leaves.images), leaves.label_logits[batch.indices])
         gradient = torch.autograd.grad(value, weights, create_graph=True)[0]

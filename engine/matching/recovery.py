@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.cores import take_turn
 from engine.data.crops import cropped, draw_crops, mirrored
 from engine.data.dataset import LongTailedData
 from engine.matching.synthetic import Synthetic
@@ -66,6 +67,7 @@ def class_statistics(network: FlatNetwork, theta: Tensor, data: LongTailedData) 
     """The mean statistics of each class's real images, (C, numbers) each."""
     by_class = []
     for c in range(data.num_classes):
+        take_turn()
         images = data.train_images[data.train_labels == c]
         batches = images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))
         sums = [[part.sum(dim=0) for part in layer_statistics(network, theta, batch)[1]] for batch in batches]
@@ -122,6 +124,7 @@ class Recovery:
         averages = extra.get(f"statistics.{number}")
         losses, grads, after = [], [], []
         for batch, of_batch in enumerate(images.split(self.settings.batch_size)):
+            take_turn()
             boxes = draw_crops(len(of_batch), self.settings.smallest_crop, LARGEST_RATIO, generator)
             boxes = mirrored(boxes, generator) if self.mirrors else boxes
             first = batch * self.settings.batch_size

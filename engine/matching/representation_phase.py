@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.matching.plain import PhaseGradient, loss_and_adjoint
 from engine.matching.student import MixedVjp, SavedActivations, Student
 from engine.matching.synthetic import StudentBatch, Synthetic
@@ -71,6 +72,7 @@ class _StudentPath:
     def train(self) -> None:
         """All steps forward, from the first weights."""
         for step in range(len(self.batches)):
+            take_turn()
             images = self._images(step)
             gradient, activations = self.student.gradient(self.thetas[-1], images, self._labels(step))
             self.activations.put(step, images, activations)
@@ -80,6 +82,7 @@ class _StudentPath:
     def back_one_by_one(self, adjoint: Tensor, exact: bool) -> _StepsBack:
         """From the last step to the first, as the exact gradient needs."""
         for step in range(len(self.batches) - 1, -1, -1):
+            take_turn()
             images, activations = self.activations.take(step) or (self._images(step), None)
             vjp = self.student.mixed_vjp(self.thetas[step], adjoint, images, self._labels(step), activations)
             yield step, vjp, adjoint
@@ -97,6 +100,7 @@ class _StudentPath:
             by_size.setdefault(len(batch.indices), []).append(step)
         for same_size in by_size.values():
             for first in range(0, len(same_size), steps_at_once):
+                take_turn()
                 steps = same_size[first : first + steps_at_once]
                 thetas = torch.stack([self.thetas[step] for step in steps])
                 images = torch.stack([self._images(step) for step in steps])

@@ -115,8 +115,8 @@ ONE_CORE_COMPILED: dict[StepKind, Rate] = {
 # How many times faster a GPU is than that core: in launches, their replay, memory and arithmetic. Guesses.
 GPU_LAUNCHES, GPU_REPLAYS, GPU_MEMORY, GPU_ARITHMETIC = 2.0, 10.0, 1500.0, 300.0
 # How many times faster a step is than in float32, which is the precision that is timed. The CPU's factors are from that
-# server (benchmarks/results: iteration-*.json, expert_epoch*.json); a processor without AMX gains less. The GPU's are
-# guesses.
+# server (benchmarks/results: iteration-*.json, expert_epoch*.json), and evaluations gained as much on another one with
+# AMX (docs/log.md); a processor without it gains less. The GPU's are guesses.
 FASTER: dict[str, dict[Precision, float]] = {"cpu": {"bf16": 3.2}, "cuda": {"tf32": 2.5, "bf16": 3.5}}
 # A step of another network that torch has compiled takes this share of its eager time.
 COMPILED_BY_TORCH: dict[StepKind, float] = {

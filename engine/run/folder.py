@@ -107,8 +107,9 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
     """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers from sharing a temporary file; a leftover of a killed one is harmless.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two writers must not share a temporary file: containers with a folder in common may have equal process ids.
+    # What a killed one leaves is harmless.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

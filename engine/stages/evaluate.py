@@ -23,13 +23,13 @@ from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic
-from engine.nets.functional import FlatNetwork
+from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
 from engine.run.events import Evaluated, Warned
 from engine.run.folder import read_json, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
-from engine.training.accuracy import NetworkResult, class_figures, summary
+from engine.training.accuracy import NetworkResult, class_figures, network_results, summary
 from engine.training.from_scratch import (
     Names,
     TrainingSet,
@@ -132,7 +132,8 @@ def _warn_of_divergence(
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:
-    own = class_figures(network, theta, data.test_images, data.test_labels)
+    with matmul_precision("float32", theta.device):
+        own = class_figures(network, theta, data.test_images, data.test_labels)
     result: NetworkResult = {
         "per_class": own.per_class.tolist(),
         "norms": network.classifier_norms(theta),
@@ -220,7 +221,7 @@ def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName)
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := read_json(_results_path(context, target, arch, len(results))):
+    while group := network_results(read_json(_results_path(context, target, arch, len(results)))):
         results += group
     return results
 
@@ -268,11 +269,8 @@ def evaluation_key(
 
 def read_networks(key: str, count: int, classes: int) -> list[NetworkResult] | None:
     """The results of these networks in the cache; None where there are none, or the file is damaged."""
-    results = read_json(folder.evaluations_root() / f"{key}.json")
-    if not isinstance(results, list) or len(results) != count:
-        return None
-    whole = all(isinstance(one, dict) and len(one.get("per_class", ())) == classes for one in results)
-    return results if whole else None
+    results = network_results(read_json(folder.evaluations_root() / f"{key}.json"))
+    return results if [len(one["per_class"]) for one in results] == [classes] * count else None
 
 
 def write_networks(key: str, results: list[NetworkResult]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict, TypeGuard
 
 import torch
 from torch import Tensor
 
+from engine.cores import take_turn
 from engine.nets.functional import FlatNetwork, Forward
 from engine.run.events import Evaluated
 from engine.run.metrics import group_means, sample_std
@@ -29,10 +30,34 @@ class NetworkResult(TypedDict):
     confusion: NotRequired[list[list[int]]]
 
 
+def network_results(found: Any) -> list[NetworkResult]:
+    """What a file of such results holds, once read as JSON; none of a file that is damaged or of another form."""
+    return found if isinstance(found, list) and all(map(_is_network_result, found)) else []
+
+
+def _is_network_result(found: Any) -> TypeGuard[NetworkResult]:
+    if not isinstance(found, dict):
+        return False
+    figures = found.get("per_class")
+    classes = len(figures) if isinstance(figures, list) else 0
+    rows = [figures, found.get("norms"), found.get("confidence", figures)]
+    confusion = found.get("confusion", [figures] * classes)
+    if not classes or not isinstance(confusion, list) or len(confusion) != classes:
+        return False
+    return all(
+        isinstance(row, list) and len(row) == classes and all(isinstance(number, int | float) for number in row)
+        for row in [*rows, *confusion]
+    )
+
+
 @torch.no_grad()
 def in_test_batches(forward: Forward, theta: Tensor, images: Tensor) -> Tensor:
     """forward(theta, images) at weights theta (P,) of images (N, channels, H, W), some images at a time."""
-    return torch.cat([forward(theta, batch) for batch in images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50))])
+    results = []
+    for batch in images.split(TEST_IMAGES_AT_ONCE.get(images.device.type, 50)):
+        take_turn()
+        results.append(forward(theta, batch))
+    return torch.cat(results)
 
 
 def predictions(network: FlatNetwork, theta: Tensor, images: Tensor) -> Tensor:
@@ -59,16 +84,12 @@ class ClassFigures(NamedTuple):
 @torch.no_grad()
 def class_figures(network: FlatNetwork, theta: Tensor, images: Tensor, labels: Tensor) -> ClassFigures:
     """Tests a network of weights theta (P,) on images (N, channels, H, W) of classes labels (N,)."""
-    at_once, classes = TEST_IMAGES_AT_ONCE.get(images.device.type, 50), network.num_classes
-    predicted, given = [], []
-    for batch, own in zip(images.split(at_once), labels.split(at_once), strict=True):
-        logits = network(theta, batch)
-        predicted.append(logits.argmax(dim=1))
-        given.append(logits.softmax(dim=1).gather(1, own[:, None])[:, 0])
-    pairs = labels * classes + torch.cat(predicted)
+    logits, classes = in_test_batches(network, theta, images), network.num_classes
+    given = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    pairs = labels * classes + logits.argmax(dim=1)
     confusion = torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
     # On the CPU, where sums always come in the same order.
-    summed = torch.bincount(labels.cpu(), weights=torch.cat(given).double().cpu(), minlength=classes)
+    summed = torch.bincount(labels.cpu(), weights=given.double().cpu(), minlength=classes)
     # A softmax of float32 may lie a little above 1.
     return ClassFigures(confusion, (100 * summed / confusion.sum(dim=1)).clamp(max=100))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,13 +41,24 @@ def require_ray() -> None:
         raise InputError("Ray is not installed", "--cluster", "pip install 'ltdd-tui[ray]'")
 
 
-def driver_options(cluster: str | None, threads: int | None, ranks: int) -> list[str]:
-    """The options of the driver; empty without a cluster. Raises InputError where Ray is not installed."""
+def driver_options(
+    cluster: str | None, threads: int | None, ranks: int, jobs: str = "auto", after: Sequence[str] | None = None
+) -> list[str]:
+    """The options of the driver; empty without a cluster.
+
+    Raises InputError where Ray is not installed, and for options that the chosen way to run cells does not have.
+    """
     if cluster is None:
         if threads or ranks != 1:
             option = "--threads" if threads else "--ranks"
             raise InputError("it is an option of a cluster", option, "add --cluster local, auto or an address")
         return []
+    if jobs != "auto":
+        hint = "as many cells run at a time as the cluster has room for; --threads says how many CPUs each takes"
+        raise InputError("a cluster does not have this option", "--jobs", hint)
+    if after:
+        hint = "start it when the other run is over: `ltdd-tui watch` waits for that"
+        raise InputError("a cluster does not have this option", "--after", hint)
     require_ray()
     given = ["--threads", str(threads)] if threads else []  # else as many as when the sweep was begun
     return ["--address", cluster, *given, "--ranks", str(ranks)]

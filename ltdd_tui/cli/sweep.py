@@ -73,7 +73,7 @@ def sweep(
     if folder and (overrides or name):
         raise InputError("a sweep that has begun keeps its settings", str(folder.root), "leave --set and --name out")
     chosen = folder.sweep() if folder else load_sweep(given, overrides or [])
-    on = driver_options(cluster, threads, ranks)
+    on = driver_options(cluster, threads, ranks, jobs, after)
     cells = only_cells(chosen, only or ())  # before a folder is made: a fault in it must leave none behind
     if dry_run:
         here = folder or SweepFolder(runs_dir / (name or chosen.name))

@@ -27,6 +27,8 @@ LOSSLESS_POINTS = 2.0
 """The widest half of an interval that lets a set be called lossless, in percentage points (ours)."""
 NOT_OF_A_CELL = ("seed", "dataset.test_fold")
 """The settings in which the runs of a cell differ."""
+NOT_OF_THE_IMAGES = ("dataset.imbalance_factor", "dataset.test_fold", "dataset.augmentation")
+"""The settings of the data set that leave its images what they are; the factor is named beside it."""
 SHORT = {"method": "", "dataset.name": "", "dataset.imbalance_factor": "IF ", "ipc": "IPC "}
 """How the settings that nearly every comparison is about stand in a name: `ltdd, IF 100, IPC 10`."""
 MOST_IN_NAME = 5
@@ -124,13 +126,15 @@ class ReportCell:
     """Runs of the same settings but the seed, in one label regime; `name` tells it from the other cells.
 
     `bound` is the highest that the report knows for the same long-tailed images: experts that are biased to the head
-    are no bound for a method that has no others.
+    are no bound for a method that has no others. `images`: the data set, with what tells it from others in the report,
+    such as `folder, path /flowers, resolution 32`.
     """
 
     name: str
     labels: str
     runs: tuple[ComparedRun, ...]
     bound: Bound | None = None
+    images: str = ""
 
     @property
     def settings(self) -> RunSettings:
@@ -269,7 +273,12 @@ def report_cells(runs: Sequence[ComparedRun]) -> list[ReportCell]:
     names = [name_of(run, keys, regimes) for run in first]
     if len(set(names)) < len(names):
         names = [f"{group[0].name} ({group[0].labels})" if regimes else group[0].name for group in groups]
-    cells = [ReportCell(name, group[0].labels, tuple(group)) for name, group in zip(names, groups, strict=True)]
+    of_images = [line.key for line in differing_settings(first) if line.key.startswith("dataset.")]
+    of_images = ["dataset.name", *(key for key in of_images if key not in ("dataset.name", *NOT_OF_THE_IMAGES))]
+    cells = [
+        ReportCell(name, group[0].labels, tuple(group), images=name_of(group[0], of_images, False))
+        for name, group in zip(names, groups, strict=True)
+    ]
     highest: dict[Any, Bound] = {}
     for cell in cells:
         for bound in cell.bounds:
@@ -296,7 +305,7 @@ def _rank(bound: Bound) -> tuple[bool, float]:
 
 def column_of(cell: ReportCell) -> tuple[str, float | str, int]:
     """What methods are compared within, as a table has it as a column: data set, imbalance factor, IPC."""
-    return cell.settings.dataset.name, cell.settings.dataset.imbalance_factor, cell.settings.ipc
+    return cell.images, cell.settings.dataset.imbalance_factor, cell.settings.ipc
 
 
 def numbers_first(values: Sequence[Any]) -> list[tuple[bool, Any]]:

@@ -6,14 +6,21 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
 
 from engine import cores
 from engine.cores import give_cores_back, shared_cores, take_turn
+from engine.matching.matcher import Matcher
+from engine.run.methods import METHODS
+from engine.run.network_cost import TEST_IMAGES_AT_ONCE
+from engine.run.settings import MatchingSettings
+from engine.training.accuracy import in_test_batches
 from engine.training.sgd import Sgd, Step, TrainingState
+from engine.trajectories import Trajectory
+from tests.engine.matching.toy import CLASSES, toy
 
 CPU = torch.device("cpu")
 PROCESSES = multiprocessing.get_context("fork")  # locks are of a process; a fork needs no second import of torch
@@ -128,6 +135,48 @@ def test_a_step_of_training_takes_a_turn_on_the_cpu(device: str, waits: bool, mo
     assert (waited >= 0.3) == waits
     (waited,) = in_processes(1, seconds_of_a_turn)
     assert waited < 0.3
+
+
+@pytest.mark.parametrize(
+    ("gradient", "images_at_once", "turns"),
+    [
+        ("exact", 99, 4 + 4 + 3 + 3),  # steps of phase rep, forward and back, and of phase cls
+        ("exact", 2, (1 + 2) * (4 + 4 + 3 + 3)),  # and each micro-batch of a step
+        ("published", 3, 4 + 4 + 3 + 3),
+        ("published", 99, 4 + 1 + 3 + 3),  # all steps back in one call
+        ("unrolled", 99, 4 + 3 + 3),  # all steps back in one pass of autograd
+    ],
+)
+def test_an_outer_iteration_takes_a_turn_at_each_step_of_its_students(
+    gradient: Any, images_at_once: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outer iteration of the paper's preset takes minutes on a CPU."""
+    small, none = toy(), torch.zeros(CLASSES)
+    weights = torch.stack([small.start, small.target]).repeat(3, 1)
+    experts, classifiers = (Trajectory(own, none, none) for own in (weights, weights[:, small.network.classifier]))
+    settings = MatchingSettings(
+        syn_steps=4, syn_steps_cls=3, batch_syn=3, max_start_epoch=1, expert_epochs=1, gradient=gradient
+    ).model_copy(update={"images_at_once": images_at_once})
+    matcher = Matcher(settings, METHODS["ltdd"], small.network, [experts], [classifiers], small.loss, (), CPU, False)
+    monkeypatch.setattr(cores, "_turns", taken := Taken())
+    matcher.gradient(small.synthetic, 0, torch.Generator().manual_seed(0))
+    assert taken.turns == turns
+
+
+def test_a_test_takes_a_turn_at_each_batch_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "_turns", taken := Taken())
+    monkeypatch.setitem(TEST_IMAGES_AT_ONCE, "cpu", 3)
+    assert in_test_batches(lambda theta, images: images + theta, torch.ones(1), torch.zeros(7)).tolist() == [1] * 7
+    assert taken.turns == 3
+
+
+class Taken:
+    """Counts turns instead of waiting for them."""
+
+    turns = 0
+
+    def take(self) -> None:
+        self.turns += 1
 
 
 def test_without_locks_a_worker_works_as_if_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engine.cluster import driver, tasks
 from engine.cluster.driver import Resources, plan, shared_keys
-from engine.cluster.nodes import MARK, Node
-from engine.cluster.tasks import CellTask, Outcome, packed, unpack
+from engine.cluster.nodes import Node, marked
+from engine.cluster.tasks import CellTask, Outcome, Place, packed
 from engine.parallel import make_experts
-from engine.run.errors import DONE, FAILED, InputError
+from engine.run.errors import DONE, FAILED, STOPPED, InputError
+from engine.run.expert_cache import classifier_epochs, representation_epochs
 from engine.run.folder import RunFolder, cache_root, write_atomically
 from engine.sweep.cells import SweepFolder, cell_status
 from engine.sweep.grid import Cell
-from tests.engine.tiny_run import CPU, finish_run, tiny_settings
+from tests.engine.tiny_run import CPU, finish_run, tiny_context, tiny_settings
 
 
 def cells_of(*methods: str) -> list[Cell]:
@@ -30,10 +33,21 @@ class RayError(Exception):
     pass
 
 
+class Actor:
+    """Does a method of an object when its reference is waited for."""
+
+    def __init__(self, own: object) -> None:
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._own, name)
+        return SimpleNamespace(remote=lambda *arguments: lambda: method(*arguments))
+
+
 class RayAtOnce:
     """Does a task when it is waited for, in the order of submission; a task's reference is the task itself."""
 
-    exceptions = type("exceptions", (), {"RayError": RayError})
+    exceptions = SimpleNamespace(RayError=RayError)
 
     def remote(self, function: Any) -> Any:
         ray = self
@@ -44,21 +58,18 @@ class RayAtOnce:
 
             def remote(self, *arguments: object) -> Any:
                 if function is driver.Board:
-                    return type("Board", (), {"read": Task2(list)})()
+                    return Actor(ray.board)
                 ray.submitted.append(function.__name__)
                 return lambda: function(*arguments)
-
-        class Task2:
-            def __init__(self, answer: Callable[[], object]) -> None:
-                self._answer = answer
-
-            def remote(self) -> Any:
-                return self._answer
 
         return Task()
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
+        self.board, self.canceled = driver.Board(), 0
+
+    def cancel(self, _ref: object) -> None:
+        self.canceled += 1
 
     def get(self, ref: Any) -> Any:
         return ref()
@@ -71,20 +82,29 @@ class RayAtOnce:
 
 
 def drive(
-    root: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch, run_cell: Callable[[CellTask, Any], Outcome]
+    root: Path,
+    cells: list[Cell],
+    monkeypatch: pytest.MonkeyPatch,
+    run_cell: Callable[[CellTask, Any], Outcome],
+    ray: RayAtOnce | None = None,
 ) -> tuple[int, RayAtOnce, SweepFolder]:
     monkeypatch.setenv("LTDD_CACHE", str(root / "cache"))
     monkeypatch.setattr(driver.signal, "signal", lambda *_: None)
+    strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
+    for name in ("ray", "ray.util"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
 
     def train_experts(*arguments: Any) -> dict[str, bytes]:
         return {f"experts/key/{number:04d}.safetensors": b"weights" for number in arguments[-1]}
 
     for function in (run_cell, train_experts):
         monkeypatch.setattr(driver, function.__name__, function)
-    folder, ray = SweepFolder(root / "sweep"), RayAtOnce()
+    folder, ray = SweepFolder(root / "sweep"), ray or RayAtOnce()
     folder.root.mkdir(exist_ok=True)
     node = Node("id", "10.0.0.2", 2.0, 0.0, {})
-    own = driver._Driver(ray, folder, "key", [node], Resources(1, 0, 1), "cpu")
+    place = Place(str(folder.root), str(cache_root()), False, "key", "mark")
+    own = driver._Driver(ray, folder, place, [node], Resources(1, 0, 1), "cpu")
     return own.run(cells, failed=False), ray, folder
 
 
@@ -140,6 +160,72 @@ def test_a_cell_that_no_node_survives_is_failed_and_the_others_are_done(
     assert failed.state == "failed" and failed.faults[0].what == "its memory was full"
 
 
+def test_a_lost_cell_whose_lock_is_not_freed_is_told_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tasks, "LOCKED_SECONDS", 0.0)
+    cells = cells_of("random", "ltdd", "ed")
+    locks = contextlib.ExitStack()
+
+    def run_cell(task: CellTask, _: object) -> Outcome:
+        run = RunFolder(tmp_path / "sweep" / task.cell.name)
+        if task.cell.name == "random":
+            locks.enter_context(run.held())
+            raise RayError("its node died")
+        if task.cell.name == "ltdd":  # as run_cell says it
+            return Outcome("running", "10.0.0.2", note="another worker holds its run folder")
+        return Outcome("finished", "10.0.0.2", packed(finish_run(tmp_path / "node" / task.cell.name).folder))
+
+    with locks:
+        code, _, folder = drive(tmp_path, cells, monkeypatch, run_cell)
+    told = capsys.readouterr().err
+    assert code == FAILED and cell_status(cells[2], folder.run(cells[2])).state == "finished"
+    assert "random: running: its node died" in told
+    assert "ltdd: waiting: another worker holds its run folder" in told
+
+
+def test_a_stop_cancels_what_waits_and_receives_what_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, cells = list[Place](), [Cell(name, {}, tiny_settings("random")) for name in ("random", "waits")]
+
+    def run_cell(task: CellTask, _: object) -> Outcome:
+        asked.extend([task.place] * (tmp_path / "sweep" / "stop").exists())
+        return Outcome("stopped", "10.0.0.2", packed(tiny_context(tmp_path / "node", tiny_settings()).folder))
+
+    class Stopped(RayAtOnce):
+        def wait(self, refs: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
+            self.board.begun("random", "10.0.0.2")
+            write_atomically(tmp_path / "sweep" / "stop", "")
+            return ([], refs) if len(refs) > 1 else (refs, [])
+
+    code, ray, folder = drive(tmp_path, cells, monkeypatch, run_cell, Stopped())
+    assert code == STOPPED and len(asked) == 1 and ray.canceled == 1
+    assert ray.submitted == ["run_cell", "run_cell", "request_stop"], "the nodes see no file of the driver's"
+    assert [folder.run(cell).exists() for cell in cells] == [True, False]
+
+
+@pytest.mark.parametrize("seen", [("sweep", "cache"), ("sweep",)])
+def test_files_are_shared_where_every_node_sees_both_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(driver, "versions_here", lambda _: {})
+    monkeypatch.setattr(driver, "connected", lambda _: contextlib.nullcontext(RayAtOnce()))
+    monkeypatch.setattr(driver._Driver, "run", lambda own, *_: places.append(own._place) or DONE)
+    places = list[Place]()
+
+    def ask_nodes(*_: object) -> list[Node]:
+        sees = [[str(tmp_path / name) for name in names] for names in (("sweep", "cache"), seen)]
+        return [Node("id", "10.0.0.2", 2.0, 0.0, {}, sees=own) for own in sees]
+
+    monkeypatch.setattr(driver, "ask_nodes", ask_nodes)
+    for root in (tmp_path / "sweep", tmp_path / "other" / "sweep"):
+        write_atomically(root / "sweep.yaml", "grid: {method: [random]}\n")
+        driver.run_on_cluster(SweepFolder(root), "auto")
+    first, second = places
+    assert first.shared == (len(seen) == 2) and not second.shared
+    assert first.key != second.key, "two drivers of sweeps with the same name and settings do not meet"
+
+
 def test_what_cells_share_is_made_by_the_settings_that_need_most_of_it() -> None:
     few = tiny_settings(experts={"width": 4, "depth": 2, "num_experts": 2, "epochs": 4})
     many = few.model_copy(
@@ -150,35 +236,48 @@ def test_what_cells_share_is_made_by_the_settings_that_need_most_of_it() -> None
     )
     other = tiny_settings(seed=1, teacher={"kind": "balanced_softmax", "networks": 3}, evaluate={"labels": ["online"]})
     made = plan(Cell(str(number), {}, own) for number, own in enumerate((few, many, other, tiny_settings("random"))))
-    assert [(shared.count, shared.settings) for shared in made["experts"].values()] == [(4, many), (2, other)]
+    assert [(shared.count, shared.settings.seed) for shared in made["experts"].values()] == [(4, 0), (2, 1)]
     assert [shared.count for shared in made["teacher"].values()] == [3]
     assert shared_keys(few)["experts"][0] == shared_keys(many)["experts"][0]
     assert shared_keys(tiny_settings("random")) == {}
 
 
-def test_a_run_folder_travels_whole_without_what_is_of_one_machine(tmp_path: Path) -> None:
-    before, after = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b")
-    for folder in (before, after):
-        for name in ("config.yaml", "checkpoint/sets/000001.safetensors", "lock", "stop"):
-            write_atomically(folder.root / name, f"{name} of {folder.name}")
-    write_atomically(after.root / "result" / "old", "")
-    unpack(packed(before), after)
-    names = sorted(str(path.relative_to(after.root)) for path in after.root.rglob("*") if path.is_file())
-    assert names == ["checkpoint/sets/000001.safetensors", "config.yaml"]
-    assert after.config.read_text() == "config.yaml of a"
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_experts_that_cells_share_have_the_epochs_that_any_cell_reads(order: tuple[int, int]) -> None:
+    experts = {"width": 4, "depth": 2, "num_experts": 2, "epochs": 60}
+    short = {"max_start_epoch": 2, "expert_epochs": 5}
+    long = {"max_start_epoch": 40, "expert_epochs": 1}
+    for methods in (("ltdd", "datm"), ("datm", "ltdd"), ("ltdd", "ltdd"), ("datm", "datm")):
+        cells = [
+            Cell(
+                str(number),
+                {},
+                tiny_settings(method, experts=experts, matching=matching, classifier_experts={"epochs": 9}),
+            )
+            for number, (method, matching) in enumerate(zip(methods, (short, long), strict=True))
+        ]
+        (made,) = plan(cells[number] for number in order)["experts"].values()
+        assert representation_epochs(made.settings) == 40
+        read = [classifier_epochs(cell.settings) for cell in cells if cell.settings.trains_classifier_experts]
+        assert made.settings.trains_classifier_experts == bool(read)
+        assert not read or classifier_epochs(made.settings) == max(read)
 
 
 def test_a_folder_of_the_same_path_is_not_taken_for_the_drivers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "own"))
-    place = tasks.Place(str(tmp_path / "sweep"), str(tmp_path / "cache"), True, "key", "mark")
-    write_atomically(tmp_path / "sweep" / MARK, "mark")
-    write_atomically(tmp_path / "cache" / MARK, "another driver's")
-    with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
-        place.on_this_node()
-    write_atomically(tmp_path / "cache" / MARK, "mark")
-    assert place.on_this_node().root == tmp_path / "sweep" and cache_root() == tmp_path / "cache"
+    sweep, cache = tmp_path / "sweep", tmp_path / "cache"
+    with marked([sweep], "key") as mark, marked([cache], "another"):
+        place = Place(str(sweep), str(cache), True, "key", mark)
+        with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
+            place.on_this_node()
+        write_atomically(cache / ".cluster-key", "what a killed driver left")
+        with pytest.raises(FileNotFoundError, match="cache is not the driver's on"):
+            place.on_this_node()
+    with marked([sweep, cache], "key") as mark:
+        place = Place(str(sweep), str(cache), True, "key", mark)
+        assert place.on_this_node().root == sweep and cache_root() == cache
 
 
 def test_a_sweep_keeps_the_threads_of_its_first_start_and_a_stop_request_from_before_the_driver(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from engine.cluster.nodes import Node, connected, refuse_unfit
-from engine.run.errors import BAD_INPUT, InputError
+from engine.cluster import nodes as cluster_nodes
+from engine.cluster.nodes import Node, connected, is_marked, marked, refuse_unfit
+from engine.run.errors import BAD_INPUT, DONE, InputError
 
 HERE = {"ltdd-tui": "0.1.0", "torch": "2.14.1", "commit": "abc", "ray": "2.60.0"}
 
@@ -77,3 +80,21 @@ def test_without_a_connection_one_line_says_why(
         pass
     assert str(refused.value).startswith("error: ") and line in str(refused.value)
     assert len(str(refused.value).splitlines()) == 2, "what, and a hint"
+
+
+def test_doctor_leaves_the_marks_of_a_sweep_that_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTDD_CACHE", str(tmp_path))
+    asked = list[tuple[str, str]]()
+
+    def ask_nodes(_ray: object, folders: list[Path], key: str, mark: str) -> list[Node]:
+        asked.extend((key, mark) for folder in folders if is_marked(str(folder), key, mark))
+        return []
+
+    monkeypatch.setattr(cluster_nodes, "ask_nodes", ask_nodes)
+    monkeypatch.setattr(cluster_nodes, "connected", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(cluster_nodes, "versions_here", lambda _: HERE)
+    monkeypatch.setattr(sys, "argv", ["nodes"])
+    with marked([tmp_path], "digits") as mark, marked([tmp_path], "digits of another folder"):
+        assert cluster_nodes.main() == DONE
+        assert is_marked(str(tmp_path), "digits", mark) and len(asked) == 1 and asked[0][1] != mark
+    assert not list(tmp_path.iterdir()), "each takes its own marks away"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import unicodedata
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import LockHeld, RunFolder, exclusive, expanded
+from engine.run.folder import LockHeld, RunFolder, exclusive, expanded, write_atomically
 from engine.run.presets import load_preset
 from engine.run.validation import check_runnable
 
@@ -82,3 +83,17 @@ def test_a_path_that_is_there_as_it_stands_is_taken_as_it_stands(tmp_path: Path)
         (tmp_path / name).mkdir()
         assert expanded(str(tmp_path / name)) == tmp_path / name
     assert expanded("it's") == Path("it's") and expanded("") == Path()
+
+
+def test_two_writers_with_equal_process_ids_both_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, path = os.replace, tmp_path / "expert"
+
+    def second_writer_comes_first(*paths: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        write_atomically(path, "of the second")
+        assert path.read_text() == "of the second"
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", second_writer_comes_first)
+    write_atomically(path, "of the first")
+    assert path.read_text() == "of the first" and list(tmp_path.iterdir()) == [path]

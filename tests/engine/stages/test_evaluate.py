@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,16 @@ from engine.run import folder
 from engine.run.errors import InputError, Stopped
 from engine.run.events import Evaluated, Event, Warned
 from engine.stages import evaluate as stage
-from engine.stages.evaluate import evaluate, random_target, summed_confusion, synthetic_target
+from engine.stages.evaluate import (
+    evaluate,
+    evaluation_key,
+    random_target,
+    read_networks,
+    summed_confusion,
+    synthetic_target,
+)
 from engine.teachers import Teacher
+from engine.training.accuracy import ClassFigures, class_figures
 from engine.training.from_scratch import fresh_network, train_from_scratch
 from tests.engine.tiny_run import tiny_context, tiny_data, tiny_set, tiny_settings
 
@@ -258,6 +269,93 @@ def test_other_settings_train_other_networks(
     assert [trained_in(tmp_path / "a", monkeypatch)[0], trained_in(tmp_path / "b", monkeypatch, **other)[0]] == [2, 2]
 
 
+@pytest.mark.parametrize(
+    "what", ["same", "teacher", "recipe", "precision", "confusion", "device", "threads", "version", "form"]
+)
+def test_each_thing_that_decides_what_a_network_becomes_is_in_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """In the online regime, in which a teacher labels the images and is run in a form of its own."""
+
+    def key(weights: float, **more: Any) -> str:
+        context = tiny_context(tmp_path, tiny_settings(compile="never", **more))
+        data, teacher = tiny_data(context.settings), tiny_teacher(context)
+        teacher = replace(teacher, weights=[torch.full_like(own, weights) for own in teacher.weights])
+        target = synthetic_target(context, data, "final", "set", 3, tiny_set(data), "online", teacher)
+        return evaluation_key(context, data, target, "alexnet", [target.training_set(0)], [("name",)])
+
+    before = key(1.0)
+    match what:
+        case "device":
+            monkeypatch.setattr(stage, "device_name", lambda device: "another GPU")
+        case "version":
+            monkeypatch.setattr(stage, "versions", lambda: {"torch": "1.0"})
+        case "threads":
+            monkeypatch.setattr(stage.torch, "get_num_threads", lambda: 99)
+        case "form":  # of the teacher alone
+            monkeypatch.setattr(stage, "evaluation_is_compiled", lambda context, arch, *others: arch == "convnet")
+        case "confusion":
+            monkeypatch.setattr(stage, "MOST_IN_CONFUSION", 9)
+    further = {"precision": {"evaluate": {"precision": "bf16"}}, "recipe": {"online": {"epochs": 3}}}.get(what, {})
+    assert (key(2.0 if what == "teacher" else 1.0, **further) == before) == (what == "same")
+
+
+def test_networks_are_tested_in_float32_whatever_they_are_trained_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU PyTorch's convolutions use TF32 unless they are told not to."""
+    entered = list[str]()
+
+    @contextlib.contextmanager
+    def recorded(precision: str, device: torch.device) -> Iterator[None]:
+        entered.append(precision)
+        yield
+        entered.pop()
+
+    def tested(*arguments: Any) -> ClassFigures:
+        assert entered == ["float32"]
+        return class_figures(*arguments)
+
+    monkeypatch.setattr(stage, "matmul_precision", recorded)
+    monkeypatch.setattr(stage, "class_figures", tested)
+    more = {"repeats": 2, "epochs": 2, "precision": "tf32"}
+    evaluated(tiny_context(tmp_path, tiny_settings(compile="never", evaluate=more)), "check")
+
+
+def damaged(**changes: Any) -> list[dict[str, Any]]:
+    whole = {"per_class": [50.0, 60.0], "norms": [1.0, 2.0], "confidence": [40.0, 30.0], "confusion": [[3, 1], [0, 4]]}
+    return [{name: value for name, value in (whole | changes).items() if value != "left out"}]
+
+
+@pytest.mark.parametrize(
+    ("found", "whole"),
+    [
+        (damaged(), True),
+        (damaged(confidence="left out", confusion="left out"), True),
+        (damaged(per_class=[50, math.nan]), True),
+        (damaged(norms="left out"), False),
+        (damaged(per_class="left out"), False),
+        (damaged(per_class=[]), False),
+        (damaged(per_class=7), False),
+        (damaged(norms=[1.0]), False),
+        (damaged(norms=["1.0", "2.0"]), False),
+        (damaged(confidence=None), False),
+        (damaged(confusion=[[3, 1]]), False),
+        (damaged(confusion=[3, 1]), False),
+        (damaged(confusion=4), False),
+        ([7], False),
+        ({"per_class": [50.0]}, False),
+        (None, False),
+    ],
+)
+def test_a_file_of_networks_is_taken_only_where_all_that_is_used_has_its_form(
+    monkeypatch: pytest.MonkeyPatch, found: Any, whole: bool
+) -> None:
+    monkeypatch.setattr(stage, "read_json", lambda path: found)
+    assert read_networks("key", 1, 2) == (found if whole else None)
+    assert read_networks("key", 2, 2) is None and read_networks("key", 1, 3) is None
+
+
 def test_checks_other_threads_and_damaged_files_are_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +363,7 @@ def test_checks_other_threads_and_damaged_files_are_trained_again(
     trained_in(tmp_path / "c", monkeypatch)
     kept = list(folder.evaluations_root().iterdir())
     assert len(kept) == 2
-    kept[0].write_text("[{")
+    kept[0].write_text("[{}]")
     assert trained_in(tmp_path / "d", monkeypatch)[0] == 1
     monkeypatch.setattr(stage.torch, "get_num_threads", lambda: 3)
     assert trained_in(tmp_path / "e", monkeypatch)[0] == 2

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy import stats
 
-from ltdd_tui.report.cells import Bound, ReportCell, Spread, lead, report_cells
+from ltdd_tui.report.accuracy import paper_table
+from ltdd_tui.report.cells import Bound, ReportCell, Spread, column_of, lead, report_cells
 from ltdd_tui.report.report import asked_for, read_subject
 from ltdd_tui.runs.comparison import ComparedRun
 from tests.ltdd_tui.recorded import CLASSIFIER, RANDOM
@@ -105,3 +108,37 @@ def test_lossless_is_a_bound_within_a_narrow_interval_or_below(
     cell.__dict__["final"] = Spread(MEAN, std, 3)
     assert cell.is_lossless is lossless
     assert cell.bound_share == pytest.approx(100 * MEAN / bound)
+
+
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        ({"path": "/photos"}, False),
+        ({"resolution": 32}, False),
+        ({"subset_seed": 7}, False),
+        ({"augmentation": ("crop",)}, True),
+        ({"test_fold": 1}, True),
+    ],
+)
+def test_other_images_have_a_bound_and_a_column_of_their_own(
+    runs: Sequence[ComparedRun], other: dict[str, Any], shared: bool
+) -> None:
+    """Of ltdd on some images and datm, whose experts are no bound, on others."""
+
+    def placed(run: ComparedRun, method: str, **data: Any) -> ComparedRun:
+        settings = run.view.settings
+        assert settings is not None
+        dataset = settings.dataset.model_copy(update={"name": "folder", "test_folds": 2, **data})
+        settings = settings.model_copy(update={"dataset": dataset, "method": method})
+        rows = run.rows if method == "ltdd" else {"final": run.rows["final"]}
+        return replace(run, view=replace(run.view, settings=settings), rows=rows)
+
+    own = [placed(runs[0], "ltdd"), placed(runs[0], "datm", **other)]
+    second, first = sorted(report_cells(own), key=lambda cell: cell.settings.method)
+    assert (first.bound is not None, second.bound == first.bound) == (True, shared)
+    assert (column_of(first) == column_of(second)) == shared
+    table = paper_table([first, second])
+    assert (table is None) == shared
+    if table:
+        key, value = next(iter(other.items()))
+        assert any(f"{key} {value}" in title for title in table.titles) and len(set(table.titles)) == 3
