@@ -144,8 +144,10 @@ def in_a_name(value: Any, of_fraction: Callable[[float], str] = "{:g}".format) -
     """A grid value as a part of a folder's name."""
     if isinstance(value, list):
         return "-".join(in_a_name(own, of_fraction) for own in value) or "none"
-    if isinstance(value, float):
-        text = of_fraction(value)
+    is_huge = isinstance(value, int) and 10**15 <= abs(value) < 10**300
+    if isinstance(value, float) or is_huge:
+        # 1e30 and 1e-30 are two values.
+        text = of_fraction(float(value)).replace("e+", "e")
     else:
         text = "none" if value is None else str(value).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".")

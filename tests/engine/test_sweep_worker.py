@@ -124,7 +124,7 @@ def test_a_cell_that_fails_stops_nothing_and_is_tried_again_only_when_asked(tmp_
     text = TINY.replace("[random], seed: [0, 1]", "[ltdd, random], experts.learning_rate: [1.0e+30]")
     folder = sweep_in(tmp_path / "sweep", text)
     assert work_on_sweep(folder, "cpu") == 0
-    assert states(folder) == {"ltdd-learning_rate1e-30": "failed", "random-learning_rate1e-30": "finished"}
+    assert states(folder) == {"ltdd-learning_rate1e30": "failed", "random-learning_rate1e30": "finished"}
     cell = folder.sweep().cells[0]
     assert "not finite" in cell_status(cell, folder.run(cell)).faults[0].what
     for failed in (False, True):
