@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
-from engine.run.events import EventLog, Queued, RunBroke, RunStopped
+from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStopped
 from engine.run.folder import RunFolder
-from engine.run.presets import DeletedSettingWarning, load_preset
+from engine.run.presets import load_preset
 
 QUEUE_SECONDS = 0.5
 
@@ -27,24 +26,32 @@ def wait_in_queue(folder: RunFolder, others: Sequence[RunFolder], requests: Stop
     """
     log = EventLog(folder.events)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeletedSettingWarning)
-            if load_preset(str(folder.config)).initialize.start_set is not None:
-                return False
+        if load_preset(str(folder.config), quiet=True).initialize.start_set is not None:
+            return False
         wait_for(others, log, stop_check(folder, requests, "run"))
     except Stopped:
         log.emit(RunStopped(""))
         raise
     except LtddError as error:
-        for fault in error.faults:
-            log.emit(RunBroke(fault.what, fault.where, fault.hint))
+        emit_faults(log.emit, error)
         raise
     return True
 
 
+def emit_faults(emit: Emit, error: LtddError) -> None:
+    """Writes the faults of an error to the events, for whoever watches the run."""
+    for fault in error.faults:
+        emit(RunBroke(fault.what, fault.where, fault.hint))
+
+
 def wait_for(others: Sequence[RunFolder], log: EventLog, check_stop: Callable[[], None]) -> None:
-    """Waits until no worker holds any of these runs or is about to; `check_stop` raises where it is to end before."""
+    """Says behind which runs the run is queued, and waits as `wait_until_over`."""
     log.emit(Queued([other.name for other in others]))
+    wait_until_over(others, check_stop)
+
+
+def wait_until_over(others: Sequence[RunFolder], check_stop: Callable[[], None]) -> None:
+    """Waits until no worker holds any of these runs or is about to; `check_stop` raises where it is to end before."""
     while any(other.is_running() or other.is_starting() for other in others):
         check_stop()
         time.sleep(QUEUE_SECONDS)

@@ -99,13 +99,13 @@ def _is_to_be_done(status: CellStatus, began: float, failed: bool) -> bool:
 def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals) -> None:
     """Does one cell, whose lock is held; what it fails of is in its events.
 
-    Raises what nobody knows a reason for, and RunFailed where the events cannot be written."""
+    Raises what nobody knows a reason for, and RunFailed where the events cannot be written.
+    """
     run, deaths = folder.run(cell), at_rest(cell, folder.run(cell)).deaths
     with EventLog(run.events) as log:
         if deaths >= MOST_DEATHS:
-            hint = (
-                "most likely the memory is full: use fewer --jobs, or smaller settings; `ltdd-tui resume` tries again"
-            )
+            hint = "most likely the memory is full: use fewer --jobs, or smaller settings"
+            hint += "; `ltdd-tui resume` tries again"
             log.emit(RunBroke(f"its worker process died {deaths} times", str(run.console), hint))
             return
         run.stop_request.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from engine.distributed import joined
 from engine.failures import as_failure
 from engine.importing.imported_sets import copy_imported_set, imported_sources
 from engine.manifest import estimated_seconds, write_manifest
-from engine.queue import wait_for
+from engine.queue import emit_faults, wait_for
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import LtddError, Stopped
@@ -60,28 +60,21 @@ def failures_told(folder: RunFolder, log: EventLog, emit: Emit, device: str) -> 
         log.emit(RunStopped(log.stage))
         raise
     except LtddError as error:
-        _emit_faults(emit, error)
+        emit_faults(emit, error)
         raise
     except BaseException as error:
         if failure := as_failure(error, folder, log.stage, device):
             # The disk that is full may be the very one that holds the events.
             with contextlib.suppress(OSError):
-                _emit_faults(emit, failure)
+                emit_faults(emit, failure)
             raise failure from None
         emit(RunBroke(f"{type(error).__name__}: {error}", "engine", f"the traceback is in {folder.console}"))
         raise
 
 
-def _emit_faults(emit: Emit, error: LtddError) -> None:
-    for fault in error.faults:
-        emit(RunBroke(fault.what, fault.where, fault.hint))
-
-
 def _copy_imported_set(folder: RunFolder) -> None:
     """Copies a set made elsewhere before the run waits in the queue: it may be gone when its turn comes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeletedSettingWarning)
-        copy_imported_set(folder, load_preset(str(folder.config)))
+    copy_imported_set(folder, load_preset(str(folder.config), quiet=True))
 
 
 def open_context(

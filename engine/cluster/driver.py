@@ -1,4 +1,8 @@
-"""The driver of a sweep on a cluster: submits tasks, and writes what comes back into the sweep's folder and the cache.
+"""The driver of a sweep on more than one machine, by Ray Core: experts, networks of the teacher and cells are tasks.
+
+A task is a function of settings into files: of the cache, or of a cell's run folder. The driver submits tasks, and
+writes what comes back into the sweep's folder and the cache. These files stay the truth, so a task may be done twice,
+on any node, and a sweep may go on without a cluster.
 
 `python -m engine.cluster.driver FOLDER --address A` does the sweep. Exit codes are those of engine/sweep/supervisor.py.
 
@@ -18,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.cluster.nodes import Node, ask_nodes, connected, marked, refuse_unfit, versions_here
+from engine.cluster.nodes import Node, ask_nodes, connected, last_line, marked, refuse_unfit, versions_here
 from engine.cluster.tasks import (
     Board,
     CellTask,
@@ -306,7 +310,7 @@ class _Driver:
             files = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             # The cells will try it themselves, and say in their run folders what is wrong.
-            say(f"experts or a teacher could not be trained by themselves: {_last_line(error)}")
+            say(f"experts or a teacher could not be trained by themselves: {last_line(error)}")
             return
         write_files(files)
         if files:
@@ -321,7 +325,7 @@ class _Driver:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             kept = self._ray.get(self._board.kept.remote(cell.name))
-            outcome = kept or Outcome("failed", "", note=_last_line(error))
+            outcome = kept or Outcome("failed", "", note=last_line(error))
         if outcome.folder is not None:
             unpack(outcome.folder, run)
         status = next(iter(statuses(self._folder, [cell])))
@@ -354,10 +358,6 @@ class _Driver:
         while self._cells and len(self._requests.numbers) < 2:
             self._receive()
         return STOPPED
-
-
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().rpartition("\n")[2] or type(error).__name__
 
 
 def say(line: str) -> None:

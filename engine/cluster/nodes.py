@@ -159,9 +159,14 @@ def ask_nodes(ray: Any, folders: Sequence[Path], key: str, mark: str, needed: Se
             nodes.append(Node(*of_ray, {}, problem=f"it gave no answer within {ANSWER_SECONDS:.0f} s"))
         except ray.exceptions.RayError as error:
             missing = "No module named 'engine" in str(error) or "engine.cluster" in str(error)
-            last = str(error).strip().rpartition("\n")[2]
-            nodes.append(Node(*of_ray, {}, problem="ltdd-tui is missing, or an older one" if missing else last))
+            problem = "ltdd-tui is missing, or an older one" if missing else last_line(error)
+            nodes.append(Node(*of_ray, {}, problem=problem))
     return nodes
+
+
+def last_line(error: BaseException) -> str:
+    """The line of one of Ray's errors that says what happened; those before it are a traceback."""
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__
 
 
 def faults_of(nodes: Sequence[Node], here: dict[str, str]) -> list[Fault]:

@@ -217,13 +217,15 @@ def list_presets() -> tuple[list[PresetInfo], list[Fault]]:
     return presets, faults
 
 
-def load_preset(name_or_path: str | None, overrides: Sequence[str] = ()) -> RunSettings:
-    """The settings of a preset or YAML file, or the defaults, with `a.b=c` overrides; raises SettingsError with every
-    fault.
+def load_preset(name_or_path: str | None, overrides: Sequence[str] = (), quiet: bool = False) -> RunSettings:
+    """The settings of a preset or YAML file, or the defaults, with `a.b=c` overrides; raises SettingsError.
 
-    Issues a DeletedSettingWarning for each setting of an older version.
+    Issues a DeletedSettingWarning for each setting of an older version, unless `quiet`.
     """
-    return resolve(name_or_path, overrides).settings
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore", DeletedSettingWarning)
+        return resolve(name_or_path, overrides).settings
 
 
 def resolve(name_or_path: str | None, overrides: Sequence[str] = ()) -> Resolved:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from engine.run.events import (
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
 from engine.run.folder import RunFolder, is_held, read_json, write_json
 from engine.run.metrics import readable_metrics
-from engine.run.presets import DeletedSettingWarning, load_preset
+from engine.run.presets import load_preset
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.grid import FILE, Cell, Sweep, load_sweep
 
@@ -206,10 +205,8 @@ def _settings_faults(cell: Cell, folder: RunFolder) -> tuple[Fault, ...]:
         ):
             return ()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeletedSettingWarning)
-            # Older files lack newer settings, which have their defaults then.
-            same = load_preset(str(folder.config)) == cell.settings
+        # Older files lack newer settings, which have their defaults then.
+        same = load_preset(str(folder.config), quiet=True) == cell.settings
     except SettingsError as error:
         return tuple(error.faults)
     hint = "delete its folder, or start the sweep under another --name"

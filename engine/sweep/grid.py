@@ -13,7 +13,7 @@
       - {where: {method: ltdd}, accuracy: 53.4, source: Table 1}
 
 A cell is a run like any other: its settings are those of `ltdd-tui run PRESET --set ...`, defaults of the method
-included, and its run folder lies in the sweep's folder under the cell's name (`cell_names`).
+included, and its run folder lies in the sweep's folder under the cell's name (engine/sweep/names.py).
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ from engine.run.presets import (
     shipped_folder,
     user_folder,
 )
-from engine.run.schema import LABELS, cell_names, flat, in_a_name, leaves, value_names
+from engine.run.schema import flat, leaves
 from engine.run.settings import RunSettings
 from engine.run.validation import location
 from engine.run.yaml_text import KeyPath, WrittenSettings, dump_yaml, nested, parse_file, parse_value
+from engine.sweep.names import LABELS, cell_names, in_a_name, value_names
 
 PATHS = ("dataset.path", "initialize.start_set")
 """Settings whose relative paths are made absolute: workers go on with a sweep from any folder."""

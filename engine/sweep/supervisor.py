@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.queue import wait_until_over
 from engine.run.device_profiles import usable_cores
-from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, StopSignals
+from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, Stopped, StopSignals
 from engine.run.folder import RunFolder, exclusive, write_atomically
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
 
-POLL_SECONDS, QUEUE_SECONDS = 0.1, 0.5
+POLL_SECONDS = 0.1
 MOST_FRUITLESS = 3
 """Workers in a row that die before they begin with a cell: the next one would, too."""
 WORKER: tuple[str, ...] = (sys.executable, "-P", "-m", "engine")
@@ -79,14 +80,18 @@ def threads_of(jobs: int) -> int:
 
 def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: StopSignals) -> bool:
     """Waits until no worker holds these runs or is about to; false where it is asked to stop before that."""
+
+    def check_stop() -> None:
+        if requests.numbers or folder.stop_request.exists():
+            raise Stopped("stopped on request", folder.name)
+
     if behind:
         write_atomically(folder.queue, "".join(f"{other.name}\n" for other in behind))
     try:
-        while any(other.is_running() or other.is_starting() for other in behind):
-            if requests.numbers or folder.stop_request.exists():
-                return False
-            time.sleep(QUEUE_SECONDS)
+        wait_until_over(behind, check_stop)
         return True
+    except Stopped:
+        return False
     finally:
         folder.queue.unlink(missing_ok=True)
 

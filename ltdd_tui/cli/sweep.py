@@ -24,7 +24,7 @@ from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_op
 from ltdd_tui.cli.options import After, AsJson, Detach, Device, Overrides, RunsDir
 from ltdd_tui.cli.output import plain_table, print_data, print_json, print_note
 from ltdd_tui.cli.progress import AGAIN, caught_signals, exit_code_after, exit_code_of
-from ltdd_tui.formatting import duration, mean_and_std, percent
+from ltdd_tui.formatting import duration, percent
 from ltdd_tui.launch.machine import device_here
 from ltdd_tui.launch.sweeps import Workers, check_data, checked_jobs, cost_of, folder_of, prepare_sweep, workers_here
 from ltdd_tui.runs import manage, worker
@@ -285,14 +285,11 @@ def print_table(table: SweepTable, as_json: bool) -> None:
 
 
 def _figure(table: SweepTable, row: str, column: tuple[str, ...]) -> str:
-    """One figure, with `n` where not all seeds are done; the state of the cells where none is."""
+    """One figure; the state of the cells where none is done."""
     group = table.groups.get((row, column))
     if group is None:
         return ""
-    if group.mean is None:
-        return group.cells[0].state if len({cell.state for cell in group.cells}) == 1 else "-"
-    n = len(group.accuracies)
-    return mean_and_std(group.mean, group.std, n) + (f" (n={n})" if n < len(group.cells) else "")
+    return group.figure or (group.cells[0].state if len({cell.state for cell in group.cells}) == 1 else "-")
 
 
 def _as_plain(table: SweepTable) -> dict[str, Any]:

@@ -93,6 +93,14 @@ class SeedGroup:
         """The sample standard deviation over seeds; None of one seed."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
+    @property
+    def figure(self) -> str:
+        """Mean and standard deviation, with `n` where not all seeds are done; empty where none is."""
+        if self.mean is None:
+            return ""
+        n = len(self.accuracies)
+        return mean_and_std(self.mean, self.std, n) + (f" (n={n})" if n < len(self.cells) else "")
+
     def first(self, states: set[str]) -> CellState | None:
         """The first cell in one of these states."""
         return next((cell for cell in self.cells if cell.state in states), None)
@@ -172,17 +180,10 @@ def table_as(form: TableFormat, table: SweepTable) -> str:
         ]
     else:
         titles = ("", *(", ".join(column) for column in table.columns))
-        lines = [(row, *(_figure(table, row, column) for column in table.columns)) for row in table.rows]
+        groups = {row: [table.groups.get((row, column)) for column in table.columns] for row in table.rows}
+        lines = [(row, *(group.figure if group else "" for group in own)) for row, own in groups.items()]
     written = Table(titles, tuple(lines))
     return written.as_csv() if form == "csv" else written.as_markdown()
-
-
-def _figure(table: SweepTable, row: str, column: tuple[str, ...]) -> str:
-    group = table.groups.get((row, column))
-    if group is None or group.mean is None:
-        return ""
-    n, of = len(group.accuracies), len(group.cells)
-    return mean_and_std(group.mean, group.std, n) + (f" (n={n})" if n < of else "")
 
 
 def failure_lines(table: SweepTable, most: int) -> list[str]:

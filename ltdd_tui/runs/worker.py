@@ -22,6 +22,7 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.events import EventLog, RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
 from engine.sweep.cells import SweepFolder
+from engine.sweep.supervisor import HELD as AT_WORK
 from ltdd_tui.runs.console import last_lines
 from ltdd_tui.runs.find import cli_name, last_change
 from ltdd_tui.runs.state import RunView
@@ -78,7 +79,7 @@ def start_sweep(
     """
     if folder.is_running():
         hint = f"`ltdd-tui show {folder.name}` shows it, `ltdd-tui stop {folder.name}` stops it"
-        raise InputError("this sweep is at work already", str(folder.root), hint)
+        raise InputError(AT_WORK, str(folder.root), hint)
     arguments = [str(folder.root), "--device", device]
     arguments += [text for own in only for text in ("--only", own)] + ["--failed"] * failed
     if cluster:

@@ -55,7 +55,7 @@ def test_settings_are_read_once_and_not_at_all_where_the_manifest_has_their_hash
     write_json(run.manifest, {"settings_hash": settings_hash(began.settings)})
     os.utime(run.config, (1, 1))
     read, real = list[str](), cells.load_preset
-    monkeypatch.setattr(cells, "load_preset", lambda path: read.append(path) or real(path))
+    monkeypatch.setattr(cells, "load_preset", lambda path, **more: read.append(path) or real(path, **more))
     for _ in range(2):
         statuses(sweep, [began, *rest])
     assert read == [str(sweep.run(cell).config) for cell in rest if sweep.run(cell).exists()]
