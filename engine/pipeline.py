@@ -290,7 +290,7 @@ def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedDat
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
     """What metrics.json says of a teacher, and of the bytes that have to be kept."""
     figures = teacher_figures(context.settings, data, teacher)
-    kept = stored_bytes(context.settings, data, teacher)
+    kept = stored_bytes(context, data, teacher)
     return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
 
 

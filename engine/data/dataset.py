@@ -83,7 +83,8 @@ class LongTailedData:
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
     words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
-    whitening, by which experts are cached. `test_set`: as of Source.
+    whitening, by which experts are cached. `test_set`: as of Source. `train_bytes`: of the train images' files, or of
+    their 8-bit pixels where they are no files of their own.
     """
 
     train_images: Tensor
@@ -100,6 +101,7 @@ class LongTailedData:
     fingerprint: str
     test_set: str = ""
     partition: Partition = WHOLE_IMAGES
+    train_bytes: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -144,7 +146,7 @@ def load_long_tailed(
     # ZCA needs float64, which not every accelerator has.
     whitening_device = device if device.type == "cuda" else torch.device("cpu")
     train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
-    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
+    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon, settings.whitening_rank)
     groups, grouping = class_groups(counts)
     whitened = whitening.train(train_images).to(device)
     data = LongTailedData(
@@ -162,6 +164,7 @@ def load_long_tailed(
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
         test_set=source.test_set,
         partition=Partition.into(mini_images, whitening, whitened),
+        train_bytes=sum(source.train.files[i].stat().st_size for i in chosen) if source.train.files else train.numel(),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:
@@ -215,7 +218,9 @@ def _fingerprint(
     settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor, test_labels: np.ndarray
 ) -> str:
     """Sixteen hex digits over pixels, labels and whitening settings; of the input, so it is alike on every machine."""
-    digest = hashlib.sha256(f"{settings.whitening} {settings.whitening_epsilon} {tuple(train.shape)}".encode())
+    rank = "" if settings.whitening_rank == "full" else f" {settings.whitening_rank}"
+    whitening = f"{settings.whitening} {settings.whitening_epsilon}{rank}"
+    digest = hashlib.sha256(f"{whitening} {tuple(train.shape)}".encode())
     for part in (train.numpy(), labels, test.numpy(), test_labels):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]

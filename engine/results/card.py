@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.events import BOUND
 from engine.run.methods import METHODS, MethodName
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
@@ -69,7 +70,7 @@ for epoch in range(training.epochs):
 
 ## Files
 
-- `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
+- `distilled.safetensors`: images as networks see them, soft labels, learning rate, whitening, metadata
 {teacher_file}- `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
 - `classes.txt`: the names of the classes, one a line, in the order of the labels
@@ -87,6 +88,13 @@ WHITENING_TEXT = {
     "none": "none, only mean and standard deviation per channel.",
     "raw": "none, pixels from 0 to 1.",
 }
+
+
+def whitening_text(about: dict[str, Any]) -> str:
+    """How images are whitened, in a sentence or two."""
+    rank = about.get("whitening_rank")
+    low_rank = f" The {rank} directions of the largest variance are scaled each by itself, all others alike."
+    return WHITENING_TEXT[about["whitening"]] + (low_rank if rank and about["whitening"] not in WITHOUT_ZCA else "")
 
 
 _TEACHER_FILE = "- `teacher.safetensors`: the networks that label images in the regime online\n"
@@ -141,7 +149,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
-        "whitening_text": WHITENING_TEXT[about["whitening"]],
+        "whitening_text": whitening_text(about),
         "class_rows": "\n".join(
             f"| {c} | {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
             for c, ((cell, count), (tests, accuracy)) in enumerate(
@@ -250,12 +258,17 @@ def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
     kept = metrics.get("stored_bytes")
     if not kept:
         return ""
+    whole = ""
+    if kept.get("file") and kept.get("all_train_images"):  # which an older version did not write
+        count = sum(metrics["class_counts"])
+        whole = f"- bytes: distilled.safetensors {kept['file']:,}; all {count:,} training images"
+        whole += f" {kept['all_train_images']:,}.\n"
     parts = [f"images {kept['images_float32']:,} (float32; {kept['images_uint8']:,} as pixels of 8 bits)"]
     parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
     parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
     whitening = kept.get("whitening_float32")  # which an older version did not count
     parts += [f"whitening {whitening:,} (for test images, and for pixels of 8 bits)"] if whitening else []
-    return f"- bytes to keep: {', '.join(parts)}.\n"
+    return f"{whole}- bytes to keep: {', '.join(parts)}.\n"
 
 
 def _protocols(about: dict[str, Any], regimes: list[str]) -> str:

@@ -22,7 +22,7 @@ from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.manifest import device_name, versions
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import Synthetic, from_levels, rounded
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
 from engine.run.events import Evaluated, Warned
@@ -166,11 +166,14 @@ def synthetic_target(
     regime: LabelRegime = "stored",
     teacher: Teacher | None = None,
 ) -> EvaluationTarget:
-    """A synthetic set, with its soft labels in the stored regime, else with its classes, in whose order it lies.
+    """A synthetic set as it is kept, with its soft labels in the stored regime, else with its classes, in their order.
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings, images = context.settings, data.partition.decoded(synthetic.images)
+    settings, stored = context.settings, synthetic.images
+    if settings.export.images == "uint8":
+        stored = from_levels(*rounded(stored))
+    images = data.partition.decoded(stored)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
