@@ -168,6 +168,11 @@ class ExportSettings(Strict):
         "the numbers of its images, as networks see them; uint8: 256 steps between the smallest and the largest one of"
         " each image, in a quarter of the room (a set is rounded so before it is evaluated)",
     )
+    model: bool = ours(
+        False,
+        "keep the first network that the evaluation trains on the final set, as result/model.pt2: a program of PyTorch"
+        " that takes pixels (`ltdd-tui predict`; `ltdd-tui export RUN --model` trains one later)",
+    )
 
 
 class Expected(Strict):

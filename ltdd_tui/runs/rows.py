@@ -132,15 +132,16 @@ def stored_text(metrics: Metrics) -> str:
     labels 4.0 kB, whitening 38 MB`; the teacher only where networks are trained in the online regime. May be empty.
     """
     stored, parts = metrics.stored_bytes or StoredBytes(), []
-    if stored.file is not None:
+    if stored.set_file is not None:
         whitening = stored.whitening_float32 or 0
-        told = f" ({size(whitening)} of it whitening)" if 2 * whitening > stored.file else ""
-        parts = [f"the set {size(stored.file)}{told}"]
+        # One of a low rank is stored in float16, and is small.
+        told = f" ({size(whitening)} of it whitening)" if stored.set_file < 2 * whitening < 2 * stored.set_file else ""
+        parts = [f"the set {size(stored.set_file)}{told}"]
         if stored.teacher_float32 and "online" in (metrics.regimes or {}):
             parts.append(f"its teacher {size(stored.teacher_float32)}")
-        if stored.all_train_images is not None:
+        if stored.all_images is not None:
             images = f" {sum(metrics.class_counts):,}" if metrics.class_counts else ""
-            parts.append(f"all{images} train images {size(stored.all_train_images)}")
+            parts.append(f"all{images} train images {size(stored.all_images)}")
         return "; ".join(parts)
     if stored.images_float32 is not None:
         pixels = "" if stored.images_uint8 is None else f" ({size(stored.images_uint8)} as 8 bits)"

@@ -162,8 +162,8 @@ def test_a_comparison_as_text_has_a_row_for_each_regime(pair: list[ComparedRun])
 @pytest.mark.parametrize(
     ("kept", "told"),
     [
-        ({"file": 221_345, "all_train_images": 4_212_345}, "the set 221 kB; all 3,682 train images 4.2 MB"),
-        ({"file": 38_800_000, "whitening_float32": 37_700_000}, "the set 38.8 MB (37.7 MB of it whitening)"),
+        ({"set_file": 221_345, "all_images": 4_212_345}, "the set 221 kB; all 3,682 train images 4.2 MB"),
+        ({"set_file": 38_800_000, "whitening_float32": 37_700_000}, "the set 38.8 MB (37.7 MB of it whitening)"),
         ({"images_float32": 307_200, "labels_float32": 4_000}, "images 307 kB, labels 4.0 kB"),
         ({}, ""),
     ],
