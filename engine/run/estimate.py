@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.run.auto_settings import resolve_auto, with_numbers
 from engine.run.cost_model import Workload
 from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
-from engine.run.errors import InputError
+from engine.run.errors import InputError, SettingsError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.image_folder import Survey, held_out, sampled_side, survey
 from engine.run.memory_model import disk_bytes, memory_bytes
@@ -86,6 +87,7 @@ def estimate(
         )
     if size is None:
         raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
+    settings, _ = resolve_auto(settings, counts)
     facts = FACTS.get(dataset.name)
     channels = facts.channels if facts else FOLDER_CHANNELS
     tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
@@ -138,7 +140,7 @@ def estimate_or_none(
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
         kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]
         return estimate(settings, device, kept, folder.test_images, cached)
-    except (InputError, OSError):
+    except (InputError, SettingsError, OSError):
         return None
 
 
@@ -146,7 +148,8 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
     """The estimate of what is left to do after the experts in the cache are reused, and how many those are."""
     try:
         folder = _survey(settings)
-    except (InputError, OSError):
+        settings, _ = with_numbers(settings)
+    except (InputError, SettingsError, OSError):
         return None, NONE_CACHED
     counts = kept_counts(folder.counts, settings.dataset) if folder else None
     cached = cached_experts(settings, device.kind, counts)

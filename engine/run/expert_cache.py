@@ -210,7 +210,7 @@ def imported_faults(settings: RunSettings) -> list[Fault]:
     if about["experts"] < experts.num_experts:
         hint = f"--set experts.num_experts={about['experts']}"
         faults.append(Fault(f"there are {about['experts']}, experts.num_experts is {experts.num_experts}", where, hint))
-    if about["epochs"] < representation_epochs(settings):
+    if not settings.unresolved and about["epochs"] < representation_epochs(settings):
         what = f"they have {about['epochs']} epochs, matching reads {representation_epochs(settings)}"
         faults.append(Fault(what, where, "lower matching.max_start_epoch or matching.expert_epochs"))
     return faults
