@@ -38,9 +38,9 @@ MANY_IMAGES = 2_000
 """From so many train images on, batches are large."""
 SMALL_BATCH, LARGE_BATCH = 16, 64
 TEACHER_SMALL_BATCH, TEACHER_LARGE_BATCH = 32, 128
-EXPERTS = Epochs(work=1_500, fewest=20, most=200)
+EXPERTS = Epochs(work=1_500, fewest=15, most=200)
 CLASSIFIERS = Epochs(work=20_000, fewest=2, most=10)
-TEACHERS = Epochs(work=1_000, fewest=25, most=200)
+TEACHERS = Epochs(work=1_000, fewest=15, most=200)
 START_SHARE = 0.5
 """Start epochs of matching lie in this first share of the experts' epochs."""
 EXTREME_TAIL = 2_000
@@ -111,11 +111,12 @@ def with_numbers(settings: RunSettings) -> tuple[RunSettings, dict[str, str]]:
     """
     if not settings.unresolved:
         return settings, {}
-    dataset = settings.dataset
+    dataset, validation = settings.dataset, settings.validation
     if dataset.name == "folder":
-        counts: Sequence[int] | None = kept_counts(survey(dataset.path, *held_out(dataset)).counts, dataset)
+        there = survey(dataset.path, *held_out(dataset)).counts
+        counts: Sequence[int] | None = kept_counts(there, dataset, validation)
     else:
-        counts = counts_for(dataset)
+        counts = counts_for(dataset, validation)
     if counts is None:
         what = f"auto needs the number of images, which of {dataset.name} the files alone tell"
         raise SettingsError([Fault(what, key, "write a number") for key in settings.unresolved])

@@ -78,7 +78,7 @@ def estimate(
     Raises InputError if `class_counts` or dataset.resolution is missing for a data set that only its files describe.
     """
     dataset = settings.dataset
-    counts, size = class_counts or counts_for(dataset), image_size_for(dataset)
+    counts, size = class_counts or counts_for(dataset, settings.validation), image_size_for(dataset)
     if counts is None:
         raise InputError(
             "how many images a class has is known from the files alone",
@@ -138,7 +138,7 @@ def estimate_or_none(
             side = sampled_side(folder)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
-        kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]
+        kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset, settings.validation)]
         return estimate(settings, device, kept, folder.test_images, cached)
     except (InputError, SettingsError, OSError):
         return None
@@ -151,7 +151,7 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
         settings, _ = with_numbers(settings)
     except (InputError, SettingsError, OSError):
         return None, NONE_CACHED
-    counts = kept_counts(folder.counts, settings.dataset) if folder else None
+    counts = kept_counts(folder.counts, settings.dataset, settings.validation) if folder else None
     cached = cached_experts(settings, device.kind, counts)
     return estimate_or_none(settings, device, counts, cached, folder), cached
 

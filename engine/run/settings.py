@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, model_validator
 
-from engine.run.data_settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings, ValidationSettings
 
 # The names of `fields` are a part of the settings: as such they are imported from here.
 from engine.run.fields import AUTO, Strict, WholeOrAuto, official, ours, paper, rldd
@@ -186,6 +186,7 @@ class RunSettings(Strict):
     """All settings of a run."""
 
     dataset: DatasetSettings = DatasetSettings()
+    validation: ValidationSettings = ValidationSettings()
     ipc: int = paper(10, "synthetic images per class (IPC)", unit="images", ge=1)
     method: MethodName = paper(
         "ltdd",
@@ -238,7 +239,14 @@ class RunSettings(Strict):
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.teacher_labels_start
         chosen = self.starting_images in (*get_args(SelectionRule), "crops")
-        return self.traits.uses_teacher or online or labelled or chosen
+        return self.traits.uses_teacher or online or labelled or chosen or self.tries_starts
+
+    @property
+    def tries_starts(self) -> bool:
+        """Whether the start is chosen among candidates, by the validation share."""
+        # Who names a set to start from wants that one.
+        named = self.initialize.start_set is not None
+        return bool(self.validation.share and self.validation.candidates and self.traits.distills and not named)
 
     @property
     def starting_images(self) -> StartingImages:

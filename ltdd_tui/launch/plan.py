@@ -62,7 +62,8 @@ class LongTail:
 def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
     """The long tail of a data set; `survey` is that of its folder. None where only its files tell."""
     dataset = settings.dataset
-    counts = kept_counts(survey.counts, dataset) if survey else counts_for(dataset)
+    validation = settings.validation
+    counts = kept_counts(survey.counts, dataset, validation) if survey else counts_for(dataset, validation)
     if counts is None:
         return None
     names: Sequence[str]
@@ -123,7 +124,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         except SettingsError as error:
             faults |= faults_by_key(error.faults, form.typed)
     device = device_here(form.device)
-    counts = kept_counts(folder.counts, dataset) if folder else None
+    counts = kept_counts(folder.counts, dataset, settings.validation) if folder else None
     cached = NONE_CACHED if settings.unresolved else cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
     return RunPlan(
