@@ -53,6 +53,17 @@ class DatasetSettings(Strict):
         ge=2,
     )
     test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
+    test_groups: str | None = ours(
+        None,
+        r"pattern (regular expression) with one group in parentheses, searched for in <class>/<file>, such as"
+        r" track(\d+)_: files of one track, patient or camera stay together when images are held out or set apart",
+    )
+    fit: Literal["crop", "pad", "stretch"] = ours(
+        "crop", "image files that are not square: cut off the ends of the long side, add black bars, or stretch"
+    )
+    unusable_files: Literal["refuse", "skip"] = ours(
+        "refuse", "files of a folder that are no images or cannot be read: refuse to run, or skip and count them"
+    )
     augmentation: tuple[AugmentationName, ...] = paper(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",

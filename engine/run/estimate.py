@@ -15,7 +15,7 @@ from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
 from engine.run.errors import InputError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
-from engine.run.image_folder import Survey, held_out, sampled_side, survey
+from engine.run.image_folder import Survey, sampled_side, survey
 from engine.run.memory_model import disk_bytes, memory_bytes
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
@@ -163,4 +163,4 @@ def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, An
 def _survey(settings: RunSettings) -> Survey | None:
     """The classes of a folder of images, counted by file name; None for a known data set."""
     dataset = settings.dataset
-    return survey(dataset.path, *held_out(dataset)) if dataset.name == "folder" else None
+    return survey(dataset) if dataset.name == "folder" else None

@@ -16,7 +16,7 @@ from engine.run.errors import Fault, InputError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import TESTS, TRAIN, HeldOut, Survey, held_out, survey
+from engine.run.image_folder import TESTS, TRAIN, Survey, survey, surveyed_settings
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
@@ -138,7 +138,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
 def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, Fault]]:
     """The classes of a person's own images, and what is wrong with them, by the field that mends it."""
     try:
-        folder = _surveyed(dataset.path, held_out(dataset), _class_folder_times(dataset.path))
+        folder = _surveyed(surveyed_settings(dataset), _class_folder_times(dataset.path))
     except InputError as error:
         return None, {PATH: _told_at_path(error.faults, dataset)}
     except OSError as error:
@@ -174,9 +174,9 @@ def _class_folder_times(path: str | None) -> tuple[tuple[str, int], ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _surveyed(path: str | None, held: HeldOut, changed: tuple[tuple[str, int], ...]) -> Survey:
+def _surveyed(dataset: DatasetSettings, changed: tuple[tuple[str, int], ...]) -> Survey:
     """The survey of a folder; counting a large one takes long, so it is done anew only when `changed` differs."""
-    return survey(path, *held)
+    return survey(dataset)
 
 
 # ---- A plan in words. ----
