@@ -70,10 +70,10 @@ def class_counts(inventory: Inventory) -> list[ClassCount]:
 
 
 def summary(inventory: Inventory) -> str:
-    """`4 classes: 3,682 train images (4.2 MB), 800 test images`."""
+    """`4 classes, 3,682 images (4.2 MB), 800 to test`."""
     train, test = sum(inventory.train), sum(inventory.test)
     taken = f" ({size(inventory.train_bytes)})" if inventory.train_bytes else ""
-    return f"{len(inventory.train)} classes: {train:,} train images{taken}, {test:,} test images"
+    return f"{len(inventory.train)} classes, {train:,} images{taken}, {test:,} to test"
 
 
 def facts(inventory: Inventory) -> list[PlanLine]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
 from textual.screen import Screen
@@ -27,7 +27,6 @@ from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.launch.form import OWN_IMAGES, PATH, Form
 from ltdd_tui.launch.own_images import (
     DEFAULT_MINUTES,
-    ClassCount,
     Proposal,
     class_counts,
     facts,
@@ -40,13 +39,13 @@ from ltdd_tui.screens.launch.plan_view import labelled
 from ltdd_tui.screens.launch.thumbnails import IMAGES_A_CLASS, Thumbnails
 from ltdd_tui.widgets.bars import bar, gauge
 from ltdd_tui.widgets.field import Entry
-from ltdd_tui.widgets.lines import FADED, fit
+from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, WARNING, LinesView, fit, wrapped
 from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 LONGEST_NAME, LABEL_WIDTH = 18, 12
 COUNT_WIDTH = 7
 DEBOUNCE_SECONDS, PROGRESS_SECONDS = 0.4, 0.2
-MOST_FAULTS = 8
+MOST_FAULTS, SMALLEST_WIDE = 8, 100
 
 
 class PickFolder(SelectDirectory):
@@ -63,31 +62,45 @@ class PickFolder(SelectDirectory):
         self.dismiss(self.query_one(DirectoryNavigation).location)
 
 
-def class_rows(classes: Sequence[ClassCount], width: int) -> Content:
-    """Name, train and test images and bar of each class, the largest first."""
-    name_width = min(max(len(clean(one.name)) for one in classes), LONGEST_NAME, max(width // 3, 4))
+class ScrollingLines(LinesView, can_focus=True):
+    """Lines that arrows scroll, and that are drawn anew for each width."""
+
+
+def class_lines(found: Inventory, width: int) -> list[Content]:
+    """Name, train and test images and bar of each class, the largest first; then what a person should know of all."""
+    classes = class_counts(found)
+    name_width = min(max(cell_len(clean(one.name)) for one in classes), LONGEST_NAME, max(width // 3, 4))
     room = width - name_width - 2 * COUNT_WIDTH - 1
-    rows = [((f"{'class':{name_width}}{'train':>{COUNT_WIDTH}}{'test':>{COUNT_WIDTH}}", FADED),)]
+    lines = [Content.styled(f"{'class':{name_width}}{'train':>{COUNT_WIDTH}}{'test':>{COUNT_WIDTH}}", MUTED)]
     for one in classes:
-        rows.append(
-            (
-                (fit(one.name, name_width), ""),
-                (f"{one.train:>{COUNT_WIDTH},}", ""),
-                (f"{one.test:>{COUNT_WIDTH},}", "$text-warning" if one.hardly_tested else FADED),
+        lines.append(
+            Content.assemble(
+                fit(one.name, name_width),
+                f"{one.train:>{COUNT_WIDTH},}",
+                (f"{one.test:>{COUNT_WIDTH},}", WARNING if one.hardly_tested else MUTED),
                 (f" {bar(one.train, classes[0].train, room)}", "$primary"),
             )
         )
-    return Content("\n").join(Content.assemble(*row) for row in rows)
+    return [*lines, EMPTY, *labelled(facts(found), width, LABEL_WIDTH).split("\n")]
 
 
-def choice_lines(proposal: Proposal, width: int) -> Content:
+def choice_lines(proposal: Proposal, width: int) -> list[Content]:
     """What the run costs, then each setting with its value, and its reason below."""
-    lines = [labelled(plan_lines(proposal.plan, stages_in_a_line=True), width, LABEL_WIDTH), Content("")]
+    lines = [*labelled(plan_lines(proposal.plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
     for choice in proposal.choices:
         value = proposal.form.text(choice.setting) or "empty"
         lines.append(Content.assemble(choice.setting, "  ", (value, "bold $text-accent")))
-        lines += [Content.styled(f"  {line}", FADED) for line in textwrap.wrap(choice.reason, width - 2)]
-    return Content("\n").join(lines)
+        lines += wrapped(choice.reason, width, MUTED, first=Content("  "))
+    return lines
+
+
+def fault_lines(faults: Sequence[Fault], width: int) -> list[Content]:
+    """What a run would refuse, and what can be done."""
+    hints = dict.fromkeys(fault.hint for fault in faults if fault.hint)
+    more = [f"and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+    told = [f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in faults[:MOST_FAULTS]]
+    lines = [line for text in [*told, *more] for line in wrapped(text, width, ERROR)]
+    return lines + [line for hint in list(hints)[:MOST_FAULTS] for line in wrapped(f"hint: {hint}", width, MUTED)]
 
 
 class FolderPage(Screen[Form | None]):
@@ -106,7 +119,7 @@ how long a run may take: the settings change with it.
 Enter on the button, or `u`, takes them into the form, where each of them can be changed. `f` goes to the form without
 them. Escape leaves everything as it was.
 """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (SMALLEST_WIDE, "-wide"), (160, "-huge")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "use", "Use these settings", id="folder.use"),
         Binding("f", "plain_form", "Form without them", id="folder.form"),
@@ -124,14 +137,14 @@ them. Escape leaves everything as it was.
         self._looked_at, self._has_left = (0, 0), False
         self._timer: Timer | None = None
         self._title = TitleBar("Your folder")
-        self._facts, self._thumbnails, self._choices = Static(), Thumbnails(), Static()
+        self._about, self._choices = ScrollingLines(id="classes"), ScrollingLines(id="reasons")
+        self._thumbnails = Thumbnails()
         self._minutes = Entry(f"{DEFAULT_MINUTES:g}", type="number", compact=True, id="minutes")
         self._use = Button("Use these settings (u)", id="use", action="screen.use", variant="primary", compact=True)
         plain = Button("Without them (f)", id="plain", action="screen.plain_form", compact=True)
-        self._about = VerticalScroll(self._facts, id="classes")
         settings = Vertical(
             Horizontal(Static("minutes a run may take ", markup=False), self._minutes, id="ask"),
-            VerticalScroll(self._choices, id="reasons"),
+            self._choices,
             Horizontal(self._use, plain, id="buttons"),
             id="settings",
         )
@@ -157,8 +170,15 @@ them. Escape leaves everything as it was.
 
     @on(Resize)
     def _fit(self) -> None:
-        self._panes.one_at_a_time(self.has_class("-narrow"))
-        self._show()
+        # By the width and not by its class, which comes only after this.
+        self._panes.one_at_a_time(self.size.width < SMALLEST_WIDE)
+        self._share_rows()
+
+    def _share_rows(self) -> None:
+        """Gives the classes the rows that they need, half at most: the images have the rest."""
+        if self._inventory is not None and (width := self._about.content_size.width):
+            rows = min(len(class_lines(self._inventory, width)) + 2, self._panes.size.height // 2)
+            self._panes.query_one(Horizontal).styles.grid_rows = f"{rows} 1fr"
 
     # ---- Looking at the files, in a thread. ----
 
@@ -176,7 +196,8 @@ them. Escape leaves everything as it was.
         self._ticking.stop()
         self._inventory = found
         self._title.tell(short_path(Path(self._path)), summary(found))
-        self._show()
+        self._about.draw(lambda width: class_lines(found, width))
+        self._share_rows()
         if found.survey.faults:
             self._tell_faults(found.survey.faults)
         else:
@@ -190,11 +211,9 @@ them. Escape leaves everything as it was.
 
     def _show_progress(self) -> None:
         done, files = self._looked_at
-        width = self._facts.content_size.width
-        if files and width:
-            self._facts.update(
-                Content.assemble(f"{done:,} of {files:,} files looked at\n", gauge(done, files, width, "$primary"))
-            )
+        if files and self._inventory is None:
+            text = Content(f"{done:,} of {files:,} files looked at")
+            self._about.draw(lambda width: [text, gauge(done, files, width, "$primary")])
 
     @work(exclusive=True, group="propose")
     async def _propose(self) -> None:
@@ -209,42 +228,25 @@ them. Escape leaves everything as it was.
             self._tell_faults(error.faults)
             return
         first, self._proposal = self._proposal is None, proposal
-        self._show()
+        self._show(self._inventory, proposal)
         if first and self.focused is None:
             # Of tabs, the first one is what a person wants to see first.
-            self.set_focus(self._about if self.has_class("-narrow") else self._use)
+            self.set_focus(self._about if self.size.width < SMALLEST_WIDE else self._use)
 
     # ---- What is shown. ----
 
-    def _show(self) -> None:
-        found, proposal = self._inventory, self._proposal
-        width = self._about.content_size.width - 1
-        if found is None or width < COUNT_WIDTH * 4:
-            return
-        classes = class_counts(found)
-        about = labelled(facts(found), width, LABEL_WIDTH)
-        told = Content("\n\n").join([class_rows(classes, width), about])
-        self._facts.update(told)
-        # The images have what the classes leave them, and at least half.
-        rows = min(len(told.plain.split("\n")) + 2, self._panes.size.height // 2)
-        self._panes.query_one(Horizontal).styles.grid_rows = f"{rows} 1fr"
-        if proposal is None:
-            return
-        self._thumbnails.show(
-            [one.name for one in classes],
-            [found.thumbnails(found.survey.names.index(one.name), IMAGES_A_CLASS) for one in classes],
-            int(proposal.form.text("dataset.resolution") or found.sides[1]),
-            "crop",
-        )
-        self._choices.update(choice_lines(proposal, max(self._choices.content_size.width, 20)))
+    def _show(self, found: Inventory, proposal: Proposal) -> None:
+        self._choices.draw(lambda width: choice_lines(proposal, width))
+        names = [one.name for one in class_counts(found)]
+        files = [found.thumbnails(found.survey.names.index(name), IMAGES_A_CLASS) for name in names]
+        side = proposal.form.text("dataset.resolution") or found.sides[1]
+        self._thumbnails.show(names, files, int(side), proposal.form.text("dataset.fit"))
 
     def _tell_faults(self, faults: Sequence[Fault]) -> None:
-        lines = [Content.styled(clean(f"{fault.where}: {fault.what}"), "$text-error") for fault in faults[:MOST_FAULTS]]
-        hints = dict.fromkeys(fault.hint for fault in faults if fault.hint)
-        lines += [Content.styled(clean(f"hint: {hint}"), FADED) for hint in list(hints)[:MOST_FAULTS]]
-        self._choices.update(Content("\n").join(lines))
+        self._choices.draw(lambda width: fault_lines(faults, width))
         if self._inventory is None:
-            self._facts.update("the images cannot be used as they are")
+            self._about.draw(lambda width: wrapped("the images cannot be used as they are", width))
+        self._panes.see("settings")
 
     # ---- What can be done. ----
 

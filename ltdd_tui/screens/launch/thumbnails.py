@@ -114,6 +114,8 @@ class ThumbnailRenderer(ImageRenderer):
 class ThumbnailsView(ImagesView):
     """Says of the framed image which file it is, in place of a soft label."""
 
+    NOTHING = "some images of each class, once all are looked at"
+
     def __init__(self) -> None:
         super().__init__()
         self._renderer: ThumbnailRenderer = ThumbnailRenderer()
@@ -153,8 +155,7 @@ class Thumbnails(Vertical, can_focus=True):
         """Draws these files of each class with that side, made square by `fit`."""
         selection = self._request.selection if self._request else ImageSelection()
         self._look_at(request_of(names, files, side, fit, selection))
-        self.border_title = f"{self.TITLE}, as networks see them"
-        self.border_subtitle = f"{side} x {side} px, {fit}"
+        self.border_subtitle = f"networks see {side} x {side} px, by {fit}"
 
     def _look_at(self, request: ThumbnailRequest) -> None:
         mode = with_remembered(load_preferences()[0], load_layout()[0]).images
