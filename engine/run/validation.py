@@ -203,10 +203,10 @@ SMALLEST_FOR_OTHERS = 8
 def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
     """Faults whose `where` is the key at fault; the other keys they depend on are named in `what`."""
     dataset, experts, matching = settings.dataset, settings.experts, settings.matching
-    if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
+    growing = None if settings.unresolved else matching.sequential_from
+    if growing is not None and growing > matching.max_start_epoch:
         yield Fault(
-            f"matching.sequential_from {matching.sequential_from} lies above matching.max_start_epoch"
-            f" {matching.max_start_epoch}",
+            f"matching.sequential_from {growing} lies above matching.max_start_epoch {matching.max_start_epoch}",
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
         )
