@@ -185,7 +185,7 @@ def sides_for(inventory: Inventory) -> list[tuple[int, str]]:
 
 def _of_machine(device: Device) -> Iterator[Choice]:
     width = WIDTHS.get(device.kind, max(WIDTHS.values()))
-    yield Choice("experts.width", width, f"channels for a {device.kind}")
+    yield Choice("experts.width", width, f"channels that suit a {'CPU' if device.kind == 'cpu' else 'GPU'}")
     if width >= WIDE and device.kind == "cpu" and any(own in features() for own in BFLOAT16):
         for block in ("experts", "matching", "evaluate"):
             yield Choice(f"{block}.precision", "bf16", "this processor has products of bfloat16")
