@@ -17,6 +17,7 @@ from engine.parallel import assist
 from engine.queue import stop_check, stop_signals
 from engine.results.model import predictions_of, write_onnx
 from engine.results.tensorboard import write_tensorboard
+from engine.run.auto_settings import with_numbers
 from engine.run.errors import DONE, LtddError, StopSignals
 from engine.run.events import Event, EventLog, Warned
 from engine.run.fields import NetworkName
@@ -83,7 +84,8 @@ def _print_answer(arguments: argparse.Namespace) -> int:
             # Imported here: no other command needs it.
             from engine.importing.replay_buffers import import_experts
 
-            settings, device = load_preset(arguments.preset, arguments.set), pick_device(arguments.device)
+            settings, _ = with_numbers(load_preset(arguments.preset, arguments.set))
+            device = pick_device(arguments.device)
             answer, code = {"imported": import_experts(arguments.path, settings, device, _print_warning)}, DONE
     except LtddError as error:
         answer, code = {"faults": [vars(fault) for fault in error.faults]}, error.exit_code

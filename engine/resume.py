@@ -54,7 +54,8 @@ def load_run_data(context: Context) -> LongTailedData:
     Raises InputError, before anything is emitted, where it is not the data that the run began with.
     """
     settings, folder, told = context.settings, context.folder, list[Event]()
-    data = load_long_tailed(settings.dataset, settings.ipc, context.device, told.append, settings.initialize.partition)
+    partition, validation = settings.initialize.partition, settings.validation
+    data = load_long_tailed(settings.dataset, settings.ipc, context.device, told.append, partition, validation)
     now = DataRecord(
         class_names=data.class_names,
         train_counts=data.class_counts,

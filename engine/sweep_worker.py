@@ -20,10 +20,10 @@ import torch
 from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
+from engine.run.auto_settings import config_text
 from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
-from engine.run.presets import dump
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks
@@ -120,7 +120,7 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
             try:
                 with failures_told(run, log, log.emit, device):
                     if not run.exists():
-                        write_atomically(run.config, dump(cell.settings))
+                        write_atomically(run.config, config_text(cell.settings, cell.reasons))
                     do_run(run, device, log, check_stop)
             except LtddError as error:
                 with contextlib.suppress(OSError):

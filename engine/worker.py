@@ -23,7 +23,7 @@ from engine.manifest import estimated_seconds, write_manifest
 from engine.queue import emit_faults, wait_for
 from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
-from engine.run.errors import LtddError, Stopped
+from engine.run.errors import Fault, LtddError, SettingsError, Stopped
 from engine.run.estimate import estimate_for_manifest
 from engine.run.events import Emit, EventLog, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
@@ -87,6 +87,10 @@ def open_context(
     with warnings.catch_warnings(record=True) as ignored:
         warnings.simplefilter("always", DeletedSettingWarning)
         settings = load_preset(str(folder.config))
+    if settings.unresolved:
+        hint = "`ltdd-tui run` and `sweep` write numbers there"
+        what = f"auto is for presets, a run needs a number: {', '.join(settings.unresolved)}"
+        raise SettingsError([Fault(what, str(folder.config), hint)])
     device = pick_device(device_name)
     if begins:
         for warning in ignored:

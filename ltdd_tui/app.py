@@ -60,6 +60,7 @@ SCREEN_COMMANDS = {
     "open_folder": ("Open folder", "of the run, in the file manager"),
     "maximize_panel": ("Maximize panel", "and back"),
     "start": ("Start run", "with the settings of the form"),
+    "pick_folder": ("Your images", "look a folder over, and let it choose the settings"),
     "new_sweep": ("New sweep", "a grid of runs: pick one, see what it costs"),
     "save_preset": ("Save preset", "the settings of the form, under a name of yours"),
 }
@@ -131,8 +132,7 @@ class LtddApp(App[None]):
         self._set_by_file = asked.model_fields_set
         self._faults = faults + layout_faults
         super().__init__()
-        self.runs_dir = runs_dir
-        self.worker_handles = WorkerHandles(device)
+        self.runs_dir, self.worker_handles = runs_dir, WorkerHandles(device)
         self.key_queue = KeyQueue(self, super().on_event)
         self._opens_with = folder
         self._first_screen: Screen[object] | None = None
@@ -207,9 +207,11 @@ class LtddApp(App[None]):
         if not isinstance(self.screen, RunsScreen):
             self.push_screen(RunsScreen(self.runs_dir, self.worker_handles))
 
-    def action_launch(self) -> None:
-        """Goes back to the form for a new run."""
+    def action_launch(self, own_images: bool = False) -> None:
+        """Goes back to the form for a new run; with `own_images`, to the folder that it is for."""
         self._back_to(LaunchScreen)
+        if own_images and isinstance(self.screen, LaunchScreen):
+            self.screen.action_pick_folder()
 
     def _back_to(self, kind: type[Screen[None]]) -> None:
         """Closes what lies above the nearest screen of that kind; without one, above the form."""
@@ -265,8 +267,7 @@ class LtddApp(App[None]):
         """The command palette: screens, what can be done on the present one, and how the program looks."""
         yield SystemCommand("New run", "the form, its presets, and what a run would cost", self.action_launch)
         yield SystemCommand("Runs", f"all runs below {self.runs_dir}", self.action_runs)
-        bindings = [active.binding for active in screen.active_bindings.values() if active.node is screen]
-        active = {binding.action: binding for binding in bindings}
+        active = {one.binding.action: one.binding for one in screen.active_bindings.values() if one.node is screen}
         for action, (name, help_text) in SCREEN_COMMANDS.items():
             if action in active:
                 yield SystemCommand(name, help_text, partial(screen.run_action, action))
@@ -290,8 +291,7 @@ class LtddApp(App[None]):
         """Sets theme and keys, and tells what of the preferences cannot be used."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        where = str(preferences_file())
-        chosen = self.preferences.keys
+        where, chosen = str(preferences_file()), self.preferences.keys
         if chosen:
             # Which ids there are is known only when all classes with bindings are imported.
             load_screens()

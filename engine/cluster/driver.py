@@ -41,6 +41,7 @@ from engine.cluster.tasks import (
     write_files,
 )
 from engine.distributed import Gang
+from engine.run.auto_settings import config_text
 from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals
 from engine.run.events import EventLog, RunBroke
 from engine.run.expert_cache import (
@@ -57,7 +58,6 @@ from engine.run.expert_cache import (
     trained_alike,
 )
 from engine.run.folder import LockHeld, cache_root, exclusive, write_atomically
-from engine.run.presets import dump
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
 from engine.sweep.grid import Cell, only_cells
@@ -332,7 +332,7 @@ class _Driver:
         if outcome.note and status.state != "failed" and outcome.state == "failed":
             # Nobody else could tell it: the process or the node died, again and again.
             if not run.exists():
-                write_atomically(run.config, dump(cell.settings))
+                write_atomically(run.config, config_text(cell.settings, cell.reasons))
             # Where the lock of the dead process does not get free, the line below tells it alone.
             with contextlib.suppress(LockHeld), held_soon(run), EventLog(run.events) as log:
                 log.emit(RunBroke(outcome.note, f"node {outcome.node}" if outcome.node else "cluster"))

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +22,8 @@ from engine.data.image_files import Source
 from engine.data.partition import WHOLE_IMAGES, Partition
 from engine.data.sources import load_source
 from engine.data.whitening import Whitening
-from engine.run.data_settings import DatasetSettings
-from engine.run.datasets import wanted_counts
+from engine.run.data_settings import DatasetSettings, ValidationSettings
+from engine.run.datasets import CHOOSES_NOTHING, wanted_counts
 from engine.run.errors import FILES_SHOWN, InputError, listed
 from engine.run.events import DataReady, Emit, Warned
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS
@@ -74,7 +74,21 @@ def class_groups(counts: list[int]) -> tuple[list[str], str]:
     return groups, "thirds of the classes, ranked by images"
 
 
+def set_apart(members: np.ndarray, count: int, subset_seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a class's train images those that remain, and `count` that are set apart for validation, each in their order.
+
+    Drawn by the seed of the subset, so that all methods and all seeds of runs choose by the same images.
+    """
+    apart = np.zeros(len(members), dtype=bool)
+    # Not the draw of the subset itself, in whose order a class lies.
+    apart[np.random.RandomState(subset_seed ^ 1).permutation(len(members))[:count]] = True
+    return members[~apart], members[apart]
+
+
 # --- The data of a run ------------------------------------------------------------------------------------------------
+
+
+NO_IMAGES, NO_LABELS = torch.empty(0), torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -83,8 +97,9 @@ class LongTailedData:
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
     words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
-    whitening, by which experts are cached. `test_set`: as of Source. `train_bytes`: of the train images' files, or of
-    their 8-bit pixels where they are no files of their own.
+    whitening, by which experts are cached. `test_set`: as of Source. `validation_images`, `validation_labels`: what the
+    run chooses by, empty where it chooses nothing. `stand_ins`: classes that could spare none, whose own train images
+    stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files.
     """
 
     train_images: Tensor
@@ -101,7 +116,21 @@ class LongTailedData:
     fingerprint: str
     test_set: str = ""
     partition: Partition = WHOLE_IMAGES
+    validation_images: Tensor = NO_IMAGES
+    validation_labels: Tensor = NO_LABELS
+    stand_ins: tuple[int, ...] = ()
     train_bytes: int = 0
+
+    @property
+    def judging(self) -> LongTailedData:
+        """The same data with the validation images in place of the test images, which no choice may see."""
+        return replace(self, test_images=self.validation_images, test_labels=self.validation_labels)
+
+    @property
+    def validation_counts(self) -> list[int]:
+        """Validation images of each class."""
+        counts: list[int] = torch.bincount(self.validation_labels, minlength=self.num_classes).tolist()
+        return counts
 
     @property
     def num_classes(self) -> int:
@@ -121,9 +150,14 @@ class LongTailedData:
 
 
 def load_long_tailed(
-    settings: DatasetSettings, ipc: int, device: torch.device, emit: Emit, mini_images: int = 1
+    settings: DatasetSettings,
+    ipc: int,
+    device: torch.device,
+    emit: Emit,
+    mini_images: int = 1,
+    validation: ValidationSettings = CHOOSES_NOTHING,
 ) -> LongTailedData:
-    """Loads, selects and whitens; emits DataReady, and Warned where classes are short of images.
+    """Loads, selects, sets validation images apart, whitens; emits DataReady, and Warned where classes are short.
 
     `mini_images`: how many lie along a side of each stored image.
 
@@ -132,7 +166,8 @@ def load_long_tailed(
     source = load_source(settings, emit)
     if settings.class_order == "count":
         source = source.by_count()
-    chosen = _select(source, settings, emit)
+    everything = _select(source, settings, emit)
+    chosen, judges, stand_ins = _spare(source, everything, settings, validation, emit)
     labels = source.train.labels[chosen]
     counts = np.bincount(labels, minlength=len(source.class_names)).tolist()
     short = [name for name, count in zip(source.class_names, counts, strict=True) if count < ipc * mini_images**2]
@@ -140,15 +175,19 @@ def load_long_tailed(
         wanted = f"ipc {ipc}" if mini_images == 1 else f"{ipc * mini_images**2} mini-images a class"
         emit(Warned(f"fewer train images than {wanted}: {listed(short)}", "their images repeat at the start"))
     train, test = source.train.read(chosen), source.test.read(np.arange(len(source.test.labels)))
+    judged = source.train.read(judges) if len(judges) else train[:0]
     # The known sets are taken as published; a person's own files are not.
     if settings.name in ("folder", "imagenet-lt"):
         _warn_of_copies(train, [source.train.files[i] for i in chosen], test, source.test.files, emit)
     # ZCA needs float64, which not every accelerator has.
     whitening_device = device if device.type == "cuda" else torch.device("cpu")
-    train_images, test_images = (pixels.to(whitening_device).float() / 255 for pixels in (train, test))
+    train_images, test_images, judged_images = (
+        pixels.to(whitening_device).float() / 255 for pixels in (train, test, judged)
+    )
     whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon, settings.whitening_rank)
     groups, grouping = class_groups(counts)
     whitened = whitening.train(train_images).to(device)
+    files = [source.train.files[i] for i in everything] if source.train.files else []
     data = LongTailedData(
         train_images=whitened,
         train_labels=torch.from_numpy(labels).to(device),
@@ -161,18 +200,48 @@ def load_long_tailed(
         whitening=whitening,
         channels=source.channels,
         image_size=source.image_size,
-        fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
+        fingerprint=_fingerprint(settings, train, labels, test, source.test.labels, judged),
         test_set=source.test_set,
         partition=Partition.into(mini_images, whitening, whitened),
-        train_bytes=sum(source.train.files[i].stat().st_size for i in chosen) if source.train.files else train.numel(),
+        # As test images are prepared, for which choices are made.
+        validation_images=whitening.test(judged_images).to(device),
+        validation_labels=torch.from_numpy(source.train.labels[judges]).to(device),
+        stand_ins=stand_ins,
+        train_bytes=sum(file.stat().st_size for file in files) or train[0].numel() * len(everything),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:
         what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
         emit(Warned(what, HINT_FEW_TESTS + (HINT_FOLDS if settings.test_folds is None else "")))
     compression = len(train) / (ipc * data.num_classes)
-    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts))
+    judging = data.validation_counts if len(judges) else [], list(stand_ins)
+    emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts, *judging))
     return data
+
+
+def _spare(
+    source: Source, selected: np.ndarray, settings: DatasetSettings, validation: ValidationSettings, emit: Emit
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Of the selected train images those to train on, those to choose by, both class after class, and the stand-ins.
+
+    To choose by are images set apart, and of a class that can spare none, a stand-in, all of its own. None where no
+    class can spare any: how well a set is known by heart is nothing to choose by.
+    """
+    by_class = [selected[source.train.labels[selected] == c] for c in range(len(source.class_names))]
+    spared = validation.spared(list(map(len, by_class)))
+    if not any(spared):
+        if validation.share:
+            what = f"no class has {validation.smallest} train images: none are set apart, and nothing is chosen by them"
+            emit(Warned(what, "the run starts and ends as if validation.share were 0; lower validation.smallest"))
+        return selected, selected[:0], ()
+    parts = [set_apart(own, count, settings.subset_seed) for own, count in zip(by_class, spared, strict=True)]
+    stand_ins = tuple(c for c, count in enumerate(spared) if not count)
+    if stand_ins:
+        what = f"no images of {listed([source.class_names[c] for c in stand_ins])} could be spared for validation"
+        hint = f"validation.smallest {validation.smallest} is the fewest that a class has to have"
+        emit(Warned(f"{what}: their own train images stand in when a set is judged", hint))
+    judges = [apart if len(apart) else kept for kept, apart in parts]
+    return np.concatenate([kept for kept, _ in parts]), np.concatenate(judges), stand_ins
 
 
 def _select(source: Source, settings: DatasetSettings, emit: Emit) -> np.ndarray:
@@ -215,12 +284,18 @@ def content_hash(tensors: Iterable[Tensor]) -> str:
 
 
 def _fingerprint(
-    settings: DatasetSettings, train: Tensor, labels: np.ndarray, test: Tensor, test_labels: np.ndarray
+    settings: DatasetSettings,
+    train: Tensor,
+    labels: np.ndarray,
+    test: Tensor,
+    test_labels: np.ndarray,
+    validation: Tensor,
 ) -> str:
     """Sixteen hex digits over pixels, labels and whitening settings; of the input, so it is alike on every machine."""
     rank = "" if settings.whitening_rank == "full" else f" {settings.whitening_rank}"
     whitening = f"{settings.whitening} {settings.whitening_epsilon}{rank}"
     digest = hashlib.sha256(f"{whitening} {tuple(train.shape)}".encode())
-    for part in (train.numpy(), labels, test.numpy(), test_labels):
+    # Without validation images the last part adds nothing, and the hash is that of older versions.
+    for part in (train.numpy(), labels, test.numpy(), test_labels, validation.numpy()):
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]

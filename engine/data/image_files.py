@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,7 @@ from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
 from engine.run.errors import InputError
 from engine.run.events import Emit, Warned
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import (
-    DEFAULT_SIDE,
-    HeldOut,
-    class_files,
-    held_out,
-    held_out_places,
-    natural_order,
-    survey,
-)
+from engine.run.image_folder import DEFAULT_SIDE, class_files, natural_order, survey, train_and_test_files
 from engine.run.image_headers import common_size
 from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
@@ -110,21 +101,18 @@ def split_of_files(files: Files, image_size: int, emit: Emit) -> Split:
 
 # --- A folder of one's own images: train/<class>/* and test/<class>/*, or a held-out share of each class --------------
 
-HELD_OUT_SEED = 0
 SAMPLED = 64
 """Files whose headers decide the image size; opening all of a large folder would take minutes."""
 
 
 def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
     """The folder as a data set; emits Warned for what is taken or left out, raises InputError with every fault."""
-    folder = survey(settings.path, *held_out(settings))
+    folder = survey(settings)
     if folder.faults:
         raise InputError(list(folder.faults))
     for note in folder.notes:
         emit(Warned(note))
-    train, test = _labeled(folder.train), _labeled(folder.test)
-    if not test:
-        train, test = _held_out(train, held_out(settings))
+    train, test = train_and_test_files(folder, settings)
     if repeated := repeated_files(train, test):
         emit(Warned(repeated, HINT_REPEATED))
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
@@ -142,16 +130,6 @@ def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
 def _labeled(class_folders: Sequence[Path], key: Callable[[str], Any] = natural_order) -> Files:
     """Every file of every class with its label, class after class, in order of `key` of their names."""
     return [(file, label) for label, folder in enumerate(class_folders) for file in class_files(folder, key)]
-
-
-def _held_out(files: Files, which: HeldOut) -> tuple[Files, Files]:
-    """Train and test files; the order in which a class is dealt out is the same on every run and for every fold."""
-    classes = [[file for file, _ in members] for _, members in groupby(files, key=lambda entry: entry[1])]
-    held: set[Path] = set()
-    for own, places in zip(classes, held_out_places([*map(len, classes)], *which), strict=True):
-        order = np.random.RandomState(HELD_OUT_SEED).permutation(len(own))
-        held |= {own[i] for i in order[list(places)]}
-    return [entry for entry in files if entry[0] not in held], [entry for entry in files if entry[0] in held]
 
 
 # --- ImageNet-LT: a folder of images, and lists with a relative path and a label on each line -------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -59,8 +60,55 @@ class DatasetSettings(Strict):
         ge=2,
     )
     test_fold: int = ours(0, "which of the folds is held out: 0 to test_folds - 1", ge=0)
+    test_groups: str | None = ours(
+        None,
+        r"pattern (regular expression) with one group in parentheses, searched for in <class>/<file>, such as"
+        r" track(\d+)_: files of one track, patient or camera stay together when images are held out or set apart",
+    )
+    fit: Literal["crop", "pad", "stretch"] = ours(
+        "crop", "image files that are not square: cut off the ends of the long side, add black bars, or stretch"
+    )
+    unusable_files: Literal["refuse", "skip"] = ours(
+        "refuse", "files of a folder that are no images or cannot be read: refuse to run, or skip and count them"
+    )
     augmentation: tuple[AugmentationName, ...] = paper(
         ("color", "crop", "cutout", "flip", "scale", "rotate"),
         "differentiable augmentations (DSA); one is drawn for each batch; empty: none",
         strict=False,
     )
+
+
+StartRule = Literal["random", "herding", "confident", "k-center", "graph-cut"]
+
+
+class ValidationSettings(Strict):
+    """The share of train images on which a run chooses its start, when it stops, and the set that it ends with.
+
+    Nothing else sees these images, and no choice sees a test image. Without a share nothing is chosen.
+    """
+
+    share: float = ours(
+        0.0, "share of each class's train images that are set apart to choose by; 0: none, and no choices", ge=0, le=0.5
+    )
+    smallest: int = ours(
+        20,
+        "classes with fewer train images spare none: their own train images stand in when a set is judged",
+        unit="images",
+        ge=2,
+    )
+    candidates: tuple[StartRule, ...] = ours(
+        ("random", "herding", "confident"),
+        "starts that are tried beside that of initialize, with the teacher's labels where labels are learnt; also plain"
+        " selections of whole images, which a verdict compares with the set",
+        strict=False,
+    )
+    networks: int = ours(3, "networks by which a start, and the set of the end, is judged", unit="networks", ge=2)
+    patience: int = ours(4, "checks without a gain, after which matching steps down or stops", unit="checks", ge=1)
+    step_down: float = ours(4.0, "what image_lr and label_lr are then divided by, from the best set on", gt=1)
+    step_downs: int = ours(1, "times that they are divided, before matching stops", ge=0)
+
+    def spared(self, counts: Sequence[int]) -> list[int]:
+        """Of classes with these train images, how many each sets apart: none, or at least one."""
+        if not self.share:
+            return [0] * len(counts)
+        return [max(1, round(self.share * count)) if count >= self.smallest else 0 for count in counts]

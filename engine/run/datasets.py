@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.run.data_settings import DatasetName, DatasetSettings
+from engine.run.data_settings import DatasetName, DatasetSettings, ValidationSettings
 from engine.run.errors import Fault
 
 FLOAT_ERROR = 1e-12
 """Far above the relative error of the floats in `class_counts`, far below the distance of a count from a whole one."""
+
+CHOOSES_NOTHING = ValidationSettings()
 
 
 def class_counts(largest: int, imbalance_factor: float, num_classes: int) -> list[int]:
@@ -54,9 +56,10 @@ FACTS: dict[DatasetName, DatasetFacts] = {
 }
 
 
-def counts_for(settings: DatasetSettings) -> list[int] | None:
-    """Train images of each class, or None where only the files tell: folder, and imagenet-lt without a factor.
+def counts_for(settings: DatasetSettings, validation: ValidationSettings = CHOOSES_NOTHING) -> list[int] | None:
+    """Train images of each class, less those set apart for validation; None where only the files tell.
 
+    These are folder, and imagenet-lt without a factor.
     imagenet-lt with an imbalance factor is taken to have as many images as the factor asks for.
     """
     factor, name = settings.imbalance_factor, settings.name
@@ -65,7 +68,7 @@ def counts_for(settings: DatasetSettings) -> list[int] | None:
     sizes = list(FACTS[name].class_sizes)
     if name == "digits" and settings.test_per_class is not None:
         sizes = [DIGITS_SMALLEST - settings.test_per_class] * len(sizes)
-    return kept_counts(sizes, settings)
+    return kept_counts(sizes, settings, validation)
 
 
 def wanted_counts(sizes: Sequence[int], imbalance_factor: float | Literal["natural"]) -> list[int]:
@@ -78,11 +81,14 @@ def wanted_counts(sizes: Sequence[int], imbalance_factor: float | Literal["natur
     return class_counts(max(sizes), imbalance_factor, len(sizes))
 
 
-def kept_counts(sizes: Sequence[int], settings: DatasetSettings) -> list[int]:
-    """Train images kept of classes of these sizes, in the order of class_order."""
+def kept_counts(
+    sizes: Sequence[int], settings: DatasetSettings, validation: ValidationSettings = CHOOSES_NOTHING
+) -> list[int]:
+    """Train images kept of classes of these sizes, in the order of class_order, less those set apart for validation."""
     ordered = sorted(sizes, reverse=True) if settings.class_order == "count" else list(sizes)
     wanted = wanted_counts(ordered, settings.imbalance_factor)
-    return [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
+    kept = [min(size, count) for size, count in zip(ordered, wanted, strict=True)]
+    return [count - spared for count, spared in zip(kept, validation.spared(kept), strict=True)]
 
 
 def image_size_for(settings: DatasetSettings) -> int | None:

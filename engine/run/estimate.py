@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.run.auto_settings import resolve_auto, with_numbers
 from engine.run.cost_model import Workload
 from engine.run.datasets import FACTS, counts_for, image_size_for, kept_counts
 from engine.run.device_profiles import Device
-from engine.run.errors import InputError
+from engine.run.errors import InputError, SettingsError
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
-from engine.run.image_folder import Survey, held_out, sampled_side, survey
+from engine.run.image_folder import Survey, sampled_side, survey
 from engine.run.memory_model import disk_bytes, memory_bytes
 from engine.run.network_cost import GIB
 from engine.run.settings import RunSettings
@@ -77,7 +78,7 @@ def estimate(
     Raises InputError if `class_counts` or dataset.resolution is missing for a data set that only its files describe.
     """
     dataset = settings.dataset
-    counts, size = class_counts or counts_for(dataset), image_size_for(dataset)
+    counts, size = class_counts or counts_for(dataset, settings.validation), image_size_for(dataset)
     if counts is None:
         raise InputError(
             "how many images a class has is known from the files alone",
@@ -86,6 +87,7 @@ def estimate(
         )
     if size is None:
         raise InputError("the side of the images is known from the files alone", "dataset.resolution", "set it")
+    settings, _ = resolve_auto(settings, counts)
     facts = FACTS.get(dataset.name)
     channels = facts.channels if facts else FOLDER_CHANNELS
     tests = test_images or (facts.test_images if facts else FOLDER_TEST_PER_CLASS * len(counts))
@@ -136,9 +138,9 @@ def estimate_or_none(
             side = sampled_side(folder)
             settings = settings.model_copy(update={"dataset": dataset.model_copy(update={"resolution": side})})
         # A class that the imbalance factor leaves empty is a fault elsewhere; the estimate needs an image of it.
-        kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset)]
+        kept = [max(1, count) for count in counts or kept_counts(folder.counts, dataset, settings.validation)]
         return estimate(settings, device, kept, folder.test_images, cached)
-    except (InputError, OSError):
+    except (InputError, SettingsError, OSError):
         return None
 
 
@@ -146,9 +148,10 @@ def estimate_remaining(settings: RunSettings, device: Device) -> tuple[Estimate 
     """The estimate of what is left to do after the experts in the cache are reused, and how many those are."""
     try:
         folder = _survey(settings)
-    except (InputError, OSError):
+        settings, _ = with_numbers(settings)
+    except (InputError, SettingsError, OSError):
         return None, NONE_CACHED
-    counts = kept_counts(folder.counts, settings.dataset) if folder else None
+    counts = kept_counts(folder.counts, settings.dataset, settings.validation) if folder else None
     cached = cached_experts(settings, device.kind, counts)
     return estimate_or_none(settings, device, counts, cached, folder), cached
 
@@ -163,4 +166,4 @@ def estimate_for_manifest(settings: RunSettings, device: Device) -> dict[str, An
 def _survey(settings: RunSettings) -> Survey | None:
     """The classes of a folder of images, counted by file name; None for a known data set."""
     dataset = settings.dataset
-    return survey(dataset.path, *held_out(dataset)) if dataset.name == "folder" else None
+    return survey(dataset) if dataset.name == "folder" else None

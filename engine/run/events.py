@@ -81,6 +81,8 @@ class DataReady(Event):
     """The long-tailed images are in memory; `groups` is many, medium or few for each class, by `grouping`.
 
     `class_counts` are train images, `test_counts` test images of each class; older versions did not write the latter.
+    `validation_counts` are the images of each class by which choices are made; of the classes `stand_ins` (their
+    numbers) these are their own train images, as they could spare none. Both empty where nothing is chosen.
     """
 
     class_names: list[Text]
@@ -90,6 +92,8 @@ class DataReady(Event):
     test_images: Integer
     compression_ratio: Number
     test_counts: list[Integer] = field(default_factory=list)
+    validation_counts: list[Integer] = field(default_factory=list)
+    stand_ins: list[Integer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from engine.run.compile_policy import StepBackend, compile_or_not, compiled_backend, has_compiler
 from engine.run.data_settings import DatasetSettings
+from engine.run.datasets import counts_for
 from engine.run.errors import Fault
 from engine.run.folder import cache_root, expanded, read_json
 from engine.run.settings import ExpertSettings, RunSettings
@@ -157,6 +158,9 @@ def cached_folders(settings: RunSettings, device_type: str, class_counts: list[i
 
     `class_counts` are compared where they are known. How many experts they hold is another question.
     """
+    if class_counts is None and settings.validation.share:
+        # Experts of all images would look the same but for these counts.
+        class_counts = counts_for(settings.dataset, settings.validation)
 
     def folder_of(about: _About) -> Path | None:
         # Whether compiling pays depends on the images, which are not at hand: both answers are looked for.
@@ -210,7 +214,7 @@ def imported_faults(settings: RunSettings) -> list[Fault]:
     if about["experts"] < experts.num_experts:
         hint = f"--set experts.num_experts={about['experts']}"
         faults.append(Fault(f"there are {about['experts']}, experts.num_experts is {experts.num_experts}", where, hint))
-    if about["epochs"] < representation_epochs(settings):
+    if not settings.unresolved and about["epochs"] < representation_epochs(settings):
         what = f"they have {about['epochs']} epochs, matching reads {representation_epochs(settings)}"
         faults.append(Fault(what, where, "lower matching.max_start_epoch or matching.expert_epochs"))
     return faults

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,13 @@ from pydantic_core import PydanticCustomError
 NetworkName = Literal["convnet", "resnet18", "vgg11", "alexnet"]
 LabelRegime = Literal["hard", "stored", "online"]
 Precision = Literal["float32", "tf32", "bf16"]
+AUTO = "auto"
+"""The value of a setting that the number of images decides: `auto_settings.resolve_auto` makes a number of it."""
+if TYPE_CHECKING:
+    # What computes with it gets the number: config.yaml, and all that the stages see, hold no `auto`.
+    WholeOrAuto = int
+else:
+    WholeOrAuto = Annotated[int, Field(ge=1)] | Literal["auto"]
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 # The fields of a block. `paper`, `official` (official code), `rldd` and `ours` say where a default comes from.

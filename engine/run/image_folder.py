@@ -1,4 +1,4 @@
-"""A person's own images in folders: train/<class>/* and test/<class>/*, their counts, and every fault of theirs.
+"""A person's own images, a folder for each class, in train/ and test/ or alone: counts, and every fault of theirs.
 
 Names are listed and first bytes are read; no image is decoded. docs/folders.md states the rules for users.
 """
@@ -11,19 +11,21 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import CONTROL_CHARACTER, Fault, InputError, listed
+from engine.run.errors import CONTROL_CHARACTER, FILES_SHOWN, Fault, InputError, listed
 from engine.run.folder import expanded
+from engine.run.held_out import held_out, held_out_faults, held_out_places
 from engine.run.image_headers import common_size, header_faults
+from engine.run.image_lists import Files
 from engine.run.repeated_images import repeated_files
 
-LAYOUT = "give a folder that holds train/<class>/* and test/<class>/* (or train alone)"
+LAYOUT = "give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*"
 TRAIN, TESTS = "train", ("test", "val", "valid", "validation")
 """Names of the splits, in upper or lower case; the first of TESTS that is there is the test set."""
 LEVELS, LOOKED_AT = 4, 5000
@@ -37,101 +39,100 @@ class Survey:
 
     faults: what a run refuses. notes: sentences about folders that are taken or left out. train, test: the folder of
     each class; test is empty where images of train are held out. test_set: where the test images come from, in words.
+    test_counts: test images of each class. skipped: why each file that is skipped cannot be used.
     """
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
     faults: tuple[Fault, ...] = ()
-    test_images: int = 0
+    test_counts: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     train: tuple[Path, ...] = ()
     test: tuple[Path, ...] = ()
     test_set: str = ""
+    skipped: tuple[Fault, ...] = ()
+
+    @property
+    def test_images(self) -> int:
+        """Test images of all classes."""
+        return sum(self.test_counts)
 
 
 # --- The classes, from names alone: fast enough to ask while a path is typed ------------------------------------------
 
 
-def survey(path: str | None, share: float, folds: int | None = None, fold: int = 0) -> Survey:
-    """The classes of a folder and every fault of theirs; raises InputError where it is no folder of classes.
+def survey(dataset: DatasetSettings) -> Survey:
+    """The classes of the folder dataset.path and every fault of theirs; raises InputError where it is none of classes.
 
-    `share`, `folds`, `fold`: what is held out where there is no test split (`held_out`).
+    Where files that cannot be used are skipped, the first bytes of every file are read, too.
     """
-    if path is None:
+    if dataset.path is None:
         raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
-    root, faults = expanded(path), list[Fault]()
+    root, faults = expanded(dataset.path), list[Fault]()
     if not root.is_dir():
         raise InputError("there is no such folder", str(root), LAYOUT)
     splits, others, notes = _splits(root, faults)
-    if TRAIN not in splits:
-        raise InputError(faults or [Fault("the folder holds no train/", str(root), LAYOUT)])
-    train = _class_folders(splits[TRAIN], faults)
+    tests = [name for name in TESTS if name in splits]
+    if TRAIN in splits:
+        home, beside = f"{splits[TRAIN].name}/", others
+        train = _class_folders(splits[TRAIN], faults)
+    elif sum(entry.is_dir() and _holds_images(entry) for entry in others) > 1:
+        # The folders of the root itself are the classes; those that cannot be used are faults, and no mere notes.
+        home, beside, notes = "", [], ["its own folders are the classes, as there is no train/"]
+        train = _class_folders(root, faults, besides=splits)
+        notes += _split_beside(root)
+    else:
+        raise InputError(faults or [Fault("the folder holds no train/ and no folders of images", str(root), LAYOUT)])
     if len(train) < 2:
         there = "1 class folder" if train else "no class folders"
         what = f"at least 2 classes are needed, and there is {there}"
         hint = "put the images of each class into a folder of its own"
-        raise InputError([*faults, Fault(what, str(splits[TRAIN]), hint)])
-    counts = [_image_count(folder, faults) for folder in train.values()]
-    tests = [name for name in TESTS if name in splits]
+        raise InputError([*faults, Fault(what, str(splits.get(TRAIN, root)), hint)])
+    skipped = list[Fault]()
+    unusable = skipped if dataset.unusable_files == "skip" else None
+    files = [_class_files(folder, faults, unusable) for folder in train.values()]
     notes += _same_but_for_case(train)
     notes += [f"{splits[name].name}/ is not used: {splits[tests[0]].name}/ is the test set" for name in tests[1:]]
-    notes += _unused(others, train, faults)
+    notes += _unused(beside, train, faults)
+    test = list[Path]()
     if tests:
         folder = splits[tests[0]]
         if tests[0] != TESTS[0]:
             notes.insert(0, f"{folder.name}/ is the test set, as there is no test/")
-        if folds is not None:
+        if dataset.test_folds is not None:
             faults.append(Fault(f"{folder} is there, so no fold is held out", "dataset.test_folds", "leave it empty"))
         test = _test_folders(folder, train, faults)
-        tests_by_class, test_set = [_image_count(own, faults) for own in test], f"{folder.name}/"
+        counts, test_set = [*map(len, files)], f"{folder.name}/"
+        test_counts = [len(_class_files(own, faults, unusable)) for own in test]
     else:
-        part = f"{100 * share:g} % of each class" if folds is None else f"fold {fold} of {folds}"
-        test, test_set = [], f"{part} of {splits[TRAIN].name}/, held out"
-        tests_by_class = [len(places) for places in held_out_places(counts, share, folds, fold)]
-        faults += [
-            Fault("one image is too few to train and to test", str(own), "add images, or a test/ folder")
-            for own, count in zip(train.values(), counts, strict=True)
-            if count == 1
-        ]
-        # A class of one image has its fault above.
-        smallest, name = min(
-            ((count, name) for name, count in zip(train, counts, strict=True) if count > 1), default=(0, "")
-        )
-        if folds and 0 < smallest < folds:
-            what = f"test_folds {folds} is more than the {smallest} images of class {name}"
-            faults.append(Fault(what, "dataset.test_folds", f"at most {smallest}, so that each fold tests every class"))
-        counts = [count - held for count, held in zip(counts, tests_by_class, strict=True)]
+        which = held_out(dataset)
+        paths = [[f"{own.name}/{name}" for name in names] for own, names in zip(train.values(), files, strict=True)]
+        held = held_out_places(paths, which)
+        part = f"fold {which.fold} of {which.folds}" if which.folds else f"{100 * which.share:g} %"
+        of = f" of {home}" if home else ""
+        test_set = f"{part}{of}, held out" if which.folds else f"{part} of each class{of}, held out"
+        test_counts = [*map(len, held)]
+        counts = [len(own) - len(places) for own, places in zip(files, held, strict=True)]
+        faults += held_out_faults(list(train.values()), paths, held, which)
+    if skipped:
+        notes.append(skipped_files(skipped))
     return Survey(
         tuple(train),
         tuple(counts),
         tuple(faults),
-        sum(tests_by_class),
+        tuple(test_counts),
         tuple(notes),
         tuple(train.values()),
         tuple(test),
         test_set,
+        tuple(skipped),
     )
 
 
-HeldOut = tuple[float, int | None, int]
-"""What is held out for testing where a folder has no test/: a share, or of so many folds the one with this number."""
-
-
-def held_out(dataset: DatasetSettings) -> HeldOut:
-    """What the settings hold out."""
-    return dataset.test_share, dataset.test_folds, dataset.test_fold
-
-
-def held_out_places(sizes: Sequence[int], share: float, folds: int | None = None, fold: int = 0) -> list[range]:
-    """Where the images that are held out for testing stand in the shuffled images of each class.
-
-    A share: at least one image, never all. One of several folds: all images are dealt in turn, class after class, so
-    that neither the folds of a class nor whole folds differ by more than one image.
-    """
-    if folds is None:
-        return [range(min(max(round(share * size), 1), size - 1) if size else 0) for size in sizes]
-    dealt_before = accumulate(sizes, initial=0)
-    return [range((fold - dealt) % folds, size, folds) for size, dealt in zip(sizes, dealt_before, strict=False)]
+def surveyed_settings(dataset: DatasetSettings) -> DatasetSettings:
+    """The settings that a survey depends on, the others at their defaults: for those who keep surveys."""
+    kept = ("path", "test_share", "test_folds", "test_fold", "test_groups", "unusable_files")
+    return DatasetSettings(name="folder", **{key: getattr(dataset, key) for key in kept})
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -216,10 +217,15 @@ def _splits(root: Path, faults: list[Fault]) -> tuple[dict[str, Path], list[os.D
     return splits, sorted(others, key=lambda entry: natural_order(entry.name)), notes
 
 
-def _class_folders(split: Path, faults: list[Fault]) -> dict[str, Path]:
-    """The folder of each class of a split, by its name in NFC: file systems differ in how they store an accent."""
+def _class_folders(split: Path, faults: list[Fault], besides: Collection[str] = ()) -> dict[str, Path]:
+    """The folder of each class of a split, by its name in NFC: file systems differ in how they store an accent.
+
+    `besides`: names of folders, in lower case, that are no classes.
+    """
     folders = dict[str, Path]()
     for entry in sorted(_usable_entries(split, faults), key=lambda entry: entry.name):
+        if entry.is_dir() and entry.name.lower() in besides:
+            continue
         if entry.is_dir():
             name = unicodedata.normalize("NFC", entry.name)
             if name in folders:
@@ -245,18 +251,36 @@ def _test_folders(split: Path, train: dict[str, Path], faults: list[Fault]) -> l
     return [test.get(name, split / name) for name in train]
 
 
-def _image_count(folder: Path, faults: list[Fault]) -> int:
-    """The number of a class's images; a class without images and a folder inside a class are faults."""
-    known = len(faults)
-    entries = _usable_entries(folder, faults) if folder.is_dir() else []
-    if not entries and len(faults) == known:
-        faults.append(Fault("this class has no images", str(folder), "add some, or remove the class"))
+def _class_files(folder: Path, faults: list[Fault], skipped: list[Fault] | None) -> list[str]:
+    """The names of a class's images in natural order; a class without images and a folder inside a class are faults.
+
+    `skipped` takes the faults of files that cannot be used, if these are skipped; then first bytes are read.
+    """
+    known, unusable = len(faults), list[Fault]()
+    entries = _usable_entries(folder, unusable) if folder.is_dir() else []
+    files = sorted((entry.name for entry in entries if entry.is_file()), key=natural_order)
+    if skipped is None:
+        faults += unusable
+    else:
+        unusable += header_faults([folder / name for name in files])
+        refused = {fault.where for fault in unusable}
+        files = [name for name in files if str(folder / name) not in refused]
+        skipped += unusable
+    if not files and not any(entry.is_dir() for entry in entries) and len(faults) == known:
+        none_left = "no file of this class can be used" if unusable else "this class has no images"
+        faults.append(Fault(none_left, str(folder), "add some, or remove the class"))
     faults += [
         Fault("a folder inside a class", entry.path, "images lie directly in their class folder")
         for entry in entries
         if entry.is_dir()
     ]
-    return sum(entry.is_file() for entry in entries)
+    return files
+
+
+def skipped_files(faults: Sequence[Fault]) -> str:
+    """What to say of files that are skipped, as nobody can use them."""
+    what = "1 file that cannot be used is" if len(faults) == 1 else f"{len(faults):,} files that cannot be used are"
+    return f"{what} skipped: {listed([f'{fault.where} ({fault.what})' for fault in faults], FILES_SHOWN)}"
 
 
 def _same_but_for_case(names: Iterable[str]) -> list[str]:
@@ -281,6 +305,21 @@ def _unused(entries: Iterable[os.DirEntry[str]], train: dict[str, Path], faults:
         else:
             unused.append(f"{entry.name}/")
     return [f"images that are not used lie beside {TRAIN}/: {listed(unused)}"] if unused else []
+
+
+def _holds_images(entry: os.DirEntry[str]) -> bool:
+    """Whether images lie directly in a folder, by the names of its first entries."""
+    return any(_IMAGE_NAME.search(own.name) for own in islice(_visible_entries(Path(entry.path), []), LOOKED_AT))
+
+
+def _split_beside(root: Path) -> list[str]:
+    """What to say where the folder that was given is itself a train/ with a test split beside it."""
+    beside = [own.name for own in _visible_entries(root.parent, []) if own.name.lower() in TESTS and own.is_dir()]
+    if root.name.lower() != TRAIN or not beside:
+        return []
+    return [
+        f"{sorted(beside)[0]}/ lies beside {root.name}/ and is not used: give the folder that holds both to test on it"
+    ]
 
 
 def _first_entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -313,18 +352,42 @@ def sampled_side(folder: Survey) -> int:
         return DEFAULT_SIDE
 
 
+def labeled_files(class_folders: Sequence[Path]) -> Files:
+    """Every usable file of every class with its label, class after class, in natural order of their names."""
+    return [
+        (Path(entry.path), label)
+        for label, own in enumerate(class_folders)
+        if own.is_dir()
+        for entry in sorted(_usable_entries(own, []), key=lambda entry: natural_order(entry.name))
+        if entry.is_file()
+    ]
+
+
+def train_and_test_files(
+    folder: Survey, dataset: DatasetSettings, unusable: Collection[Path] = ()
+) -> tuple[Files, Files]:
+    """The files of a folder without those that are skipped or `unusable`; held-out ones are test files."""
+    without = {fault.where for fault in folder.skipped} | set(map(str, unusable))
+    train, test = (
+        [(file, label) for file, label in labeled_files(own) if str(file) not in without]
+        for own in (folder.train, folder.test)
+    )
+    if folder.test:
+        return train, test
+    classes = [[entry for entry in train if entry[1] == c] for c in range(len(folder.names))]
+    paths = [[f"{file.parent.name}/{file.name}" for file, _ in own] for own in classes]
+    places = [set(own) for own in held_out_places(paths, held_out(dataset))]
+    told = [
+        (entry, place in held) for own, held in zip(classes, places, strict=True) for place, entry in enumerate(own)
+    ]
+    return [entry for entry, is_held in told if not is_held], [entry for entry, is_held in told if is_held]
+
+
 def image_faults(folder: Survey) -> tuple[list[Fault], tuple[str, ...]]:
     """The faults of the first bytes of its images; and a note of those that repeat each other."""
-    train, test = (
-        [
-            (Path(entry.path), label)
-            for label, own in enumerate(classes)
-            if own.is_dir()
-            for entry in _usable_entries(own, [])
-            if entry.is_file()
-        ]
-        for classes in (folder.train, folder.test)
-    )
+    train, test = labeled_files(folder.train), labeled_files(folder.test)
+    skipped = {fault.where for fault in folder.skipped}
     files = sorted((file for file, _ in train + test), key=lambda file: natural_order(str(file)))
     repeated = repeated_files(train, test)
-    return header_faults(files), (repeated,) if repeated else ()
+    faults = [fault for fault in header_faults(files) if fault.where not in skipped]
+    return faults, (repeated,) if repeated else ()

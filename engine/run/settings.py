@@ -9,19 +9,31 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, model_validator
 
-from engine.run.data_settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings, ValidationSettings
 
 # The names of `fields` are a part of the settings: as such they are imported from here.
+from engine.run.fields import AUTO, Strict, WholeOrAuto, official, ours, paper, rldd
 from engine.run.fields import AugmentationName as AugmentationName
 from engine.run.fields import LabelRegime as LabelRegime
 from engine.run.fields import NetworkName as NetworkName
 from engine.run.fields import Precision as Precision
-from engine.run.fields import Strict, official, ours, paper, rldd
 from engine.run.methods import METHODS, MethodName, MethodTraits, SelectionRule
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe
 from engine.run.synthesis import DistributionSettings, RecoverySettings
 from engine.run.synthesis import MatchingSettings as MatchingSettings
 
+BY_SIZE = (
+    ("experts", "batch_size"),
+    ("experts", "epochs"),
+    ("classifier_experts", "batch_size"),
+    ("classifier_experts", "epochs"),
+    ("teacher", "batch_size"),
+    ("teacher", "epochs"),
+    ("bounds", "epochs"),
+    ("matching", "max_start_epoch"),
+    ("matching", "dam_weight_total"),
+)
+"""Settings that may be `auto`: the number of images decides (auto_settings.py)."""
 LongTailLoss = Literal["plain", "class_balanced", "balanced_softmax"]
 StartingImages = Literal["correct", "real", "noise", "crops", SelectionRule]
 StartSpace = Literal["auto", "whitened", "normalized", "pixels"]
@@ -36,8 +48,8 @@ class ExpertSettings(Strict):
     width: int = paper(128, "channels of the ConvNet", unit="channels", ge=1)
     depth: int = paper(3, "blocks of the ConvNet", unit="blocks", ge=1, le=6)
     num_experts: int = paper(100, "experts", ge=1)
-    epochs: int = paper(100, "epochs of each expert", unit="epochs", ge=1)
-    batch_size: int = paper(256, "real images a batch", unit="images", ge=1)
+    epochs: WholeOrAuto = paper(100, "epochs of each expert; auto: by its steps", unit="epochs")
+    batch_size: WholeOrAuto = paper(256, "real images a batch; auto: by the number of images", unit="images")
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
     weight_decay: float = paper(5.0e-3, "SGD weight decay", ge=0)
@@ -59,8 +71,10 @@ class ExpertSettings(Strict):
 class ClassifierExpertSettings(Strict):
     """Classifier experts: from the last representation weights, with the backbone frozen, trained class-balanced."""
 
-    epochs: int = paper(10, "epochs of the classifier; one is max n_c * C draws", unit="epochs", ge=1)
-    batch_size: int = paper(256, "images a batch", unit="images", ge=1)
+    epochs: WholeOrAuto = paper(
+        10, "epochs of the classifier; one is max n_c * C draws; auto: by these draws", unit="epochs"
+    )
+    batch_size: WholeOrAuto = paper(256, "images a batch; auto: that of the experts", unit="images")
     images_per_turn: int = official(4, "images drawn from a class at its turn", unit="images", ge=1)
     learning_rate: float = paper(0.01, "SGD step size", gt=0)
     momentum: float = paper(0.0, "SGD momentum", ge=0, lt=1)
@@ -82,8 +96,8 @@ class TeacherSettings(Strict):
         " 200 epochs, batches of 64, learning_rate 0.01, weight_decay 5e-3, none of which is set by itself)",
     )
     networks: int = ours(1, "networks of the teacher; their mean logits are the label", unit="networks", ge=1)
-    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
-    batch_size: int = ours(128, "real images a batch", unit="images", ge=1)
+    epochs: WholeOrAuto = ours(25, "epochs of each network; auto: by its steps", unit="epochs")
+    batch_size: WholeOrAuto = ours(128, "real images a batch; auto: by the number of images", unit="images")
     learning_rate: float = ours(
         0.05, "SGD step size: the peak of one cycle, or with GLMC the first one, which falls by a cosine", gt=0
     )
@@ -117,7 +131,7 @@ class BoundSettings(Strict):
         "plain cross-entropy, the same on class-balanced batches, and balanced softmax; empty: no bounds",
         strict=False,
     )
-    epochs: int = ours(25, "epochs of each network", unit="epochs", ge=1)
+    epochs: WholeOrAuto = ours(25, "epochs of each network; auto: by its steps", unit="epochs")
     networks: int = ours(1, "networks of each bound", unit="networks", ge=1)
 
 
@@ -187,6 +201,7 @@ class RunSettings(Strict):
     """All settings of a run."""
 
     dataset: DatasetSettings = DatasetSettings()
+    validation: ValidationSettings = ValidationSettings()
     ipc: int = paper(10, "synthetic images per class (IPC)", unit="images", ge=1)
     method: MethodName = paper(
         "ltdd",
@@ -215,6 +230,12 @@ class RunSettings(Strict):
     expected: Expected | None = ours(None, "the published figure of this cell")
 
     @property
+    def unresolved(self) -> tuple[str, ...]:
+        """The dotted keys of the settings that are `auto` and still have to become numbers."""
+        values = {f"{block}.{name}": getattr(getattr(self, block), name) for block, name in BY_SIZE}
+        return tuple(key for key, value in values.items() if value == AUTO)
+
+    @property
     def traits(self) -> MethodTraits:
         """The traits of the method."""
         return METHODS[self.method]
@@ -234,7 +255,14 @@ class RunSettings(Strict):
         """Whether images are chosen or labelled by a teacher."""
         online, labelled = "online" in self.evaluate.labels, self.teacher_labels_start
         chosen = self.starting_images in (*get_args(SelectionRule), "crops")
-        return self.traits.uses_teacher or online or labelled or chosen
+        return self.traits.uses_teacher or online or labelled or chosen or self.tries_starts
+
+    @property
+    def tries_starts(self) -> bool:
+        """Whether the start is chosen among candidates, by the validation share."""
+        # Who names a set to start from wants that one.
+        named = self.initialize.start_set is not None
+        return bool(self.validation.share and self.validation.candidates and self.traits.distills and not named)
 
     @property
     def starting_images(self) -> StartingImages:
@@ -334,6 +362,8 @@ class RunSettings(Strict):
     @model_validator(mode="after")
     def _start_epochs_exist(self) -> RunSettings:
         matching = self.matching
+        if self.unresolved:  # what becomes of them is validated as well
+            return self
         if matching.min_start_epoch >= matching.max_start_epoch:
             raise ValueError("matching.min_start_epoch must lie below matching.max_start_epoch")
         last_epoch = matching.max_start_epoch - 1 + matching.expert_epochs

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.run.fields import Precision, Strict, official, ours, paper, rldd
+from engine.run.fields import Precision, Strict, WholeOrAuto, official, ours, paper, rldd
 
 
 class MatchingSettings(Strict):
@@ -18,7 +18,7 @@ class MatchingSettings(Strict):
     expert_epochs: int = paper(2, "expert epochs that a student is to follow", unit="epochs", ge=1)
     batch_syn: int = official(500, "synthetic images a student step; at most all", unit="images", ge=1)
     min_start_epoch: int = official(0, "earliest expert epoch to start from", unit="epochs", ge=0)
-    max_start_epoch: int = official(20, "start epochs lie below this", unit="epochs", ge=1)
+    max_start_epoch: WholeOrAuto = official(20, "start epochs lie below this; auto: by experts.epochs", unit="epochs")
     sequential_from: int | None = official(
         None,
         "upper bound of start epochs at iteration 0, growing to max_start_epoch (DATM); empty: no growth",
@@ -47,8 +47,8 @@ class MatchingSettings(Strict):
     beta_momentum: float = official(0.5, "momentum of beta's SGD", ge=0, lt=1)
     dam_smoothness: float = paper(0.0, "lambda of the DAM loss: logit adjustment by class share", ge=0)
     dam_weight: Literal["share", "none"] = official("share", "g of the DAM loss: a class's share of the images, or 1")
-    dam_weight_total: Literal["one", "classes"] = official(
-        "one", "what g sums to: 1 as published, or the number of classes (ours)"
+    dam_weight_total: Literal["one", "classes", "auto"] = official(
+        "one", "what g sums to: 1 as published, or the number of classes (ours); auto: by the length of the tail"
     )
     gradient: Literal["published", "exact", "unrolled"] = paper(
         "published",

@@ -27,7 +27,8 @@ from engine.run.datasets import (
 from engine.run.errors import FAULTS_SHOWN, Fault, InputError, shortened
 from engine.run.expert_cache import imported_faults
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import held_out, image_faults, survey
+from engine.run.held_out import pattern_fault
+from engine.run.image_folder import image_faults, survey
 from engine.run.image_lists import list_faults
 from engine.run.schema import Leaf, blocks, leaves
 from engine.run.settings import RunSettings
@@ -202,10 +203,10 @@ SMALLEST_FOR_OTHERS = 8
 def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
     """Faults whose `where` is the key at fault; the other keys they depend on are named in `what`."""
     dataset, experts, matching = settings.dataset, settings.experts, settings.matching
-    if matching.sequential_from is not None and matching.sequential_from > matching.max_start_epoch:
+    growing = None if settings.unresolved else matching.sequential_from
+    if growing is not None and growing > matching.max_start_epoch:
         yield Fault(
-            f"matching.sequential_from {matching.sequential_from} lies above matching.max_start_epoch"
-            f" {matching.max_start_epoch}",
+            f"matching.sequential_from {growing} lies above matching.max_start_epoch {matching.max_start_epoch}",
             "matching.sequential_from",
             "the bound of start epochs grows: lower it, or leave it empty",
         )
@@ -222,6 +223,14 @@ def infeasible_faults(settings: RunSettings) -> Iterator[Fault]:
             "dataset.test_folds",
             "leave it empty: folds are of a folder without test/",
         )
+    if dataset.name != "folder" and dataset.test_groups is not None:
+        yield Fault(
+            f"dataset.name {dataset.name} has no groups of files",
+            "dataset.test_groups",
+            "leave it empty: groups are of a folder of images",
+        )
+    elif dataset.test_groups is not None and (fault := pattern_fault(dataset.test_groups)):
+        yield fault
     size, networks = image_size_for(dataset), {experts.network, *settings.evaluate.arch}
     if size is not None and "convnet" in networks and size >> experts.depth < 1:
         yield Fault(
@@ -281,7 +290,7 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
             return []
         return [Fault("there is no such folder", f"{where} {dataset.path}", "give the folder that holds the data")]
     if dataset.name in ("folder", "imagenet-lt"):
-        what = "train/<class>/*" if dataset.name == "folder" else "the images and train.txt"
+        what = "a folder of images for each class" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"
         return [Fault(f"data set {dataset.name} needs a path", where, hint)]
     home = cache_root() / "data"
@@ -299,7 +308,7 @@ def data_faults(dataset: DatasetSettings, open_images: bool) -> tuple[list[Fault
     """
     if dataset.name == "folder":
         try:
-            folder = survey(dataset.path, *held_out(dataset))
+            folder = survey(dataset)
         except InputError as error:
             return list(error.faults), ()
         # With an empty class among them, the tail's fault would only repeat that one.

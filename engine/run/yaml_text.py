@@ -7,6 +7,7 @@ text is text, which a setting then takes or refuses. A key that stands twice, wh
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,28 @@ def dump_yaml(value: Any, width: float = 120, **options: Any) -> str:
     """YAML text of plain values, keys in the order given, that reads back as the same values."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width, **options)
     return text
+
+
+WIDTH = 120
+"""Columns of a line of a file that is written for a person."""
+
+
+def with_comments(text: str, comments: Mapping[str, str]) -> str:
+    """YAML that `dump_yaml` wrote of blocks, with a comment at the line of each dotted key, or above it if it is long.
+
+    A key may be that of a whole block.
+    """
+    lines, block = list[str](), ""
+    for line in text.splitlines():
+        indent, name = line[: len(line) - len(line.lstrip())], line.strip().partition(":")[0]
+        block = block if indent else name
+        comment = comments.get(f"{block}.{name}" if indent else name, "")
+        if comment and len(line) + len(comment) + len("  # ") <= WIDTH and not line.endswith(":"):
+            lines.append(f"{line}  # {comment}")
+            continue
+        lines += [f"{indent}# {part}" for part in textwrap.wrap(comment, WIDTH - len(indent) - len("# "))]
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 @dataclass

@@ -32,6 +32,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from engine.run.auto_settings import with_numbers
 from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
 from engine.run.presets import (
@@ -63,11 +64,15 @@ MOST_CELLS = 5_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: its name, its grid values by dotted key, and its settings as config.yaml has them."""
+    """One run of a sweep: its name, its grid values by dotted key, and its settings as config.yaml has them.
+
+    reasons: of the numbers that stand there in place of `auto`, by dotted key.
+    """
 
     name: str
     values: dict[str, Any]
     settings: RunSettings
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -215,8 +220,8 @@ def load_sweep(name_or_path: str, overrides: Sequence[str] = ()) -> Sweep:
         layers = _layers(file, places, own)
         layers.add(last.values, last.places)
         try:
-            cells.append(Cell(name, own, checked(layers)))
-        except SettingsError as error:
+            cells.append(Cell(name, own, *with_numbers(checked(layers))))
+        except (SettingsError, InputError) as error:
             for fault in error.faults:
                 faults.setdefault(fault, []).append(name)
     if faults:

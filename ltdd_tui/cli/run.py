@@ -15,11 +15,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from engine.run.auto_settings import with_numbers
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, expanded
 from engine.run.metrics import readable_metrics
-from engine.run.presets import DEFAULT, load_preset, resolve
+from engine.run.presets import DEFAULT, Resolved, load_preset, preset_files, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.grid import is_sweep
@@ -121,6 +122,8 @@ def run(
     if is_sweep(preset):
         raise InputError("this is a sweep", preset, f"`ltdd-tui sweep {preset}` runs it")
     overrides = overrides or []
+    if expanded(preset).is_dir() and preset not in preset_files():
+        raise InputError("this is a folder, no preset", preset, f"`ltdd-tui new {preset}` writes one for its images")
     if start_set is not None:
         facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
         print_note(facts.sentence())
@@ -217,6 +220,12 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
     Raises SettingsError, and after the plan InputError where this machine lacks the data, or they are faulty.
     """
     resolved = resolve(preset, overrides)
+    faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
+    if not faults:
+        faults, notes = data_faults(resolved.settings.dataset, open_images=True)
+    if not faults:
+        numbers, reasons = with_numbers(resolved.settings)
+        resolved = Resolved(numbers, resolved.origins | {key: f"auto: {why}" for key, why in reasons.items()})
     profile = device_here(device)
     estimate, _ = estimate_remaining(resolved.settings, profile)
     values = flat(resolved.settings.model_dump(mode="json"))
@@ -229,9 +238,6 @@ def _print_plan(preset: str, overrides: list[str], device: str, as_json: bool) -
         print_data(settings_table(values, resolved.origins))
         print_data("")
         print_data(estimate_table(estimate, profile.name) if estimate else UNKNOWN_COST)
-    faults, notes = check_runnable(resolved.settings), tuple[str, ...]()
-    if not faults:
-        faults, notes = data_faults(resolved.settings.dataset, open_images=True)
     for note in notes:
         print_note(f"note: {note}")
     if faults:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.run.auto_settings import config_text, with_numbers
 from engine.run.errors import Fault, InputError
 from engine.run.folder import RunFolder, expanded
-from engine.run.presets import dump, load_preset
+from engine.run.presets import load_preset
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable, data_faults
 from ltdd_tui.launch.form import NAME, Form
@@ -23,7 +24,7 @@ def prepare(preset: str | None, overrides: list[str], runs_dir: Path, name: str 
     settings = load_preset(preset, overrides)
     if faults := check_runnable(settings) or data_faults(settings.dataset, open_images=False)[0]:
         raise InputError(faults)
-    config = dump(with_absolute_path(settings))
+    config = config_text(*with_numbers(with_absolute_path(settings)))
     return manage.create(name or manage.free_name(default_name(preset, settings), runs_dir), runs_dir, config)
 
 

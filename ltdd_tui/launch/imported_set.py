@@ -11,7 +11,7 @@ from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, FROM_FILES, image_size_for
 from engine.run.errors import Fault, InputError, listed, short_number
 from engine.run.folder import RunFolder, expanded
-from engine.run.image_folder import held_out, survey
+from engine.run.image_folder import survey
 from engine.run.settings import RunSettings
 from ltdd_tui.runs import worker
 
@@ -129,7 +129,7 @@ def ipc_of(facts: ImportedSetFacts, dataset: DatasetSettings) -> int:
             f"the images have {channels} channel{'s' if channels > 1 else ''}, those of {dataset.name} {known.channels}"
         )
         faults.append(Fault(what, where, hint))
-    classes = len(known.class_sizes) if known else len(survey(dataset.path, *held_out(dataset)).names)
+    classes = len(known.class_sizes) if known else len(survey(dataset).names)
     # A part of a set of files is taken as the whole.
     if facts.classes and dataset.name in FROM_FILES:
         classes = facts.classes

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.run.auto_settings import resolve_auto
 from engine.run.data_settings import DatasetSettings
 from engine.run.datasets import FACTS, counts_for, empty_tail, kept_counts
 from engine.run.device_profiles import Device
-from engine.run.errors import Fault, InputError
+from engine.run.errors import Fault, InputError, SettingsError
 from engine.run.estimate import Estimate, estimate_or_none
 from engine.run.expert_cache import NONE_CACHED, CachedExperts, cached_experts
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import TESTS, TRAIN, HeldOut, Survey, held_out, survey
+from engine.run.image_folder import TESTS, TRAIN, Survey, survey, surveyed_settings
 from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
@@ -61,7 +62,8 @@ class LongTail:
 def long_tail(settings: RunSettings, survey: Survey | None) -> LongTail | None:
     """The long tail of a data set; `survey` is that of its folder. None where only its files tell."""
     dataset = settings.dataset
-    counts = kept_counts(survey.counts, dataset) if survey else counts_for(dataset)
+    validation = settings.validation
+    counts = kept_counts(survey.counts, dataset, validation) if survey else counts_for(dataset, validation)
     if counts is None:
         return None
     names: Sequence[str]
@@ -116,9 +118,14 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
         folder, folder_faults = _survey_folder(dataset)
         faults |= folder_faults
     tail = long_tail(settings, folder) if folder or dataset.name != "folder" else None
+    if tail:
+        try:
+            settings, _ = resolve_auto(settings, tail.counts)
+        except SettingsError as error:
+            faults |= faults_by_key(error.faults, form.typed)
     device = device_here(form.device)
-    counts = kept_counts(folder.counts, dataset) if folder else None
-    cached = cached_experts(settings, device.kind, counts)
+    counts = kept_counts(folder.counts, dataset, settings.validation) if folder else None
+    cached = NONE_CACHED if settings.unresolved else cached_experts(settings, device.kind, counts)
     name = suggested_name(form, settings, runs_dir)
     return RunPlan(
         form,
@@ -138,7 +145,7 @@ def plan_run(form: Form, runs_dir: Path) -> RunPlan:
 def _survey_folder(dataset: DatasetSettings) -> tuple[Survey | None, dict[str, Fault]]:
     """The classes of a person's own images, and what is wrong with them, by the field that mends it."""
     try:
-        folder = _surveyed(dataset.path, held_out(dataset), _class_folder_times(dataset.path))
+        folder = _surveyed(surveyed_settings(dataset), _class_folder_times(dataset.path))
     except InputError as error:
         return None, {PATH: _told_at_path(error.faults, dataset)}
     except OSError as error:
@@ -174,9 +181,9 @@ def _class_folder_times(path: str | None) -> tuple[tuple[str, int], ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _surveyed(path: str | None, held: HeldOut, changed: tuple[tuple[str, int], ...]) -> Survey:
+def _surveyed(dataset: DatasetSettings, changed: tuple[tuple[str, int], ...]) -> Survey:
     """The survey of a folder; counting a large one takes long, so it is done anew only when `changed` differs."""
-    return survey(path, *held)
+    return survey(dataset)
 
 
 # ---- A plan in words. ----

@@ -214,6 +214,13 @@ class Field(Widget):
             super().__init__()
             self.field, self.key, self.text = field, field.spec.key, text
 
+    class Entered(Message):
+        """Enter was pressed in a text field that holds `text`."""
+
+        def __init__(self, key: str, text: str) -> None:
+            super().__init__()
+            self.key, self.text = key, text
+
     def __init__(self, spec: Spec, text: str, label_width: int) -> None:
         super().__init__()
         self.spec, self._text, self._label_width = spec, text, label_width
@@ -332,6 +339,7 @@ class Field(Widget):
     def _next(self, event: Input.Submitted) -> None:
         event.stop()
         self.screen.focus_next()
+        self.post_message(self.Entered(self.spec.key, event.value))
 
 
 class Fold(Collapsible, inherit_css=False):

@@ -48,7 +48,9 @@ def tiny_context(root: Path, settings: RunSettings, events: list[Event] | None =
 
 def tiny_data(settings: RunSettings) -> LongTailedData:
     """The long-tailed digits."""
-    return load_long_tailed(settings.dataset, settings.ipc, CPU, lambda event: None, settings.initialize.partition)
+    return load_long_tailed(
+        settings.dataset, settings.ipc, CPU, lambda event: None, settings.initialize.partition, settings.validation
+    )
 
 
 def tiny_set(data: LongTailedData, ipc: int = 2) -> Synthetic:

@@ -296,7 +296,7 @@ class RunForm(Vertical):
         preset = Content.assemble((form.preset or "no preset", "bold"), (changed, "$text-accent"))
         # Both are as high as ever: a layout would go through all fields.
         self._preset_line.update(preset, layout=False)
-        what, kind = field_help(self._at, form) if self._at else ("choose a preset, or change what you like", "")
+        what, kind = field_help(self._at, form) if self._at else ("choose a preset, or ctrl+o: images of your own", "")
         self._help.update(Content.assemble((what, "$text"), "\n", kind), layout=False)
         summary = fault_summary(self._faults)
         if summary != self._summary_shown:

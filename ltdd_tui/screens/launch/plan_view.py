@@ -110,10 +110,10 @@ class PlanPanel(Vertical):
         if run_plan is None or width < 2 * LABEL_WIDTH:
             return
         tail = run_plan.tail
-        shortage = _labelled([shortage_note(tail)], width, 0) if tail is not None else Content("")
+        shortage = labelled([shortage_note(tail)], width, 0) if tail is not None else Content("")
         with_bars = height >= LINES_FOR_STAGES
         lines = [_stages(run_plan, width)] if with_bars and run_plan.estimate else []
-        lines.append(_labelled(plan_lines(run_plan, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
+        lines.append(labelled(plan_lines(run_plan, stages_in_a_line=not with_bars), width, LABEL_WIDTH))
         parts = {
             self._size_line: _size_line(tail, width),
             self._shortage: shortage,
@@ -137,7 +137,7 @@ def _size_line(tail: LongTail | None, width: int) -> Content:
     )
 
 
-def _labelled(plan_lines: list[PlanLine], width: int, label_width: int) -> Content:
+def labelled(plan_lines: list[PlanLine], width: int, label_width: int) -> Content:
     """Labels on the left, texts wrapped beside them."""
     rows = []
     for line in plan_lines:

@@ -16,13 +16,21 @@ from textual.events import Resize, ScreenResume
 from textual.screen import Screen
 from textual.timer import Timer
 
-from engine.run.datasets import FROM_FILES
 from engine.run.errors import LtddError
 from engine.run.folder import RunFolder, expanded
 from engine.run.presets import resolve
 from ltdd_tui.formatting import gibibytes
 from ltdd_tui.launch.create import begin, cell_name, with_absolute_path
-from ltdd_tui.launch.form import DEVICE, OWN_IMAGES, PATH, Form, fault_summary, first_form, form_of_preset
+from ltdd_tui.launch.form import (
+    DEVICE,
+    FOLDER_PRESET,
+    OWN_IMAGES,
+    PATH,
+    Form,
+    fault_summary,
+    first_form,
+    form_of_preset,
+)
 from ltdd_tui.launch.machine import calibrate_silently, device_choices, device_here, experts_gib
 from ltdd_tui.launch.plan import RunPlan, plan_run
 from ltdd_tui.runs.find import at_work, run_folders
@@ -70,7 +78,7 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         Binding("ctrl+z", "undo", "Undo", show=False, id="launch.undo"),
         Binding("slash", "filter", "Filter", id="launch.filter"),
         Binding("ctrl+g", "find_setting", "Find", id="launch.find"),
-        Binding("ctrl+o", "pick_folder", "Pick a folder", show=False, id="launch.folder"),
+        Binding("ctrl+o", "pick_folder", "Your images", id="launch.folder"),
         Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
         Binding("f4", "new_sweep", "New sweep", show=False, id="launch.sweep"),
         Binding("f8", "next_fault", "Next problem", show=False, id="launch.fault"),
@@ -203,7 +211,9 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
         if self.form.typed:
             self.notify("ctrl+z brings back what was typed", timeout=3)
         self.take(form, remember=True)
-        if self.has_class("-narrow"):
+        if event.name == FOLDER_PRESET:
+            self.action_pick_folder(self.form.text(PATH))
+        elif self.has_class("-narrow"):
             self._panes.enter("form")
 
     def action_reset(self) -> None:
@@ -366,16 +376,25 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
             self.fill_list()
             self.plan_run()
 
-    @work(exclusive=True, group="dialog")
-    async def action_pick_folder(self) -> None:
-        """Lets one pick the folder of the images."""
-        from textual_fspicker import SelectDirectory
+    @on(Field.Entered)
+    def _path_entered(self, event: Field.Entered) -> None:
+        event.stop()
+        own = event.key == PATH and self.form.text("dataset.name") == OWN_IMAGES
+        if own and event.text and os.path.isdir(path := expanded(event.text)):
+            self.action_pick_folder(str(path))
 
-        start = expanded(self.form.text(PATH) or ".")
-        place = start if os.path.isdir(start) else Path.cwd()
-        folder = await self.app.push_screen_wait(SelectDirectory(place, title="the folder that holds train/<class>/*"))
-        if folder is not None:
-            form = self.form
-            if form.text("dataset.name") not in FROM_FILES:
-                form = form.with_text("dataset.name", OWN_IMAGES)
-            self.take(form.with_text(PATH, str(folder)))
+    @work(exclusive=True, group="dialog")
+    async def action_pick_folder(self, path: str = "") -> None:
+        """Lets one pick the folder of the images, unless it is known, and shows what it holds before the form."""
+        # Not needed for the first picture, and slow to import.
+        from ltdd_tui.screens.launch.folder_page import FolderPage, PickFolder
+
+        if not path:
+            start = expanded(self.form.text(PATH) or ".")
+            place = start if os.path.isdir(start) else Path.cwd()
+            path = str(await self.app.push_screen_wait(PickFolder(place)) or "")
+        form = await self.app.push_screen_wait(FolderPage(path, self.form, self.runs_dir)) if path else None
+        if form is not None:
+            self.take(form, remember=True)
+            self._panes.see("form")
+            self.set_focus(self.query_one("#start"))

@@ -83,7 +83,9 @@ NOT_OF_SWEEPS = {"evaluate", "export", "compare"}
 """What is done with a run and its images: a sweep is opened, and has runs of its own."""
 NO_RUNS = """[b]No runs yet[/b] in $folder
 
-[$text-accent]F3[/] sets one up. To see everything at work in a minute or two, pick the preset [b]quickstart[/b],
+[$text-accent]ctrl+o[/] [b]your own images[/b]: pick their folder, see what it holds, start with what suits it
+
+[$text-accent]F3[/] all presets. To see everything at work in a minute or two, pick [b]quickstart[/b],
 or in a shell: [$text-accent]ltdd-tui run quickstart[/]"""
 NOTHING_FOUND = """[b]Nothing matches[/b]
 
@@ -125,6 +127,7 @@ class RunsScreen(RunActions):
         Binding("c", "compare", "Compare", id="runs.compare"),
         Binding("slash", "filter", "Filter", id="runs.filter"),
         *RUN_KEYS,
+        Binding("ctrl+o", "app.launch(True)", "Your images", id="launch.folder"),
         Binding("y", "copy_path", "Copy path", show=False, id="runs.copy_path"),
         *TABLE_KEYS,
         Binding("S", "sort", "Sort by the next column", show=False, id="runs.sort"),

@@ -11,14 +11,16 @@ import torch
 from PIL import Image
 
 from engine.data.dataset import LongTailedData, load_long_tailed
-from engine.run.data_settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings, ValidationSettings
 from engine.run.errors import InputError
 from engine.run.events import DataReady, Event, Warned
 
 
-def load(ipc: int = 2, **given: object) -> tuple[LongTailedData, list[Event]]:
+def load(ipc: int = 2, share: float = 0.0, **given: object) -> tuple[LongTailedData, list[Event]]:
     events: list[Event] = []
-    data = load_long_tailed(DatasetSettings(**given), ipc, torch.device("cpu"), events.append)  # type: ignore[arg-type]
+    settings = DatasetSettings(**given)  # type: ignore[arg-type]
+    validation = ValidationSettings(share=share)
+    data = load_long_tailed(settings, ipc, torch.device("cpu"), events.append, validation=validation)
     return data, events
 
 
@@ -64,6 +66,38 @@ def test_the_same_settings_give_the_same_bytes_and_others_another_fingerprint() 
     ]
     prints = [one.fingerprint] + [load(**other)[0].fingerprint for other in others]
     assert one.fingerprint == again.fingerprint and len(set(prints)) == len(prints)
+
+
+def test_validation_images_are_of_the_train_images_alone_and_no_longer_among_them() -> None:
+    (whole, _), (data, events) = load(imbalance_factor=50.0), load(share=0.1, imbalance_factor=50.0)
+    spared = [13, 9, 6, 4, 2, 0, 0, 0, 0, 0]  # classes from 20 images on
+    assert data.class_counts == [had - gave for had, gave in zip(whole.class_counts, spared, strict=True)]
+    assert data.stand_ins == (5, 6, 7, 8, 9) and data.validation_counts == spared[:5] + whole.class_counts[5:]
+
+    def pixels(of: LongTailedData, images: torch.Tensor) -> list[bytes]:
+        levels = (of.whitening.to_pixels(images) * 255).round().to(torch.uint8)
+        return [image.numpy().tobytes() for image in levels]
+
+    apart = data.validation_labels < 5
+    kept, judges = pixels(data, data.train_images), pixels(data, data.validation_images[apart])
+    assert sorted(kept + judges) == sorted(pixels(whole, whole.train_images)) and not set(kept) & set(judges)
+    own = data.validation_images[~apart]
+    assert torch.allclose(own, data.train_images[data.train_labels >= 5], atol=1e-4)
+    assert data.fingerprint != whole.fingerprint and torch.equal(data.judging.test_images, data.validation_images)
+    ready = events[-1]
+    assert isinstance(ready, DataReady) and (ready.validation_counts, ready.stand_ins) == (
+        data.validation_counts,
+        [5, 6, 7, 8, 9],
+    )
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert any("no images of 5, 6, 7, 8" in text and "stand in" in text for text in told)
+
+
+def test_where_no_class_can_spare_images_nothing_is_chosen_and_a_person_is_told(uneven: str) -> None:
+    (data, events), (whole, _) = (load(share=share, name="folder", path=uneven) for share in (0.1, 0.0))
+    assert data.class_counts == whole.class_counts and len(data.validation_labels) == 0
+    assert data.fingerprint == whole.fingerprint and torch.equal(data.train_images, whole.train_images)
+    assert "no class has 20 train images" in next(event.message for event in events if isinstance(event, Warned))
 
 
 def test_classes_with_fewer_images_than_ipc_are_named() -> None:

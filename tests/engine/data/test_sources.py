@@ -128,7 +128,7 @@ def test_each_image_is_tested_in_exactly_one_fold_and_folds_are_of_one_size(tmp_
         counts.append(np.bincount(source.test.labels, minlength=4).tolist())
         assert min(counts[-1]) >= 1, "every class is tested in every fold"
         assert np.bincount(source.train.labels).min() >= 1, "never emptied of train images"
-        found = survey(str(root), 0.2, folds, fold)
+        found = survey(DatasetSettings(path=str(root), test_folds=folds, test_fold=fold))
         assert (found.faults, found.test_images) == ((), len(own))
         assert list(found.counts) == np.bincount(source.train.labels).tolist()
     assert len(tested) == len(set(tested)) == sum(sizes.values())
@@ -235,7 +235,10 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[str, int] | None) -> None:
     root = folder_of(tmp_path, {"c10": 11, "a": 3, "b": 2}, test)
     (root / "train" / "a" / ".hidden").touch()
-    folder, source = survey(str(root), 0.4), source_of(settings("folder", root, test_share=0.4))
+    folder, source = (
+        survey(DatasetSettings(path=str(root), test_share=0.4)),
+        source_of(settings("folder", root, test_share=0.4)),
+    )
     assert list(folder.names) == source.class_names
     assert list(folder.counts) == np.bincount(source.train.labels).tolist()
     assert folder.faults == ()
@@ -244,7 +247,7 @@ def test_a_survey_by_names_counts_what_a_run_takes(tmp_path: Path, test: dict[st
 def test_a_survey_finds_the_faults_that_a_run_would_find(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"a": 3, "b": 1})
     (root / "train" / "c").mkdir()
-    told = "\n".join(str(fault) for fault in survey(str(root), 0.2).faults)
+    told = "\n".join(str(fault) for fault in survey(DatasetSettings(path=str(root))).faults)
     assert sorted(told.splitlines()) == sorted(refused(settings("folder", root)).splitlines())
 
 

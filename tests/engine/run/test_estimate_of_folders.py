@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from engine.run.data_settings import DatasetSettings
 from engine.run.device_profiles import cpu
 from engine.run.estimate import estimate_for_manifest, estimate_or_none, estimate_remaining
 from engine.run.expert_cache import about_representation, expert_file, experts_root
@@ -33,7 +34,7 @@ def folder_of(root: Path, side: int, **classes: int) -> RunSettings:
 
 def test_class_counts_and_image_size_of_a_folder_are_found(tmp_path: Path) -> None:
     settings = folder_of(tmp_path, 16, cat=6, dog=2)
-    assert survey(str(tmp_path), 0.2).test_images == 2
+    assert survey(DatasetSettings(path=str(tmp_path))).test_images == 2
     found = estimate_or_none(settings, DEVICE)
     assert found is not None and found.compression_ratio == 4
     told = settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"resolution": 16})})
@@ -48,7 +49,7 @@ def test_test_images_that_are_held_out_are_counted_too(tmp_path: Path) -> None:
         (tmp_path / "train" / name).mkdir(parents=True)
         for number in range(10):
             (tmp_path / "train" / name / f"{number}.png").touch()
-    found = survey(str(tmp_path), 0.3)
+    found = survey(DatasetSettings(path=str(tmp_path), test_share=0.3))
     assert (found.counts, found.test_images) == ((7, 7), 6)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.run import image_folder
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.image_folder import Survey, survey
 
@@ -35,7 +36,7 @@ def link(place: Path, target: Path | str) -> None:
 
 
 def found(root: Path) -> Survey:
-    return survey(str(root), 0.2)
+    return survey(DatasetSettings(path=str(root)))
 
 
 def told(root: Path) -> list[str]:
@@ -69,7 +70,9 @@ def test_the_split_that_is_not_used_is_named(root: Path) -> None:
 
 def test_without_test_images_a_share_is_held_out(root: Path) -> None:
     assert (found(root).counts, found(root).test_set) == ((4, 4), "20 % of each class of train/, held out")
-    assert survey(str(root), 0.2, 5, 1).test_set == "fold 1 of 5 of train/, held out"
+    assert (
+        survey(DatasetSettings(path=str(root), test_folds=5, test_fold=1)).test_set == "fold 1 of 5 of train/, held out"
+    )
     assert found((root / "train").rename(root / "Train").parent).counts == (4, 4)
 
 

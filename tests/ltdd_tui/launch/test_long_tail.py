@@ -39,7 +39,7 @@ def test_what_only_files_tell_is_not_made_up() -> None:
 @pytest.mark.parametrize("order", ["label", "text"])
 def test_only_the_order_by_count_moves_names(order: str) -> None:
     dataset = settings(name="folder", imbalance_factor=4, class_order=order)
-    tail = long_tail(dataset, Survey(("a", "b", "c"), (3, 40, 40), (), 10))
+    tail = long_tail(dataset, Survey(("a", "b", "c"), (3, 40, 40), (), (2, 4, 4)))
     # The factor thins by the order of the classes: the first has no more to give than it has.
     assert tail == LongTail(("b", "c", "a"), (20, 10, 3), 10)
 

@@ -303,7 +303,7 @@ class ImageRenderer:
             label_fault = str(fault)
         return RenderedImages(job, layout, pictures, label, pixels_fault, label_fault, large, factor)
 
-    def _source_of(self, request: RenderRequest, layout: TileLayout) -> Sheet | Change:
+    def _source_of(self, request: RenderRequest, layout: TileLayout) -> ImageSource:
         previews = [request.preview, *([request.since] if request.since else [])]
         wanted = {request.root / preview.path: preview for preview in previews}
         # What is not needed is let go first: two large ones need not be in memory at once.

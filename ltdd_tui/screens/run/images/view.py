@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.control import Control
@@ -39,7 +40,6 @@ from ltdd_tui.widgets.lines import MUTED, WARNING, LinesView, wrapped
 LABEL_CELLS, NAME_CELLS = 24, 12
 SMALLEST_WIDE, SMALLEST_HIGH, SMALLEST_BARS = 56, 9, 3
 LABEL_ROWS, LABEL_GAP, MUCH_LARGER = 12, 2, 2
-NOTHING = "no preview yet"
 OFF = "images are off (i shows them)"
 
 
@@ -202,6 +202,8 @@ class ImagesView(Container):
     }
     """
 
+    NOTHING: ClassVar[str] = "no preview yet"
+
     def __init__(self) -> None:
         super().__init__()
         self._request: RenderRequest | None = None
@@ -209,7 +211,7 @@ class ImagesView(Container):
         self._seen, self._working = False, False
         self._job: RenderJob | None = None
         self._shown: RenderedImages | None = None
-        self._bands, self._note = [Band() for _ in range(MOST_BANDS)], Static(NOTHING, classes="note")
+        self._bands, self._note = [Band() for _ in range(MOST_BANDS)], Static(self.NOTHING, classes="note")
         self._large, self._label = PictureFrame(), LinesView(classes="label -fixed")
 
     def compose(self) -> ComposeResult:
@@ -303,7 +305,7 @@ class ImagesView(Container):
             self._renderer.forget()
         self._large.clear()
         self._label.display = False
-        self._say(NOTHING)
+        self._say(self.NOTHING)
 
     def _show_bands(self, rendered: RenderedImages | None) -> None:
         for place, band in enumerate(self._bands):
