@@ -21,7 +21,8 @@ from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
 from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
-from engine.run.events import EventLog, RunBroke
+from engine.run.event_log import EventLog
+from engine.run.events import RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
 from engine.run.presets import dump
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
