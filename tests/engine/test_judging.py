@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from engine.stages.evaluate import EvaluationTarget
 from tests.engine.tiny_run import figures, tiny_context, tiny_data, tiny_set, tiny_settings
 
 CHOOSE_BY = ("check", "start", "chose")
-SAFE_POINTS = 60
-"""About as many safe points to stop at as such a run has."""
 
 
 @pytest.mark.parametrize(
@@ -59,20 +57,19 @@ def choosing(**matching: object) -> RunSettings:
     return tiny_settings(
         "ltdd-plus",
         compile="never",
-        validation={"share": 0.2, "patience": 2, "networks": 2, "candidates": ["random"]},
-        matching={"iterations": 8, "max_start_epoch": 1, "syn_steps": 2, "syn_steps_cls": 2} | matching,
-        evaluate={"repeats": 2, "epochs": 4, "every": 1, "arch": ["convnet"]},
+        validation={"share": 0.2, "patience": 1, "networks": 2, "candidates": ["random"]},
+        matching={"iterations": 6, "max_start_epoch": 1, "syn_steps": 2, "syn_steps_cls": 2} | matching,
+        evaluate={"repeats": 2, "epochs": 2, "every": 1, "arch": ["convnet"]},
         initialize={"images": "herding", "labels": "teacher"},
     )
 
 
-def done(root: Path, settings: RunSettings, stop_after: float = math.inf) -> tuple[Context, list[Event]]:
-    """A run, told to stop at its n-th safe point; and its events."""
-    events, asked = list[Event](), list[int]()
+def done(root: Path, settings: RunSettings, stop_after: str = "") -> tuple[Context, list[Event]]:
+    """A run, told to stop at its first safe point after a choice of this kind; and its events."""
+    events = list[Event]()
 
     def check_stop() -> None:
-        asked.append(1)
-        if len(asked) > stop_after:
+        if stop_after in choices(events):
             raise Stopped("stopped on request")
 
     context = replace(tiny_context(root, settings, events), check_stop=check_stop)
@@ -84,12 +81,18 @@ def choices(events: list[Event]) -> dict[str, Chosen]:
     return {event.of: event for event in events if isinstance(event, Chosen)}
 
 
-@pytest.fixture(scope="module")
-def absurd(tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, list[Event]]:
-    """A run with a thousand times the image_lr that would do."""
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache for all runs here, so that experts and networks on real images are trained once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LTDD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return done(tmp_path_factory.mktemp("runs") / "absurd", choosing(image_lr=1e5))
+        yield
+
+
+@pytest.fixture(scope="module")
+def absurd(cache: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Context, list[Event]]:
+    """A run with a thousand times the image_lr that would do."""
+    return done(tmp_path_factory.mktemp("runs") / "absurd", choosing(image_lr=1e5))
 
 
 def test_a_run_with_an_absurd_rate_steps_down_stops_and_returns_its_start(absurd: tuple[Context, list[Event]]) -> None:
@@ -106,14 +109,13 @@ def test_a_run_with_an_absurd_rate_steps_down_stops_and_returns_its_start(absurd
     assert set(judged) == {"validation"}
 
 
-@pytest.mark.parametrize("share_done", [0.5, 0.75, 0.9])
-def test_a_run_that_is_killed_around_a_choice_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absurd: tuple[Context, list[Event]], share_done: float
+def test_a_run_that_is_killed_after_each_choice_ends_with_the_same_bytes(
+    tmp_path: Path, absurd: tuple[Context, list[Event]]
 ) -> None:
-    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
     whole = absurd[0]
-    with pytest.raises(Stopped):
-        done(tmp_path / "run", whole.settings, int(share_done * SAFE_POINTS))
+    for kind in ("start", "rates", "stop"):
+        with pytest.raises(Stopped):
+            done(tmp_path / "run", whole.settings, stop_after=kind)
     again, _ = done(tmp_path / "run", whole.settings)
     assert again.folder.distilled.read_bytes() == whole.folder.distilled.read_bytes()
     checks = "checks.json"
@@ -123,7 +125,6 @@ def test_a_run_that_is_killed_around_a_choice_ends_with_the_same_bytes(
 def test_no_choice_sees_a_test_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absurd: tuple[Context, list[Event]]
 ) -> None:
-    monkeypatch.setenv("LTDD_CACHE", str(tmp_path / "cache"))
     whole, load = absurd[0], pipeline.load_run_data
 
     def garbled(context: Context) -> LongTailedData:
