@@ -8,12 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -206,12 +203,16 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best; or
-    `bound` and a loss: networks that were trained on all long-tailed images, in no label regime.
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best;
+    `selection` and a rule: whole real images with the teacher's labels; or `bound` and a loss: networks that were
+    trained on all long-tailed images, in no label regime. Where a run chooses by validation images: `start` and a rule,
+    or `chosen`.
 
     `labels`: the label regime in which they were trained, hard, stored or online. `teacher_labels`: random images had
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
-    that test images of a class give that class, in percent; empty of bounds and of an older version.
+    that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
+    or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
+    network, their mean; null where it is not known.
     """
 
     subject: Text
@@ -226,6 +227,31 @@ class Evaluated(Event):
     labels: Text = "stored"
     teacher_labels: Flag = False
     confidence: list[Number] = field(default_factory=list)
+    tested_on: Text = "test"
+    seconds: Number | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Chosen(Event):
+    """A choice by the validation images, and why. `of`: `start`; `rates`, when matching goes back to its best set and
+    lowers them; `stop`, when it ends early; or `set`, that of the end. `chosen`: a rule, or an iteration in words."""
+
+    of: Text
+    chosen: Text
+    why: Text
+    iteration: Integer = 0
+
+
+@dataclass(frozen=True)
+class Verdict(Event):
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
+    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
+    are not known."""
+
+    use: Text
+    sentence: Text
+    points: dict[Text, Number] = field(default_factory=dict)
+    figures: dict[Text, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,6 +315,8 @@ class RunBroke(Event):
 
 BOUND = "bound "
 """What the subject of an evaluated bound begins with; its loss follows."""
+SELECTION = "selection "
+"""What the subject of evaluated real images begins with that a run might be replaced by; their rule follows."""
 
 Emit = Callable[[Event], None]
 
@@ -359,38 +387,3 @@ def _parsed(line: str) -> Any:
     except ValueError:
         # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
         return json.loads(line)
-
-
-class EventLog:
-    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
-
-    As a context manager it closes the file at the end of the block.
-    """
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock, self.stage = clock, ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        self._seq = _close_torn_line(self._file)
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def emit(self, event: Event) -> None:
-        """Writes one event."""
-        # One write call on a file opened for appending: a reader never sees half of two lines.
-        os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
-        self._seq += 1
-        self.stage = event.stage if isinstance(event, StageStarted) else self.stage
-
-
-def _close_torn_line(file: int) -> int:
-    """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
-    content = os.pread(file, os.fstat(file).st_size, 0)
-    if content and not content.endswith(b"\n"):
-        os.write(file, b"\n")
-        return content.count(b"\n") + 1
-    return content.count(b"\n")

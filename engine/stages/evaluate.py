@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import evaluation_is_compiled
 from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData, content_hash
@@ -94,12 +96,15 @@ def evaluate(
         if key and (cached := read_networks(key, len(sets), data.num_classes)):
             return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
+        began = time.monotonic()
         network, weights = train_from_scratch(
             context, data, sets, arch, names, target.regime, teacher, under_way=under_way
         )
+        seconds = (time.monotonic() - began) / len(sets)
         if settings.export.model and _may_be_kept(target, arch, settings) and numbers[0] == 0:
             write_atomically(_weights_path(context, target, arch), save({"theta": weights[0].cpu().clone()}))
         results = [_tested(network, theta, data, target) for theta in weights]
+        record_seconds(context.folder, _results_path(context, target, arch, 0).stem, seconds)
         if key:
             write_networks(key, results)
         return results
@@ -114,7 +119,8 @@ def evaluate(
         context.check_stop()
     _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
-    event = replace(event, teacher_labels=target.teacher_labels)
+    seconds = training_seconds(context.folder).get(_results_path(context, target, arch, 0).stem)
+    event = replace(event, teacher_labels=target.teacher_labels, tested_on=data.tested_on, seconds=seconds)
     context.emit(event)
     return event
 

@@ -194,6 +194,7 @@ STOPS_AFTER = {
     "experts": "the present epoch; experts that are not finished begin anew",
     "classifier_experts": "the present epoch; an expert that is not finished begins anew",
     "teacher": "the present epoch, which is kept",
+    "validation": "the networks that are being trained, which are kept",
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",
@@ -240,6 +241,14 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
+CHOSEN = {
+    "start": "chosen start",
+    "rates": "matching steps down",
+    "stop": "matching stops early",
+    "set": "chosen set",
+}
+
+
 def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> str | None:
     """The log's text for an event, or None where it says nothing that its stage's progress does not.
 
@@ -276,7 +285,12 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             told = event.labels and state is not None and state.first_regime_told
             how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ") + BY_TEACHER * event.teacher_labels
+            how += ", validation images" if event.tested_on == "validation" else ""
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
+        case e.Chosen():
+            return f"{CHOSEN.get(event.of, event.of)}: {event.chosen} ({event.why})"
+        case e.Verdict():
+            return f"verdict: {event.sentence}"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
         case e.RunBroke():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.events import BOUND, Evaluated
+from engine.run.events import BOUND, SELECTION, Evaluated
 from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.state import EXPERT_STAGES, RunState
@@ -115,8 +115,8 @@ def rows_from_state(state: RunState) -> list[Row]:
             named += [(subject, event) for event in state.evaluated(subject, labels)]
         for event in state.evaluated("final", labels):
             named.append(("final" if event.arch == first_arch else f"final on {event.arch}", event))
-    bounds = [event for event in state.evaluations.values() if event.subject.startswith(BOUND)]
-    named += [(event.subject.replace("_", " "), event) for event in bounds]
+    apart = [event for event in state.evaluations.values() if event.subject.startswith((SELECTION, BOUND))]
+    named += [(event.subject.replace("_", " "), event) for event in apart]
     return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 
