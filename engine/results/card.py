@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
+from engine.results.verdict import comparison_rows
 from engine.run.data_settings import WITHOUT_ZCA
+from engine.run.errors import listed
 from engine.run.events import BOUND
 from engine.run.methods import METHODS, MethodName
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
@@ -18,11 +20,12 @@ _TEXT = """\
 {count} {kind} images, {ipc} for each of {classes} classes, {channels} x {size} x {size}, {made} {source_count}
 long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {seed}).{mini_images}
 
-## Accuracy
+{verdict}## Accuracy
 
 {accuracy_table}
 
-Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
+Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch. Of a network it is
+the mean of its accuracies in the classes.
 
 - **final** is the set in this folder, after the last iteration.
 - {best_text}
@@ -174,6 +177,7 @@ def dataset_card(
         "made": made,
         "imbalance": f"natural, {imbalance}" if natural else f"{about['imbalance_factor']:g}",
         "arch": metrics["arch"],
+        "verdict": _verdict_text(metrics),
         "accuracy_table": _accuracy_table(metrics),
         "first_regime": "" if regimes == ["stored"] else f" ({regimes[0]} labels)",
         "teacher_text": _teacher_text(metrics),
@@ -186,7 +190,7 @@ def dataset_card(
         "model": _model_text(metrics, about) if with_model else "",
         "grouping": metrics["grouping"],
         # Runs of older versions do not have it, known sets have a test set of their own.
-        "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
+        "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else _known_test_set(metrics),
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
         "whitening_text": whitening_text(about),
@@ -199,6 +203,24 @@ def dataset_card(
         "few_tests": _FEW_TESTS if metrics["final"].get("per_class_intervals") else "",
     }
     return f"---\n{_head(title, count, about)}---\n\n{_TEXT.format_map(values)}"
+
+
+def _verdict_text(metrics: MetricsJson) -> str:
+    """What to use and why, the table behind it, and by which images the run chose; an older version has no verdict."""
+    verdict, validation = metrics.get("verdict"), metrics.get("validation")
+    if not verdict:
+        return ""
+    titles, *rows = comparison_rows(metrics)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---"] * len(titles), *rows])
+    sentence = verdict["sentence"][:1].upper() + verdict["sentence"][1:]
+    chosen = ""
+    if validation and validation.get("counts"):
+        names = validation.get("stand_ins") or []
+        stand_ins = f", where {listed(names)} could spare none and have their own train images in it" if names else ""
+        chosen = (
+            f"\n\nChosen by {sum(validation['counts']):,} validation images{stand_ins}; no test image had a part in it."
+        )
+    return f"## Verdict\n\n{sentence}.\n\n{table}{chosen}\n\n"
 
 
 def made_by(method: MethodName) -> str:
@@ -276,6 +298,12 @@ def _accuracy_table(metrics: MetricsJson) -> str:
             cells = [f"{name}{at}", *([labels] if named else []), arch, f"{accuracy} (n = {figures['repeats']})"]
             rows.append([*cells, *groups])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _known_test_set(metrics: MetricsJson) -> str:
+    """The test set of a known data set, or of an older run, which is called balanced only where it is known to be."""
+    counts = metrics.get("test_counts") or []
+    return "the balanced test set" if len(set(counts)) == 1 else "the test set"
 
 
 def _teacher_text(metrics: MetricsJson) -> str:

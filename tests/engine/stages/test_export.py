@@ -275,5 +275,23 @@ def test_selected_images_are_not_called_distilled(tmp_path: Path) -> None:
     assert "selected by the method `k-center`" in card and "distilled by" not in card
 
 
+def test_the_card_begins_with_the_verdict_its_table_and_what_it_was_chosen_by(tmp_path: Path) -> None:
+    settings = tiny_settings()
+    data = tiny_data(settings)
+    metrics = collect_metrics(tiny_context(tmp_path, settings), data, evaluations(), [], [])
+    metrics["validation"] = {"counts": [4] * 10, "stand_ins": ["8", "9"]}
+    card = dataset_card(metrics, describe(settings, data))
+    told, rest = card.split("## Accuracy")
+    assert metrics["verdict"]["sentence"][1:] in told and "| trained on | accuracy |" in told
+    assert all(
+        f"(n = {n})" in row for row in told.split("| --- |")[-1].splitlines() if row.startswith("|") for n in [2]
+    )
+    assert "Chosen by 40 validation images, where 8, 9 could spare none" in told
+    assert "on the balanced test set" in rest
+    uneven = dataset_card(metrics | {"test_counts": [40] * 9 + [3]}, describe(settings, data))
+    held_out = dataset_card(metrics | {"test_set": "20 % of each class held out"}, describe(settings, data))
+    assert "balanced" not in uneven + held_out
+
+
 def test_the_grid_is_a_picture_of_one_class_a_row(finished: RunFolder) -> None:
     assert Image.open(io.BytesIO(finished.grid.read_bytes())).size == (2 * 8, 10 * 8)
