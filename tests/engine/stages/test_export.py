@@ -227,7 +227,8 @@ def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tm
     labels = {"repeats": 2, "epochs": 2, "arch": ["convnet", "alexnet"], "labels": ["online", "stored"]}
     folder = finish_run(tmp_path, tiny_settings(evaluate=labels, online={"epochs": 2, "cutmix": 0.5})).folder
     card = folder.card.read_text()
-    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if "(n = 2)" in line]
+    accuracies = card.partition("## Accuracy")[2]
+    rows = [line.strip("| ").split(" | ") for line in accuracies.splitlines() if "(n = 2)" in line]
     named = [(row[0].partition(",")[0], *row[1:3]) for row in rows]
     first = [(name, "online", "convnet") for name in ("final", "best", "random", "initialization")]
     others = [(name, "stored", "convnet") for name in ("final", "random", "initialization")]
