@@ -65,6 +65,10 @@ class PickFolder(SelectDirectory):
 class ScrollingLines(LinesView, can_focus=True):
     """Lines that arrows scroll, and that are drawn anew for each width."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.id = name
+
 
 def class_lines(found: Inventory, width: int) -> list[Content]:
     """Name, train and test images and bar of each class, the largest first; then what a person should know of all."""
@@ -137,7 +141,7 @@ them. Escape leaves everything as it was.
         self._looked_at, self._has_left = (0, 0), False
         self._timer: Timer | None = None
         self._title = TitleBar("Your folder")
-        self._about, self._choices = ScrollingLines(id="classes"), ScrollingLines(id="reasons")
+        self._about, self._choices = ScrollingLines("classes"), ScrollingLines("reasons")
         self._thumbnails = Thumbnails()
         self._minutes = Entry(f"{DEFAULT_MINUTES:g}", type="number", compact=True, id="minutes")
         self._use = Button("Use these settings (u)", id="use", action="screen.use", variant="primary", compact=True)
