@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from engine.run.datasets import counts_for, kept_counts
 from engine.run.errors import Fault, SettingsError
-from engine.run.image_folder import held_out, survey
+from engine.run.image_folder import survey
 from engine.run.settings import RunSettings
 from engine.run.validation import combination_faults
 from engine.run.yaml_text import dump_yaml, with_comments
@@ -78,7 +78,7 @@ def resolve_auto(settings: RunSettings, counts: Sequence[int]) -> tuple[RunSetti
     draws = max(1, *counts) * classes
     fewest = max(CLASSIFIERS.fewest, settings.matching.expert_epochs)
     own = CLASSIFIERS._replace(fewest=fewest, most=max(fewest, CLASSIFIERS.most)).of(draws)
-    resolve("classifier_experts.epochs", own, f"{draws:,} draws an epoch: {own * draws:,} in all")
+    resolve("classifier_experts.epochs", own, f"{draws:,} draws an epoch, {own * draws:,} in all")
     own = TEACHERS.of(teacher_steps)
     for key in ("teacher.epochs", "bounds.epochs"):
         resolve(key, own, _steps(teacher_steps, own, TEACHERS))
@@ -96,7 +96,7 @@ def resolve_auto(settings: RunSettings, counts: Sequence[int]) -> tuple[RunSetti
 
 def _steps(an_epoch: int, epochs: int, aim: Epochs) -> str:
     bound = {aim.fewest: ", the fewest epochs", aim.most: ", the most epochs"}.get(epochs, "")
-    return f"{an_epoch:,} steps an epoch: {an_epoch * epochs:,} steps{bound}"
+    return f"{an_epoch:,} steps an epoch, {an_epoch * epochs:,} in all{bound}"
 
 
 def config_text(settings: RunSettings, reasons: Mapping[str, str]) -> str:
@@ -113,7 +113,7 @@ def with_numbers(settings: RunSettings) -> tuple[RunSettings, dict[str, str]]:
         return settings, {}
     dataset, validation = settings.dataset, settings.validation
     if dataset.name == "folder":
-        there = survey(dataset.path, *held_out(dataset)).counts
+        there = survey(dataset).counts
         counts: Sequence[int] | None = kept_counts(there, dataset, validation)
     else:
         counts = counts_for(dataset, validation)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import Fault, InputError, LtddError
-from ltdd_tui.cli import doctor, experts, presets, report, results, run, serve, sweep
+from ltdd_tui.cli import doctor, experts, new, presets, report, results, run, serve, sweep
 from ltdd_tui.cli.options import Device, RunsDir
 from ltdd_tui.cli.output import print_note
 
@@ -54,6 +54,7 @@ def ltdd_tui(
             raise InputError(f"{option} must come after the command", option, f"ltdd-tui {command} {option} ...")
 
 
+app.command("new")(new.new)
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("import")(run.import_set)

@@ -35,7 +35,7 @@ def test_experts_take_their_steps_whatever_the_number_of_images(images: int) -> 
     # Matching reads no epoch that the experts do not have.
     assert settings.matching.max_start_epoch - 1 + settings.matching.expert_epochs <= experts.epochs
     assert settings.classifier_experts.epochs >= settings.matching.expert_epochs
-    assert f"{steps * experts.epochs:,} steps" in reasons["experts.epochs"]
+    assert f"{steps * experts.epochs:,} in all" in reasons["experts.epochs"]
 
 
 def test_a_number_that_is_given_stays_and_others_follow_it() -> None:

@@ -1,0 +1,254 @@
+"""Settings for a folder of one's own images: what follows from the images, the machine and the time, with reasons.
+
+`ltdd-tui new` and the page of a new run show these choices; the preset that they write extends `own-images`. What the
+number of images alone decides is left `auto` (auto_settings.py has a table of its own). All values are ours. No torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.run.auto_settings import Epochs, resolve_auto
+from engine.run.datasets import kept_counts
+from engine.run.device_profiles import Device, features
+from engine.run.estimate import Estimate, estimate
+from engine.run.fields import AUTO
+from engine.run.image_inventory import Inventory
+from engine.run.presets import load_preset
+from engine.run.schema import flat, leaves
+from engine.run.settings import BY_SIZE, RunSettings
+from engine.run.yaml_text import dump_yaml, nested, with_comments
+
+BASE = "own-images"
+"""The preset that those of `new` extend."""
+
+
+class Effort(NamedTuple):
+    """How much work a run does: experts, iterations, networks of each figure.
+
+    epochs, evaluation: the share that is left of the epochs of experts and bounds, and of the networks of evaluations.
+    """
+
+    experts: int
+    iterations: int
+    networks: int
+    epochs: float = 1.0
+    evaluation: float = 1.0
+
+
+# ---- The table. ----
+
+IPC, MOST_STORED = 10, 0.1
+"""Images of a class, and the largest share of all train images that the set may have."""
+DEPTHS = {32: 3, 64: 4, 96: 4, 128: 5}
+"""Blocks of the ConvNet by side in pixels: the last one sees 4 to 8 pixels a side."""
+SMALLEST_SIDE = 16
+WIDTHS = {"cpu": 32, "cuda": 128}
+WIDE = 128
+"""From so many channels on, products of bfloat16 are faster on a CPU that has them."""
+EFFORTS = (
+    Effort(8, 400, 5),
+    Effort(6, 200, 3),
+    Effort(4, 100, 3),
+    Effort(3, 60, 3),
+    Effort(3, 40, 3, 1.0, 0.75),
+    Effort(2, 30, 3, 0.7, 0.5),
+    Effort(2, 20, 2, 0.5, 0.5),
+)
+"""From the most work to the least. A smaller side is taken before any of the last LEAST."""
+LEAST = 2
+EVALUATION = Epochs(work=1_500, fewest=100, most=400)
+"""Steps and epochs of the networks that are trained on the set."""
+CHECKS = 5
+"""Checks of the set on the way to its last iteration."""
+BUDGET_SHARE = 0.85
+"""Of the minutes that are given, what the estimate may take: it is a guess."""
+BFLOAT16 = ("amx_bf16", "avx512_bf16")
+MANY_LONG = 0.25
+"""From this share of long images on, they are padded: cropping would cut a third and more off each."""
+FEW_TESTS, FOLDS = 5, 5
+"""Where a class would have fewer test images than that, folds are held out in turn."""
+ALWAYS: tuple[tuple[str, Any, str], ...] = (
+    ("method", "ltdd-plus", "matching from herded mini-images with a debiased teacher's labels"),
+    ("dataset.whitening", "none", "mean and std alone: ZCA would be larger than the set"),
+    ("validation.share", 0.1, "the start and the end are chosen on these train images, not on the test set"),
+    ("bounds.losses", ["balanced_softmax"], "what a network reaches that is trained on everything, to compare with"),
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value of a setting, by its dotted key, and why it has it."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+def adapt(inventory: Inventory, device: Device, minutes: float) -> list[Choice]:
+    """The settings that follow from a folder's images, the machine and the time, in the order of the settings.
+
+    minutes: what a run may take by the estimate; where the least work takes longer, that is chosen and said.
+    """
+    choices = [Choice(*fixed) for fixed in ALWAYS]
+    choices += [_images_per_class(inventory.train), *_of_files(inventory), *_of_tests(inventory)]
+    choices += _of_machine(device)
+    choices = _within(inventory, choices, device, minutes)
+    order = {key: place for place, key in enumerate(leaves())}
+    return sorted(choices, key=lambda choice: order[choice.setting])
+
+
+def settings_of(choices: Sequence[Choice]) -> RunSettings:
+    """The settings of a preset with these choices, over those of BASE."""
+    return load_preset(BASE, [f"{choice.setting}={_flow(choice.value)}" for choice in choices])
+
+
+def estimate_of(inventory: Inventory, choices: Sequence[Choice], device: Device) -> Estimate:
+    """What a run with these choices would cost."""
+    settings = settings_of(choices)
+    kept = [max(1, count) for count in kept_counts(inventory.train, settings.dataset, settings.validation)]
+    return estimate(settings, device, kept, sum(inventory.test))
+
+
+def preset_text(folder: Path, inventory: Inventory, choices: Sequence[Choice]) -> str:
+    """A preset of these choices, with a comment for each; what BASE has already is left out."""
+    base = flat(load_preset(BASE).model_dump(mode="json"))
+    # The method brings defaults of its own, so it is always written.
+    own = [choice for choice in choices if choice.setting == "method" or base[choice.setting] != choice.value]
+    values = {tuple(choice.setting.split(".")): choice.value for choice in own}
+    values = {("dataset", "name"): "folder", ("dataset", "path"): str(folder.absolute())} | values
+    keys = sorted(values, key=lambda path: len(path) > 1)
+    counts = inventory.train
+    title = (
+        f"# {folder.absolute().name}: {len(counts)} classes with {max(counts):,} to {min(counts):,} train images,"
+        f" {sum(counts):,} in all. Written by `ltdd-tui new`, to be changed.\n"
+    )
+    text = dump_yaml({"extends": BASE} | nested({path: values[path] for path in keys}))
+    return title + with_comments(text, {choice.setting: choice.reason for choice in own})
+
+
+def _flow(value: Any) -> str:
+    return dump_yaml(value, default_flow_style=True).removesuffix("\n").removesuffix("...").strip()
+
+
+# ---- What follows from the images. ----
+
+
+def _images_per_class(counts: Sequence[int]) -> Choice:
+    total, classes = sum(counts), len(counts)
+    most = int(MOST_STORED * total / classes)
+    ipc = max(1, min(IPC, most))
+    why = f"{ipc * classes:,} images stand for {total:,}"
+    return Choice("ipc", ipc, why if ipc == IPC else f"{why}: the set is to have {100 * MOST_STORED:g} % at most")
+
+
+def _of_files(inventory: Inventory) -> Iterator[Choice]:
+    if inventory.aspect >= MANY_LONG:
+        share = 100 * inventory.aspect
+        yield Choice("dataset.fit", "pad", f"{share:.0f} % of the images are long: cropping would cut off a third")
+    if inventory.unreadable:
+        files = f"{len(inventory.unreadable):,} file{'s' * (len(inventory.unreadable) > 1)}"
+        yield Choice("dataset.unusable_files", "skip", f"{files} cannot be read as images")
+
+
+def _of_tests(inventory: Inventory) -> Iterator[Choice]:
+    """What is held out where there is no test folder."""
+    smallest = min(inventory.test, default=0)
+    whole = min((train + test for train, test in zip(inventory.train, inventory.test, strict=True)), default=0)
+    if inventory.survey.test or smallest >= FEW_TESTS or whole < FOLDS:
+        return
+    tested = "1 image" if smallest == 1 else f"{smallest} images"
+    why = f"a share of the smallest class would test on {tested}; runs of all {FOLDS} folds test each image once"
+    yield Choice("dataset.test_folds", FOLDS, why)
+
+
+def sides_for(inventory: Inventory) -> list[tuple[int, str]]:
+    """Sides in pixels that the images may be scaled to, the largest first, each with its reason."""
+    low, median, high = inventory.sides
+    own = inventory.common_side
+    if own and own < min(DEPTHS) and own >= SMALLEST_SIDE and own % 2 == 0:
+        return [(own, "the side of all images")]
+    sides = [side for side in sorted(DEPTHS, reverse=True) if side <= median] or [min(DEPTHS)]
+    sized = f"{own} pixels" if own else f"{low:,} to {high:,} pixels, half of them {median:,} or more"
+    if own in DEPTHS:
+        return [(side, "the side of all images" if side == own else f"scaled down from {own}") for side in sides]
+    most = f"; networks here are made for {max(DEPTHS)} at most" if median > max(DEPTHS) else ""
+    return [(side, f"short sides have {sized}{most}") for side in sides]
+
+
+# ---- What follows from the machine and the time. ----
+
+
+def _of_machine(device: Device) -> Iterator[Choice]:
+    width = WIDTHS.get(device.kind, max(WIDTHS.values()))
+    yield Choice("experts.width", width, f"channels that suit a {'CPU' if device.kind == 'cpu' else 'GPU'}")
+    if width >= WIDE and device.kind == "cpu" and any(own in features() for own in BFLOAT16):
+        for block in ("experts", "matching", "evaluate"):
+            yield Choice(f"{block}.precision", "bf16", "this processor has products of bfloat16")
+
+
+def _within(inventory: Inventory, choices: Sequence[Choice], device: Device, minutes: float) -> list[Choice]:
+    """The choices with the largest side, and the most work, that fit into the time."""
+    budget, sides = 60 * BUDGET_SHARE * minutes, sides_for(inventory)
+    plans = [(side, effort) for side in sides for effort in EFFORTS[:-LEAST]]
+    plans += [(sides[-1], effort) for effort in EFFORTS[-LEAST:]]
+    for side, effort in plans:
+        told = "the most work there is" if effort == EFFORTS[0] and side == sides[0] else f"to fit into {minutes:g} min"
+        own = [*choices, *_of_effort(inventory, choices, side, effort, told)]
+        cost = estimate_of(inventory, own, device)
+        if cost.total_seconds <= budget:
+            return own
+    over = f"the least work; it takes about {cost.total_seconds / 60:.0f} min, not {minutes:g}"
+    return [*choices, *_of_effort(inventory, choices, *plans[-1], over)]
+
+
+UNUSED = ("teacher", "epochs")
+"""The classifier experts are the teacher; their batches and those of bounds are the teacher's."""
+
+
+def _of_effort(
+    inventory: Inventory, choices: Sequence[Choice], side: tuple[int, str], effort: Effort, told: str
+) -> list[Choice]:
+    """The choices of one plan; epochs by size are `auto`, unless they are cut."""
+    (pixels, why), largest = side, sides_for(inventory)[0][0]
+    cut = f"; {largest} would take too long" if pixels < largest else ""
+    depth = DEPTHS.get(pixels, min(DEPTHS.values()))
+    least = pixels >> depth
+    own = [
+        Choice("dataset.resolution", pixels, why + cut),
+        Choice("experts.depth", depth, f"{pixels} pixels halved {depth} times are {least}"),
+        Choice("experts.num_experts", effort.experts, told),
+        Choice("matching.iterations", effort.iterations, told),
+        Choice("evaluate.every", max(1, effort.iterations // CHECKS), f"{CHECKS} checks on the validation images"),
+        Choice("evaluate.repeats", effort.networks, "networks of each figure"),
+        _evaluation(settings_of(choices), len(inventory.train), effort, told),
+        *(Choice(f"{block}.{name}", AUTO, "") for block, name in BY_SIZE if (block, name) != UNUSED),
+    ]
+    settings = settings_of([*choices, *own])
+    kept = kept_counts(inventory.train, settings.dataset, settings.validation)
+    numbers, reasons = resolve_auto(settings, kept)
+    return [_by_size(choice, flat(numbers.model_dump()), reasons, effort, told) for choice in own]
+
+
+def _evaluation(settings: RunSettings, classes: int, effort: Effort, told: str) -> Choice:
+    """Epochs of a network that is trained on the set, by the steps of one."""
+    steps = math.ceil(settings.images_per_class * classes / settings.evaluate.batch_size)
+    epochs = round(effort.evaluation * EVALUATION.of(steps))
+    cut = f", {told}" if effort.evaluation < 1 else ""
+    return Choice("evaluate.epochs", epochs, f"{steps:,} steps an epoch, {steps * epochs:,} in all{cut}")
+
+
+def _by_size(
+    choice: Choice, numbers: Mapping[str, Any], reasons: Mapping[str, str], effort: Effort, told: str
+) -> Choice:
+    """A choice that is `auto` with what it means today; epochs that are cut become a number."""
+    if choice.value != AUTO:
+        return choice
+    number, reason = numbers[choice.setting], reasons[choice.setting]
+    if effort.epochs < 1 and choice.setting in ("experts.epochs", "bounds.epochs"):
+        return Choice(choice.setting, max(4, round(effort.epochs * number)), f"cut from {number} {told}")
+    return Choice(choice.setting, AUTO, f"now {number}: {reason}")
