@@ -25,6 +25,7 @@ from engine.run.errors import Fault, LtddError
 from engine.run.image_inventory import Inventory, inventory
 from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.launch.form import OWN_IMAGES, PATH, Form
+from ltdd_tui.launch.machine import calibrate_silently
 from ltdd_tui.launch.own_images import (
     DEFAULT_MINUTES,
     Proposal,
@@ -128,6 +129,7 @@ them. Escape leaves everything as it was.
         Binding("u", "use", "Use these settings", id="folder.use"),
         Binding("f", "plain_form", "Form without them", id="folder.form"),
         Binding("m", "minutes", "Minutes", id="folder.minutes"),
+        Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
         Binding("q,escape", "leave", "Back", id="folder.leave"),
     ]
     AUTO_FOCUS = ""
@@ -273,6 +275,14 @@ them. Escape leaves everything as it was.
         """Gives the form with these settings."""
         if self._proposal is not None:
             self.dismiss(self._proposal.form)
+
+    @work(exclusive=True, group="measure")
+    async def action_measure(self) -> None:
+        """Times the steps of a run on this machine, so that minutes need not be guessed."""
+        if (proposal := self._proposal) is not None:
+            self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
+            await asyncio.to_thread(calibrate_silently, proposal.plan.settings, proposal.form.device)
+            self._propose()
 
     def action_leave(self) -> None:
         """Leaves everything as it was."""

@@ -265,27 +265,6 @@ def test_class_folders_of_any_name_stand_in_their_columns(home: Path) -> None:
     drive(test)
 
 
-def test_a_folder_is_picked_from_the_disk(home: Path) -> None:
-    images(home / "moles", benign=4, malignant=3)
-
-    async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("ctrl+o")
-        await sees(pilot, "the folder that holds train/<class>/*", "moles")
-        # The way up, the cache if it is there, and then the folder itself.
-        from textual_fspicker.parts import DirectoryNavigation
-
-        navigation = pilot.app.screen.query_one(DirectoryNavigation)
-        navigation.location = home / "moles"
-        await until(pilot, lambda: navigation.location.name == "moles")
-        await pilot.pause(0.1)
-        pilot.app.screen.query_one("#select").focus()
-        await pilot.press("enter")
-        await until(pilot, lambda: screen.form.text("dataset.path") == str(home / "moles"))
-        await sees(pilot, "5 images", "folder · your")
-
-    drive(test)
-
-
 def test_a_preset_of_ones_own_is_listed_small_and_not_replaced_unasked(home: Path) -> None:
     path = home / "home" / "presets" / "mine.yaml"
 
