@@ -206,12 +206,16 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best; or
-    `bound` and a loss: networks that were trained on all long-tailed images, in no label regime.
+    """Accuracy of fresh networks trained on one set. `subject`: random, initialization, check, final or best;
+    `selection` and a rule: whole real images with the teacher's labels; or `bound` and a loss: networks that were
+    trained on all long-tailed images, in no label regime. Where a run chooses by validation images: `start` and a rule,
+    or `chosen`.
 
     `labels`: the label regime in which they were trained, hard, stored or online. `teacher_labels`: random images had
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
-    that test images of a class give that class, in percent; empty of bounds and of an older version.
+    that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
+    or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
+    network, their mean; null where it is not known.
     """
 
     subject: Text
@@ -226,6 +230,29 @@ class Evaluated(Event):
     labels: Text = "stored"
     teacher_labels: Flag = False
     confidence: list[Number] = field(default_factory=list)
+    tested_on: Text = "test"
+    seconds: Number | None = None
+
+
+@dataclass(frozen=True)
+class Chosen(Event):
+    """A choice by the validation images, and why. `of`: `start`; `rates`, when matching goes back to its best set and
+    lowers them; `stop`, when it ends early; or `set`, that of the end. `chosen`: a rule, or an iteration in words."""
+
+    of: Text
+    chosen: Text
+    why: Text
+    iteration: Integer = 0
+
+
+@dataclass(frozen=True)
+class Verdict(Event):
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
+    imported; `figures` are the numbers of the sentence, as in metrics.json."""
+
+    use: Text
+    sentence: Text
+    figures: dict[Text, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,6 +316,8 @@ class RunBroke(Event):
 
 BOUND = "bound "
 """What the subject of an evaluated bound begins with; its loss follows."""
+SELECTION = "selection "
+"""What the subject of evaluated real images begins with that a run might be replaced by; their rule follows."""
 
 Emit = Callable[[Event], None]
 

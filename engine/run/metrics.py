@@ -43,8 +43,8 @@ class Figures(Accuracy):
     """One set under the recipe: over `repeats` networks, per class and group, and its iteration where it has one.
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
-    `teacher_labels`: of random images, whose stored labels were the teacher's, not their classes. `confidence`: the
-    mean probability that test images of a class give that class, where it was measured.
+    `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
+    probability that test images of a class give that class, where it was measured. `seconds`: to train a network.
     """
 
     repeats: Count | None = None
@@ -54,11 +54,12 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
+    seconds: Seconds | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "seconds"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -90,7 +91,8 @@ class StoredBytes(BaseModel, strict=True):
     images: whitened floats as in distilled.safetensors, or pixels of 8 bits. labels: the soft labels, 0 where there are
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
-    need images and whitening alone, stored ones the labels, online ones the teacher as well.
+    need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
+    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -98,6 +100,35 @@ class StoredBytes(BaseModel, strict=True):
     labels_float32: Count | None = None
     teacher_float32: Count | None = None
     whitening_float32: Count | None = None
+    set_file: Count | None = None
+    all_images: Count | None = None
+
+
+class ValidationFigures(BaseModel, strict=True):
+    """What a run chose by validation images, of which a class has `counts`; those of `stand_ins` are its train images.
+
+    starts: the sets it might have started from, of which it took `start`. best: the best set on the way, of iteration
+    `best_iteration`. chosen: the iteration of the final set, 0 for the start. stepped_down: the iterations at which
+    matching lowered its rates; stopped_at: where it ended early.
+    """
+
+    counts: list[Count] | None = None
+    stand_ins: list[str] | None = None
+    start: str | None = None
+    starts: dict[str, Accuracy] | None = None
+    best: Accuracy | None = None
+    best_iteration: Count | None = None
+    chosen: Count | None = None
+    stepped_down: list[Count] | None = None
+    stopped_at: Count | None = None
+
+
+class VerdictFigures(BaseModel, strict=True):
+    """What a person should use, in a sentence, with its numbers (engine/results/verdict.py)."""
+
+    use: str
+    sentence: str
+    figures: dict[str, Any] = {}
 
 
 class Published(BaseModel, strict=True):
@@ -146,6 +177,9 @@ class Metrics(BaseModel, strict=True):
     teacher: TeacherFigures | None = None
     stored_bytes: StoredBytes | None = None
     bounds: dict[str, Figures | None] | None = None
+    selections: dict[str, Figures | None] | None = None
+    validation: ValidationFigures | None = None
+    verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
     estimated: Estimated | None = None
@@ -269,6 +303,10 @@ def readable_metrics(folder: RunFolder) -> MetricsJson:
     return {}
 
 
+HOLDERS = ("experts", "architectures", "regimes", "bounds", "selections", "estimated")
+"""Of what these hold, only the figures that are wrong are left out."""
+
+
 def sound_metrics(metrics: Mapping[str, Any]) -> tuple[Metrics, list[Fault]]:
     """All that is sound of what metrics.json holds, and what is wrong with the rest; never raises."""
     rest = copy.deepcopy(dict(metrics))
@@ -284,7 +322,7 @@ def sound_metrics(metrics: Mapping[str, Any]) -> tuple[Metrics, list[Fault]]:
             faults.append(Fault(what, f"metrics.json: {'.'.join(map(str, path))}"))
             # Left out is the figure set or list that it stands in, and nothing beside that.
             holder: Any = rest
-            if path[0] in ("experts", "architectures", "regimes", "bounds", "estimated") and len(path) > 1:
+            if path[0] in HOLDERS and len(path) > 1:
                 holder = rest[path[0]]
                 path = path[1:]
             del holder[path[0]]

@@ -144,6 +144,8 @@ def print_result(folder: RunFolder, by_class: bool = True) -> None:
         print_data(class_table(result.class_names, result.class_counts, result.test_counts, rows))
         print_data("")
         print_data(seconds_table(result.stage_seconds, result.estimated_seconds))
+    if result.verdict:
+        print_data(f"verdict: {result.verdict}")
     for fault in (*result.faults, *unread):
         print_note(escaped(f"left out: {fault.where}: {fault.what}"))
     reached = closing_line(result.rows, result.class_counts, result.ipc)

@@ -85,8 +85,9 @@ def _tail_lines(inventory: Inventory) -> list[PlanLine]:
     survey = inventory.survey
     largest, smallest = max(inventory.train), min(inventory.train)
     lines = [PlanLine("tail", f"{largest:,} to {smallest:,} images, {largest / max(smallest, 1):,.0f} : 1")]
-    few, many = min(inventory.test), max(inventory.test)
-    lines.append(PlanLine("test", f"{survey.test_set}: {many:,}{'' if few == many else f' to {few:,}'} images a class"))
+    fewest, most = min(inventory.test), max(inventory.test)
+    range_text = f"{most:,}" if fewest == most else f"{most:,} to {fewest:,}"
+    lines.append(PlanLine("test", f"{survey.test_set}: {range_text} images a class"))
     if few := [f"{one.name} ({one.test})" for one in class_counts(inventory) if one.hardly_tested]:
         what = f"fewer than {FEW_TEST_IMAGES} test images, so that accuracy says little: {listed(few)}"
         lines.append(PlanLine("", what, warns=True))

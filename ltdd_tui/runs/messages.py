@@ -13,6 +13,7 @@ from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.verdict import verdict_lines
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Notifications: what has happened between two looks, which is told whatever screen is shown
@@ -186,6 +187,9 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    if told := verdict_lines(state):
+        advice, lines = told
+        return Notice("information", f"verdict: {advice}", tuple(lines))
     return None
 
 
@@ -240,6 +244,14 @@ def can_stop(view: RunView) -> bool:
 # Lines of the log
 
 
+CHOSEN = {
+    "start": "chosen start",
+    "rates": "matching steps down",
+    "stop": "matching stops early",
+    "set": "chosen set",
+}
+
+
 def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> str | None:
     """The log's text for an event, or None where it says nothing that its stage's progress does not.
 
@@ -276,7 +288,12 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             told = event.labels and state is not None and state.first_regime_told
             how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ") + BY_TEACHER * event.teacher_labels
+            how += ", validation images" if event.tested_on == "validation" else ""
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
+        case e.Chosen():
+            return f"{CHOSEN.get(event.of, event.of)}: {event.chosen} ({event.why})"
+        case e.Verdict():
+            return f"verdict: {event.sentence}"
         case e.Warned():
             return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
         case e.RunBroke():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.run.errors import Fault, SettingsError
-from engine.run.events import BOUND
+from engine.run.events import BOUND, SELECTION
 from engine.run.folder import RunFolder
 from engine.run.metrics import Figures, TeacherFigures, readable_metrics, sound_metrics
 from engine.run.recipes import EvaluateSettings
@@ -29,7 +29,7 @@ from ltdd_tui.runs.state import first_and_others
 class Measured:
     """Rows in the order of `result_table`; `faults` say what of the file cannot be shown, and is left out.
 
-    `stored` is what the set takes on disk, in words.
+    `stored` is what the set takes on disk, in words; `verdict` what a person should use.
     """
 
     rows: tuple[Row, ...] = ()
@@ -42,6 +42,7 @@ class Measured:
     expected: Mapping[str, Any] | None = None
     faults: tuple[Fault, ...] = ()
     stored: str = ""
+    verdict: str = ""
 
     @property
     def final(self) -> float | None:
@@ -69,6 +70,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         if regime := regimes.get(labels):
             named += [(name, labels, getattr(regime, name)) for name in ("random", "initialization", "final")]
             named += [(f"final on {arch}", labels, figures) for arch, figures in (regime.architectures or {}).items()]
+    named += [(f"{SELECTION}{rule}", first, figures) for rule, figures in (sound.selections or {}).items()]
     named += [(f"{BOUND}{loss}".replace("_", " "), "", figures) for loss, figures in (sound.bounds or {}).items()]
     counts, tests = sound.class_counts or [], sound.test_counts or []
     return Measured(
@@ -86,6 +88,7 @@ def measured(metrics: Mapping[str, Any]) -> Measured:
         sound.expected.model_dump() if sound.expected else None,
         tuple(faults),
         stored_text(sound),
+        sound.verdict.sentence if sound.verdict else "",
     )
 
 
@@ -107,7 +110,7 @@ class RunSummary:
 
     `head_to_tail` is the accuracy by class, the largest class first. `settings` is None where config.yaml cannot be
     read; `faults` then say why, or why the run failed. `console` holds the last lines of a worker that crashed. `grid`
-    are the keys of a sweep with their values, which has nothing else here.
+    are the keys of a sweep with their values, which has nothing else here. `verdict` is what a person should use.
     """
 
     rows: tuple[Row, ...] = ()
@@ -118,6 +121,7 @@ class RunSummary:
     seconds: float | None = None
     stored: str = ""
     grid: tuple[tuple[str, str], ...] = ()
+    verdict: str = ""
 
 
 class RunSummaryReader:
@@ -166,7 +170,9 @@ def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faul
     by_class = _head_to_tail(results.rows, results.class_counts)
     seconds = sum(results.stage_seconds.values())
     faults += results.faults
-    return RunSummary(results.rows, by_class, settings, faults, seconds=seconds or None, stored=results.stored)
+    return RunSummary(
+        results.rows, by_class, settings, faults, (), seconds or None, results.stored, verdict=results.verdict
+    )
 
 
 def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.events import BOUND, Evaluated
+from engine.run.events import BOUND, SELECTION, Evaluated
 from engine.run.metrics import Figures, Metrics, StoredBytes, expert_figures
 from ltdd_tui.formatting import size
 from ltdd_tui.runs.state import EXPERT_STAGES, RunState
@@ -25,7 +25,7 @@ class Row:
     """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
 
     `per_class` is None for a class without test images. `labels` is the label regime, empty for experts and teachers.
-    `teacher_labels`: these random images had the teacher's labels, not their classes.
+    `teacher_labels`: these real images had the teacher's labels, not their classes. `tested_on`: test or validation.
     """
 
     label: str
@@ -37,11 +37,12 @@ class Row:
     iteration: int | None = None
     labels: str = ""
     teacher_labels: bool = False
+    tested_on: str = "test"
 
     @property
     def title(self) -> str:
         """What is written before its figures: runs whose random images have other labels must not look alike."""
-        return self.label + BY_TEACHER * self.teacher_labels
+        return self.label + BY_TEACHER * self.teacher_labels + f" ({self.tested_on})" * (self.tested_on != "test")
 
 
 def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
@@ -68,6 +69,7 @@ def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1, labels: s
         figures.iteration,
         figures.labels if isinstance(figures, Evaluated) else labels,
         bool(figures.teacher_labels),
+        figures.tested_on if isinstance(figures, Evaluated) else "test",
     )
 
 
@@ -115,8 +117,8 @@ def rows_from_state(state: RunState) -> list[Row]:
             named += [(subject, event) for event in state.evaluated(subject, labels)]
         for event in state.evaluated("final", labels):
             named.append(("final" if event.arch == first_arch else f"final on {event.arch}", event))
-    bounds = [event for event in state.evaluations.values() if event.subject.startswith(BOUND)]
-    named += [(event.subject.replace("_", " "), event) for event in bounds]
+    apart = [event for event in state.evaluations.values() if event.subject.startswith((SELECTION, BOUND))]
+    named += [(event.subject.replace("_", " "), event) for event in apart]
     return [row_of(label, figures) for label, figures in named if is_sound(figures, tests)]
 
 

@@ -39,7 +39,7 @@ class RunState:
     `expert_epochs` and `experts_done` by (kind, number), and so is `training`, the share of its epochs that an
     expert under way has done; `checkpoint` is the last iteration that survives a crash. `left_off` is how the last
     worker of a finished run ended that evaluated it again and did not finish that. `queued_behind` are the runs
-    that its worker waits for.
+    that its worker waits for. `choices` are those by validation images, in their order.
     """
 
     status: Status = "waiting"
@@ -59,6 +59,8 @@ class RunState:
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
+    choices: list[e.Chosen] = field(default_factory=list)
+    verdict: e.Verdict | None = None
     finished: e.RunFinished | None = None
     left_off: Status | None = None
     queued_behind: tuple[str, ...] = ()
@@ -180,6 +182,13 @@ class RunState:
                 self.reading = event
             case e.Warned():
                 self._warn(event)
+            case e.Chosen():
+                self._own("choices")
+                # A worker that goes on chooses again what was chosen before.
+                self.choices = [own for own in self.choices if (own.of, own.iteration) != (event.of, event.iteration)]
+                self.choices.append(event)
+            case e.Verdict():
+                self.verdict = event
             case e.DataReady():
                 self.data = event
             case e.StageStarted():
@@ -221,6 +230,7 @@ class RunState:
             distill.done = float(at)
         self.steps = self.steps.until(at)
         self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
+        self.choices, self.verdict = [own for own in self.choices if own.iteration <= at], None
         # The final figures, and metrics.json with them, are made anew.
         kept = [key for key in self.evaluations if (key[1] or 0) <= at and key[0] != "final"]
         self.evaluations = {key: self.evaluations[key] for key in kept}

@@ -190,7 +190,7 @@ them. Escape leaves everything as it was.
 
     @work(group="look")
     async def _look(self) -> None:
-        dataset = DatasetSettings(name=OWN_IMAGES, path=self._path)
+        dataset = DatasetSettings(name="folder", path=self._path)
         try:
             found = await asyncio.to_thread(inventory, dataset, self._progress)
         except _Left:

@@ -1,0 +1,97 @@
+"""The verdict on a finished run, what it chose by validation images, and the table behind both, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.run.events import BOUND, SELECTION, Evaluated
+from ltdd_tui.formatting import duration, mean_and_std
+from ltdd_tui.runs.rows import are_percents
+from ltdd_tui.runs.state import RunState
+
+SHORT = {
+    "distilled": "use the set",
+    "start": "start as good",
+    "selection": "selection as good",
+    "random": "random as good",
+    "everything": "train on all",
+}
+NAMES = {"final": "the final set", "initialization": "its start", "random": "random images"}
+VALIDATION = "validation"
+"""What accuracies are called that are measured on train images set apart, and not on test images."""
+
+
+def short_verdict(use: str | None) -> str:
+    """`use the set`, `train on all`: for a list; empty where a run has no verdict, or one of another program."""
+    return SHORT.get(use or "", "")
+
+
+def validates(state: RunState) -> bool:
+    """Whether checks are made on validation images: train images that were set apart."""
+    return bool(state.data and any(state.data.validation_counts))
+
+
+def stand_ins(state: RunState) -> list[str]:
+    """The classes that could spare no validation images, so that their own train images stand in."""
+    if state.data is None:
+        return []
+    names = state.data.class_names
+    return [names[place] for place in state.data.stand_ins if 0 <= place < len(names)]
+
+
+def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
+    """The advice of a finished run, and what stands behind it: numbers, what was kept and why; None without one."""
+    if state.status != "done" or state.verdict is None or not state.verdict.sentence:
+        return None
+    advice, *numbers = state.verdict.sentence.split("; ")
+    lines = [*numbers, *kept_lines(state)]
+    tests = state.data.test_images if state.data else 0
+    return advice, [*lines, f"measured on {tests:,} test images, which no choice has seen"] if tests else lines
+
+
+def kept_lines(state: RunState) -> list[str]:
+    """Which start and which set the run took by validation images, and why."""
+    last = {choice.of: choice for choice in state.choices}
+    told = {"start": "started from", "stop": "matching stopped early", "set": "kept"}
+    return [f"{words} {last[of].chosen}: {last[of].why}" for of, words in told.items() if of in last]
+
+
+def validation_start(state: RunState) -> Evaluated | None:
+    """The start that was taken, as it was judged on validation images."""
+    judged = [event for event in state.evaluations.values() if event.subject.startswith("start ")]
+    taken = {f"start {choice.chosen}" for choice in state.choices if choice.of == "start"}
+    return next((event for event in judged if event.subject in taken or len(judged) == 1), None)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One set that networks were trained on: `figures` as `55.2 ± 1.9`, over `networks`, each taking `seconds`."""
+
+    name: str
+    figures: str
+    networks: int
+    seconds: str
+
+
+def comparison(state: RunState) -> list[Compared]:
+    """What a person could train on, in order: the final set, its start, selections, random images, everything."""
+    own = [event for event in state.evaluations.values() if event.tested_on != VALIDATION]
+    order = ("final", "initialization", SELECTION, "random", BOUND)
+    rows = []
+    for subject in order:
+        for event in own:
+            named = event.subject == subject or (subject.endswith(" ") and event.subject.startswith(subject))
+            in_regime = not event.labels or event.labels == state.regimes[0] or subject in (SELECTION, BOUND)
+            if named and in_regime and are_percents(event.accuracy_mean, event.accuracy_std):
+                rows.append(_compared(event))
+    return list({row.name: row for row in rows}.values())
+
+
+def _compared(event: Evaluated) -> Compared:
+    name = NAMES.get(event.subject, event.subject)
+    if event.subject.startswith(SELECTION):
+        name = f"images by {event.subject.removeprefix(SELECTION)}"
+    if event.subject.startswith(BOUND):
+        name = f"everything ({event.subject.removeprefix(BOUND).replace('_', ' ')})"
+    seconds = "" if event.seconds is None else duration(event.seconds)
+    return Compared(name, mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats), event.repeats, seconds)
