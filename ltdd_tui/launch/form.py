@@ -238,7 +238,7 @@ PLACES_OF_IMAGES = {
     "digits": "they come with the program",
     "tiny-imagenet": "the cache, or the folder that holds it",
     "imagenet-lt": "the folder of the images and train.txt",
-    "folder": "a folder with train/<class>/*",
+    "folder": "a folder of images for each class",
 }
 # Help for the two fields that are no settings: what they are for, and their kind.
 RUN_FIELD_HELP = {

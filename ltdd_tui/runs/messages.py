@@ -189,7 +189,7 @@ def notice(
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     if told := verdict_lines(state):
         advice, lines = told
-        return Notice("information", f"verdict: {advice}", tuple(lines))
+        return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
     return None
 
 

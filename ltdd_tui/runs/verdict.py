@@ -40,13 +40,13 @@ def stand_ins(state: RunState) -> list[str]:
 
 
 def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
-    """The advice of a finished run, and what stands behind it: numbers, what was kept and why; None without one."""
+    """The advice of a finished run in a few words; then in a sentence, with its numbers, and what was kept and why."""
     if state.status != "done" or state.verdict is None or not state.verdict.sentence:
         return None
     advice, *numbers = state.verdict.sentence.split("; ")
-    lines = [*numbers, *kept_lines(state)]
     tests = state.data.test_images if state.data else 0
-    return advice, [*lines, f"measured on {tests:,} test images, which no choice has seen"] if tests else lines
+    measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * validates(state)] * (tests > 0)
+    return short_verdict(state.verdict.use), [advice, *numbers, *kept_lines(state), *measured]
 
 
 def kept_lines(state: RunState) -> list[str]:

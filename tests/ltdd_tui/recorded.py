@@ -200,9 +200,7 @@ class _Recording:
 
         if self.judged:
             self._evaluate("start mini-images", 0, self._near(START, 1.0), 3, "validation")
-            self.emit(
-                e.Chosen("start", "mini-images", "mini-images have 40.2 ± 0.4, random images 28.0 ± 0.9")
-            )
+            self.emit(e.Chosen("start", "mini-images", "mini-images have 40.2 ± 0.4, random images 28.0 ± 0.9"))
         self._stage("baselines", 6, "networks", baselines)
 
     def _distill(self, until: int) -> None:

@@ -66,7 +66,9 @@ already. Experts that an earlier run trained are taken from the cache.
 
 A **sweep** (`F4`) is a grid of runs, such as a table of a paper: pick one, see what it costs, and start it.
 
-Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
+Your own images: `ctrl+o`, and pick their folder, which holds a folder of images for each class, or `train/` and `test/`
+with these. A page shows what it holds, and the settings that follow from that, before they fill the form. Enter in the
+field *images in* looks the folder over that it names.
 """
     # Presets and costs leave the form too little room below that.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide"), (160, "-huge")]

@@ -139,7 +139,7 @@ first letters of their names.
         self._losses.display = self._shows != "accuracy"
         labels = self._state.first_regime_told
         # The curve is not of the images that the dashed lines are of.
-        labels += f" ({VALIDATION} images; lines: test images)" if validates(self._state) else ""
+        labels += f" ({VALIDATION}; lines: test)" if validates(self._state) else ""
         title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
         below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
