@@ -8,7 +8,8 @@ checkpoint/checks.json                  accuracy in percent of each check, by it
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from engine.matching.synthetic import Synthetic
 from engine.run.errors import RunFailed
-from engine.run.folder import RunFolder, write_atomically, write_json
+from engine.run.folder import RunFolder, read_json, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class DistillState:
     """Everything that the next iteration depends on: iterations done, the set, and the momentum of its parts.
 
     `average`: the set's average over the iterations, where the settings ask for one. `extra`: what else a method
-    carries from one iteration to the next, such as an optimizer's second moments.
+    carries from one iteration to the next, such as an optimizer's second moments. `stepped_down`: the iterations at
+    which matching went back to its best set and lowered its rates; their number says how often.
     """
 
     iteration: int
@@ -34,6 +36,7 @@ class DistillState:
     velocity: Synthetic
     average: Synthetic | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
+    stepped_down: tuple[int, ...] = ()
 
     @property
     def result(self) -> Synthetic:
@@ -45,6 +48,12 @@ class DistillState:
         """The state before the first iteration: no momentum yet."""
         return DistillState(0, synthetic, synthetic.map(by=torch.zeros_like))
 
+    def back_at(self, best: Synthetic) -> DistillState:
+        """This state with the set that was best so far, at rest; the iterations are counted on."""
+        average = best if self.average else None
+        at_rest, stepped_down = best.map(by=torch.zeros_like), (*self.stepped_down, self.iteration)
+        return replace(self, synthetic=best, velocity=at_rest, average=average, stepped_down=stepped_down)
+
 
 def save_state(folder: RunFolder, state: DistillState) -> None:
     """Writes the state atomically and deletes all but the last two."""
@@ -52,6 +61,8 @@ def save_state(folder: RunFolder, state: DistillState) -> None:
     if state.average:
         tensors |= _tensors("average", state.average)
     tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
+    if state.stepped_down:
+        tensors["stepped_down"] = torch.tensor(state.stepped_down)
     write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
     for old in _state_files(folder)[:-2]:
@@ -68,7 +79,8 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
             continue
         average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
-        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra)
+        stepped_down = tuple(tensors["stepped_down"].tolist()) if "stepped_down" in tensors else ()
+        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra, stepped_down)
     return None
 
 
@@ -104,21 +116,43 @@ def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthe
 
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
     """Adds the check of an iteration, its accuracy in percent, to checks.json."""
-    write_json(folder.checkpoint / "checks.json", _checks(folder) | {str(iteration): accuracy})
+    known = checks(folder) | {iteration: accuracy}
+    write_json(folder.checkpoint / "checks.json", {str(at): own for at, own in known.items()})
 
 
-def best_check(folder: RunFolder) -> int | None:
-    """The iteration of the most accurate check, the earliest of equals; None without checks. May raise RunFailed."""
-    checks = _checks(folder)
-    return min(map(int, checks), key=lambda iteration: (-checks[str(iteration)], iteration), default=None)
+def best_check(folder: RunFolder, until: int | None = None) -> int | None:
+    """The iteration of the most accurate check, the earliest of equals; None without checks. May raise RunFailed.
+
+    until: the last iteration that counts: a run that was killed may have checks past the state that it goes on from.
+    """
+    return best_of({at: accuracy for at, accuracy in checks(folder).items() if until is None or at <= until})
 
 
-def _checks(folder: RunFolder) -> dict[str, float]:
+def best_of(accuracies: Mapping[int, float]) -> int | None:
+    """The iteration of the highest accuracy, the earliest of equals; None of none."""
+    return min(accuracies, key=lambda iteration: (-accuracies[iteration], iteration), default=None)
+
+
+def checks(folder: RunFolder) -> dict[int, float]:
+    """The accuracy in percent of each check, by iteration; raises RunFailed where the file is damaged."""
     path = folder.checkpoint / "checks.json"
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        found = json.loads(path.read_text()) if path.exists() else {}
+        return {int(iteration): accuracy for iteration, accuracy in found.items()}
     except ValueError as error:
         raise _damaged(path, error) from None
+
+
+def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:
+    """Notes in training_seconds.json how long a network of this evaluation trained; apart, as results are alike."""
+    # Not synced: what a power failure damages is only not told.
+    known = training_seconds(folder) | {evaluated: seconds}
+    write_json(folder.checkpoint / "training_seconds.json", known, sync=False)
+
+
+def training_seconds(folder: RunFolder) -> dict[str, float]:
+    """Seconds that a network trained, by evaluation; without those that were taken from the cache."""
+    return read_json(folder.checkpoint / "training_seconds.json") or {}
 
 
 def _damaged(path: Path, error: Exception) -> RunFailed:

@@ -18,7 +18,8 @@ from engine.queue import stop_check, stop_signals
 from engine.results.tensorboard import write_tensorboard
 from engine.run.auto_settings import with_numbers
 from engine.run.errors import DONE, LtddError, StopSignals
-from engine.run.events import Event, EventLog, Warned
+from engine.run.event_log import EventLog
+from engine.run.events import Event, Warned
 from engine.run.fields import NetworkName
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset

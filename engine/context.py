@@ -24,6 +24,7 @@ def stages_of(settings: RunSettings) -> list[str]:
         "classifier_experts": settings.trains_classifier_experts,
         "teacher": settings.needs_teacher,
         "initialize": True,
+        "validation": bool(settings.validation.share and settings.traits.distills),
         "baselines": True,
         "distill": settings.traits.distills,
         "evaluate": True,

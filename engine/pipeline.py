@@ -11,21 +11,24 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
+from engine.checkpoints import DistillState, best_check, load_set
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
+from engine.judging import JudgedStart, StartOf, choose_set, choose_start, distill_and_check, plain_selections
 from engine.manifest import versions
 from engine.matching.recovery import Recovery
 from engine.matching.synthetic import StartingSet, Synthetic
+from engine.matching.warning_signs import warn_of_weak_experts
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
-from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
+from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation, with_verdict
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
@@ -33,13 +36,14 @@ from engine.run.fields import LabelRegime, NetworkName
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
 from engine.run.recipes import known_network, known_regime
+from engine.run.settings import RunSettings
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
-from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
+from engine.stages.distill import AnyMatcher, distribution_matcher, student_matcher
 from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
 from engine.stages.experts import last_weights, train_or_load_experts
 from engine.stages.export import export
-from engine.stages.initialize import initialize
+from engine.stages.initialize import initialize, starting_set
 from engine.stages.teacher import adjust_labels, train_teacher
 from engine.teachers import Teacher
 from engine.trajectories import Trajectory
@@ -78,18 +82,38 @@ def prepare(context: Context) -> Prepared:
     return Prepared(data, network, representation, classifiers, experts, teacher, imported)
 
 
-def _starting_set(
-    context: Context, prepared: Prepared, kept: Synthetic | None = None
-) -> tuple[Synthetic, Teacher | None]:
-    """The set that a run starts from, or `kept`, which is that set; and the teacher, adjusted by what is seen on it."""
+class Start(NamedTuple):
+    """The set that a run starts from; the teacher, adjusted by what is seen on it; and how the set was chosen."""
+
+    synthetic: Synthetic
+    teacher: Teacher | None
+    judged: JudgedStart | None = None
+
+
+def _starting_set(context: Context, prepared: Prepared, kept: Synthetic | None = None) -> Start:
+    """What a run starts from; `kept` is that set, where it is known."""
     data, network, teacher = prepared.data, prepared.network, prepared.teacher
     # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
     start = kept or initialize(context, data, network, prepared.experts, teacher, prepared.imported)
-    if teacher is None:
-        return start, None
-    # Labels of a teacher that leans to some classes by their images would teach that as well. Kept ones are adjusted.
-    adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
-    return kept or adjusted, teacher
+    if teacher is not None:
+        # Labels of a teacher that leans to some classes by their images would teach that too. Kept ones are adjusted.
+        adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
+        start = kept or adjusted
+    if kept or not (data.chooses and context.settings.traits.distills):
+        return Start(start, teacher)
+    # By validation images, another start may be better (judging.py).
+    judged = choose_start(context, data, start, teacher, _start_of(context, prepared, teacher))
+    return Start(judged.synthetic, teacher, judged)
+
+
+def _start_of(context: Context, prepared: Prepared, teacher: Teacher | None) -> StartOf:
+    """How other settings would have the run start, from the same experts and teacher."""
+
+    def start_of(settings: RunSettings, data: LongTailedData) -> Synthetic:
+        own = replace(context, settings=settings)
+        return starting_set(own, data, prepared.network, prepared.experts, teacher)[0]
+
+    return start_of
 
 
 def run(context: Context) -> None:
@@ -104,16 +128,24 @@ def run(context: Context) -> None:
     order = {"settings": settings.model_dump(mode="json"), "images": data.fingerprint, "versions": versions()}
     context.gang.send(json.dumps(order).encode())
 
-    start, teacher = _starting_set(context, prepared)
+    start, teacher, judged = _starting_set(context, prepared)
 
     # What matching has to beat. Measured before it, so that a hopeless start shows before the hours are spent.
-    baselines = _evaluate_baselines(context, data, start, teacher)  # stages/evaluate.py
+    selections = plain_selections(context, data, teacher, _start_of(context, prepared, teacher))
+    baselines = _evaluate_baselines(context, data, start, teacher, selections)  # stages/evaluate.py
+
+    of_classes = prepared.classifiers or prepared.representation
+    warn_of_weak_experts(of_classes, baselines[0].accuracy_mean, context.emit)
 
     # Distillation: the synthetic images, labels and step size follow the gradient of the matching loss.
-    end = DistillState.at_start(start)  # a method that does not distill ends where it starts
+    end, validation = DistillState.at_start(start), None  # a method that does not distill ends where it starts
     if settings.traits.distills:
         matcher = _matcher(context, prepared, start, teacher)
-        end = _distill_and_check(context, data, start, matcher, teacher)  # stages/distill.py
+        end = distill_and_check(context, data, start, matcher, teacher)  # judging.py, stages/distill.py
+        if judged:
+            # Never worse than its start, as far as validation images can tell (judging.py).
+            end, validation = choose_set(context, data, end, judged, teacher)
+            save_preview(context, data, end.result, end.iteration)
     else:
         save_preview(context, data, start, 0)
 
@@ -125,18 +157,22 @@ def run(context: Context) -> None:
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher)
+    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher, validation)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 
 
 def _evaluate_baselines(
-    context: Context, data: LongTailedData, start: Synthetic, teacher: Teacher | None
+    context: Context,
+    data: LongTailedData,
+    start: Synthetic,
+    teacher: Teacher | None,
+    selections: Sequence[EvaluationTarget] = (),
 ) -> list[Evaluated]:
-    """Evaluations of random real images and of the starting set, in each label regime."""
+    """Evaluations of random real images and of the starting set, in each label regime, then of plain selections."""
     recipe = context.settings.evaluate
     by_regime = (_baseline_targets(context, data, start, regime, teacher) for regime in recipe.labels)
-    targets = list(itertools.chain.from_iterable(by_regime))
+    targets = [*itertools.chain.from_iterable(by_regime), *selections]
     with context.stage("baselines", len(targets) * recipe.repeats, "networks") as progress:
         return [evaluate(context, data, target, recipe.arch[0], recipe.repeats, progress) for target in targets]
 
@@ -162,31 +198,6 @@ def _matcher(context: Context, prepared: Prepared, start: Synthetic, teacher: Te
     return student_matcher(context, data, network, prepared.representation, prepared.classifiers, start)
 
 
-def _distill_and_check(
-    context: Context,
-    data: LongTailedData,
-    start: Synthetic,
-    matcher: AnyMatcher | Recovery,
-    teacher: Teacher | None = None,
-) -> DistillState:
-    """Distills to the last iteration; on the way saves previews, and checks the set with a few fresh networks."""
-    matching, recipe = context.settings.matching, context.settings.evaluate
-    with context.stage("distill", matching.iterations, "iterations"):
-        for state in distill(context, start, matcher, data.partition):
-            last = state.iteration == matching.iterations
-            if last or state.iteration % matching.preview_every == 0:
-                save_preview(context, data, state.result, state.iteration)
-            if last or (state.iteration >= recipe.check_from and state.iteration % recipe.every == 0):
-                # The set is kept before its accuracy is noted: the best check must never name a set that is missing.
-                save_set(context.folder, state.iteration, state.result)
-                regime, checked = recipe.labels[0], state.result
-                target = synthetic_target(context, data, "check", "check", state.iteration, checked, regime, teacher)
-                with context.clock.timed("evaluate"):
-                    check = evaluate(context, data, target, recipe.arch[0], recipe.check_repeats)
-                record_check(context.folder, state.iteration, check.accuracy_mean)
-    return state
-
-
 def _evaluate_result(
     context: Context, data: LongTailedData, end: DistillState, teacher: Teacher | None
 ) -> tuple[list[Evaluated], list[list[int]] | None]:
@@ -200,7 +211,8 @@ def _evaluate_result(
         for regime in recipe.labels
     )
     best, best_iteration = final, best_check(context.folder)
-    if best_iteration is not None:
+    # What is chosen by validation images is the final set itself.
+    if best_iteration is not None and not data.chooses:
         # Measured with networks of its own: those of the check were what it was chosen by, and flatter it.
         best_set = load_set(context.folder, best_iteration, context.device)
         best = synthetic_target(context, data, "best", "set", best_iteration, best_set, recipe.labels[0], teacher)
@@ -238,7 +250,7 @@ def evaluate_again(
     if "online" in context.settings.evaluate.labels or by_teacher or (regimes is not None and start is None):
         prepared = prepare(context)
         data = prepared.data
-        start, teacher = _starting_set(context, prepared, start)
+        start, teacher, _ = _starting_set(context, prepared, start)
     else:
         data, teacher = load_run_data(context), None
     if teacher or not metrics.get("stored_bytes"):
@@ -258,7 +270,7 @@ def evaluate_again(
     with context.stage("evaluate", len(pairs) * repeats, "networks") as progress:
         for target, arch in pairs:
             result = evaluate(context, data, target, arch, repeats, progress)
-            metrics = with_evaluation(metrics, result, data.test_counts)
+            metrics = with_verdict(with_evaluation(metrics, result, data.test_counts))
             write_metrics_and_card(context.folder, metrics, distilled.about)
             is_final = (result.subject, result.labels, arch) == ("final", first, first_arch)
             if is_final and metrics["final"]["repeats"] == result.repeats:
@@ -284,13 +296,13 @@ def keep_teacher(context: Context) -> None:
 def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedData, Teacher | None]:
     """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start."""
     prepared = prepare(context)
-    return prepared.data, _starting_set(context, prepared, _kept_start(context, final))[1]
+    return prepared.data, _starting_set(context, prepared, _kept_start(context, final)).teacher
 
 
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
     """What metrics.json says of a teacher, and of the bytes that have to be kept."""
     figures = teacher_figures(context.settings, data, teacher)
-    kept = stored_bytes(context.settings, data, teacher)
+    kept = stored_bytes(context.settings, data, teacher, context.folder)
     return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
 
 

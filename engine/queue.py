@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from engine.run.errors import STOPPED, LtddError, RunFailed, Stopped, StopSignals
-from engine.run.events import Emit, EventLog, Queued, RunBroke, RunStopped
+from engine.run.event_log import EventLog
+from engine.run.events import Emit, Queued, RunBroke, RunStopped
 from engine.run.folder import RunFolder
 from engine.run.presets import load_preset
 

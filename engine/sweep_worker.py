@@ -22,7 +22,8 @@ from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
 from engine.run.auto_settings import config_text
 from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
-from engine.run.events import EventLog, RunBroke
+from engine.run.event_log import EventLog
+from engine.run.events import RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells

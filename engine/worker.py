@@ -25,7 +25,8 @@ from engine.resume import refuse_changed_settings
 from engine.run.device_profiles import device_for
 from engine.run.errors import Fault, LtddError, SettingsError, Stopped
 from engine.run.estimate import estimate_for_manifest
-from engine.run.events import Emit, EventLog, RunBroke, RunStarted, RunStopped, Warned
+from engine.run.event_log import EventLog
+from engine.run.events import Emit, RunBroke, RunStarted, RunStopped, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import DeletedSettingWarning, load_preset
 from engine.run.settings import settings_hash

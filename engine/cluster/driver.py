@@ -43,7 +43,8 @@ from engine.cluster.tasks import (
 from engine.distributed import Gang
 from engine.run.auto_settings import config_text
 from engine.run.errors import DONE, FAILED, STOPPED, LtddError, StopSignals
-from engine.run.events import EventLog, RunBroke
+from engine.run.event_log import EventLog
+from engine.run.events import RunBroke
 from engine.run.expert_cache import (
     ABOUT,
     NO_EPOCHS,

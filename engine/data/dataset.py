@@ -99,7 +99,8 @@ class LongTailedData:
     words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
     whitening, by which experts are cached. `test_set`: as of Source. `validation_images`, `validation_labels`: what the
     run chooses by, empty where it chooses nothing. `stand_ins`: classes that could spare none, whose own train images
-    stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files.
+    stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
+    what the test images are.
     """
 
     train_images: Tensor
@@ -120,11 +121,18 @@ class LongTailedData:
     validation_labels: Tensor = NO_LABELS
     stand_ins: tuple[int, ...] = ()
     train_bytes: int = 0
+    tested_on: Literal["test", "validation"] = "test"
 
     @property
     def judging(self) -> LongTailedData:
         """The same data with the validation images in place of the test images, which no choice may see."""
-        return replace(self, test_images=self.validation_images, test_labels=self.validation_labels)
+        images, labels = self.validation_images, self.validation_labels
+        return replace(self, test_images=images, test_labels=labels, tested_on="validation")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the run has validation images, and chooses by them."""
+        return len(self.validation_labels) > 0
 
     @property
     def validation_counts(self) -> list[int]:
@@ -214,7 +222,7 @@ def load_long_tailed(
         what = f"fewer than {FEW_TEST_IMAGES} test images: {listed(few)}"
         emit(Warned(what, HINT_FEW_TESTS + (HINT_FOLDS if settings.test_folds is None else "")))
     compression = len(train) / (ipc * data.num_classes)
-    judging = data.validation_counts if len(judges) else [], list(stand_ins)
+    judging = data.validation_counts if data.chooses else [], list(stand_ins)
     emit(DataReady(data.class_names, counts, groups, grouping, len(test), compression, data.test_counts, *judging))
     return data
 

@@ -9,8 +9,9 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
-from engine.run.events import BOUND, Evaluated, finite
-from engine.run.folder import read_json
+from engine.results.verdict import verdict
+from engine.run.events import BOUND, SELECTION, Evaluated, finite
+from engine.run.folder import RunFolder, read_json
 from engine.run.metrics import (
     Figures,
     Metrics,
@@ -19,6 +20,7 @@ from engine.run.metrics import (
     RegimeFigures,
     StoredBytes,
     TeacherFigures,
+    ValidationFigures,
     evaluation_figures,
     expert_figures,
 )
@@ -37,16 +39,19 @@ def collect_metrics(
     representation: Sequence[Trajectory],
     classifiers: Sequence[Trajectory],
     teacher: Teacher | None = None,
+    validation: ValidationFigures | None = None,
 ) -> MetricsJson:
-    """All of metrics.json.
+    """All of metrics.json; `validation`: what was chosen by validation images.
 
     `evaluations` are, in the run's first label regime, random, initialization, final, best, then final on further
     networks; and anywhere between them random, initialization and final in other regimes. Where nothing was distilled,
-    best is final once more. Bounds are in no regime. A figure that does not exist is None.
+    best is final once more. Bounds are in no regime, selections by themselves. A figure that does not exist is None.
     """
     settings = context.settings
     labels, arch = settings.evaluate.labels, settings.evaluate.arch[0]
-    random, initialization, final, best, *others = (event for event in evaluations if event.labels == labels[0])
+    selections = [event for event in evaluations if event.subject.startswith(SELECTION)]
+    of_first = (event for event in evaluations if event.labels == labels[0] and event not in selections)
+    random, initialization, final, best, *others = of_first
     by_regime: dict[str, dict[str, Any]] = {
         regime: {
             event.subject: evaluation_figures(event, data.test_counts)
@@ -55,7 +60,7 @@ def collect_metrics(
         }
         for regime in labels
     }
-    return Metrics.model_construct(
+    metrics = Metrics.model_construct(
         method=settings.method,
         dataset=settings.dataset.name,
         imbalance_factor=settings.dataset.imbalance_factor,
@@ -78,12 +83,16 @@ def collect_metrics(
         labels=labels[0],
         regimes={regime: RegimeFigures.model_construct(**figures) for regime, figures in by_regime.items()},
         teacher=teacher_figures(settings, data, teacher),
-        stored_bytes=stored_bytes(settings, data, teacher),
+        stored_bytes=stored_bytes(settings, data, teacher, context.folder),
         bounds={
             event.subject.removeprefix(BOUND): evaluation_figures(event, data.test_counts)
             for event in evaluations
             if event.subject.startswith(BOUND)
         },
+        selections={
+            event.subject.removeprefix(SELECTION): evaluation_figures(event, data.test_counts) for event in selections
+        },
+        validation=validation,
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),
         estimated=(read_json(context.folder.manifest) or {}).get("estimate"),
@@ -91,6 +100,13 @@ def collect_metrics(
         device={"type": str(context.device), "name": device_name(context.device)},
         versions=versions(),
     ).for_file()
+    return with_verdict(metrics)
+
+
+def with_verdict(metrics: MetricsJson) -> MetricsJson:
+    """The metrics with the verdict that follows from them."""
+    found = verdict(metrics)
+    return metrics | {"verdict": found and finite(found.model_dump())}
 
 
 def _experts(experts: Sequence[Trajectory], data: LongTailedData) -> Figures | None:
@@ -115,8 +131,10 @@ def teacher_figures(settings: RunSettings, data: LongTailedData, teacher: Teache
     return TeacherFigures.model_construct(**vars(figures), kind=kind, mean_logits=mean_logits, tau=tau)
 
 
-def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher | None) -> StoredBytes:
-    """What has to be kept to train on a set of these settings in each label regime."""
+def stored_bytes(
+    settings: RunSettings, data: LongTailedData, teacher: Teacher | None, folder: RunFolder | None = None
+) -> StoredBytes:
+    """What has to be kept to train on a set of these settings in each label regime; `folder` holds the set's file."""
     images = settings.ipc * data.num_classes
     pixels = images * data.channels * data.image_size**2
     return StoredBytes.model_construct(
@@ -125,6 +143,8 @@ def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher |
         labels_float32=FLOAT_BYTES * settings.images_per_class * data.num_classes**2 if settings.has_soft_labels else 0,
         teacher_float32=FLOAT_BYTES * sum(theta.numel() for theta in teacher.weights) if teacher else None,
         whitening_float32=FLOAT_BYTES * sum(tensor.numel() for tensor in data.whitening.test_map().values()),
+        set_file=folder.distilled.stat().st_size if folder and folder.distilled.exists() else None,
+        all_images=data.train_bytes,
     )
 
 

@@ -84,6 +84,10 @@ class RunFailed(LtddError):
     """The run failed: it ends before a wrong number is written."""
 
 
+class Diverged(RunFailed):
+    """Matching left the finite numbers: the run fails, or goes back to a set that was checked before."""
+
+
 class Stopped(LtddError):
     """The run was asked to stop and did so at a safe point; `resume` continues from there."""
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -231,7 +228,7 @@ class Evaluated(Event):
     teacher_labels: Flag = False
     confidence: list[Number] = field(default_factory=list)
     tested_on: Text = "test"
-    seconds: Number | None = None
+    seconds: Number | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -248,11 +245,13 @@ class Chosen(Event):
 @dataclass(frozen=True)
 class Verdict(Event):
     """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
-    imported; `figures` are the numbers of the sentence, as in metrics.json."""
+    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
+    are not known."""
 
     use: Text
     sentence: Text
-    figures: dict[Text, Any] = field(default_factory=dict)
+    points: dict[Text, Number] = field(default_factory=dict)
+    figures: dict[Text, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -388,38 +387,3 @@ def _parsed(line: str) -> Any:
     except ValueError:
         # File names that are not UTF-8 hold lone surrogates, which only Python's own parser reads.
         return json.loads(line)
-
-
-class EventLog:
-    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
-
-    As a context manager it closes the file at the end of the block.
-    """
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock, self.stage = clock, ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        self._seq = _close_torn_line(self._file)
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def emit(self, event: Event) -> None:
-        """Writes one event."""
-        # One write call on a file opened for appending: a reader never sees half of two lines.
-        os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
-        self._seq += 1
-        self.stage = event.stage if isinstance(event, StageStarted) else self.stage
-
-
-def _close_torn_line(file: int) -> int:
-    """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
-    content = os.pread(file, os.fstat(file).st_size, 0)
-    if content and not content.endswith(b"\n"):
-        os.write(file, b"\n")
-        return content.count(b"\n") + 1
-    return content.count(b"\n")

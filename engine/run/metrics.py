@@ -128,7 +128,8 @@ class VerdictFigures(BaseModel, strict=True):
 
     use: str
     sentence: str
-    figures: dict[str, Any] = {}
+    points: dict[str, float] = {}
+    figures: dict[str, float | None] = {}
 
 
 class Published(BaseModel, strict=True):

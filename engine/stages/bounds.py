@@ -6,8 +6,11 @@ Each trained network is kept in the run folder, and one under way after every ep
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import teacher_backend
 from engine.context import Context
 from engine.data.dataset import LongTailedData
@@ -48,7 +51,8 @@ def evaluate_bounds(context: Context, data: LongTailedData) -> list[Evaluated]:
             for number in range(bounds.networks):
                 results.append(_result(context, data, network, gradient, loss, number, epoch_done))
                 progress()
-            events.append(summary((f"{BOUND}{loss}", None, arch), results, data.groups, labels=""))
+            event = summary((f"{BOUND}{loss}", None, arch), results, data.groups, labels="")
+            events.append(replace(event, seconds=training_seconds(context.folder).get(f"bound-{loss}")))
             context.emit(events[-1])
     return events
 
@@ -72,9 +76,13 @@ def _result(
     _, start = fresh_network(settings, data, settings.evaluate.arch[0], *names)
     training = long_tailed_training(settings, data, network, start, gradient(), loss, epochs, names)
     checkpoint = context.folder.checkpoint / f"bound-{loss}-{number}.safetensors"
+    resumed, began = checkpoint.exists(), time.monotonic()
     theta = training.run(f"bounds, {loss}, network {number + 1}", checkpoint, epoch_done)
+    seconds = time.monotonic() - began
     per_class = per_class_accuracy(network, theta, data.test_images, data.test_labels)
     result: NetworkResult = {"per_class": per_class.tolist(), "norms": network.classifier_norms(theta)}
+    if not resumed:
+        record_seconds(context.folder, f"bound-{loss}", seconds)
     write_json(path, result)
     checkpoint.unlink()
     return result

@@ -30,7 +30,7 @@ from engine.matching.plain import IterationResult
 from engine.matching.recovery import Recovery, RecoveryStep
 from engine.matching.synthetic import Synthetic
 from engine.nets.functional import FlatNetwork, matmul_precision
-from engine.run.errors import RunFailed, Stopped
+from engine.run.errors import Diverged, Stopped
 from engine.run.events import Checkpointed, MatchingStep
 from engine.run.settings import MatchingSettings
 from engine.training.from_scratch import cost_of, fresh_network
@@ -104,7 +104,7 @@ def distill(
 
     The matcher sees the decoded set; the step is taken in the stored one.
 
-    Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; RunFailed as soon as a
+    Raises Stopped after a stop request, once the last finished iteration is in a checkpoint; Diverged as soon as a
     loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
@@ -114,6 +114,8 @@ def distill(
     if context.settings.traits.matches_trajectories:
         # As far as a step moves what networks see; the published rates of mini-images (idm) are of stored ones.
         image_lr /= partition.gain
+    # Who steps down writes that into a checkpoint and begins here anew, as a resumed run does.
+    lowered = context.settings.validation.step_down ** -len(state.stepped_down)
     yield state
     while state.iteration < settings.iterations:
         take_turn()
@@ -130,7 +132,7 @@ def distill(
             with matmul_precision(settings.precision, context.device):
                 result = _mean_gradient(context, matcher, decoded, state, draw)
             gradient = result.gradient._replace(images=partition.adjoint(result.gradient.images))
-            state = replace(step(state, gradient, settings, image_lr), extra=result.extra)
+            state = replace(step(state, gradient, settings, image_lr, lowered), extra=result.extra)
         if settings.average:
             state = replace(state, average=_average(before, state.synthetic, settings.average))
         _emit_step(context, state, result, time.monotonic() - began)
@@ -209,9 +211,14 @@ def _save(context: Context, state: DistillState) -> None:
     context.emit(Checkpointed(state.iteration))
 
 
-def step(state: DistillState, gradient: Synthetic, settings: MatchingSettings, image_lr: float) -> DistillState:
-    """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays."""
-    decay = rate_decay(settings, state.iteration)
+def step(
+    state: DistillState, gradient: Synthetic, settings: MatchingSettings, image_lr: float, lowered: float = 1.0
+) -> DistillState:
+    """One SGD step with momentum for images, label logits and beta, each at its own rate; beta's rate never decays.
+
+    lowered: the factor of the other two rates after stepping down.
+    """
+    decay = lowered * rate_decay(settings, state.iteration)
     rates = decay * image_lr, decay * settings.label_lr, settings.beta_lr
     momenta = settings.image_momentum, settings.label_momentum, settings.beta_momentum
     velocity = state.velocity.map(gradient, momenta, by=lambda v, g, momentum: momentum * v + g)
@@ -232,7 +239,7 @@ def rate_decay(settings: MatchingSettings, iteration: int) -> float:
 
 
 def _emit_step(context: Context, state: DistillState, result: IterationResult | RecoveryStep, seconds: float) -> None:
-    """Emits MatchingStep; raises RunFailed if the step cannot be used."""
+    """Emits MatchingStep; raises Diverged if the step cannot be used."""
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     finite = torch.stack([tensor.isfinite().all() for tensor in (state.synthetic.images, state.synthetic.label_logits)])
     losses = [result.loss_rep, result.loss_cls if result.loss_cls is not None else result.loss_rep]
@@ -243,9 +250,9 @@ def _emit_step(context: Context, state: DistillState, result: IterationResult | 
         of_matching = "distribution.image_lr" if features else "matching.image_lr or matching.beta"
         lower = "recovery.learning_rate" if isinstance(result, RecoveryStep) else of_matching
         hint = f"lower {lower}; the last checkpoint is untouched"
-        raise RunFailed(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
+        raise Diverged(f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})", where, hint)
     if beta <= 0:
-        raise RunFailed(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")
+        raise Diverged(f"the learnt rate beta fell to {beta:.3g}", where, "lower matching.beta_lr")
     context.emit(
         MatchingStep(state.iteration, loss_rep, loss_cls if result.loss_cls is not None else None, beta, seconds)
     )

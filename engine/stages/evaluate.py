@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import evaluation_is_compiled
 from engine.context import Context, Progress, generator
 from engine.data.dataset import LongTailedData, content_hash
@@ -95,10 +97,13 @@ def evaluate(
         if key and (cached := read_networks(key, len(sets), data.num_classes)):
             return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
+        began = time.monotonic()
         network, weights = train_from_scratch(
             context, data, sets, arch, names, target.regime, teacher, under_way=under_way
         )
+        seconds = (time.monotonic() - began) / len(sets)
         results = [_tested(network, theta, data, target) for theta in weights]
+        record_seconds(context.folder, _results_path(context, target, arch, 0).stem, seconds)
         if key:
             write_networks(key, results)
         return results
@@ -113,7 +118,8 @@ def evaluate(
         context.check_stop()
     _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
-    event = replace(event, teacher_labels=target.teacher_labels)
+    seconds = training_seconds(context.folder).get(_results_path(context, target, arch, 0).stem)
+    event = replace(event, teacher_labels=target.teacher_labels, tested_on=data.tested_on, seconds=seconds)
     context.emit(event)
     return event
 

@@ -23,9 +23,9 @@ from engine.results.files import (
 )
 from engine.results.metrics import collect_metrics
 from engine.run.errors import InputError, RunFailed
-from engine.run.events import Evaluated
+from engine.run.events import Evaluated, Verdict
 from engine.run.folder import write_atomically
-from engine.run.metrics import MetricsJson
+from engine.run.metrics import MetricsJson, ValidationFigures
 from engine.teachers import Teacher
 from engine.trajectories import Trajectory
 
@@ -39,10 +39,11 @@ def export(
     classifiers: Sequence[Trajectory],
     confusion: list[list[int]] | None = None,
     teacher: Teacher | None = None,
+    validation: ValidationFigures | None = None,
 ) -> None:
     """Writes result/ with the figures of `evaluations`, which are in the order that `collect_metrics` needs.
 
-    `confusion`: the final set's confusion matrix, where there is one.
+    `confusion`: the final set's confusion matrix, where there is one. Emits Verdict.
     """
     folder = context.folder
     with context.stage("export", 1, "report") as progress:
@@ -51,9 +52,11 @@ def export(
             write_atomically(folder.teacher, teacher_bytes(context.settings, data, teacher))
         write_atomically(folder.grid, grid_png(data.whitening.to_pixels(synthetic.images), synthetic.ipc))
         write_confusion(folder, data.class_names, confusion)
-        metrics = collect_metrics(context, data, evaluations, representation, classifiers, teacher)
+        metrics = collect_metrics(context, data, evaluations, representation, classifiers, teacher, validation)
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))
+        if metrics["verdict"]:
+            context.emit(Verdict(**metrics["verdict"]))
         progress()
 
 

@@ -31,25 +31,38 @@ def initialize(
     with initialize.labels stored its labels, are taken instead. Emits Initialized, and Warned where no expert knows an
     image.
     """
-    settings = context.settings
     with context.stage("initialize", 1, "set"):
-        if imported:
-            images, seen = imported.images, data.partition.decoded(imported.images)
-        else:
-            images, seen = _choose_images(context, data, network, experts, teacher)
-        if imported and imported.label_logits is not None and settings.initialize.labels == "stored":
-            logits, unrecognized = imported.label_logits, 0
-        elif settings.teacher_labels_start and teacher:
-            logits, unrecognized = teacher.label_logits(seen), 0
-        else:
-            logits, unrecognized = _label_logits(context, data, network, experts, seen)
-        rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
-        rate = imported.learning_rate if imported and imported.learning_rate else rate
+        start, unrecognized = starting_set(context, data, network, experts, teacher, imported)
         context.emit(Initialized(unrecognized))
         if unrecognized:
             what = f"no expert classifies {unrecognized} of the starting images correctly; they are labelled by class"
             context.emit(Warned(what, "more experts or more epochs would recognize them"))
-    return Synthetic(images, logits, torch.tensor(rate, device=context.device))
+    return start
+
+
+def starting_set(
+    context: Context,
+    data: LongTailedData,
+    network: FlatNetwork,
+    experts: list[Tensor],
+    teacher: Teacher | None = None,
+    imported: StartingSet | None = None,
+) -> tuple[Synthetic, int]:
+    """As `initialize`, without a word: the set, and how many of its images no expert classifies correctly."""
+    settings = context.settings
+    if imported:
+        images, seen = imported.images, data.partition.decoded(imported.images)
+    else:
+        images, seen = _choose_images(context, data, network, experts, teacher)
+    if imported and imported.label_logits is not None and settings.initialize.labels == "stored":
+        logits, unrecognized = imported.label_logits, 0
+    elif settings.teacher_labels_start and teacher:
+        logits, unrecognized = teacher.label_logits(seen), 0
+    else:
+        logits, unrecognized = _label_logits(context, data, network, experts, seen)
+    rate = settings.matching.beta if settings.traits.matches_trajectories else settings.evaluate.real_learning_rate
+    rate = imported.learning_rate if imported and imported.learning_rate else rate
+    return Synthetic(images, logits, torch.tensor(rate, device=context.device)), unrecognized
 
 
 def _choose_images(

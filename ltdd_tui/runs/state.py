@@ -59,7 +59,7 @@ class RunState:
     readings: ReadingHistory = field(default_factory=ReadingHistory)
     warnings: list[e.Warned] = field(default_factory=list)
     failures: tuple[e.RunBroke, ...] = ()
-    choices: list[e.Chosen] = field(default_factory=list)
+    choices: tuple[e.Chosen, ...] = ()
     verdict: e.Verdict | None = None
     finished: e.RunFinished | None = None
     left_off: Status | None = None
@@ -183,10 +183,8 @@ class RunState:
             case e.Warned():
                 self._warn(event)
             case e.Chosen():
-                self._own("choices")
                 # A worker that goes on chooses again what was chosen before.
-                self.choices = [own for own in self.choices if (own.of, own.iteration) != (event.of, event.iteration)]
-                self.choices.append(event)
+                self.choices = (*(own for own in self.choices if own.of != event.of or event.of == "rates"), event)
             case e.Verdict():
                 self.verdict = event
             case e.DataReady():
@@ -230,7 +228,7 @@ class RunState:
             distill.done = float(at)
         self.steps = self.steps.until(at)
         self.previews = {key: preview for key, preview in self.previews.items() if key <= at}
-        self.choices, self.verdict = [own for own in self.choices if own.iteration <= at], None
+        self.choices, self.verdict = tuple(own for own in self.choices if own.iteration <= at), None
         # The final figures, and metrics.json with them, are made anew.
         kept = [key for key in self.evaluations if (key[1] or 0) <= at and key[0] != "final"]
         self.evaluations = {key: self.evaluations[key] for key in kept}

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from engine.run.errors import InputError, RunFailed
-from engine.run.events import EventLog, RunStopped
+from engine.run.event_log import EventLog
+from engine.run.events import RunStopped
 from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
 from engine.sweep.cells import SweepFolder
 from engine.sweep.supervisor import HELD as AT_WORK

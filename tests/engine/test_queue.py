@@ -19,7 +19,7 @@ import pytest
 from engine import __main__, commands, queue
 from engine.run import errors
 from engine.run.errors import Stopped
-from engine.run.events import EventLog
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder, write_atomically
 from engine.run.presets import dump, load_preset
 

@@ -18,7 +18,8 @@ from engine.context import Context
 from engine.resume import load_run_data
 from engine.run import datasets
 from engine.run.errors import InputError
-from engine.run.events import DataReady, Event, EventLog, RunStarted, Warned
+from engine.run.event_log import EventLog
+from engine.run.events import DataReady, Event, RunStarted, Warned
 from engine.run.folder import RunFolder
 from engine.run.presets import dump
 from engine.run.settings import RunSettings

@@ -18,7 +18,8 @@ import torch
 from engine import sweep_worker
 from engine.__main__ import main
 from engine.run.errors import STOPPED, InputError, RunFailed
-from engine.run.events import Checkpointed, EventLog, ExpertDone, RunStarted
+from engine.run.event_log import EventLog
+from engine.run.events import Checkpointed, ExpertDone, RunStarted
 from engine.run.folder import RunFolder, write_atomically, write_json
 from engine.run.presets import dump
 from engine.stages import evaluate as stage

@@ -15,7 +15,8 @@ from PIL import Image
 from engine.__main__ import main
 from engine.results.tensorboard import write_tensorboard
 from engine.run.errors import InputError
-from engine.run.events import DataReady, Evaluated, Event, EventLog, ExpertEpoch, MatchingStep, Preview, RunStarted
+from engine.run.event_log import EventLog
+from engine.run.events import DataReady, Evaluated, Event, ExpertEpoch, MatchingStep, Preview, RunStarted
 from engine.run.folder import RunFolder, write_atomically
 
 RED = np.full((4, 6, 3), (200, 10, 10), dtype=np.uint8)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.run.events import EventLog, MatchingStep
+from engine.run.event_log import EventLog
+from engine.run.events import MatchingStep
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import worker
 

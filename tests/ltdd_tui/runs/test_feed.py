@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.run.events import Checkpointed, Event, EventLog, MatchingStep, Stamped, Warned, encode
+from engine.run.event_log import EventLog
+from engine.run.events import Checkpointed, Event, MatchingStep, Stamped, Warned, encode
 from ltdd_tui.runs.feed import MOST_WARNINGS, Feed
 from ltdd_tui.runs.state import RunState, fold
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.events import Event, EventLog, RunBroke, RunStopped, StageDone, StageStarted, Warned
+from engine.run.event_log import EventLog
+from engine.run.events import Event, RunBroke, RunStopped, StageDone, StageStarted, Warned
 from ltdd_tui.runs.live import LiveRun
 from ltdd_tui.runs.messages import LOADING, can_resume, can_stop, new_notifications, notice, terminal_title
 from ltdd_tui.runs.replay import as_of

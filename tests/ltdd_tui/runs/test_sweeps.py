@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.events import EventLog, Queued
+from engine.run.event_log import EventLog
+from engine.run.events import Queued
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import manage
 from ltdd_tui.runs.index import RunIndex

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from engine.run.events import Evaluated, EventLog, MatchingStep
+from engine.run.event_log import EventLog
+from engine.run.events import Evaluated, MatchingStep
 from engine.run.folder import RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.preferences import series_color

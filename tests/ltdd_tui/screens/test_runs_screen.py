@@ -16,7 +16,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.run.errors import STOPPED
-from engine.run.events import EventLog, RunFinished
+from engine.run.event_log import EventLog
+from engine.run.events import RunFinished
 from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
 from ltdd_tui import app as app_module

@@ -1,0 +1,230 @@
+"""The verdict on a finished run: which set a person should use, or all images, as a function of metrics.json alone.
+
+Of what is as good within noise the simplest is recommended: random images, a plain selection, the start, the distilled
+set. Then that is compared with training on all images, in points, seconds and bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.run.methods import METHODS
+from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures
+
+STANDARD_ERRORS = 2.0
+"""Two accuracies are as good as each other where they differ by less than this many standard errors (about 95 %)."""
+UNKNOWN_STD = 1.0
+"""Points, of a figure over one network, where no other figure has a larger standard deviation (ours)."""
+LONG_SECONDS, LONG_FACTOR = 600.0, 3.0
+"""Training on everything is no advice where it takes longer than this, and as many times as long as on the set."""
+RULES = {"herding": "herded", "confident": "confident", "k-center": "k-center", "graph-cut": "graph-cut"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way to get a network: what it is trained on, its test accuracy in percent, and the seconds of its training.
+
+    error: the standard error of the accuracy over its networks.
+    """
+
+    use: str
+    name: str
+    mean: float
+    std: float
+    repeats: int
+    error: float
+    seconds: float | None = None
+
+    @property
+    def accuracy(self) -> str:
+        """`55.2 ± 1.9`, or `55.2` of one network."""
+        return f"{self.mean:.1f}" + (f" ± {self.std:.1f}" if self.repeats > 1 else "")
+
+
+def verdict(metrics: MetricsJson) -> VerdictFigures | None:
+    """What to use, in a sentence, with its numbers; None without a sound final figure."""
+    sets = measured_sets(metrics)
+    if not sets or (metrics.get("final") or {}).get("accuracy_mean") is None:
+        return None
+    *_, final = sets
+    images = _error_of_images(metrics)
+    best = max(sets, key=lambda own: own.mean)
+    advised = next(own for own in sets if _within_noise(own, best, images))
+    everything = training_on_everything(metrics)
+    gain = everything.mean - advised.mean if everything else 0.0
+    if everything and gain > _noise(everything, advised, images) and not _is_long(everything, advised):
+        use, first = "everything", _advice_everything(everything, advised, gain, metrics)
+    else:
+        use, first = advised.use, _advice(advised, final, sets)
+    parts = [first, _against_everything(advised, everything, metrics), _uncertainty(metrics, images)]
+    points = {own.name: own.mean for own in [*sets, *([everything] if everything else [])]}
+    figures: dict[str, float | None] = {
+        "noise": _noise(advised, final, images),
+        "seconds_set": final.seconds,
+        "seconds_everything": everything.seconds if everything else None,
+        "bytes_set": _bytes(metrics)[0],
+        "bytes_everything": _bytes(metrics)[1],
+        "test_images": sum(metrics.get("test_counts") or []),
+    }
+    sentence = "; ".join(filter(None, parts))
+    return VerdictFigures.model_construct(use=use, sentence=sentence, points=points, figures=figures)
+
+
+def comparison_rows(metrics: MetricsJson) -> list[list[str]]:
+    """The table behind the verdict, with its titles: what is trained on, accuracy, seconds a network, bytes."""
+    everything = training_on_everything(metrics)
+    rows = [["trained on", "accuracy", "seconds a network", "bytes"]]
+    for own in [*measured_sets(metrics), *([everything] if everything else [])]:
+        of_set, of_all = _bytes(metrics)
+        kept = of_all if own.use == "everything" else of_set if own.use in ("distilled", "start") else None
+        seconds = "-" if own.seconds is None else f"{own.seconds:.0f}"
+        rows.append([own.name, f"{own.accuracy} (n = {own.repeats})", seconds, "-" if kept is None else f"{kept:,}"])
+    return rows
+
+
+# ---- What was measured ----
+
+
+def measured_sets(metrics: MetricsJson) -> list[Measured]:
+    """The sets of a run, the simplest first; without those that were not measured."""
+    ipc, method = metrics.get("ipc"), metrics.get("method")
+    traits = METHODS.get(method) if isinstance(method, str) else None  # type: ignore[call-overload]
+    distills = traits is not None and traits.distills
+    selections = metrics.get("selections") or {}
+    last = ("distilled", "the distilled set") if distills else ("selected", f"the set of {method}")
+    last = ("imported", "the imported set") if method == "imported" else last
+    if ends_at_start := (metrics.get("validation") or {}).get("chosen") == 0:
+        last = ("start", "your start")
+    named: list[tuple[str, str, Any]] = [("random", f"{ipc} random images a class", metrics.get("random"))]
+    named += [("selection", f"{ipc} {RULES.get(rule, rule)} images a class", own) for rule, own in selections.items()]
+    if distills and not ends_at_start:
+        named.append(("start", "your start", metrics.get("initialization")))
+    named.append((*last, metrics.get("final")))
+    return _with_errors(named)
+
+
+def training_on_everything(metrics: MetricsJson) -> Measured | None:
+    """The best bound: networks that were trained on all images."""
+    count = sum(metrics.get("class_counts") or [])
+    bounds = (metrics.get("bounds") or {}).values()
+    own = _with_errors([("everything", f"all {count:,} images", figures) for figures in bounds])
+    return max(own, key=lambda bound: bound.mean, default=None)
+
+
+def _with_errors(named: Sequence[tuple[str, str, Any]]) -> list[Measured]:
+    sound = [
+        (use, name, own)
+        for use, name, own in named
+        if isinstance(own, Mapping) and own.get("accuracy_mean") is not None and own.get("repeats")
+    ]
+    stds = [own.get("accuracy_std") or 0.0 for _, _, own in sound if own["repeats"] > 1]
+    unknown = max(stds, default=UNKNOWN_STD) or UNKNOWN_STD
+    measured = []
+    for use, name, own in sound:
+        repeats, std = own["repeats"], own.get("accuracy_std") or 0.0
+        error = (std if repeats > 1 else unknown) / math.sqrt(repeats)
+        measured.append(Measured(use, name, own["accuracy_mean"], std, repeats, error, own.get("seconds")))
+    return measured
+
+
+def _bytes(metrics: MetricsJson) -> tuple[int | None, int | None]:
+    """Of the set's file, and of all train images."""
+    kept = metrics.get("stored_bytes") or {}
+    return kept.get("set_file"), kept.get("all_images")
+
+
+# ---- Noise ----
+
+
+def _error_of_images(metrics: MetricsJson) -> float:
+    """The standard error, in points, that classes with few test images give to a mean over classes.
+
+    Networks of all sets are tested on the same images, so it is taken where they are too few to say anything else.
+    """
+    counts, per_class = metrics.get("test_counts") or [], (metrics.get("final") or {}).get("per_class") or []
+    if len(counts) != len(per_class) or not per_class:
+        return 0.0
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < FEW_TEST_IMAGES]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+
+
+def _noise(one: Measured, other: Measured, images: float) -> float:
+    return STANDARD_ERRORS * math.hypot(one.error, other.error, images)
+
+
+def _within_noise(one: Measured, best: Measured, images: float) -> bool:
+    return one is best or best.mean - one.mean <= _noise(one, best, images)
+
+
+def _is_long(everything: Measured, advised: Measured) -> bool:
+    if everything.seconds is None or advised.seconds is None:
+        return False
+    return everything.seconds > max(LONG_SECONDS, LONG_FACTOR * advised.seconds)
+
+
+# ---- Sentences ----
+
+
+def _advice(advised: Measured, final: Measured, sets: Sequence[Measured]) -> str:
+    """What to use of the sets; those that are as good, or worse, stand behind it."""
+    if advised is final:
+        others = [f"{_points(final.mean - own.mean)} {own.name}" for own in sets if own is not final]
+        use = {
+            "distilled": "use the distilled set",
+            "start": "your start is as good: matching gained nothing and was stopped, so the set is the start",
+        }.get(final.use, f"use {final.name}")
+        return ", ".join([f"{use} ({final.accuracy} %)", *others])
+    against = f"{advised.accuracy} % against {final.accuracy} % of {final.name}"
+    if advised.use == "start":
+        return f"your start is as good: matching gained nothing ({against})"
+    labels = " with soft labels" if advised.use == "selection" else ""
+    return f"{advised.name}{labels} are as good: {against}"
+
+
+def _points(lead: float) -> str:
+    return f"{abs(lead):.1f} points {'above' if lead >= 0 else 'below'}"
+
+
+def _advice_everything(everything: Measured, advised: Measured, gain: float, metrics: MetricsJson) -> str:
+    costs = "it" if everything.seconds is None else f"it costs {_duration(everything.seconds)} and"
+    counts, ipc = metrics.get("class_counts") or [], metrics.get("ipc") or 1
+    small = sum(counts) <= LONG_FACTOR * ipc * len(counts)
+    why = f" your tail is too small ({sum(counts):,} images in all), and" if small else ""
+    return f"train on everything:{why} {costs} has {gain:.1f} points more than {advised.name}"
+
+
+def _against_everything(advised: Measured, everything: Measured | None, metrics: MetricsJson) -> str:
+    """Why not train on everything, in points, seconds and bytes."""
+    if everything is None:
+        return "training on everything was not measured (bounds.losses)"
+    of_set, of_all = _bytes(metrics)
+    own = [f"{everything.name}: {everything.accuracy} %", f"{advised.name}: {advised.accuracy} %"]
+    for place, (measured, kept) in enumerate(((everything, of_all), (advised, of_set))):
+        own[place] += "" if measured.seconds is None else f" in {_duration(measured.seconds)}"
+        is_file = kept is not None and measured.use in ("everything", "distilled", "start", "imported", "selected")
+        own[place] += f" from {_size(kept)}" if is_file and kept else ""
+    return ", ".join(own)
+
+
+def _uncertainty(metrics: MetricsJson, images: float) -> str:
+    if not images:
+        return ""
+    counts = metrics.get("test_counts") or []
+    few = [n for n in counts if 0 < n < FEW_TEST_IMAGES]
+    classes = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+    return (
+        f"{classes} {min(few)} to {max(few)} test images, so a mean may be off by {STANDARD_ERRORS * images:.0f} points"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.0f} kB"

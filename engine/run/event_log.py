@@ -1,0 +1,45 @@
+"""events.jsonl while it is written: one line an event, numbered on from what is there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.run.events import Event, StageStarted, encode
+
+
+class EventLog:
+    """Appends events to a file, one line each, and continues its numbering; `stage` is the last that began, or "".
+
+    As a context manager it closes the file at the end of the block.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock, self.stage = clock, ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._seq = _close_torn_line(self._file)
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def emit(self, event: Event) -> None:
+        """Writes one event."""
+        # One write call on a file opened for appending: a reader never sees half of two lines.
+        os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
+        self._seq += 1
+        self.stage = event.stage if isinstance(event, StageStarted) else self.stage
+
+
+def _close_torn_line(file: int) -> int:
+    """Ends a line that a crash cut short; returns the number of lines, which is the next event's number."""
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    if content and not content.endswith(b"\n"):
+        os.write(file, b"\n")
+        return content.count(b"\n") + 1
+    return content.count(b"\n")

@@ -1,0 +1,84 @@
+"""The verdict, as a table of cases: what was measured, and what a person is told to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.results.verdict import comparison_rows, verdict
+
+Figure = tuple[float, float]
+
+
+def measured(**given: Any) -> dict[str, Any]:
+    """metrics.json of three networks a figure, (mean, std); a bound of 51 in 20 s, and 4.2 MB of images."""
+
+    def of(figure: Figure, seconds: float = 9.0) -> dict[str, Any]:
+        return {"accuracy_mean": figure[0], "accuracy_std": figure[1], "repeats": 3, "seconds": seconds}
+
+    sets = {"random": (46.8, 1.0), "initialization": (51.0, 0.6), "final": (55.2, 0.9)}
+    metrics: dict[str, Any] = {name: of(given.pop(name, figure)) for name, figure in sets.items()}
+    metrics["final"]["per_class"] = [80.0, 70.0, 40.0, 30.0]
+    metrics["selections"] = {"herding": of(given.pop("herding", (46.5, 1.0)))}
+    bound = given.pop("bound", ((51.0, 0.5), 20.0))
+    metrics["bounds"] = {"balanced_softmax": of(*bound)} if bound else {}
+    return {
+        "method": "ltdd-plus",
+        "ipc": 10,
+        "class_counts": [2378, 1295, 5, 4],
+        "test_counts": [200] * 4,
+        "stored_bytes": {"set_file": 300_000, "all_images": 4_200_000},
+        **metrics,
+        **given,
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "use", "said"),
+    [
+        ({}, "distilled", ["use the distilled set (55.2 ± 0.9 %)", "4.2 points above your start", "20 s from 4.2 MB"]),
+        ({"final": (51.3, 0.6)}, "start", ["your start is as good: matching gained nothing"]),
+        (
+            {"final": (51.0, 0.6), "validation": {"chosen": 0}},
+            "start",
+            ["matching gained nothing and was stopped, so the set is the start"],
+        ),
+        ({"herding": (54.9, 1.0)}, "selection", ["10 herded images a class with soft labels are as good: 54.9"]),
+        ({"random": (54.9, 1.0)}, "random", ["10 random images a class are as good"]),
+        (
+            {"bound": ((59.2, 0.5), 20.0)},
+            "everything",
+            ["train on everything: it costs 20 s and has 4.0 points more than the distilled set"],
+        ),
+        (
+            {"bound": ((98.8, 0.1), 21.0), "class_counts": [30, 20, 5, 4]},
+            "everything",
+            ["your tail is too small (59 images in all)"],
+        ),
+        ({"bound": ((59.2, 0.5), 7200.0)}, "distilled", ["59.2 ± 0.5 % in 120 min"]),
+        ({"bound": None}, "distilled", ["training on everything was not measured"]),
+        # A class with two test images says little: 4.2 points are within what they may be off by.
+        ({"test_counts": [200, 200, 2, 1]}, "random", ["2 classes have 1 to 2 test images"]),
+    ],
+)
+def test_the_simplest_that_is_as_good_is_advised_and_compared_with_everything(
+    case: dict[str, Any], use: str, said: list[str]
+) -> None:
+    found = verdict(measured(**case))
+    assert found is not None and found.use == use, found
+    for words in said:
+        assert words in found.sentence
+
+
+def test_the_table_beside_the_verdict_has_points_seconds_and_bytes() -> None:
+    rows = comparison_rows(measured())
+    assert rows[-2:] == [
+        ["the distilled set", "55.2 ± 0.9 (n = 3)", "9", "300,000"],
+        ["all 3,682 images", "51.0 ± 0.5 (n = 3)", "20", "4,200,000"],
+    ]
+    assert [row[0] for row in rows[1:4]] == ["10 random images a class", "10 herded images a class", "your start"]
+
+
+def test_metrics_without_a_final_figure_have_no_verdict() -> None:
+    assert verdict({}) is None and verdict({"final": {"accuracy_mean": None}}) is None
