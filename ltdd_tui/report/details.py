@@ -22,8 +22,8 @@ from ltdd_tui.runs.figures import (
     numbers,
     reference_accuracies,
 )
+from ltdd_tui.runs.state import VALIDATION
 from ltdd_tui.runs.tables import Table
-from ltdd_tui.runs.verdict import VALIDATION, validates
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -137,7 +137,7 @@ def _curves(cells: Sequence[ReportCell]) -> Iterator[Picture]:
     if series:
         levels = reference_accuracies(cells[0].shown[0].view.state) if len(cells) == 1 else {}
         # Curves of validation images are not beside others without a word; the levels are always of test images.
-        validated = [validates(cell.shown[0].view.state) for cell in cells]
+        validated = [cell.shown[0].view.state.validates for cell in cells]
         on = VALIDATION if all(validated) else f"test or {VALIDATION}" if any(validated) else "test"
         image = plots.lines_plot(series, "iteration", f"{on} accuracy, %", [*levels.items()])
         told = f" on {on} images" + " (lines: test images)" * bool(levels) if any(validated) else ""

@@ -23,9 +23,9 @@ from ltdd_tui.runs.figures import mean, number
 from ltdd_tui.runs.find import find_run, run_folders
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import rows_from_state
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.state import VALIDATION, RunView
 from ltdd_tui.runs.tables import Cell, Table
-from ltdd_tui.runs.verdict import VALIDATION, comparison, verdict_lines
+from ltdd_tui.runs.verdict import comparison, verdict_lines
 
 MOST_IN_TITLE, COMMIT_DIGITS = 3, 12
 MOST_LISTED = 60

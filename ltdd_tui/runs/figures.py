@@ -15,8 +15,7 @@ from typing import Any
 from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, group_means
 from ltdd_tui.runs.history import Floats
-from ltdd_tui.runs.state import EXPERT_STAGES, RunState
-from ltdd_tui.runs.verdict import VALIDATION, validates, validation_start
+from ltdd_tui.runs.state import EXPERT_STAGES, VALIDATION, RunState
 
 KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
@@ -330,11 +329,18 @@ def _expert_row(state: RunState, kind: ExpertKind, expert: int) -> ExpertRow:
 # The checks over the iterations, as arrays that a chart draws, and what their accuracy is compared with
 
 
+def validation_start(state: RunState) -> Evaluated | None:
+    """The start that was taken, as it was judged on validation images."""
+    judged = [event for event in state.evaluations.values() if event.subject.startswith("start ")]
+    taken = {f"start {choice.chosen}" for choice in state.choices if choice.of == "start"}
+    return next((event for event in judged if event.subject in taken or len(judged) == 1), None)
+
+
 def checks(state: RunState) -> tuple[Floats, Floats]:
     """Iterations and mean accuracies of the checks, from the initialization on; NaN for what is no number."""
     # Of checks on validation images, the first point is the start as it was judged on those.
-    judged = validation_start(state) if validates(state) else None
-    starts = [judged] * (judged is not None) if validates(state) else state.evaluated("initialization")
+    judged = validation_start(state) if state.validates else None
+    starts = [judged] * (judged is not None) if state.validates else state.evaluated("initialization")
     evaluated = {
         event.iteration: _float(event.accuracy_mean)
         for event in [*starts, *state.evaluated("check")]
@@ -351,7 +357,7 @@ def reference_accuracies(state: RunState) -> dict[str, float]:
 
     Where checks are on validation images, the final set too: all of these are on test images.
     """
-    subjects = ["random", "initialization", *["final"] * validates(state)]
+    subjects = ["random", "initialization", *["final"] * state.validates]
     named = {event.subject: _float(event.accuracy_mean) for own in subjects for event in state.evaluated(own)[:1]}
     if done := bounding_experts(state)[1]:
         named["bound"] = statistics.fmean(_float(expert.accuracy) for expert in done)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from engine.run.events import BOUND, SELECTION, Evaluated
 from ltdd_tui.formatting import duration, mean_and_std
-from ltdd_tui.runs.rows import are_percents
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.state import VALIDATION, RunState
 
 SHORT = {
     "distilled": "use the set",
@@ -17,26 +16,11 @@ SHORT = {
     "everything": "train on all",
 }
 NAMES = {"final": "the final set", "initialization": "its start", "random": "random images"}
-VALIDATION = "validation"
-"""What accuracies are called that are measured on train images set apart, and not on test images."""
 
 
 def short_verdict(use: str | None) -> str:
     """`use the set`, `train on all`: for a list; empty where a run has no verdict, or one of another program."""
     return SHORT.get(use or "", "")
-
-
-def validates(state: RunState) -> bool:
-    """Whether checks are made on validation images: train images that were set apart."""
-    return bool(state.data and any(state.data.validation_counts))
-
-
-def stand_ins(state: RunState) -> list[str]:
-    """The classes that could spare no validation images, so that their own train images stand in."""
-    if state.data is None:
-        return []
-    names = state.data.class_names
-    return [names[place] for place in state.data.stand_ins if 0 <= place < len(names)]
 
 
 def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
@@ -45,7 +29,7 @@ def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
         return None
     advice, *numbers = state.verdict.sentence.split("; ")
     tests = state.data.test_images if state.data else 0
-    measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * validates(state)] * (tests > 0)
+    measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * state.validates] * (tests > 0)
     return short_verdict(state.verdict.use), [advice, *numbers, *kept_lines(state), *measured]
 
 
@@ -54,13 +38,6 @@ def kept_lines(state: RunState) -> list[str]:
     last = {choice.of: choice for choice in state.choices}
     told = {"start": "started from", "stop": "matching stopped early", "set": "kept"}
     return [f"{words} {last[of].chosen}: {last[of].why}" for of, words in told.items() if of in last]
-
-
-def validation_start(state: RunState) -> Evaluated | None:
-    """The start that was taken, as it was judged on validation images."""
-    judged = [event for event in state.evaluations.values() if event.subject.startswith("start ")]
-    taken = {f"start {choice.chosen}" for choice in state.choices if choice.of == "start"}
-    return next((event for event in judged if event.subject in taken or len(judged) == 1), None)
 
 
 @dataclass(frozen=True)
@@ -82,7 +59,7 @@ def comparison(state: RunState) -> list[Compared]:
         for event in own:
             named = event.subject == subject or (subject.endswith(" ") and event.subject.startswith(subject))
             in_regime = not event.labels or event.labels == state.regimes[0] or subject in (SELECTION, BOUND)
-            if named and in_regime and are_percents(event.accuracy_mean, event.accuracy_std):
+            if named and in_regime:
                 rows.append(_compared(event))
     return list({row.name: row for row in rows}.values())
 

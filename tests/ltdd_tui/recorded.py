@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder, write_atomically, write_json
 from engine.run.presets import dump, load_preset
 from engine.run.settings import RunSettings, settings_hash
@@ -106,7 +107,7 @@ class _Recording:
         self.seconds = 0.0
         self.random = random.Random(7)
         self.judged = False
-        self.log = e.EventLog(folder.events, clock=lambda: self.seconds)
+        self.log = EventLog(folder.events, clock=lambda: self.seconds)
         self.stage_seconds: dict[str, float] = {}
         self.evaluated: list[e.Evaluated] = []
 
@@ -396,7 +397,7 @@ def record_sweep(root: Path, cells: Mapping[str, float | str], text: str = SWEEP
             final = {"accuracy_mean": status, "accuracy_std": 0.5, "repeats": 2, "per_class": [status], "groups": {}}
             write_json(run.metrics, {"final": final, "stage_seconds": {"distill": 60.0}})
             write_atomically(run.distilled, b"")
-        log = e.EventLog(run.events)
+        log = EventLog(run.events)
         for event in events:
             log.emit(event)
         if status == "running":

@@ -393,8 +393,7 @@ and the settings that follow from that, before they fill the form.
             start = expanded(self.form.text(PATH) or ".")
             place = start if os.path.isdir(start) else Path.cwd()
             path = str(await self.app.push_screen_wait(PickFolder(place)) or "")
-        form = await self.app.push_screen_wait(FolderPage(path, self.form, self.runs_dir)) if path else None
-        if form is not None:
+        if path and (form := await self.app.push_screen_wait(FolderPage(path, self.form, self.runs_dir))):
             self.take(form, remember=True)
             self._panes.see("form")
             self.set_focus(self.query_one("#start"))

@@ -16,8 +16,7 @@ from engine.run.metrics import interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
-from ltdd_tui.runs.state import RunView
-from ltdd_tui.runs.verdict import VALIDATION
+from ltdd_tui.runs.state import VALIDATION, RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import (

@@ -13,8 +13,7 @@ from textual.content import Content
 from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
-from ltdd_tui.runs.state import DISTILL, RunState, RunView
-from ltdd_tui.runs.verdict import VALIDATION, validates
+from ltdd_tui.runs.state import DISTILL, VALIDATION, RunState, RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
@@ -139,7 +138,7 @@ first letters of their names.
         self._losses.display = self._shows != "accuracy"
         labels = self._state.first_regime_told
         # The curve is not of the images that the dashed lines are of.
-        labels += f" ({VALIDATION}; lines: test)" if validates(self._state) else ""
+        labels += f" ({VALIDATION}; lines: test)" if self._state.validates else ""
         title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
         below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
@@ -160,7 +159,7 @@ first letters of their names.
         iterations, means = checks(self._state)
         named = reference_accuracies(self._state).items()
         levels = [Level(name, value, series_color(place + 3, dark)) for place, (name, value) in enumerate(named)]
-        name = VALIDATION if validates(self._state) else "accuracy"
+        name = VALIDATION if self._state.validates else "accuracy"
         lines = [line(name, iterations, means, series_color(2, dark))]
         self._accuracy.plot(lines, levels)
         return _last_values(lines, percent)

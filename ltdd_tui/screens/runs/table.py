@@ -26,7 +26,7 @@ from textual.widgets.option_list import Option
 
 from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
-from ltdd_tui.runs.verdict import VALIDATION
+from ltdd_tui.runs.state import VALIDATION
 
 # Signs that every terminal font has; the words beside them say the same.
 MARKS = {
