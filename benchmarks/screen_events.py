@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder
 from tests.ltdd_tui import recorded
 
@@ -69,7 +70,7 @@ def _preview(folder: RunFolder, iteration: int) -> e.Preview:
 
 def write_paced(folder: RunFolder, rate: float, seconds: float) -> None:
     """Each event at its time, as a worker writes it; then the run is left as if it still ran, until this is killed."""
-    log = e.EventLog(folder.events)
+    log = EventLog(folder.events)
     began = time.monotonic()
     for number, event in enumerate(more_events(folder)):
         due = began + number / rate

@@ -17,6 +17,7 @@ WHAT_TO_LOWER = {
     "experts": "experts.batch_size",
     "classifier_experts": "classifier_experts.batch_size",
     "teacher": "teacher.batch_size",
+    "validation": "evaluate.batch_size",
     "baselines": "evaluate.batch_size",
     "distill": "matching.images_at_once, then matching.batch_syn",
     "evaluate": "evaluate.batch_size",

@@ -24,8 +24,7 @@ long-tailed training images of `{dataset}` (imbalance factor {imbalance}, seed {
 Percent on {test_set}: mean and sample standard deviation over n networks, each trained from scratch.
 
 - **final** is the set in this folder, after the last iteration.
-- **best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
-  flatters.
+- {best_text}
 - **random** is real images with {random_labels}, drawn anew for every network, at a step size of their own
   (`evaluate.real_learning_rate`); **initialization** is where matching started. Else the recipe is the same.
 - **experts** were trained on all long-tailed images: what the source itself gives.{teacher_text}
@@ -95,6 +94,14 @@ Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_I
 """
 
 
+_BEST_ON_TEST = """\
+**best** was chosen *on the test set* among the checks on the way, then measured with networks of its own: the choice
+  flatters."""
+_BEST_BY_VALIDATION = """\
+**best** is final: the best of the checks on the way, or the start, was chosen by train images set apart (validation),
+  and no test image had a part in it."""
+
+
 def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool = False) -> str:
     """README.md of a result; `about` is the metadata inside its distilled.safetensors.
 
@@ -121,6 +128,7 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "count": count,
         "classes": len(about["class_names"]),
         "size": about["image_size"],
+        "best_text": _BEST_BY_VALIDATION if metrics.get("validation") else _BEST_ON_TEST,
         "mini_images": _mini_images(about, count),
         "random_labels": _random_labels(metrics),
         "source_count": f"{sum(about['class_counts']):,}",

@@ -159,6 +159,22 @@ class Workload:
         recipe = self.settings.evaluate
         return 2 * recipe.repeats * sum(self._network(recipe.arch[0], regime) for regime in recipe.labels)
 
+    def validation_seconds(self) -> float:
+        """Judging the starts that are tried, by validation images; the set of the end is judged as often as one."""
+        settings = self.settings
+        if not (settings.validation.share and settings.traits.distills):
+            return 0.0
+        starts = 1 + (len(settings.validation.candidates) if settings.tries_starts else 0)
+        network = self._network(settings.evaluate.arch[0], settings.evaluate.labels[0])
+        return (starts + 1) * settings.validation.networks * network
+
+    def selections_seconds(self) -> float:
+        """Evaluating plain selections of whole images, beside the baselines, where the start is chosen."""
+        settings = self.settings
+        rules = [rule for rule in settings.validation.candidates if rule != "random"] if settings.tries_starts else []
+        network = self._network(settings.evaluate.arch[0], settings.evaluate.labels[0])
+        return len(rules) * settings.evaluate.repeats * network / settings.initialize.partition**2
+
     def matching_seconds(self) -> float:
         """All outer iterations with their previews."""
         matching, method = self.settings.matching, self.settings.traits

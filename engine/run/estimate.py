@@ -49,6 +49,7 @@ class Estimate:
     check_seconds: float = 0.0
     teacher_seconds: float = 0.0
     bounds_seconds: float = 0.0
+    validation_seconds: float = 0.0
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -59,6 +60,7 @@ class Estimate:
             "classifier_experts": self.classifier_experts_seconds,
             "teacher": self.teacher_seconds,
             "initialize": self.initialize_seconds,
+            "validation": self.validation_seconds,
             "baselines": self.baselines_seconds,
             "distill": self.matching_seconds,
             "evaluate": self.evaluation_seconds,
@@ -101,20 +103,21 @@ def estimate(
         work.experts_seconds() + compiling["experts"] if settings.trains_experts else 0.0,
         work.classifier_experts_seconds() if settings.trains_classifier_experts else 0.0,
         work.initialize_seconds(),
-        work.baselines_seconds() + compiling["baselines"],
+        work.baselines_seconds() + work.selections_seconds() + compiling["baselines"],
         work.matching_seconds() + compiling["distill"] if settings.traits.distills else 0.0,
         work.evaluation_seconds(),
     )
     return Estimate(
         *stages,
         compile_seconds=sum(compiling.values()),
-        total_seconds=sum(stages) + teacher + work.bounds_seconds(),
+        total_seconds=sum(stages) + teacher + work.bounds_seconds() + work.validation_seconds(),
         memory_gib=memory_bytes(work) / GIB + device.runtime_gib,
         disk_gib=disk_bytes(work) / GIB,
         compression_ratio=sum(work.counts) / work.synthetic,
         check_seconds=work.check_seconds() if settings.traits.distills else 0.0,
         teacher_seconds=teacher,
         bounds_seconds=work.bounds_seconds(),
+        validation_seconds=work.validation_seconds(),
     )
 
 

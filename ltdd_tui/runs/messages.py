@@ -198,6 +198,7 @@ STOPS_AFTER = {
     "experts": "the present epoch; experts that are not finished begin anew",
     "classifier_experts": "the present epoch; an expert that is not finished begins anew",
     "teacher": "the present epoch, which is kept",
+    "validation": "the networks that are being trained, which are kept",
     "baselines": "the networks that are being trained, which are kept",
     "distill": "the present iteration, which is kept, or the networks of the present check",
     "evaluate": "the networks that are being trained, which are kept",

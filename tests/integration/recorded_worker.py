@@ -20,6 +20,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.feed import Feed
 from tests.ltdd_tui.recorded import record
@@ -34,7 +35,7 @@ def main() -> int:
 
 
 def play(played: RunFolder, folder: RunFolder, seconds: float) -> int:
-    log = e.EventLog(folder.events)
+    log = EventLog(folder.events)
     print("a recorded run is played", flush=True)
     for event in paced(played, seconds):
         if isinstance(event, e.Preview):

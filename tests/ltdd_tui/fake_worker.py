@@ -16,6 +16,7 @@ import yaml
 from engine.run import events as e
 from engine.run.device_profiles import Calibration, cpu, threads_here, torch_version, write_calibration
 from engine.run.errors import LtddError
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder, write_json
 from engine.run.scores import PARTS, Part, scores_of
 
@@ -48,7 +49,7 @@ def main() -> int:
         print("Segmentation fault of sorts", file=sys.stderr)
         return 3
     with folder.held():
-        log = e.EventLog(folder.events)
+        log = EventLog(folder.events)
         if command == "evaluate":
             asked_for = dict(itertools.pairwise(sys.argv))
             repeats, archs = int(asked_for["--repeats"]), asked_for["--arch"].split(",")
@@ -81,7 +82,7 @@ def main() -> int:
         return run(log, folder, asked)
 
 
-def run(log: e.EventLog, folder: RunFolder, asked: dict[str, object]) -> int:
+def run(log: EventLog, folder: RunFolder, asked: dict[str, object]) -> int:
     iterations = int(str(asked.get("iterations", 30)))
     begun = 0
     if folder.checkpoint.exists():

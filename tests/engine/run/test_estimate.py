@@ -45,7 +45,7 @@ TRAIN = 12406
 def test_stages_add_up(device: Device) -> None:
     found = estimate(settings(), device)
     stages = found.stage_seconds
-    assert stages.pop("teacher") == stages.pop("bounds") == 0, "there are none"
+    assert stages.pop("teacher") == stages.pop("bounds") == stages.pop("validation") == 0, "there are none"
     assert list(stages) == ["data", "experts", "classifier_experts", "initialize", "baselines", "distill", "evaluate"]
     assert min(stages.values()) > 0
     assert found.total_seconds == pytest.approx(sum(stages.values()))
@@ -269,3 +269,9 @@ def test_bfloat16_on_a_cpu_is_as_much_faster_as_was_measured(step: str) -> None:
     written = json.loads((Path(__file__).parents[3] / "benchmarks" / "results" / f"{step}.json").read_text())
     seconds = {form: statistics.median(own) for form, own in written["seconds"].items()}
     assert TWO_CORES.faster("bf16") == pytest.approx(seconds["float32"] / seconds["bf16"], rel=0.05)
+
+
+def test_judging_starts_by_validation_images_is_estimated() -> None:
+    own = settings(validation={"share": 0.1, "networks": 2}, evaluate={"epochs": 11, "batch_size": 64})
+    networks = counted("evaluate", own).validation_seconds / LAYERS / (11 * 2)
+    assert networks == pytest.approx((1 + 3 + 1) * 2), "the start, three candidates, and the set of the end"

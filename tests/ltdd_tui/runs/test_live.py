@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder
 from ltdd_tui.runs import index, live
 from ltdd_tui.runs.index import RunIndex
@@ -30,7 +31,7 @@ def test_the_view_stays_the_same_until_something_happens(tmp_path: Path) -> None
     folder.manifest.write_text('{"device_name": "H200"}')
     live.read()
     assert live.view.manifest == {"device_name": "H200"} and live.view.state is view.state
-    e.EventLog(folder.events).emit(e.Warned("something"))
+    EventLog(folder.events).emit(e.Warned("something"))
     live.read()
     assert live.view.log[-1].text == "warning: something" and live.view.version == view.version + 3
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import RunFolder
 from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import LiveRun
@@ -151,7 +152,7 @@ def test_experts_from_the_cache_say_nothing_of_the_machine(resumed: bool) -> Non
 
 def test_a_finished_run_that_is_evaluated_again_shows_that(tmp_path: Path) -> None:
     folder = record(tmp_path / "demo", "done", iterations=20)
-    log = e.EventLog(folder.events)
+    log = EventLog(folder.events)
     log.emit(e.StageStarted("evaluate", 10, "networks"))
     log.emit(e.StageProgress("evaluate", 3, 10))
     hold(folder)

@@ -15,6 +15,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.run import events as e
+from engine.run.event_log import EventLog
 from engine.run.folder import HELD, RunFolder
 from ltdd_tui.app import LtddApp
 from ltdd_tui.runs import worker
@@ -85,7 +86,7 @@ def seen(pilot: Pilot[None]) -> list[str]:
 
 
 def emit(folder: RunFolder, *events: e.Event) -> None:
-    log = e.EventLog(folder.events)
+    log = EventLog(folder.events)
     for event in events:
         log.emit(event)
 
