@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.run.errors import Fault, SettingsError
 from engine.run.presets import load_preset, preset_files
@@ -22,6 +22,14 @@ NATURAL, OWN_IMAGES = "natural", "folder"
 PRESET_OF = {"digits": FIRST_PRESET, OWN_IMAGES: FOLDER_PRESET}
 # The settings that are seen without opening "more".
 BASIC = ("dataset.name", PATH, FACTOR, "ipc", "method", "seed")
+
+
+class PlanLine(NamedTuple):
+    """One line of a list of facts; `warns` where a person should look at it."""
+
+    label: str
+    text: str
+    warns: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from textual.widgets import Button, Input, Static
 from textual_fspicker import SelectDirectory
 from textual_fspicker.parts import DirectoryNavigation
 
+from engine.run.adaptation import settings_of
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, LtddError
 from engine.run.image_inventory import Inventory, inventory
@@ -35,7 +36,7 @@ from ltdd_tui.launch.own_images import (
     propose,
     summary,
 )
-from ltdd_tui.launch.plan import plan_lines
+from ltdd_tui.launch.plan import RunPlan, plan_lines, plan_run
 from ltdd_tui.screens.launch.plan_view import labelled
 from ltdd_tui.screens.launch.thumbnails import IMAGES_A_CLASS, Thumbnails
 from ltdd_tui.widgets.bars import bar, gauge
@@ -89,9 +90,9 @@ def class_lines(found: Inventory, width: int) -> list[Content]:
     return [*lines, EMPTY, *labelled(facts(found), width, LABEL_WIDTH).split("\n")]
 
 
-def choice_lines(proposal: Proposal, width: int) -> list[Content]:
+def choice_lines(proposal: Proposal, run_plan: RunPlan, width: int) -> list[Content]:
     """What the run costs, then each setting with its value, and its reason below."""
-    lines = [*labelled(plan_lines(proposal.plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
+    lines = [*labelled(plan_lines(run_plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
     for choice in proposal.choices:
         value = proposal.form.text(choice.setting) or "empty"
         lines.append(Content.assemble(choice.setting, "  ", (value, "bold $text-accent")))
@@ -227,22 +228,21 @@ them. Escape leaves everything as it was.
         if self._inventory is None or (minutes := _minutes(self._minutes.value)) is None:
             return
         try:
-            proposal = await asyncio.to_thread(
-                propose, self._inventory, self._path, self._form, minutes, self._runs_dir
-            )
+            proposal = await asyncio.to_thread(propose, self._inventory, self._path, self._form, minutes)
+            run_plan = await asyncio.to_thread(plan_run, proposal.form, self._runs_dir)
         except LtddError as error:
             self._tell_faults(error.faults)
             return
         first, self._proposal = self._proposal is None, proposal
-        self._show(self._inventory, proposal)
+        self._show(self._inventory, proposal, run_plan)
         if first and self.focused is None:
             # Of tabs, the first one is what a person wants to see first.
             self.set_focus(self._about if self.size.width < SMALLEST_WIDE else self._use)
 
     # ---- What is shown. ----
 
-    def _show(self, found: Inventory, proposal: Proposal) -> None:
-        self._choices.draw(lambda width: choice_lines(proposal, width))
+    def _show(self, found: Inventory, proposal: Proposal, run_plan: RunPlan) -> None:
+        self._choices.draw(lambda width: choice_lines(proposal, run_plan, width))
         names = [one.name for one in class_counts(found)]
         files = [found.thumbnails(found.survey.names.index(name), IMAGES_A_CLASS) for name in names]
         side = proposal.form.text("dataset.resolution") or found.sides[1]
@@ -281,7 +281,7 @@ them. Escape leaves everything as it was.
         """Times the steps of a run on this machine, so that minutes need not be guessed."""
         if (proposal := self._proposal) is not None:
             self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
-            await asyncio.to_thread(calibrate_silently, proposal.plan.settings, proposal.form.device)
+            await asyncio.to_thread(calibrate_silently, settings_of(proposal.choices), proposal.form.device)
             self._propose()
 
     def action_leave(self) -> None:

@@ -13,9 +13,9 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from ltdd_tui.formatting import clean, duration
+from ltdd_tui.launch.form import PlanLine
 from ltdd_tui.launch.plan import (
     LongTail,
-    PlanLine,
     RunPlan,
     plan_lines,
     shortage_note,
