@@ -37,11 +37,10 @@ from ltdd_tui.launch.own_images import (
     summary,
 )
 from ltdd_tui.launch.plan import RunPlan, plan_lines, plan_run
-from ltdd_tui.screens.launch.plan_view import labelled
 from ltdd_tui.screens.launch.thumbnails import IMAGES_A_CLASS, Thumbnails
 from ltdd_tui.widgets.bars import bar, gauge
 from ltdd_tui.widgets.field import Entry
-from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, WARNING, LinesView, fit, wrapped
+from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, WARNING, LinesView, fit, labelled, wrapped
 from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 LONGEST_NAME, LABEL_WIDTH = 18, 12
