@@ -516,6 +516,41 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             ", test_folds: 6",
         ),
     ],
+    "Data: a preset for a folder": [
+        BadInput(
+            "ltdd-tui new nothing",
+            "error: nothing: there is no such folder\n"
+            "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+        ),
+        BadInput(
+            "ltdd-tui new images -o mine.yaml",
+            "error: mine.yaml: this file is there already\nhint: -o OTHER.yaml, or delete it",
+            files={"mine.yaml": "extends: quickstart\n"},
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images -o mine.txt",
+            "error: mine.txt: a preset's file ends in .yaml\nhint: -o mine.txt.yaml",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images --minutes 0",
+            "error: --minutes: minutes must be above 0 and at most 43,200\nhint: for example: 10",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui run images",
+            "error: images: this is a folder, no preset\nhint: `ltdd-tui new images` writes one for its images",
+            make=two_cats_and_dogs,
+            given="a folder in place of a preset",
+        ),
+        BadInput(
+            "python -m engine run runs/mine",
+            "error: runs/mine/config.yaml: auto is for presets, a run needs a number: experts.epochs\n"
+            "hint: `ltdd-tui run` and `sweep` write numbers there",
+            files={"runs/mine/config.yaml": "experts: {epochs: auto}\n"},
+        ),
+    ],
     "Data: changed since the run began": [
         begun_with("images were added", 1, 2, '["cat", "dog"]', "train/cat: 2, was 1"),
         begun_with("a class was renamed", 2, 2, '["cat", "wolf"]', "class dog is new; class wolf is gone"),

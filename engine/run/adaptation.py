@@ -7,7 +7,7 @@ number of images alone decides is left `auto` (auto_settings.py has a table of i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,9 +111,7 @@ def settings_of(choices: Sequence[Choice]) -> RunSettings:
 
 def estimate_of(inventory: Inventory, choices: Sequence[Choice], device: Device) -> Estimate:
     """What a run with these choices would cost."""
-    settings = settings_of(choices)
-    kept = [max(1, count) for count in kept_counts(inventory.train, settings.dataset, settings.validation)]
-    return estimate(settings, device, kept, sum(inventory.test))
+    return _cost(inventory, settings_of(choices), device)
 
 
 def preset_text(folder: Path, inventory: Inventory, choices: Sequence[Choice]) -> str:
@@ -195,62 +193,67 @@ def _of_machine(device: Device) -> Iterator[Choice]:
 
 def _within(inventory: Inventory, choices: Sequence[Choice], device: Device, minutes: float) -> list[Choice]:
     """The choices with the largest side, and the most work, that fit into the time."""
-    budget, sides = 60 * BUDGET_SHARE * minutes, sides_for(inventory)
+    budget, sides, base = 60 * BUDGET_SHARE * minutes, sides_for(inventory), settings_of(choices)
     plans = [(side, effort) for side in sides for effort in EFFORTS[:-LEAST]]
     plans += [(sides[-1], effort) for effort in EFFORTS[-LEAST:]]
     for side, effort in plans:
         told = "the most work there is" if effort == EFFORTS[0] and side == sides[0] else f"to fit into {minutes:g} min"
-        own = [*choices, *_of_effort(inventory, choices, side, effort, told)]
-        cost = estimate_of(inventory, own, device)
-        if cost.total_seconds <= budget:
-            return own
-    over = f"the least work; it takes about {cost.total_seconds / 60:.0f} min, not {minutes:g}"
-    return [*choices, *_of_effort(inventory, choices, *plans[-1], over)]
+        own = _of_effort(inventory, base, side, effort, told)
+        seconds = _cost(inventory, _changed(base, own), device).total_seconds
+        if seconds <= budget:
+            return [*choices, *own]
+    over = f"the least work; it takes about {seconds / 60:.0f} min, not {minutes:g}"
+    return [*choices, *_of_effort(inventory, base, *plans[-1], over)]
 
 
+def _changed(settings: RunSettings, choices: Sequence[Choice]) -> RunSettings:
+    values = flat(settings.model_dump()) | {choice.setting: choice.value for choice in choices}
+    return RunSettings.model_validate(nested({tuple(key.split(".")): value for key, value in values.items()}))
+
+
+def _cost(inventory: Inventory, settings: RunSettings, device: Device) -> Estimate:
+    return estimate(settings, device, _kept(inventory, settings), sum(inventory.test))
+
+
+def _kept(inventory: Inventory, settings: RunSettings) -> list[int]:
+    """Train images of each class, less those for validation; a class without any is a fault elsewhere."""
+    return [max(1, count) for count in kept_counts(inventory.train, settings.dataset, settings.validation)]
+
+
+# The classifier experts are the teacher; its batches are also those of bounds.
 UNUSED = ("teacher", "epochs")
-"""The classifier experts are the teacher; their batches and those of bounds are the teacher's."""
 
 
 def _of_effort(
-    inventory: Inventory, choices: Sequence[Choice], side: tuple[int, str], effort: Effort, told: str
+    inventory: Inventory, base: RunSettings, side: tuple[int, str], effort: Effort, told: str
 ) -> list[Choice]:
-    """The choices of one plan; epochs by size are `auto`, unless they are cut."""
+    """The choices of one plan; what the number of images decides is `auto`, unless it is cut."""
     (pixels, why), largest = side, sides_for(inventory)[0][0]
     cut = f"; {largest} would take too long" if pixels < largest else ""
     depth = DEPTHS.get(pixels, min(DEPTHS.values()))
-    least = pixels >> depth
+    steps = math.ceil(base.images_per_class * len(inventory.train) / base.evaluate.batch_size)
+    epochs = round(effort.evaluation * EVALUATION.of(steps))
     own = [
         Choice("dataset.resolution", pixels, why + cut),
-        Choice("experts.depth", depth, f"{pixels} pixels halved {depth} times are {least}"),
+        Choice("experts.depth", depth, f"{pixels} pixels halved {depth} times are {pixels >> depth}"),
         Choice("experts.num_experts", effort.experts, told),
         Choice("matching.iterations", effort.iterations, told),
         Choice("evaluate.every", max(1, effort.iterations // CHECKS), f"{CHECKS} checks on the validation images"),
         Choice("evaluate.repeats", effort.networks, "networks of each figure"),
-        _evaluation(settings_of(choices), len(inventory.train), effort, told),
-        *(Choice(f"{block}.{name}", AUTO, "") for block, name in BY_SIZE if (block, name) != UNUSED),
+        Choice(
+            "evaluate.epochs",
+            epochs,
+            f"{steps:,} steps an epoch, {steps * epochs:,} in all" + (f", {told}" if effort.evaluation < 1 else ""),
+        ),
     ]
-    settings = settings_of([*choices, *own])
-    kept = kept_counts(inventory.train, settings.dataset, settings.validation)
-    numbers, reasons = resolve_auto(settings, kept)
-    return [_by_size(choice, flat(numbers.model_dump()), reasons, effort, told) for choice in own]
-
-
-def _evaluation(settings: RunSettings, classes: int, effort: Effort, told: str) -> Choice:
-    """Epochs of a network that is trained on the set, by the steps of one."""
-    steps = math.ceil(settings.images_per_class * classes / settings.evaluate.batch_size)
-    epochs = round(effort.evaluation * EVALUATION.of(steps))
-    cut = f", {told}" if effort.evaluation < 1 else ""
-    return Choice("evaluate.epochs", epochs, f"{steps:,} steps an epoch, {steps * epochs:,} in all{cut}")
-
-
-def _by_size(
-    choice: Choice, numbers: Mapping[str, Any], reasons: Mapping[str, str], effort: Effort, told: str
-) -> Choice:
-    """A choice that is `auto` with what it means today; epochs that are cut become a number."""
-    if choice.value != AUTO:
-        return choice
-    number, reason = numbers[choice.setting], reasons[choice.setting]
-    if effort.epochs < 1 and choice.setting in ("experts.epochs", "bounds.epochs"):
-        return Choice(choice.setting, max(4, round(effort.epochs * number)), f"cut from {number} {told}")
-    return Choice(choice.setting, AUTO, f"now {number}: {reason}")
+    by_size = {f"{block}.{name}": AUTO for block, name in BY_SIZE if (block, name) != UNUSED}
+    auto = [Choice(key, value, "") for key, value in by_size.items()]
+    if effort.epochs < 1:
+        numbers = flat(resolve_auto(_changed(base, auto), _kept(inventory, base))[0].model_dump())
+        for key in ("experts.epochs", "bounds.epochs"):
+            own.append(Choice(key, max(4, round(effort.epochs * numbers[key])), f"cut from {numbers[key]} {told}"))
+            del by_size[key]
+        auto = [*own, *(Choice(key, value, "") for key, value in by_size.items())]
+    resolved, reasons = resolve_auto(_changed(base, auto), _kept(inventory, base))
+    numbers = flat(resolved.model_dump())
+    return own + [Choice(key, AUTO, f"now {numbers[key]}: {reasons[key]}") for key in by_size]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.run.errors import Fault, SettingsError
 from engine.run.presets import load_preset, preset_files
@@ -22,6 +22,14 @@ NATURAL, OWN_IMAGES = "natural", "folder"
 PRESET_OF = {"digits": FIRST_PRESET, OWN_IMAGES: FOLDER_PRESET}
 # The settings that are seen without opening "more".
 BASIC = ("dataset.name", PATH, FACTOR, "ipc", "method", "seed")
+
+
+class PlanLine(NamedTuple):
+    """One line of a list of facts; `warns` where a person should look at it."""
+
+    label: str
+    text: str
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,7 +246,7 @@ PLACES_OF_IMAGES = {
     "digits": "they come with the program",
     "tiny-imagenet": "the cache, or the folder that holds it",
     "imagenet-lt": "the folder of the images and train.txt",
-    "folder": "a folder with train/<class>/*",
+    "folder": "a folder of images for each class",
 }
 # Help for the two fields that are no settings: what they are for, and their kind.
 RUN_FIELD_HELP = {

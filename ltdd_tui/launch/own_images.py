@@ -11,9 +11,8 @@ from engine.run.image_folder import TESTS, TRAIN
 from engine.run.image_inventory import LONG_RATIO, Inventory
 from engine.run.metrics import FEW_TEST_IMAGES
 from ltdd_tui.formatting import percent, size
-from ltdd_tui.launch.form import FOLDER_PRESET, PATH, Form, form_of_preset, text_of
+from ltdd_tui.launch.form import FOLDER_PRESET, PATH, Form, PlanLine, form_of_preset, text_of
 from ltdd_tui.launch.machine import device_here
-from ltdd_tui.launch.plan import PlanLine, RunPlan, plan_run
 
 DEFAULT_MINUTES = 10.0
 FILES_NAMED = 2
@@ -28,18 +27,13 @@ def folder_of_classes(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The settings that follow from a folder, in minutes that a run may take: a form, why, and the plan of its run."""
+    """The settings that follow from a folder, in minutes that a run may take, each with its reason; and their form."""
 
     choices: tuple[Choice, ...]
     form: Form
-    plan: RunPlan
-
-    def value(self, setting: str) -> str:
-        """What a setting would be."""
-        return self.form.text(setting)
 
 
-def propose(inventory: Inventory, path: str, form: Form, minutes: float, runs_dir: Path) -> Proposal:
+def propose(inventory: Inventory, path: str, form: Form, minutes: float) -> Proposal:
     """Settings for the images at `path`, over the preset for one's own images; raises SettingsError."""
     choices = tuple(adapt(inventory, device_here(form.device), minutes))
     proposed = replace(form_of_preset(FOLDER_PRESET, form.device), name=form.name)
@@ -47,7 +41,7 @@ def propose(inventory: Inventory, path: str, form: Form, minutes: float, runs_di
     ordered = sorted(choices, key=lambda choice: choice.setting != "method")
     for key, text in [(PATH, path), *((choice.setting, text_of(choice.value)) for choice in ordered)]:
         proposed = proposed.with_text(key, text)
-    return Proposal(choices, proposed, plan_run(proposed, runs_dir))
+    return Proposal(choices, proposed)
 
 
 @dataclass(frozen=True)
@@ -85,8 +79,9 @@ def _tail_lines(inventory: Inventory) -> list[PlanLine]:
     survey = inventory.survey
     largest, smallest = max(inventory.train), min(inventory.train)
     lines = [PlanLine("tail", f"{largest:,} to {smallest:,} images, {largest / max(smallest, 1):,.0f} : 1")]
-    few, many = min(inventory.test), max(inventory.test)
-    lines.append(PlanLine("test", f"{survey.test_set}: {many:,}{'' if few == many else f' to {few:,}'} images a class"))
+    fewest, most = min(inventory.test), max(inventory.test)
+    range_text = f"{most:,}" if fewest == most else f"{most:,} to {fewest:,}"
+    lines.append(PlanLine("test", f"{survey.test_set}: {range_text} images a class"))
     if few := [f"{one.name} ({one.test})" for one in class_counts(inventory) if one.hardly_tested]:
         what = f"fewer than {FEW_TEST_IMAGES} test images, so that accuracy says little: {listed(few)}"
         lines.append(PlanLine("", what, warns=True))

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from engine.run.auto_settings import resolve_auto
 from engine.run.data_settings import DatasetSettings
@@ -22,7 +21,7 @@ from engine.run.settings import RunSettings
 from engine.run.validation import check_runnable
 from ltdd_tui.formatting import duration, gibibytes, percent, stage_name
 from ltdd_tui.launch.create import name_faults, suggested_name
-from ltdd_tui.launch.form import FACTOR, PATH, Form, faults_by_key, in_order, validate
+from ltdd_tui.launch.form import FACTOR, PATH, Form, PlanLine, faults_by_key, in_order, validate
 from ltdd_tui.launch.machine import UNKNOWN_COST, device_here, free_gib, memory_gib
 
 
@@ -191,14 +190,6 @@ def _surveyed(dataset: DatasetSettings, changed: tuple[tuple[str, int], ...]) ->
 # A figure stays beside its unit, and a stage beside its figure.
 UNBROKEN = "\u00a0"
 LEAST_SECONDS = 0.5
-
-
-class PlanLine(NamedTuple):
-    """One line of what a run takes; `warns` where this machine does not have it."""
-
-    label: str
-    text: str
-    warns: bool = False
 
 
 def size_summary(tail: LongTail) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from ltdd_tui.runs.figures import (
     numbers,
     reference_accuracies,
 )
+from ltdd_tui.runs.state import VALIDATION
 from ltdd_tui.runs.tables import Table
 
 if TYPE_CHECKING:
@@ -135,8 +136,12 @@ def _curves(cells: Sequence[ReportCell]) -> Iterator[Picture]:
     series = [line for place, cell in enumerate(cells) if (line := _check_curve(cell, place))]
     if series:
         levels = reference_accuracies(cells[0].shown[0].view.state) if len(cells) == 1 else {}
-        image = plots.lines_plot(series, "iteration", "test accuracy, %", [*levels.items()])
-        yield Picture("checks", "Accuracy of the checks, mean over seeds", image)
+        # Curves of validation images are not beside others without a word; the levels are always of test images.
+        validated = [cell.shown[0].view.state.validates for cell in cells]
+        on = VALIDATION if all(validated) else f"test or {VALIDATION}" if any(validated) else "test"
+        image = plots.lines_plot(series, "iteration", f"{on} accuracy, %", [*levels.items()])
+        told = f" on {on} images" + " (lines: test images)" * bool(levels) if any(validated) else ""
+        yield Picture("checks", f"Accuracy of the checks{told}, mean over seeds", image)
 
 
 def _loss_curve(cell: ReportCell, attribute: str, place: int) -> plots.Series | None:

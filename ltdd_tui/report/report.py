@@ -23,8 +23,9 @@ from ltdd_tui.runs.figures import mean, number
 from ltdd_tui.runs.find import find_run, run_folders
 from ltdd_tui.runs.live import LiveRun, read_settings
 from ltdd_tui.runs.rows import rows_from_state
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.state import VALIDATION, RunView
 from ltdd_tui.runs.tables import Cell, Table
+from ltdd_tui.runs.verdict import comparison, verdict_lines
 
 MOST_IN_TITLE, COMMIT_DIGITS = 3, 12
 MOST_LISTED = 60
@@ -64,7 +65,8 @@ class Subject:
                 elif state.status == "crashed":
                     why = "the worker process died" + "".join(f"; it printed: {line}" for line in run.view.console[-1:])
                 elif run.latest:
-                    why = f"{run.latest.accuracy_mean:.1f} % in its last check"
+                    on = " on validation images" if run.latest.tested_on == VALIDATION else ""
+                    why = f"{run.latest.accuracy_mean:.1f} % in its last check{on}"
                 else:
                     why = state.warnings[-1].message if state.warnings else ""
                 unfinished.append(Unfinished(run.name, state.status, why))
@@ -129,7 +131,7 @@ def _view(folder: RunFolder) -> RunView:
 def report(subject: Subject) -> Document:
     """The whole report."""
     cells = report_cells(subject.runs)
-    blocks: list[Block] = [*summary(subject, cells)]
+    blocks: list[Block] = [*summary(subject, cells), *verdicts(subject.runs)]
     if finished := [cell for cell in cells if cell.final]:
         blocks += [*accuracy(finished), *over_settings(finished)]
     blocks += [*details(cells), *_practical(subject.runs, cells), *_settings(subject, cells)]
@@ -161,6 +163,18 @@ def summary(subject: Subject, cells: Sequence[ReportCell]) -> Iterator[Block]:
         waiting = [one.name for one in unfinished if one.state == "waiting"]
         if waiting:
             yield f"Waiting for a worker ({len(waiting):,}): {listed(waiting)}"
+
+
+def verdicts(runs: Sequence[ComparedRun]) -> Iterator[Block]:
+    """What each run says should be used, what it kept and why, and what a person could train on instead."""
+    judged = [(run, told) for run in runs if (told := verdict_lines(run.view.state))]
+    if judged:
+        yield Heading("Verdicts" if len(judged) > 1 else "Verdict")
+    for run, (_, lines) in judged[:MOST_LISTED]:
+        yield f"{run.name}: {'; '.join(lines)}."
+        rows = tuple((row.name, row.figures, str(row.networks), row.seconds) for row in comparison(run.view.state))
+        yield Table(("trained on", "accuracy %", "networks", "time of each"), rows)
+    yield from _more(len(judged))
 
 
 def _fault(fault: Fault) -> str:

@@ -15,6 +15,7 @@ from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table, TableFormat
+from ltdd_tui.runs.verdict import short_verdict
 
 TAGS = "ABCDEF"
 
@@ -40,6 +41,11 @@ class ComparedRun:
     def latest(self) -> Row | None:
         """The final figures, or before there are any those of the last check."""
         return self.rows.get("final") or self.rows.get("last check")
+
+    @property
+    def verdict(self) -> str:
+        """What the run says should be used, in a few words; empty where it does not say."""
+        return short_verdict(self.view.state.verdict.use if self.view.state.verdict else None)
 
     @property
     def best(self) -> Row | None:

@@ -15,7 +15,7 @@ from typing import Any
 from engine.run.events import Evaluated, ExpertDone, ExpertEpoch, ExpertKind
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, class_intervals, group_means
 from ltdd_tui.runs.history import Floats
-from ltdd_tui.runs.state import EXPERT_STAGES, RunState
+from ltdd_tui.runs.state import EXPERT_STAGES, VALIDATION, RunState
 
 KINDS: tuple[ExpertKind, ...] = ("representation", "classifier")
 
@@ -60,7 +60,8 @@ class ClassAccuracy:
     """One class; accuracies in percent, None where not known. `change` is since the check before.
 
     `count` and `tests` are its train and test images; `interval` is that of `value` where the latter are very few.
-    `bound` is what networks reach that saw all long-tailed images: the experts.
+    `bound` is what networks reach that saw all long-tailed images: the experts. `stands_in`: `value` is on the class's
+    own train images, as it could spare none for validation.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ClassAccuracy:
     bound: float | None = None
     tests: int | None = None
     interval: Sequence[float] | None = None
+    stands_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,15 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
     counts: Sequence[int | None] = state.data.class_counts
     if len(counts) != count:
         counts = [None] * count
-    groups, tests = [*state.data.groups, *[""] * count], state.data.test_counts
+    groups = [*state.data.groups, *[""] * count]
     shown = checks_and_final(state)
     last, before = (shown[-1] if shown else None), (shown[-2] if len(shown) > 1 else None)
     random, start = _first(state, "random"), _first(state, "initialization")
+    validated = last is not None and last.tested_on == VALIDATION
+    tests = state.data.validation_counts if validated else state.data.test_counts
+    if before is not None and last is not None and before.tested_on != last.tested_on:
+        before = None
+    spared_none = set(state.data.stand_ins) if validated else set()
     values, values_before, of_random, of_start = (
         numbers(event.per_class if event else (), count) for event in (last, before, random, start)
     )
@@ -124,7 +131,7 @@ def class_accuracies(state: RunState) -> ClassAccuracies:
         marks = of_random[place], of_start[place], bound[place]
         tested = tests[place] if len(tests) == count else None
         one = names[place], counts[place], groups[place], value, change, *marks, tested, intervals[place]
-        classes.append(ClassAccuracy(*one))
+        classes.append(ClassAccuracy(*one, place in spared_none))
     return ClassAccuracies(
         tuple(classes),
         {group: number(last.groups.get(group)) if last else None for group in GROUPS},
@@ -322,12 +329,22 @@ def _expert_row(state: RunState, kind: ExpertKind, expert: int) -> ExpertRow:
 # The checks over the iterations, as arrays that a chart draws, and what their accuracy is compared with
 
 
+def validation_start(state: RunState) -> Evaluated | None:
+    """The start that was taken, as it was judged on validation images."""
+    judged = [event for event in state.evaluations.values() if event.subject.startswith("start ")]
+    taken = {f"start {choice.chosen}" for choice in state.choices if choice.of == "start"}
+    return next((event for event in judged if event.subject in taken or len(judged) == 1), None)
+
+
 def checks(state: RunState) -> tuple[Floats, Floats]:
     """Iterations and mean accuracies of the checks, from the initialization on; NaN for what is no number."""
+    # Of checks on validation images, the first point is the start as it was judged on those.
+    judged = validation_start(state) if state.validates else None
+    starts = [judged] * (judged is not None) if state.validates else state.evaluated("initialization")
     evaluated = {
         event.iteration: _float(event.accuracy_mean)
-        for event in state.evaluated("initialization") + state.evaluated("check")
-        if event.iteration is not None
+        for event in [*starts, *state.evaluated("check")]
+        if event is not None and event.iteration is not None
     }
     import numpy as np  # here: numpy takes a tenth of a second to import, and a list of runs does without it
 
@@ -336,11 +353,12 @@ def checks(state: RunState) -> tuple[Floats, Floats]:
 
 
 def reference_accuracies(state: RunState) -> dict[str, float]:
-    """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images."""
-    named = {
-        event.subject: _float(event.accuracy_mean)
-        for event in state.evaluated("random") + state.evaluated("initialization")
-    }
+    """What the accuracy is compared with: random images, the start, and as bound the experts, which saw all images.
+
+    Where checks are on validation images, the final set too: all of these are on test images.
+    """
+    subjects = ["random", "initialization", *["final"] * state.validates]
+    named = {event.subject: _float(event.accuracy_mean) for own in subjects for event in state.evaluated(own)[:1]}
     if done := bounding_experts(state)[1]:
         named["bound"] = statistics.fmean(_float(expert.accuracy) for expert in done)
     return {name: value for name, value in named.items() if not math.isnan(value)}

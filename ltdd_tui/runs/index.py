@@ -25,6 +25,7 @@ from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.stages import planned_stages
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
+from ltdd_tui.runs.verdict import short_verdict
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -50,7 +51,8 @@ class Overview:
     person's own. `labels` is the label regime of these accuracies; `accuracies` are the final ones by regime, each with
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
     of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
-    `cells` is of a sweep alone: how many of its cells are done, and how many it has.
+    `cells` is of a sweep alone: how many of its cells are done, and how many it has. `verdict` is what a finished run
+    says should be used, `check_on` whether checks are on test or validation images.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Overview:
     seconds: float | None = None
     failure: str = ""
     cells: tuple[int, int] | None = None
+    verdict: str = ""
+    check_on: str = "test"
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -136,6 +140,8 @@ def overview(folder: RunFolder) -> Overview:
         seconds_left=overall.seconds_left if overall else None,
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
+        check_on=checks[-1].tested_on if checks else "test",
+        verdict=short_verdict((metrics.get("verdict") or {}).get("use")),
         queued_behind=state.queued_behind if state.status == "queued" else (),
         seconds=_work_seconds(metrics),
         failure=state.failures[0].what if state.status == "failed" and state.failures else "",

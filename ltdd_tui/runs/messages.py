@@ -13,6 +13,7 @@ from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.verdict import verdict_lines
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Notifications: what has happened between two looks, which is told whatever screen is shown
@@ -186,6 +187,9 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    if told := verdict_lines(state):
+        advice, lines = told
+        return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
     return None
 
 

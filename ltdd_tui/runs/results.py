@@ -110,7 +110,7 @@ class RunSummary:
 
     `head_to_tail` is the accuracy by class, the largest class first. `settings` is None where config.yaml cannot be
     read; `faults` then say why, or why the run failed. `console` holds the last lines of a worker that crashed. `grid`
-    are the keys of a sweep with their values, which has nothing else here.
+    are the keys of a sweep with their values, which has nothing else here. `verdict` is what a person should use.
     """
 
     rows: tuple[Row, ...] = ()
@@ -121,6 +121,7 @@ class RunSummary:
     seconds: float | None = None
     stored: str = ""
     grid: tuple[tuple[str, str], ...] = ()
+    verdict: str = ""
 
 
 class RunSummaryReader:
@@ -169,7 +170,9 @@ def _from_metrics(metrics: Mapping[str, Any], settings: RunSettings | None, faul
     by_class = _head_to_tail(results.rows, results.class_counts)
     seconds = sum(results.stage_seconds.values())
     faults += results.faults
-    return RunSummary(results.rows, by_class, settings, faults, seconds=seconds or None, stored=results.stored)
+    return RunSummary(
+        results.rows, by_class, settings, faults, (), seconds or None, results.stored, verdict=results.verdict
+    )
 
 
 def _from_events(live: LiveRun, settings: RunSettings | None, faults: tuple[Fault, ...]) -> RunSummary:

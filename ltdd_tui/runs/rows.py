@@ -25,7 +25,7 @@ class Row:
     """One set under the recipe, in percent; `repeats` networks, `iteration` where the set has one.
 
     `per_class` is None for a class without test images. `labels` is the label regime, empty for experts and teachers.
-    `teacher_labels`: these random images had the teacher's labels, not their classes.
+    `teacher_labels`: these real images had the teacher's labels, not their classes. `tested_on`: test or validation.
     """
 
     label: str
@@ -37,11 +37,12 @@ class Row:
     iteration: int | None = None
     labels: str = ""
     teacher_labels: bool = False
+    tested_on: str = "test"
 
     @property
     def title(self) -> str:
         """What is written before its figures: runs whose random images have other labels must not look alike."""
-        return self.label + BY_TEACHER * self.teacher_labels
+        return self.label + BY_TEACHER * self.teacher_labels + f" ({self.tested_on})" * (self.tested_on != "test")
 
 
 def is_sound(figures: Evaluated | Figures, test_counts: Sequence[int]) -> bool:
@@ -68,6 +69,7 @@ def row_of(label: str, figures: Evaluated | Figures, repeats: int = 1, labels: s
         figures.iteration,
         figures.labels if isinstance(figures, Evaluated) else labels,
         bool(figures.teacher_labels),
+        figures.tested_on if isinstance(figures, Evaluated) else "test",
     )
 
 

@@ -24,6 +24,8 @@ Status = Literal["waiting", "queued", "running", "stopped", "failed", "crashed",
 EvaluationKey = tuple[str, int | None, str, int, str]
 ExpertKey = tuple[e.ExpertKind, int]
 DISTILL = "distill"
+VALIDATION = "validation"
+"""What accuracies are called that are measured on train images set apart, and not on test images."""
 EXPERT_STAGES: dict[e.ExpertKind, str] = {
     "representation": "experts",
     "classifier": "classifier_experts",
@@ -76,6 +78,11 @@ class RunState:
     def is_under_way(self) -> bool:
         """Whether, by its events, a worker has the run: in the queue, at work, or evaluating a finished one again."""
         return self.status in {"queued", "running"} or self.stages.current is not None
+
+    @property
+    def validates(self) -> bool:
+        """Whether checks are made on validation images: train images that were set apart."""
+        return bool(self.data and any(self.data.validation_counts))
 
     def has_stage(self, *names: str) -> bool:
         """Whether the run goes through one of these stages; so it is taken to as long as its plan is not known."""

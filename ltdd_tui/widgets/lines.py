@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -82,6 +83,16 @@ def wrapped(text: str, width: int, style: str = "", first: Content = EMPTY) -> l
     content = Content.styled("\n".join(map(clean, text.split("\n"))), style)
     lines = content.wrap(max(1, width - indent))
     return [Content.assemble(" " * indent if place else first, line) for place, line in enumerate(lines)]
+
+
+def labelled(lines: Iterable[tuple[str, str, bool]], width: int, label_width: int) -> Content:
+    """Labels on the left, texts wrapped beside them; of label, text, and whether it warns."""
+    rows = []
+    for label, text, warns in lines:
+        style = "$text-warning" if warns else "" if label else FADED
+        for place, part in enumerate(textwrap.wrap(text, max(width - label_width, 8)) or [""]):
+            rows.append(Content.assemble((f"{label if place == 0 else '':{label_width}}", FADED), (part, style)))
+    return Content("\n").join(rows)
 
 
 def strip_of(line: Content, widget: Widget) -> Strip:

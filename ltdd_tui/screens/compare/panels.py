@@ -101,6 +101,9 @@ def figures(comparison: Comparison, means: Sequence[SeedMean], width: int) -> li
         lines.append(Content.assemble(*parts))
     if any(run.latest and "final" not in run.rows for run in comparison.runs):
         lines += [EMPTY, Content.styled(NOTE, MUTED)]
+    for run, color in comparison.colored:
+        if told := run.verdict:
+            lines += [Content.assemble((f"{run.tag} ", color), (f"verdict: {told}", ""))]
     by_teacher = dict.fromkeys(run.tag for run, _ in rows if run.random_labels == "teacher")
     if by_teacher:
         lines += [EMPTY, Content.styled(f"{', '.join(by_teacher)}: random images with {RANDOM_NOTE}", MUTED)]

@@ -20,11 +20,13 @@ from textual.widgets import Button, Input, Static
 from textual_fspicker import SelectDirectory
 from textual_fspicker.parts import DirectoryNavigation
 
+from engine.run.adaptation import settings_of
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, LtddError
 from engine.run.image_inventory import Inventory, inventory
 from ltdd_tui.formatting import clean, short_path
 from ltdd_tui.launch.form import OWN_IMAGES, PATH, Form
+from ltdd_tui.launch.machine import calibrate_silently
 from ltdd_tui.launch.own_images import (
     DEFAULT_MINUTES,
     Proposal,
@@ -34,12 +36,11 @@ from ltdd_tui.launch.own_images import (
     propose,
     summary,
 )
-from ltdd_tui.launch.plan import plan_lines
-from ltdd_tui.screens.launch.plan_view import labelled
+from ltdd_tui.launch.plan import RunPlan, plan_lines, plan_run
 from ltdd_tui.screens.launch.thumbnails import IMAGES_A_CLASS, Thumbnails
 from ltdd_tui.widgets.bars import bar, gauge
 from ltdd_tui.widgets.field import Entry
-from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, WARNING, LinesView, fit, wrapped
+from ltdd_tui.widgets.lines import EMPTY, ERROR, MUTED, WARNING, LinesView, fit, labelled, wrapped
 from ltdd_tui.widgets.panes import KeyFooter, Pane, Panes, TitleBar
 
 LONGEST_NAME, LABEL_WIDTH = 18, 12
@@ -65,6 +66,10 @@ class PickFolder(SelectDirectory):
 class ScrollingLines(LinesView, can_focus=True):
     """Lines that arrows scroll, and that are drawn anew for each width."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.id = name
+
 
 def class_lines(found: Inventory, width: int) -> list[Content]:
     """Name, train and test images and bar of each class, the largest first; then what a person should know of all."""
@@ -84,9 +89,9 @@ def class_lines(found: Inventory, width: int) -> list[Content]:
     return [*lines, EMPTY, *labelled(facts(found), width, LABEL_WIDTH).split("\n")]
 
 
-def choice_lines(proposal: Proposal, width: int) -> list[Content]:
+def choice_lines(proposal: Proposal, run_plan: RunPlan, width: int) -> list[Content]:
     """What the run costs, then each setting with its value, and its reason below."""
-    lines = [*labelled(plan_lines(proposal.plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
+    lines = [*labelled(plan_lines(run_plan, stages_in_a_line=True), width, LABEL_WIDTH).split("\n"), EMPTY]
     for choice in proposal.choices:
         value = proposal.form.text(choice.setting) or "empty"
         lines.append(Content.assemble(choice.setting, "  ", (value, "bold $text-accent")))
@@ -124,6 +129,7 @@ them. Escape leaves everything as it was.
         Binding("u", "use", "Use these settings", id="folder.use"),
         Binding("f", "plain_form", "Form without them", id="folder.form"),
         Binding("m", "minutes", "Minutes", id="folder.minutes"),
+        Binding("ctrl+b", "measure", "Measure this machine", show=False, id="launch.measure"),
         Binding("q,escape", "leave", "Back", id="folder.leave"),
     ]
     AUTO_FOCUS = ""
@@ -137,7 +143,7 @@ them. Escape leaves everything as it was.
         self._looked_at, self._has_left = (0, 0), False
         self._timer: Timer | None = None
         self._title = TitleBar("Your folder")
-        self._about, self._choices = ScrollingLines(id="classes"), ScrollingLines(id="reasons")
+        self._about, self._choices = ScrollingLines("classes"), ScrollingLines("reasons")
         self._thumbnails = Thumbnails()
         self._minutes = Entry(f"{DEFAULT_MINUTES:g}", type="number", compact=True, id="minutes")
         self._use = Button("Use these settings (u)", id="use", action="screen.use", variant="primary", compact=True)
@@ -184,7 +190,7 @@ them. Escape leaves everything as it was.
 
     @work(group="look")
     async def _look(self) -> None:
-        dataset = DatasetSettings(name=OWN_IMAGES, path=self._path)
+        dataset = DatasetSettings(name="folder", path=self._path)
         try:
             found = await asyncio.to_thread(inventory, dataset, self._progress)
         except _Left:
@@ -221,22 +227,21 @@ them. Escape leaves everything as it was.
         if self._inventory is None or (minutes := _minutes(self._minutes.value)) is None:
             return
         try:
-            proposal = await asyncio.to_thread(
-                propose, self._inventory, self._path, self._form, minutes, self._runs_dir
-            )
+            proposal = await asyncio.to_thread(propose, self._inventory, self._path, self._form, minutes)
+            run_plan = await asyncio.to_thread(plan_run, proposal.form, self._runs_dir)
         except LtddError as error:
             self._tell_faults(error.faults)
             return
         first, self._proposal = self._proposal is None, proposal
-        self._show(self._inventory, proposal)
+        self._show(self._inventory, proposal, run_plan)
         if first and self.focused is None:
             # Of tabs, the first one is what a person wants to see first.
             self.set_focus(self._about if self.size.width < SMALLEST_WIDE else self._use)
 
     # ---- What is shown. ----
 
-    def _show(self, found: Inventory, proposal: Proposal) -> None:
-        self._choices.draw(lambda width: choice_lines(proposal, width))
+    def _show(self, found: Inventory, proposal: Proposal, run_plan: RunPlan) -> None:
+        self._choices.draw(lambda width: choice_lines(proposal, run_plan, width))
         names = [one.name for one in class_counts(found)]
         files = [found.thumbnails(found.survey.names.index(name), IMAGES_A_CLASS) for name in names]
         side = proposal.form.text("dataset.resolution") or found.sides[1]
@@ -269,6 +274,14 @@ them. Escape leaves everything as it was.
         """Gives the form with these settings."""
         if self._proposal is not None:
             self.dismiss(self._proposal.form)
+
+    @work(exclusive=True, group="measure")
+    async def action_measure(self) -> None:
+        """Times the steps of a run on this machine, so that minutes need not be guessed."""
+        if (proposal := self._proposal) is not None:
+            self.notify("ten seconds, or twice that where steps are compiled", title="measuring this machine")
+            await asyncio.to_thread(calibrate_silently, settings_of(proposal.choices), proposal.form.device)
+            self._propose()
 
     def action_leave(self) -> None:
         """Leaves everything as it was."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
@@ -15,7 +13,6 @@ from textual.widgets import Static
 from ltdd_tui.formatting import clean, duration
 from ltdd_tui.launch.plan import (
     LongTail,
-    PlanLine,
     RunPlan,
     plan_lines,
     shortage_note,
@@ -23,7 +20,7 @@ from ltdd_tui.launch.plan import (
     stage_seconds,
 )
 from ltdd_tui.widgets.bars import bar, silhouette
-from ltdd_tui.widgets.lines import FADED, fit
+from ltdd_tui.widgets.lines import FADED, fit, labelled
 
 LONGEST_NAME, SHORT_MARK = 18, "!"
 PROFILE_ROWS = 5
@@ -135,18 +132,6 @@ def _size_line(tail: LongTail | None, width: int) -> Content:
     return Content.assemble(
         (numbers, "bold"), "\n" if below else "", (smaller if below else smaller.rjust(room), FADED)
     )
-
-
-def labelled(plan_lines: list[PlanLine], width: int, label_width: int) -> Content:
-    """Labels on the left, texts wrapped beside them."""
-    rows = []
-    for line in plan_lines:
-        style = "$text-warning" if line.warns else "" if line.label else FADED
-        texts = textwrap.wrap(line.text, max(width - label_width, 8)) or [""]
-        for place, text in enumerate(texts):
-            label = f"{line.label if place == 0 else '':{label_width}}"
-            rows.append(Content.assemble((label, FADED), (text, style)))
-    return Content("\n").join(rows)
 
 
 def _stages(run_plan: RunPlan, width: int) -> Content:

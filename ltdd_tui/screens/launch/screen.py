@@ -66,7 +66,8 @@ already. Experts that an earlier run trained are taken from the cache.
 
 A **sweep** (`F4`) is a grid of runs, such as a table of a paper: pick one, see what it costs, and start it.
 
-Your own images: choose the data set `folder`, and a folder that holds `train/<class>/*` and, if you like, `test/`.
+Your own images: `ctrl+o`, and pick their folder, or enter in the field *images in*. A page shows what the folder holds,
+and the settings that follow from that, before they fill the form.
 """
     # Presets and costs leave the form too little room below that.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide"), (160, "-huge")]
@@ -386,15 +387,14 @@ Your own images: choose the data set `folder`, and a folder that holds `train/<c
     @work(exclusive=True, group="dialog")
     async def action_pick_folder(self, path: str = "") -> None:
         """Lets one pick the folder of the images, unless it is known, and shows what it holds before the form."""
-        # Not needed for the first picture, and slow to import.
-        from ltdd_tui.screens.launch.folder_page import FolderPage, PickFolder
+        from ltdd_tui.screens.launch.folder_page import FolderPage, PickFolder  # slow to import
 
         if not path:
             start = expanded(self.form.text(PATH) or ".")
             place = start if os.path.isdir(start) else Path.cwd()
             path = str(await self.app.push_screen_wait(PickFolder(place)) or "")
-        form = await self.app.push_screen_wait(FolderPage(path, self.form, self.runs_dir)) if path else None
-        if form is not None:
+        if path and (form := await self.app.push_screen_wait(FolderPage(path, self.form, self.runs_dir))):
             self.take(form, remember=True)
             self._panes.see("form")
             self.set_focus(self.query_one("#start"))
+            self.notify("enter starts the run; every setting can be changed before")

@@ -139,7 +139,7 @@ class Thumbnails(Vertical, can_focus=True):
     TITLE: ClassVar[str] = "Images"
     BINDINGS: ClassVar[list[BindingType]] = [
         *SELECTION_BINDINGS,
-        Binding("e", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
+        Binding("e,enter", "cycle", "View", tooltip="All classes, one class, one image", id="images.cycle"),
     ]
 
     def __init__(self) -> None:

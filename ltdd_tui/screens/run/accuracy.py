@@ -16,7 +16,7 @@ from engine.run.metrics import interval_text
 from ltdd_tui.formatting import clean, mean_and_std, percent
 from ltdd_tui.runs.figures import ClassAccuracies, ClassAccuracy, class_accuracies
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
-from ltdd_tui.runs.state import RunView
+from ltdd_tui.runs.state import VALIDATION, RunView
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.widgets.bars import gauge
 from ltdd_tui.widgets.lines import (
@@ -37,7 +37,7 @@ from ltdd_tui.widgets.lines import (
     wrapped,
 )
 
-RANDOM, START, BOUND = "r", "i", "│"
+RANDOM, START, BOUND, STANDS_IN = "r", "i", "│", "*"
 VALUE_CELLS, INTERVAL_CELLS, CHANGE_CELLS = 6, 8, 7
 NAME_CELLS, SHORTEST_BAR, LABELS_CELLS = 18, 8, 7
 STEP = 10.0
@@ -75,7 +75,7 @@ class BarColumns:
 
     def images(self, one: ClassAccuracy) -> str:
         """The class's train images; after a slash its test images, where these are not the same for all classes."""
-        count = "" if one.count is None else str(one.count)
+        count = "" if one.count is None else f"{one.count}{STANDS_IN * one.stands_in}"
         return f"{count}/{one.tests}" if self.with_tests and one.tests is not None else count
 
 
@@ -132,6 +132,8 @@ def class_lines(accuracies: ClassAccuracies, width: int, height: int, regimes: S
     columns, count = BarColumns(accuracies, width), len(accuracies.classes)
     height -= len(regimes)
     lines: list[Content | ClassAccuracy] = [Content.styled(misfit, WARNING) for misfit in accuracies.misfits]
+    if any(one.stands_in for one in accuracies.classes):
+        lines += wrapped(f"{STANDS_IN} spared no validation images: its own train images stand in", width, WARNING)
     # A scale alone is not worth scrolling for.
     has_scale = not _scale_stays(accuracies) and len(lines) + count != height
     spaced = len(lines) + 2 * count - 1 + has_scale <= height
@@ -181,7 +183,8 @@ def foot_lines(accuracies: ClassAccuracies, width: int) -> list[Content]:
             for group, value in accuracies.groups.items()
         ]
         groups = Content.assemble(*itertools.chain.from_iterable(parts))
-    if tests := accuracies.tests_of_each:
+    last = accuracies.last
+    if (tests := accuracies.tests_of_each) and (last is None or last.tested_on != VALIDATION):
         note = Content.styled(f"{tests:,} test images a class", MUTED)
         # Of two that do not fit, the groups say more.
         groups = spread(groups, note, width) if groups.cell_length + note.cell_length < width else groups
@@ -207,6 +210,8 @@ training images (head) to the one with fewest (tail).
 - the number behind it is the accuracy in percent, then its change since the check before
 - `20-100` after an accuracy is its 95 % interval (Wilson), where a class has fewer than 10 test images: with so few
   the accuracy of the class may lie anywhere in it
+- of a run that sets **validation** images apart, the bars of checks are on those, the final ones on test images; `*`
+  marks a class that spared none, so that its own train images stand in
 - `r` is what as many **random** real images reach, `i` the set that distillation **started** from
 - `│` is the bound: what the experts reach, which saw **all** long-tailed images
 - of a run with other **label regimes** than `stored`, bars and title are of its first one; each regime has a line of
@@ -232,7 +237,9 @@ A tail that lives has bars far right of their `r` and `i`. Where two marks meet,
         self.border_title = _title(accuracies, state.first_regime_told)
         random = by_label(rows).get("random")
         labels = BY_TEACHER if random and random.teacher_labels else ""
-        self.border_subtitle = f"r random images{labels}, i start, │ {accuracies.bound_of or 'experts'} on all data"
+        marks = f"r random images{labels}, i start, │ {accuracies.bound_of or 'experts'} on all data"
+        validated = accuracies.last is not None and accuracies.last.tested_on == VALIDATION
+        self.border_subtitle = f"bars: {VALIDATION} images; on test images: {marks}" if validated else marks
         self._foot.set_class(_scale_stays(accuracies), "-with-scale")
         self.lines.draw(lambda width: class_lines(accuracies, width, self.lines.size.height, regime_lines(rows, width)))
         self._foot.draw(lambda width: foot_lines(accuracies, width))
@@ -248,4 +255,5 @@ def _title(accuracies: ClassAccuracies, labels: str) -> str:
 
 
 def _figure(event: Evaluated) -> str:
-    return mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats)
+    on = f" ({VALIDATION})" if event.tested_on == VALIDATION else ""
+    return mean_and_std(event.accuracy_mean, event.accuracy_std, event.repeats) + on

@@ -10,12 +10,14 @@ from textual.content import Content
 from ltdd_tui.formatting import duration, percent, stage_name
 from ltdd_tui.runs.figures import number
 from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.verdict import comparison
 from ltdd_tui.screens.panel import LinesPanel
 from ltdd_tui.screens.run.header import clock, speed
 from ltdd_tui.widgets.bars import cells, gauge, resampled
-from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, WARNING, fit, spread, wrapped
+from ltdd_tui.widgets.lines import ACCENT, EMPTY, GOOD, MUTED, STRONG, WARNING, fit, spread, wrapped
 
 LABEL_CELLS, BAR_CELLS = 11, 12
+COMPARED_CELLS = (12, 6, 8)
 SIGNS = {"done": ("✓", GOOD), "running": ("●", ACCENT), "interrupted": ("■", WARNING), "pending": ("·", MUTED)}
 
 
@@ -35,6 +37,7 @@ def detail_lines(view: RunView, now: float, width: int) -> list[Content]:
             room = max(0, min(BAR_CELLS, width - lines[-1].cell_length))
             lines[-1] += gauge(reading.memory_gib or 0.0, reading.memory_total_gib or 0.0, room, ACCENT)
             lines += use_lines(view.state, width)
+    lines += _comparison_lines(view.state, width)
     return [*lines, EMPTY, *_stage_lines(view.state, now, width)] if view.state.stages.by_name else lines
 
 
@@ -86,6 +89,21 @@ def _facts(view: RunView, now: float) -> Iterator[tuple[str, str]]:
         yield "stored", view.stored
 
 
+def _comparison_lines(state: RunState, width: int) -> Iterator[Content]:
+    """What a person could train on instead of the final set, once that is measured: accuracy, networks, seconds."""
+    rows = comparison(state)
+    if state.verdict is None or not rows:
+        return
+    yield EMPTY
+    tests = state.data.test_images if state.data else 0
+    yield Content.styled(f"trained on: accuracy % on {tests:,} test images, networks, seconds of each", MUTED)
+    name_cells = max(min(max(len(row.name) for row in rows), width - sum(COMPARED_CELLS)), 1)
+    for place, row in enumerate(rows):
+        cells_of = zip((row.figures, f"n={row.networks}", row.seconds), COMPARED_CELLS, strict=True)
+        figures = "".join(fit(text, wide, right=True) for text, wide in cells_of)
+        yield Content.assemble((fit(row.name, name_cells), STRONG if place == 0 else ""), (figures, MUTED))
+
+
 def _stage_lines(state: RunState, now: float, width: int) -> Iterator[Content]:
     for stage in state.stages.by_name.values():
         sign, style = SIGNS[stage.status]
@@ -105,8 +123,9 @@ class DetailsPanel(LinesPanel):
 The device and the most memory the worker has used on it. Below that, what is in use now and its course since the start:
 `cpu` in percent of one core (800 % are eight busy cores), `ram` what the worker holds, `gpu` the share of time in which
 the GPU worked, `gpu memory` what all its processes hold. Then the settings' hash (equal hashes: the same experiment),
-the seed, what published work reports for this cell, the folder of the run, what its result takes where it is kept, and
-the time each stage has worked; `y` copies the folder's path.
+the seed, what published work reports for this cell, the folder of the run, and what its result takes where it is kept.
+Of a run with a verdict, what one could train on instead: the start, selections, random images, everything, each with
+the networks behind the figure. Last the time each stage has worked; `y` copies the folder's path.
 """
 
     def show(self, view: RunView) -> None:

@@ -13,7 +13,7 @@ from textual.content import Content
 from ltdd_tui.formatting import percent
 from ltdd_tui.preferences import series_color
 from ltdd_tui.runs.figures import checks, reference_accuracies
-from ltdd_tui.runs.state import DISTILL, RunState, RunView
+from ltdd_tui.runs.state import DISTILL, VALIDATION, RunState, RunView
 from ltdd_tui.screens.panel import Panel
 from ltdd_tui.widgets.axis import reading
 from ltdd_tui.widgets.chart import Level, Line, line
@@ -44,7 +44,9 @@ not finite is a gap. Of a run of more than 16,384 iterations every second one is
 `events.jsonl` holds all.
 
 Below is the accuracy of the checks, with random images, the start and the experts (`bound`: trained on the whole
-long-tailed set) as dashed lines. Where there is no room for both, `a` changes between them.
+long-tailed set) as dashed lines. Where a run sets validation images apart, the curve is on those, and so is called
+`validation`; the dashed lines, with that of the final set, stay on test images. Where there is no room for both, `a`
+changes between them.
 
 The losses are drawn as an exponential moving average, corrected for its start; the values themselves are faint behind
 it. The title names the weight of the average: EMA 0.9 averages over about ten iterations. Letters on the lines are the
@@ -135,6 +137,8 @@ first letters of their names.
         self._accuracy.display = self._shows == "accuracy" or (self._shows == "both" and self._can_show_both)
         self._losses.display = self._shows != "accuracy"
         labels = self._state.first_regime_told
+        # The curve is not of the images that the dashed lines are of.
+        labels += f" ({VALIDATION}; lines: test)" if self._state.validates else ""
         title = LOSS_TITLE if self._losses.display else ACCURACY_TITLE + labels
         below = f" · accuracy{labels}" if self._losses.display and self._accuracy.display else ""
         values = [of_losses] * self._losses.display + [of_accuracy] * self._accuracy.display
@@ -155,7 +159,8 @@ first letters of their names.
         iterations, means = checks(self._state)
         named = reference_accuracies(self._state).items()
         levels = [Level(name, value, series_color(place + 3, dark)) for place, (name, value) in enumerate(named)]
-        lines = [line("accuracy", iterations, means, series_color(2, dark))]
+        name = VALIDATION if self._state.validates else "accuracy"
+        lines = [line(name, iterations, means, series_color(2, dark))]
         self._accuracy.plot(lines, levels)
         return _last_values(lines, percent)
 

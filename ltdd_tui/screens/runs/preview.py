@@ -57,6 +57,9 @@ def preview_lines(entry: RunEntry, summary: RunSummary, width: int) -> Iterator[
     if summary.console:
         yield from (EMPTY, Content.styled("last output of the worker", MUTED))
         yield from wrapped("\n".join(summary.console), width, ERROR)
+    if summary.verdict:
+        # Without the numbers behind it, which stand below.
+        yield from (EMPTY, *wrapped(summary.verdict.split("; ")[0], width, STRONG))
     if summary.rows:
         yield from (EMPTY, *_accuracies(summary, width))
     if summary.head_to_tail:

@@ -249,6 +249,8 @@ class RunsScreen(RunActions):
         finished = [run.accuracy_mean is not None for run in runs]
         resumable = any(not one and not other for one, other in zip(at_work, finished, strict=True))
         hidden = {"resume": not resumable, "stop": not any(at_work), "evaluate": not all(finished)}
+        # Who has runs knows the way; an empty list tells it.
+        hidden["app.launch(True)"] = True
         hidden |= {"compare": not self._marked, "rename": any(at_work) or len(runs) > 1, "delete": any(at_work)}
         of_sweep = NOT_OF_SWEEPS if any(run.cells for run in runs) else set()
         return {action for action, hides in hidden.items() if hides} | of_sweep

@@ -26,6 +26,7 @@ from textual.widgets.option_list import Option
 
 from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
+from ltdd_tui.runs.state import VALIDATION
 
 # Signs that every terminal font has; the words beside them say the same.
 MARKS = {
@@ -73,7 +74,8 @@ def accuracy_text(entry: RunEntry) -> str:
     if run.accuracy_mean is not None:
         # A final figure is always one of several networks, unless its spread is none.
         return mean_and_std(run.accuracy_mean, run.accuracy_std, 2) + labels
-    return f"{percent(run.check_mean)}{labels} so far" if run.check_mean is not None else ""
+    on = f" ({VALIDATION})" if run.check_on == VALIDATION else ""
+    return f"{percent(run.check_mean)}{labels}{on} so far" if run.check_mean is not None else ""
 
 
 COLUMNS = (
@@ -106,6 +108,13 @@ COLUMNS = (
         lambda entry: entry.run.accuracy_mean,
         right=True,
         descending=True,
+    ),
+    Column(
+        "verdict",
+        "verdict",
+        2,
+        lambda entry, now: entry.run.verdict,
+        lambda entry: entry.run.verdict or None,
     ),
     Column(
         "tags",
@@ -184,7 +193,9 @@ def fit_columns(
     widths["dataset"] = min(WIDEST_DATASET, widths["dataset"])
     widths["tags"] = min(WIDEST_TAGS, widths["tags"])
     tagged = any(entry.run.tags for entry in entries)
-    shown = [column for column in COLUMNS if tagged or column.key != "tags"]
+    judged = any(entry.run.verdict for entry in entries)
+    # Columns that most people have nothing in are there only where somebody has.
+    shown = [column for column in COLUMNS if {"tags": tagged, "verdict": judged}.get(column.key, True)]
     while True:
         left = width - sum(widths[column.key] + gap for column in shown if column.key != "name")
         if left >= min(widths["name"], SHORTEST_NAME) or len(shown) <= 2:

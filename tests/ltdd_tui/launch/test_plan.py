@@ -16,8 +16,8 @@ from engine.run.presets import load_preset, resolve
 from engine.run.schema import leaves
 from engine.run.settings import RunSettings
 from ltdd_tui.launch.create import cell_name
-from ltdd_tui.launch.form import METHOD_HELP, NAME, field_help, find_settings, form_of_preset
-from ltdd_tui.launch.plan import PlanLine, plan_lines, plan_run
+from ltdd_tui.launch.form import METHOD_HELP, NAME, PlanLine, field_help, find_settings, form_of_preset
+from ltdd_tui.launch.plan import plan_lines, plan_run
 from ltdd_tui.screens.launch.dialogs import annotated, as_yaml
 
 

@@ -16,10 +16,10 @@ from ltdd_tui.report.accuracy import over_settings
 from ltdd_tui.report.cells import report_cells
 from ltdd_tui.report.details import images
 from ltdd_tui.report.document import Document, Folded, Heading, Listing, Picture, Pictures, Strong
-from ltdd_tui.report.report import asked_for, read_subject, summary, tidy_table
+from ltdd_tui.report.report import asked_for, read_subject, summary, tidy_table, verdicts
 from ltdd_tui.runs.tables import Table
 from tests.integration.browser import chromium, new_page
-from tests.ltdd_tui.recorded import END, NAMES, record
+from tests.ltdd_tui.recorded import END, NAMES, VERDICT, record
 from tests.ltdd_tui.report.sweep_on_disk import FAILED, MEAN, WAITING
 
 UNCLEAN = "a|b <script>alert(1)</script> `x` *y* $z$ \x1b[31m"
@@ -224,3 +224,12 @@ def test_a_damaged_file_costs_its_own_figures_and_no_more(
         damaged == ["config.yaml"]
     )
     assert [picture.name for picture in images([cell])] == ([] if "previews/000020.png" in damaged else ["images-0"])
+
+
+def test_a_verdict_stands_first_with_the_table_behind_it(tmp_path: Path) -> None:
+    record(tmp_path / "judged", "judged", 20)
+    subject = read_subject(asked_for(["judged"], tmp_path))
+    heading, text, table = verdicts(subject.runs)
+    assert heading == Heading("Verdict") and isinstance(text, str) and text.startswith(f"judged: {VERDICT}")
+    assert "kept iteration 18" in text and "10,000 test images, which no choice has seen" in text
+    assert isinstance(table, Table) and [row[0] for row in table.rows][:2] == ["the final set", "its start"]

@@ -38,7 +38,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     root = tmp_path_factory.mktemp("originals")
     return {
         status: record(root / status, status, ITERATIONS)
-        for status in ("empty", "stopped", "failed", "crashed", "done")
+        for status in ("empty", "stopped", "failed", "crashed", "done", "judged")
     }
 
 

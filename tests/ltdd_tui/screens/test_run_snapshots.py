@@ -24,6 +24,7 @@ WORDS = {
     "failed": "the run failed",
     "crashed": "the worker process died",
     "done": "✓ done",
+    "judged": "verdict: use the set",
 }
 
 
