@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__.splitlines()[0] if __doc__ else "")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("inspect").add_argument("path", type=Path)
+    asking = commands.add_parser("predict")
+    asking.add_argument("folder", type=Path)
+    asking.add_argument("paths", type=Path, nargs="+")
     importing = commands.add_parser("import-experts")
     importing.add_argument("path", type=Path)
     importing.add_argument("--preset", required=True)
@@ -82,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--pt", type=Path)
             command.add_argument("--set", choices=("final", "best"), default="final")
             command.add_argument("--tensorboard", type=Path)
-            command.add_argument("--teacher", action="store_true")
+            for part in ("--teacher", "--model", "--onnx"):
+                command.add_argument(part, action="store_true")
     return parser
 
 

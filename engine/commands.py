@@ -15,6 +15,7 @@ from engine.distributed import joined, rank_here
 from engine.importing.set_files import read_imported_set
 from engine.parallel import assist
 from engine.queue import stop_check, stop_signals
+from engine.results.model import predictions_of, write_onnx
 from engine.results.tensorboard import write_tensorboard
 from engine.run.auto_settings import with_numbers
 from engine.run.errors import DONE, LtddError, StopSignals
@@ -39,7 +40,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 
         calibrate(pick_device(arguments.device), arguments.compiler)
         return DONE
-    if arguments.command in ("inspect", "import-experts"):
+    if arguments.command in ("inspect", "import-experts", "predict"):
         return _print_answer(arguments)
     if arguments.command == "sweep":
         return work_on_sweep(
@@ -50,7 +51,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         # Without the lock and without events: it only reads, so another worker may be running the run.
         for warning in write_tensorboard(folder, arguments.tensorboard):
             print(f"warning: {warning.message}", file=sys.stderr)
-        if arguments.images is None and arguments.pt is None and not arguments.teacher:
+        if not any((arguments.images, arguments.pt, arguments.teacher, arguments.model, arguments.onnx)):
             return DONE
     with folder.held():
         _do_command(arguments, folder, stop_signals())
@@ -73,10 +74,12 @@ def _assist(arguments: argparse.Namespace) -> int:
 
 
 def _print_answer(arguments: argparse.Namespace) -> int:
-    """Prints as JSON what the files made elsewhere hold, or their faults; returns the exit code."""
+    """Prints as JSON what files made elsewhere hold, or what a model says of images; returns the exit code."""
     try:
         if arguments.command == "inspect":
             answer, code = read_imported_set(arguments.path).describe(), DONE
+        elif arguments.command == "predict":
+            answer, code = {"images": list(predictions_of(RunFolder(arguments.folder), arguments.paths))}, DONE
         else:
             # Imported here: no other command needs it.
             from engine.importing.replay_buffers import import_experts
@@ -118,4 +121,8 @@ def _do_command(arguments: argparse.Namespace, folder: RunFolder, requests: Stop
             else:
                 if arguments.teacher:
                     pipeline.keep_teacher(context)
+                if arguments.model or (arguments.onnx and not folder.model.exists()):
+                    pipeline.keep_model(context)
+                if arguments.onnx:
+                    write_onnx(folder)
                 export_copies(context, arguments.images, arguments.pt, arguments.set)

@@ -28,7 +28,7 @@ from engine.data.dataset import LongTailedData
 from engine.data.partition import Partition
 from engine.data.whitening import Whitening
 from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, target_probabilities
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import Synthetic, from_levels, rounded
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
@@ -37,7 +37,8 @@ from engine.run.settings import RunSettings
 from engine.teachers import Teacher
 from engine.training.accuracy import balanced
 
-FORMAT = 1
+FORMAT, TEACHER_FORMAT = 2, 1
+"""2: pixels and soft labels are computed on reading, and images may have 8 bits."""
 METADATA_KEY, TEACHER_KEY = "ltdd", "ltdd-teacher"
 WHITENING_PREFIX = "whitening."
 # The recipe of stored labels as published; what differs from it is written beside it.
@@ -48,14 +49,13 @@ PUBLISHED_RECIPE = {"epochs", "batch_size", "momentum", "weight_decay", "decay_a
 class DistilledSet:
     """A distilled set: S images of C classes with soft labels, class after class, and how to train on them.
 
-    `images` (S, channels, H, W): whitened, what networks see; `pixels`: the same in [0, 1]. `soft_labels` (S, C):
-    probabilities, the softmax of `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
+    `images` (S, channels, H, W): whitened, what networks see. `soft_labels` (S, C): probabilities, the softmax of
+    `label_logits` where labels were learnt, else one-hot. `labels` (S,): the classes.
     `learning_rate` and `recipe`: how the run's evaluation trains on the stored labels. `about`: the file's metadata
     (see `describe`).
     """
 
     images: Tensor
-    pixels: Tensor
     soft_labels: Tensor
     label_logits: Tensor
     labels: Tensor
@@ -74,9 +74,16 @@ class DistilledSet:
                 for name, value in tensors.items()
                 if name.startswith(WHITENING_PREFIX)
             }
-            named = {name: tensors[name] for name in ("images", "pixels", "soft_labels", "label_logits", "labels")}
+            logits, images = tensors["label_logits"], tensors["images"]
+            if about["format"] == 1:
+                soft_labels = tensors["soft_labels"]
+            else:
+                soft_labels = target_probabilities(logits, about["soft_labels"])
             return DistilledSet(
-                **named,
+                images if images.dtype != torch.uint8 else from_levels(images, tensors["image_ranges"]),
+                soft_labels,
+                logits,
+                tensors["labels"],
                 learning_rate=float(tensors["learning_rate"]),
                 whitening=Whitening.from_state(whitening),
                 recipe=EvaluateSettings(**about["recipe"]).recipe(tuple(about["augmentation"])),
@@ -84,6 +91,11 @@ class DistilledSet:
             )
         except (KeyError, TypeError, IndexError, ValidationError) as error:
             raise InputError(f"a part of the distilled set is missing: {error}", str(path), "export it anew") from None
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """The images in [0, 1], (S, channels, H, W)."""
+        return self.whitening.to_pixels(self.images).clamp(0, 1)
 
     @cached_property
     def training_images(self) -> Tensor:
@@ -286,6 +298,7 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         if regime in recipe.labels or block.model_dump(exclude_defaults=True)
     }
     mini_images = settings.initialize.model_dump(include={"partition"}, exclude_defaults=True)
+    low_rank = settings.dataset.model_dump(include={"whitening_rank"}, exclude_defaults=True)
     about = {
         "format": FORMAT,
         "method": settings.method,
@@ -299,10 +312,11 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "image_size": data.image_size,
         "augmentation": list(settings.dataset.augmentation),
         "whitening": settings.dataset.whitening,
+        "soft_labels": settings.has_soft_labels,
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
         "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
     }
-    return about | blocks | mini_images
+    return about | blocks | mini_images | low_rank
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:
@@ -310,12 +324,12 @@ def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synt
     rate = settings.evaluate.learning_rate
     tensors = {
         "images": synthetic.images,
-        "pixels": data.whitening.to_pixels(synthetic.images).clamp(0, 1),
-        "soft_labels": target_probabilities(synthetic.label_logits, settings.has_soft_labels),
         "label_logits": synthetic.label_logits,
         "labels": torch.arange(data.num_classes).repeat_interleave(len(synthetic.label_logits) // data.num_classes),
         "learning_rate": synthetic.beta if rate == "learnt" else torch.tensor(rate),
     }
+    if settings.export.images == "uint8":
+        tensors["images"], tensors["image_ranges"] = rounded(synthetic.images)
     tensors |= {WHITENING_PREFIX + name: value for name, value in data.whitening.state().items()}
     return _bytes(tensors, METADATA_KEY, describe(settings, data))
 
@@ -335,7 +349,7 @@ def teacher_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher)
         tensors["adjustment"] = teacher.adjustment
     experts = settings.experts
     about = {
-        "format": FORMAT,
+        "format": TEACHER_FORMAT,
         "kind": settings.teacher.kind,
         "networks": len(teacher.weights),
         "label_adjustment": settings.teacher.label_adjustment,

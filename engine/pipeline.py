@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch import Tensor
 from engine.checkpoints import DistillState, best_check, load_set, record_check, save_set
 from engine.context import Clock, Context
 from engine.data.dataset import LongTailedData
-from engine.distilled import DistilledSet, teacher_bytes
+from engine.distilled import DistilledSet, describe, teacher_bytes
 from engine.importing.imported_sets import load_starting_set
 from engine.manifest import versions
 from engine.matching.recovery import Recovery
@@ -26,6 +27,7 @@ from engine.matching.synthetic import StartingSet, Synthetic
 from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation
+from engine.results.model import write_model
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, finite
@@ -36,7 +38,14 @@ from engine.run.recipes import known_network, known_regime
 from engine.scores import score_set
 from engine.stages.bounds import evaluate_bounds
 from engine.stages.distill import AnyMatcher, distill, distribution_matcher, student_matcher
-from engine.stages.evaluate import EvaluationTarget, evaluate, random_target, summed_confusion, synthetic_target
+from engine.stages.evaluate import (
+    EvaluationTarget,
+    evaluate,
+    first_network,
+    random_target,
+    summed_confusion,
+    synthetic_target,
+)
 from engine.stages.experts import last_weights, train_or_load_experts
 from engine.stages.export import export
 from engine.stages.initialize import initialize
@@ -122,6 +131,10 @@ def run(context: Context) -> None:
 
     # What there is to reach at all, by networks that see every image.
     bounds = evaluate_bounds(context, data) if settings.bounds.losses else []  # stages/bounds.py
+
+    if settings.export.model:
+        with context.clock.timed("export"):
+            _write_model(context, data, end.iteration, end.result, teacher, describe(settings, data))
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
@@ -281,6 +294,37 @@ def keep_teacher(context: Context) -> None:
     write_metrics_and_card(context.folder, metrics, distilled.about)
 
 
+def keep_model(context: Context) -> None:
+    """Writes result/model.pt2 of a finished run: the first network of its evaluation, trained once more.
+
+    Raises InputError for an unfinished run, or data that has changed since the run.
+    """
+    distilled, metrics = read_result(context.folder, context.device)
+    regime: LabelRegime = metrics.get("labels") or "stored"
+    context, final = _evaluated_in(context, (regime,)), _as_synthetic(distilled)
+    if regime == "online":
+        data, teacher = _data_and_teacher(context, final)
+    else:
+        data, teacher = load_run_data(context), None
+    _write_model(context, data, metrics["final"]["iteration"], final, teacher, distilled.about)
+    write_metrics_and_card(context.folder, metrics, distilled.about)
+
+
+def _write_model(
+    context: Context,
+    data: LongTailedData,
+    iteration: int,
+    final: Synthetic,
+    teacher: Teacher | None,
+    about: dict[str, Any],
+) -> None:
+    """Keeps the first network of the final set's evaluation, as a program of PyTorch; `about`: as of `describe`."""
+    recipe = context.settings.evaluate
+    target = synthetic_target(context, data, "final", "set", iteration, final, recipe.labels[0], teacher)
+    network, theta = first_network(context, data, target, recipe.arch[0])
+    write_model(context.folder.model, network.with_weights(theta), data.whitening, about)
+
+
 def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedData, Teacher | None]:
     """The data of a finished run, and its teacher as in the run, less the tau that was searched on the start."""
     prepared = prepare(context)
@@ -290,7 +334,7 @@ def _data_and_teacher(context: Context, final: Synthetic) -> tuple[LongTailedDat
 def _figures_of_teacher(context: Context, data: LongTailedData, teacher: Teacher | None) -> MetricsJson:
     """What metrics.json says of a teacher, and of the bytes that have to be kept."""
     figures = teacher_figures(context.settings, data, teacher)
-    kept = stored_bytes(context.settings, data, teacher)
+    kept = stored_bytes(context.settings, data, teacher, context.folder)
     return {"teacher": figures and finite(figures.model_dump()), "stored_bytes": kept.model_dump()}
 
 

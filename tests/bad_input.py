@@ -469,6 +469,17 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             files={"runs/old/config.yaml": "ipc: 1\n"},
         ),
         BadInput(
+            "ltdd-tui predict old photo.jpg",
+            "error: runs/old/result/model.pt2: the run has no model\n"
+            "hint: `ltdd-tui export old --model` trains and writes one",
+            files={"runs/old/config.yaml": "ipc: 1\n"},
+        ),
+        BadInput(
+            "ltdd-tui predict old photo.jpg",
+            "error: photo.jpg: there is no such file or folder",
+            files={"runs/old/config.yaml": "ipc: 1\n", "runs/old/result/model.pt2": ""},
+        ),
+        BadInput(
             "python -m engine run runs/old",
             "error: runs/old/config.yaml:1: ipc: must be >= 1, this is 0\nhint: synthetic images per class (IPC)",
             files={"runs/old/config.yaml": "ipc: 0\n"},

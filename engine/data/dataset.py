@@ -184,7 +184,7 @@ def load_long_tailed(
     train_images, test_images, judged_images = (
         pixels.to(whitening_device).float() / 255 for pixels in (train, test, judged)
     )
-    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon)
+    whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon, settings.whitening_rank)
     groups, grouping = class_groups(counts)
     whitened = whitening.train(train_images).to(device)
     files = [source.train.files[i] for i in everything] if source.train.files else []
@@ -292,7 +292,9 @@ def _fingerprint(
     validation: Tensor,
 ) -> str:
     """Sixteen hex digits over pixels, labels and whitening settings; of the input, so it is alike on every machine."""
-    digest = hashlib.sha256(f"{settings.whitening} {settings.whitening_epsilon} {tuple(train.shape)}".encode())
+    rank = "" if settings.whitening_rank == "full" else f" {settings.whitening_rank}"
+    whitening = f"{settings.whitening} {settings.whitening_epsilon}{rank}"
+    digest = hashlib.sha256(f"{whitening} {tuple(train.shape)}".encode())
     # Without validation images the last part adds nothing, and the hash is that of older versions.
     for part in (train.numpy(), labels, test.numpy(), test_labels, validation.numpy()):
         digest.update(np.ascontiguousarray(part).data)

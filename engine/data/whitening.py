@@ -37,7 +37,9 @@ class Whitening:
     `paper`: `published` by the statistics of the train images. `corrected`: ZCA alone, alike for train and test.
     `none`: mean and standard deviation per channel, alike for both. `raw`: pixels as they are.
 
-    Directions outside `basis` count as eigenvalue 0, so N < D images need at most N - 1 directions.
+    Directions outside `basis` count as eigenvalue 0, so N < D images need at most N - 1 directions. Of a lower rank
+    they all have the mean eigenvalue of those left out, as in probabilistic PCA (Tipping and Bishop 1999): it is a part
+    of `epsilon`, and taken from `eigenvalues`.
     """
 
     mode: Mode
@@ -49,8 +51,8 @@ class Whitening:
     channel_std: Tensor  # (C,)
 
     @classmethod
-    def fit(cls, images: Tensor, mode: Mode, epsilon: float) -> Whitening:
-        """Fits train images (N, channels, H, W) in [0, 1].
+    def fit(cls, images: Tensor, mode: Mode, epsilon: float, rank: int | Literal["full"] = "full") -> Whitening:
+        """Fits train images (N, channels, H, W) in [0, 1]; `rank`: the directions that ZCA scales each by itself.
 
         Raises InputError where ZCA would not fit into memory, or where CIFAR-10's statistics do not fit the channels.
         """
@@ -65,6 +67,12 @@ class Whitening:
             _check_memory(*flat.shape)
             eigen = _eigen_by_gram if flat.shape[0] < flat.shape[1] else _eigen_by_covariance
             basis, eigenvalues = eigen(flat, mean)
+            if rank != "full":
+                # The largest eigenvalues are the last ones.
+                rest = float(eigenvalues[:-rank].sum()) / max(len(mean) - rank, 1)
+                eigenvalues, epsilon = (eigenvalues[-rank:] - rest).clamp(min=0), epsilon + rest
+                # As it will be stored, so that what is read back whitens alike to the last bit.
+                basis, mean = basis[:, -rank:].half().double(), mean.float().double()
         return cls(mode, epsilon, mean, basis, eigenvalues, channel_mean, channel_std)
 
     def train(self, images: Tensor) -> Tensor:
@@ -128,21 +136,30 @@ class Whitening:
         return images * _per_channel(self.channel_std, images) + _per_channel(self.channel_mean, images)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything as tensors, for export; the basis in float32, as float32 images are multiplied by it anyway."""
-        return {
+        """Everything as tensors, for export, each in the smallest type that is read back as the same.
+
+        The basis has float32 at most, as float32 images are multiplied by it anyway. Without ZCA there is no mean of
+        single pixels.
+        """
+        half = self.basis.half()
+        state = {
             "mode": torch.tensor(MODES.index(self.mode)),
             "epsilon": torch.tensor(self.epsilon, dtype=torch.float64),
-            "mean": self.mean.cpu(),
-            "basis": self.basis.float().contiguous().cpu(),
-            "eigenvalues": self.eigenvalues.cpu(),
-            "channel_mean": self.channel_mean.cpu(),
-            "channel_std": self.channel_std.cpu(),
+            "mean": self.mean.float() if torch.equal(self.mean.float().double(), self.mean) else self.mean,
+            "basis": half if torch.equal(half.double(), self.basis) else self.basis.float(),
+            "eigenvalues": self.eigenvalues,
+            "channel_mean": self.channel_mean,
+            "channel_std": self.channel_std,
         }
+        if self.mode in WITHOUT_ZCA:
+            del state["mean"]
+        return {name: value.contiguous().cpu() for name, value in state.items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> Whitening:
         """The inverse of `state`."""
         tensors = {name: value.double() for name, value in state.items() if name not in ("mode", "epsilon")}
+        tensors.setdefault("mean", tensors["basis"].new_zeros(len(tensors["basis"])))
         return cls(MODES[int(state["mode"])], float(state["epsilon"]), **tensors)
 
     def _normalize(self, images: Tensor) -> Tensor:

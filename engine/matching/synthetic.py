@@ -35,6 +35,23 @@ class Synthetic(NamedTuple):
         return Synthetic(*map(by, self, *others))
 
 
+def rounded(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (S, channels, H, W) in 8 bits: levels of the same shape, and the range of each image, (S, 2) float32."""
+    ranges = torch.stack(images.flatten(1).aminmax(dim=1), dim=1)
+    low, high = (end[:, None, None, None] for end in ranges.unbind(1))
+    # An image without contrast has one level, the lowest.
+    levels = (images - low) / torch.where(high > low, high - low, 1.0) * 255
+    return levels.round().to(torch.uint8), ranges
+
+
+def from_levels(levels: Tensor, ranges: Tensor) -> Tensor:
+    """The images (S, channels, H, W), float32, that `rounded` has stored; rounding them again changes nothing."""
+    low, high = (end[:, None, None, None] for end in ranges.unbind(1))
+    share = levels / 255
+    # In this form both ends of the range are exact.
+    return low * (1 - share) + high * share
+
+
 class StartingSet(NamedTuple):
     """A set made elsewhere, for a run to start from; its images are whitened and class by class, as of `Synthetic`.
 

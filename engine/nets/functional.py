@@ -77,6 +77,12 @@ class FlatNetwork:
         pieces = zip(self._names, theta.split(self._sizes), self._shapes, strict=True)
         return {name: piece.view(shape) for name, piece, shape in pieces}
 
+    def with_weights(self, theta: Tensor) -> nn.Module:
+        """A module of this architecture with the weights theta (P,), on the CPU."""
+        module = copy.deepcopy(self._module).cpu()
+        module.load_state_dict(self.unflatten(theta.detach().cpu()))
+        return module
+
     def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
         """Logits (B, C) of images x (B, channels, H, W) at weights theta (P,)."""
         logits: Tensor = functional_call(self._module, self.unflatten(theta), (x,))

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from engine.run.data_settings import WITHOUT_ZCA
 from engine.run.events import BOUND
 from engine.run.methods import METHODS, MethodName
 from engine.run.metrics import FEW_TEST_IMAGES, GROUPS, MetricsJson, interval_text
@@ -66,11 +67,11 @@ for epoch in range(training.epochs):
 
 `averaged(distilled.preprocess(pixels))` then gives logits for images of the same size, uint8 or floats in [0, 1].
 `distilled.training` takes a label regime: `"hard"`, `"stored"`, or `"online"` with a teacher.
-
+{model}
 ## Files
 
-- `distilled.safetensors`: images whitened and in pixel space, soft labels, learning rate, whitening, metadata
-{teacher_file}- `metrics.json`: every figure, per class as well
+- `distilled.safetensors`: images as networks see them, soft labels, learning rate, whitening, metadata
+{teacher_file}{model_file}- `metrics.json`: every figure, per class as well
 - `grid.png`: the images, a class a row
 - `classes.txt`: the names of the classes, one a line, in the order of the labels
 
@@ -89,16 +90,53 @@ WHITENING_TEXT = {
 }
 
 
+def whitening_text(about: dict[str, Any]) -> str:
+    """How images are whitened, in a sentence or two."""
+    rank = about.get("whitening_rank")
+    low_rank = f" The {rank} directions of the largest variance are scaled each by itself, all others alike."
+    return WHITENING_TEXT[about["whitening"]] + (low_rank if rank and about["whitening"] not in WITHOUT_ZCA else "")
+
+
 _TEACHER_FILE = "- `teacher.safetensors`: the networks that label images in the regime online\n"
+_MODEL_FILE = "- `model.pt2`: a network trained on this set, for PyTorch\n"
+_MODEL = """
+## Ask its model
+
+`ltdd-tui predict` asks `model.pt2`, the first of the {repeats} networks of **final** ({arch}). So does PyTorch alone:
+
+```python
+import json, numpy, torch
+from PIL import Image, ImageOps
+files = {{"about.json": ""}}
+model = torch.export.load("model.pt2", extra_files=files).module()
+names = json.loads(files["about.json"])["class_names"]
+image = ImageOps.fit(Image.open("photo.jpg").convert("{mode}"), ({size}, {size}), Image.Resampling.BILINEAR)
+pixels = torch.from_numpy(numpy.array(image)).view(1, {size}, {size}, {channels}).permute(0, 3, 1, 2)  # uint8
+for share, label in zip(*model(pixels).softmax(1)[0].topk({shown})):
+    print(f"{{names[label]}} {{share:.1%}}")
+```
+"""
+
+
+def _model_text(metrics: MetricsJson, about: dict[str, Any]) -> str:
+    """How model.pt2 is asked about an image."""
+    repeats, channels, size = metrics["final"]["repeats"], about["channels"], about["image_size"]
+    mode, shown = "L" if channels == 1 else "RGB", min(3, len(about["class_names"]))
+    of_image = {"mode": mode, "channels": channels, "size": size, "shown": shown}
+    return _MODEL.format(arch=metrics["arch"], repeats=repeats, **of_image)
+
+
 _FEW_TESTS = f"""
 Low to high: the 95 % interval (Wilson) of an accuracy on fewer than {FEW_TEST_IMAGES} test images.
 """
 
 
-def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool = False) -> str:
+def dataset_card(
+    metrics: MetricsJson, about: dict[str, Any], with_teacher: bool = False, with_model: bool = False
+) -> str:
     """README.md of a result; `about` is the metadata inside its distilled.safetensors.
 
-    `with_teacher`: whether teacher.safetensors lies beside it.
+    `with_teacher`, `with_model`: whether teacher.safetensors and model.pt2 lie beside it.
     """
     count = len(about["class_names"]) * about["ipc"]
     elsewhere = about["method"] == "imported"
@@ -136,12 +174,14 @@ def dataset_card(metrics: MetricsJson, about: dict[str, Any], with_teacher: bool
         "imports": "DistilledSet, load_teacher" if regimes[0] == "online" else "DistilledSet",
         "arguments": '"online", load_teacher("teacher.safetensors")' if regimes[0] == "online" else f'"{regimes[0]}"',
         "teacher_file": _TEACHER_FILE if with_teacher else "",
+        "model_file": _MODEL_FILE if with_model else "",
+        "model": _model_text(metrics, about) if with_model else "",
         "grouping": metrics["grouping"],
         # Runs of older versions do not have it, known sets have a test set of their own.
         "test_set": f"the test set ({metrics['test_set']})" if metrics.get("test_set") else "the balanced test set",
         "expected": _expected(metrics),
         "augmentation": ", ".join(about["augmentation"]) or "none",
-        "whitening_text": WHITENING_TEXT[about["whitening"]],
+        "whitening_text": whitening_text(about),
         "class_rows": "\n".join(
             f"| {c} | {cell} | {count} | {about['ipc']} | {tests} | {accuracy} |"
             for c, ((cell, count), (tests, accuracy)) in enumerate(
@@ -250,12 +290,17 @@ def _stored(metrics: MetricsJson, regimes: list[str]) -> str:
     kept = metrics.get("stored_bytes")
     if not kept:
         return ""
+    whole = ""
+    if kept.get("set_file") and kept.get("all_images"):  # which an older version did not write
+        count = sum(metrics["class_counts"])
+        whole = f"- bytes: distilled.safetensors {kept['set_file']:,}; all {count:,} training images"
+        whole += f" {kept['all_images']:,}.\n"
     parts = [f"images {kept['images_float32']:,} (float32; {kept['images_uint8']:,} as pixels of 8 bits)"]
     parts += [f"soft labels {kept['labels_float32']:,}"] if kept["labels_float32"] else []
     parts += [f"teacher {kept['teacher_float32']:,}"] if kept["teacher_float32"] and "online" in regimes else []
     whitening = kept.get("whitening_float32")  # which an older version did not count
     parts += [f"whitening {whitening:,} (for test images, and for pixels of 8 bits)"] if whitening else []
-    return f"- bytes to keep: {', '.join(parts)}.\n"
+    return f"{whole}- bytes to keep: {', '.join(parts)}.\n"
 
 
 def _protocols(about: dict[str, Any], regimes: list[str]) -> str:

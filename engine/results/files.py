@@ -51,7 +51,7 @@ def write_metrics_and_card(folder: RunFolder, metrics: MetricsJson, about: dict[
     """Writes classes.txt, metrics.json and the card with the same figures; `about` is the set's own metadata."""
     _write_class_names(folder.result, about["class_names"])
     write_json(folder.metrics, metrics)
-    write_atomically(folder.card, dataset_card(metrics, about, folder.teacher.exists()))
+    write_atomically(folder.card, dataset_card(metrics, about, folder.teacher.exists(), folder.model.exists()))
 
 
 def write_confusion(folder: RunFolder, class_names: list[str], final: list[list[int]] | None) -> None:

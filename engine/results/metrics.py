@@ -10,7 +10,7 @@ from engine.data.dataset import LongTailedData
 from engine.device import peak_memory_gib
 from engine.manifest import device_name, versions
 from engine.run.events import BOUND, Evaluated, finite
-from engine.run.folder import read_json
+from engine.run.folder import RunFolder, read_json
 from engine.run.metrics import (
     Figures,
     Metrics,
@@ -78,7 +78,7 @@ def collect_metrics(
         labels=labels[0],
         regimes={regime: RegimeFigures.model_construct(**figures) for regime, figures in by_regime.items()},
         teacher=teacher_figures(settings, data, teacher),
-        stored_bytes=stored_bytes(settings, data, teacher),
+        stored_bytes=stored_bytes(settings, data, teacher, context.folder),
         bounds={
             event.subject.removeprefix(BOUND): evaluation_figures(event, data.test_counts)
             for event in evaluations
@@ -115,8 +115,10 @@ def teacher_figures(settings: RunSettings, data: LongTailedData, teacher: Teache
     return TeacherFigures.model_construct(**vars(figures), kind=kind, mean_logits=mean_logits, tau=tau)
 
 
-def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher | None) -> StoredBytes:
-    """What has to be kept to train on a set of these settings in each label regime."""
+def stored_bytes(
+    settings: RunSettings, data: LongTailedData, teacher: Teacher | None, folder: RunFolder | None = None
+) -> StoredBytes:
+    """What has to be kept to train on a set of these settings in each label regime; `folder` holds the set's file."""
     images = settings.ipc * data.num_classes
     pixels = images * data.channels * data.image_size**2
     return StoredBytes.model_construct(
@@ -125,6 +127,8 @@ def stored_bytes(settings: RunSettings, data: LongTailedData, teacher: Teacher |
         labels_float32=FLOAT_BYTES * settings.images_per_class * data.num_classes**2 if settings.has_soft_labels else 0,
         teacher_float32=FLOAT_BYTES * sum(theta.numel() for theta in teacher.weights) if teacher else None,
         whitening_float32=FLOAT_BYTES * sum(tensor.numel() for tensor in data.whitening.test_map().values()),
+        set_file=folder.distilled.stat().st_size if folder and folder.distilled.exists() else None,
+        all_images=data.train_bytes or None,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data import augment
-from engine.results.card import WHITENING_TEXT, made_by, recipe_text
+from engine.results.card import made_by, recipe_text, whitening_text
 from engine.run.data_settings import DatasetSettings
 from engine.run.recipes import EvaluateSettings, OnlineSettings
 
@@ -101,7 +101,7 @@ class TrioFacts:
 def trio_readme(facts: TrioFacts, dataset: DatasetSettings, with_teacher: bool = False) -> str:
     """The text; `dataset`: for what the set does not hold, `with_teacher`: whether teacher.safetensors lies there."""
     about, soft = facts.about, facts.has_soft_labels
-    whitening, epsilon = WHITENING_TEXT[about["whitening"]], facts.epsilon
+    whitening, epsilon = whitening_text(about), facts.epsilon
     # Other programs know no mini-images: each is written as the image that networks see of it.
     classes, partition = len(about["class_names"]), about.get("partition", 1)
     ipc = about["ipc"] * partition**2

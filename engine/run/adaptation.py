@@ -77,6 +77,8 @@ ALWAYS: tuple[tuple[str, Any, str], ...] = (
     ("dataset.whitening", "none", "mean and std alone: ZCA would be larger than the set"),
     ("validation.share", 0.1, "the start and the end are chosen on these train images, not on the test set"),
     ("bounds.losses", ["balanced_softmax"], "what a network reaches that is trained on everything, to compare with"),
+    ("export.images", "uint8", "a quarter of the bytes, and rounded before it is measured"),
+    ("export.model", True, "result/model.pt2, for `ltdd-tui predict` and for PyTorch"),
 )
 
 

@@ -160,6 +160,8 @@ class RunFolder:
         self.result = self.root / "result"
         self.distilled = self.result / "distilled.safetensors"
         self.teacher = self.result / "teacher.safetensors"
+        self.model = self.result / "model.pt2"
+        self.onnx = self.result / "model.onnx"
         self.metrics = self.result / "metrics.json"
         self.confusion = self.result / "confusion.json"
         self.scores = self.result / "scores.json"

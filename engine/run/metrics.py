@@ -90,7 +90,8 @@ class StoredBytes(BaseModel, strict=True):
     images: whitened floats as in distilled.safetensors, or pixels of 8 bits. labels: the soft labels, 0 where there are
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
-    need images and whitening alone, stored ones the labels, online ones the teacher as well.
+    need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
+    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -98,6 +99,8 @@ class StoredBytes(BaseModel, strict=True):
     labels_float32: Count | None = None
     teacher_float32: Count | None = None
     whitening_float32: Count | None = None
+    set_file: Count | None = None
+    all_images: Count | None = None
 
 
 class Published(BaseModel, strict=True):

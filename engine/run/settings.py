@@ -174,6 +174,21 @@ class InitializeSettings(Strict):
     class_logit: float = ours(10.0, "logit of the own class where the class itself is the soft label (others 0)", gt=0)
 
 
+class ExportSettings(Strict):
+    """How the set is kept in result/distilled.safetensors."""
+
+    images: Literal["float32", "uint8"] = ours(
+        "float32",
+        "the numbers of its images, as networks see them; uint8: 256 steps between the smallest and the largest one of"
+        " each image, in a quarter of the room (a set is rounded so before it is evaluated)",
+    )
+    model: bool = ours(
+        False,
+        "keep the first network that the evaluation trains on the final set, as result/model.pt2: a program of PyTorch"
+        " that takes pixels (`ltdd-tui predict`; `ltdd-tui export RUN --model` trains one later)",
+    )
+
+
 class Expected(Strict):
     """The published accuracy of this cell, with which a run is compared."""
 
@@ -206,6 +221,7 @@ class RunSettings(Strict):
     hard: HardSettings = HardSettings()
     online: OnlineSettings = OnlineSettings()
     bounds: BoundSettings = BoundSettings()
+    export: ExportSettings = ExportSettings()
     compile: Compile = ours(
         "auto",
         "compile the steps of experts, matching and evaluation, in C++ (ConvNet on a CPU) or by torch: each where it"

@@ -6,6 +6,7 @@ earlier run has trained alike is taken from the cache, but not of checks on the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +25,7 @@ from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.manifest import device_name, versions
-from engine.matching.synthetic import Synthetic
+from engine.matching.synthetic import Synthetic, from_levels, rounded
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
 from engine.run.events import Evaluated, Warned
@@ -34,6 +37,7 @@ from engine.training.from_scratch import (
     Names,
     TrainingSet,
     cost_of,
+    fresh_network,
     networks_at_once,
     release_compiled_networks,
     train_from_scratch,
@@ -76,7 +80,7 @@ def evaluate(
     `progress` is called once a network, and told how far those in training are. Emits and returns the summary over all
     networks.
     """
-    results = _read_results(context, target, arch)[:repeats]
+    settings, results = context.settings, _read_results(context, target, arch)[:repeats]
     for _ in results:
         if progress:
             progress()
@@ -85,12 +89,7 @@ def evaluate(
 
     def train(numbers: Sequence[int]) -> list[NetworkResult]:
         sets = [target.training_set(number) for number in numbers]
-        # The seed of a network names what it is trained on, so that no result depends on what was evaluated before.
-        # Stored labels have no name of their own: so a run that knew no regimes keeps its networks.
-        regime = () if target.regime == "stored" else (target.regime,)
-        names: list[Names] = [
-            ("evaluate", target.key, target.iteration or 0, *regime, arch, number) for number in numbers
-        ]
+        names = [_names(target, arch, number) for number in numbers]
         key = None if target.key == "check" else evaluation_key(context, data, target, arch, sets, names)
         if key and (cached := read_networks(key, len(sets), data.num_classes)):
             return cached
@@ -98,6 +97,8 @@ def evaluate(
         network, weights = train_from_scratch(
             context, data, sets, arch, names, target.regime, teacher, under_way=under_way
         )
+        if settings.export.model and _may_be_kept(target, arch, settings) and numbers[0] == 0:
+            write_atomically(_weights_path(context, target, arch), save({"theta": weights[0].cpu().clone()}))
         results = [_tested(network, theta, data, target) for theta in weights]
         if key:
             write_networks(key, results)
@@ -116,6 +117,34 @@ def evaluate(
     event = replace(event, teacher_labels=target.teacher_labels)
     context.emit(event)
     return event
+
+
+def _names(target: EvaluationTarget, arch: NetworkName, number: int) -> Names:
+    """Seeds network `number`: of what it is trained on, so that no result depends on what was evaluated before."""
+    # Stored labels have no name of their own: so a run that knew no regimes keeps its networks.
+    regime = () if target.regime == "stored" else (target.regime,)
+    return ("evaluate", target.key, target.iteration or 0, *regime, arch, number)
+
+
+def _may_be_kept(target: EvaluationTarget, arch: NetworkName, settings: RunSettings) -> bool:
+    """Whether this may be the final set, in the run's first regime and on its first kind of network (pipeline.py)."""
+    return (target.key, target.regime, arch) == ("set", settings.evaluate.labels[0], settings.evaluate.arch[0])
+
+
+def first_network(
+    context: Context, data: LongTailedData, target: EvaluationTarget, arch: NetworkName
+) -> tuple[FlatNetwork, Tensor]:
+    """The network and the weights (P,) of number 0 of an evaluation: kept by it, else trained once more."""
+    network, fresh = fresh_network(context.settings, data, arch, "kept")
+    with contextlib.suppress(OSError, KeyError, SafetensorError):
+        theta = load(_weights_path(context, target, arch).read_bytes())["theta"]
+        if theta.shape == fresh.shape:
+            return network, theta
+    teacher = target.teacher if target.regime == "online" else None
+    sets, names = [target.training_set(0)], [_names(target, arch, 0)]
+    network, weights = train_from_scratch(context, data, sets, arch, names, target.regime, teacher)
+    release_compiled_networks()
+    return network, weights[0]
 
 
 def _warn_of_divergence(
@@ -166,11 +195,14 @@ def synthetic_target(
     regime: LabelRegime = "stored",
     teacher: Teacher | None = None,
 ) -> EvaluationTarget:
-    """A synthetic set, with its soft labels in the stored regime, else with its classes, in whose order it lies.
+    """A synthetic set as it is kept, with its soft labels in the stored regime, else with its classes, in their order.
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings, images = context.settings, data.partition.decoded(synthetic.images)
+    settings, stored = context.settings, synthetic.images
+    if settings.export.images == "uint8":
+        stored = from_levels(*rounded(stored))
+    images = data.partition.decoded(stored)
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)
@@ -224,6 +256,10 @@ def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName)
     while group := network_results(read_json(_results_path(context, target, arch, len(results)))):
         results += group
     return results
+
+
+def _weights_path(context: Context, target: EvaluationTarget, arch: NetworkName) -> Path:
+    return _results_path(context, target, arch, 0).with_suffix(".safetensors")
 
 
 def _results_path(context: Context, target: EvaluationTarget, arch: NetworkName, first: int) -> Path:

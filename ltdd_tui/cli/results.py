@@ -268,6 +268,17 @@ def export(
             " none (a run with online labels has it)",
         ),
     ] = False,
+    model: Annotated[
+        bool,
+        typer.Option(
+            "--model",
+            help="write result/model.pt2, the first network of the final set's evaluation with its whitening, for"
+            " `predict` and for programs that have PyTorch alone; trained once more where the run did not keep it",
+        ),
+    ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="write the same as result/model.onnx (pip install 'ltdd-tui[onnx]')")
+    ] = False,
     plain: Plain = False,
 ) -> None:
     """Export a run's result: as an image folder, as the field's .pt trio, or its grid and card once more.
@@ -284,7 +295,10 @@ def export(
     if which == "best" and not copies:
         raise InputError("best copies nothing by itself", "--set", "add --images DIR or --pt DIR")
     # Before anything is written: TensorBoard files alone are the only ones that need no result.
-    if copies or teacher or tensorboard is None:
+    parts = [
+        part for part, asked_for in ((folder.teacher, teacher), (folder.model, model), (folder.onnx, onnx)) if asked_for
+    ]
+    if copies or parts or tensorboard is None:
         _check_has_result(folder)
     if tensorboard is not None:
         # A worker of its own that only reads, since the run's worker may hold the folder.
@@ -292,15 +306,15 @@ def export(
         if code:
             raise typer.Exit(exit_code_of(code))
         print(tensorboard)
-        if not copies and not teacher:
+        if not copies and not parts:
             return
-    # A teacher is cached by the kind of device that it is trained on.
-    arguments = ["export", str(folder.root), "--device", "auto" if teacher else "cpu", "--set", which]
-    arguments += ["--teacher"] * teacher
+    # A teacher is cached by the kind of device that it is trained on, and networks round by it.
+    arguments = ["export", str(folder.root), "--device", "auto" if parts else "cpu", "--set", which]
+    arguments += ["--teacher"] * teacher + ["--model"] * model + ["--onnx"] * onnx
     for option, path in copies.items():
         arguments += [option, str(path.absolute())]
     _run_worker(folder, arguments, plain)
-    for path in [*([folder.teacher] if teacher else []), *copies.values()] or [folder.grid, folder.card]:
+    for path in [*parts, *copies.values()] or [folder.grid, folder.card]:
         print(path)
 
 

@@ -126,11 +126,23 @@ def final_with_stored_labels(rows: Iterable[Row]) -> float | None:
 
 
 def stored_text(metrics: Metrics) -> str:
-    """What a set takes where it is kept: `images 307 kB (77 kB as 8 bits), labels 4.0 kB, whitening 38 MB`.
+    """What a set takes where it is kept, beside all data: `the set 221 kB; all 3,682 train images 4.2 MB`.
 
-    Of a run that no network is trained in the online regime for, without a teacher; empty for one of an older version.
+    Of a run of an older version, which does not know the size of its file, the parts: `images 307 kB (77 kB as 8 bits),
+    labels 4.0 kB, whitening 38 MB`; the teacher only where networks are trained in the online regime. May be empty.
     """
     stored, parts = metrics.stored_bytes or StoredBytes(), []
+    if stored.set_file is not None:
+        whitening = stored.whitening_float32 or 0
+        # One of a low rank is stored in float16, and is small.
+        told = f" ({size(whitening)} of it whitening)" if stored.set_file < 2 * whitening < 2 * stored.set_file else ""
+        parts = [f"the set {size(stored.set_file)}{told}"]
+        if stored.teacher_float32 and "online" in (metrics.regimes or {}):
+            parts.append(f"its teacher {size(stored.teacher_float32)}")
+        if stored.all_images is not None:
+            images = f" {sum(metrics.class_counts):,}" if metrics.class_counts else ""
+            parts.append(f"all{images} train images {size(stored.all_images)}")
+        return "; ".join(parts)
     if stored.images_float32 is not None:
         pixels = "" if stored.images_uint8 is None else f" ({size(stored.images_uint8)} as 8 bits)"
         parts.append(f"images {size(stored.images_float32)}{pixels}")

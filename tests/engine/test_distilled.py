@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from torch.nn import functional as F
 
 from engine.context import generator
 from engine.distilled import DistilledSet, load_teacher, teacher_bytes
+from engine.matching.synthetic import from_levels, rounded
 from engine.run.errors import InputError
 from engine.run.folder import RunFolder
+from engine.stages.evaluate import synthetic_target
 from engine.training.from_scratch import TrainingSet, fresh_network, train_from_scratch
 from tests.engine.tiny_run import finish_run, tiny_context, tiny_data, tiny_set, tiny_settings, tiny_teacher
 
@@ -38,6 +41,47 @@ def test_the_set_comes_back_as_it_was(path: Path) -> None:
 def test_pixels_are_the_images_unwhitened_and_cut_to_their_range(path: Path) -> None:
     data, distilled = tiny_data(tiny_settings()), DistilledSet.load(path)
     assert torch.equal(distilled.pixels, data.whitening.to_pixels(distilled.images).clamp(0, 1))
+
+
+def test_a_file_of_format_1_holds_the_same_set(path: Path, tmp_path: Path) -> None:
+    now = DistilledSet.load(path)
+    old = tmp_path / "old.safetensors"
+    about = {key: value for key, value in now.about.items() if key != "soft_labels"} | {"format": 1}
+    whitening = now.whitening.state() | {"mean": now.whitening.mean}
+    tensors = load(path.read_bytes()) | {"pixels": now.pixels, "soft_labels": now.soft_labels}
+    old.write_bytes(
+        save(tensors | {f"whitening.{name}": value for name, value in whitening.items()}, {"ltdd": json.dumps(about)})
+    )
+    before = DistilledSet.load(old)
+    for name in ("images", "pixels", "soft_labels", "label_logits", "labels", "training_images"):
+        assert torch.equal(getattr(before, name), getattr(now, name))
+    assert before.whitening.equals(now.whitening) and before.about == about
+
+
+@pytest.mark.parametrize("whitening", ["corrected", "none"])
+def test_a_set_of_8_bits_is_small_and_the_one_that_was_evaluated(whitening: str, tmp_path: Path) -> None:
+    settings = tiny_settings(whitening=whitening, export={"images": "uint8"}, initialize={"partition": 2})
+    context = finish_run(tmp_path, settings)
+    data, distilled = tiny_data(settings), DistilledSet.load(context.folder.distilled)
+    original = tiny_set(data)
+    evaluated = synthetic_target(context, data, "final", "set", 3, original).training_set(0)
+    assert torch.equal(distilled.images, from_levels(*rounded(original.images)))
+    torch.testing.assert_close(distilled.training_images, evaluated.images)
+    assert torch.equal(distilled.soft_labels, evaluated.targets)
+    step = (original.images.flatten(1).amax(1) - original.images.flatten(1).amin(1)) / 255
+    assert ((distilled.images - original.images).abs().flatten(1).amax(1) <= 0.51 * step).all()
+    again = rounded(distilled.images)
+    assert torch.equal(from_levels(*again), distilled.images), "rounding twice is rounding once"
+    stored = load(context.folder.distilled.read_bytes())
+    assert stored["images"].dtype == torch.uint8
+    if whitening == "none":
+        # Images, labels of 10 classes for each mini-image, their class, and next to nothing else.
+        assert sum(tensor.nbytes for tensor in stored.values()) < 20 * 64 + 80 * (40 + 8) + 300
+
+
+def test_an_image_without_contrast_stays_as_it_is() -> None:
+    flat = torch.full((2, 1, 4, 4), 0.3)
+    assert torch.equal(from_levels(*rounded(flat)), flat)
 
 
 @pytest.mark.parametrize("whitening", ["paper", "corrected", "none"])

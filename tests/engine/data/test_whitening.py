@@ -161,3 +161,26 @@ def test_an_impossible_size_is_refused_before_memory_runs_out(monkeypatch: pytes
     with pytest.raises(InputError, match=r"dataset\.resolution"):
         Whitening.fit(correlated(400), "corrected", 0.1)
     assert Whitening.fit(correlated(400), "none", 0.1).mode == "none"
+
+
+@pytest.mark.parametrize("count", [400, 20])
+@pytest.mark.parametrize("mode", ["corrected", "published", "none"])
+def test_of_a_low_rank_is_zca_in_those_directions_and_one_scale_beside_them_and_small_as_stored(
+    mode: Mode, count: int
+) -> None:
+    images, rank, epsilon = correlated(count).float(), 6, 0.01
+    fitted = Whitening.fit(images, mode, epsilon, rank)
+    state = fitted.state()
+    again = Whitening.from_state(state)
+    for one, other in ((fitted.train, again.train), (fitted.test, again.test), (fitted.to_pixels, again.to_pixels)):
+        assert torch.equal(one(images), other(images)), "what is read back whitens alike to the last bit"
+    torch.testing.assert_close(fitted.to_pixels(fitted.train(images)), images, rtol=0, atol=1e-3)
+    if mode == "none":
+        assert not state["basis"].numel() and "mean" not in state
+        return
+    assert (state["basis"].dtype, state["basis"].shape) == (torch.float16, (48, rank))
+    eigenvalues, basis = torch.linalg.eigh(covariance(images.double()))
+    rest = eigenvalues[:-rank].mean()
+    scales = torch.cat([rest.expand(48 - rank), eigenvalues[-rank:]]).add(epsilon).rsqrt()
+    plain = (images.flatten(1).double() - images.double().flatten(1).mean(0)) @ basis * scales @ basis.T
+    torch.testing.assert_close(fitted.train(images).flatten(1).double(), plain, rtol=0, atol=5e-3)

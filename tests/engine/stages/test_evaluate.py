@@ -191,6 +191,8 @@ def test_every_regime_that_is_asked_for_has_its_figures_beside_the_teacher_and_t
     images = {"images_float32": 4 * 20 * 64, "images_uint8": 20 * 64}
     kept = images | {"labels_float32": 0, "teacher_float32": 2 * 4 * weights}
     assert metrics["stored_bytes"].pop("whitening_float32") > 4 * 64 * 32, "a basis of 64 pixels in many directions"
+    assert metrics["stored_bytes"].pop("set_file") == whole.folder.distilled.stat().st_size
+    assert metrics["stored_bytes"].pop("all_images") == 64 * sum(metrics["class_counts"])
     assert metrics["stored_bytes"] == kept
 
 

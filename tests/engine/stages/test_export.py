@@ -235,6 +235,8 @@ def test_of_a_run_with_label_regimes_the_card_names_the_regime_of_each_figure(tm
         assert told in card
     kept = "images 5,120 (float32; 1,280 as pixels of 8 bits), soft labels 800, teacher 2,992, whitening "
     assert f"- bytes to keep: {kept}" in card and "- `teacher.safetensors`: " in card
+    whole = f"- bytes: distilled.safetensors {folder.distilled.stat().st_size:,}; all 371 training images 23,744."
+    assert whole in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and 'training("online", load_teacher("teacher.safetensors"))' in code[1]
     with chdir(folder.result):

@@ -9,10 +9,11 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
+from engine.run.metrics import Metrics, StoredBytes
 from ltdd_tui.runs.comparison import ComparedRun, compared_runs, comparison_as, seed_means
 from ltdd_tui.runs.figures import class_accuracies
 from ltdd_tui.runs.messages import closing_line_of, log_message
-from ltdd_tui.runs.rows import by_label, rows_from_state
+from ltdd_tui.runs.rows import by_label, rows_from_state, stored_text
 from ltdd_tui.runs.state import RunState, RunView
 from ltdd_tui.screens.compare import panels
 from ltdd_tui.screens.run.accuracy import class_lines, regime_lines
@@ -156,3 +157,16 @@ def test_a_comparison_as_text_has_a_row_for_each_regime(pair: list[ComparedRun])
     assert [tuple(row[:3]) for row in rows] == figures
     plain = compared_runs([view_of(state_of(["stored"], *sets("stored", 1.0, 2.0, 3.0)))])
     assert comparison_as("markdown", plain).startswith("| run | final | best |")
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ({"set_file": 221_345, "all_images": 4_212_345}, "the set 221 kB; all 3,682 train images 4.2 MB"),
+        ({"set_file": 38_800_000, "whitening_float32": 37_700_000}, "the set 38.8 MB (37.7 MB of it whitening)"),
+        ({"images_float32": 307_200, "labels_float32": 4_000}, "images 307 kB, labels 4.0 kB"),
+        ({}, ""),
+    ],
+)
+def test_the_bytes_of_a_set_stand_beside_those_of_all_its_images(kept: dict, told: str) -> None:
+    assert stored_text(Metrics(stored_bytes=StoredBytes(**kept), class_counts=[2378, 1295, 5, 4])) == told
