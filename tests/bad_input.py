@@ -540,7 +540,7 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
         ),
         BadInput(
             "ltdd-tui run images",
-            "error: images: this is a folder, no preset\nhint: `ltdd-tui new images` writes one for its images",
+            "error: images: this is a folder, no preset\nhint: `ltdd-tui new images` writes one for it",
             make=two_cats_and_dogs,
             given="a folder in place of a preset",
         ),

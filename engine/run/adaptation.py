@@ -202,7 +202,7 @@ def _within(inventory: Inventory, choices: Sequence[Choice], device: Device, min
         seconds = _cost(inventory, _changed(base, own), device).total_seconds
         if seconds <= budget:
             return [*choices, *own]
-    over = f"the least work; it takes about {seconds / 60:.0f} min, not {minutes:g}"
+    over = f"the least work; it takes about {seconds / 60:.1f} min, the limit is {BUDGET_SHARE * minutes:.1f}"
     return [*choices, *_of_effort(inventory, base, *plans[-1], over)]
 
 

@@ -46,8 +46,6 @@ from engine.run.yaml_text import (
     parse_value,
 )
 
-# Where presets are: the shipped ones, in a checkout or in an installed package, and the user's own.
-
 Origin = Literal["shipped", "yours"]
 SUFFIXES = (".yaml", ".yml")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -99,6 +97,8 @@ def find_preset(name_or_path: str, beside: Path | None = None) -> Path:
 
 
 def _missing(name_or_path: str, what: str, where: str = "") -> Fault:
+    if os.path.isdir(expanded(name_or_path)):
+        return Fault("this is a folder, no preset", name_or_path, f"`ltdd-tui new {name_or_path}` writes one for it")
     near = difflib.get_close_matches(Path(name_or_path).stem, list(preset_files()), n=3, cutoff=0.5)
     return Fault(what, where, f"did you mean {', '.join(near)}?" if near else "`ltdd-tui presets list` shows all")
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import itertools
 import math
 import os
@@ -32,7 +33,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from engine.run.auto_settings import with_numbers
+from engine.run.auto_settings import train_counts, with_numbers
 from engine.run.errors import Fault, InputError, SettingsError, listed, shortened
 from engine.run.folder import expanded
 from engine.run.presets import (
@@ -215,12 +216,13 @@ def load_sweep(name_or_path: str, overrides: Sequence[str] = ()) -> Sweep:
         raise SettingsError(last.faults)
     last.values = {at: _absolute(".".join(at), value) for at, value in last.values.items()}
     values = [dict(zip(file.grid, chosen, strict=True)) for chosen in itertools.product(*file.grid.values())]
-    cells, faults = list[Cell](), dict[Fault, list[str]]()
+    # Of many cells, a folder is looked at once.
+    cells, faults, count = list[Cell](), dict[Fault, list[str]](), functools.cache(train_counts)
     for name, own in zip(cell_names(file.grid), values, strict=True):
         layers = _layers(file, places, own)
         layers.add(last.values, last.places)
         try:
-            cells.append(Cell(name, own, *with_numbers(checked(layers))))
+            cells.append(Cell(name, own, *with_numbers(checked(layers), count)))
         except (SettingsError, InputError) as error:
             for fault in error.faults:
                 faults.setdefault(fault, []).append(name)

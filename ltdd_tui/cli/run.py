@@ -18,9 +18,9 @@ import typer
 from engine.run.auto_settings import with_numbers
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, Fault, InputError
 from engine.run.estimate import estimate_remaining
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder
 from engine.run.metrics import readable_metrics
-from engine.run.presets import DEFAULT, Resolved, load_preset, preset_files, resolve
+from engine.run.presets import DEFAULT, Resolved, load_preset, resolve
 from engine.run.schema import flat
 from engine.run.validation import check_runnable, data_faults
 from engine.sweep.grid import is_sweep
@@ -122,8 +122,6 @@ def run(
     if is_sweep(preset):
         raise InputError("this is a sweep", preset, f"`ltdd-tui sweep {preset}` runs it")
     overrides = overrides or []
-    if expanded(preset).is_dir() and preset not in preset_files():
-        raise InputError("this is a folder, no preset", preset, f"`ltdd-tui new {preset}` writes one for its images")
     if start_set is not None:
         facts, method = inspect_set(start_set, runs_dir), load_preset(preset, overrides).traits
         print_note(facts.sentence())

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.run import auto_settings
 from engine.run.auto_settings import EXPERTS, EXTREME_TAIL, config_text, resolve_auto, with_numbers
+from engine.run.data_settings import DatasetSettings
 from engine.run.device_profiles import cpu
 from engine.run.errors import SettingsError
 from engine.run.estimate import estimate
+from engine.run.image_folder import Survey
 from engine.run.presets import dump, load_preset
 from engine.run.settings import BY_SIZE, RunSettings, settings_hash
 from engine.run.yaml_text import with_comments
@@ -69,6 +72,20 @@ def test_cells_of_a_sweep_have_numbers_and_their_reasons_in_config(tmp_path: Pat
     assert epochs[0] < epochs[1]
     config = config_text(cells[1].settings, cells[1].reasons)
     assert f"  epochs: {epochs[1]}  # " in config and "# " not in config.split("teacher")[1]
+
+
+def test_a_sweep_looks_at_a_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def counted(dataset: DatasetSettings) -> Survey:
+        looks.append(dataset)
+        return Survey(("cat", "dog"), (90, 10))
+
+    monkeypatch.setattr(auto_settings, "survey", counted)
+    file = tmp_path / "grid.yaml"
+    data = "dataset.name: folder, dataset.path: photos, dataset.imbalance_factor: natural"
+    file.write_text(f"preset: quickstart\nset: {{experts.epochs: auto, {data}}}\ngrid: {{seed: [0, 1, 2]}}\n")
+    assert [cell.settings.experts.epochs for cell in load_sweep(str(file)).cells] == [200] * 3 and len(looks) == 1
 
 
 def test_comments_stand_at_their_key_alone_and_change_no_value(tmp_path: Path) -> None:
