@@ -92,6 +92,9 @@ def collect_metrics(
         selections={
             event.subject.removeprefix(SELECTION): evaluation_figures(event, data.test_counts) for event in selections
         },
+        training_seconds={
+            event.subject: event.seconds for event in evaluations if event.arch == arch and event.seconds
+        },
         validation=validation,
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,
         stage_seconds=dict(context.clock.seconds),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.run.events import BOUND, SELECTION
 from engine.run.methods import METHODS
 from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures
 
@@ -87,6 +88,9 @@ def comparison_rows(metrics: MetricsJson) -> list[list[str]]:
 
 # ---- What was measured ----
 
+Named = tuple[str, str, Any, str]
+"""What it is of use as, its name in sentences, its figures, and its name in `training_seconds`."""
+
 
 def measured_sets(metrics: MetricsJson) -> list[Measured]:
     """The sets of a run, the simplest first; without those that were not measured."""
@@ -98,35 +102,40 @@ def measured_sets(metrics: MetricsJson) -> list[Measured]:
     last = ("imported", "the imported set") if method == "imported" else last
     if ends_at_start := (metrics.get("validation") or {}).get("chosen") == 0:
         last = ("start", "your start")
-    named: list[tuple[str, str, Any]] = [("random", f"{ipc} random images a class", metrics.get("random"))]
-    named += [("selection", f"{ipc} {RULES.get(rule, rule)} images a class", own) for rule, own in selections.items()]
+    named: list[Named] = [("random", f"{ipc} random images a class", metrics.get("random"), "random")]
+    named += [
+        ("selection", f"{ipc} {RULES.get(rule, rule)} images a class", own, f"{SELECTION}{rule}")
+        for rule, own in selections.items()
+    ]
     if distills and not ends_at_start:
-        named.append(("start", "your start", metrics.get("initialization")))
-    named.append((*last, metrics.get("final")))
-    return _with_errors(named)
+        named.append(("start", "your start", metrics.get("initialization"), "initialization"))
+    named.append((*last, metrics.get("final"), "final"))
+    return _with_errors(named, metrics)
 
 
 def training_on_everything(metrics: MetricsJson) -> Measured | None:
     """The best bound: networks that were trained on all images."""
     count = sum(metrics.get("class_counts") or [])
-    bounds = (metrics.get("bounds") or {}).values()
-    own = _with_errors([("everything", f"all {count:,} images", figures) for figures in bounds])
+    bounds = (metrics.get("bounds") or {}).items()
+    name = f"all {count:,} images"
+    own = _with_errors([("everything", name, figures, f"{BOUND}{loss}") for loss, figures in bounds], metrics)
     return max(own, key=lambda bound: bound.mean, default=None)
 
 
-def _with_errors(named: Sequence[tuple[str, str, Any]]) -> list[Measured]:
+def _with_errors(named: Sequence[Named], metrics: MetricsJson) -> list[Measured]:
+    seconds = metrics.get("training_seconds") or {}
     sound = [
-        (use, name, own)
-        for use, name, own in named
+        (use, name, own, seconds.get(subject))
+        for use, name, own, subject in named
         if isinstance(own, Mapping) and own.get("accuracy_mean") is not None and own.get("repeats")
     ]
-    stds = [own.get("accuracy_std") or 0.0 for _, _, own in sound if own["repeats"] > 1]
+    stds = [own.get("accuracy_std") or 0.0 for _, _, own, _ in sound if own["repeats"] > 1]
     unknown = max(stds, default=UNKNOWN_STD) or UNKNOWN_STD
     measured = []
-    for use, name, own in sound:
+    for use, name, own, of_network in sound:
         repeats, std = own["repeats"], own.get("accuracy_std") or 0.0
         error = (std if repeats > 1 else unknown) / math.sqrt(repeats)
-        measured.append(Measured(use, name, own["accuracy_mean"], std, repeats, error, own.get("seconds")))
+        measured.append(Measured(use, name, own["accuracy_mean"], std, repeats, error, of_network))
     return measured
 
 

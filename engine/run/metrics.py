@@ -44,7 +44,7 @@ class Figures(Accuracy):
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
     `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
-    probability that test images of a class give that class, where it was measured. `seconds`: to train a network.
+    probability that test images of a class give that class, where it was measured.
     """
 
     repeats: Count | None = None
@@ -54,12 +54,11 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
-    seconds: Seconds | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "seconds"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -150,7 +149,7 @@ class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
-    name one, are of `stored`.
+    name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -179,6 +178,7 @@ class Metrics(BaseModel, strict=True):
     stored_bytes: StoredBytes | None = None
     bounds: dict[str, Figures | None] | None = None
     selections: dict[str, Figures | None] | None = None
+    training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None

@@ -89,6 +89,7 @@ def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
         "selections",
         "validation",
         "verdict",
+        "training_seconds",
         "stage_seconds",
         "estimated",
         "memory_gib",
