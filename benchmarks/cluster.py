@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--sweep", type=Path)
     parser.add_argument("--shared", action="store_true")
     parser.add_argument("--experts", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=450)
     parser.add_argument("--only", choices=("bytes", "kill", "speed"))
     own = parser.parse_args()
     text = own.sweep.read_text() if own.sweep else SMALL
@@ -215,7 +215,7 @@ def measured(work: Path, own: argparse.Namespace, text: str) -> dict[str, object
                 result[f"{name}_seconds"] = time.monotonic() - began
                 result[name] = compare(expected, artifacts(work / "driver"))
     if own.only in (None, "speed"):
-        result["experts"] = {}
+        result["experts"] = {"epochs": own.epochs}
         for count in (1, 2):
             with nodes(work, own.shared, count) as cluster:
                 print(f"{own.experts} experts on {count} node(s)")

@@ -27,7 +27,7 @@ from engine.run.folder import RunFolder, read_json, write_json
 from engine.run.presets import dump, load_preset
 
 SHORT = ["matching.iterations=30", "evaluate.every=30", "evaluate.repeats=2", "evaluate.check_repeats=1"]
-DRY = ["matching.iterations=1", "evaluate.every=1", "evaluate.epochs=2", "experts.num_experts=2", "experts.epochs=20"]
+DRY = ["matching.iterations=1", "evaluate.every=1", "evaluate.epochs=2", "experts.num_experts=2", "experts.epochs=24"]
 LONGEST_SECONDS = 180.0
 """Workers that take longer are ended: their seconds are a lower bound."""
 QUIET_CORES, QUIET_SECONDS = 0.1, 3.0
