@@ -302,7 +302,8 @@ def describe(settings: RunSettings, data: LongTailedData) -> dict[str, Any]:
         "network": {"name": settings.experts.network, "width": settings.experts.width, "depth": settings.experts.depth},
         "recipe": recipe.model_dump(include=PUBLISHED_RECIPE) | differing,
     }
-    return about | blocks | mini_images
+    fit = settings.dataset.model_dump(include={"fit"}, exclude_defaults=True)
+    return about | blocks | mini_images | fit
 
 
 def distilled_bytes(settings: RunSettings, data: LongTailedData, synthetic: Synthetic) -> bytes:

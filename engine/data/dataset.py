@@ -83,7 +83,8 @@ class LongTailedData:
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
     words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
-    whitening, by which experts are cached. `test_set`: as of Source.
+    whitening, by which experts are cached. `test_set`: as of Source. `held_out_files`: test images that are
+    files of train.
     """
 
     train_images: Tensor
@@ -99,6 +100,7 @@ class LongTailedData:
     image_size: int
     fingerprint: str
     test_set: str = ""
+    held_out_files: tuple[Path, ...] = ()
     partition: Partition = WHOLE_IMAGES
 
     @property
@@ -161,6 +163,7 @@ def load_long_tailed(
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels),
         test_set=source.test_set,
+        held_out_files=tuple(source.test.files) if source.held_out else (),
         partition=Partition.into(mini_images, whitening, whitened),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
