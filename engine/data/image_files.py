@@ -30,8 +30,8 @@ from engine.run.image_folder import (
     survey,
     train_and_test_files,
 )
-from engine.run.image_headers import common_size
-from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
+from engine.run.image_headers import Files, common_size
+from engine.run.image_lists import TEST_LISTS, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
 
 # --- What every data set becomes --------------------------------------------------------------------------------------
@@ -191,8 +191,8 @@ def load_tiny_imagenet(settings: DatasetSettings, emit: Emit) -> Source:
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]
     names = _words(root, codes)
-    splits = [split_of_files(files, size, emit, settings.fit) for files in (train, test)]
-    return Source(names, *splits, size, CHANNELS)
+    train_split, test_split = (split_of_files(files, size, emit, settings.fit) for files in (train, test))
+    return Source(names, train_split, test_split, size, CHANNELS)
 
 
 def _words(root: Path, codes: list[str]) -> list[str]:
