@@ -39,6 +39,8 @@ from engine.run.device_profiles import (
     Calibration,
     Rate,
     StepKind,
+    built_in,
+    is_degenerate,
     torch_version,
     write_calibration,
 )
@@ -88,7 +90,14 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
     by_form: dict[bool, dict[StepKind, list[TimedStep]]] = {False: {}, True: {}}
     for one in timed:
         by_form[one.compiled].setdefault(one.step, []).append(one)
-    rates, compiled_rates = ({step: fit(own) for step, own in by_form[form].items()} for form in (False, True))
+    known, scaled = built_in(str(device)), set[StepKind]()
+    rates, compiled_rates = dict[StepKind, Rate](), dict[StepKind, Rate]()
+    for form, fitted, like in ((False, rates, known.rates), (True, compiled_rates, known.compiled_rates)):
+        for step, own in by_form[form].items():
+            fitted[step] = fit(own)
+            if is_degenerate(str(device), step, fitted[step]):
+                fitted[step] = scaled_to(own, like[step])
+                scaled.add(step)
     rates["compile"] = Rate(layer=time_compiling_a_layer(device) if compiler else COMPILE_SECONDS_A_LAYER)
     seconds = time.monotonic() - began
     calibration = Calibration(
@@ -104,6 +113,7 @@ def calibrate(device: torch.device, compiler: bool) -> Calibration:
         rates=rates,
         compiled_rates=compiled_rates,
         memory_gib=round(total_memory_gib(device), 1),
+        scaled=tuple(sorted(scaled)),
     )
     write_calibration(calibration, [asdict(one) for one in timed])
     return calibration
@@ -117,6 +127,12 @@ def fit(timed: Sequence[TimedStep]) -> Rate:
     scales = np.where(rows.any(axis=0), np.linalg.norm(rows, axis=0), 1.0)
     scaled, _ = nnls(rows / scales, np.ones(len(rows)))
     return Rate(*(scaled / scales).tolist())
+
+
+def scaled_to(timed: Sequence[TimedStep], like: Rate) -> Rate:
+    """The rate `like`, as many times faster or slower as all the timed steps together were."""
+    factor = sum(one.seconds for one in timed) / sum(like.seconds(one.work) for one in timed)
+    return Rate(like.layer * factor, like.value * factor, like.flop * factor)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

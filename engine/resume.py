@@ -7,6 +7,7 @@ resumed run, or a finished one that is evaluated again, would mix figures of bot
 from __future__ import annotations
 
 import contextlib
+import os
 import unicodedata
 from collections.abc import Iterator
 
@@ -15,9 +16,9 @@ from pydantic import BaseModel
 
 from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
-from engine.run.errors import InputError, listed
+from engine.run.errors import InputError, escaped, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.folder import RunFolder, expanded, read_json, write_atomically, write_json
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
@@ -79,6 +80,10 @@ def load_run_data(context: Context) -> LongTailedData:
             context.emit(event)
     if not recorded:
         write_json(folder.data, now.model_dump())
+        if data.held_out_files:
+            home = expanded(settings.dataset.path or "").absolute()
+            names = (escaped(os.path.relpath(file, home)) for file in data.held_out_files)
+            write_atomically(folder.held_out, "".join(f"{name}\n" for name in names))
     return data
 
 

@@ -501,6 +501,32 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "error: --set: dataset.test_folds: dataset.name digits has test images of its own\n"
             "hint: leave it empty: folds are of a folder without test/",
         ),
+        override(
+            "dataset.test_groups=track",
+            "error: --set: dataset.test_groups: dataset.name digits has no groups of files\n"
+            "hint: leave it empty: groups are of a folder of images",
+        ),
+        images(
+            "error: mine.yaml:1: dataset.test_groups: 'track' has no group in parentheses, where one is needed\n"
+            "hint: for example track(\\d+)_ for files such as track12_003.png",
+            "a pattern without a group",
+            lambda folder: None,
+            ", test_groups: track",
+        ),
+        images(
+            "error: dataset.test_groups: the pattern 'track(.)' matches no file\n"
+            "hint: it is searched for in paths such as cat/0.png",
+            "files without tracks in their names",
+            lambda folder: None,
+            ", test_groups: track(.)",
+        ),
+        images(
+            "error: data/train/cat: all images of this class are of one group, so none can be held out\n"
+            "hint: add images of other groups, or a test/ folder, or change dataset.test_groups",
+            "one group has all images of a class",
+            lambda folder: None,
+            ', test_groups: "(cat|dog/.)"',
+        ),
         BadInput(
             "ltdd-tui run mine.yaml --dry-run",
             "error: dataset.test_folds: images/test is there, so no fold is held out\nhint: leave it empty",

@@ -97,7 +97,8 @@ class LongTailedData:
 
     `class_counts`: train images of each class. `groups`: many, medium or few for each class; `grouping`: the rule in
     words. `partition`: how stored images become what networks see. `fingerprint`: a hash of pixels, labels and
-    whitening, by which experts are cached. `test_set`: as of Source. `validation_images`, `validation_labels`: what the
+    whitening, by which experts are cached. `test_set`: as of Source. `held_out_files`: test
+    images that are files of train. `validation_images`, `validation_labels`: what the
     run chooses by, empty where it chooses nothing. `stand_ins`: classes that could spare none, whose own train images
     stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
     what the test images are.
@@ -116,6 +117,7 @@ class LongTailedData:
     image_size: int
     fingerprint: str
     test_set: str = ""
+    held_out_files: tuple[Path, ...] = ()
     partition: Partition = WHOLE_IMAGES
     validation_images: Tensor = NO_IMAGES
     validation_labels: Tensor = NO_LABELS
@@ -210,6 +212,7 @@ def load_long_tailed(
         image_size=source.image_size,
         fingerprint=_fingerprint(settings, train, labels, test, source.test.labels, judged),
         test_set=source.test_set,
+        held_out_files=tuple(source.test.files) if source.held_out else (),
         partition=Partition.into(mini_images, whitening, whitened),
         # As test images are prepared, for which choices are made.
         validation_images=whitening.test(judged_images).to(device),

@@ -17,6 +17,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
+from engine.run.data_settings import Fit
 from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
 from engine.run.events import Emit, Warned
 from engine.run.image_headers import fault_of
@@ -39,8 +40,8 @@ _FLOAT_SLACK = 1e-3
 """Floats may lie so far outside of 0 to 1, a quarter of a level of 8 bits: resizing leaves such. They are clipped."""
 
 
-def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None) -> Tensor:
-    """The files as RGB, uint8 (n, 3, image_size, image_size): the short side scaled, the long one cropped centrally.
+def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None, fit: Fit = "crop") -> Tensor:
+    """The files as RGB, uint8 (n, 3, image_size, image_size), each made square by `fit` (see `made_square`).
 
     Emits Warned for each of REMARKS that fits images, counted. Raises InputError that names every file that is missing,
     no image, or of pixels that fit no rule.
@@ -51,7 +52,7 @@ def read_images(files: Sequence[Path], image_size: int, emit: Emit | None = None
     def decode(start: int) -> None:
         for i in range(start, min(start + _FILES_A_TASK, len(files))):
             try:
-                image, own_remarks = _decoded(files[i], image_size)
+                image, own_remarks = _decoded(files[i], image_size, fit)
             except Exception as error:
                 faults[i] = fault_of(files[i], error)
                 continue
@@ -87,7 +88,31 @@ _UPRIGHT = {
 }
 
 
-def _decoded(file: Path, image_size: int) -> tuple[Image.Image, list[str]]:
+def unreadable_files(files: Sequence[Path]) -> dict[Path, Fault]:
+    """The files that cannot be decoded to their end, with what is wrong; every one is decoded, as small as it gets."""
+
+    def fault(file: Path) -> Fault | None:
+        try:
+            _decoded(file, 1, "stretch")
+        except Exception as error:
+            return fault_of(file, error)
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
+        return {file: found for file, found in zip(files, pool.map(fault, files), strict=True) if found}
+
+
+def made_square(image: Image.Image, side: int, fit: Fit) -> Image.Image:
+    """The image with both sides `side`: the ends of its long side cropped off, black bars added, or stretched."""
+    if image.size == (side, side):
+        return image
+    resampling = Image.Resampling.BILINEAR
+    if fit == "stretch":
+        return image.resize((side, side), resampling)
+    return (ImageOps.fit if fit == "crop" else ImageOps.pad)(image, (side, side), resampling)
+
+
+def _decoded(file: Path, image_size: int, fit: Fit) -> tuple[Image.Image, list[str]]:
     """The image, and the remarks on it that its decoding shows."""
     with Image.open(file) as image:
         # How the file stores its pixels, such as RGB;16B; known until they are loaded.
@@ -100,9 +125,7 @@ def _decoded(file: Path, image_size: int) -> tuple[Image.Image, list[str]]:
             _refuse_lost_color(image, file)
         rgb = _rgb(_eight_bits(image, file))
     upright = rgb if turn is None else rgb.transpose(turn)
-    if upright.size == (image_size, image_size):
-        return upright, remarks
-    return ImageOps.fit(upright, (image_size, image_size), Image.Resampling.BILINEAR), remarks
+    return made_square(upright, image_size, fit), remarks
 
 
 def _refuse_lost_color(image: Image.Image, file: Path) -> None:

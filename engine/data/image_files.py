@@ -15,15 +15,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.data.decoding import CHANNELS, read_images
-from engine.run.data_settings import DatasetSettings
+from engine.data.decoding import CHANNELS, read_images, unreadable_files
+from engine.run.data_settings import DatasetSettings, Fit
 from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
-from engine.run.errors import InputError
+from engine.run.errors import Fault, InputError
 from engine.run.events import Emit, Warned
 from engine.run.folder import cache_root, expanded
-from engine.run.image_folder import DEFAULT_SIDE, class_files, natural_order, survey, train_and_test_files
-from engine.run.image_headers import common_size
-from engine.run.image_lists import TEST_LISTS, Files, find_list, names_of_classes, read_lists, text_lines
+from engine.run.image_folder import (
+    DEFAULT_SIDE,
+    class_files,
+    labeled_files,
+    natural_order,
+    skipped_files,
+    survey,
+    train_and_test_files,
+)
+from engine.run.image_headers import Files, common_size
+from engine.run.image_lists import TEST_LISTS, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
 
 # --- What every data set becomes --------------------------------------------------------------------------------------
@@ -55,7 +63,8 @@ class Split:
 class Source:
     """A data set before it is made long-tailed; images are (channels, image_size, image_size).
 
-    test_set: where the test images come from, in words; empty for the test set that a known set has.
+    test_set: where the test images come from, in words; empty for the test set that a known set has. held_out: whether
+    they are files of train that are held out.
     """
 
     class_names: list[str]
@@ -64,6 +73,7 @@ class Source:
     image_size: int
     channels: int
     test_set: str = ""
+    held_out: bool = False
 
     def by_count(self) -> Source:
         """The same set with its classes renumbered by train images, the largest first; equal ones keep their order."""
@@ -90,11 +100,11 @@ def split_in_memory(images: Tensor, labels: np.ndarray, image_size: int) -> Spli
     return Split(np.asarray(labels, dtype=np.int64), read)
 
 
-def split_of_files(files: Files, image_size: int, emit: Emit) -> Split:
-    """A split of image files; reading emits Warned and raises InputError as `read_images` does."""
+def split_of_files(files: Files, image_size: int, emit: Emit, fit: Fit) -> Split:
+    """A split of image files, made square by `fit`; reading warns and refuses as `read_images` does."""
 
     def read(indices: np.ndarray) -> Tensor:
-        return read_images([files[i][0] for i in indices], image_size, emit)
+        return read_images([files[i][0] for i in indices], image_size, emit, fit)
 
     return Split(np.array([label for _, label in files], dtype=np.int64), read, [file for file, _ in files])
 
@@ -112,18 +122,27 @@ def load_image_folder(settings: DatasetSettings, emit: Emit) -> Source:
         raise InputError(list(folder.faults))
     for note in folder.notes:
         emit(Warned(note))
-    train, test = train_and_test_files(folder, settings)
+    unreadable = dict[Path, Fault]()
+    if settings.unusable_files == "skip":
+        # Of what the survey has left, those whose first bytes are good and whose end is missing.
+        there = {fault.where for fault in folder.skipped}
+        every = [file for file, _ in labeled_files((*folder.train, *folder.test)) if str(file) not in there]
+        unreadable = unreadable_files(every)
+        if unreadable:
+            emit(Warned(skipped_files(list(unreadable.values()))))
+    train, test = train_and_test_files(folder, settings, unreadable)
     if repeated := repeated_files(train, test):
         emit(Warned(repeated, HINT_REPEATED))
     sample = [file for files in (train, test) for file, _ in files[:: max(len(files) // SAMPLED, 1)]]
     size = settings.resolution or common_size(sample) or DEFAULT_SIDE
     return Source(
         list(folder.names),
-        split_of_files(train, size, emit),
-        split_of_files(test, size, emit),
+        split_of_files(train, size, emit, settings.fit),
+        split_of_files(test, size, emit, settings.fit),
         size,
         CHANNELS,
         folder.test_set,
+        held_out=not folder.test,
     )
 
 
@@ -141,7 +160,7 @@ def load_imagenet_lt(settings: DatasetSettings, emit: Emit) -> Source:
     if repeated := repeated_files(train, test):
         emit(Warned(repeated, HINT_REPEATED))
     size = settings.resolution or FACTS["imagenet-lt"].image_size
-    train_split, test_split = split_of_files(train, size, emit), split_of_files(test, size, emit)
+    train_split, test_split = (split_of_files(files, size, emit, settings.fit) for files in (train, test))
     # The list of the validation images is taken where there is no other.
     test_set = find_list(expanded(settings.path or ""), TEST_LISTS).name
     return Source(names_of_classes(train), train_split, test_split, size, CHANNELS, test_set)
@@ -172,7 +191,8 @@ def load_tiny_imagenet(settings: DatasetSettings, emit: Emit) -> Source:
     rows = (line.split("\t") for line in _lines(root / "val" / "val_annotations.txt"))
     test = [(root / "val" / "images" / row[0], labels[row[1]]) for row in rows if len(row) > 1 and row[1] in labels]
     names = _words(root, codes)
-    return Source(names, split_of_files(train, size, emit), split_of_files(test, size, emit), size, CHANNELS)
+    train_split, test_split = (split_of_files(files, size, emit, settings.fit) for files in (train, test))
+    return Source(names, train_split, test_split, size, CHANNELS)
 
 
 def _words(root: Path, codes: list[str]) -> list[str]:

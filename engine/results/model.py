@@ -140,7 +140,7 @@ def _image_files(path: Path) -> list[Path]:
 def _read_each(files: Sequence[Path], about: dict[str, Any]) -> list[Tensor | Fault]:
     """Pixels uint8 (channels, H, W) of each file, decoded and fitted as the set's images were; or what is wrong."""
     try:
-        pixels = read_images(files, about["image_size"])
+        pixels = read_images(files, about["image_size"], fit=about.get("fit", "crop"))
     except InputError as error:
         if len(files) == 1:
             return list(error.faults[:1])

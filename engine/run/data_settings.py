@@ -12,6 +12,7 @@ from engine.run.fields import AugmentationName, Strict, official, ours, paper
 DatasetName = Literal[
     "digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "tiny-imagenet", "imagenet-lt", "folder"
 ]
+Fit = Literal["crop", "pad", "stretch"]
 # Values of dataset.whitening without ZCA: nothing is fitted but mean and standard deviation.
 WITHOUT_ZCA = ("none", "raw")
 
@@ -65,7 +66,7 @@ class DatasetSettings(Strict):
         r"pattern (regular expression) with one group in parentheses, searched for in <class>/<file>, such as"
         r" track(\d+)_: files of one track, patient or camera stay together when images are held out or set apart",
     )
-    fit: Literal["crop", "pad", "stretch"] = ours(
+    fit: Fit = ours(
         "crop", "image files that are not square: cut off the ends of the long side, add black bars, or stretch"
     )
     unusable_files: Literal["refuse", "skip"] = ours(

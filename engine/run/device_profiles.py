@@ -60,6 +60,7 @@ class Device:
     rates: of eager steps. compiled_rates: of compiled steps of a ConvNet, as far as they were timed; empty without a
     compiler. runtime_gib: memory of torch itself. calibrated: when it was measured (ISO 8601), or None.
     busy: whether other programs disturbed the measurement. memory_gib: the device's memory, where that is known.
+    scaled: steps with built-in rates, scaled to what was measured.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Device:
     calibrated: str | None = None
     busy: bool = False
     memory_gib: float | None = None
+    scaled: tuple[StepKind, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -197,7 +199,8 @@ class Calibration:
 
     measured: when (ISO 8601). It took `seconds`; `waited` is the share of them in which processes waited for a
     processor. compiler: whether compiling by torch was timed, too. runtime_gib: memory of torch before any work.
-    memory_gib: of the device; for a GPU only torch knows it.
+    memory_gib: of the device; for a GPU only torch knows it. scaled: steps whose times fitted no rate; they have the
+    built-in rates, scaled to their times.
     """
 
     device: str
@@ -212,6 +215,7 @@ class Calibration:
     rates: Mapping[StepKind, Rate]
     compiled_rates: Mapping[StepKind, Rate]
     memory_gib: float | None = None
+    scaled: tuple[StepKind, ...] = ()
 
     def as_device(self) -> Device:
         """The device as the estimates use it."""
@@ -223,8 +227,9 @@ class Calibration:
             self.compiled_rates,
             self.runtime_gib,
             self.measured,
-            self.waited > BUSY,
+            self.waited > BUSY or bool(self.scaled),
             self.memory_gib,
+            self.scaled,
         )
 
 
@@ -264,14 +269,30 @@ def read_calibration(device: str) -> Calibration | None:
         calibration = TypeAdapter(Calibration).validate_python(written)
     except (KeyError, TypeError, ValueError):
         return None
+    forms = (calibration.rates, calibration.compiled_rates)
+    # An older version kept such fits, which take seconds for minutes.
+    if any(is_degenerate(device, step, rate) for rates in forms for step, rate in rates.items()):
+        return None
     return calibration if set(get_args(StepKind)) <= calibration.rates.keys() else None
 
 
 def device_for(device: str) -> Device:
     """The device for estimates of `cpu` or `cuda:0`: as it was measured here, else a built-in profile."""
-    if calibration := read_calibration(device):
-        return calibration.as_device()
+    calibration = read_calibration(device)
+    return calibration.as_device() if calibration else built_in(device)
+
+
+def built_in(device: str) -> Device:
+    """The built-in profile of `cpu` with the threads that torch will use, or of `cuda:0`."""
     return CUDA if device.startswith("cuda") else cpu(threads_here())
+
+
+def is_degenerate(device: str, step: StepKind, rate: Rate) -> bool:
+    """Whether a fit found no time for arithmetic, as on a CPU that other programs kept busy; wide networks cost none.
+
+    On a GPU the shapes that are timed may truly wait for launches and memory alone.
+    """
+    return device == "cpu" and step in ONE_CORE and ONE_CORE[step].flop > 0 and rate.flop == 0
 
 
 def write_calibration(calibration: Calibration, readings: Any) -> None:

@@ -148,6 +148,7 @@ class RunFolder:
         self.config = self.root / "config.yaml"
         self.manifest = self.root / "manifest.json"
         self.data = self.root / "data.json"
+        self.held_out = self.root / "held_out.txt"
         self.events = self.root / "events.jsonl"
         self.console = self.root / "console.log"
         self.lock = self.root / "lock"

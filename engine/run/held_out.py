@@ -12,7 +12,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, shortened
 
 HELD_OUT_SEED = 0
@@ -25,11 +24,6 @@ class HeldOut(NamedTuple):
     folds: int | None = None
     fold: int = 0
     groups: str | None = None
-
-
-def held_out(dataset: DatasetSettings) -> HeldOut:
-    """What the settings hold out."""
-    return HeldOut(dataset.test_share, dataset.test_folds, dataset.test_fold, dataset.test_groups)
 
 
 def held_out_faults(

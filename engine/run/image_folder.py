@@ -20,9 +20,8 @@ from typing import Any
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import CONTROL_CHARACTER, FILES_SHOWN, Fault, InputError, listed
 from engine.run.folder import expanded
-from engine.run.held_out import held_out, held_out_faults, held_out_places
-from engine.run.image_headers import common_size, header_faults
-from engine.run.image_lists import Files
+from engine.run.held_out import HeldOut, held_out_faults, held_out_places
+from engine.run.image_headers import Files, common_size, header_faults
 from engine.run.repeated_images import repeated_files
 
 LAYOUT = "give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*"
@@ -127,6 +126,11 @@ def survey(dataset: DatasetSettings) -> Survey:
         test_set,
         tuple(skipped),
     )
+
+
+def held_out(dataset: DatasetSettings) -> HeldOut:
+    """What the settings hold out where there is no test split."""
+    return HeldOut(dataset.test_share, dataset.test_folds, dataset.test_fold, dataset.test_groups)
 
 
 def surveyed_settings(dataset: DatasetSettings) -> DatasetSettings:

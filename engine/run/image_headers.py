@@ -12,6 +12,8 @@ from pathlib import Path
 
 from engine.run.errors import Fault, InputError
 
+Files = list[tuple[Path, int]]
+"""Image files, each with its label."""
 _READERS = 8
 _EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 

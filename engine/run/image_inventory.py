@@ -20,8 +20,7 @@ from typing import NamedTuple
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault
 from engine.run.image_folder import Survey, survey, train_and_test_files
-from engine.run.image_headers import fault_of
-from engine.run.image_lists import Files
+from engine.run.image_headers import Files, fault_of
 
 LONG_RATIO = 1.5
 """An image whose long side is over so many times the short one loses a third and more where it is cropped."""

@@ -13,11 +13,8 @@ from pathlib import Path
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import Fault, InputError
 from engine.run.folder import expanded
-from engine.run.image_headers import header_faults
+from engine.run.image_headers import Files, header_faults
 from engine.run.repeated_images import repeated_files
-
-Files = list[tuple[Path, int]]
-"""Image files, each with its label."""
 
 TRAIN_LISTS = ("train.txt", "ImageNet_LT_train.txt")
 TEST_LISTS = ("test.txt", "ImageNet_LT_test.txt", "val.txt", "ImageNet_LT_val.txt")

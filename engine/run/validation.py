@@ -290,7 +290,7 @@ def check_runnable(settings: RunSettings) -> list[Fault]:
             return []
         return [Fault("there is no such folder", f"{where} {dataset.path}", "give the folder that holds the data")]
     if dataset.name in ("folder", "imagenet-lt"):
-        what = "a folder of images for each class" if dataset.name == "folder" else "the images and train.txt"
+        what = "the class folders" if dataset.name == "folder" else "the images and train.txt"
         hint = f"--set dataset.path=FOLDER, the folder with {what}"
         return [Fault(f"data set {dataset.name} needs a path", where, hint)]
     home = cache_root() / "data"

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from engine.run.device_profiles import Device as DeviceProfile
-from engine.run.errors import escaped
+from engine.run.errors import FAULTS_SHOWN, Fault, escaped, listed
 from engine.run.estimate import estimate_or_none, estimate_remaining
 from engine.run.expert_cache import CachedExperts
 from engine.run.presets import dump, extending, list_presets, load_preset, save_preset
-from engine.run.validation import check_runnable
+from engine.run.settings import RunSettings
+from engine.run.validation import check_runnable, data_faults
 from engine.sweep.grid import is_sweep
 from ltdd_tui.cli.options import AsJson, Device, Overrides, PresetName
 from ltdd_tui.cli.output import estimate_table, preset_table, print_data, print_json, print_note
@@ -68,9 +69,22 @@ def check(preset: PresetName, overrides: Overrides = None) -> None:
     settings = load_preset(preset, overrides or [])
     print_note(f"{preset}: no faults")
     # The preset is right, but this machine may lack something, such as the images.
-    for fault in check_runnable(settings):
-        what = escaped(f"{fault.where}: {fault.what}")
-        print_note(f"not runnable on this machine yet: {what}\nhint: {fault.hint}")
+    _print_what_is_missing(settings)
+
+
+def _print_what_is_missing(settings: RunSettings) -> None:
+    """Prints what a dry run of these settings would refuse on this machine, and what it would say of the data."""
+    faults, notes = check_runnable(settings), tuple[str, ...]()
+    if not faults:
+        faults, notes = data_faults(settings.dataset, open_images=True)
+    for note in notes:
+        print_note(escaped(note))
+    more = [Fault(f"{len(faults) - FAULTS_SHOWN:,} more like these")] if len(faults) > FAULTS_SHOWN else []
+    for fault in [*faults[:FAULTS_SHOWN], *more]:
+        what = escaped(f"{fault.where}: {fault.what}" if fault.where else fault.what)
+        print_note(
+            f"not runnable on this machine yet: {what}" + (f"\nhint: {escaped(fault.hint)}" if fault.hint else "")
+        )
 
 
 @app.command("save")
@@ -123,6 +137,8 @@ def estimate(
         _print_basis(profile, cached, settings.experts.num_experts)
     else:
         print_note(machine.UNKNOWN_COST)
+    if settings.dataset.path is not None and not as_json:
+        _print_what_is_missing(settings)
 
 
 def _print_basis(profile: DeviceProfile, cached: CachedExperts, num_experts: int) -> None:
@@ -136,4 +152,7 @@ def _print_basis(profile: DeviceProfile, cached: CachedExperts, num_experts: int
     else:
         print_note("rough: nothing was timed on this machine; --calibrate does, in about ten seconds")
     if profile.busy:
-        print_note("other programs were running meanwhile, so times may be too long")
+        what = "so times may be too long"
+        if profile.scaled:
+            what = f"so no rate fitted the times of {listed(profile.scaled)}: built-in rates are scaled to them"
+        print_note(f"other programs were running meanwhile, {what}")

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 from engine import __main__, calibration
-from engine.calibration import Shape, TimedStep, fit
+from engine.calibration import Shape, TimedStep, fit, scaled_to
 from engine.nets.norm_pool_cpp import why_not_build
-from engine.run.device_profiles import Rate, StepKind, calibration_file, read_calibration
+from engine.run.device_profiles import ONE_CORE, Rate, StepKind, calibration_file, is_degenerate, read_calibration
 from engine.run.network_cost import Work
 from tests.engine.tiny_run import CPU
 
@@ -37,6 +37,15 @@ def test_noise_makes_no_rate_negative() -> None:
     fitted = fit(timed)
     assert min(fitted.layer, fitted.value, fitted.flop) >= 0
     assert max(fitted.seconds(work) for work in WORKS) > 0.05
+
+
+def test_where_no_rate_fits_the_built_in_one_is_scaled_to_the_time_of_all_steps() -> None:
+    # Another program disturbed the narrow shapes: arithmetic seems to cost nothing.
+    timed = [TimedStep("train", work, seconds) for work, seconds in zip(WORKS, (0.05, 0.3, 0.1), strict=True)]
+    assert is_degenerate("cpu", "train", fit(timed)) and not is_degenerate("cuda:0", "train", fit(timed))
+    scaled = scaled_to(timed, ONE_CORE["train"])
+    assert sum(scaled.seconds(work) for work in WORKS) == pytest.approx(0.45)
+    assert scaled.flop / scaled.value == pytest.approx(ONE_CORE["train"].flop / ONE_CORE["train"].value)
 
 
 def test_one_amount_alone_is_enough() -> None:

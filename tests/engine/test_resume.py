@@ -206,3 +206,13 @@ def test_names_of_an_older_version_may_hold_accents_in_another_form(images: Path
     context.folder.data.unlink()
     load_run_data(context)
     assert unicodedata.normalize("NFC", name) in json.loads(context.folder.data.read_text())["class_names"]
+
+
+def test_files_that_are_held_out_are_listed_in_the_run_folder(images: Path, tmp_path: Path) -> None:
+    context, _ = begun(tmp_path / "with", settings_for(images))
+    assert not context.folder.held_out.exists()
+    shutil.rmtree(images / "test")
+    context, _ = begun(tmp_path / "without", settings_for(images))
+    listed = context.folder.held_out.read_text().splitlines()
+    assert [line.split("/")[1] for line in listed] == ["cat", "dog", "fox"]
+    assert all((images / line).is_file() for line in listed)

@@ -15,7 +15,7 @@ from PIL import Image
 from engine.data.decoding import read_images
 from engine.data.image_files import Source
 from engine.data.sources import load_source
-from engine.run.data_settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings, Fit
 from engine.run.errors import InputError
 from engine.run.events import Event, Warned
 from engine.run.image_folder import natural_order, survey
@@ -182,6 +182,31 @@ def test_short_side_is_scaled_and_the_middle_of_the_long_side_kept(tmp_path: Pat
     wide.save(tmp_path / "wide.png")
     image = read_images([tmp_path / "wide.png"], 5)[0]
     assert image[2].float().mean() == 255 and image[0].float().mean() == 0
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_wide_image_is_cropped_padded_or_stretched(tmp_path: Path, fit: Fit) -> None:
+    wide = Image.new("RGB", (40, 20), "red")
+    wide.paste("blue", (10, 0, 30, 20))
+    wide.save(tmp_path / "wide.png")
+    image = read_images([tmp_path / "wide.png"], 8, fit=fit)[0]
+    # The red ends of the middle row are there but where it was cropped.
+    assert bool(image[0, 4, 0] > 200) == (fit != "crop") and image[2, 4, 4] == 255
+    # Only bars are black: above and below the picture, a quarter of the side each.
+    assert [bool(image[:, y, 4].sum()) for y in (0, 4, 7)] == ([False, True, False] if fit == "pad" else [True] * 3)
+    assert image.shape == (3, 8, 8)
+
+
+def test_files_that_are_cut_or_no_images_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, {"a": 6, "b": 5})
+    (root / "train" / "a" / "notes.txt").write_text("no image")
+    whole = (root / "train" / "b" / "0.png").read_bytes()
+    (root / "train" / "b" / "cut.png").write_bytes(whole[: len(whole) - 30])
+    told: list[Event] = []
+    source = source_of(settings("folder", root, unusable_files="skip"), told)
+    assert np.bincount(source.train.labels).tolist() == [5, 4] and len(everything(source, "test")) == 2
+    warned = [event.message for event in told if isinstance(event, Warned)]
+    assert ["notes.txt" in text for text in warned[:2]] == [True, False] and "cut.png" in warned[1]
 
 
 def test_default_size_is_the_images_own_where_they_agree_else_32(tmp_path: Path) -> None:

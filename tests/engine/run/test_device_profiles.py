@@ -24,7 +24,7 @@ from engine.run.network_cost import Work
 
 RATES: dict[StepKind, Rate] = {step: Rate(0.5, 0.25, 0.125) for step in get_args(StepKind)}
 
-COMPILED: dict[StepKind, Rate] = {"student": Rate(0.25)}
+COMPILED: dict[StepKind, Rate] = {"student": Rate(0.25, 0.0, 0.125)}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,12 @@ def two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(**more: Any) -> Calibration:
     found = Calibration("cpu", "x86_64", 2, "9.9", "2026-01-02T03:04:05+00:00", 9.5, 0.01, True, 0.7, RATES, COMPILED)
     return replace(found, **more)
+
+
+def test_rates_in_which_arithmetic_costs_nothing_are_not_read() -> None:
+    write_calibration(measured(rates=RATES | {"train": Rate(0.5, 0.25)}), [])
+    assert read_calibration("cpu") is None and device_for("cpu").calibrated is None
+    assert measured(scaled=("train",)).as_device().busy
 
 
 def test_a_calibration_is_read_as_it_was_written() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from engine.run import image_folder
 from engine.run.data_settings import DatasetSettings
@@ -179,3 +181,49 @@ def test_classes_that_differ_only_in_case_stay_apart_and_this_is_said(root: Path
     fill(root, "train", A=2)
     assert found(root).names == ("A", "a", "b")
     assert found(root).notes == ("classes that differ only in upper and lower case stay apart: A, a",)
+
+
+# --- classes without train/
+
+
+def test_folders_of_images_are_classes_where_there_is_no_train_folder(tmp_path: Path) -> None:
+    root = fill(tmp_path, ".", cat=5, dog=10)
+    assert (found(root).names, found(root).counts, told(root)) == (("cat", "dog"), (4, 8), [])
+    assert found(root).test_set == "20 % of each class, held out" and "as there is no train/" in found(root).notes[0]
+    fill(root, "test", cat=2, dog=1)
+    assert (found(root).counts, found(root).test_counts, found(root).test_set) == ((5, 10), (2, 1), "test/")
+    shutil.rmtree(root / "test")
+    (root / "notes").mkdir()
+    (root / "logo.png").touch()
+    assert told(root) == ["logo.png: this image is in no class folder", "notes: this class has no images"]
+
+
+@pytest.mark.parametrize("deeper", ["training", "."])
+def test_folders_of_folders_are_no_classes(tmp_path: Path, deeper: str) -> None:
+    root = fill(tmp_path, f"{deeper}/one", a=2, b=2)
+    fill(tmp_path, f"{deeper}/two", a=2, b=2)
+    assert told(root) == [f"{root}: the folder holds no train/ and no folders of images"]
+
+
+def test_a_train_folder_given_by_itself_names_the_test_split_beside_it(root: Path) -> None:
+    fill(root, "test", a=1, b=1)
+    assert found(root / "train").notes[1].startswith("test/ lies beside train/ and is not used")
+
+
+# --- files that cannot be used
+
+
+def test_files_that_cannot_be_used_are_skipped_and_counted_where_that_is_asked_for(root: Path) -> None:
+    for file in (root / "train").rglob("*.png"):
+        Image.new("L", (8, 8)).save(file)
+    for name in ("notes.txt", "Thumbs.db"):
+        (root / "train" / "a" / name).write_text("no image")
+    link(root / "train" / "b" / "9.png", "gone")
+    asked = DatasetSettings(path=str(root), unusable_files="skip")
+    folder = survey(asked)
+    assert (folder.counts, folder.faults, len(folder.skipped)) == ((4, 4), (), 3)
+    assert folder.notes[-1].startswith("3 files that cannot be used are skipped: ") and "notes.txt" in folder.notes[-1]
+    assert image_folder.image_faults(folder)[0] == [] and len(told(root)) == 1
+    for file in (root / "train" / "b").glob("[0-8].png"):
+        file.write_text("no image")
+    assert [fault.what for fault in survey(asked).faults] == ["no file of this class can be used"]

@@ -230,7 +230,7 @@ def test_ones_own_images_by_their_path(home: Path, size: tuple[int, int]) -> Non
     async def test(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("f6", "down", "home", "down", "enter")
         await until(pilot, lambda: screen.form.text("dataset.name") == "folder")
-        await sees(pilot, "data set folder needs a path", "a folder of images for each class")
+        await sees(pilot, "data set folder needs a path", "the folder with the class folders")
         await put(pilot, screen, "dataset.path", "moles/none")
         await sees(pilot, "there is no such folder")
         await put(pilot, screen, "dataset.path", "moles")

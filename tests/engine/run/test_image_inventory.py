@@ -1,0 +1,39 @@
+"""What the first bytes of a folder's images tell."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from engine.run.data_settings import DatasetSettings
+from engine.run.image_inventory import inventory
+
+
+def test_sizes_modes_turns_and_repeats_are_found(tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("test", 2)):
+        for shade, name in enumerate(("cat", "dog")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                color = (40 * i, 90 * shade, 200 * (split == "test"))
+                Image.new("RGB", (16, 16), color).save(tmp_path / split / name / f"{i}.jpg")
+    train = tmp_path / "train"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("L", (40, 20)).save(train / "cat" / "3.jpg", exif=turned)
+    shutil.copy(train / "cat" / "0.jpg", train / "dog" / "copy.jpg")
+    shutil.copy(train / "dog" / "2.jpg", tmp_path / "test" / "dog" / "9.jpg")
+    (train / "dog" / "notes.txt").write_text("no image")
+    told: list[tuple[int, int]] = []
+    found = inventory(
+        DatasetSettings(name="folder", path=str(tmp_path)), lambda done, files: told.append((done, files))
+    )
+    assert (found.train, found.test, found.sides, found.common_side) == ((4, 5), (2, 3), (16, 16, 20), None)
+    assert found.aspect == 1 / 14 and found.modes == {"RGB": 13, "L": 1} and found.turned == 1
+    assert found.repeated == ((train / "cat" / "0.jpg", train / "dog" / "copy.jpg"),)
+    assert found.crossing == (tmp_path / "test" / "dog" / "9.jpg",)
+    assert [fault.where for fault in found.unreadable] == [str(train / "dog" / "notes.txt")]
+    assert found.train_bytes == sum(file.stat().st_size for file in train.rglob("*.jpg"))
+    assert found.thumbnails(0, 2) == [train / "cat" / "0.jpg", train / "cat" / "2.jpg"] and told[-1] == (15, 15)
+    assert len(found.thumbnails(1, 9)) == 5
