@@ -74,6 +74,7 @@ FEW_TESTS, FOLDS = 5, 5
 """Where a class would have fewer test images than that, folds are held out in turn."""
 ALWAYS: tuple[tuple[str, Any, str], ...] = (
     ("method", "ltdd-plus", "matching from herded mini-images with a debiased teacher's labels"),
+    ("teacher.kind", "balanced_softmax", "of extreme tails it labels better than the classifier experts (docs/log.md)"),
     ("dataset.whitening", "none", "mean and std alone: ZCA would be larger than the set"),
     ("validation.share", 0.1, "the start and the end are chosen on these train images, not on the test set"),
     ("bounds.losses", ["balanced_softmax"], "what a network reaches that is trained on everything, to compare with"),
