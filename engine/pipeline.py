@@ -32,7 +32,7 @@ from engine.results.metrics import stored_bytes, teacher_figures, with_evaluatio
 from engine.results.model import write_model
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
-from engine.run.events import Evaluated, RunFinished, finite
+from engine.run.events import Evaluated, RunFinished, Verdict, finite
 from engine.run.fields import LabelRegime, NetworkName
 from engine.run.folder import write_atomically
 from engine.run.metrics import MetricsJson
@@ -288,6 +288,8 @@ def evaluate_again(
             if is_final and metrics["final"]["repeats"] == result.repeats:
                 confusion = summed_confusion(context, target, arch, result.repeats)
                 write_confusion(context.folder, data.class_names, confusion)
+    if metrics.get("verdict"):
+        context.emit(Verdict(**metrics["verdict"]))
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 

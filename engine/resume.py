@@ -79,11 +79,11 @@ def load_run_data(context: Context) -> LongTailedData:
         if isinstance(event, DataReady) or not recorded:
             context.emit(event)
     if not recorded:
-        write_json(folder.data, now.model_dump())
-        if data.held_out_files:
+        if data.held_out_files:  # before data.json, which says that nothing is left to write
             home = expanded(settings.dataset.path or "").absolute()
             names = (escaped(os.path.relpath(file, home)) for file in data.held_out_files)
             write_atomically(folder.held_out, "".join(f"{name}\n" for name in names))
+        write_json(folder.data, now.model_dump())
     return data
 
 

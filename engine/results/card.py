@@ -112,7 +112,8 @@ from PIL import Image, ImageOps
 files = {{"about.json": ""}}
 model = torch.export.load("model.pt2", extra_files=files).module()
 names = json.loads(files["about.json"])["class_names"]
-image = ImageOps.fit(Image.open("photo.jpg").convert("{mode}"), ({size}, {size}), Image.Resampling.BILINEAR)
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("{mode}")
+image = {fitted}
 pixels = torch.from_numpy(numpy.array(image)).view(1, {size}, {size}, {channels}).permute(0, 3, 1, 2)  # uint8
 for share, label in zip(*model(pixels).softmax(1)[0].topk({shown})):
     print(f"{{names[label]}} {{share:.1%}}")
@@ -124,7 +125,13 @@ def _model_text(metrics: MetricsJson, about: dict[str, Any]) -> str:
     """How model.pt2 is asked about an image."""
     repeats, channels, size = metrics["final"]["repeats"], about["channels"], about["image_size"]
     mode, shown = "L" if channels == 1 else "RGB", min(3, len(about["class_names"]))
-    of_image = {"mode": mode, "channels": channels, "size": size, "shown": shown}
+    fitted = {
+        "crop": "ImageOps.fit(image, {}, {})",
+        "pad": "ImageOps.pad(image, {}, {})",
+        "stretch": "image.resize({}, {})",
+    }
+    fitted_as = fitted[about.get("fit", "crop")].format((size, size), "Image.Resampling.BILINEAR")
+    of_image = {"fitted": fitted_as, "mode": mode, "channels": channels, "size": size, "shown": shown}
     return _MODEL.format(arch=metrics["arch"], repeats=repeats, **of_image)
 
 

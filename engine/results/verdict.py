@@ -59,7 +59,7 @@ def verdict(metrics: MetricsJson) -> VerdictFigures | None:
     if everything and gain > _noise(everything, advised, images) and not _is_long(everything, advised):
         use, first = "everything", _advice_everything(everything, advised, gain, metrics)
     else:
-        use, first = advised.use, _advice(advised, final, sets)
+        use, first = advised.use, _advice(advised, final, sets, images)
     parts = [first, _against_everything(advised, everything, metrics), _uncertainty(metrics, images)]
     points = {own.name: own.mean for own in [*sets, *([everything] if everything else [])]}
     figures: dict[str, float | None] = {
@@ -179,20 +179,22 @@ def _is_long(everything: Measured, advised: Measured) -> bool:
 # ---- Sentences ----
 
 
-def _advice(advised: Measured, final: Measured, sets: Sequence[Measured]) -> str:
+def _advice(advised: Measured, final: Measured, sets: Sequence[Measured], images: float) -> str:
     """What to use of the sets; those that are as good, or worse, stand behind it."""
     if advised is final:
         others = [f"{_points(final.mean - own.mean)} {own.name}" for own in sets if own is not final]
         use = {
             "distilled": "use the distilled set",
-            "start": "your start is as good: matching gained nothing and was stopped, so the set is the start",
+            "start": "your start is as good: matching gained nothing, so the set is the start",
         }.get(final.use, f"use {final.name}")
         return ", ".join([f"{use} ({final.accuracy} %)", *others])
     against = f"{advised.accuracy} % against {final.accuracy} % of {final.name}"
+    clearly = advised.mean - final.mean > _noise(advised, final, images)
     if advised.use == "start":
-        return f"your start is as good: matching gained nothing ({against})"
+        what = "is better: matching made the set worse" if clearly else "is as good: matching gained nothing"
+        return f"your start {what} ({against})"
     labels = " with soft labels" if advised.use == "selection" else ""
-    return f"{advised.name}{labels} are as good: {against}"
+    return f"{advised.name}{labels} are {'better' if clearly else 'as good'}: {against}"
 
 
 def _points(lead: float) -> str:
@@ -203,7 +205,7 @@ def _advice_everything(everything: Measured, advised: Measured, gain: float, met
     costs = "it" if everything.seconds is None else f"it costs {_duration(everything.seconds)} and"
     counts, ipc = metrics.get("class_counts") or [], metrics.get("ipc") or 1
     small = sum(counts) <= LONG_FACTOR * ipc * len(counts)
-    why = f" your tail is too small ({sum(counts):,} images in all), and" if small else ""
+    why = f" your data is small ({sum(counts):,} images in all), and" if small else ""
     return f"train on everything:{why} {costs} has {gain:.1f} points more than {advised.name}"
 
 
@@ -225,9 +227,11 @@ def _uncertainty(metrics: MetricsJson, images: float) -> str:
         return ""
     counts = metrics.get("test_counts") or []
     few = [n for n in counts if 0 < n < FEW_TEST_IMAGES]
+    number = f"{min(few)}" if min(few) == max(few) else f"{min(few)} to {max(few)}"
     classes = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
     return (
-        f"{classes} {min(few)} to {max(few)} test images, so a mean may be off by {STANDARD_ERRORS * images:.0f} points"
+        f"{classes} {number} test image{'s' * (max(few) > 1)}, so a mean may be off by"
+        f" {STANDARD_ERRORS * images:.0f} points"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from engine.run.auto_settings import Epochs, resolve_auto
 from engine.run.datasets import kept_counts
 from engine.run.device_profiles import Device, features
+from engine.run.errors import escaped
 from engine.run.estimate import Estimate, estimate
 from engine.run.fields import AUTO
 from engine.run.image_inventory import Inventory
@@ -125,8 +126,8 @@ def preset_text(folder: Path, inventory: Inventory, choices: Sequence[Choice]) -
     keys = sorted(values, key=lambda path: len(path) > 1)
     counts = inventory.train
     title = (
-        f"# {folder.absolute().name}: {len(counts)} classes with {max(counts):,} to {min(counts):,} train images,"
-        f" {sum(counts):,} in all. Written by `ltdd-tui new`, to be changed.\n"
+        f"# {escaped(folder.absolute().name)}: {len(counts)} classes with {max(counts):,} to {min(counts):,} train"
+        f" images, {sum(counts):,} in all. Written by `ltdd-tui new`, to be changed.\n"
     )
     text = dump_yaml({"extends": BASE} | nested({path: values[path] for path in keys}))
     return title + with_comments(text, {choice.setting: choice.reason for choice in own})

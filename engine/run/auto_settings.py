@@ -94,7 +94,10 @@ def resolve_auto(settings: RunSettings, counts: Sequence[int]) -> tuple[RunSetti
     try:
         return RunSettings.model_validate(values), reasons
     except ValidationError as error:
-        raise SettingsError(combination_faults(error)) from None
+        # A number that follows may lie outside its range, such as a start epoch where experts have one epoch.
+        hint = "write a number instead of auto, or change what it follows from"
+        own = [Fault(one["msg"], ".".join(map(str, one["loc"])), hint) for one in error.errors()]
+        raise SettingsError(combination_faults(error) or own) from None
 
 
 def _steps(an_epoch: int, epochs: int, aim: Epochs) -> str:

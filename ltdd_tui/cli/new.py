@@ -60,6 +60,8 @@ def new(
     looked_over = inventory(DatasetSettings(name="folder", path=str(folder)), progress=_print_progress)
     if faults := list(looked_over.survey.faults):
         raise InputError(faults)
+    if empty := [name for name, count in zip(looked_over.survey.names, looked_over.train, strict=True) if not count]:
+        raise InputError(f"no file of these classes can be used: {listed(empty)}", str(folder), "add images")
     choices, estimate = _adapted(looked_over, device, minutes, calibrate)
     if as_json:
         print_json(as_plain(folder, path, looked_over, choices, estimate, device))

@@ -44,7 +44,7 @@ def measured(**given: Any) -> dict[str, Any]:
         (
             {"final": (51.0, 0.6), "validation": {"chosen": 0}},
             "start",
-            ["matching gained nothing and was stopped, so the set is the start"],
+            ["matching gained nothing, so the set is the start"],
         ),
         ({"herding": (54.9, 1.0)}, "selection", ["10 herded images a class with soft labels are as good: 54.9"]),
         ({"random": (54.9, 1.0)}, "random", ["10 random images a class are as good"]),
@@ -56,7 +56,7 @@ def measured(**given: Any) -> dict[str, Any]:
         (
             {"bound": ((98.8, 0.1), 21.0), "class_counts": [30, 20, 5, 4]},
             "everything",
-            ["your tail is too small (59 images in all)"],
+            ["your data is small (59 images in all)"],
         ),
         ({"bound": ((59.2, 0.5), 7200.0)}, "distilled", ["59.2 ± 0.5 % in 120 min"]),
         ({"bound": None}, "distilled", ["training on everything was not measured"]),
