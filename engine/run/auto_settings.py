@@ -96,8 +96,9 @@ def resolve_auto(settings: RunSettings, counts: Sequence[int]) -> tuple[RunSetti
     except ValidationError as error:
         # A number that follows may lie outside its range, such as a start epoch where experts have one epoch.
         hint = "write a number instead of auto, or change what it follows from"
-        own = [Fault(one["msg"], ".".join(map(str, one["loc"])), hint) for one in error.errors()]
-        raise SettingsError(combination_faults(error) or own) from None
+        first = error.errors()[0]
+        of_one = Fault(first["msg"], ".".join(map(str, first["loc"][:2])), hint)
+        raise SettingsError(combination_faults(error) or [of_one]) from None
 
 
 def _steps(an_epoch: int, epochs: int, aim: Epochs) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from engine.run.adaptation import Choice, adapt, estimate_of, preset_text, settings_of
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import InputError, escaped
+from engine.run.errors import InputError, escaped, listed
 from engine.run.estimate import Estimate
 from engine.run.folder import expanded, write_atomically
 from engine.run.image_inventory import Inventory, inventory
