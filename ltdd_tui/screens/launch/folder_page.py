@@ -226,6 +226,8 @@ them. Escape leaves everything as it was.
         """The settings for the minutes as they stand; the newest wins."""
         if self._inventory is None or (minutes := _minutes(self._minutes.value)) is None:
             return
+        if self._inventory.survey.faults:  # the field of minutes asks as well, when it is first filled
+            return
         try:
             proposal = await asyncio.to_thread(propose, self._inventory, self._path, self._form, minutes)
             run_plan = await asyncio.to_thread(plan_run, proposal.form, self._runs_dir)
