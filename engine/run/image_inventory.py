@@ -11,7 +11,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from statistics import median_low
@@ -97,8 +97,14 @@ def inventory(dataset: DatasetSettings, progress: Progress | None = None) -> Inv
     long = sum(max(header[:2]) > LONG_RATIO * min(header[:2]) for header in headers.values())
     repeated, crossing = _alike(train, test, headers)
     by_class = [[file for file, label in train if label == c and file in headers] for c in range(len(folder.names))]
+    # A class without any files is a fault of the survey itself.
+    unusable = [
+        Fault("no file of this class can be used", str(own), "add some, or remove the class")
+        for own, readable, count in zip(folder.train, by_class, folder.counts, strict=True)
+        if count and not readable
+    ]
     return Inventory(
-        survey=folder,
+        survey=replace(folder, faults=(*folder.faults, *unusable)),
         train=tuple(map(len, by_class)),
         test=tuple(_counts(test, headers, len(folder.names))),
         sides=(short_sides[0], median_low(short_sides), short_sides[-1]) if short_sides else (0, 0, 0),

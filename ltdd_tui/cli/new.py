@@ -14,7 +14,7 @@ from rich.table import Table
 
 from engine.run.adaptation import Choice, adapt, estimate_of, preset_text, settings_of
 from engine.run.data_settings import DatasetSettings
-from engine.run.errors import InputError, escaped, listed
+from engine.run.errors import InputError, escaped
 from engine.run.estimate import Estimate
 from engine.run.folder import expanded, write_atomically
 from engine.run.image_inventory import Inventory, inventory
@@ -60,8 +60,6 @@ def new(
     looked_over = inventory(DatasetSettings(name="folder", path=str(folder)), progress=_print_progress)
     if faults := list(looked_over.survey.faults):
         raise InputError(faults)
-    if empty := [name for name, count in zip(looked_over.survey.names, looked_over.train, strict=True) if not count]:
-        raise InputError(f"no file of these classes can be used: {listed(empty)}", str(folder), "add images")
     choices, estimate = _adapted(looked_over, device, minutes, calibrate)
     if as_json:
         print_json(as_plain(folder, path, looked_over, choices, estimate, device))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from rich.cells import cell_len
 from textual import on, work
@@ -21,7 +22,7 @@ from textual_fspicker import SelectDirectory
 from textual_fspicker.parts import DirectoryNavigation
 
 from engine.run.adaptation import settings_of
-from engine.run.data_settings import DatasetSettings
+from engine.run.data_settings import DatasetSettings, Fit
 from engine.run.errors import Fault, LtddError
 from engine.run.image_inventory import Inventory, inventory
 from ltdd_tui.formatting import clean, short_path
@@ -204,10 +205,7 @@ them. Escape leaves everything as it was.
         self._title.tell(short_path(Path(self._path)), summary(found))
         self._about.draw(lambda width: class_lines(found, width))
         self._share_rows()
-        if found.survey.faults:
-            self._tell_faults(found.survey.faults)
-        else:
-            self._propose()
+        self._propose()
 
     def _progress(self, done: int, files: int) -> None:
         # In the thread that looks; who left the page waits for no end of it.
@@ -223,10 +221,11 @@ them. Escape leaves everything as it was.
 
     @work(exclusive=True, group="propose")
     async def _propose(self) -> None:
-        """The settings for the minutes as they stand; the newest wins."""
+        """The settings for the minutes as they stand, or what a run would refuse; the newest wins."""
         if self._inventory is None or (minutes := _minutes(self._minutes.value)) is None:
             return
-        if self._inventory.survey.faults:  # the field of minutes asks as well, when it is first filled
+        if faults := self._inventory.survey.faults:
+            self._tell_faults(faults)
             return
         try:
             proposal = await asyncio.to_thread(propose, self._inventory, self._path, self._form, minutes)
@@ -247,10 +246,12 @@ them. Escape leaves everything as it was.
         names = [one.name for one in class_counts(found)]
         files = [found.thumbnails(found.survey.names.index(name), IMAGES_A_CLASS) for name in names]
         side = proposal.form.text("dataset.resolution") or found.sides[1]
-        self._thumbnails.show(names, files, int(side), proposal.form.text("dataset.fit"))
+        self._thumbnails.show(names, files, int(side), cast(Fit, proposal.form.text("dataset.fit")))
 
     def _tell_faults(self, faults: Sequence[Fault]) -> None:
-        self._choices.draw(lambda width: fault_lines(faults, width))
+        # By their places below the folder, which stands above: whole paths would take a line of their own.
+        below = [replace(fault, where=fault.where.removeprefix(f"{self._path}/")) for fault in faults]
+        self._choices.draw(lambda width: fault_lines(below, width))
         if self._inventory is None:
             self._about.draw(lambda width: wrapped("the images cannot be used as they are", width))
         self._panes.see("settings")

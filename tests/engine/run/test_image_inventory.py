@@ -37,3 +37,14 @@ def test_sizes_modes_turns_and_repeats_are_found(tmp_path: Path) -> None:
     assert found.train_bytes == sum(file.stat().st_size for file in train.rglob("*.jpg"))
     assert found.thumbnails(0, 2) == [train / "cat" / "0.jpg", train / "cat" / "2.jpg"] and told[-1] == (15, 15)
     assert len(found.thumbnails(1, 9)) == 5
+
+
+def test_a_class_without_a_file_that_can_be_used_is_a_fault(tmp_path: Path) -> None:
+    for name in ("cat", "dog", "owl"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "train" / name / "0.png")
+        Image.new("RGB", (16, 16), "red").save(tmp_path / "train" / name / "1.png")
+    for number in range(2):
+        (tmp_path / "train" / "owl" / f"{number}.png").write_text("no image")
+    faults = inventory(DatasetSettings(name="folder", path=str(tmp_path))).survey.faults
+    assert [(fault.what, Path(fault.where).name) for fault in faults] == [("no file of this class can be used", "owl")]

@@ -145,6 +145,12 @@ async def test_a_look_that_takes_long_shows_how_far_it_is_and_ends_when_it_is_le
 
 @pytest.mark.asyncio
 async def test_what_a_run_would_refuse_is_told_and_cannot_be_used(moles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (moles / "train/empty").mkdir()
+    async with looking_at(moles) as (pilot, _):
+        await sees(pilot, "this class has no images", "hint: add some")
+        await pilot.press("u")
+        assert isinstance(pilot.app.screen, FolderPage)
+
     def refuse(*_: object) -> Inventory:
         raise InputError("there is no such folder", "moles", "give another one")
 
