@@ -8,7 +8,7 @@ for images, targets in training.batches(seed=epoch): ...
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from engine.data.augment import CutMix, apply, draw
 from engine.data.dataset import LongTailedData
-from engine.data.decoding import read_images
 from engine.data.partition import Partition
 from engine.data.whitening import Whitening
 from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, target_probabilities
@@ -135,17 +134,6 @@ class DistilledSet:
             hint = "give uint8, or floats from 0 to 1 that are not normalized yet"
             raise InputError(f"pixels from {images.min():g} to {images.max():g}", "preprocess", hint)
         return self.whitening.test(images)
-
-    def preprocess_files(self, files: Sequence[Path]) -> Tensor:
-        """Image files of any size, made square as the run's images were (dataset.fit), and whitened.
-
-        Raises InputError for files that are no images.
-        """
-        channels, side = self.images.shape[1], self.images.shape[-1]
-        pixels = read_images(files, side, fit=self.about.get("fit", "crop"))
-        if channels == 1:
-            pixels = pixels.float().mean(1, keepdim=True).round().to(torch.uint8)
-        return self.preprocess(pixels)
 
     def batches(self, batch_size: int | None = None, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of (images, soft labels), shuffled and augmented as in the run; give each epoch another seed."""

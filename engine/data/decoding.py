@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 from torch import Tensor
 
 from engine.run.data_settings import Fit
 from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
 from engine.run.events import Emit, Warned
-from engine.run.image_headers import fault_of
+from engine.run.image_headers import fault_of, made_square
 
 CHANNELS = 3
 _FILES_A_TASK = 64
@@ -100,16 +100,6 @@ def unreadable_files(files: Sequence[Path]) -> dict[Path, Fault]:
 
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 16)) as pool:
         return {file: found for file, found in zip(files, pool.map(fault, files), strict=True) if found}
-
-
-def made_square(image: Image.Image, side: int, fit: Fit) -> Image.Image:
-    """The image with both sides `side`: the ends of its long side cropped off, black bars added, or stretched."""
-    if image.size == (side, side):
-        return image
-    resampling = Image.Resampling.BILINEAR
-    if fit == "stretch":
-        return image.resize((side, side), resampling)
-    return (ImageOps.fit if fit == "crop" else ImageOps.pad)(image, (side, side), resampling)
 
 
 def _decoded(file: Path, image_size: int, fit: Fit) -> tuple[Image.Image, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,11 @@ def from_levels(levels: Tensor, ranges: Tensor) -> Tensor:
     share = levels / 255
     # In this form both ends of the range are exact.
     return low * (1 - share) + high * share
+
+
+def as_kept(images: Tensor, numbers: Literal["float32", "uint8"]) -> Tensor:
+    """The images (S, channels, H, W) as they are read back from a file with these numbers (`export.images`)."""
+    return from_levels(*rounded(images)) if numbers == "uint8" else images
 
 
 class StartingSet(NamedTuple):

@@ -1,4 +1,4 @@
-"""The first bytes of image files: the size of the images, and files that are none. No image is decoded.
+"""The first bytes of image files: the size of the images, and files that are none. And how an image is made square.
 
 Pillow is imported where it is used: the list of runs and --help need no image.
 """
@@ -9,8 +9,13 @@ import errno
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.run.data_settings import Fit
 from engine.run.errors import Fault, InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 Files = list[tuple[Path, int]]
 """Image files, each with its label."""
@@ -72,3 +77,15 @@ def fault_of(file: Path, error: Exception) -> Fault:
         return Fault(f"the file cannot be read: {error.strerror}", str(file), hint)
     reason = str(error).partition("\n")[0] or type(error).__name__
     return Fault(f"this is no image that can be read: {reason}", str(file), "take the file away, or replace it")
+
+
+def made_square(image: PillowImage, side: int, fit: Fit) -> PillowImage:
+    """The image with both sides `side`: the ends of its long side cropped off, black bars added, or stretched."""
+    from PIL import Image, ImageOps
+
+    if image.size == (side, side):
+        return image
+    resampling = Image.Resampling.BILINEAR
+    if fit == "stretch":
+        return image.resize((side, side), resampling)
+    return (ImageOps.fit if fit == "crop" else ImageOps.pad)(image, (side, side), resampling)

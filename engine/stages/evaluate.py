@@ -27,7 +27,7 @@ from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
 from engine.manifest import device_name, versions
-from engine.matching.synthetic import Synthetic, from_levels, rounded
+from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
 from engine.run.events import Evaluated, Warned
@@ -205,10 +205,8 @@ def synthetic_target(
 
     The stored regime's step size is the learnt beta unless the settings name one.
     """
-    settings, stored = context.settings, synthetic.images
-    if settings.export.images == "uint8":
-        stored = from_levels(*rounded(stored))
-    images = data.partition.decoded(stored)
+    settings = context.settings
+    images = data.partition.decoded(as_kept(synthetic.images, settings.export.images))
     if regime == "stored":
         rate = settings.evaluate.learning_rate
         targets = target_probabilities(synthetic.label_logits, settings.has_soft_labels)

@@ -12,7 +12,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData
 from engine.distilled import DistilledSet, describe, distilled_bytes, teacher_bytes
 from engine.losses import target_probabilities
-from engine.matching.synthetic import Synthetic, from_levels, rounded
+from engine.matching.synthetic import Synthetic, as_kept
 from engine.results.files import (
     grid_png,
     read_result,
@@ -95,7 +95,7 @@ def _best(context: Context, final: DistilledSet, metrics: MetricsJson) -> Distil
     learnt = context.settings.evaluate.learning_rate == "learnt"
     return replace(
         final,
-        images=from_levels(*rounded(best.images)) if context.settings.export.images == "uint8" else best.images,
+        images=as_kept(best.images, context.settings.export.images),
         label_logits=best.label_logits,
         soft_labels=target_probabilities(best.label_logits, context.settings.has_soft_labels),
         learning_rate=float(best.beta) if learnt else final.learning_rate,

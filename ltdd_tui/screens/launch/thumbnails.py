@@ -14,7 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
+from engine.run.data_settings import Fit
 from engine.run.events import Preview
+from engine.run.image_headers import made_square
 from ltdd_tui.formatting import clean
 from ltdd_tui.preferences import load_layout, load_preferences, with_remembered
 from ltdd_tui.screens.run.images.panel import SELECTION_BINDINGS
@@ -40,11 +42,11 @@ class ThumbnailRequest(RenderRequest):
     """What is to be shown: `files` of each class, made square by `fit` (crop, pad or stretch)."""
 
     files: tuple[tuple[Path, ...], ...] = ()
-    fit: str = "crop"
+    fit: Fit = "crop"
 
 
 def request_of(
-    names: Sequence[str], files: Sequence[Sequence[Path]], side: int, fit: str, selection: ImageSelection
+    names: Sequence[str], files: Sequence[Sequence[Path]], side: int, fit: Fit, selection: ImageSelection
 ) -> ThumbnailRequest:
     """Images of `side` pixels of these classes."""
     preview = Preview(0, "", "", len(names), max(map(len, files)), side)
@@ -77,10 +79,7 @@ class SmallImages:
             with Image.open(path) as file:
                 # Of a large JPEG, every few pixels are enough.
                 file.draft("RGB", (2 * side, 2 * side))
-                image = ImageOps.exif_transpose(file).convert("RGB")
-            if self.request.fit == "stretch":
-                return image.resize((side, side), Image.Resampling.BOX)
-            return ImageOps.pad(image, (side, side)) if self.request.fit == "pad" else ImageOps.fit(image, (side, side))
+                return made_square(ImageOps.exif_transpose(file).convert("RGB"), side, self.request.fit)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError):
             return Image.new("RGB", (side, side), self.ground)
 
@@ -151,7 +150,7 @@ class Thumbnails(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         yield self._view
 
-    def show(self, names: Sequence[str], files: Sequence[Sequence[Path]], side: int, fit: str) -> None:
+    def show(self, names: Sequence[str], files: Sequence[Sequence[Path]], side: int, fit: Fit) -> None:
         """Draws these files of each class with that side, made square by `fit`."""
         selection = self._request.selection if self._request else ImageSelection()
         self._look_at(request_of(names, files, side, fit, selection))
