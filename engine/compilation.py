@@ -80,7 +80,9 @@ def _step_backend(context: Context, part: str, network: NetworkName, wanted: boo
     # The manifest tells what ran each part of the run: another backend gives other bytes.
     manifest = read_json(context.folder.manifest)
     if isinstance(manifest, dict):
-        write_json(context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}})
+        write_json(
+            context.folder.manifest, manifest | {"forms": {**(manifest.get("forms") or {}), part: used}}, sealed=True
+        )
     return used
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
+from engine.run.checksums import read_sealed_json, sealed_json
 from engine.run.errors import InputError
 
 HELD = "another worker has this run"
@@ -126,15 +127,15 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         raise
 
 
-def write_json(path: Path, value: Any, sync: bool = True) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
+def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) -> None:
+    """Writes `value` as indented JSON, atomically; `sealed`: with a checksum, which `read_json` compares."""
+    write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it is missing or damaged."""
+    """The content of a JSON file, without its checksum; None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_sealed_json(path)
     except (OSError, ValueError):
         return None
 

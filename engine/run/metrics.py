@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
+from engine.run.checksums import read_sealed_json
 from engine.run.errors import Fault
 from engine.run.events import Evaluated, finite
 from engine.run.folder import RunFolder
@@ -298,7 +298,7 @@ def readable_metrics(folder: RunFolder) -> MetricsJson:
     """What metrics.json of a finished run holds; empty where there is none, or one without a final accuracy."""
     # A ValidationError is a ValueError too; the file may hold a list, or no final figures.
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        metrics: MetricsJson = json.loads(folder.metrics.read_text())
+        metrics: MetricsJson = read_sealed_json(folder.metrics)
         Accuracy.model_validate(metrics["final"])
         return metrics
     return {}

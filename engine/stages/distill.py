@@ -108,7 +108,7 @@ def distill(
     loss or gradient is not finite or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
-    state = load_state(context.folder, context.device) or DistillState.at_start(start)
+    state = load_state(context.folder, context.device, context.emit) or DistillState.at_start(start)
     saved = state.iteration
     image_lr = context.settings.image_lr
     if context.settings.traits.matches_trajectories:
