@@ -101,6 +101,12 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
+def is_private(path: Path) -> bool:
+    """Whether it is this user's, who alone can write it; raises OSError where it is missing."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
 def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
 
