@@ -26,7 +26,7 @@ from engine.run.errors import Diverged
 from engine.run.events import SELECTION, Chosen, Evaluated
 from engine.run.metrics import Accuracy, ValidationFigures
 from engine.run.settings import RunSettings
-from engine.stages.distill import AnyMatcher, distill
+from engine.stages.distill import AnyMatcher, distill, recover
 from engine.stages.evaluate import EvaluationTarget, evaluate, synthetic_target
 from engine.teachers import Teacher
 
@@ -138,7 +138,7 @@ def plain_selections(
 
 # ---- Matching on the way ----
 
-Step = Literal["go on", "step down", "stop"]
+Step = Literal["go on", "step down", "recover", "stop"]
 
 
 def distill_and_check(
@@ -156,8 +156,8 @@ def distill_and_check(
     watched, state = replace(context, emit=signs.emit), DistillState.at_start(start)
     with context.stage("distill", context.settings.matching.iterations, "iterations"):
         step: Step = "step down"
-        # Stepping down is written into the checkpoint, and distillation goes on from there as after a kill.
-        while step == "step down":
+        # Stepping down and recovering are written into the checkpoint; distillation goes on from it as after a kill.
+        while step in ("step down", "recover"):
             step = "go on"
             try:
                 for state in distill(watched, start, matcher, data.partition):
@@ -165,9 +165,7 @@ def distill_and_check(
                     if step != "go on":
                         break
             except Diverged as error:
-                if not data.chooses:
-                    raise
-                step = _without_gain(context, state, error.faults[0].what)
+                step = _after_divergence(context, data, start, state, error)
             if step == "step down":
                 best = best_check(context.folder, state.iteration)
                 back_to = start if best is None else load_set(context.folder, best, context.device)
@@ -222,6 +220,21 @@ def _without_gain(context: Context, state: DistillState, why: str) -> Step:
         return "step down"
     context.emit(Chosen("stop", f"iteration {state.iteration}", why, state.iteration))
     return "stop"
+
+
+def _after_divergence(
+    context: Context, data: LongTailedData, start: Synthetic, state: DistillState, error: Diverged
+) -> Step:
+    """Recovers as often as the settings let it; then steps down or stops, or raises where nothing is chosen."""
+    what, where, hint = error.faults[0].what, error.faults[0].where, error.faults[0].hint
+    if len(state.recovered) < context.settings.matching.max_recoveries:
+        recover(context, start, state, f"{where}: {what}")
+        return "recover"
+    if state.recovered:
+        what += f", also with all rates divided by {2 ** len(state.recovered)}"
+    if not data.chooses:
+        raise Diverged(what, where, hint)
+    return _without_gain(context, state, what)
 
 
 def _has_rates(settings: RunSettings) -> bool:

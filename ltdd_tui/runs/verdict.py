@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from engine.run.events import BOUND, SELECTION, Evaluated
 from ltdd_tui.formatting import duration, mean_and_std
+from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import VALIDATION, RunState
 
 SHORT = {
@@ -30,7 +31,8 @@ def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
     advice, *numbers = state.verdict.sentence.split("; ")
     tests = state.data.test_images if state.data else 0
     measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * state.validates] * (tests > 0)
-    return short_verdict(state.verdict.use), [advice, *numbers, *kept_lines(state), *measured]
+    diverged = [f"{row.title}: that accuracy is none of the images" for row in rows_from_state(state) if row.diverged]
+    return short_verdict(state.verdict.use), [advice, *numbers, *diverged, *kept_lines(state), *measured]
 
 
 def kept_lines(state: RunState) -> list[str]:
