@@ -212,9 +212,7 @@ class Evaluated(Event):
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
     that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
     or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
-    network, their mean; null where it is not known. `diverged`: networks whose weights are not finite in the end,
-    with which the accuracy is none of the set.
-    """
+    network, their mean; null where it is not known. `diverged`: networks that ended with weights not finite."""
 
     subject: Text
     iteration: Integer | None

@@ -29,19 +29,14 @@ class HeldOut(NamedTuple):
 def held_out_faults(
     folders: Sequence[Path], classes: Sequence[Sequence[str]], held: Sequence[Sequence[int]], which: HeldOut
 ) -> list[Fault]:
-    """The faults of classes that cannot be held out as asked for, and of a pattern that matches no file.
+    """The faults of classes that cannot be held out as asked for.
 
     folders: where each class lies. classes, held: what `held_out_places` takes and gives.
     """
     faults, sizes = list[Fault](), [len(own) for own in classes]
     parts, part = sizes, "images"
     if which.groups is not None:
-        pattern = which.groups
-        if not any(re.search(pattern, path) for own in classes for path in own):
-            example = next((path for own in classes for path in own), "")
-            hint = f"it is searched for in paths such as {example}"
-            return [Fault(f"the pattern {pattern!r} matches no file", "dataset.test_groups", hint)]
-        parts, part = [len({group_of(pattern, path) for path in own}) for own in classes], "groups"
+        parts, part = [len({group_of(which.groups, path) for path in own}) for own in classes], "groups"
     for folder, size, count, places in zip(folders, sizes, parts, held, strict=True):
         if size == 1:
             what = "one image is too few to train and to test"
@@ -61,6 +56,15 @@ def held_out_faults(
         hint = f"at most {smallest}, so that each fold tests every class"
         faults.append(Fault(what, "dataset.test_folds", hint))
     return faults
+
+
+def unmatched(pattern: str | None, classes: Sequence[Sequence[str]]) -> list[Fault]:
+    """The fault of a pattern that matches no file; files are given by their paths below train/, class after class."""
+    paths = [path for own in classes for path in own]
+    if pattern is None or any(re.search(pattern, path) for path in paths):
+        return []
+    hint = f"it is searched for in paths such as {next(iter(paths), '')}"
+    return [Fault(f"the pattern {pattern!r} matches no file", "dataset.test_groups", hint)]
 
 
 def pattern_fault(pattern: str) -> Fault | None:

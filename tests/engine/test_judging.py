@@ -113,6 +113,28 @@ def test_matching_that_still_diverges_fails_with_what_it_saw_also_when_resumed(t
     assert kept is not None and kept.iteration == 0 and kept.recovered == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("smallest", "random", "chosen"), [(2, 60.0, "herding"), (2, 85.0, "random"), (20, 85.0, "herding")]
+)
+def test_another_start_has_to_be_better_than_few_images_can_show_by_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int, random: float, chosen: str
+) -> None:
+    settings = choosing()
+    validation = settings.validation.model_copy(update={"smallest": smallest})
+    settings = settings.model_copy(update={"validation": validation})
+    context, data = tiny_context(tmp_path, settings), tiny_data(settings)
+    means = {"start herding": 50.0, "start random": random}
+    monkeypatch.setattr(
+        judging, "evaluate", lambda _, __, target, *___: figures(target.name, 0, mean=means[target.name])
+    )
+    start = tiny_set(data)
+    judged = judging.choose_start(context, data, start, None, lambda *_: start)
+    assert judged.name == chosen
+    # Where a class has no validation images, its own train images say nothing of another start: none is tried.
+    assert set(judged.tried) == ({"herding"} if data.stand_ins else {"herding", "random"})
+    assert bool(data.stand_ins) == (smallest == 20)
+
+
 # ---- Whole runs, on digits: never worse than the start, and the same bytes after a kill anywhere ----
 
 
@@ -121,7 +143,7 @@ def choosing(**matching: object) -> RunSettings:
     return tiny_settings(
         "ltdd-plus",
         compile="never",
-        validation={"share": 0.2, "patience": 1, "networks": 2, "candidates": ["random"]},
+        validation={"share": 0.2, "smallest": 2, "patience": 1, "networks": 2, "candidates": ["random"]},
         matching={"iterations": 6, "max_start_epoch": 1, "syn_steps": 2, "syn_steps_cls": 2} | matching,
         evaluate={"repeats": 2, "epochs": 2, "every": 1, "arch": ["convnet"]},
         initialize={"images": "herding", "labels": "teacher"},
