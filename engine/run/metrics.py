@@ -152,6 +152,7 @@ class Metrics(BaseModel, strict=True):
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
     name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
+    `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -182,6 +183,7 @@ class Metrics(BaseModel, strict=True):
     selections: dict[str, Figures | None] | None = None
     training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
+    recovered: list[Count] | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None

@@ -291,7 +291,9 @@ def fold(state: RunState, items: Iterable[e.Stamped | e.Warned]) -> RunState:
 def recovered_warning(event: e.Recovered) -> e.Warned:
     """That matching diverged, what was seen, and from where it goes on with which rates."""
     where = f"from iteration {event.back_to} with all rates times {event.rates:g}"
-    return e.Warned(f"matching diverged ({event.what}); it goes on {where}", "a new run with lower rates needs no return")
+    return e.Warned(
+        f"matching diverged ({event.what}); it goes on {where}", "a new run with lower rates needs no return"
+    )
 
 
 def crashed_if_worker_died(state: RunState, alive: bool) -> RunState:
