@@ -116,6 +116,14 @@ def estimate_of(inventory: Inventory, choices: Sequence[Choice], device: Device)
     return _cost(inventory, settings_of(choices), device)
 
 
+def too_few(minutes: float, estimate: Estimate) -> str:
+    """What to say where even the least work takes longer than the minutes that are given; empty where a run fits."""
+    if estimate.total_seconds <= 60 * BUDGET_SHARE * minutes:
+        return ""
+    least, enough = estimate.total_seconds / 60, math.ceil(estimate.total_seconds / (60 * BUDGET_SHARE))
+    return f"{minutes:g} minutes are too few: even the least work takes about {least:.1f}; {enough:,} would do"
+
+
 def preset_text(folder: Path, inventory: Inventory, choices: Sequence[Choice]) -> str:
     """A preset of these choices, with a comment for each; what BASE has already is left out."""
     base = flat(load_preset(BASE).model_dump(mode="json"))

@@ -18,6 +18,7 @@ from engine.run.adaptation import (
     estimate_of,
     preset_text,
     settings_of,
+    too_few,
 )
 from engine.run.auto_settings import with_numbers
 from engine.run.device_profiles import CUDA, cpu
@@ -76,6 +77,11 @@ def test_a_run_fits_into_the_minutes_or_the_choices_say_that_it_does_not(
     told = next(choice.reason for choice in choices if choice.setting == "matching.iterations")
     least = settings_of(choices).matching.iterations == EFFORTS[-1].iterations
     assert seconds <= 60 * BUDGET_SHARE * minutes or (least and f"the limit is {BUDGET_SHARE * minutes:.1f}" in told)
+    warning = too_few(minutes, estimate_of(inventory, choices, cpu(2)))
+    assert bool(warning) == (seconds > 60 * BUDGET_SHARE * minutes)
+    if warning:
+        enough = float(warning.split()[-3].replace(",", ""))
+        assert not too_few(enough, estimate_of(inventory, adapt(inventory, cpu(2), enough), cpu(2)))
     assert all(choice.reason for choice in choices)
 
 
