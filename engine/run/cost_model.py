@@ -145,13 +145,10 @@ class Workload:
 
     def _start_seconds(self, images: StartingImages) -> float:
         """One expert, or the teacher, sees all train images, of which those to start from are chosen."""
-        network, start, teachers = (
-            self.settings.experts.network,
-            self.settings.initialize,
-            self.settings.teacher_networks,
-        )
+        settings, teachers = self.settings, self.settings.teacher_networks
+        network, start = settings.experts.network, settings.initialize
         if images == "crops":
-            of_class = max(start.crop_images, self.settings.ipc)
+            of_class = max(start.crop_images, settings.ipc)
             cropped = sum(min(count, of_class) for count in self.counts)
             scoring = teachers * self._test(network, start.crops * cropped)
             return self._whitening((1 + start.crops) * cropped) + scoring
