@@ -17,10 +17,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from engine.matching.synthetic import Synthetic
-from engine.run.checksums import read_sealed_json, read_verified, sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors, warning_of_damage
 from engine.run.errors import RunFailed
 from engine.run.events import Emit
-from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.folder import RunFolder, read_json, read_sealed_json, read_verified, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class DistillState:
 
     `average`: the set's average over the iterations, where the settings ask for one. `extra`: what else a method
     carries from one iteration to the next, such as an optimizer's second moments. `stepped_down`: the iterations at
-    which matching went back to its best set and lowered its rates; their number says how often.
+    which matching went back to its best set and lowered its rates; their number says how often. `recovered`: the same
+    of those at which it diverged, and went back to an earlier state with all rates halved.
     """
 
     iteration: int
@@ -38,6 +39,7 @@ class DistillState:
     average: Synthetic | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     stepped_down: tuple[int, ...] = ()
+    recovered: tuple[int, ...] = ()
 
     @property
     def result(self) -> Synthetic:
@@ -56,26 +58,38 @@ class DistillState:
         return replace(self, synthetic=best, velocity=at_rest, average=average, stepped_down=stepped_down)
 
 
-def save_state(folder: RunFolder, state: DistillState) -> None:
-    """Writes the state atomically and deletes all but the last two."""
+def save_state(folder: RunFolder, state: DistillState, keep: int | None = None) -> None:
+    """Writes the state atomically: a run goes on from here. Deletes all but this, the one before, and that of `keep`.
+
+    Later ones are damaged, or the run went back from them.
+    """
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
     if state.average:
         tensors |= _tensors("average", state.average)
     tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
-    if state.stepped_down:
-        tensors["stepped_down"] = torch.tensor(state.stepped_down)
+    for name in ("stepped_down", "recovered"):
+        if at := getattr(state, name):
+            tensors[name] = torch.tensor(at)
     path = folder.checkpoint / f"distill-{state.iteration:06d}.safetensors"
     write_atomically(path, sealed_safetensors(save(tensors)))
-    # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all. What is
-    # newer than this state is such a damaged one.
+    # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
     files = _state_files(folder)
-    for other in {*files} - {*[file for file in files if file <= path][-2:]}:
-        other.unlink()
+    kept = [file for file in files if file <= path][-2:]
+    for file in files:
+        if file not in kept and _iteration_of(file) != keep:
+            file.unlink()
 
 
-def load_state(folder: RunFolder, device: torch.device, emit: Emit) -> DistillState | None:
-    """The newest state that can be read, on the device, or None; emits Warned for a damaged one."""
+def load_state(
+    folder: RunFolder, device: torch.device, emit: Emit = lambda event: None, until: int | None = None
+) -> DistillState | None:
+    """The newest state that can be read, of those up to iteration `until`; on the device, or None.
+
+    Emits Warned for a damaged one.
+    """
     for path in reversed(_state_files(folder)):
+        if until is not None and _iteration_of(path) > until:
+            continue
         try:
             tensors = load(read_verified(path))
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
@@ -84,8 +98,8 @@ def load_state(folder: RunFolder, device: torch.device, emit: Emit) -> DistillSt
             continue
         average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
-        stepped_down = tuple(tensors["stepped_down"].tolist()) if "stepped_down" in tensors else ()
-        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra, stepped_down)
+        went_back = (tuple(tensors[name].tolist()) if name in tensors else () for name in ("stepped_down", "recovered"))
+        return DistillState(_iteration_of(path), parts[0], parts[1], average, extra, *went_back)
     return None
 
 
@@ -109,6 +123,10 @@ def _set_path(folder: RunFolder, iteration: int) -> Path:
 
 def _state_files(folder: RunFolder) -> list[Path]:
     return sorted(folder.checkpoint.glob("distill-*.safetensors"))
+
+
+def _iteration_of(state_file: Path) -> int:
+    return int(state_file.stem.split("-")[1])
 
 
 def _tensors(role: str, part: Synthetic) -> dict[str, Tensor]:

@@ -31,8 +31,9 @@ from engine.losses import CrossEntropy, TeacherLoss, TrainingLoss, one_hot, targ
 from engine.matching.synthetic import Synthetic, from_levels, rounded
 from engine.nets import build_network
 from engine.nets.functional import FlatNetwork
-from engine.run.checksums import sealed_safetensors, verify_file
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import InputError
+from engine.run.folder import verify_file
 from engine.run.recipes import EvaluateSettings, HardSettings, OnlineSettings, Recipe, known_network, known_regime
 from engine.run.settings import RunSettings
 from engine.teachers import Teacher

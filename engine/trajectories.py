@@ -16,10 +16,11 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.cores import give_cores_back
-from engine.run.checksums import sealed_safetensors, verify_file, warning_of_damage
+from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.errors import RunFailed
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
-from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
+from engine.run.folder import LockHeld, exclusive, verify_file, write_atomically, write_json
 from engine.run.settings import Storage
 from engine.training.accuracy import ClassFigures
 
@@ -118,9 +119,9 @@ class ExpertStore:
         write_json(self.folder / ABOUT, about, sealed=True)
 
     def load(self, expert: int, last_epoch: int) -> Trajectory | None:
-        """The expert, or None where its file is missing, damaged, or holds fewer epochs than `last_epoch`.
+        """The expert, or None where its file is missing, damaged, not finite, or ends before `last_epoch`.
 
-        Emits Warned for a damaged one.
+        Emits Warned for one that is damaged or not finite.
         """
         path = self.path(expert)
         try:
@@ -129,6 +130,9 @@ class ExpertStore:
             tensors = load_file(path)
             measured = tensors["per_class"], tensors["norms"], tensors.get("confidence")
             trajectory = Trajectory(tensors["weights"], *measured)
+            # What has left the finite numbers never comes back to them, so the last weights tell of all before.
+            if not bool(trajectory.weights[-1].isfinite().all()):
+                raise ValueError("its weights are not finite")
         except FileNotFoundError:
             return None
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
@@ -137,8 +141,11 @@ class ExpertStore:
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
     def save(self, expert: int, trajectory: Trajectory) -> None:
-        """Writes one expert, atomically."""
+        """Writes one expert, atomically; raises RunFailed where its weights are not finite as they are kept."""
         weights = trajectory.weights.to(self._dtype).contiguous()
+        if not bool(weights.isfinite().all()):
+            hint = "lower the learning rate of the experts, or set experts.storage float32"
+            raise RunFailed(f"weights of expert {expert} are not finite as {self._dtype}", str(self.path(expert)), hint)
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         if trajectory.confidence is not None:
             tensors["confidence"] = trajectory.confidence

@@ -17,11 +17,11 @@ from engine.data.whitening import Whitening
 from engine.distilled import METADATA_KEY, WHITENING_PREFIX
 from engine.importing.set_files import ImportedSet, read_imported_set, unequal_counts
 from engine.matching.synthetic import StartingSet
-from engine.run.checksums import sealed_safetensors, verify_file
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import InputError, listed, short_number
 from engine.run.events import Emit, Warned
 from engine.run.expert_cache import ABOUT, experts_root
-from engine.run.folder import RunFolder, expanded, folder_names, read_json, write_atomically
+from engine.run.folder import RunFolder, expanded, folder_names, read_json, verify_file, write_atomically
 from engine.run.settings import RunSettings, StartSpace
 
 LIKE_REAL_SPREAD, LIKE_REAL_MEAN = (1 / 1.5, 2.0), 1.0

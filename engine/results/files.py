@@ -19,11 +19,20 @@ from engine.distilled import DistilledSet
 from engine.matching.synthetic import Synthetic
 from engine.results.card import dataset_card
 from engine.results.trio_readme import TrioFacts, trio_readme
-from engine.run.checksums import read_sealed_json, sealed_json
+from engine.run.checksums import sealed_json
 from engine.run.data_settings import DatasetSettings
 from engine.run.errors import InputError
 from engine.run.events import Preview
-from engine.run.folder import MARKER, STORED_IMAGES, RunFolder, folder_names, read_json, write_atomically, write_json
+from engine.run.folder import (
+    MARKER,
+    STORED_IMAGES,
+    RunFolder,
+    folder_names,
+    read_json,
+    read_sealed_json,
+    write_atomically,
+    write_json,
+)
 from engine.run.metrics import MetricsJson, readable_metrics
 
 CLASSES = "classes.txt"

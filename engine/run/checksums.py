@@ -16,7 +16,7 @@ import json
 import re
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.run.events import Warned
 
@@ -47,14 +47,14 @@ def sealed_safetensors(content: bytes) -> bytes:
 
 
 def sealed_json(value: Any, indent: int | None = 2) -> bytes:
-    """A value as JSON with its checksum; anything but an object is put into one. `read_sealed_json` gives it back."""
+    """A value as JSON with its checksum; anything but an object is put into one. `unsealed_json` gives it back."""
     fields = value if isinstance(value, dict) else {"content": value}
     return _with_checksum((json.dumps({KEY: _BLANK} | fields, indent=indent) + "\n").encode())
 
 
-def read_sealed_json(path: Path) -> Any:
-    """The value in a JSON file, with or without a checksum; raises ValueError for a damaged one, and OSError."""
-    value = json.loads(read_verified(path).decode())
+def unsealed_json(content: bytes) -> Any:
+    """The value in a JSON file, without its checksum, which is not compared; raises ValueError for what is no JSON."""
+    value = json.loads(content)
     if not isinstance(value, dict) or KEY not in value:
         return value
     del value[KEY]
@@ -67,25 +67,20 @@ def warning_of_damage(path: Path, error: Exception, instead: str) -> Warned:
     return Warned(f"damaged, {instead}: {path}: {error}", hint)
 
 
-def read_verified(path: Path) -> bytes:
-    """The content of a file; raises DamagedFile where it does not match its checksum, and OSError as reading does."""
-    content = path.read_bytes()
+def verified(content: bytes) -> bytes:
+    """The content of a file, as it is; raises DamagedFile where it does not match its checksum."""
     if stored := _stored(content[:_BEGIN]):
         _compare(stored, zlib.crc32(memoryview(content)[_BEGIN:], _crc_of_begin(stored)))
     return content
 
 
-def verify_file(path: Path) -> bool:
-    """Whether the file has a checksum, which then matches; raises DamagedFile where it does not, and OSError.
-
-    The file is read once, a little at a time: it takes no memory.
-    """
-    with open(path, "rb", buffering=0) as file:
-        if not (stored := _stored(file.read(_BEGIN))):
-            return False
-        crc, chunk = _crc_of_begin(stored), memoryview(bytearray(_CHUNK))
-        while size := file.readinto(chunk):
-            crc = zlib.crc32(chunk[:size], crc)
+def verify_stream(file: IO[bytes]) -> bool:
+    """As `verified`, of a file opened without a buffer, which is read once; returns whether it has a checksum."""
+    if not (stored := _stored(file.read(_BEGIN))):
+        return False
+    crc, chunk = _crc_of_begin(stored), memoryview(bytearray(_CHUNK))
+    while size := file.readinto(chunk):  # type: ignore[attr-defined]
+        crc = zlib.crc32(chunk[:size], crc)
     _compare(stored, crc)
     return True
 

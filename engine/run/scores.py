@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from engine.run.checksums import DamagedFile, read_verified
+from engine.run.checksums import DamagedFile
 from engine.run.errors import Fault
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_verified
 from engine.run.metrics import Count, Percent
 
 STEP_SIZES = (0.001, 0.005, 0.01, 0.05, 0.1)

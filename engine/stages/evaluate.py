@@ -7,7 +7,6 @@ earlier run has trained alike is taken from the cache, but not of checks on the 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -30,9 +29,9 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.checksums import DamagedFile, read_verified, sealed_json, sealed_safetensors, warning_of_damage
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors, warning_of_damage
 from engine.run.events import Emit, Evaluated, Warned
-from engine.run.folder import read_json, write_atomically, write_json
+from engine.run.folder import read_json, read_verified, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
 from engine.training.accuracy import NetworkResult, class_figures, network_results, summary
@@ -120,10 +119,11 @@ def evaluate(
             if progress:
                 progress()
         context.check_stop()
-    _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
     seconds = training_seconds(context.folder).get(_results_path(context, target, arch, 0).stem)
     event = replace(event, teacher_labels=target.teacher_labels, tested_on=data.tested_on, seconds=seconds)
+    if event.diverged:
+        context.emit(_warning_of_divergence(event))
     context.emit(event)
     return event
 
@@ -156,17 +156,12 @@ def first_network(
     return network, weights[0]
 
 
-def _warn_of_divergence(
-    context: Context, target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult]
-) -> None:
-    """Emits Warned where networks ended with weights that are not finite: they put all images into one class."""
-    diverged = sum(not all(map(math.isfinite, result["norms"])) for result in results)
-    if diverged:
-        what = f"evaluation of {target.name}, {target.regime} labels, {arch}: the training of {diverged} of"
-        what += f" {len(results)} networks diverged; their accuracy says nothing of the images"
-        of_stored = "evaluate.real_learning_rate" if target.name == "random" else "evaluate.learning_rate"
-        setting = of_stored if target.regime == "stored" else f"{target.regime}.learning_rate"
-        context.emit(Warned(what, f"their weights are not finite: set a lower {setting}"))
+def _warning_of_divergence(event: Evaluated) -> Warned:
+    what = f"evaluation of {event.subject}, {event.labels} labels, {event.arch}: the training of {event.diverged} of"
+    what += f" {event.repeats} networks diverged; their accuracy says nothing of the images"
+    of_stored = "evaluate.real_learning_rate" if event.subject == "random" else "evaluate.learning_rate"
+    setting = of_stored if event.labels == "stored" else f"{event.labels}.learning_rate"
+    return Warned(what, f"their weights are not finite: set a lower {setting}")
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:

@@ -21,9 +21,9 @@ from engine.context import generator
 from engine.data.dataset import LongTailedData
 from engine.losses import one_hot
 from engine.nets.functional import FlatNetwork
-from engine.run.checksums import read_verified, sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors, warning_of_damage
 from engine.run.events import Emit
-from engine.run.folder import write_atomically
+from engine.run.folder import read_verified, write_atomically
 from engine.run.settings import LongTailLoss, RunSettings
 from engine.training.batches import TrainingStream, augmented_batches, shuffled_batches
 from engine.training.sgd import Batch, Gradient, Sgd, Step, TrainingState, half_cosine, refuse_divergence, train_epoch

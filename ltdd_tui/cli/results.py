@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from engine.run.checksums import read_verified
 from engine.run.errors import InputError, escaped
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder, expanded, read_verified
 from engine.run.metrics import readable_metrics
 from engine.run.recipes import known_network, known_regime
 from engine.run.scores import read_scores

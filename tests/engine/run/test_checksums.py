@@ -10,14 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from engine.run.checksums import (
-    DamagedFile,
-    read_sealed_json,
-    read_verified,
-    sealed_json,
-    sealed_safetensors,
-    verify_file,
-)
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors
+from engine.run.folder import read_sealed_json, read_verified, verify_file
 
 TENSORS = {"weights": torch.arange(6.0).view(2, 3), "norms": torch.ones(2)}
 PLAIN = save(TENSORS, {"ltdd": json.dumps({"class_names": ["checksum", "crc32:0"], "quote": '"'})})
