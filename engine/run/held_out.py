@@ -85,6 +85,18 @@ def share_of(size: int, share: float) -> int:
     return min(max(round(share * size), 1), size - 1) if size else 0
 
 
+FEW_TESTS, FOLDS = 5, 5
+
+
+def folds_instead(sizes: Sequence[int], share: float) -> int | None:
+    """The folds that test classes of these sizes better than a share, by which some would have under FEW_TESTS images.
+
+    None where the share will do, or a class has fewer images than folds.
+    """
+    tested = min((share_of(size, share) for size in sizes), default=FEW_TESTS)
+    return FOLDS if tested < FEW_TESTS and min(sizes) >= FOLDS else None
+
+
 def group_of(pattern: str, path: str) -> str:
     """The group of a file by its path below train/; one that the pattern does not match is a group of its own."""
     found = re.search(pattern, path)
