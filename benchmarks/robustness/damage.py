@@ -149,17 +149,21 @@ class Damaged:
         if whole.breakage:
             return {"readers": whole}
         answers = {name: Answer(*own) for name, own in json.loads(whole.out).items()}
-        return {name: Answer(own.code, VOLATILE.sub("", own.out), own.err) for name, own in answers.items()}
+        return {
+            name: Answer(own.code, *(VOLATILE.sub("", text.replace(str(home), "")) for text in (own.out, own.err)))
+            for name, own in answers.items()
+        }
 
     def _numbers_of_sound_runs(self) -> set[str]:
-        """All numbers that readers may show: of the runs as they are, and without their figures or events."""
+        """All numbers that readers may show: of the runs as they are, without their figures or events, of the past."""
         answers = [own for by_reader in self._answers.values() for own in by_reader.values()]
         for missing in ("result", "events.jsonl", "notes.json"):
             home = self._copy("done", f"sound-without-{missing}")
             path = home / "runs" / "run" / missing
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             answers += self._read(home).values()
-        return {number for own in answers for number in NUMBER.findall(own.out)}
+        events = [(home / "runs" / "run" / "events.jsonl").read_text() for home in self._homes.values()]
+        return {number for text in (*(own.out for own in answers), *events) for number in NUMBER.findall(text)}
 
     def case(self, number: int) -> Outcome:
         """One damage, all readers, and one command that works with what is there."""
@@ -182,16 +186,15 @@ class Damaged:
         """The worst that a reader answered."""
         outcome = Outcome(SAME, case)
         for name, own in answers.items():
+            if own == self._answers[template].get(name):
+                continue
             if own.breakage:
                 return Outcome(own.breakage, f"{case}, {name}", own.err[-2000:] + own.out[-500:])
             if own.code and not own.refused:
                 return Outcome("failed without a reason", f"{case}, {name}", own.err[-500:])
             if foreign := {*NUMBER.findall(own.out)} - self._known:
                 return Outcome("shown wrong", f"{case}, {name}", " ".join(sorted(foreign)[:20]))
-            if own.refused:
-                outcome = worse(outcome, Outcome(REFUSED, case, own.err[-300:]))
-            elif own != self._answers[template].get(name):
-                outcome = worse(outcome, Outcome(ABSENT, case))
+            outcome = worse(outcome, Outcome(REFUSED if own.refused else ABSENT, case, own.err[-300:]))
         return outcome
 
     def _made(self, template: str, action: str, done: Answer, home: Path, case: str) -> Outcome:
