@@ -285,15 +285,17 @@ def _emit_step(
     # One transfer for all values that are looked at: on a GPU each transfer waits for the device.
     looked_at = torch.stack([*losses, state.synthetic.beta, *sizes, *(sizes / largest), *extra_is_finite]).tolist()
     (loss_rep, loss_cls, beta), sizes_now, shares = looked_at[:3], looked_at[3:6], looked_at[6:9]
-    traits, what = context.settings.traits, ""
-    if not all(map(math.isfinite, looked_at)) or not all(looked_at[9:]):
+    traits, names, what = context.settings.traits, ("images", "label logits", "beta"), ""
+    if not (math.isfinite(loss_rep) and math.isfinite(loss_cls)):
         what = f"a matching loss or gradient is not finite (rep {loss_rep}, cls {loss_cls})"
+    elif not all(map(math.isfinite, sizes_now)) or not all(looked_at[9:]):
+        of = [name for name, size in zip(names, sizes_now, strict=True) if not math.isfinite(size)]
+        what = f"a gradient or the step along it is not finite (of {', '.join(of) or 'networks that the method keeps'})"
     elif traits.matches_trajectories and max(loss_rep, loss_cls) > EXPLODED_LOSS:
         what = f"a matching loss has exploded (rep {loss_rep:.3g}, cls {loss_cls:.3g})"
     elif max(shares) > 1:
         exploded = shares.index(max(shares))
-        part = Synthetic._fields[exploded].replace("_", " ")
-        what = f"the set has exploded (root mean square of {part}: {sizes_now[exploded]:.3g})"
+        what = f"the set has exploded (root mean square of {names[exploded]}: {sizes_now[exploded]:.3g})"
     elif beta <= 0:
         what = f"the learnt rate beta fell to {beta:.3g}"
     if what:
