@@ -169,7 +169,9 @@ def run(context: Context) -> None:
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
     experts = prepared.representation, prepared.classifiers
-    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher, validation)
+    export(
+        context, data, end.result, baselines + results + bounds, *experts, confusion, teacher, validation, end.recovered
+    )
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 

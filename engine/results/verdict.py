@@ -148,18 +148,25 @@ def _bytes(metrics: MetricsJson) -> tuple[int | None, int | None]:
 # ---- Noise ----
 
 
+def sampling_error(per_class: Sequence[float | None], counts: Sequence[int], below: float = math.inf) -> float:
+    """The standard error, in points, of a mean over classes that comes of testing on so few images; binomial.
+
+    per_class: accuracies in percent. counts: test images of each class; those of `below` or more are taken as certain.
+    """
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < below]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(shares)
+
+
 def _error_of_images(metrics: MetricsJson) -> float:
-    """The standard error, in points, that classes with few test images give to a mean over classes.
+    """As `sampling_error`, of the test images.
 
     Networks of all sets are tested on the same images, so it is taken where they are too few to say anything else.
     """
     counts, per_class = metrics.get("test_counts") or [], (metrics.get("final") or {}).get("per_class") or []
-    if len(counts) != len(per_class) or not per_class:
-        return 0.0
-    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
-    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
-    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < FEW_TEST_IMAGES]
-    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+    comparable = len(counts) == len(per_class) and per_class
+    return sampling_error(per_class, counts, FEW_TEST_IMAGES) if comparable else 0.0
 
 
 def _noise(one: Measured, other: Measured, images: float) -> float:

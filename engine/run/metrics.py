@@ -44,7 +44,8 @@ class Figures(Accuracy):
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
     `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
-    probability that test images of a class give that class, where it was measured.
+    probability that test images of a class give that class, where it was measured. `diverged`: how many of the networks
+    ended with weights that are not finite, where there are any: the accuracy is none of the set.
     """
 
     repeats: Count | None = None
@@ -54,11 +55,12 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
+    diverged: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "diverged"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -150,6 +152,7 @@ class Metrics(BaseModel, strict=True):
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
     name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
+    `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -180,6 +183,7 @@ class Metrics(BaseModel, strict=True):
     selections: dict[str, Figures | None] | None = None
     training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
+    recovered: list[Count] | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
@@ -198,7 +202,13 @@ class Metrics(BaseModel, strict=True):
 def evaluation_figures(result: Evaluated, test_counts: Sequence[int]) -> Figures:
     """The figures of one evaluated set; `test_counts` are the test images of each class."""
     fields = {name: getattr(result, name) for name in Figures.model_fields if name != "per_class_intervals"}
+    fields["diverged"] = result.diverged or None
     return Figures.model_construct(**fields, per_class_intervals=_intervals_or_none(result.per_class, test_counts))
+
+
+def diverged_text(figures: Evaluated | Figures) -> str:
+    """` (2 of 5 networks diverged)`, to stand behind what was evaluated; empty where none did."""
+    return f" ({figures.diverged} of {figures.repeats} networks diverged)" if figures.diverged else ""
 
 
 def expert_figures(
