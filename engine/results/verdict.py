@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.run.events import BOUND, SELECTION
 from engine.run.methods import METHODS
-from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures
+from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures, error_of_images
 
 STANDARD_ERRORS = 2.0
 """Two accuracies are as good as each other where they differ by less than this many standard errors (about 95 %)."""
@@ -153,13 +153,8 @@ def _error_of_images(metrics: MetricsJson) -> float:
 
     Networks of all sets are tested on the same images, so it is taken where they are too few to say anything else.
     """
-    counts, per_class = metrics.get("test_counts") or [], (metrics.get("final") or {}).get("per_class") or []
-    if len(counts) != len(per_class) or not per_class:
-        return 0.0
-    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
-    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
-    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < FEW_TEST_IMAGES]
-    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+    per_class = (metrics.get("final") or {}).get("per_class") or []
+    return error_of_images(per_class, metrics.get("test_counts") or [], FEW_TEST_IMAGES)
 
 
 def _noise(one: Measured, other: Measured, images: float) -> float:

@@ -264,6 +264,22 @@ def wilson_interval(accuracy: float, images: int) -> list[float]:
     return [100 * min(max(end, 0.0), 1.0) for end in ends]
 
 
+def error_of_images(
+    per_class: Sequence[float | None], test_counts: Sequence[int], fewer_than: float = math.inf
+) -> float:
+    """The standard error, in points, that the number of test images gives to a mean over classes.
+
+    Of classes with `fewer_than` so many images, the others taken as known. Networks are all tested on the same images,
+    so that more networks do not lower it.
+    """
+    if len(test_counts) != len(per_class) or not per_class:
+        return 0.0
+    shares = [((_known(value) or 0.0) / 100, n) for value, n in zip(per_class, test_counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < fewer_than]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+
+
 def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:
     """For each class with fewer than FEW_TEST_IMAGES test images the interval of its accuracy, None for the others."""
     # n is the number of test images, however many networks an accuracy is the mean of: all networks are tested on the
