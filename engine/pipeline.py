@@ -30,6 +30,7 @@ from engine.nets.functional import FlatNetwork
 from engine.results.files import read_result, save_preview, write_confusion, write_metrics_and_card
 from engine.results.metrics import stored_bytes, teacher_figures, with_evaluation, with_verdict
 from engine.results.model import write_model
+from engine.results.verdict import comparison_rows
 from engine.resume import load_run_data
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, RunFinished, Verdict, finite
@@ -289,7 +290,7 @@ def evaluate_again(
                 confusion = summed_confusion(context, target, arch, result.repeats)
                 write_confusion(context.folder, data.class_names, confusion)
     if metrics.get("verdict"):
-        context.emit(Verdict(**metrics["verdict"]))
+        context.emit(Verdict(**metrics["verdict"], rows=comparison_rows(metrics)))
     context.emit(RunFinished(metrics["final"]["accuracy_mean"], metrics["final"]["accuracy_std"]))
 
 

@@ -93,7 +93,9 @@ def collect_metrics(
             event.subject.removeprefix(SELECTION): evaluation_figures(event, data.test_counts) for event in selections
         },
         training_seconds={
-            event.subject: event.seconds for event in evaluations if event.arch == arch and event.seconds
+            event.subject: event.seconds
+            for event in evaluations
+            if event.arch == arch and event.labels in ("", labels[0]) and event.seconds
         },
         validation=validation,
         expected=Published.model_construct(**settings.expected.model_dump()) if settings.expected else None,

@@ -91,7 +91,8 @@ class StoredBytes(BaseModel, strict=True):
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
     need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
-    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
+    distilled.safetensors; all_images: of the train images, without those for validation, as files or as
+    pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -149,7 +150,8 @@ class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
-    name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
+    name one, are of `stored`. `training_seconds`: of a network of each of these in that regime, and of each selection
+    and bound.
     """
 
     schema_version: Any = Field(1, alias="schema")
