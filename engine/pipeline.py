@@ -101,14 +101,17 @@ class Start(NamedTuple):
 
 def _starting_set(context: Context, prepared: Prepared, kept: Synthetic | None = None) -> Start:
     """What a run starts from; `kept` is that set, where it is known."""
-    data, network, teacher = prepared.data, prepared.network, prepared.teacher
+    data, teacher, settings = prepared.data, prepared.teacher, context.settings
+    # The labels are adjusted by the start that the settings ask for, in whose place another one may have been chosen.
+    reuse = not (settings.tries_starts and settings.teacher.label_adjustment != "none")
     # Matching starts from real images, labelled by the mean logits of experts or of a teacher (stages/initialize.py).
-    start = kept or initialize(context, data, network, prepared.experts, teacher, prepared.imported)
+    given = prepared.network, prepared.experts, teacher, prepared.imported
+    start = kept if kept and reuse else initialize(context, data, *given)
     if teacher is not None:
         # Labels of a teacher that leans to some classes by their images would teach that too. Kept ones are adjusted.
         adjusted, teacher = adjust_labels(context, data, teacher, start)  # stages/teacher.py
         start = kept or adjusted
-    if kept or not (data.chooses and context.settings.traits.distills):
+    if kept or not (data.chooses and settings.traits.distills):
         return Start(start, teacher)
     # By validation images, another start may be better (judging.py).
     judged = choose_start(context, data, start, teacher, _start_of(context, prepared, teacher))
