@@ -28,7 +28,8 @@ class DistillState:
 
     `average`: the set's average over the iterations, where the settings ask for one. `extra`: what else a method
     carries from one iteration to the next, such as an optimizer's second moments. `stepped_down`: the iterations at
-    which matching went back to its best set and lowered its rates; their number says how often.
+    which matching went back to its best set and lowered its rates; their number says how often. `recovered`: the same
+    of those at which it diverged, and went back to an earlier state with all rates halved.
     """
 
     iteration: int
@@ -37,6 +38,7 @@ class DistillState:
     average: Synthetic | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
     stepped_down: tuple[int, ...] = ()
+    recovered: tuple[int, ...] = ()
 
     @property
     def result(self) -> Synthetic:
@@ -55,23 +57,35 @@ class DistillState:
         return replace(self, synthetic=best, velocity=at_rest, average=average, stepped_down=stepped_down)
 
 
-def save_state(folder: RunFolder, state: DistillState) -> None:
-    """Writes the state atomically and deletes all but the last two."""
+def save_state(folder: RunFolder, state: DistillState, keep: int | None = None) -> None:
+    """Writes the state atomically; deletes all but the last two and that of iteration `keep`."""
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
     if state.average:
         tensors |= _tensors("average", state.average)
     tensors |= {f"extra.{name}": tensor.cpu().contiguous() for name, tensor in state.extra.items()}
-    if state.stepped_down:
-        tensors["stepped_down"] = torch.tensor(state.stepped_down)
+    for name in ("stepped_down", "recovered"):
+        if at := getattr(state, name):
+            tensors[name] = torch.tensor(at)
     write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
     for old in _state_files(folder)[:-2]:
-        old.unlink()
+        if _iteration_of(old) != keep:
+            old.unlink()
 
 
-def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
-    """The newest state that can be read, on the device, or None."""
+def return_to(folder: RunFolder, state: DistillState) -> None:
+    """Writes the state, and deletes those of later iterations: a run goes on from here."""
+    save_state(folder, state, keep=state.iteration)
+    for path in _state_files(folder):
+        if _iteration_of(path) > state.iteration:
+            path.unlink()
+
+
+def load_state(folder: RunFolder, device: torch.device, until: int | None = None) -> DistillState | None:
+    """The newest state that can be read, of those up to iteration `until`; on the device, or None."""
     for path in reversed(_state_files(folder)):
+        if until is not None and _iteration_of(path) > until:
+            continue
         try:
             tensors = load(path.read_bytes())
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
@@ -79,8 +93,8 @@ def load_state(folder: RunFolder, device: torch.device) -> DistillState | None:
             continue
         average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
-        stepped_down = tuple(tensors["stepped_down"].tolist()) if "stepped_down" in tensors else ()
-        return DistillState(int(path.stem.split("-")[1]), parts[0], parts[1], average, extra, stepped_down)
+        went_back = (tuple(tensors[name].tolist()) if name in tensors else () for name in ("stepped_down", "recovered"))
+        return DistillState(_iteration_of(path), parts[0], parts[1], average, extra, *went_back)
     return None
 
 
@@ -104,6 +118,10 @@ def _set_path(folder: RunFolder, iteration: int) -> Path:
 
 def _state_files(folder: RunFolder) -> list[Path]:
     return sorted(folder.checkpoint.glob("distill-*.safetensors"))
+
+
+def _iteration_of(state_file: Path) -> int:
+    return int(state_file.stem.split("-")[1])
 
 
 def _tensors(role: str, part: Synthetic) -> dict[str, Tensor]:

@@ -172,8 +172,8 @@ def run(context: Context) -> None:
             _write_model(context, data, end.iteration, end.result, teacher, describe(settings, data))
 
     # The result folder: the set, its figures, a picture and a card (stages/export.py).
-    experts = prepared.representation, prepared.classifiers
-    export(context, data, end.result, baselines + results + bounds, *experts, confusion, teacher, validation)
+    beside = prepared.representation, prepared.classifiers, confusion, teacher, validation, end.recovered
+    export(context, data, end.result, baselines + results + bounds, *beside)
     final, *_ = results
     context.emit(RunFinished(final.accuracy_mean, final.accuracy_std))
 

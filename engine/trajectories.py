@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.context import Context
 from engine.cores import give_cores_back
+from engine.run.errors import RunFailed
 from engine.run.events import Warned
 from engine.run.expert_cache import ABOUT, expert_file, experts_root
 from engine.run.folder import LockHeld, exclusive, write_atomically, write_json
@@ -117,7 +118,7 @@ class ExpertStore:
         write_json(self.folder / ABOUT, about)
 
     def load(self, expert: int, last_epoch: int) -> Trajectory | None:
-        """The expert, or None where its file is missing, damaged, or holds fewer epochs than `last_epoch`."""
+        """The expert, or None where its file is missing, damaged, not finite, or ends before `last_epoch`."""
         try:
             # load_file maps the file: the system pages in what is used, and drops it again when memory is short.
             tensors = load_file(self.path(expert))
@@ -125,11 +126,17 @@ class ExpertStore:
             trajectory = Trajectory(tensors["weights"], *measured)
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
             return None
+        # What has left the finite numbers never comes back to them, so the last weights tell of all before.
+        if not bool(trajectory.weights[-1].isfinite().all()):
+            return None
         return trajectory if trajectory.last_epoch_kept >= last_epoch else None
 
     def save(self, expert: int, trajectory: Trajectory) -> None:
-        """Writes one expert, atomically."""
+        """Writes one expert, atomically; raises RunFailed where its weights are not finite as they are kept."""
         weights = trajectory.weights.to(self._dtype).contiguous()
+        if not bool(weights.isfinite().all()):
+            hint = "lower the learning rate of the experts, or set experts.storage float32"
+            raise RunFailed(f"weights of expert {expert} are not finite as {self._dtype}", str(self.path(expert)), hint)
         tensors = {"weights": weights, "per_class": trajectory.per_class, "norms": trajectory.norms}
         if trajectory.confidence is not None:
             tensors["confidence"] = trajectory.confidence

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.run.events import BOUND, SELECTION
 from engine.run.methods import METHODS
-from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures, error_of_images
+from engine.run.metrics import FEW_TEST_IMAGES, MetricsJson, VerdictFigures, sampling_error
 
 STANDARD_ERRORS = 2.0
 """Two accuracies are as good as each other where they differ by less than this many standard errors (about 95 %)."""
@@ -158,12 +158,13 @@ def _bytes(metrics: MetricsJson) -> tuple[int | None, int | None]:
 
 
 def _error_of_images(metrics: MetricsJson) -> float:
-    """The standard error, in points, that classes with few test images give to a mean over classes.
+    """As `sampling_error`, of the test images.
 
     Networks of all sets are tested on the same images, so it is taken where they are too few to say anything else.
     """
-    per_class = (metrics.get("final") or {}).get("per_class") or []
-    return error_of_images(per_class, metrics.get("test_counts") or [], FEW_TEST_IMAGES)
+    counts, per_class = metrics.get("test_counts") or [], (metrics.get("final") or {}).get("per_class") or []
+    comparable = len(counts) == len(per_class) and per_class
+    return sampling_error(per_class, counts, FEW_TEST_IMAGES) if comparable else 0.0
 
 
 def _noise(one: Measured, other: Measured, images: float) -> float:

@@ -212,8 +212,7 @@ class Evaluated(Event):
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
     that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
     or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
-    network, their mean; null where it is not known.
-    """
+    network, their mean; null where it is not known. `diverged`: networks that ended with weights not finite."""
 
     subject: Text
     iteration: Integer | None
@@ -229,6 +228,7 @@ class Evaluated(Event):
     confidence: list[Number] = field(default_factory=list)
     tested_on: Text = "test"
     seconds: Number | None = field(default=None, compare=False)
+    diverged: Integer = 0
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,16 @@ class Chosen(Event):
     chosen: Text
     why: Text
     iteration: Integer = 0
+
+
+@dataclass(frozen=True)
+class Recovered(Event):
+    """Matching diverged at an iteration, as `what` tells, and goes on from `back_to` with all rates times `rates`."""
+
+    iteration: Integer
+    back_to: Integer
+    what: Text
+    rates: Number
 
 
 @dataclass(frozen=True)

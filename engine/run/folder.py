@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -131,10 +132,41 @@ def write_json(path: Path, value: Any, sync: bool = True) -> None:
     write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
 
 
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def open_regular(path: Path | str, buffered: bool = True) -> IO[bytes]:
+    """A file, opened to be read in bytes; raises OSError, and never waits, for a FIFO, a socket or a device.
+
+    Opening a FIFO as others do waits for somebody who writes into it, and a device may never end.
+    """
+    return open(path, "rb", -1 if buffered else 0, opener=_opened_if_regular)
+
+
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
+    """The content of a file; raises OSError for what is no regular file, and for more than `limit` bytes."""
+    with open_regular(path) as file:
+        content = file.read() if limit is None else file.read(limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EOVERFLOW, f"it has more than {limit:,} bytes", str(path))
+    return content
+
+
+def _opened_if_regular(path: str, flags: int) -> int:
+    # O_NONBLOCK lets a FIFO be opened without a writer; for regular files it has no effect.
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    # Python itself refuses a folder.
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no file", str(path))
+    return descriptor
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path))
     except (OSError, ValueError):
         return None
 
@@ -234,7 +266,7 @@ def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
     without locks.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a") as file:
+    with open(lock, "a", opener=_opened_if_regular) as file:
         try:
             taken = _taken(file)
         except OSError as error:
@@ -254,7 +286,7 @@ def is_held(lock: Path) -> bool:
     """Whether a process holds the lock file."""
     try:
         # Opened for reading, so that a run of another user can be watched, too.
-        with open(lock, "rb") as file:
+        with open_regular(lock) as file:
             # A shared lock: two programs that ask at once must not take each other for a worker.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -267,7 +299,7 @@ def is_held(lock: Path) -> bool:
 def holder(lock: Path) -> tuple[str, int] | None:
     """The machine and the id of the process that holds the lock file, or held it last; None if not known."""
     try:
-        machine, pid = lock.read_text().split()
+        machine, pid = read_regular(lock, 1000).decode().split()
         return machine, int(pid)
     except (OSError, ValueError):
         return None

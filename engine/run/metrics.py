@@ -44,7 +44,8 @@ class Figures(Accuracy):
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
     `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
-    probability that test images of a class give that class, where it was measured.
+    probability that test images of a class give that class, where it was measured. `diverged`: how many of the networks
+    ended with weights that are not finite, where there are any: the accuracy is none of the set.
     """
 
     repeats: Count | None = None
@@ -54,11 +55,12 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
+    diverged: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "diverged"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -151,7 +153,7 @@ class Metrics(BaseModel, strict=True):
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
     name one, are of `stored`. `training_seconds`: of a network of each of these in that regime, and of each selection
-    and bound.
+    and bound. `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -182,6 +184,7 @@ class Metrics(BaseModel, strict=True):
     selections: dict[str, Figures | None] | None = None
     training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
+    recovered: list[Count] | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
@@ -200,7 +203,13 @@ class Metrics(BaseModel, strict=True):
 def evaluation_figures(result: Evaluated, test_counts: Sequence[int]) -> Figures:
     """The figures of one evaluated set; `test_counts` are the test images of each class."""
     fields = {name: getattr(result, name) for name in Figures.model_fields if name != "per_class_intervals"}
+    fields["diverged"] = result.diverged or None
     return Figures.model_construct(**fields, per_class_intervals=_intervals_or_none(result.per_class, test_counts))
+
+
+def diverged_text(figures: Evaluated | Figures) -> str:
+    """` (2 of 5 networks diverged)`, to stand behind what was evaluated; empty where none did."""
+    return f" ({figures.diverged} of {figures.repeats} networks diverged)" if figures.diverged else ""
 
 
 def expert_figures(
@@ -266,20 +275,15 @@ def wilson_interval(accuracy: float, images: int) -> list[float]:
     return [100 * min(max(end, 0.0), 1.0) for end in ends]
 
 
-def error_of_images(
-    per_class: Sequence[float | None], test_counts: Sequence[int], fewer_than: float = math.inf
-) -> float:
-    """The standard error, in points, that the number of test images gives to a mean over classes.
+def sampling_error(per_class: Sequence[float | None], counts: Sequence[int], below: float = math.inf) -> float:
+    """The standard error, in points, of a mean over classes that comes of testing on so few images; binomial.
 
-    Of classes with `fewer_than` so many images, the others taken as known. Networks are all tested on the same images,
-    so that more networks do not lower it.
+    per_class: accuracies in percent. counts: test images of each class; those of `below` or more are taken as certain.
     """
-    if len(test_counts) != len(per_class) or not per_class:
-        return 0.0
-    shares = [((_known(value) or 0.0) / 100, n) for value, n in zip(per_class, test_counts, strict=True)]
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
     # Laplace's rule of succession: of three hits in three a class is not known to be always right.
-    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < fewer_than]
-    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(per_class)
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < below]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(shares)
 
 
 def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -117,10 +116,11 @@ def evaluate(
             if progress:
                 progress()
         context.check_stop()
-    _warn_of_divergence(context, target, arch, results)
     event = summary((target.name, target.iteration, arch), results, data.groups, target.regime)
     seconds = training_seconds(context.folder).get(_results_path(context, target, arch, 0).stem)
     event = replace(event, teacher_labels=target.teacher_labels, tested_on=data.tested_on, seconds=seconds)
+    if event.diverged:
+        context.emit(_warning_of_divergence(event))
     context.emit(event)
     return event
 
@@ -153,17 +153,12 @@ def first_network(
     return network, weights[0]
 
 
-def _warn_of_divergence(
-    context: Context, target: EvaluationTarget, arch: NetworkName, results: Sequence[NetworkResult]
-) -> None:
-    """Emits Warned where networks ended with weights that are not finite: they put all images into one class."""
-    diverged = sum(not all(map(math.isfinite, result["norms"])) for result in results)
-    if diverged:
-        what = f"evaluation of {target.name}, {target.regime} labels, {arch}: the training of {diverged} of"
-        what += f" {len(results)} networks diverged; their accuracy says nothing of the images"
-        of_stored = "evaluate.real_learning_rate" if target.name == "random" else "evaluate.learning_rate"
-        setting = of_stored if target.regime == "stored" else f"{target.regime}.learning_rate"
-        context.emit(Warned(what, f"their weights are not finite: set a lower {setting}"))
+def _warning_of_divergence(event: Evaluated) -> Warned:
+    what = f"evaluation of {event.subject}, {event.labels} labels, {event.arch}: the training of {event.diverged} of"
+    what += f" {event.repeats} networks diverged; their accuracy says nothing of the images"
+    of_stored = "evaluate.real_learning_rate" if event.subject == "random" else "evaluate.learning_rate"
+    setting = of_stored if event.labels == "stored" else f"{event.labels}.learning_rate"
+    return Warned(what, f"their weights are not finite: set a lower {setting}")
 
 
 def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: EvaluationTarget) -> NetworkResult:

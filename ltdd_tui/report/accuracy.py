@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from engine.run.errors import listed
-from engine.run.metrics import Z_95, error_of_images, interval_text, wilson_interval
+from engine.run.metrics import Z_95, interval_text, sampling_error, wilson_interval
 from engine.run.scores import read_scores
 from ltdd_tui.formatting import factor_name, percent
 from ltdd_tui.report import plots
@@ -138,7 +138,7 @@ def _over_folds(cells: Sequence[ReportCell]) -> Iterator[Block]:
         if pooled is None:
             continue
         accuracies, tested = [one.accuracy for one in pooled.classes], [one.tested for one in pooled.classes]
-        error = Z_95 * error_of_images(accuracies, tested)
+        error = Z_95 * sampling_error(accuracies, tested)
         yield (
             f"{cell.name}: {pooled.folds} of {pooled.of_folds} test folds, pooled. On {sum(tested):,} images of"
             f" {len(tested)} classes the mean is {pooled.mean:.1f} %, ± {error:.1f} points (95 %) by the number of"

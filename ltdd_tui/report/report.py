@@ -170,8 +170,8 @@ def verdicts(runs: Sequence[ComparedRun]) -> Iterator[Block]:
     judged = [(run, told) for run in runs if (told := verdict_lines(run.view.state))]
     if judged:
         yield Heading("Verdicts" if len(judged) > 1 else "Verdict")
-    for run, (_, told) in judged[:MOST_LISTED]:
-        yield f"{run.name}: {'; '.join(told)}."
+    for run, (_, lines) in judged[:MOST_LISTED]:
+        yield f"{run.name}: {'; '.join(lines)}."
         if rows := comparison(run.view.state):
             yield Table(rows[0], tuple(rows[1:]))
     yield from _more(len(judged))

@@ -52,7 +52,8 @@ class Overview:
     its standard deviation, where there is another regime than `stored`. `queued_behind` are the runs that the worker
     of a queued one waits for. `seconds` is the work that a finished one took, `failure` why a failed one failed.
     `cells` is of a sweep alone: how many of its cells are done, and how many it has. `verdict` is what a finished run
-    says should be used, `check_on` whether checks are on test or validation images.
+    says should be used, `check_on` whether checks are on test or validation images. `diverged`: whether networks of the
+    final evaluation did, which spoils its accuracy.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Overview:
     cells: tuple[int, int] | None = None
     verdict: str = ""
     check_on: str = "test"
+    diverged: bool = False
 
     @property
     def regimes(self) -> tuple[str, ...]:
@@ -141,6 +143,7 @@ def overview(folder: RunFolder) -> Overview:
         interrupted=left_off[-1] if left_off and state.status == "done" else None,
         check_mean=checks[-1].accuracy_mean if checks else None,
         check_on=checks[-1].tested_on if checks else "test",
+        diverged=bool(final.get("diverged")),
         verdict=short_verdict((metrics.get("verdict") or {}).get("use")),
         queued_behind=state.queued_behind if state.status == "queued" else (),
         seconds=_work_seconds(metrics),

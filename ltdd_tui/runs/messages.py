@@ -8,11 +8,12 @@ from typing import Literal
 
 from engine.run import events as e
 from engine.run.errors import Fault
+from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.rows import BY_TEACHER, Row, by_label, has_regimes, rows_from_state
-from ltdd_tui.runs.state import RunState, RunView
+from ltdd_tui.runs.state import RunState, RunView, recovered_warning
 from ltdd_tui.runs.verdict import verdict_lines
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | No
     compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else own.get("teacher")))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
-    regime = f" with {final.labels} labels" if has_regimes(rows) else ""
+    regime = (f" with {final.labels} labels" if has_regimes(rows) else "") + final.diverged
     return f"{ipc * len(class_counts):,} images reach {reached} %{regime}" + (f"; {others}" if others else "")
 
 
@@ -290,7 +291,10 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
             how = f", {event.labels} labels" if told else ""
             subject = event.subject.replace("_", " ") + BY_TEACHER * event.teacher_labels
             how += ", validation images" if event.tested_on == "validation" else ""
+            how += diverged_text(event)
             return f"evaluated {subject}{at} on {event.arch}{how}: {accuracy} % (n={repeats}; {groups})"
+        case e.Recovered():
+            return log_message(recovered_warning(event))
         case e.Chosen():
             return f"{CHOSEN.get(event.of, event.of)}: {event.chosen} ({event.why})"
         case e.Verdict():

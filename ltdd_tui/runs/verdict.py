@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ltdd_tui.runs.state import RunState
+from ltdd_tui.runs.rows import rows_from_state
+from ltdd_tui.runs.state import RunState, recovered_warning
 
 SHORT = {
     "distilled": "use the set",
@@ -26,14 +27,16 @@ def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
     advice, *numbers = state.verdict.sentence.split("; ")
     tests = state.data.test_images if state.data else 0
     measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * state.validates] * (tests > 0)
-    return short_verdict(state.verdict.use), [advice, *numbers, *kept_lines(state), *measured]
+    diverged = [f"{row.title}: that accuracy is none of the images" for row in rows_from_state(state) if row.diverged]
+    return short_verdict(state.verdict.use), [advice, *numbers, *diverged, *kept_lines(state), *measured]
 
 
 def kept_lines(state: RunState) -> list[str]:
-    """Which start and which set the run took by validation images, and why."""
+    """Which start and which set the run took by validation images, and why; and where its rates were halved."""
     last = {choice.of: choice for choice in state.choices}
     told = {"start": "started from", "stop": "matching stopped early", "set": "kept"}
-    return [f"{words} {last[of].chosen}: {last[of].why}" for of, words in told.items() if of in last]
+    chosen = [f"{words} {last[of].chosen}: {last[of].why}" for of, words in told.items() if of in last]
+    return [*chosen, *(recovered_warning(event).message for event in state.recoveries)]
 
 
 def comparison(state: RunState) -> list[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import unicodedata
 from pathlib import Path
 from urllib.parse import quote
@@ -12,7 +13,16 @@ from urllib.parse import quote
 import pytest
 
 from engine.run.errors import InputError
-from engine.run.folder import LockHeld, RunFolder, exclusive, expanded, write_atomically
+from engine.run.folder import (
+    LockHeld,
+    RunFolder,
+    exclusive,
+    expanded,
+    is_held,
+    read_json,
+    read_regular,
+    write_atomically,
+)
 from engine.run.presets import load_preset
 from engine.run.validation import check_runnable
 
@@ -97,3 +107,23 @@ def test_two_writers_with_equal_process_ids_both_write(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "replace", second_writer_comes_first)
     write_atomically(path, "of the first")
     assert path.read_text() == "of the first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    for path in (tmp_path / "fifo", tmp_path / "socket", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"no file|No such device|Is a directory"):
+            read_regular(path)
+        assert read_json(path) is None
+        assert not is_held(path)
+    with pytest.raises(OSError, match="it is a FIFO, no file"):
+        read_regular(tmp_path / "fifo")
+
+
+def test_a_limit_on_bytes(tmp_path: Path) -> None:
+    (tmp_path / "four").write_bytes(b"1234")
+    assert read_regular(tmp_path / "four", 4) == read_regular(tmp_path / "four") == b"1234"
+    with pytest.raises(OSError, match="more than 3 bytes"):
+        read_regular(tmp_path / "four", 3)

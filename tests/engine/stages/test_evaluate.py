@@ -88,6 +88,8 @@ def test_networks_whose_training_diverges_are_told_also_where_they_are_read_back
     context = tiny_context(tmp_path, tiny_settings(compile="never", evaluate=more), events)
     for _ in range(2):
         evaluated(context, "set")
+        (event,) = (event for event in events if isinstance(event, Evaluated))
+        assert event.diverged == 2 * len(told)
         warned = [event for event in events if isinstance(event, Warned)]
         events.clear()
         assert [warning.hint.split()[-1] for warning in warned] == told
