@@ -10,12 +10,11 @@ from typing import Any
 
 from engine.run.metrics import GROUPS, group_means
 from engine.run.schema import flat, leaves
-from ltdd_tui.formatting import factor_name, mean_and_std, percent
+from ltdd_tui.formatting import factor_name, mean_and_std, percent, short_verdict
 from ltdd_tui.runs.figures import beyond_published
 from ltdd_tui.runs.rows import Row, by_label, has_regimes, rows_from_state
 from ltdd_tui.runs.state import RunView
 from ltdd_tui.runs.tables import Cell, Table, TableFormat
-from ltdd_tui.runs.verdict import short_verdict
 
 TAGS = "ABCDEF"
 

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
+from ltdd_tui.formatting import short_verdict
 from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState, recovered_warning
-
-SHORT = {
-    "distilled": "use the set",
-    "start": "start as good",
-    "selection": "selection as good",
-    "random": "random as good",
-    "everything": "train on all",
-    "undecided": "too few tests",
-}
-
-
-def short_verdict(use: str | None) -> str:
-    """`use the set`, `train on all`: for a list; empty where a run has no verdict, or one of another program."""
-    return SHORT.get(use or "", "")
 
 
 def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:

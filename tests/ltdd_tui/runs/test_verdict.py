@@ -10,6 +10,7 @@ import pytest
 
 from engine.run import events as e
 from engine.run.folder import RunFolder
+from ltdd_tui.formatting import short_verdict
 from ltdd_tui.runs.figures import checks, class_accuracies, reference_accuracies
 from ltdd_tui.runs.index import overview
 from ltdd_tui.runs.live import LiveRun
@@ -17,7 +18,7 @@ from ltdd_tui.runs.messages import notice
 from ltdd_tui.runs.results import RunSummaryReader
 from ltdd_tui.runs.rows import by_label, rows_from_state
 from ltdd_tui.runs.state import RunState, RunView
-from ltdd_tui.runs.verdict import comparison, short_verdict, verdict_lines
+from ltdd_tui.runs.verdict import comparison, verdict_lines
 from ltdd_tui.screens.run.details import detail_lines
 from tests.ltdd_tui.recorded import COMPARED, SPARED, VERDICT, record
 
