@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import short_verdict
-from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import RunState, recovered_warning
 
 
@@ -14,7 +14,8 @@ def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
     advice, *numbers = state.verdict.sentence.split("; ")
     tests = state.data.test_images if state.data else 0
     measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * state.validates] * (tests > 0)
-    diverged = [f"{row.title}: that accuracy is none of the images" for row in rows_from_state(state) if row.diverged]
+    flagged = [event for event in state.evaluations.values() if event.diverged and event.subject != "check"]
+    diverged = [f"{event.subject}{diverged_text(event)}: that accuracy is none of the images" for event in flagged]
     return short_verdict(state.verdict.use), [advice, *numbers, *diverged, *kept_lines(state), *measured]
 
 
