@@ -46,6 +46,8 @@ from engine.training.from_scratch import (
 )
 from engine.training.groups import in_groups
 
+JUDGED = "judged-"
+"""Begins the keys of sets between which a run chooses, by single images."""
 MOST_IN_CONFUSION = 200
 """Of more classes no confusion matrix is kept: the file would be larger than the distilled set."""
 
@@ -174,7 +176,15 @@ def _tested(network: FlatNetwork, theta: Tensor, data: LongTailedData, target: E
     }
     if target.key == "set" and data.num_classes <= MOST_IN_CONFUSION:  # not of checks: there are many
         result["confusion"] = own.confusion.tolist()
+    if target.key.startswith(JUDGED):
+        result["right"] = own.right.int().tolist()
     return result
+
+
+def rights(context: Context, target: EvaluationTarget, arch: NetworkName, repeats: int) -> Tensor:
+    """Of each image that a judged target was tested on, the share of its networks that put it into its class: (N,)."""
+    results = _read_results(context, target, arch)[:repeats]
+    return torch.tensor([result["right"] for result in results], dtype=torch.float64).mean(dim=0)
 
 
 def summed_confusion(
