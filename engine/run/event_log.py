@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.run.checksums import sealed_line
 from engine.run.events import Event, StageStarted, encode
 
 
@@ -31,7 +32,7 @@ class EventLog:
     def emit(self, event: Event) -> None:
         """Writes one event."""
         # One write call on a file opened for appending: a reader never sees half of two lines.
-        os.write(self._file, (encode(event, self._seq, self._clock()) + "\n").encode())
+        os.write(self._file, (sealed_line(encode(event, self._seq, self._clock())) + "\n").encode())
         self._seq += 1
         self.stage = event.stage if isinstance(event, StageStarted) else self.stage
 

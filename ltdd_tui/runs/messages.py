@@ -193,7 +193,7 @@ def notice(
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
     if view.damage:
         damage = f"{view.damage.where}: {view.damage.what}"
-        return Notice("error", "the result is damaged", (damage,), "`r` writes it anew, from what else the run has kept")
+        return Notice("error", "the result is damaged", (damage,), "`r` writes it anew from what the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
