@@ -21,11 +21,10 @@ from engine.matching.recovery import Recovery
 from engine.matching.synthetic import Synthetic
 from engine.matching.warning_signs import WarningSigns
 from engine.results.files import save_preview
-from engine.results.verdict import sampling_error
 from engine.run.data_settings import StartRule
 from engine.run.errors import Diverged
 from engine.run.events import SELECTION, Chosen, Evaluated
-from engine.run.metrics import Accuracy, ValidationFigures
+from engine.run.metrics import Accuracy, ValidationFigures, sampling_error
 from engine.run.settings import RunSettings
 from engine.stages.distill import AnyMatcher, distill, recover
 from engine.stages.evaluate import EvaluationTarget, evaluate, synthetic_target

@@ -254,14 +254,16 @@ class Recovered(Event):
 
 @dataclass(frozen=True)
 class Verdict(Event):
-    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
-    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
-    are not known."""
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything,
+    selected, imported, or undecided where test images are too few; `points` is the accuracy of each, in percent;
+    `figures` are the other numbers, null where they are not known. `rows` is the table behind it, titles first: what is
+    trained on, accuracy, seconds of a network, bytes."""
 
     use: Text
     sentence: Text
     points: dict[Text, Number] = field(default_factory=dict)
     figures: dict[Text, Number] = field(default_factory=dict)
+    rows: list[list[Text]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,9 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    if view.damage:
+        lines = (f"{view.damage.where}: {view.damage.what}",)
+        return Notice("error", "the result is damaged", lines, "`r` writes it anew, from what else the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))

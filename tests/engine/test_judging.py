@@ -208,6 +208,24 @@ def test_a_run_that_is_killed_after_each_choice_ends_with_the_same_bytes(
     assert (again.folder.checkpoint / checks).read_bytes() == (whole.folder.checkpoint / checks).read_bytes()
 
 
+def test_evaluated_again_the_labels_are_adjusted_by_the_start_that_the_settings_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = choosing()
+    adjusted = settings.teacher.model_copy(update={"label_adjustment": "adsa"})
+    context = tiny_context(tmp_path, settings.model_copy(update={"teacher": adjusted}))
+    prepared = pipeline.prepare(context)
+
+    def another(context: Context, data: LongTailedData, start: Synthetic, *_: object) -> judging.JudgedStart:
+        return judging.JudgedStart("noise", start._replace(images=tiny_set(data).images), {})
+
+    monkeypatch.setattr(pipeline, "choose_start", another)
+    begun = pipeline._starting_set(context, prepared)
+    again = pipeline._starting_set(context, prepared, begun.synthetic)
+    assert begun.teacher is not None and again.teacher is not None
+    assert begun.teacher.tau == again.teacher.tau != 0 and again.synthetic is begun.synthetic
+
+
 def test_no_choice_sees_a_test_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absurd: tuple[Context, list[Event]]
 ) -> None:
