@@ -23,10 +23,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.robustness.damage import Damaged
 from benchmarks.robustness.inputs import BATCH, READERS, Mutated
 from benchmarks.robustness.processes import Forks
 from benchmarks.robustness.runs import GOOD, METHODS, Interrupted, Outcome
+from engine.manifest import commit, device_name, versions
 
 RESULT = Path(__file__).parents[1] / "results" / "robustness.json"
 COUNTS = {"kills": 200, "faults": 300, "damages": 1000, "events": 10_000, "presets": 2_000, "images": 1_000}
@@ -41,7 +44,7 @@ def main() -> None:
     parts = [*COUNTS] if options.parts is None else options.parts.split(",")
     work = options.work or Path(tempfile.mkdtemp(prefix="robustness-"))
     work.mkdir(parents=True, exist_ok=True)
-    forks = Forks(work if "faults" in parts else None)
+    forks = Forks(work)
     records = {}
     interrupted = cache(lambda: Interrupted(forks, work, options.seed, options.methods.split(",")))
     for part in parts:
@@ -116,11 +119,6 @@ def table(part: str, record: dict[str, Any]) -> str:
 
 def write(path: Path, records: dict[str, Any], options: argparse.Namespace) -> None:
     """Writes the figures, with those of parts that were not asked for as they were."""
-    # Loads torch, which the process that forks has alone.
-    import torch
-
-    from engine.manifest import commit, device_name, versions
-
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     conditions = {"seed": options.seed, "jobs": options.jobs, "commit": commit()}
     record = {

@@ -20,8 +20,8 @@ from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
-from engine.run.checksums import sealed_json, unsealed_json, verified, verify_stream
-from engine.run.errors import InputError
+from engine.run.checksums import DamagedFile, sealed_json, unsealed_json, verified, verify_stream
+from engine.run.errors import Fault, InputError
 
 HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
@@ -232,6 +232,18 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
+
+    def damaged_result(self) -> Fault | None:
+        """The first file of the result that does not match its checksum; None where all do."""
+        for path in (self.distilled, self.metrics, self.teacher):
+            try:
+                verify_file(path)
+            except DamagedFile as error:
+                hint = f"`ltdd-tui resume {self.name}` writes it anew"
+                return Fault(f"the file is damaged: {error}", str(path), hint)
+            except OSError:
+                continue
+        return None
 
     def older_console(self, number: int) -> Path:
         """What an earlier worker printed; the first one has the number 1."""

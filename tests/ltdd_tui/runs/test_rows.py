@@ -88,6 +88,8 @@ def test_what_the_run_asked_for_first_is_its_first_regime_whatever_is_evaluated_
 def test_a_closing_line_and_the_log_name_regimes_only_where_there_are_several(state: RunState) -> None:
     plain = state_of(["stored"], *sets("stored", 36.5, 39.3, 41.8))
     assert "41.8 ± 0.5 % with stored labels; random 36.5, start 39.3" in closing_line_of(state)
+    # What a bound has reached, and not the experts, where bounds were measured.
+    assert closing_line_of(state).endswith("images 55.0")
     assert "41.8 ± 0.5 %; random 36.5, start 39.3" in closing_line_of(plain)
     final = e.Stamped(9, 9.0, evaluated("final", "stored", 41.8))
     told = [log_message(final, run) for run in (plain, state)]
