@@ -235,7 +235,7 @@ def _marks(folder: RunFolder) -> list[Stamped]:
 def shared_by(cell: Cell) -> str:
     """A hash that cells with the same data and experts have in common: the first one trains what the others reuse."""
     own = cell.settings
-    return settings_hash(own.dataset, own.seed, trained_alike(own))
+    return settings_hash(own.dataset, own.validation.sets_apart, own.seed, trained_alike(own))
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
