@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from engine.checkpoints import record_seconds, training_seconds
 from engine.compilation import evaluation_is_compiled
-from engine.context import Context, Progress, generator
+from engine.context import Context, Progress, generator, warning_of_damage
 from engine.data.dataset import LongTailedData, content_hash
 from engine.data.selection import pick_real_images
 from engine.losses import one_hot, target_probabilities
@@ -29,7 +29,7 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors, warning_of_damage
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors
 from engine.run.events import Emit, Evaluated, Warned
 from engine.run.folder import read_json, read_verified, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
