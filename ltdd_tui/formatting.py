@@ -11,6 +11,8 @@ from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.run.errors import escaped
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -128,7 +130,11 @@ def gibibytes(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without control characters, which could move the cursor; tabs and newlines become spaces."""
+    """The text in one line for the screen: control characters are escaped, line ends and tabs are spaces.
+
+    Other signs that no font shows, such as joiners, are left out: terminals differ in how wide they are.
+    """
     if text.isprintable():
         return text
-    return "".join(" " if char in "\t\n" else "" if unicodedata.category(char)[0] == "C" else char for char in text)
+    one_line = escaped(text.replace("\n", " ").replace("\t", " "))
+    return "".join(char for char in one_line if unicodedata.category(char)[0] != "C")

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
 
+from engine.run.errors import shortened
+
 VERSION = 1
 # Past the year 5000: a larger time is damage, and the calendar functions of Python cannot show it.
 LATEST_SECONDS = 1e11
@@ -371,7 +373,9 @@ def decode(line: str) -> Stamped | Warned:
         if not 0 <= seconds < LATEST_SECONDS:
             raise ValueError(seconds)
     except KeyError as error:
-        return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
+        return Warned(
+            f"an event of an unknown kind was skipped: {shortened(str(error))}", "a newer version may have written it"
+        )
     except (ValueError, TypeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
     try:

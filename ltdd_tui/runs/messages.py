@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.run import events as e
-from engine.run.errors import Fault
+from engine.run.errors import Fault, escaped
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
 from ltdd_tui.runs.overall_progress import overall_progress
@@ -296,7 +296,7 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
         case e.Verdict():
             return f"verdict: {event.sentence}"
         case e.Warned():
-            return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
+            return f"warning: {escaped(event.message)}" + (f"\nhint: {escaped(event.hint)}" if event.hint else "")
         case e.RunBroke():
             return str(Fault(event.what, event.where, event.hint))
         case _:
