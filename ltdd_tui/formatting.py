@@ -100,7 +100,8 @@ def size(count: int) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in at most `width` terminal cells: a longer one loses its middle, since run names differ at the end."""
+    """As `clean`, in at most `width` cells: a longer text loses its middle, since run names differ at the end."""
+    text = clean(text)
     if cell_len(text) <= width:
         return text
     if width < 2:

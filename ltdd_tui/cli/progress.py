@@ -199,6 +199,8 @@ def follow(watched: RunStateReader, display: Display, start: Callable[[], Worker
                     worker.kill(process.pid)
                 handled = len(signals)
             is_new = watched.state.status == "waiting" and events_size(watched.folder) <= 0
+            # Such as that the events cannot be read: then there is nothing to wait for.
+            is_new = is_new and not watched.state.warnings
             waits = process is None and is_new and time.monotonic() < deadline
             if caught_up and not alive and not waits:
                 break

@@ -24,7 +24,7 @@ from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
+from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.state import VALIDATION
 
@@ -342,5 +342,5 @@ def _cell(text: str, width: int, right: bool) -> str:
     if len(text) <= width and text.isascii() and text.isprintable():
         return text.rjust(width) if right else text.ljust(width)
     # A folder made by hand may be named anything, line ends and all.
-    short = shortened(clean(text), width)
+    short = shortened(text, width)
     return set_cell_size(" " * (width - cell_len(short)) + short if right else short, width)
