@@ -24,7 +24,7 @@ from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from ltdd_tui.formatting import duration, factor_name, mean_and_std, percent, shortened
+from ltdd_tui.formatting import clean, duration, factor_name, mean_and_std, percent, shortened
 from ltdd_tui.runs.index import RunEntry
 from ltdd_tui.runs.state import VALIDATION
 
@@ -186,7 +186,7 @@ def fit_columns(
     """The columns that fit side by side into `width` cells, each with its own width; the name takes what is left."""
     widths = {
         # As a set, since most of 500 runs say the same in most columns.
-        column.key: max(map(cell_len, {title(column, order)} | {column.text(entry, now) for entry in entries}))
+        column.key: max(map(cell_len, {title(column, order)} | {clean(column.text(entry, now)) for entry in entries}))
         for column in COLUMNS
     }
     widths["state"] = min(WIDEST_STATE, widths["state"])
