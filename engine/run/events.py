@@ -16,8 +16,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json
 
-from engine.run.errors import shortened
-
 VERSION = 1
 # Past the year 5000: a larger time is damage, and the calendar functions of Python cannot show it.
 LATEST_SECONDS = 1e11
@@ -214,8 +212,7 @@ class Evaluated(Event):
     labels of the run's teacher, stored with each image, instead of their classes. `confidence`: the mean probability
     that test images of a class give that class, in percent; empty of bounds and of an older version. `tested_on`: test,
     or validation: train images set apart, on which `start`, `chosen` and `check` are then judged. `seconds`: to train a
-    network, their mean; null where it is not known.
-    """
+    network, their mean; null where it is not known. `diverged`: networks that ended with weights not finite."""
 
     subject: Text
     iteration: Integer | None
@@ -231,6 +228,7 @@ class Evaluated(Event):
     confidence: list[Number] = field(default_factory=list)
     tested_on: Text = "test"
     seconds: Number | None = field(default=None, compare=False)
+    diverged: Integer = 0
 
 
 @dataclass(frozen=True)
@@ -245,15 +243,27 @@ class Chosen(Event):
 
 
 @dataclass(frozen=True)
+class Recovered(Event):
+    """Matching diverged at an iteration, as `what` tells, and goes on from `back_to` with all rates times `rates`."""
+
+    iteration: Integer
+    back_to: Integer
+    what: Text
+    rates: Number
+
+
+@dataclass(frozen=True)
 class Verdict(Event):
-    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
-    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
-    are not known."""
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything,
+    selected, imported, or undecided where test images are too few; `points` is the accuracy of each, in percent;
+    `figures` are the other numbers, null where they are not known. `rows` is the table behind it, titles first: what is
+    trained on, accuracy, seconds of a network, bytes."""
 
     use: Text
     sentence: Text
     points: dict[Text, Number] = field(default_factory=dict)
     figures: dict[Text, Number] = field(default_factory=dict)
+    rows: list[list[Text]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -373,9 +383,7 @@ def decode(line: str) -> Stamped | Warned:
         if not 0 <= seconds < LATEST_SECONDS:
             raise ValueError(seconds)
     except KeyError as error:
-        return Warned(
-            f"an event of an unknown kind was skipped: {shortened(str(error))}", "a newer version may have written it"
-        )
+        return Warned(f"an event of an unknown kind was skipped: {error!s:.80}", "a newer version may have written it")
     except (ValueError, TypeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
     try:

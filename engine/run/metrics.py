@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 from engine.run.errors import Fault
 from engine.run.events import Evaluated, finite
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_sealed_json
 
 MetricsJson = dict[str, Any]
 """metrics.json as JSON gives it."""
@@ -44,7 +43,8 @@ class Figures(Accuracy):
 
     `per_class` is None for a class without test images; `per_class_intervals` are those of classes that have very few.
     `teacher_labels`: of real images, whose stored labels were the teacher's, not their classes. `confidence`: the mean
-    probability that test images of a class give that class, where it was measured.
+    probability that test images of a class give that class, where it was measured. `diverged`: how many of the networks
+    ended with weights that are not finite, where there are any: the accuracy is none of the set.
     """
 
     repeats: Count | None = None
@@ -54,11 +54,12 @@ class Figures(Accuracy):
     per_class_intervals: list[list[Percent] | None] | None = None
     teacher_labels: bool | None = None
     confidence: list[Percent | None] | None = None
+    diverged: Count | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         figures: dict[str, Any] = handler(self)
-        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence"):
+        for name in ("iteration", "per_class_intervals", "teacher_labels", "confidence", "diverged"):
             if figures[name] is None or figures[name] is False or figures[name] == []:
                 del figures[name]
         return figures
@@ -91,7 +92,8 @@ class StoredBytes(BaseModel, strict=True):
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
     need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
-    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
+    distilled.safetensors; all_images: of the train images, without those for validation, as files or as
+    pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -149,7 +151,8 @@ class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
-    name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
+    name one, are of `stored`. `training_seconds`: of a network of each of these in that regime, and of each selection
+    and bound. `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -180,6 +183,7 @@ class Metrics(BaseModel, strict=True):
     selections: dict[str, Figures | None] | None = None
     training_seconds: dict[str, Seconds | None] | None = None
     validation: ValidationFigures | None = None
+    recovered: list[Count] | None = None
     verdict: VerdictFigures | None = None
     expected: Published | None = None
     stage_seconds: dict[str, Seconds] | None = None
@@ -198,7 +202,13 @@ class Metrics(BaseModel, strict=True):
 def evaluation_figures(result: Evaluated, test_counts: Sequence[int]) -> Figures:
     """The figures of one evaluated set; `test_counts` are the test images of each class."""
     fields = {name: getattr(result, name) for name in Figures.model_fields if name != "per_class_intervals"}
+    fields["diverged"] = result.diverged or None
     return Figures.model_construct(**fields, per_class_intervals=_intervals_or_none(result.per_class, test_counts))
+
+
+def diverged_text(figures: Evaluated | Figures) -> str:
+    """` (2 of 5 networks diverged)`, to stand behind what was evaluated; empty where none did."""
+    return f" ({figures.diverged} of {figures.repeats} networks diverged)" if figures.diverged else ""
 
 
 def expert_figures(
@@ -264,6 +274,17 @@ def wilson_interval(accuracy: float, images: int) -> list[float]:
     return [100 * min(max(end, 0.0), 1.0) for end in ends]
 
 
+def sampling_error(per_class: Sequence[float | None], counts: Sequence[int], below: float = math.inf) -> float:
+    """The standard error, in points, of a mean over classes that comes of testing on so few images; binomial.
+
+    per_class: accuracies in percent. counts: test images of each class; those of `below` or more are taken as certain.
+    """
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < below]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(shares)
+
+
 def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:
     """For each class with fewer than FEW_TEST_IMAGES test images the interval of its accuracy, None for the others."""
     # n is the number of test images, however many networks an accuracy is the mean of: all networks are tested on the
@@ -298,7 +319,7 @@ def readable_metrics(folder: RunFolder) -> MetricsJson:
     """What metrics.json of a finished run holds; empty where there is none, or one without a final accuracy."""
     # A ValidationError is a ValueError too; the file may hold a list, or no final figures.
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        metrics: MetricsJson = json.loads(folder.metrics.read_text())
+        metrics: MetricsJson = read_sealed_json(folder.metrics)
         Accuracy.model_validate(metrics["final"])
         return metrics
     return {}
