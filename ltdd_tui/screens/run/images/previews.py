@@ -12,7 +12,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from engine.run.events import Preview
-from engine.run.folder import open_regular
+from engine.run.folder import open_regular, verify_file
 from engine.run.image_headers import opened_image
 
 WHOLE_BYTES, BYTES_A_PIXEL = 64 * 2**20, 4
@@ -114,6 +114,7 @@ def read_label(path: Path, preview: Preview, row: int, column: int, classes: int
     """
     place, images = row * preview.columns + column, preview.rows * preview.columns
     try:
+        verify_file(path)
         with open_regular(path) as file:
             text, count = _list_at(file, place)
     except FileNotFoundError:
