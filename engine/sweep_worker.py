@@ -21,7 +21,7 @@ from engine.compilation import forget_tried_compilers
 from engine.device import pick_device
 from engine.queue import stop_check, stop_signals
 from engine.run.auto_settings import config_text
-from engine.run.errors import DONE, STOPPED, LtddError, Stopped, StopSignals
+from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
 from engine.run.folder import LockHeld, RunFolder, write_atomically
@@ -51,6 +51,8 @@ def work_on_sweep(
     left = in_order(only_cells(folder.sweep(), only))
     last: Cell | None = None
     while not (requests.numbers or folder.stop_request.exists()):
+        if not folder.exists():
+            raise RunFailed("the sweep's folder was deleted or moved", str(folder.root), "its workers end")
         last = _next_cell(folder, left, last, began, failed)
         if last is None:
             return DONE
@@ -126,6 +128,8 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
             except LtddError as error:
                 with contextlib.suppress(OSError):
                     print(error, file=sys.stderr)
+                if not run.exists():
+                    return  # its folder was deleted or moved; there are other cells
                 if not isinstance(error, Stopped) and at_rest(cell, run).state != "failed":
                     raise  # on a full disk the events cannot tell it, and the next cell would fail alike
             except Exception:

@@ -10,17 +10,19 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
-from engine.run.errors import InputError
+from engine.run.errors import InputError, RunFailed
 
 HELD = "another worker has this run"
 """The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
@@ -101,11 +103,38 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
+_held_runs: ContextVar[tuple[tuple[Path, tuple[int, int] | None], ...]] = ContextVar("held runs", default=())
+"""The runs that this worker holds, with what tells each folder from another one that takes its place."""
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _gone_run(path: Path) -> Path | None:
+    """The folder of the run of a file, where this worker holds it and it was deleted or moved meanwhile."""
+    held = _held_runs.get()
+    return next((root for root, own in held if path.is_relative_to(root) and _identity(root) != own), None)
+
+
+def run_is_gone(root: Path) -> RunFailed:
+    """The error of a worker whose run is no longer where it was."""
+    hint = "nothing more is written; a run that was moved can be resumed where it is now"
+    return RunFailed("the run's folder was deleted or moved", str(root), hint)
+
+
 def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Replaces a file by `content`; readers, and whoever comes after a crash, see the old file or the new one.
 
-    Without `sync` a failure of the power may leave a damaged one.
+    Without `sync` a failure of the power may leave a damaged one. Raises RunFailed where a run that this worker holds
+    was deleted or moved: it is not made anew.
     """
+    if root := _gone_run(path):
+        raise run_is_gone(root)
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two writers must not share a temporary file: containers with a folder in common may have equal process ids.
@@ -122,9 +151,18 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         # On a full disk the half-written file would keep room that is needed.
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if root := _gone_run(path):
+            raise run_is_gone(root) from None
         # A failed write itself names no file, and the disk that is full may be the cache's or the run's.
         error.filename = str(path)
         raise
+    if root := _gone_run(path):
+        # It went just now: what was made since is this file, and the empty folders above it.
+        with contextlib.suppress(OSError):
+            path.unlink()
+            for folder in itertools.takewhile(lambda parent: parent.is_relative_to(root), path.parents):
+                folder.rmdir()
+        raise run_is_gone(root)
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:
@@ -249,9 +287,30 @@ class RunFolder:
         """The machine and the process id of the worker that holds the folder, or held it last; None if not known."""
         return holder(self.lock)
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`."""
-        return exclusive(self.lock, HELD, "`ltdd-tui watch` shows it")
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one worker; raises LockHeld where another one has it, or InputError as `exclusive`.
+
+        Where it is deleted or moved meanwhile, what is written into it raises RunFailed.
+        """
+        try:
+            self.root.mkdir(exist_ok=True)  # not the folders above it: a cell of a sweep that is gone has no place
+        except FileNotFoundError:
+            raise run_is_gone(self.root) from None
+        identity = _identity(self.root)
+        with exclusive(self.lock, HELD, "`ltdd-tui watch` shows it"):
+            is_run, token = self.exists(), _held_runs.set((*_held_runs.get(), (self.root, identity)))
+            try:
+                yield
+            finally:
+                _held_runs.reset(token)
+                if is_run and _identity(self.root) == identity and not (self.exists() or self.events.exists()):
+                    # What was written while the folder was being deleted could not be deleted with it.
+                    for made_here in (self.checkpoint, self.previews):
+                        shutil.rmtree(made_here, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        self.lock.unlink(missing_ok=True)
+                        self.root.rmdir()
 
 
 class LockHeld(InputError):

@@ -60,7 +60,7 @@ def supervise(
         threads = threads or (kept.threads if kept else threads_of(jobs))
         workers = [_Slot(folder, arguments, threads) for _ in range(jobs)]
         while any([worker.goes_on() for worker in workers]):
-            if requests.numbers:
+            if requests.numbers and folder.exists():  # else its workers end by themselves
                 folder.stop_request.touch()
             if len(requests.numbers) > 1:
                 for worker in workers:
@@ -82,7 +82,7 @@ def _wait_in_queue(folder: SweepFolder, behind: Sequence[RunFolder], requests: S
     """Waits until no worker holds these runs or is about to; false where it is asked to stop before that."""
 
     def check_stop() -> None:
-        if requests.numbers or folder.stop_request.exists():
+        if requests.numbers or folder.stop_request.exists() or not folder.exists():
             raise Stopped("stopped on request", folder.name)
 
     if behind:
