@@ -57,6 +57,8 @@ def work_on_sweep(
         if last is None:
             return DONE
         try:
+            with contextlib.suppress(FileExistsError):
+                folder.run(last).root.mkdir()  # not the folders above it: a sweep that was deleted is not made anew
             with folder.run(last).held():
                 if _is_to_be_done(at_rest(last, folder.run(last)), began, failed):
                     do_cell(folder, last, device, requests)
@@ -64,6 +66,8 @@ def work_on_sweep(
         except LockHeld:
             # Another worker was faster.
             continue
+        except FileNotFoundError:
+            continue  # the sweep was deleted just now
         except LtddError:
             raise
         except Exception as error:

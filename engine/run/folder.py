@@ -103,7 +103,7 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
-_held_runs: ContextVar[tuple[tuple[Path, tuple[int, int] | None], ...]] = ContextVar("held runs", default=())
+_held_runs: ContextVar[tuple[tuple[Path, tuple[int, int]], ...]] = ContextVar("held runs", default=())
 """The runs that this worker holds, with what tells each folder from another one that takes its place."""
 
 
@@ -293,11 +293,9 @@ class RunFolder:
 
         Where it is deleted or moved meanwhile, what is written into it raises RunFailed.
         """
-        try:
-            self.root.mkdir(exist_ok=True)  # not the folders above it: a cell of a sweep that is gone has no place
-        except FileNotFoundError:
-            raise run_is_gone(self.root) from None
         identity = _identity(self.root)
+        if identity is None:
+            raise InputError("there is no such run", str(self.root), "it was deleted or moved")
         with exclusive(self.lock, HELD, "`ltdd-tui watch` shows it"):
             is_run, token = self.exists(), _held_runs.set((*_held_runs.get(), (self.root, identity)))
             try:

@@ -191,6 +191,7 @@ def test_a_cell_that_is_deleted_is_not_made_anew_and_a_deleted_sweep_ends_its_wo
 def test_a_cell_that_another_worker_does_is_left_to_it(tmp_path: Path) -> None:
     folder = sweep_in(tmp_path / "sweep")
     first, second = folder.sweep().cells
+    folder.run(first).root.mkdir()
     with folder.run(first).held():
         assert work_on_sweep(folder, "cpu") == 0
         assert states(folder) == {first.name: "running", second.name: "finished"}

@@ -18,6 +18,7 @@ def test_it_waits_for_the_run_before_it_or_a_stop_request(
 ) -> None:
     folder, other = SweepFolder(tmp_path / "sweep"), RunFolder(tmp_path / "one")
     write_atomically(folder.file, "")
+    other.root.mkdir()
     lock, waited = other.held(), list[tuple[str, ...]]()
 
     def sleep(seconds: float) -> None:
