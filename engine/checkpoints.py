@@ -7,7 +7,6 @@ checkpoint/checks.json                  accuracy in percent of each check, by it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +17,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from engine.matching.synthetic import Synthetic
+from engine.run.checksums import sealed_safetensors, warning_of_damage
 from engine.run.errors import RunFailed
-from engine.run.folder import RunFolder, read_json, write_atomically, write_json
+from engine.run.events import Emit
+from engine.run.folder import RunFolder, read_json, read_sealed_json, read_verified, write_atomically, write_json
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class DistillState:
 
 
 def save_state(folder: RunFolder, state: DistillState, keep: int | None = None) -> None:
-    """Writes the state atomically; deletes all but the last two and that of iteration `keep`."""
+    """Writes the state atomically: a run goes on from here. Deletes all but this, the one before, and that of `keep`.
+
+    Later ones are damaged, or the run went back from them.
+    """
     tensors = _tensors("synthetic", state.synthetic) | _tensors("velocity", state.velocity)
     if state.average:
         tensors |= _tensors("average", state.average)
@@ -66,30 +70,31 @@ def save_state(folder: RunFolder, state: DistillState, keep: int | None = None) 
     for name in ("stepped_down", "recovered"):
         if at := getattr(state, name):
             tensors[name] = torch.tensor(at)
-    write_atomically(folder.checkpoint / f"distill-{state.iteration:06d}.safetensors", save(tensors))
+    path = folder.checkpoint / f"distill-{state.iteration:06d}.safetensors"
+    write_atomically(path, sealed_safetensors(save(tensors)))
     # Two, not one: should the disk damage the newest, the one before it costs a few iterations instead of all.
-    for old in _state_files(folder)[:-2]:
-        if _iteration_of(old) != keep:
-            old.unlink()
+    files = _state_files(folder)
+    kept = [file for file in files if file <= path][-2:]
+    for file in files:
+        if file not in kept and _iteration_of(file) != keep:
+            file.unlink()
 
 
-def return_to(folder: RunFolder, state: DistillState) -> None:
-    """Writes the state, and deletes those of later iterations: a run goes on from here."""
-    save_state(folder, state, keep=state.iteration)
-    for path in _state_files(folder):
-        if _iteration_of(path) > state.iteration:
-            path.unlink()
+def load_state(
+    folder: RunFolder, device: torch.device, emit: Emit = lambda event: None, until: int | None = None
+) -> DistillState | None:
+    """The newest state that can be read, of those up to iteration `until`; on the device, or None.
 
-
-def load_state(folder: RunFolder, device: torch.device, until: int | None = None) -> DistillState | None:
-    """The newest state that can be read, of those up to iteration `until`; on the device, or None."""
+    Emits Warned for a damaged one.
+    """
     for path in reversed(_state_files(folder)):
         if until is not None and _iteration_of(path) > until:
             continue
         try:
-            tensors = load(path.read_bytes())
+            tensors = load(read_verified(path))
             parts = [_part(tensors, role, device) for role in ("synthetic", "velocity")]
-        except (OSError, KeyError, SafetensorError):
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            emit(warning_of_damage(path, error, "the run goes on from the checkpoint before it, or from its start"))
             continue
         average = _part(tensors, "average", device) if "average.images" in tensors else None
         extra = {name[6:]: tensor.to(device) for name, tensor in tensors.items() if name.startswith("extra.")}
@@ -100,15 +105,15 @@ def load_state(folder: RunFolder, device: torch.device, until: int | None = None
 
 def save_set(folder: RunFolder, iteration: int, synthetic: Synthetic) -> None:
     """Keeps the set of a checked iteration, so that the best one can be evaluated at the end."""
-    write_atomically(_set_path(folder, iteration), save(_tensors("synthetic", synthetic)))
+    write_atomically(_set_path(folder, iteration), sealed_safetensors(save(_tensors("synthetic", synthetic))))
 
 
 def load_set(folder: RunFolder, iteration: int, device: torch.device) -> Synthetic:
     """The set that was kept at an iteration; raises RunFailed where it is missing or damaged."""
     path = _set_path(folder, iteration)
     try:
-        return _part(load(path.read_bytes()), "synthetic", device)
-    except (OSError, KeyError, SafetensorError) as error:
+        return _part(load(read_verified(path)), "synthetic", device)
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
 
 
@@ -135,7 +140,7 @@ def _part(tensors: dict[str, Tensor], role: str, device: torch.device) -> Synthe
 def record_check(folder: RunFolder, iteration: int, accuracy: float) -> None:
     """Adds the check of an iteration, its accuracy in percent, to checks.json."""
     known = checks(folder) | {iteration: accuracy}
-    write_json(folder.checkpoint / "checks.json", {str(at): own for at, own in known.items()})
+    write_json(folder.checkpoint / "checks.json", {str(at): own for at, own in known.items()}, sealed=True)
 
 
 def best_check(folder: RunFolder, until: int | None = None) -> int | None:
@@ -155,7 +160,7 @@ def checks(folder: RunFolder) -> dict[int, float]:
     """The accuracy in percent of each check, by iteration; raises RunFailed where the file is damaged."""
     path = folder.checkpoint / "checks.json"
     try:
-        found = json.loads(path.read_text()) if path.exists() else {}
+        found = read_sealed_json(path) if path.exists() else {}
         return {int(iteration): accuracy for iteration, accuracy in found.items()}
     except ValueError as error:
         raise _damaged(path, error) from None
@@ -165,7 +170,7 @@ def record_seconds(folder: RunFolder, evaluated: str, seconds: float) -> None:
     """Notes in training_seconds.json how long a network of this evaluation trained; apart, as results are alike."""
     # Not synced: what a power failure damages is only not told.
     known = training_seconds(folder) | {evaluated: seconds}
-    write_json(folder.checkpoint / "training_seconds.json", known, sync=False)
+    write_json(folder.checkpoint / "training_seconds.json", known, sync=False, sealed=True)
 
 
 def training_seconds(folder: RunFolder) -> dict[str, float]:

@@ -55,6 +55,7 @@ def write_manifest(
             "made_elsewhere": imported_sources or {},
             "estimate": before["estimate"] if "estimate" in before else estimate(),
         },
+        sealed=True,
     )
 
 

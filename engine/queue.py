@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from engine.run.errors import STOPPED, LtddError, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import Emit, Queued, RunBroke, RunStopped
-from engine.run.folder import RunFolder, run_is_gone
+from engine.run.folder import RunFolder
+from engine.run.locks import run_is_gone
 from engine.run.presets import load_preset
 
 QUEUE_SECONDS = 0.5

@@ -18,7 +18,7 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, expanded, read_json, write_atomically, write_json
+from engine.run.folder import RunFolder, expanded, read_json, read_verified, write_atomically, write_json
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
@@ -83,7 +83,7 @@ def load_run_data(context: Context) -> LongTailedData:
             home = expanded(settings.dataset.path or "").absolute()
             names = (escaped(os.path.relpath(file, home)) for file in data.held_out_files)
             write_atomically(folder.held_out, "".join(f"{name}\n" for name in names))
-        write_json(folder.data, now.model_dump())
+        write_json(folder.data, now.model_dump(), sealed=True)
     return data
 
 
@@ -103,7 +103,7 @@ def _began_with(folder: RunFolder) -> DataRecord | None:
     if not (folder.checkpoint.exists() or folder.distilled.exists()):
         return None
     with contextlib.suppress(OSError, ValueError):
-        return DataRecord.model_validate_json(folder.data.read_text(encoding="utf-8"))
+        return DataRecord.model_validate_json(read_verified(folder.data))
     with contextlib.suppress(FileNotFoundError):
         return _from_events(folder)
     return None

@@ -24,7 +24,8 @@ from engine.run.auto_settings import config_text
 from engine.run.errors import DONE, STOPPED, LtddError, RunFailed, Stopped, StopSignals
 from engine.run.event_log import EventLog
 from engine.run.events import RunBroke
-from engine.run.folder import LockHeld, RunFolder, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.locks import LockHeld
 from engine.sweep.cells import CellStatus, SweepFolder, WorkerKind, at_rest, cell_status, in_order, shared_by
 from engine.sweep.grid import Cell, only_cells
 from engine.training.from_scratch import release_compiled_networks

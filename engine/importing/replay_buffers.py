@@ -22,8 +22,8 @@ from engine.nets.functional import FlatNetwork
 from engine.run.errors import InputError
 from engine.run.events import Emit
 from engine.run.expert_cache import IMPORTED, network_facts
-from engine.run.folder import exclusive
 from engine.run.image_folder import natural_order
+from engine.run.locks import exclusive
 from engine.run.settings import RunSettings, settings_hash
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import fresh_network
@@ -45,7 +45,7 @@ def import_experts(path: Path, settings: RunSettings, device: torch.device, emit
     data = load_long_tailed(settings.dataset, settings.ipc, device, emit)
     network, _ = fresh_network(settings, data, "convnet")
     digests = {file.name: _sha256(file) for file in files}
-    store = ExpertStore(settings_hash(IMPORTED, list(digests.values()), data.fingerprint), "float32")
+    store = ExpertStore(settings_hash(IMPORTED, list(digests.values()), data.fingerprint), "float32", emit)
     with exclusive(store.lock, "these experts are being imported"):
         count, epochs = 0, []
         for file in files:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.run.events import Event, RunBroke, RunStopped, StageStarted, encode
-from engine.run.folder import run_is_gone
+from engine.run.locks import run_is_gone
 
 
 class EventLog:

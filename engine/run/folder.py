@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import json
 import os
 import re
 import shlex
 import shutil
-import stat
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
-from engine.run.errors import InputError, RunFailed
-
-HELD = "another worker has this run"
-"""The error of a second worker, by which the app (ltdd_tui) recognizes it in the console log."""
+from engine.run.checksums import sealed_json, unsealed_json, verified, verify_stream
+from engine.run.errors import InputError
+from engine.run.locks import LockHeld as LockHeld
+from engine.run.locks import exclusive as exclusive
+from engine.run.locks import gone_run, holder, is_held, run_held, run_is_gone
+from engine.run.regular_files import open_regular, read_regular
 
 STARTING_SECONDS = 20.0
 """A worker that does not hold its run after that time will not come any more."""
@@ -103,28 +102,10 @@ def _in_form_that_exists(path: Path) -> Path:
     return there
 
 
-_held_runs: ContextVar[tuple[tuple[Path, tuple[int, int]], ...]] = ContextVar("held runs", default=())
-"""The runs that this worker holds, with what tells each folder from another one that takes its place."""
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _gone_run(path: Path) -> Path | None:
-    """The folder of the run of a file, where this worker holds it and it was deleted or moved meanwhile."""
-    held = _held_runs.get()
-    return next((root for root, own in held if path.is_relative_to(root) and _identity(root) != own), None)
-
-
-def run_is_gone(root: Path) -> RunFailed:
-    """The error of a worker whose run is no longer where it was."""
-    hint = "nothing more is written; a run that was moved can be resumed where it is now"
-    return RunFailed("the run's folder was deleted or moved", str(root), hint)
+def is_private(path: Path) -> bool:
+    """Whether it is this user's, who alone can write it; raises OSError where it is missing."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> None:
@@ -133,7 +114,7 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
     Without `sync` a failure of the power may leave a damaged one. Raises RunFailed where a run that this worker holds
     was deleted or moved: it is not made anew.
     """
-    if root := _gone_run(path):
+    if root := gone_run(path):
         raise run_is_gone(root)
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,12 +132,12 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         # On a full disk the half-written file would keep room that is needed.
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if root := _gone_run(path):
+        if root := gone_run(path):
             raise run_is_gone(root) from None
         # A failed write itself names no file, and the disk that is full may be the cache's or the run's.
         error.filename = str(path)
         raise
-    if root := _gone_run(path):
+    if root := gone_run(path):
         # It went just now: what was made since is this file, and the empty folders above it.
         with contextlib.suppress(OSError):
             path.unlink()
@@ -165,46 +146,34 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
         raise run_is_gone(root)
 
 
-def write_json(path: Path, value: Any, sync: bool = True) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n", sync)
+def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) -> None:
+    """Writes `value` as indented JSON, atomically; `sealed`: with a checksum, which `read_json` compares."""
+    write_atomically(path, sealed_json(value) if sealed else json.dumps(value, indent=2) + "\n", sync)
 
 
-_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+def read_verified(path: Path) -> bytes:
+    """The content of a file; raises DamagedFile where it does not match its checksum, and OSError as reading does."""
+    return verified(read_regular(path))
 
 
-def open_regular(path: Path | str, buffered: bool = True) -> IO[bytes]:
-    """A file, opened to be read in bytes; raises OSError, and never waits, for a FIFO, a socket or a device.
+def verify_file(path: Path) -> bool:
+    """Whether the file has a checksum, which then matches; raises DamagedFile where it does not, and OSError.
 
-    Opening a FIFO as others do waits for somebody who writes into it, and a device may never end.
+    The file is read once, a little at a time: it takes no memory.
     """
-    return open(path, "rb", -1 if buffered else 0, opener=_opened_if_regular)
+    with open_regular(path, buffered=False) as file:
+        return verify_stream(file)
 
 
-def read_regular(path: Path | str, limit: int | None = None) -> bytes:
-    """The content of a file; raises OSError for what is no regular file, and for more than `limit` bytes."""
-    with open_regular(path) as file:
-        content = file.read() if limit is None else file.read(limit + 1)
-    if limit is not None and len(content) > limit:
-        raise OSError(errno.EOVERFLOW, f"it has more than {limit:,} bytes", str(path))
-    return content
-
-
-def _opened_if_regular(path: str, flags: int) -> int:
-    # O_NONBLOCK lets a FIFO be opened without a writer; for regular files it has no effect.
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
-    mode = os.fstat(descriptor).st_mode
-    # Python itself refuses a folder.
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no file", str(path))
-    return descriptor
+def read_sealed_json(path: Path) -> Any:
+    """The value in a JSON file, without its checksum; raises ValueError for a damaged one, and OSError."""
+    return unsealed_json(verified(read_regular(path)))
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where it is missing or damaged."""
+    """The content of a JSON file, without its checksum; None where it is missing or damaged."""
     try:
-        return json.loads(read_regular(path))
+        return read_sealed_json(path)
     except (OSError, ValueError):
         return None
 
@@ -293,83 +262,19 @@ class RunFolder:
 
         Where it is deleted or moved meanwhile, what is written into it raises RunFailed.
         """
-        identity = _identity(self.root)
-        if identity is None:
-            raise InputError("there is no such run", str(self.root), "it was deleted or moved")
-        with exclusive(self.lock, HELD, "`ltdd-tui watch` shows it"):
-            is_run, token = self.exists(), _held_runs.set((*_held_runs.get(), (self.root, identity)))
+        with run_held(self.root, self.lock):
+            is_run, before = self.exists(), os.stat(self.root)
             try:
                 yield
             finally:
-                _held_runs.reset(token)
-                if is_run and _identity(self.root) == identity and not (self.exists() or self.events.exists()):
-                    # What was written while the folder was being deleted could not be deleted with it.
-                    for made_here in (self.checkpoint, self.previews):
-                        shutil.rmtree(made_here, ignore_errors=True)
-                    with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):
+                    in_place = os.path.samestat(os.stat(self.root), before)
+                    if is_run and in_place and not (self.exists() or self.events.exists()):
+                        # What was written while the folder was being deleted could not be deleted with it.
+                        for made_here in (self.checkpoint, self.previews):
+                            shutil.rmtree(made_here, ignore_errors=True)
                         self.lock.unlink(missing_ok=True)
                         self.root.rmdir()
-
-
-class LockHeld(InputError):
-    """Another process holds the lock."""
-
-
-@contextlib.contextmanager
-def exclusive(lock: Path, held: str, hint: str = "") -> Iterator[None]:
-    """Holds the lock file for this process.
-
-    Raises LockHeld, with the words `held` and `hint`, where another one has it, and InputError on a file system
-    without locks.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a", opener=_opened_if_regular) as file:
-        try:
-            taken = _taken(file)
-        except OSError as error:
-            what = f"this file system cannot lock files: {error.strerror}"
-            mend = "--runs-dir and LTDD_CACHE name folders on another one, such as a local disk"
-            raise InputError(what, str(lock.parent), mend) from None
-        if not taken:
-            raise LockHeld(held, str(lock.parent), hint)
-        # For whoever wants to end it. A full disk, where this fails, must not keep a worker from its work.
-        with contextlib.suppress(OSError):
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), f"{os.uname().nodename} {os.getpid()}\n".encode())
-        yield
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a process holds the lock file."""
-    try:
-        # Opened for reading, so that a run of another user can be watched, too.
-        with open_regular(lock) as file:
-            # A shared lock: two programs that ask at once must not take each other for a worker.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def holder(lock: Path) -> tuple[str, int] | None:
-    """The machine and the id of the process that holds the lock file, or held it last; None if not known."""
-    try:
-        machine, pid = read_regular(lock, 1000).decode().split()
-        return machine, int(pid)
-    except (OSError, ValueError):
-        return None
-
-
-def _taken(file: IO[str]) -> bool:
-    """Takes the lock, with some tries: `is_running` of another program holds it for microseconds."""
-    for _ in range(20):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def folder_names(class_names: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, Validation
 
 from engine.run.errors import Fault
 from engine.run.events import Evaluated, finite
-from engine.run.folder import RunFolder
+from engine.run.folder import RunFolder, read_sealed_json
 
 MetricsJson = dict[str, Any]
 """metrics.json as JSON gives it."""
@@ -308,7 +307,7 @@ def readable_metrics(folder: RunFolder) -> MetricsJson:
     """What metrics.json of a finished run holds; empty where there is none, or one without a final accuracy."""
     # A ValidationError is a ValueError too; the file may hold a list, or no final figures.
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        metrics: MetricsJson = json.loads(folder.metrics.read_text())
+        metrics: MetricsJson = read_sealed_json(folder.metrics)
         Accuracy.model_validate(metrics["final"])
         return metrics
     return {}

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from engine.checkpoints import DistillState, load_state, return_to, save_state
+from engine.checkpoints import DistillState, load_state, save_state
 from engine.compilation import student_is_compiled
 from engine.context import Context, generator
 from engine.cores import take_turn
@@ -111,7 +111,7 @@ def distill(
     loss, gradient or part of the set is not finite or explodes, or beta is not positive, before such a state is saved.
     """
     settings = context.settings.matching
-    state = load_state(context.folder, context.device) or DistillState.at_start(start)
+    state = load_state(context.folder, context.device, context.emit) or DistillState.at_start(start)
     saved, largest = state.iteration, EXPLODED_SET * _root_mean_squares(start).clamp(min=1)
     image_lr = context.settings.image_lr
     if context.settings.traits.matches_trajectories:
@@ -228,11 +228,11 @@ def recover(context: Context, start: Synthetic, diverged: DistillState, what: st
 
     `distill`, called again, goes on from there. diverged: the last state that was finite.
     """
-    back = load_state(context.folder, context.device, until=_last_saved(context.settings, diverged))
+    back = load_state(context.folder, context.device, context.emit, _last_saved(context.settings, diverged))
     recovered = (*diverged.recovered, diverged.iteration + 1)
     back = replace(back or DistillState.at_start(start), recovered=recovered)
     context.emit(Recovered(recovered[-1], back.iteration, what, 0.5 ** len(recovered)))
-    return_to(context.folder, back)
+    save_state(context.folder, back)
     context.emit(Checkpointed(back.iteration))
 
 

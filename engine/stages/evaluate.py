@@ -7,7 +7,7 @@ earlier run has trained alike is taken from the cache, but not of checks on the 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,8 +29,9 @@ from engine.manifest import device_name, versions
 from engine.matching.synthetic import Synthetic, as_kept
 from engine.nets.functional import FlatNetwork, matmul_precision
 from engine.run import folder
-from engine.run.events import Evaluated, Warned
-from engine.run.folder import read_json, write_atomically, write_json
+from engine.run.checksums import DamagedFile, sealed_json, sealed_safetensors, warning_of_damage
+from engine.run.events import Emit, Evaluated, Warned
+from engine.run.folder import read_json, read_verified, write_atomically, write_json
 from engine.run.settings import LabelRegime, NetworkName, RunSettings, settings_hash
 from engine.teachers import Teacher
 from engine.training.accuracy import NetworkResult, class_figures, network_results, summary
@@ -92,7 +93,7 @@ def evaluate(
         sets = [target.training_set(number) for number in numbers]
         names = [_names(target, arch, number) for number in numbers]
         key = None if target.key == "check" else evaluation_key(context, data, target, arch, sets, names)
-        if key and (cached := read_networks(key, len(sets), data.num_classes)):
+        if key and (cached := read_networks(key, len(sets), data.num_classes, context.emit)):
             return cached
         under_way = (lambda share: progress.under_way(share * len(numbers))) if progress else None
         began = time.monotonic()
@@ -101,7 +102,9 @@ def evaluate(
         )
         seconds = (time.monotonic() - began) / len(sets)
         if settings.export.model and _may_be_kept(target, arch, settings) and numbers[0] == 0:
-            write_atomically(_weights_path(context, target, arch), save({"theta": weights[0].cpu().clone()}))
+            write_atomically(
+                _weights_path(context, target, arch), sealed_safetensors(save({"theta": weights[0].cpu().clone()}))
+            )
         results = [_tested(network, theta, data, target) for theta in weights]
         record_seconds(context.folder, _results_path(context, target, arch, 0).stem, seconds)
         if key:
@@ -110,7 +113,7 @@ def evaluate(
 
     for numbers, trained in in_groups(context, range(len(results), repeats), group, train, release_compiled_networks):
         # One file for all that was trained at once: a kill leaves all of it or nothing.
-        write_json(_results_path(context, target, arch, numbers[0]), trained)
+        write_json(_results_path(context, target, arch, numbers[0]), trained, sealed=True)
         for result in trained:
             results.append(result)
             if progress:
@@ -142,8 +145,8 @@ def first_network(
 ) -> tuple[FlatNetwork, Tensor]:
     """The network and the weights (P,) of number 0 of an evaluation: kept by it, else trained once more."""
     network, fresh = fresh_network(context.settings, data, arch, "kept")
-    with contextlib.suppress(OSError, KeyError, SafetensorError):
-        theta = load(_weights_path(context, target, arch).read_bytes())["theta"]
+    with contextlib.suppress(OSError, KeyError, ValueError, SafetensorError):
+        theta = load(read_verified(_weights_path(context, target, arch)))["theta"]
         if theta.shape == fresh.shape:
             return network, theta
     teacher = target.teacher if target.regime == "online" else None
@@ -252,8 +255,16 @@ def _read_results(context: Context, target: EvaluationTarget, arch: NetworkName)
     A file is named by its first network and holds its whole group, so the next file's number is how many were read.
     """
     results: list[NetworkResult] = []
-    while group := network_results(read_json(_results_path(context, target, arch, len(results)))):
+    while group := _read_networks(_results_path(context, target, arch, len(results)), context.emit):
         results += group
+    return results
+
+
+def _read_networks(path: Path, emit: Emit) -> list[NetworkResult]:
+    """What a file of results holds; nothing, with a Warned, where it is damaged."""
+    results = network_results(read_json(path))
+    if not results and path.exists():
+        emit(warning_of_damage(path, DamagedFile(), "these networks are trained again"))
     return results
 
 
@@ -302,12 +313,17 @@ def evaluation_key(
     )
 
 
-def read_networks(key: str, count: int, classes: int) -> list[NetworkResult] | None:
-    """The results of these networks in the cache; None where there are none, or the file is damaged."""
-    results = network_results(read_json(folder.evaluations_root() / f"{key}.json"))
-    return results if [len(one["per_class"]) for one in results] == [classes] * count else None
+def read_networks(key: str, count: int, classes: int, emit: Emit) -> list[NetworkResult] | None:
+    """The results of these networks in the cache; None where there are none, or, with a Warned, a damaged file."""
+    path = folder.evaluations_root() / f"{key}.json"
+    results = _read_networks(path, emit)
+    if [len(one["per_class"]) for one in results] != [classes] * count:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the time of its last use, by which the cache is pruned
+    return results
 
 
 def write_networks(key: str, results: list[NetworkResult]) -> None:
     """Keeps the results for later runs. Not synced to the disk: one that a power failure damages is trained again."""
-    write_atomically(folder.evaluations_root() / f"{key}.json", json.dumps(results), sync=False)
+    write_atomically(folder.evaluations_root() / f"{key}.json", sealed_json(results, indent=None), sync=False)

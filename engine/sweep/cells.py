@@ -27,7 +27,8 @@ from engine.run.events import (
     type_name,
 )
 from engine.run.expert_cache import classifier_epochs, representation_epochs, trained_alike
-from engine.run.folder import RunFolder, is_held, read_json, write_json
+from engine.run.folder import RunFolder, read_json, write_json
+from engine.run.locks import is_held
 from engine.run.metrics import readable_metrics
 from engine.run.presets import load_preset
 from engine.run.settings import RunSettings, settings_hash

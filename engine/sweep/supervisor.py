@@ -20,7 +20,8 @@ from pathlib import Path
 from engine.queue import wait_until_over
 from engine.run.device_profiles import usable_cores
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, LtddError, Stopped, StopSignals
-from engine.run.folder import RunFolder, exclusive, write_atomically
+from engine.run.folder import RunFolder, write_atomically
+from engine.run.locks import exclusive
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import only_cells
 

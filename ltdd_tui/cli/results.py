@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.run.errors import InputError, escaped
-from engine.run.folder import RunFolder, expanded
+from engine.run.folder import RunFolder, expanded, read_verified
 from engine.run.metrics import readable_metrics
 from engine.run.recipes import known_network, known_regime
 from engine.run.scores import read_scores
@@ -169,7 +169,7 @@ def rows_by_class(rows: Sequence[Row]) -> list[Row]:
 def _metrics_text(folder: RunFolder) -> str:
     """The run's metrics.json as it is; raises InputError where it is missing or no JSON."""
     try:
-        text = folder.metrics.read_text(encoding="utf-8")
+        text = read_verified(folder.metrics).decode()
         json.loads(text)
         return text
     except FileNotFoundError:

@@ -17,7 +17,8 @@ import typer
 from rich.table import Table
 
 from engine.run.errors import BAD_INPUT, DONE, FAILED, STOPPED, InputError, escaped
-from engine.run.folder import RunFolder, holder, is_held
+from engine.run.folder import RunFolder
+from engine.run.locks import holder, is_held
 from engine.sweep.cells import SweepFolder, statuses
 from engine.sweep.grid import Cell, Sweep, load_sweep, only_cells, sweep_files
 from ltdd_tui.cli.cluster import Cluster, DriverLines, Ranks, Threads, driver_options

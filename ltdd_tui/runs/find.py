@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.run.errors import InputError
-from engine.run.folder import RunFolder, expanded, is_held
+from engine.run.folder import RunFolder, expanded
+from engine.run.locks import is_held
 from engine.sweep.cells import SweepFolder
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from engine.run.errors import SettingsError
 from engine.run.events import ExpertEpoch, MatchingStep, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, is_held
+from engine.run.folder import RunFolder
+from engine.run.locks import is_held
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
 from engine.sweep.cells import SweepFolder

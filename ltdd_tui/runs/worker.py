@@ -21,7 +21,8 @@ from typing import IO
 from engine.run.errors import InputError, RunFailed
 from engine.run.event_log import EventLog
 from engine.run.events import RunStopped
-from engine.run.folder import HELD, STARTING_SECONDS, RunFolder
+from engine.run.folder import STARTING_SECONDS, RunFolder
+from engine.run.locks import HELD
 from engine.sweep.cells import SweepFolder
 from engine.sweep.supervisor import HELD as AT_WORK
 from ltdd_tui.runs.console import last_lines

@@ -111,7 +111,7 @@ def test_the_preset_says_why_and_loads_as_the_choices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("train", "ipc"),
-    [(SCENES, 10), ((100, 60, 30, 10), 5), ((10, 5, 2), 1), ((50_000,) * 10, 10)],
+    [(SCENES, 10), ((100, 60, 30, 10), 10), ((50, 30, 10, 10), 5), ((10, 5, 2), 1), ((50_000,) * 10, 10)],
 )
 def test_the_set_is_small_beside_its_images(train: tuple[int, ...], ipc: int) -> None:
     own = chosen(looked_over(train))["ipc"]

@@ -16,17 +16,15 @@ from engine.run.errors import InputError, RunFailed
 from engine.run.event_log import EventLog
 from engine.run.events import Checkpointed, RunStopped, Stamped, decode
 from engine.run.folder import (
-    LockHeld,
     RunFolder,
-    exclusive,
     expanded,
-    is_held,
     read_json,
-    read_regular,
     write_atomically,
     write_json,
 )
+from engine.run.locks import LockHeld, exclusive, is_held
 from engine.run.presets import load_preset
+from engine.run.regular_files import read_regular
 from engine.run.validation import check_runnable
 
 

@@ -88,7 +88,7 @@ def test_a_stop_keeps_the_last_finished_iteration(tmp_path: Path, stops_at: int,
 
     with pytest.raises(Stopped):
         finish(replace(context, check_stop=stop), recovers)
-    kept = load_state(context.folder, CPU)
+    kept = load_state(context.folder, CPU, events.append)
     assert kept is not None and kept.iteration == stops_at
     checkpoints = [event.iteration for event in events if isinstance(event, Checkpointed)]
     assert checkpoints[-1] == stops_at and len(set(checkpoints)) == len(checkpoints), "each is written once"

@@ -61,6 +61,7 @@ def test_the_set_names_neither_its_folder_nor_any_version(finished: RunFolder) -
 def test_metrics_hold_every_key_of_the_contract(finished: RunFolder) -> None:
     metrics, settings = metrics_of(finished.root), tiny_settings()
     assert set(metrics) == {
+        "checksum",
         "schema",
         "method",
         "dataset",

@@ -32,7 +32,7 @@ def test_a_preset_is_written_that_run_takes_and_the_page_says_what_is_there(
     shown = [next(line for line in lines if line.startswith(f"{name} ")) for name in ("cat", "dog", "gray owl")]
     # The first of five folds is held out, and a bar is as long as its train images.
     assert [line.split()[-3:-1] for line in shown] == [["32", "8"], ["9", "3"], ["5", "1"]]
-    assert [line.count("#") for line in shown] == [40, 12, 6]
+    assert [line.count("#") for line in shown] == [40, 11, 6]
     assert lines[0].startswith("! 0.01 minutes are too few: even the least work takes about"), "above all else"
     for text in ("1 gray", "fewer than 10 test images", "dataset.test_folds", "about ", "because"):
         assert text in done.out
