@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.run.events import BOUND, SELECTION, Evaluated
+from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import duration, mean_and_std
-from ltdd_tui.runs.rows import rows_from_state
 from ltdd_tui.runs.state import VALIDATION, RunState, recovered_warning
 
 SHORT = {
@@ -31,7 +31,8 @@ def verdict_lines(state: RunState) -> tuple[str, list[str]] | None:
     advice, *numbers = state.verdict.sentence.split("; ")
     tests = state.data.test_images if state.data else 0
     measured = [f"measured on {tests:,} test images" + ", which no choice has seen" * state.validates] * (tests > 0)
-    diverged = [f"{row.title}: that accuracy is none of the images" for row in rows_from_state(state) if row.diverged]
+    spoilt = [event for event in state.evaluations.values() if event.subject in NAMES and event.diverged]
+    diverged = [f"{NAMES[event.subject]}{diverged_text(event)}: no accuracy of the images" for event in spoilt]
     return short_verdict(state.verdict.use), [advice, *numbers, *diverged, *kept_lines(state), *measured]
 
 

@@ -181,4 +181,4 @@ def test_networks_that_diverged_are_told_wherever_their_figure_is() -> None:
     flag = "(2 of 3 networks diverged)"
     assert row.title == f"final {flag}" and flag in closing_line_of(state)
     assert flag in str(log_message(e.Stamped(1, 1.0, bad), state))
-    assert told is not None and f"final {flag}: that accuracy is none of the images" in told[1]
+    assert told is not None and f"the final set {flag}: no accuracy of the images" in told[1]
