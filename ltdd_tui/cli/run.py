@@ -141,7 +141,7 @@ def run(
         print_note(
             f"{names}: at work as well, so that each takes longer; --after {cli_name(working[-1])} would wait for it"
         )
-    _start(prepare(preset, overrides, runs_dir, name), device, plain, as_json, detach, behind)
+    _start(prepare(preset, overrides, runs_dir, name, device, _print_warning), device, plain, as_json, detach, behind)
 
 
 def import_set(
@@ -201,7 +201,11 @@ def import_set(
     settings = load_preset(preset, own)
     check_start(facts, settings)
     name = name or manage.free_name(cell_name(settings), runs_dir)
-    _start(prepare(preset, own, runs_dir, name), device, plain, as_json, detach, behind)
+    _start(prepare(preset, own, runs_dir, name, device, _print_warning), device, plain, as_json, detach, behind)
+
+
+def _print_warning(text: str) -> None:
+    print_note(f"warning: {text}")
 
 
 def _asked(question: str, what: str, hint: str) -> str:

@@ -159,6 +159,8 @@ def _run(
     if not cluster:  # whose nodes are asked for the data themselves
         check_data(cells)
         own = workers_here(folder, whole, cells, device, jobs)
+        for note in own.notes:
+            print_note(f"warning: {note}")
     watched = SweepWatch(folder, cells)
     if all(cell.state == "done" for cell in watched.table().cells):
         print_table(watched.table(), as_json)
