@@ -148,6 +148,11 @@ def free_gib(place: Path) -> float | None:
         return None
 
 
+def on_one_disk(one: Path, other: Path) -> bool:
+    """Whether two folders are, or would be, on the same file system."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
 def _existing(place: Path) -> Path:
     place = place.absolute()
     return next(folder for folder in (place, *place.parents) if folder.exists())
@@ -227,7 +232,7 @@ def rooms(needs: Needs, device: Device, runs_dir: Path) -> list[Room]:
     mend = "make room, or name another place with"
     cache = cache_root()
     own = [("disk", runs_dir, needs.runs_gib), ("cache", cache, needs.cache_gib)]
-    if _existing(runs_dir).stat().st_dev == _existing(cache).stat().st_dev:
+    if on_one_disk(runs_dir, cache):
         own = [("disk", runs_dir, needs.runs_gib + needs.cache_gib)]
     for label, place, needed in own:
         other = f"{mend} {'LTDD_CACHE' if label == 'cache' else '--runs-dir'}"
