@@ -136,6 +136,8 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
             raise run_is_gone(root) from None
         # A failed write itself names no file, and the disk that is full may be the cache's or the run's.
         error.filename = str(path)
+        if error.errno in FULL_DISK:
+            error.strerror = f"{error.strerror}; {len(data):,} bytes were to be written"
         raise
     if root := gone_run(path):
         # It went just now: what was made since is this file, and the empty folders above it.

@@ -116,7 +116,7 @@ class Workers:
     jobs: int
     device: str
     threads: int
-    notes: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
 
 def workers_here(
@@ -142,11 +142,11 @@ def workers_here(
     return Workers(at_once, name, kept.threads, _checked_room(folder, cells, device, at_once))
 
 
-def _checked_room(folder: SweepFolder, cells: Sequence[Cell], device: Device, at_once: int) -> list[str]:
+def _checked_room(folder: SweepFolder, cells: Sequence[Cell], device: Device, at_once: int) -> tuple[str, ...]:
     """As `machine.check_room`, of the cells that are not finished."""
     needs = cost_of(cells, device, [cell.name for cell in cells if folder.run(cell).metrics.exists()]).needs
     together = replace(needs, memory_gib=at_once * needs.memory_gib)
-    return machine.check_room(machine.rooms(together, device, folder.root))
+    return tuple(machine.check_room(machine.rooms(together, device, folder.root)))
 
 
 def check_data(cells: Sequence[Cell]) -> None:
