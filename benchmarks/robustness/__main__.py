@@ -23,10 +23,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.robustness.damage import Damaged
 from benchmarks.robustness.inputs import BATCH, READERS, Mutated
 from benchmarks.robustness.processes import Forks
 from benchmarks.robustness.runs import GOOD, METHODS, Interrupted, Outcome
+from engine.manifest import commit, device_name, versions
 
 RESULT = Path(__file__).parents[1] / "results" / "robustness.json"
 COUNTS = {"kills": 200, "faults": 300, "damages": 1000, "events": 10_000, "presets": 2_000, "images": 1_000}
@@ -41,7 +44,7 @@ def main() -> None:
     parts = [*COUNTS] if options.parts is None else options.parts.split(",")
     work = options.work or Path(tempfile.mkdtemp(prefix="robustness-"))
     work.mkdir(parents=True, exist_ok=True)
-    forks = Forks(work if "faults" in parts else None)
+    forks = Forks(work)
     records = {}
     interrupted = cache(lambda: Interrupted(forks, work, options.seed, options.methods.split(",")))
     for part in parts:
@@ -73,9 +76,10 @@ def _parser() -> argparse.ArgumentParser:
 def _cases(part: str, forks: Forks, work: Path, seed: int, interrupted: Callable[[], Interrupted]) -> Cases:
     if part in READERS:
         return Mutated(forks, work, part, seed).cases
-    case = {"kills": lambda: interrupted().kill, "faults": lambda: interrupted().fault}.get(
-        part, lambda: Damaged(forks, work, seed).case
-    )()
+    if part == "damages":
+        case = Damaged(forks, work, seed).case
+    else:
+        case = interrupted().kill if part == "kills" else interrupted().fault
     return lambda numbers: [*map(case, numbers)]
 
 
@@ -97,12 +101,12 @@ def run_part(part: str, cases: Cases, batch: int, numbers: Sequence[int], log: P
                     print(
                         f"{part} {number}: {outcome.outcome}: {outcome.case}\n    {outcome.detail[-300:]}", flush=True
                     )
-    outcomes = {number: done[number] for number in numbers}
-    bad = {number: own for number, own in outcomes.items() if own.outcome not in GOOD}
+    asked = {number: done[number] for number in numbers}
+    bad = {number: own for number, own in asked.items() if own.outcome not in GOOD}
     return {
-        "cases": len(outcomes),
+        "cases": len(asked),
         "seconds": round(time.monotonic() - began, 1),
-        "outcomes": dict(Counter(own.outcome for own in outcomes.values()).most_common()),
+        "outcomes": dict(Counter(own.outcome for own in asked.values()).most_common()),
         "failed": len(bad),
         "failures": [[number, own.outcome, own.case] for number, own in bad.items()][:FAILURES_KEPT],
     }
@@ -116,11 +120,6 @@ def table(part: str, record: dict[str, Any]) -> str:
 
 def write(path: Path, records: dict[str, Any], options: argparse.Namespace) -> None:
     """Writes the figures, with those of parts that were not asked for as they were."""
-    # Loads torch, which the process that forks has alone.
-    import torch
-
-    from engine.manifest import commit, device_name, versions
-
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     conditions = {"seed": options.seed, "jobs": options.jobs, "commit": commit()}
     record = {

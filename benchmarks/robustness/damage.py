@@ -7,13 +7,21 @@ import os
 import random
 import re
 import shutil
+import threading
+import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmarks.robustness.processes import HANGS_AFTER_SECONDS, Answer, Forks, answer, command, kill_group, worker
 from benchmarks.robustness.runs import ABSENT, REFUSED, SAME, Outcome, arguments, differences, run_in, settings
 from engine.run.folder import RunFolder
+from engine.run.settings import RunSettings
+from ltdd_tui.runs.index import examined
+from ltdd_tui.runs.live import LiveRun
+from ltdd_tui.runs.overall_progress import overall_progress
+from ltdd_tui.runs.rows import rows_from_state
 
 READERS = (("runs",), ("runs", "--json"), ("show", "run"), ("show", "run", "--json"))
 OF_FINISHED = {
@@ -90,31 +98,26 @@ DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
 class Damaged:
     """Copies of a run that was killed and of one that is done, with their caches, each with one damaged file."""
 
-    def __init__(self, forks: Forks, work: Path, seed: int) -> None:
+    def __init__(self, forks: Forks, work: Path, seed: int, own: RunSettings | None = None) -> None:
         self._forks, self._work, self._seed = forks, work, seed
         self._homes = {"killed": work / "template-killed", "done": work / "template-done"}
         for home in self._homes.values():
             shutil.rmtree(home, ignore_errors=True)
         # With a teacher, a library in C++, and everything that is read again.
-        own = settings("ltdd-plus", compile="always")
-        self._files: dict[str, list[list[str]]] = {}
-        self._answers: dict[str, dict[str, Answer]] = {}
-        self._results: dict[str, Path] = {}
+        own = own or settings("ltdd-plus", compile="always")
         self._make_killed(run_in(self._homes["killed"], own))
         self._make_done(run_in(self._homes["done"], own))
-        for name, home in self._homes.items():
-            self._files[name] = _kinds_of_files(home)
-            self._answers[name] = self._read(self._copy(name, f"sound-{name}"))
-        self._known = self._numbers_of_sound_runs()
-        for action in OF_FINISHED:
-            self._results[action] = self._sound("done", action)
-        self._results["killed"] = self._sound("killed", "resume")
+        self._files = {name: _kinds_of_files(home) for name, home in self._homes.items()}
+        self._answers = {name: self._read(self._copy(name, f"sound-{name}")) for name in self._homes}
+        # Made when they are needed first, by one thread.
+        self._results: dict[str, Path] = {}
+        self._making = threading.Lock()
 
     def _make_killed(self, folder: RunFolder) -> None:
         home = self._homes["killed"]
         process = self._forks.start(worker, arguments(folder), home, home / "output")
         while process.exitcode is None and not (folder.events.exists() and KILLED_AT in folder.events.read_bytes()):
-            pass
+            time.sleep(0.001)
         kill_group(process)
         process.join()
 
@@ -136,11 +139,14 @@ class Damaged:
 
     def _sound(self, template: str, action: str) -> Path:
         """Where the action was done on an undamaged copy."""
-        home = self._copy(template, f"sound-{template}-{action}")
-        done = self._forks.run(command, [*OF_FINISHED[action], *_below(home)], home, home / "output")
-        if done.code:
-            raise SystemExit(f"error: {action} of an undamaged run failed\n{done.err}")
-        return home
+        name = f"sound-{template}-{action}"
+        with self._making:
+            if name not in self._results:
+                home = self._results[name] = self._copy(template, name)
+                done = self._forks.run(command, [*OF_FINISHED[action], *_below(home)], home, home / "output")
+                if done.code:
+                    raise SystemExit(f"error: {action} of an undamaged run failed\n{done.err}")
+            return self._results[name]
 
     def _read(self, home: Path) -> dict[str, Answer]:
         """What each reader answers, its volatile parts left out."""
@@ -154,14 +160,16 @@ class Damaged:
             for name, own in answers.items()
         }
 
-    def _numbers_of_sound_runs(self) -> set[str]:
+    @cached_property
+    def _known(self) -> set[str]:
         """All numbers that readers may show: of the runs as they are, without their figures or events, of the past."""
         answers = [own for by_reader in self._answers.values() for own in by_reader.values()]
-        for missing in ("result", "events.jsonl", "notes.json"):
-            home = self._copy("done", f"sound-without-{missing}")
-            path = home / "runs" / "run" / missing
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-            answers += self._read(home).values()
+        with self._making:
+            for missing in ("result", "events.jsonl", "notes.json"):
+                home = self._copy("done", f"sound-without-{missing}")
+                path = home / "runs" / "run" / missing
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                answers += self._read(home).values()
         events = [(home / "runs" / "run" / "events.jsonl").read_text() for home in self._homes.values()]
         return {number for text in (*(own.out for own in answers), *events) for number in NUMBER.findall(text)}
 
@@ -205,7 +213,7 @@ class Damaged:
             return Outcome(REFUSED, case, done.err[-300:])
         if done.code:
             return Outcome("failed without a reason", case, done.err[-500:])
-        sound = self._results["killed" if template == "killed" else action]
+        sound = self._sound(template, action)
         if action == "export":
             other = _differing_files(home / "out", sound / "out")
         else:
@@ -274,11 +282,6 @@ def _read_state(root: str) -> int:
 
 def read_state(folder: RunFolder) -> None:
     """Reads a run as the screen does, and as the list of runs does."""
-    from ltdd_tui.runs.index import examined
-    from ltdd_tui.runs.live import LiveRun
-    from ltdd_tui.runs.overall_progress import overall_progress
-    from ltdd_tui.runs.rows import rows_from_state
-
     run = LiveRun(folder)
     for _ in range(3):
         run.read(budget_seconds=HANGS_AFTER_SECONDS)

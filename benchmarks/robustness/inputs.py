@@ -12,11 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.robustness.damage import ODD_VALUES, read_state
 from benchmarks.robustness.processes import HANGS_AFTER_SECONDS, Forks, Hang, at_most
 from benchmarks.robustness.runs import READ, REFUSED, Outcome
+from engine.data.image_files import load_image_folder
+from engine.run.data_settings import DatasetSettings
 from engine.run.errors import CONTROL_CHARACTER, LtddError
 from engine.run.folder import RunFolder
+from engine.run.image_inventory import inventory
+from engine.run.presets import load_preset, shipped_folder
+from tests.ltdd_tui.recorded import record
 
 MOST_MUTATIONS = 8
 ODD_YAML = (
@@ -121,9 +129,6 @@ def mutated(content: bytes, rng: random.Random, line: Callable[[bytes, random.Ra
 
 @cache
 def _events(place: Path) -> bytes:
-    # The recorded run of the tests of the screen.
-    from tests.ltdd_tui.recorded import record
-
     return record(place / "recorded", "judged", iterations=10).events.read_bytes()
 
 
@@ -138,8 +143,6 @@ def read_events(place: Path, rng: random.Random) -> str:
 
 def read_preset(place: Path, rng: random.Random) -> str:
     """Reads a mutated preset of those shipped."""
-    from engine.run.presets import load_preset, shipped_folder
-
     path = rng.choice(sorted(shipped_folder().glob("*.yaml")))
     mine = place / "mine.yaml"
     mine.write_bytes(mutated(path.read_bytes(), rng, odd_yaml))
@@ -149,8 +152,6 @@ def read_preset(place: Path, rng: random.Random) -> str:
 
 @cache
 def _image(ending: str, mode: str) -> bytes:
-    from PIL import Image
-
     drawn = Image.frombytes("RGB", (SIDE, SIDE), random.Random(1).randbytes(3 * SIDE * SIDE))
     file = io.BytesIO()
     drawn.convert("I;16" if mode == "I;16" else mode).save(file, Image.registered_extensions()[f".{ending}"])
@@ -159,12 +160,6 @@ def _image(ending: str, mode: str) -> bytes:
 
 def read_image(place: Path, rng: random.Random) -> str:
     """Takes stock of a folder with one mutated image, then loads it as a run does."""
-    import numpy as np
-
-    from engine.data.image_files import load_image_folder
-    from engine.run.data_settings import DatasetSettings
-    from engine.run.image_inventory import inventory
-
     root = place / "images"
     shutil.rmtree(root, ignore_errors=True)
     for label in ("a", "b"):

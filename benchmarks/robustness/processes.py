@@ -16,15 +16,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
 
 SOURCE = Path(__file__).with_name("write_faults.c")
-LOADED = ["torch", "engine.__main__", "engine.commands", "ltdd_tui.cli.main", "sklearn.datasets", "PIL.PngImagePlugin"]
+ROOT = Path(__file__).parents[2]
+LOADED = [
+    *("torch", "torch._dynamo", "sklearn.datasets", "PIL.PngImagePlugin"),
+    *("engine.__main__", "engine.commands", "ltdd_tui.cli.main", "benchmarks.robustness.inputs"),
+]
 """What every fork has without loading it."""
-LOADED_BY_MATCHING = "torch._dynamo"
 HANGS_AFTER_SECONDS, WORKER_HANGS_AFTER_SECONDS = 10, 90
 FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
 EXTENTS = ("once", "from then on", "short write", "short, then fails", "killed")
@@ -66,20 +69,23 @@ class Answer:
         return bool(self.code) and self.breakage is None and "error: " in self.err
 
 
-@dataclass
 class Forks:
-    """The process that forks; `folder` is where the library of write faults is built, None to do without."""
+    """The process that forks; `library_folder` is where the library of write faults is built."""
 
-    folder: Path | None = None
-    also: Sequence[str] = (LOADED_BY_MATCHING,)
-    _context: multiprocessing.context.ForkServerContext = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, library_folder: Path) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*LOADED, *self.also])
-        # Read when the process that forks starts. With threads of OpenMP nothing could be forked.
-        with _environment({"OMP_NUM_THREADS": "1"} | ({"LD_PRELOAD": _built(self.folder)} if self.folder else {})):
-            self.run(_nothing, [], Path(os.devnull).parent, Path(os.devnull))
+        self._context.set_forkserver_preload(LOADED)
+        # Read when the process that forks starts, at the first fork. With threads of OpenMP it could not fork.
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "LD_PRELOAD": _built(library_folder)}
+        before = dict(os.environ)
+        os.environ.update(environment)
+        try:
+            first = self._context.Process(target=os.getpid)
+            first.start()
+            first.join()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def start(
         self,
@@ -88,12 +94,14 @@ class Forks:
         home: Path,
         output: Path,
         fault: Fault | None = None,
+        errors: Path | None = None,
     ) -> BaseProcess:
         """Starts `action(*arguments)`, a function of a module, in `home`, whose cache is `home/cache`.
 
-        Its stdout goes to `output`, its stderr beside it.
+        Its stdout goes to `output`, its stderr to `errors` or else to a file beside that.
         """
-        process = self._context.Process(target=_child, args=(action, arguments, home, output, fault))
+        outputs = output, errors or _errors(output)
+        process = self._context.Process(target=_child, args=(action, arguments, home, outputs, fault))
         process.start()
         return process
 
@@ -140,27 +148,18 @@ def _built(folder: Path) -> str:
     return str(library)
 
 
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(changes)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
 # --- In the fork ------------------------------------------------------------------------------------------------------
 
 
-def _nothing() -> int:
-    return 0
-
-
 def _child(
-    action: Callable[..., int], arguments: Sequence[object], home: Path, output: Path, fault: Fault | None
+    action: Callable[..., int],
+    arguments: Sequence[object],
+    home: Path,
+    outputs: tuple[Path, Path],
+    fault: Fault | None,
 ) -> None:
     os.setsid()
-    for number, path in ((1, output), (2, output if output == Path(os.devnull) else _errors(output))):
+    for number, path in enumerate(outputs, 1):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         os.dup2(file, number)
         os.close(file)
@@ -258,12 +257,14 @@ def at_most(seconds: float) -> Iterator[None]:
         raise Hang
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # pytest may have set one of its own.
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 def answer(action: Callable[..., int], *arguments: str) -> Answer:
@@ -277,5 +278,5 @@ def answer(action: Callable[..., int], *arguments: str) -> Answer:
             code = _exit_code(action, *arguments)
     finally:
         sys.stdout, sys.stderr = before
-    out, err = (stream.buffer.getvalue().decode(errors="replace") for stream in streams)  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue().decode(errors="replace") for stream in streams)
     return Answer(code, out, err)

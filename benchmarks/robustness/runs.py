@@ -135,13 +135,12 @@ class Interrupted:
         home = self._work / f"reference-{method}"
         shutil.rmtree(home, ignore_errors=True)
         folder = run_in(home, settings(method))
-        fault = COUNT_ONLY if self._forks.folder else None
         began = time.monotonic()
-        answer = self._forks.run(worker, arguments(folder), home, home / "output", fault)
+        answer = self._forks.run(worker, arguments(folder), home, home / "output", COUNT_ONLY)
         seconds = time.monotonic() - began
         if answer.code:
             raise SystemExit(f"error: the undisturbed run of {method} failed\n{answer.err}")
-        calls = int((home / "write_calls").read_text()) if fault else 0
+        calls = int((home / "write_calls").read_text())
         return Reference(folder, seconds, folder.events.stat().st_size, calls)
 
     @contextmanager

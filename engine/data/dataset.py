@@ -113,7 +113,7 @@ class LongTailedData:
     whitening, by which experts are cached. `test_set`: as of Source. `held_out_files`: test
     images that are files of train. `validation_images`, `validation_labels`: what the
     run chooses by, empty where it chooses nothing. `stand_ins`: classes that could spare none, whose own train images
-    stand in. `train_bytes`: of all train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
+    stand in. `train_bytes`: of the train images as files, or as pixels of 8 bits where they are no files. `tested_on`:
     what the test images are.
     """
 
@@ -210,7 +210,7 @@ def load_long_tailed(
     whitening = Whitening.fit(train_images, settings.whitening, settings.whitening_epsilon, settings.whitening_rank)
     groups, grouping = class_groups(counts)
     whitened = whitening.train(train_images).to(device)
-    files = [source.train.files[i] for i in everything] if source.train.files else []
+    files = [source.train.files[i] for i in chosen] if source.train.files else []
     data = LongTailedData(
         train_images=whitened,
         train_labels=torch.from_numpy(labels).to(device),
@@ -231,7 +231,7 @@ def load_long_tailed(
         validation_images=whitening.test(judged_images).to(device),
         validation_labels=torch.from_numpy(source.train.labels[judges]).to(device),
         stand_ins=stand_ins,
-        train_bytes=sum(file.stat().st_size for file in files) or train[0].numel() * len(everything),
+        train_bytes=sum(file.stat().st_size for file in files) or train.numel(),
     )
     few = [f"{name} ({n})" for name, n in zip(data.class_names, data.test_counts, strict=True) if n < FEW_TEST_IMAGES]
     if few:

@@ -24,6 +24,7 @@ from engine.run.events import Emit
 from engine.run.expert_cache import IMPORTED, network_facts
 from engine.run.image_folder import natural_order
 from engine.run.locks import exclusive
+from engine.run.regular_files import open_regular
 from engine.run.settings import RunSettings, settings_hash
 from engine.training.accuracy import balanced, per_class_accuracy
 from engine.training.from_scratch import fresh_network
@@ -81,7 +82,7 @@ def _buffer_files(path: Path) -> list[Path]:
 
 
 def _sha256(file: Path) -> str:
-    with open(file, "rb") as content:
+    with open_regular(file) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 

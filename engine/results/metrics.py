@@ -94,7 +94,9 @@ def collect_metrics(
             event.subject.removeprefix(SELECTION): evaluation_figures(event, data.test_counts) for event in selections
         },
         training_seconds={
-            event.subject: event.seconds for event in evaluations if event.arch == arch and event.seconds
+            event.subject: event.seconds
+            for event in evaluations
+            if event.arch == arch and event.labels in ("", labels[0]) and event.seconds
         },
         validation=validation,
         recovered=list(recovered),

@@ -169,7 +169,10 @@ class Workload:
         own = (settings.starting_images, settings.initialize.labels)
         labels = "teacher" if settings.traits.learns_labels else settings.initialize.labels
         rules: list[StartingImages] = ["real" if rule == "random" else rule for rule in settings.validation.candidates]
-        tried = [rule for rule in rules if (rule, labels) != own] if settings.tries_starts else []
+        # Where a class could spare no images, no other start is tried.
+        fewest_left = settings.validation.smallest - sum(settings.validation.spared([settings.validation.smallest]))
+        tries = settings.tries_starts and min(self.counts) >= fewest_left
+        tried = [rule for rule in rules if (rule, labels) != own] if tries else []
         judging = (1 + len(tried)) * settings.validation.networks * self._first_network
         return judging + sum(map(self._start_seconds, tried))
 

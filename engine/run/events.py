@@ -254,14 +254,16 @@ class Recovered(Event):
 
 @dataclass(frozen=True)
 class Verdict(Event):
-    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything or
-    selected or imported; `points` is the accuracy of each, in percent; `figures` are the other numbers, null where they
-    are not known."""
+    """What a person should use, and how that compares: `use` is distilled, start, selection, random, everything,
+    selected, imported, or undecided where test images are too few; `points` is the accuracy of each, in percent;
+    `figures` are the other numbers, null where they are not known. `rows` is the table behind it, titles first: what is
+    trained on, accuracy, seconds of a network, bytes."""
 
     use: Text
     sentence: Text
     points: dict[Text, Number] = field(default_factory=dict)
     figures: dict[Text, Number] = field(default_factory=dict)
+    rows: list[list[Text]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -308,8 +310,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunStopped(Event):
-    """The run was asked to stop and did so at a safe point; or its worker was ended at once on request, and `stage` is
-    empty."""
+    """The run was asked to stop and did so at a safe point; or its worker was ended at once, and `stage` is empty."""
 
     stage: Text
 
@@ -381,7 +382,7 @@ def decode(line: str) -> Stamped | Warned:
         if not 0 <= seconds < LATEST_SECONDS:
             raise ValueError(seconds)
     except KeyError as error:
-        return Warned(f"an event of an unknown kind was skipped: {error}", "a newer version may have written it")
+        return Warned(f"an event of an unknown kind was skipped: {error!s:.80}", "a newer version may have written it")
     except (ValueError, TypeError, OverflowError, RecursionError):
         return Warned("a line that is no event was skipped", "a crash may have cut it short")
     try:

@@ -19,12 +19,15 @@ from urllib.parse import unquote
 
 from platformdirs import user_cache_path, user_config_path
 
-from engine.run.checksums import sealed_json, unsealed_json, verified, verify_stream
-from engine.run.errors import InputError
+from engine.run.checksums import DamagedFile, sealed_json, unsealed_json, verified, verify_stream
+from engine.run.errors import Fault, InputError
 from engine.run.locks import LockHeld as LockHeld
 from engine.run.locks import exclusive as exclusive
-from engine.run.locks import gone_run, holder, is_held, run_held, run_is_gone
-from engine.run.regular_files import open_regular, read_regular
+from engine.run.locks import gone_run, run_held, run_is_gone
+from engine.run.locks import holder as holder
+from engine.run.locks import is_held as is_held
+from engine.run.regular_files import open_regular as open_regular
+from engine.run.regular_files import read_regular as read_regular
 
 STARTING_SECONDS = 20.0
 """A worker that does not hold its run after that time will not come any more."""
@@ -163,7 +166,7 @@ def verify_file(path: Path) -> bool:
 
     The file is read once, a little at a time: it takes no memory.
     """
-    with open_regular(path, buffered=False) as file:
+    with open_regular(path) as file:
         return verify_stream(file)
 
 
@@ -215,6 +218,18 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
+
+    def damaged_result(self) -> Fault | None:
+        """The first file of the result that does not match its checksum; None where all do."""
+        for path in (self.distilled, self.metrics, self.teacher):
+            try:
+                verify_file(path)
+            except DamagedFile as error:
+                hint = f"`ltdd-tui resume {self.name}` writes it anew"
+                return Fault(f"the file is damaged: {error}", str(path), hint)
+            except OSError:
+                continue
+        return None
 
     def older_console(self, number: int) -> Path:
         """What an earlier worker printed; the first one has the number 1."""

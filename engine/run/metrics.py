@@ -92,7 +92,8 @@ class StoredBytes(BaseModel, strict=True):
     none: the class is the place in the set. teacher: the weights of all its networks, None without a teacher.
     whitening: what test images go through, and pixels of 8 bits or mini-images before networks see them. Hard labels
     need images and whitening alone, stored ones the labels, online ones the teacher as well. set_file: the size of
-    distilled.safetensors; all_images: of all train images as files, or as pixels of 8 bits.
+    distilled.safetensors; all_images: of the train images, without those for validation, as files or as
+    pixels of 8 bits.
     """
 
     images_float32: Count | None = None
@@ -150,8 +151,8 @@ class Metrics(BaseModel, strict=True):
     """All of metrics.json, in the order of the file. What a reader finds missing or unsound is None or empty.
 
     final, best, random, initialization and architectures are of the label regime `labels`; older files, which do not
-    name one, are of `stored`. `training_seconds`: of a network of each of these and of each selection and bound.
-    `recovered`: iterations at which matching diverged, and went back with all its rates halved.
+    name one, are of `stored`. `training_seconds`: of a network of each of these in that regime, and of each selection
+    and bound. `recovered`: iterations at which matching diverged, and went back with all its rates halved.
     """
 
     schema_version: Any = Field(1, alias="schema")
@@ -271,6 +272,17 @@ def wilson_interval(accuracy: float, images: int) -> list[float]:
     half = Z_95 * math.sqrt((share * (1 - share) + per_image / 4) / images)
     ends = ((share + per_image / 2 + sign * half) / (1 + per_image) for sign in (-1, 1))
     return [100 * min(max(end, 0.0), 1.0) for end in ends]
+
+
+def sampling_error(per_class: Sequence[float | None], counts: Sequence[int], below: float = math.inf) -> float:
+    """The standard error, in points, of a mean over classes that comes of testing on so few images; binomial.
+
+    per_class: accuracies in percent. counts: test images of each class; those of `below` or more are taken as certain.
+    """
+    shares = [(0.0 if value is None else value / 100, n) for value, n in zip(per_class, counts, strict=True)]
+    # Laplace's rule of succession: of three hits in three a class is not known to be always right.
+    few = [((share * n + 1) / (n + 2), n) for share, n in shares if 0 < n < below]
+    return 100 * math.sqrt(sum(share * (1 - share) / n for share, n in few)) / len(shares)
 
 
 def class_intervals(per_class: Sequence[float | None], test_counts: Sequence[int]) -> list[list[float] | None]:

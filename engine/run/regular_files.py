@@ -6,18 +6,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def open_regular(path: Path | str, buffered: bool = True) -> IO[bytes]:
+def open_regular(path: Path | str) -> BufferedReader:
     """A file, opened to be read in bytes; raises OSError, and never waits, for a FIFO, a socket or a device.
 
     Opening a FIFO as others do waits for somebody who writes into it, and a device may never end.
     """
-    return open(path, "rb", -1 if buffered else 0, opener=opened_if_regular)
+    return open(path, "rb", opener=opened_if_regular)
 
 
 def read_regular(path: Path | str, limit: int | None = None) -> bytes:

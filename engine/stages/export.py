@@ -22,6 +22,7 @@ from engine.results.files import (
     write_tensor_trio,
 )
 from engine.results.metrics import collect_metrics
+from engine.results.verdict import comparison_rows
 from engine.run.errors import InputError, RunFailed
 from engine.run.events import Evaluated, Verdict
 from engine.run.folder import write_atomically
@@ -58,7 +59,7 @@ def export(
         # metrics.json comes after the set: a run with metrics is taken for finished.
         write_metrics_and_card(folder, metrics, describe(context.settings, data))
         if metrics["verdict"]:
-            context.emit(Verdict(**metrics["verdict"]))
+            context.emit(Verdict(**metrics["verdict"], rows=comparison_rows(metrics)))
         progress()
 
 

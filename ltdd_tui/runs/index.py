@@ -17,16 +17,16 @@ from engine.run.folder import RunFolder
 from engine.run.locks import is_held
 from engine.run.metrics import MetricsJson, readable_metrics, sound_metrics
 from engine.run.presets import load_preset
+from engine.run.regular_files import open_regular
 from engine.sweep.cells import SweepFolder
 from engine.sweep.grid import read_grid
-from ltdd_tui.formatting import factor_name, first_few, percent_done, stage_name
+from ltdd_tui.formatting import factor_name, first_few, percent_done, short_verdict, stage_name
 from ltdd_tui.runs.feed import MOST_LOOKS, events_size
 from ltdd_tui.runs.find import last_change
 from ltdd_tui.runs.notes import read_notes
 from ltdd_tui.runs.overall_progress import overall_progress
 from ltdd_tui.runs.stages import planned_stages
 from ltdd_tui.runs.state import RunState, crashed_if_worker_died, fold
-from ltdd_tui.runs.verdict import short_verdict
 
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 16
@@ -175,7 +175,7 @@ def _by_regime(metrics: MetricsJson) -> dict[str, tuple[float | None, float | No
 def _started_and_last_state(folder: RunFolder, tail_bytes: int) -> tuple[RunStarted | None, RunState]:
     """The first RunStarted of the file, and the state that its last lines give."""
     try:
-        with open(folder.events, "rb") as file:
+        with open_regular(folder.events) as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - tail_bytes))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.run import events as e
-from engine.run.errors import Fault
+from engine.run.errors import Fault, escaped
 from engine.run.metrics import diverged_text
 from ltdd_tui.formatting import duration, first_few, mean_and_std, percent, percent_done, stage_name
 from ltdd_tui.runs.figures import KINDS
@@ -109,11 +109,14 @@ def closing_line(rows: Sequence[Row], class_counts: Sequence[int], ipc: int | No
     final = own.get("final")
     if final is None or not class_counts or not ipc:
         return ""
-    # The classifier experts decouple head from tail, and so reach more than the others.
+    # Bounds were measured for this very comparison. Of experts, those of the classifier decouple head from tail, and so
+    # reach more than the others.
+    bounds = [row for label, row in own.items() if label.startswith(e.BOUND)]
     experts = [own[f"{kind} experts"] for kind in KINDS if f"{kind} experts" in own]
+    everything = max(bounds, key=lambda row: row.accuracy_mean, default=experts[-1] if experts else own.get("teacher"))
     random, start = own.get("random"), own.get("initialization")
     compared = [(random.title if random else "", random), ("start", start)]
-    compared.append((f"all {sum(class_counts):,} images", experts[-1] if experts else own.get("teacher")))
+    compared.append((f"all {sum(class_counts):,} images", everything))
     others = ", ".join(f"{name} {percent(row.accuracy_mean)}" for name, row in compared if row)
     reached = mean_and_std(final.accuracy_mean, final.accuracy_std, final.repeats)
     regime = (f" with {final.labels} labels" if has_regimes(rows) else "") + final.diverged
@@ -188,6 +191,9 @@ def notice(
         return Notice("warning", left_off, tuple(faults), EVALUATES_ON)
     if view.settings is None:
         return Notice("warning", "config.yaml cannot be read; what depends on the settings is left out")
+    if view.damage:
+        damage = (f"{view.damage.where}: {view.damage.what}",)
+        return Notice("error", "the result is damaged", damage, "`r` writes it anew, from what else the run has kept")
     if told := verdict_lines(state):
         advice, lines = told
         return Notice("information", f"verdict: {advice}" if advice else "verdict", tuple(lines))
@@ -300,7 +306,7 @@ def log_message(item: e.Stamped | e.Warned, state: RunState | None = None) -> st
         case e.Verdict():
             return f"verdict: {event.sentence}"
         case e.Warned():
-            return f"warning: {event.message}" + (f"\nhint: {event.hint}" if event.hint else "")
+            return f"warning: {escaped(event.message)}" + (f"\nhint: {escaped(event.hint)}" if event.hint else "")
         case e.RunBroke():
             return str(Fault(event.what, event.where, event.hint))
         case _:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from engine.run import events as e
+from engine.run.errors import Fault
 from engine.run.fields import LabelRegime
 from engine.run.folder import RunFolder
 from engine.run.settings import RunSettings
@@ -331,7 +332,7 @@ class RunView:
 
     `settings` is None where config.yaml cannot be read. `version` grows with every change, so that a panel can tell.
     `alive` is whether a worker holds the run, `console` the last lines that it printed, `manifest` its manifest.json,
-    `notes` a person's own words on it, `stored` what the result takes where it is kept.
+    `notes` a person's own words on it, `stored` what the result takes where it is kept, `damage` what is wrong with it.
     """
 
     folder: RunFolder
@@ -347,3 +348,4 @@ class RunView:
     notes: Notes = field(default_factory=Notes)
     confusion: Confusion | None = None
     stored: str = ""
+    damage: Fault | None = None

@@ -194,7 +194,7 @@ class RunActions(Screen[None]):
 
     def _told_done(self, folder: RunFolder) -> bool:
         """Whether the run is done, which is then said."""
-        if done := folder.distilled.exists() and bool(readable_metrics(folder)):
+        if done := folder.distilled.exists() and bool(readable_metrics(folder)) and not folder.damaged_result():
             self.tell("the run is done; v evaluates it on further networks", title=folder.name)
         return done
 

@@ -283,3 +283,5 @@ def test_judging_by_validation_images_is_estimated() -> None:
     assert networks(own) == pytest.approx(((1 + 3) * 2, 3 + 2 + 4)), "three checks, the best one anew, the final set"
     herded = {"images": "herding", "labels": "teacher"}
     assert networks(own.model_copy(update={"initialize": own.initialize.model_copy(update=herded)}))[0] == 3 * 2
+    judged = [counted("evaluate", own, class_counts=[400, tail]).validation_seconds for tail in (18, 17)]
+    assert judged[0] == pytest.approx(4 * judged[1]), "a class of fewer than 20 spares none: no other start is tried"

@@ -88,6 +88,8 @@ def test_what_the_run_asked_for_first_is_its_first_regime_whatever_is_evaluated_
 def test_a_closing_line_and_the_log_name_regimes_only_where_there_are_several(state: RunState) -> None:
     plain = state_of(["stored"], *sets("stored", 36.5, 39.3, 41.8))
     assert "41.8 ± 0.5 % with stored labels; random 36.5, start 39.3" in closing_line_of(state)
+    # What a bound has reached, and not the experts, where bounds were measured.
+    assert closing_line_of(state).endswith("images 55.0")
     assert "41.8 ± 0.5 %; random 36.5, start 39.3" in closing_line_of(plain)
     final = e.Stamped(9, 9.0, evaluated("final", "stored", 41.8))
     told = [log_message(final, run) for run in (plain, state)]
@@ -181,4 +183,4 @@ def test_networks_that_diverged_are_told_wherever_their_figure_is() -> None:
     flag = "(2 of 3 networks diverged)"
     assert row.title == f"final {flag}" and flag in closing_line_of(state)
     assert flag in str(log_message(e.Stamped(1, 1.0, bad), state))
-    assert told is not None and f"the final set {flag}: no accuracy of the images" in told[1]
+    assert told is not None and f"final {flag}: that accuracy is none of the images" in told[1]
