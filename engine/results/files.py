@@ -26,7 +26,9 @@ from engine.run.events import Preview
 from engine.run.folder import (
     MARKER,
     STORED_IMAGES,
+    TEMPORARY,
     RunFolder,
+    clear_temporaries,
     folder_names,
     read_json,
     read_sealed_json,
@@ -140,8 +142,11 @@ def _claim_folder(folder: Path, about: dict[str, Any]) -> None:
         # The PNGs and the .pt files may share a folder, and only the former list class folders.
         return isinstance(about, dict) and {key: value for key, value in about.items() if key != "class_folders"}
 
-    if any(folder.iterdir()) and identity(read_json(folder / MARKER)) != identity(about):
+    # A copy that was killed at its first file holds what it left of that, and may be repeated.
+    others = any(not TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+    if others and identity(read_json(folder / MARKER)) != identity(about):
         raise InputError("the folder holds something else", str(folder), "name a new or an empty folder")
+    clear_temporaries(folder)
     write_json(folder / MARKER, about)
     _write_class_names(folder, about["class_names"])
 

@@ -122,7 +122,6 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two writers must not share a temporary file: containers with a folder in common may have equal process ids.
-    # What a killed one leaves is harmless.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -149,6 +148,33 @@ def write_atomically(path: Path, content: bytes | str, sync: bool = True) -> Non
             for folder in itertools.takewhile(lambda parent: parent.is_relative_to(root), path.parents):
                 folder.rmdir()
         raise run_is_gone(root)
+
+
+TEMPORARY = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
+"""The name of a file that `write_atomically` has not finished, with the id of its process."""
+
+
+def clear_temporaries(folder: Path, older_than_seconds: float = 0.0) -> None:
+    """Deletes below a folder what writers left unfinished that have died since.
+
+    Only their process ids on this machine tell that: the caller holds the folder, or asks for old ones.
+    """
+    for path in folder.rglob(".*.tmp"):
+        # A file may be gone by now, or be another user's.
+        with contextlib.suppress(OSError):
+            found, age = TEMPORARY.fullmatch(path.name), time.time() - path.stat().st_mtime
+            if found and age >= older_than_seconds and not _is_alive(int(found[1])):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return process != os.getpid()
 
 
 def write_json(path: Path, value: Any, sync: bool = True, sealed: bool = False) -> None:

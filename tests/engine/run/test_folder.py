@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import socket
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from engine.run.event_log import EventLog
 from engine.run.events import Checkpointed, RunStopped, Stamped, decode
 from engine.run.folder import (
     RunFolder,
+    clear_temporaries,
     expanded,
     read_json,
     write_atomically,
@@ -207,3 +210,18 @@ def test_a_line_that_is_written_in_parts_is_completed_and_one_that_cannot_be_lea
         log.emit(Checkpointed(3))
     read = [decode(line) for line in path.read_text().splitlines()]
     assert [item.event for item in read if isinstance(item, Stamped)] == [Checkpointed(2), Checkpointed(3)]
+
+
+def test_what_writers_that_died_left_unfinished_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    dead.wait()
+    left = tmp_path / "sets" / f".000001.safetensors.{dead.pid}-0123abcd.tmp"
+    names = f".a.{os.getppid()}-0123abcd.tmp", ".b.tmp", f"c.{dead.pid}-0123abcd.tmp"
+    others = [tmp_path / name for name in names]
+    left.parent.mkdir()
+    for path in (left, *others):
+        path.touch()
+    clear_temporaries(tmp_path, older_than_seconds=60)
+    assert left.exists(), "on another machine its writer may be alive"
+    clear_temporaries(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
