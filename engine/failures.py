@@ -57,10 +57,10 @@ def _disk_failure(error: OSError, folder: RunFolder) -> RunFailed | None:
     in_cache = error.filename is not None and (place.is_relative_to(cache) or cache.is_relative_to(place))
     if error.errno in FULL_DISK:
         another = "or name another cache folder with LTDD_CACHE, " if in_cache else ""
-        hint = f"make room, {another}then `ltdd-tui resume {folder.name}` goes on from the last checkpoint"
+        hint = f"make room, {another}then `ltdd-tui resume {folder.cli_name}` goes on from the last checkpoint"
         return RunFailed(f"nothing can be written: {error.strerror}{_free(place)}", str(place), hint)
     if error.errno == errno.EIO:
-        hint = f"check the disk, or the network drive, then `ltdd-tui resume {folder.name}` goes on from the last"
+        hint = f"check the disk, or the network drive, then `ltdd-tui resume {folder.cli_name}` goes on from the last"
         return RunFailed(f"the disk failed: {error.strerror}", str(place), f"{hint} checkpoint")
     if in_cache and place.is_absolute():
         hint = "LTDD_CACHE names the folder where experts are kept; choose one that can be written"

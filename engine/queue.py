@@ -83,7 +83,7 @@ def stop_check(folder: RunFolder, requests: StopSignals, command: str) -> Callab
             # Removed before the run ends, or resuming it would stop it again.
             folder.stop_request.unlink(missing_ok=True)
             resumed = command == "run"  # a finished run has nothing to resume
-            what = f"`ltdd-tui resume {folder.name}`" if resumed else f"the same {command} command"
+            what = f"`ltdd-tui resume {folder.cli_name}`" if resumed else f"the same {command} command"
             raise Stopped("stopped on request", folder.name, f"{what} goes on from here")
 
     return check

@@ -121,7 +121,9 @@ def do_cell(folder: SweepFolder, cell: Cell, device: str, requests: StopSignals)
 
         def check_stop() -> None:
             if folder.stop_request.exists():
-                raise Stopped("stopped with its sweep", run.name, f"`ltdd-tui resume {folder.name}` goes on from here")
+                raise Stopped(
+                    "stopped with its sweep", run.name, f"`ltdd-tui resume {folder.cli_name}` goes on from here"
+                )
             check_run()
 
         with _printing_to(run):

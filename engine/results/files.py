@@ -46,9 +46,11 @@ TEACHER = "teacher.safetensors"
 def read_result(folder: RunFolder, device: torch.device) -> tuple[DistilledSet, MetricsJson]:
     """The set and the metrics of a finished run; raises InputError where there are none, or they are damaged."""
     if not (folder.distilled.exists() and folder.metrics.exists()):
-        raise InputError("the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.name}` finishes it")
+        raise InputError(
+            "the run has no result yet", str(folder.root), f"`ltdd-tui resume {folder.cli_name}` finishes it"
+        )
     distilled = DistilledSet.load(folder.distilled, device)
-    hint = f"`ltdd-tui resume {folder.name}` writes them anew"
+    hint = f"`ltdd-tui resume {folder.cli_name}` writes them anew"
     try:
         metrics = read_sealed_json(folder.metrics)
     except (OSError, ValueError) as error:

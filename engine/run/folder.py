@@ -50,6 +50,16 @@ def cache_root() -> Path:
     return expanded(named) if named else _below_home(user_cache_path)
 
 
+def default_runs_dir() -> Path:
+    """Where runs lie unless --runs-dir says otherwise: `$LTDD_RUNS_DIR`, else `runs` here."""
+    return expanded(os.environ.get("LTDD_RUNS_DIR") or "runs")
+
+
+def cli_name(root: Path) -> str:
+    """What a person calls a run or a sweep by at a shell: its name where the default place has it, else its path."""
+    return shlex.quote(root.name if root.parent == default_runs_dir().absolute() else str(root))
+
+
 def evaluations_root() -> Path:
     """Where the results of networks that evaluations have trained are kept, a file for each hash."""
     return cache_root() / "evaluations"
@@ -241,6 +251,11 @@ class RunFolder:
         # Written by the app alone: what a person notes of the run.
         self.notes = self.root / "notes.json"
 
+    @property
+    def cli_name(self) -> str:
+        """What a person calls it by at a shell."""
+        return cli_name(self.root)
+
     def exists(self) -> bool:
         """Whether this is a run: a folder with a resolved configuration."""
         return self.config.is_file()
@@ -251,7 +266,7 @@ class RunFolder:
             try:
                 verify_file(path)
             except DamagedFile as error:
-                hint = f"`ltdd-tui resume {self.name}` writes it anew"
+                hint = f"`ltdd-tui resume {self.cli_name}` writes it anew"
                 return Fault(f"the file is damaged: {error}", str(path), hint)
             except OSError:
                 continue

@@ -49,7 +49,7 @@ def new(
     if not 0 < minutes <= LONGEST_MINUTES:
         raise InputError(f"minutes must be above 0 and at most {LONGEST_MINUTES:,}", "--minutes", "for example: 10")
     folder = folder_of_classes(expanded(str(folder)))
-    path = output or Path(f"{file_name(folder)}.yaml")
+    path = expanded(str(output)) if output else Path(f"{file_name(folder)}.yaml")
     # Before the images are looked at, which takes long where there are many.
     if path.suffix not in SUFFIXES:
         raise InputError("a preset's file ends in .yaml", str(path), f"-o {path.name}.yaml")

@@ -48,7 +48,7 @@ def folder_of(sweep: Sweep, runs_dir: Path, name: str | None) -> SweepFolder:
     if not folder.exists():
         manage.check_free(name, runs_dir)
     elif read_regular(folder.file) != sweep.resolved.encode():
-        hint = f"`ltdd-tui resume {name}` goes on with that one; another --name starts a new one"
+        hint = f"`ltdd-tui resume {folder.cli_name}` goes on with that one; another --name starts a new one"
         raise InputError(f"there is a sweep {name!r} with other settings already", str(folder.root), hint)
     return folder
 

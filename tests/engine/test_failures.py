@@ -70,6 +70,7 @@ def test_a_full_disk_is_that_of_the_file_that_was_written(tmp_path: Path, monkey
             failure.faults[0].what,
         )
         assert ("LTDD_CACHE" in failure.faults[0].hint) == bool(says)
+        assert f"`ltdd-tui resume {tmp_path / 'run'}`" in failure.faults[0].hint, "it is not where runs lie by default"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from engine.run.event_log import EventLog
 from engine.run.events import Checkpointed, RunStopped, Stamped, decode
 from engine.run.folder import (
     RunFolder,
+    cache_root,
     clear_temporaries,
     expanded,
     read_json,
@@ -225,3 +226,17 @@ def test_what_writers_that_died_left_unfinished_is_cleared_and_nothing_else(tmp_
     assert left.exists(), "on another machine its writer may be alive"
     clear_temporaries(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
+
+
+def test_a_run_is_called_by_its_name_where_runs_lie_by_default_else_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own, elsewhere = RunFolder(tmp_path / "runs" / "one"), RunFolder(tmp_path / "my runs" / "one")
+    monkeypatch.delenv("LTDD_RUNS_DIR", raising=False)
+    assert (own.cli_name, elsewhere.cli_name) == ("one", f"'{tmp_path}/my runs/one'")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LTDD_RUNS_DIR", "~/my runs")
+    assert (own.cli_name, elsewhere.cli_name) == (f"{tmp_path}/runs/one", "one")
+    monkeypatch.setenv("LTDD_CACHE", "~/my cache")
+    assert cache_root() == tmp_path / "my cache"
