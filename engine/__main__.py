@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command of the worker and returns its exit code; errors go to events.jsonl and to stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        of_run = arguments.command in ("run", "evaluate", "scores", "export")
-        if of_run and not RunFolder(arguments.folder).exists():
+        # Before torch is loaded, which takes seconds.
+        if arguments.command == "run" and not RunFolder(arguments.folder).exists():
             raise InputError("there is no such run", str(arguments.folder), "it was deleted or moved")
         # Of torchrun's processes only one holds the folder, and the others wait for it with torch.
         if arguments.command == "run" and arguments.after and "RANK" not in os.environ:

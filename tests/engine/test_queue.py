@@ -123,7 +123,7 @@ def test_the_same_signals_are_one_request_for_the_worker_as_for_the_command(
 
 
 @pytest.mark.parametrize(
-    ("command", "named"), [("run", "`ltdd-tui resume one`"), ("evaluate", "the same evaluate command")]
+    ("command", "named"), [("run", "`ltdd-tui resume {}`"), ("evaluate", "the same evaluate command")]
 )
 def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "one")
@@ -135,7 +135,7 @@ def test_a_stopped_command_says_what_goes_on(command: str, named: str, tmp_path:
         for number, handler in before.items():
             signal.signal(number, handler)
     folder.stop_request.touch()
-    with pytest.raises(Stopped, match=f"hint: {named} goes on from here"):
+    with pytest.raises(Stopped, match=f"hint: {named.format(folder.root)} goes on from here"):
         check_stop()
 
 
