@@ -18,7 +18,16 @@ from engine.context import Context
 from engine.data.dataset import LongTailedData, load_long_tailed
 from engine.run.errors import InputError, escaped, listed
 from engine.run.events import DataReady, Event, RunStarted, Stamped, decode, type_name
-from engine.run.folder import RunFolder, expanded, read_json, read_verified, write_atomically, write_json
+from engine.run.folder import (
+    RunFolder,
+    expanded,
+    open_regular,
+    read_json,
+    read_regular,
+    read_verified,
+    write_atomically,
+    write_json,
+)
 from engine.run.settings import RunSettings, settings_hash
 
 OTHER_PIXELS = "same counts, other pixels"
@@ -30,7 +39,7 @@ def refuse_changed_settings(folder: RunFolder, settings: RunSettings) -> None:
     began_with = manifest.get("settings_hash") if isinstance(manifest, dict) else None
     if began_with and folder.checkpoint.exists() and began_with != settings_hash(settings):
         # An older version hashed the settings of its time; its config.yaml holds them all, also those deleted since.
-        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(folder.config.read_text())):
+        if folder.config.exists() and began_with == settings_hash(yaml.safe_load(read_regular(folder.config))):
             return
         hint = "put them back to resume, or start a new run from this file: `ltdd-tui run FILE --name ANOTHER`"
         raise InputError("the settings were changed since the run began", str(folder.config), hint)
@@ -111,10 +120,10 @@ def _began_with(folder: RunFolder) -> DataRecord | None:
 
 def _from_events(folder: RunFolder) -> DataRecord | None:
     """What the first DataReady since the run last began anew says: older versions wrote no data.json."""
-    kinds = [f'"type":"{type_name(kind)}"' for kind in (RunStarted, DataReady)]
+    kinds = [f'"type":"{type_name(kind)}"'.encode() for kind in (RunStarted, DataReady)]
     first: DataReady | None = None
-    with open(folder.events, encoding="utf-8", errors="replace") as lines:
-        for item in (decode(line) for line in lines if any(kind in line for kind in kinds)):
+    with open_regular(folder.events) as lines:
+        for item in (decode(line.decode(errors="replace")) for line in lines if any(kind in line for kind in kinds)):
             match item:
                 case Stamped(event=RunStarted(resumed=False)):
                     first = None

@@ -68,8 +68,8 @@ def survey(dataset: DatasetSettings) -> Survey:
     if dataset.path is None:
         raise InputError("dataset folder needs a path", "dataset.path", LAYOUT)
     root, faults = expanded(dataset.path), list[Fault]()
-    if not root.is_dir():
-        raise InputError(NO_FOLDER[root.exists()], str(root), LAYOUT)
+    if not os.path.isdir(root):
+        raise InputError(NO_FOLDER[os.path.exists(root)], str(root), LAYOUT)
     splits, others, notes = _splits(root, faults)
     tests = [name for name in TESTS if name in splits]
     if TRAIN in splits:

@@ -84,7 +84,7 @@ def location(path: KeyPath, places: Mapping[KeyPath, str]) -> str:
 
     places: in the order of the layers; the uppermost one that wrote the key, or one below it, is named.
     """
-    key = ".".join(path)
+    key = shortened(".".join(path))
     below = [place for written, place in places.items() if written[: len(path)] == path]
     above = (places[path[:length]] for length in range(len(path), 0, -1) if path[:length] in places)
     place = below[-1] if below else next(above, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -53,8 +54,8 @@ def new(
     folder = folder_of_classes(expanded(str(folder)))
     path = output or Path(f"{file_name(folder)}.yaml")
     # Before the images are looked at, which takes long where there are many.
-    if not folder.is_dir():
-        raise InputError(NO_FOLDER[folder.exists()], str(folder), LAYOUT)
+    if not os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+        raise InputError(NO_FOLDER[os.path.exists(folder)], str(folder), LAYOUT)
     if path.suffix not in SUFFIXES:
         raise InputError("a preset's file ends in .yaml", str(path), f"-o {path.name}.yaml")
     if not path.parent.is_dir():
@@ -114,7 +115,7 @@ def _print_page(
     table = plain_table("", "")
     table.show_header = False
     for line in facts(looked_over):
-        table.add_row(line.label, escaped(f"{'! ' if line.warns else ''}{line.text}"))
+        table.add_row(line.label, f"{'! ' if line.warns else ''}{line.text}")
     table.columns[-1].no_wrap = False
     print_data(table)
     print_data("")
@@ -139,7 +140,7 @@ def _tail_table(classes: Sequence[ClassCount]) -> Table:
                 table.add_row(f"({len(classes) - 2 * half:,} more)", "", "", "")
             continue
         bar = "#" * max(1, round(BAR_COLUMNS * one.train / max(1, classes[0].train)))
-        table.add_row(escaped(one.name), f"{one.train:,}", f"{one.test:,}", bar)
+        table.add_row(one.name, f"{one.train:,}", f"{one.test:,}", bar)
     return table
 
 
