@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from engine.context import warning_of_damage
 from engine.matching.synthetic import Synthetic
-from engine.run.checksums import sealed_safetensors, warning_of_damage
+from engine.run.checksums import sealed_safetensors
 from engine.run.errors import RunFailed
 from engine.run.events import Emit
 from engine.run.folder import RunFolder, read_json, read_sealed_json, read_verified, write_atomically, write_json

@@ -63,6 +63,18 @@ def two_cats_and_dogs(root: Path) -> None:
             Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(place / f"{i}.png")
 
 
+def images_to_test_on_alone(root: Path) -> None:
+    """images/test without images/train."""
+    two_cats_and_dogs(root)
+    shutil.rmtree(root / "images/train")
+
+
+def cats_alone(root: Path) -> None:
+    """photos/cat and no other class."""
+    two_cats_and_dogs(root)
+    shutil.copytree(root / "images/train/cat", root / "photos/cat")
+
+
 def begun_with(given: str, cats: int, dogs: int, classes: str, changes: str, more: str = "") -> BadInput:
     """A stopped run that began with other images than there are now."""
     record = (
@@ -628,6 +640,44 @@ BAD_INPUTS: dict[str, list[BadInput]] = {
             "ltdd-tui new nothing",
             "error: nothing: there is no such folder\n"
             "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+        ),
+        BadInput(
+            "ltdd-tui new images/train/cat/0.png",
+            "error: images/train/cat/0.png: this is a file, and no folder\n"
+            "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images/train/cat",
+            "error: images/train/cat: the images lie in the folder itself, and not in a folder for each class\n"
+            "hint: give a folder that holds a folder of images for each class, or train/<class>/* and test/<class>/*",
+            make=two_cats_and_dogs,
+        ),
+        BadInput(
+            "ltdd-tui new images",
+            "error: images: there is test/ with images to test on, and no train/\n"
+            "hint: put those to train on into train/, a folder for each class",
+            make=images_to_test_on_alone,
+            given="images/ has a test/ alone",
+        ),
+        BadInput(
+            "ltdd-tui new photos",
+            "error: photos: at least 2 classes are needed, and there is 1 class folder\n"
+            "hint: put the images of each class into a folder of its own",
+            make=cats_alone,
+            given="photos/ has one folder with images",
+        ),
+        BadInput(
+            "ltdd-tui new images -o /proc/mine.yaml",
+            "error: /proc: nothing can be written here: No such file or directory\n"
+            "hint: name a file in another folder with -o",
+            make=two_cats_and_dogs,
+        ),
+        override(
+            "validation.candidates=[random,random]",
+            "error: --set: validation.candidates: must name each one once, this names one twice\n"
+            "hint: starts that are tried beside that of initialize, with the teacher's labels where labels are learnt;"
+            " also plain selections of whole images, which a verdict compares with the set",
         ),
         BadInput(
             "ltdd-tui new images -o mine.yaml",

@@ -58,7 +58,8 @@ from engine.run.expert_cache import (
     teachers_trained_alike,
     trained_alike,
 )
-from engine.run.folder import LockHeld, cache_root, exclusive, write_atomically
+from engine.run.folder import cache_root, write_atomically
+from engine.run.locks import LockHeld, exclusive
 from engine.run.settings import RunSettings, settings_hash
 from engine.sweep.cells import SweepFolder, WorkerKind, in_order, statuses
 from engine.sweep.grid import Cell, only_cells
@@ -89,7 +90,7 @@ def shared_keys(settings: RunSettings) -> dict[str, tuple[str, int]]:
     Cells of one hash need the same ones, up to their number and the epochs that are kept.
     """
     keys = {}
-    images = settings.dataset, settings.seed, settings.compile
+    images = settings.dataset, settings.validation.sets_apart, settings.seed, settings.compile
     if settings.trains_experts and settings.experts.imported is None:
         own = *images, trained_alike(settings), classifiers_trained_alike(settings)
         keys["experts"] = settings_hash(*own), settings.experts.num_experts

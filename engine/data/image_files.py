@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from engine.data.decoding import CHANNELS, read_images, unreadable_files
 from engine.run.data_settings import DatasetSettings, Fit
-from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK
+from engine.run.datasets import FACTS, TINY_FOLDER, TINY_MARK, tiny_root
 from engine.run.errors import Fault, InputError
 from engine.run.events import Emit, Warned
 from engine.run.folder import cache_root, expanded
@@ -26,11 +26,10 @@ from engine.run.image_folder import (
     class_files,
     labeled_files,
     natural_order,
-    skipped_files,
     survey,
     train_and_test_files,
 )
-from engine.run.image_headers import Files, common_size
+from engine.run.image_headers import Files, common_size, skipped_files
 from engine.run.image_lists import TEST_LISTS, find_list, names_of_classes, read_lists, text_lines
 from engine.run.repeated_images import HINT_REPEATED, repeated_files
 
@@ -174,9 +173,9 @@ def load_tiny_imagenet(settings: DatasetSettings, emit: Emit) -> Source:
 
     In the order of that file; with class_order text, classes and files in that of torchvision's ImageFolder.
     """
-    folder = expanded(settings.path) if settings.path else cache_root() / "data"
-    root = next((root for root in (folder / TINY_FOLDER, folder) if (root / TINY_MARK).is_file()), None)
+    root = tiny_root(settings.path)
     if root is None:
+        folder = expanded(settings.path) if settings.path else cache_root() / "data"
         hint = f"unpack {TINY_FOLDER}.zip (cs231n.stanford.edu) there, or set dataset.path"
         raise InputError(f"no {TINY_FOLDER} with a wnids.txt", str(folder), hint)
     size = settings.resolution or FACTS["tiny-imagenet"].image_size

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.run.data_settings import Fit
-from engine.run.errors import Fault, InputError
-from engine.run.folder import open_regular
+from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
+from engine.run.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -70,6 +70,12 @@ def _header_fault(file: Path) -> Fault | None:
             return None
     except Exception as error:
         return fault_of(file, error)
+
+
+def skipped_files(faults: Sequence[Fault]) -> str:
+    """What to say of files that are skipped, as nobody can use them."""
+    what = "1 file that cannot be used is" if len(faults) == 1 else f"{len(faults):,} files that cannot be used are"
+    return f"{what} skipped: {listed([f'{fault.where} ({fault.what})' for fault in faults], FILES_SHOWN)}"
 
 
 def fault_of(file: Path, error: Exception) -> Fault:

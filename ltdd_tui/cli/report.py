@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from engine.run.errors import InputError
-from engine.run.folder import expanded, read_regular, write_atomically
+from engine.run.folder import expanded, write_atomically
+from engine.run.regular_files import read_regular
 from ltdd_tui.cli.doctor import installed_version
 from ltdd_tui.cli.options import RunsDir, complete_run
 from ltdd_tui.cli.output import print_text
