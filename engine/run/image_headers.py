@@ -6,6 +6,7 @@ Pillow is imported where it is used: the list of runs and --help need no image.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from engine.run.data_settings import Fit
 from engine.run.errors import FILES_SHOWN, Fault, InputError, listed
-from engine.run.folder import open_regular
+from engine.run.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -93,7 +94,8 @@ def fault_of(file: Path, error: Exception) -> Fault:
     if isinstance(error, Image.DecompressionBombError):
         return Fault("the image has too many pixels to be read", str(file), "scale it down, or take it away")
     if isinstance(error, UnidentifiedImageError):
-        return Fault("this is no image that can be read", str(file), "take the file away, or replace it")
+        what = "this is no image that can be read" if os.path.getsize(file) else "the file is empty"
+        return Fault(what, str(file), "take the file away, or replace it")
     if isinstance(error, OSError) and error.strerror:
         own = isinstance(error, PermissionError)
         hint = "check its permissions, or take it away" if own else "check the disk or network drive that it lies on"
